@@ -1,0 +1,60 @@
+// swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
+
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .strictMemorySafety(),
+  .treatAllWarnings(as: .error),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+/// A library target with the settings that every target shares.
+func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+/// The unit tests of one library target.
+func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+  .testTarget(
+    name: "\(name)Tests", dependencies: [.target(name: name)] + dependencies, swiftSettings: settings)
+}
+
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+
+let package = Package(
+  name: "sluice",
+  products: [.executable(name: "sluice", targets: ["sluice"])],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+  ],
+  targets: [
+    .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
+    .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
+    module("Linux", ["CLinux"]),
+    module("GuestMemory", ["Linux"]),
+    module("KVM", ["CLinux", "Linux", "GuestMemory"]),
+    module("VFIO", ["CLinux", "Linux", "GuestMemory"]),
+    module("PCI"),
+    module("Passthrough", ["Linux", "GuestMemory", "KVM", "VFIO", "PCI"]),
+    module("Boot", ["Linux", "GuestMemory"]),
+    module("Sandbox", ["CLinux", "CSeccomp", "Linux"]),
+    module(
+      "VMM",
+      ["Linux", "GuestMemory", "KVM", "VFIO", "PCI", "Passthrough", "Boot", "Sandbox", logging]),
+    .executableTarget(
+      name: "sluice", dependencies: ["VMM", argumentParser, logging], swiftSettings: settings),
+    tests("Linux"),
+    tests("PCI"),
+    tests("Passthrough", ["PCI"]),
+    tests("Boot", ["GuestMemory"]),
+    tests("Sandbox"),
+    tests("VMM"),
+    .executableTarget(name: "LabRunner", path: "Tests/LabRunner", swiftSettings: settings),
+  ]
+)
