@@ -55,6 +55,7 @@ let package = Package(
     tests("Boot", ["GuestMemory"]),
     tests("Sandbox"),
     tests("VMM"),
-    .executableTarget(name: "LabRunner", path: "Tests/LabRunner", swiftSettings: settings),
+    .executableTarget(
+      name: "LabRunner", dependencies: [argumentParser], path: "Tests/LabRunner", swiftSettings: settings),
   ]
 )

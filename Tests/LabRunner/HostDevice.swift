@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// A PCI function of L1, through sysfs.
+///
+/// The lab binds without `sluice bind`, so that a defect there fails one case and not all.
+struct HostDevice {
+  let address: String
+
+  init(_ address: String) { self.address = address }
+
+  private var path: String { "/sys/bus/pci/devices/\(address)" }
+
+  /// The driver's name; nil when none is bound.
+  var driver: String? {
+    (try? FileManager.default.destinationOfSymbolicLink(atPath: path + "/driver"))  // absent: no driver
+      .map { String($0.split(separator: "/").last ?? "") }
+  }
+
+  var group: String? {
+    (try? FileManager.default.destinationOfSymbolicLink(atPath: path + "/iommu_group"))  // absent: no IOMMU
+      .map { String($0.split(separator: "/").last ?? "") }
+  }
+
+  /// Binds to a driver, whatever had the device before.
+  func bind(to driver: String) throws {
+    guard self.driver != driver else { return }
+    try write(driver, to: path + "/driver_override")
+    if self.driver != nil { try write(address, to: path + "/driver/unbind") }
+    try write(address, to: "/sys/bus/pci/drivers_probe")
+    guard self.driver == driver else {
+      throw Failed("\(address): wanted driver \(driver), has \(self.driver ?? "none")")
+    }
+  }
+
+  private func write(_ text: String, to path: String) throws {
+    let handle = try FileHandle(forWritingTo: URL(filePath: path))
+    try handle.write(contentsOf: Data(text.utf8))
+    try handle.close()
+  }
+}
