@@ -66,7 +66,8 @@ struct AptSource: Equatable {
         field = line[..<colon].lowercased()
         words = line[line.index(after: colon)...]
       }
-      result[result.count - 1][field, default: []] += words.split(whereSeparator: \.isWhitespace).map(String.init)
+      result[result.count - 1][field, default: []] += words.split(whereSeparator: \.isWhitespace).map(
+        String.init)
     }
     return result
   }

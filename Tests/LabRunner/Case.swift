@@ -16,7 +16,8 @@ struct Case: Sendable {
     (self.name, self.purpose, self.limit, self.body) = (name, purpose, limit, body)
   }
 
-  static let all: [Case] = LinuxCases.all
+  static let all: [Case] =
+    LinuxCases.all + LifeCycleCases.all + SmallGuestCases.all + TerminalCases.all
 }
 
 /// A case found something wrong.

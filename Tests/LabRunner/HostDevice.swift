@@ -34,6 +34,17 @@ struct HostDevice {
     }
   }
 
+  /// Throws when someone still has the device's group open.
+  func requireReleased() throws {
+    guard let group else { throw Failed("\(address) has no IOMMU group") }
+    do {
+      // VFIO lets a group be open once: EBUSY tells of another owner.
+      try FileHandle(forUpdating: URL(filePath: "/dev/vfio/\(group)")).close()
+    } catch {
+      throw Failed("\(address) was not released: /dev/vfio/\(group): \(error)")
+    }
+  }
+
   private func write(_ text: String, to path: String) throws {
     let handle = try FileHandle(forWritingTo: URL(filePath: path))
     try handle.write(contentsOf: Data(text.utf8))

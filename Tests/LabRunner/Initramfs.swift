@@ -42,7 +42,9 @@ struct Initramfs {
         if !target.exists {
           try copy(file, to: "modules/\(file.lastPathComponent)")
           if file.pathExtension == "xz" {
-            try Command.output(["xz", "-d", directory.appending(path: "modules/\(file.lastPathComponent)").path])
+            try Command.output([
+              "xz", "-d", directory.appending(path: "modules/\(file.lastPathComponent)").path,
+            ])
           }
         }
         if !order.contains(plain) { order.append(plain) }

@@ -20,12 +20,12 @@ struct Inside {
   let vmm: String
   let reports: Reports
 
-  func run(_ cases: [Case]) {
+  func run(_ cases: [Case], times: Int) {
     do {
       try prepare()
       let idle = try IdleVM()
       reports.send(Event(.ready, text: kernelVersion(), seconds: uptime()))
-      for one in cases { run(one) }
+      for one in cases { for _ in 0..<times { run(one) } }
       withExtendedLifetime(idle) {}
       reports.send(Event(.end))
     } catch {

@@ -29,6 +29,7 @@ struct Run: ParsableCommand {
   @Argument(help: "Names as 'list' prints them.") var names: [String]
   @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
   @Option(help: "What runs the Linux guests: sluice, or qemu to compare.") var with = "sluice"
+  @Option(help: "How often to run each case, in the same L1.") var times = 1
 
   func run() throws {
     let chosen = try cases(named: names)
@@ -37,7 +38,8 @@ struct Run: ParsableCommand {
     try workspace.out.makeDirectory()
     let manifest = try preparation.manifest()
     var report = Report()
-    let session = Session(workspace: workspace, preparation: preparation, kernel: l1, vmm: with)
+    let session = Session(
+      workspace: workspace, preparation: preparation, kernel: l1, vmm: with, times: times)
     try session.run(chosen, manifest: manifest, report: &report)
     throw ExitCode(report.finish())
   }
@@ -63,12 +65,13 @@ struct InsideCommand: ParsableCommand {
 
   @Option var manifest: String
   @Option var vmm: String
+  @Option var times = 1
   @Option var port = "/dev/ttyS1"
   @Argument var names: [String] = []
 
   func run() throws {
     let inside = Inside(
       manifest: try .read(URL(filePath: manifest)), vmm: vmm, reports: try Reports(port: port))
-    inside.run(try cases(named: names))
+    inside.run(try cases(named: names), times: times)
   }
 }

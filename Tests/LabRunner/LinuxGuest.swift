@@ -42,7 +42,8 @@ struct LinuxGuest {
     let expected = bench.vmm == "qemu" ? 0 : self.status
     try bench.require(lines.faults.isEmpty, lines.faults.joined(separator: "; "))
     try bench.require(
-      lines.ended, "the guest did not come to its end (status \(status)): \(child.lastLine); \(child.lastMessage)")
+      lines.ended,
+      "the guest did not come to its end (status \(status)): \(child.lastLine); \(child.lastMessage)")
     try bench.require(status == expected, "exit status \(status), expected \(expected); \(child.lastMessage)")
     for address in devices where address == Address.bigDrive || address == Address.smallDrive {
       try checkDrive(address, in: lines, bench)

@@ -42,7 +42,8 @@ struct Machine {
     ] + drive("s0", .stick) + [
       "-device", "usb-storage,bus=x0.0,drive=s0",
       "-device", "pcie-pci-bridge,id=b0,addr=\(slot(Address.bridge))",
-      "-device", "edu,bus=b0,addr=1", "-netdev", "user,id=u1,restrict=on", "-device", "e1000,bus=b0,netdev=u1,addr=2",
+      "-device", "edu,bus=b0,addr=1", "-netdev", "user,id=u1,restrict=on", "-device",
+      "e1000,bus=b0,netdev=u1,addr=2",
     ]
   }
 

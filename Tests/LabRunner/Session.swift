@@ -9,6 +9,7 @@ struct Session {
   let kernel: KernelName
   /// What runs the guests: `sluice` or `qemu`.
   let vmm: String
+  var times = 1
   /// Puts L1's kernel in front of a case's name where more than one kernel is used.
   var prefix = ""
 
@@ -48,8 +49,9 @@ struct Session {
   private func boot(_ cases: [Case], manifest: Manifest, report: inout Report) throws -> Outcome {
     let names = cases.map(\.name).joined(separator: " ")
     let machine = try preparation.machine(
-      kernel, command: "'\(workspace.runner.path)' inside --manifest '\(workspace.manifest.path)' "
-        + "--vmm \(vmm) \(names) </dev/null || echo \"lab: the runner ended with status $?\"")
+      kernel,
+      command: "'\(workspace.runner.path)' inside --manifest '\(workspace.manifest.path)' "
+        + "--vmm \(vmm) --times \(times) \(names) </dev/null || echo \"lab: the runner ended with status $?\"")
     var manifest = manifest
     manifest.modules = machine.kernel.root.path
     try manifest.write(to: workspace.manifest)
