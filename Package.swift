@@ -57,5 +57,6 @@ let package = Package(
     tests("VMM"),
     .executableTarget(
       name: "LabRunner", dependencies: [argumentParser], path: "Tests/LabRunner", swiftSettings: settings),
+    tests("LabRunner"),
   ]
 )

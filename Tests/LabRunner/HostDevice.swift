@@ -18,6 +18,19 @@ struct HostDevice {
       .map { String($0.split(separator: "/").last ?? "") }
   }
 
+  /// As sysfs has it, `0x1234`.
+  var deviceID: String? {
+    (try? String(contentsOfFile: path + "/device", encoding: .utf8))?  // absent: no such function
+      .trimmingCharacters(in: .newlines)
+  }
+
+  /// The functions behind a bridge.
+  static func behind(bridge: String) throws -> [HostDevice] {
+    try FileManager.default.contentsOfDirectory(atPath: "/sys/bus/pci/devices/\(bridge)")
+      .filter { $0.hasPrefix("0000:") && $0.contains(".") && !$0.contains("pcie") }
+      .map { HostDevice($0) }
+  }
+
   var group: String? {
     (try? FileManager.default.destinationOfSymbolicLink(atPath: path + "/iommu_group"))  // absent: no IOMMU
       .map { String($0.split(separator: "/").last ?? "") }

@@ -33,6 +33,16 @@ struct Inside {
     }
   }
 
+  /// Prepares L1, runs a shell command on our own standard streams, and waits for it.
+  func run(command: String) throws {
+    try prepare()
+    let idle = try IdleVM()
+    let process = Command.make(["sh", "-c", command])
+    try process.run()
+    process.waitUntilExit()
+    withExtendedLifetime(idle) {}
+  }
+
   private func run(_ one: Case) {
     reports.send(Event(.start, one.name))
     let start = ContinuousClock.now

@@ -9,8 +9,10 @@ struct LabRunner: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "Tests/lab",
     abstract: "Runs Sluice in an emulated machine that has an IOMMU, KVM and VFIO.",
-    subcommands: [Run.self, List.self, InsideCommand.self])
+    subcommands: [Demo.self, Test.self, Run.self, List.self, Shell.self, InsideCommand.self])
 }
+
+extension KernelName: ExpressibleByArgument {}
 
 /// The cases that a command was given by name.
 func cases(named names: [String]) throws -> [Case] {
@@ -33,19 +35,25 @@ struct Run: ParsableCommand {
 
   func run() throws {
     let chosen = try cases(named: names)
-    let workspace = Workspace.current
-    let preparation = Preparation(workspace)
-    try workspace.out.makeDirectory()
-    let manifest = try preparation.manifest()
-    var report = Report()
-    let session = Session(
-      workspace: workspace, preparation: preparation, kernel: l1, vmm: with, times: times)
-    try session.run(chosen, manifest: manifest, report: &report)
-    throw ExitCode(report.finish())
+    var lab = try Lab()
+    try lab.run(chosen, l1: l1, vmm: with, times: times)
+    throw ExitCode(lab.report.finish())
   }
 }
 
-extension KernelName: ExpressibleByArgument {}
+/// `test`
+struct Test: ParsableCommand {
+  static let configuration = CommandConfiguration(abstract: "Run the unit tests and every case.")
+
+  func run() throws {
+    let units = try UnitTests.run()
+    var lab = try Lab()
+    lab.report.add(passed: units.passed, failed: units.failed, skipped: units.skipped)
+    try lab.run(Case.all, l1: .newFull)
+    try lab.run(Case.onOldHost, l1: .oldFull, prefix: "l1-6.1/")
+    throw ExitCode(lab.report.finish())
+  }
+}
 
 /// `list`
 struct List: ParsableCommand {
@@ -59,19 +67,37 @@ struct List: ParsableCommand {
   }
 }
 
+/// `shell`
+struct Shell: ParsableCommand {
+  static let configuration = CommandConfiguration(abstract: "Start L1 and a shell in it.")
+
+  @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
+
+  func run() throws {
+    let lab = try Lab()
+    try lab.shell(l1: l1)
+  }
+}
+
 /// `inside CASE…`, which the outside starts in L1.
 struct InsideCommand: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "inside", shouldDisplay: false)
 
   @Option var manifest: String
-  @Option var vmm: String
+  @Option var vmm = "sluice"
   @Option var times = 1
   @Option var port = "/dev/ttyS1"
+  /// A command to run instead of cases, with L1 prepared for it.
+  @Option var command: String?
   @Argument var names: [String] = []
 
   func run() throws {
     let inside = Inside(
       manifest: try .read(URL(filePath: manifest)), vmm: vmm, reports: try Reports(port: port))
-    inside.run(try cases(named: names), times: times)
+    if let command {
+      try inside.run(command: command)
+    } else {
+      inside.run(try cases(named: names), times: times)
+    }
   }
 }

@@ -51,7 +51,8 @@ struct Session {
     let machine = try preparation.machine(
       kernel,
       command: "'\(workspace.runner.path)' inside --manifest '\(workspace.manifest.path)' "
-        + "--vmm \(vmm) --times \(times) \(names) </dev/null || echo \"lab: the runner ended with status $?\"")
+        + "--vmm \(vmm) --times \(times) \(names) </dev/null || echo \"lab: the runner ended with status $?\""
+    )
     var manifest = manifest
     manifest.modules = machine.kernel.root.path
     try manifest.write(to: workspace.manifest)
