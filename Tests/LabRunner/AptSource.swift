@@ -23,8 +23,8 @@ struct AptSource: Equatable {
   private static func findOneLine(suite: String, in text: String) -> AptSource? {
     for line in text.split(separator: "\n") {
       var rest = line.drop(while: \.isWhitespace)
-      guard rest.hasPrefix("deb "), !rest.hasPrefix("deb-src") else { continue }
-      rest = rest.dropFirst(4).drop(while: \.isWhitespace)
+      guard rest.hasPrefix("deb"), rest.dropFirst(3).first?.isWhitespace ?? false else { continue }
+      rest = rest.dropFirst(3).drop(while: \.isWhitespace)
       var signedBy: String?
       if rest.hasPrefix("["), let end = rest.firstIndex(of: "]") {
         let options = rest[rest.index(after: rest.startIndex)..<end].split(separator: " ")

@@ -12,6 +12,7 @@ struct Lab {
   init() throws {
     workspace = .current
     preparation = Preparation(workspace)
+    try workspace.out.removeIfPresent()
     try workspace.out.makeDirectory()
     manifest = try preparation.manifest()
   }

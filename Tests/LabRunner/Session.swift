@@ -56,10 +56,20 @@ struct Session {
     var manifest = manifest
     manifest.modules = machine.kernel.root.path
     try manifest.write(to: workspace.manifest)
-    let console = workspace.out.appending(path: "l1-\(kernel.rawValue).log")
+    let console = try freshLog()
     let emulator = try Emulator(machine.arguments(console: "file:\(console.path)", reports: "stdio"))
     defer { emulator.stop() }
     return try follow(emulator, cases, console, report: &report)
+  }
+
+  /// A name for L1's console log that no earlier start of this run has.
+  private func freshLog() throws -> URL {
+    var number = 1
+    while true {
+      let file = workspace.out.appending(path: "l1-\(kernel.rawValue)-\(number).log")
+      if !file.exists { return file }
+      number += 1
+    }
   }
 
   private func follow(

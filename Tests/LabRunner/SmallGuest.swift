@@ -1,29 +1,58 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What a guest of `Guests/` printed: `ok - TEXT`, `not ok - TEXT`, at the end `done N`.
-struct SmallGuestReport {
-  var passed: [String] = []
-  var failed: [String] = []
-  /// The number after `done`: how many lines there should be.
-  var promised: Int?
+import Foundation
 
-  init(_ output: String) {
-    for line in output.split(whereSeparator: \.isNewline) {
-      if line.hasPrefix("ok - ") {
-        passed.append(String(line.dropFirst(5)))
-      } else if line.hasPrefix("not ok - ") {
-        failed.append(String(line.dropFirst(9)))
-      } else if line.hasPrefix("done ") {
-        promised = Int(line.dropFirst(5).filter(\.isNumber))
-      }
+/// A run of one guest of `Guests/`.
+struct SmallGuest {
+  let name: String
+  let devices: [String]
+  let append: String
+  let cpus: Int
+
+  init(_ name: String, _ devices: [String] = [], append: String = "", cpus: Int = 1) {
+    (self.name, self.devices, self.append, self.cpus) = (name, devices, append, cpus)
+  }
+
+  /// The command that runs it under the bench's VMM; Sluice's trace goes to `LABEL.jsonl`.
+  func command(_ bench: Bench, as label: String) throws -> [String] {
+    bench.vmm == "qemu" ? try qemu(bench) : try sluice(bench, as: label)
+  }
+
+  /// Runs it and checks what it reports; a remark.
+  func check(_ bench: Bench, as label: String = "guest") throws -> String {
+    let child = try bench.start(command(bench, as: label), as: label)
+    let status = try child.wait()
+    let report = SmallGuestReport(child.output)
+    if let fault = report.fault { throw Failed("\(fault) (status \(status)); \(child.lastMessage)") }
+    // The guests write 0 to the debug exit port when all is well, and the status is (0 << 1) | 1.
+    try bench.require(status == 1, "exit status \(status), expected 1; \(child.lastMessage)")
+    return report.remark
+  }
+
+  /// What QEMU makes of the same guest and device: a remark, never a verdict.
+  func besideQEMU(_ bench: Bench) throws -> String {
+    let child = try bench.start(qemu(bench), as: "qemu")
+    do {
+      let status = try child.wait(within: 120)
+      let report = SmallGuestReport(child.output)
+      return "\(report.fault ?? report.remark); status \(status); \(child.lastMessage)"
+    } catch let error as Failed {
+      return "\(error.description); \(child.lastMessage)"
     }
   }
 
-  /// Nil when everything is as it should be.
-  var fault: String? {
-    if !failed.isEmpty { return failed.map { "not ok: \($0)" }.joined(separator: "; ") }
-    guard let promised else { return "it did not reach its end (\(passed.count) checks)" }
-    if passed.isEmpty { return "it checked nothing" }
-    return promised == passed.count ? nil : "it promised \(promised) checks and made \(passed.count)"
+  private func sluice(_ bench: Bench, as label: String) throws -> [String] {
+    [
+      bench.manifest.sluice, "run", "--kernel", try bench.guest(name), "--debug-exit", "--cpus", "\(cpus)",
+      "--memory", "128M", "--summary", "--trace", bench.file("\(label).jsonl").path, "--append", append,
+    ] + devices.flatMap { ["--device", $0] }
+  }
+
+  private func qemu(_ bench: Bench) throws -> [String] {
+    [
+      "qemu-system-x86_64", "-accel", "kvm", "-M", "q35", "-cpu", "host", "-smp", "\(cpus)", "-m", "128M",
+      "-nodefaults", "-nographic", "-no-reboot", "-serial", "stdio", "-append", append,
+      "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel", try bench.guest(name),
+    ] + devices.flatMap { ["-device", "vfio-pci,host=\($0)"] }
   }
 }

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// The system calls that threads made after they had loaded their filter, as `strace -ff` saw them.
+///
+/// An ioctl stands with its request, `ioctl KVM_RUN`, since the filter goes by it.
+struct SystemCalls: Equatable {
+  /// By kind of thread: `control`, `vcpu`, `pin`.
+  var made: [String: Set<String>] = [:]
+
+  /// What stands in front of a program to have its calls written to `PREFIX.THREAD`.
+  static func tracer(prefix: String) -> [String] { ["strace", "-ff", "-X", "verbose", "-o", prefix] }
+
+  /// Reads every `PREFIX.THREAD` in a directory.
+  init(directory: URL, prefix: String) throws {
+    for name in try FileManager.default.contentsOfDirectory(atPath: directory.path)
+    where name.hasPrefix(prefix + ".") {
+      let data = try Data(contentsOf: directory.appending(path: name))
+      merge(Self(thread: String(decoding: data, as: UTF8.self)))
+    }
+  }
+
+  /// Reads what one thread did.
+  init(thread text: String) {
+    var kind = "control"
+    var calls: Set<String>?
+    for line in text.split(separator: "\n") {
+      if line.hasPrefix("prctl("), line.contains("PR_SET_NAME"), let name = Self.quoted(line) {
+        kind = Self.kind(ofThread: name)
+      }
+      if line.hasPrefix("seccomp("), line.contains("SECCOMP_SET_MODE_FILTER") {
+        calls = []
+      } else if let call = Self.call(line) {
+        calls?.insert(call)
+      }
+    }
+    if let calls { made[kind] = calls }
+  }
+
+  init() {}
+
+  mutating func merge(_ other: SystemCalls) {
+    made.merge(other.made) { $0.union($1) }
+  }
+
+  private static func kind(ofThread name: String) -> String {
+    name == "sluice" ? "control" : String(name.prefix { !$0.isNumber })
+  }
+
+  /// The call on a line of strace; nil for a signal, an exit, or the second half of a call.
+  private static func call(_ line: Substring) -> String? {
+    guard let end = line.firstIndex(of: "("), let first = line.first, first.isLetter || first == "_" else {
+      return nil
+    }
+    let name = String(line[..<end])
+    guard name == "ioctl" else { return name }
+    // ioctl(5, 0xae80 /* KVM_RUN */, 0) = 0; where several requests share a number: A or B
+    let words = line[end...].split(separator: " ")
+    guard words.count > 3, words[2] == "/*" else { return "ioctl \(words.dropFirst().first ?? "?")" }
+    return "ioctl \(words[3])"
+  }
+
+  private static func quoted(_ line: Substring) -> String? {
+    let parts = line.split(separator: "\"", omittingEmptySubsequences: false)
+    return parts.count >= 3 ? String(parts[1]) : nil
+  }
+}
