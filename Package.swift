@@ -34,10 +34,10 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
   ],
   targets: [
-    .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
+    .target(name: "CLinux"),
     .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
     module("Linux", ["CLinux"]),
-    module("GuestMemory", ["Linux"]),
+    module("GuestMemory", ["CLinux", "Linux"]),
     module("KVM", ["CLinux", "Linux", "GuestMemory"]),
     module("VFIO", ["CLinux", "Linux", "GuestMemory"]),
     module("PCI"),
