@@ -2,6 +2,7 @@
 /* System calls as functions that return a result or -errno. */
 #pragma once
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -224,3 +225,33 @@ static inline int cl_seccomp_load(const void *program, uint16_t instructions)
 }
 
 _Static_assert(sizeof(struct sock_filter) == 8, "BPF instruction");
+
+/*
+ * The names in a directory, separated by NUL, into `names`: the bytes used, or
+ * -errno. Names beyond `capacity` are -ENOSPC and not cut off.
+ */
+static inline int64_t cl_list_directory(const char *path, char *names, size_t capacity)
+{
+	DIR *directory = opendir(path);
+	if (!directory)
+		return -(int64_t)errno;
+	int64_t used = 0;
+	for (struct dirent *entry; (entry = readdir(directory));) {
+		size_t length = strlen(entry->d_name) + 1;
+		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+			continue;
+		if (used + length > capacity) {
+			used = -ENOSPC;
+			break;
+		}
+		memcpy(names + used, entry->d_name, length);
+		used += (int64_t)length;
+	}
+	closedir(directory);
+	return used;
+}
+
+static inline long cl_readlink(const char *path, char *target, size_t capacity)
+{
+	return CL_RESULT(readlink(path, target, capacity));
+}
