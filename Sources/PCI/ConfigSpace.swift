@@ -283,4 +283,10 @@ public struct ConfigSpace: Sendable {
     values.set(UInt32(truncatingIfNeeded: value) | bar.flags, at: at, width: 4)
     if bar.kind == .memory64 { values.set(UInt32(value >> 32), at: at + 4, width: 4) }
   }
+
+  /// Notes that the function is in D0, where a reset has put it.
+  public mutating func powerOn() {
+    guard let capability = capabilities.first(CapabilityID.powerManagement) else { return }
+    values[capability.offset + 4] &= ~3
+  }
 }
