@@ -4,7 +4,7 @@
 enum DSDT {
   static func bytes(_ platform: Platform) -> [UInt8] {
     let system = AML.scope(
-      "\\_SB",
+      "_SB",
       (0..<platform.cpus).map(processor) + [
         hostBridge(platform.pciWindow64), motherboard, serialPort, panicPort,
       ])
@@ -13,7 +13,7 @@ enum DSDT {
 
   /// S5 (ACPI 6.5 §7.4.2.6): what goes into SLP_TYP of the sleep control register.
   private static let softOff = AML.name(
-    "\\_S5", AML.package([UInt64(PlatformLayout.sleepTypeS5), 0, 0, 0].map(AML.integer)))
+    "_S5", AML.package([UInt64(PlatformLayout.sleepTypeS5), 0, 0, 0].map(AML.integer)))
 
   /// A processor device; the UID ties it to its entry in the MADT.
   private static func processor(_ index: Int) -> AML.Term {
