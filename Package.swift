@@ -48,7 +48,8 @@ let package = Package(
       "VMM",
       ["Linux", "GuestMemory", "KVM", "VFIO", "PCI", "Passthrough", "Boot", "Sandbox", logging]),
     .executableTarget(
-      name: "sluice", dependencies: ["VMM", argumentParser, logging], swiftSettings: settings),
+      name: "sluice", dependencies: ["VMM", "VFIO", "PCI", "Linux", "Sandbox", argumentParser, logging],
+      swiftSettings: settings),
     tests("Linux"),
     tests("PCI"),
     tests("Passthrough", ["PCI"]),

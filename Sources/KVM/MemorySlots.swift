@@ -10,19 +10,22 @@ public final class MemorySlots: Sendable {
   private let limit: Int
   /// Taken by the thread that changes a window, inside the lock of its function; nothing is
   /// locked inside it.
-  private let numbers = Mutex(Numbers())
+  private let numbers: Mutex<Numbers>
 
   private struct Numbers {
     var free: [UInt32] = []
-    var next: UInt32 = 0
+    var next: UInt32
   }
 
   /// Manages the slots of a machine.
   ///
-  /// - Parameter limit: KVM_CAP_NR_MEMSLOTS.
-  public init(_ machine: VirtualMachine, limit: Int) {
+  /// - Parameters:
+  ///   - limit: KVM_CAP_NR_MEMSLOTS.
+  ///   - reserved: How many slots, from 0 on, belong to guest RAM.
+  public init(_ machine: VirtualMachine, limit: Int, reserved: Int) {
     self.machine = machine
     self.limit = limit
+    numbers = Mutex(Numbers(next: UInt32(reserved)))
   }
 
   /// Maps host memory into the guest and returns the slot that holds it.

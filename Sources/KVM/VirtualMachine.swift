@@ -72,11 +72,13 @@ public final class VirtualMachine: Sendable {
   }
 
   /// KVM's own record of the VFIO groups that a machine uses.
-  public struct VFIODevice: ~Copyable, Sendable {
-    let descriptor: OwnedDescriptor
+  public final class VFIODevice: Sendable {
+    private let descriptor: OwnedDescriptor
+
+    init(descriptor: consuming OwnedDescriptor) { self.descriptor = descriptor }
 
     /// Adds a group by its open descriptor (KVM_DEV_VFIO_GROUP_ADD).
-    public borrowing func add(group: Int32) throws(KernelError) {
+    public func add(group: Int32) throws(KernelError) {
       try check(cl_kvm_vfio_add_group(descriptor.number, group), "KVM_DEV_VFIO_GROUP_ADD")
     }
   }

@@ -50,14 +50,7 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
 
   /// Reads up to `capacity` bytes from where the descriptor stands; empty at the end.
   public borrowing func read(upTo capacity: Int) throws(KernelError) -> [UInt8] {
-    var count = 0
-    // SAFETY: the buffer has `capacity` bytes and cl_read writes no more.
-    let bytes = unsafe [UInt8](unsafeUninitializedCapacity: capacity) { buffer, initialized in
-      unsafe count = cl_read(number, buffer.baseAddress, capacity)
-      initialized = max(count, 0)
-    }
-    try check(count, "read")
-    return bytes
+    try readBytes(number, upTo: capacity)
   }
 
   /// Reads exactly `count` bytes at `offset`, or fewer at the end of the file.
@@ -84,6 +77,29 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
       done += try check(put, "write")
     }
   }
+}
+
+/// Reads up to `capacity` bytes of standard input; empty at its end.
+public func readStandardInput(upTo capacity: Int) throws(KernelError) -> [UInt8] {
+  try readBytes(0, upTo: capacity)
+}
+
+private func readBytes(_ number: Int32, upTo capacity: Int) throws(KernelError) -> [UInt8] {
+  var count = 0
+  // SAFETY: the buffer has `capacity` bytes and cl_read writes no more.
+  let bytes = unsafe [UInt8](unsafeUninitializedCapacity: capacity) { buffer, initialized in
+    unsafe count = cl_read(number, buffer.baseAddress, capacity)
+    initialized = max(count, 0)
+  }
+  try check(count, "read")
+  return bytes
+}
+
+/// Writes bytes to standard output; where no one listens any more they are dropped, as on a wire.
+public func writeStandardOutput(_ byte: UInt8) {
+  var byte = byte
+  // SAFETY: one byte that lives for the call.
+  _ = unsafe cl_write(1, &byte, 1)
 }
 
 /// Writes text to standard error; a message that cannot be written has nowhere else to go.

@@ -16,6 +16,9 @@ public struct Signals: ~Copyable, Sendable {
   /// SIGHUP: the terminal went.
   public static let hangup = SIGHUP
 
+  /// SIGPIPE: no one reads what is written.
+  public static let brokenPipe = SIGPIPE
+
   /// Blocks the signals in this thread and in those it creates from now on.
   public init(_ signals: [Int32]) throws(KernelError) {
     // SAFETY: the array lives for the call, which reads `count` of its elements.

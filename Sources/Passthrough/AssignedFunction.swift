@@ -14,7 +14,7 @@ public final class AssignedFunction: Sendable {
   /// Its BARs.
   public let bars: [BaseAddress]
   private let device: Device
-  private let observe: @Sendable (FunctionEvent) -> Void
+  private let observe: FunctionObserver
   /// Taken by vCPU threads for a trapped access and by the control thread for the hand-over;
   /// inside it those of ``DecodedRanges``, of the machine's slots and routes, and of the trace. Never
   /// two functions' at once, and not while a reset is going on, which may take a second.
@@ -27,17 +27,18 @@ public final class AssignedFunction: Sendable {
   ///
   /// - Parameter observe: Told of everything that happens, with the function's lock held.
   public init(
-    _ device: Device, host: Host, observe: @escaping @Sendable (FunctionEvent) -> Void
+    _ device: Device, host: Host, observe: @escaping FunctionObserver
   ) throws(FunctionError) {
     self.device = device
     self.observe = observe
     address = device.address
     do throws(KernelError) {
       if device.hasReset {
+        let start = Clock.microseconds()
         try device.reset()
-        observe(.reset(why: "start"))
+        observe(.reset(why: "start"), Clock.microseconds() - start)
       } else {
-        observe(.warning("it has no reset: the guest gets it in the state it is in"))
+        observe(.warning("it has no reset: the guest gets it in the state it is in"), 0)
       }
       let initial = try FunctionState(device, host: host, observe: observe)
       bars = initial.config.bars
@@ -87,10 +88,11 @@ public final class AssignedFunction: Sendable {
 
   /// Resets a function whose gate is closed for it, and lets the guest have it again.
   private func reset() throws(KernelError) {
+    let start = Clock.microseconds()
     do throws(KernelError) {
       try device.reset()
-      observe(.reset(why: "flr"))
-    } catch { observe(.warning("\(error); it goes on as it is")) }
+      observe(.reset(why: "flr"), Clock.microseconds() - start)
+    } catch { observe(.warning("\(error); it goes on as it is"), 0) }
     try state.withLock { state throws(KernelError) in try state.finishReset() }
   }
 
@@ -151,8 +153,9 @@ public final class AssignedFunction: Sendable {
         try state.vectors?.disable()
       }
       if device.hasReset {
+        let start = Clock.microseconds()
         try device.reset()
-        observe(.reset(why: "hand-back"))
+        observe(.reset(why: "hand-back"), Clock.microseconds() - start)
       }
     } catch { throw failure(error) }
   }

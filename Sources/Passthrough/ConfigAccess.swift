@@ -18,7 +18,7 @@ extension FunctionState {
       let value = try device.read(Device.configRegion, offset: UInt64(offset), width: width)
       return config.read(offset: offset, width: width, device: UInt32(truncatingIfNeeded: value))
     } catch {
-      observe(.warning("\(error)"))
+      warn("\(error)")
       return ones
     }
   }
@@ -44,8 +44,9 @@ extension FunctionState {
   private mutating func setCommand(from old: Command, to new: Command) throws(KernelError) {
     if new.contains(.busMaster), !old.contains(.busMaster) { try host.dma.waitUntilPinned() }
     let write: (FunctionState) -> Void = { state in
+      let start = Clock.microseconds()
       state.writeDevice(Register.command, width: 2, UInt32(new.rawValue))
-      state.observe(.command(old: old.rawValue, new: new.rawValue))
+      state.observe(.command(old: old.rawValue, new: new.rawValue), Clock.microseconds() - start)
     }
     switch (gate.conditions.contains(.memoryEnabled), new.contains(.memorySpace)) {
     case (true, false): try pass(.set(.memoryEnabled, false), .command, apply: write)
@@ -70,8 +71,9 @@ extension FunctionState {
 
   /// Carries a change of the MSI-X table over to the host.
   mutating func apply(_ change: MSIXTable.Change) throws(KernelError) {
+    let start = Clock.microseconds()
     guard let table, let steps = try vectors?.apply(change, table) else { return }
-    for (vector, step) in steps { observe(.vector(vector, step)) }
+    for (vector, step) in steps { observe(.vector(vector, step), Clock.microseconds() - start) }
   }
 
   private mutating func setPower(_ state: PowerState) throws(KernelError) {

@@ -15,7 +15,7 @@ public final class DMAMapper: Sendable {
   private let hasPeers: Bool
   private let done: Event
   /// Set by the pinning thread before `done`, read by those who have waited for `done`.
-  private let failure = Mutex<KernelError?>(nil)
+  private let outcome = Mutex<KernelError?>(nil)
 
   /// RAM goes to the IOMMU in pieces of this size, so that a VM that ends does not wait for all.
   private static let piece: UInt64 = 1 << 30
@@ -63,15 +63,19 @@ public final class DMAMapper: Sendable {
         }
       }
     } catch {
-      failure.withLock { $0 = error }
+      let failure = error
+      outcome.withLock { $0 = failure }
     }
   }
 
   /// Waits until guest RAM is pinned; until then no device may be a bus master.
   public func waitUntilPinned() throws(KernelError) {
     try done.wait()
-    if let error = failure.withLock({ $0 }) { throw error }
+    if let failure { throw failure }
   }
+
+  /// Why guest RAM could not be pinned; nil where it could, or while that is not known.
+  public var failure: KernelError? { outcome.withLock { $0 } }
 
   /// Maps a window for the other devices; false where there are none.
   public func map(window base: UInt64, size: UInt64, host: UInt64) throws(KernelError) -> Bool {

@@ -46,6 +46,9 @@ public enum FunctionEvent: Sendable {
   case warning(String)
 }
 
+/// Takes what happens to a function, with the function's lock held; after it the microseconds it took.
+public typealias FunctionObserver = @Sendable (FunctionEvent, Int64) -> Void
+
 /// What was done to an interrupt vector.
 public enum VectorChange: String, Sendable {
   /// The host has allocated it and an eventfd is its trigger.

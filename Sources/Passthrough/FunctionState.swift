@@ -10,7 +10,7 @@ internal import VFIO
 struct FunctionState {
   let device: Device
   let host: Host
-  let observe: @Sendable (FunctionEvent) -> Void
+  let observe: FunctionObserver
   var config: ConfigSpace
   var gate: Gate
   var layout: WindowLayout
@@ -24,7 +24,7 @@ struct FunctionState {
 
   /// Takes a device that has just been reset and makes the guest's view of it.
   init(
-    _ device: Device, host: Host, observe: @escaping @Sendable (FunctionEvent) -> Void
+    _ device: Device, host: Host, observe: @escaping FunctionObserver
   ) throws(KernelError) {
     self.device = device
     self.host = host
@@ -58,6 +58,7 @@ struct FunctionState {
     var gate = gate
     // The states are true to what was done even when the event ends early.
     defer { self.gate = gate }
+    let start = Clock.microseconds()
     var closed = false
     try gate.handle(event) { effect throws(KernelError) in
       switch effect {
@@ -72,12 +73,16 @@ struct FunctionState {
           closed = true
           statistics.closes += 1
         }
-        observe(.gate(place(window, from: from), from: from, to: to, reason))
+        observe(
+          .gate(place(window, from: from), from: from, to: to, reason), Clock.microseconds() - start)
       }
       return true
     }
     if closed { host.generation.advance() }
   }
+
+  /// Tells of something that did not work and that the VM goes on without.
+  func warn(_ text: String) { observe(.warning(text), 0) }
 
   private func place(_ window: Int, from: Gate.State) -> FunctionEvent.Place {
     let one = windows[window]
@@ -101,9 +106,10 @@ struct FunctionState {
 
   private mutating func removeIOVA(_ window: Int) throws(KernelError) {
     guard let address = windows[window].ioAddress else { return }
+    let start = Clock.microseconds()
     try host.dma.unmap(window: address, size: windows[window].size)
     windows[window].ioAddress = nil
-    observe(.peerDMA(place(window, from: .open), isMapped: false))
+    observe(.peerDMA(place(window, from: .open), isMapped: false), Clock.microseconds() - start)
   }
 
   private mutating func addSlot(_ window: Int) -> Bool {
@@ -115,7 +121,7 @@ struct FunctionState {
       // The guest has put the BAR where something else is, or the slots are used up: every
       // access goes on being trapped and is right all the same.
       if !windows[window].wasOpened {
-        observe(.warning("BAR \(windows[window].bar) window \(window) stays trapped: \(error)"))
+        warn("BAR \(windows[window].bar) window \(window) stays trapped: \(error)")
       }
       return false
     }
@@ -130,12 +136,13 @@ struct FunctionState {
 
   private mutating func addIOVA(_ window: Int) {
     let one = windows[window]
+    let start = Clock.microseconds()
     do throws(KernelError) {
       guard try host.dma.map(window: one.mappedAt, size: one.size, host: one.host) else { return }
       windows[window].ioAddress = one.mappedAt
-      observe(.peerDMA(place(window, from: .open), isMapped: true))
+      observe(.peerDMA(place(window, from: .open), isMapped: true), Clock.microseconds() - start)
     } catch {
-      observe(.warning("other devices cannot reach BAR \(one.bar) window \(window): \(error)"))
+      warn("other devices cannot reach BAR \(one.bar) window \(window): \(error)")
     }
   }
 
@@ -147,7 +154,7 @@ struct FunctionState {
       return Command(rawValue: UInt16(truncatingIfNeeded: value)).contains(.memorySpace)
         && value != 0xFFFF
     } catch {
-      observe(.warning("\(error); its memory stays closed"))
+      warn("\(error); its memory stays closed")
       return false
     }
   }
@@ -157,6 +164,6 @@ struct FunctionState {
     do throws(KernelError) {
       try device.write(
         Device.configRegion, offset: UInt64(offset), width: width, UInt64(value))
-    } catch { observe(.warning("\(error)")) }
+    } catch { warn("\(error)") }
   }
 }
