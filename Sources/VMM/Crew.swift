@@ -83,12 +83,12 @@ struct Crew {
 
   /// Confines the calling thread too and lets all go: the guest's first instruction comes after this.
   func start() throws(KernelError) {
-    try control?.load()
     var waiting = UInt64(threads.count)
     while waiting > 0 {
       try gate.ready.wait()
       waiting -= min(waiting, try gate.ready.take())
     }
+    try control?.load()
     gate.go.signal()
   }
 
