@@ -56,6 +56,8 @@ let package = Package(
     tests("Boot", ["GuestMemory"]),
     tests("Sandbox"),
     tests("VMM"),
-    .executableTarget(name: "LabRunner", path: "Tests/LabRunner", swiftSettings: settings),
+    .executableTarget(
+      name: "LabRunner", dependencies: [argumentParser], path: "Tests/LabRunner", swiftSettings: settings),
+    tests("LabRunner"),
   ]
 )

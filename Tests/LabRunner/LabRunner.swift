@@ -1,6 +1,103 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ArgumentParser
+import Foundation
+
+/// What `Tests/lab` starts when everything is built.
 @main
-struct LabRunner {
-  static func main() {}
+struct LabRunner: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "Tests/lab",
+    abstract: "Runs Sluice in an emulated machine that has an IOMMU, KVM and VFIO.",
+    subcommands: [Demo.self, Test.self, Run.self, List.self, Shell.self, InsideCommand.self])
+}
+
+extension KernelName: ExpressibleByArgument {}
+
+/// The cases that a command was given by name.
+func cases(named names: [String]) throws -> [Case] {
+  try names.map { name in
+    guard let one = Case.all.first(where: { $0.name == name }) else {
+      throw ValidationError("no case '\(name)': Tests/lab list shows them")
+    }
+    return one
+  }
+}
+
+/// `run CASE…`
+struct Run: ParsableCommand {
+  static let configuration = CommandConfiguration(abstract: "Run the named cases.")
+
+  @Argument(help: "Names as 'list' prints them.") var names: [String]
+  @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
+  @Option(help: "What runs the Linux guests: sluice, or qemu to compare.") var with = "sluice"
+  @Option(help: "How often to run each case, in the same L1.") var times = 1
+
+  func run() throws {
+    let chosen = try cases(named: names)
+    var lab = try Lab()
+    try lab.run(chosen, l1: l1, vmm: with, times: times)
+    throw ExitCode(lab.report.finish())
+  }
+}
+
+/// `test`
+struct Test: ParsableCommand {
+  static let configuration = CommandConfiguration(abstract: "Run the unit tests and every case.")
+
+  func run() throws {
+    let units = try UnitTests.run()
+    var lab = try Lab()
+    lab.report.add(passed: units.passed, failed: units.failed, skipped: units.skipped)
+    try lab.run(Case.all, l1: .newFull)
+    try lab.run(Case.onOldHost, l1: .oldFull, prefix: "l1-6.1/")
+    throw ExitCode(lab.report.finish())
+  }
+}
+
+/// `list`
+struct List: ParsableCommand {
+  static let configuration = CommandConfiguration(abstract: "List the cases.")
+
+  func run() {
+    let width = Case.all.map(\.name.count).max() ?? 0
+    for one in Case.all {
+      say(one.name.padding(toLength: width + 2, withPad: " ", startingAt: 0) + one.purpose)
+    }
+  }
+}
+
+/// `shell`
+struct Shell: ParsableCommand {
+  static let configuration = CommandConfiguration(abstract: "Start L1 and a shell in it.")
+
+  @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
+
+  func run() throws {
+    let lab = try Lab()
+    try lab.shell(l1: l1)
+  }
+}
+
+/// `inside CASE…`, which the outside starts in L1.
+struct InsideCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "inside", shouldDisplay: false)
+
+  @Option var manifest: String
+  @Option var vmm = "sluice"
+  @Option var times = 1
+  @Option var port = "/dev/ttyS1"
+  /// A command to run instead of cases, with L1 prepared for it.
+  @Option var command: String?
+  @Argument var names: [String] = []
+
+  func run() throws {
+    let inside = Inside(
+      manifest: try .read(URL(filePath: manifest)), vmm: vmm, reports: try Reports(port: port))
+    if let command {
+      try inside.run(command: command)
+    } else {
+      inside.run(try cases(named: names), times: times)
+    }
+  }
 }

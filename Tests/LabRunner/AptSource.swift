@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// An entry of apt's source lists: where a suite comes from and which key signs it.
+///
+/// A machine's lists name only its own suite. The lab takes the address and the keyring of the
+/// machine's own entry and asks the same place for the backports.
+struct AptSource: Equatable {
+  var address: String
+  /// What stands in brackets in a one-line entry, or the `Signed-By` field.
+  var signedBy: String?
+
+  /// The entry in one-line form for another suite.
+  func line(suite: String) -> String {
+    let options = signedBy.map { "[signed-by=\($0)] " } ?? ""
+    return "deb \(options)\(address) \(suite) main\n"
+  }
+
+  /// The first binary entry of `text` that carries `suite`, in either of apt's two formats.
+  static func find(suite: String, in text: String) -> AptSource? {
+    findOneLine(suite: suite, in: text) ?? findStanza(suite: suite, in: text)
+  }
+
+  private static func findOneLine(suite: String, in text: String) -> AptSource? {
+    for line in text.split(separator: "\n") {
+      var rest = line.drop(while: \.isWhitespace)
+      guard rest.hasPrefix("deb "), !rest.hasPrefix("deb-src") else { continue }
+      rest = rest.dropFirst(4).drop(while: \.isWhitespace)
+      var signedBy: String?
+      if rest.hasPrefix("["), let end = rest.firstIndex(of: "]") {
+        let options = rest[rest.index(after: rest.startIndex)..<end].split(separator: " ")
+        signedBy = options.first { $0.hasPrefix("signed-by=") }.map { String($0.dropFirst(10)) }
+        rest = rest[rest.index(after: end)...]
+      }
+      let words = rest.split(whereSeparator: \.isWhitespace).map(String.init)
+      if words.count >= 3, words[1] == suite {
+        return AptSource(address: words[0], signedBy: signedBy)
+      }
+    }
+    return nil
+  }
+
+  private static func findStanza(suite: String, in text: String) -> AptSource? {
+    for stanza in stanzas(of: text) {
+      guard stanza["types"]?.contains("deb") ?? false, stanza["enabled"]?.first != "no",
+        stanza["suites"]?.contains(suite) ?? false, let address = stanza["uris"]?.first
+      else { continue }
+      // A key may also stand in the stanza itself, over several lines: only a file can be named here.
+      let key = stanza["signed-by"]?.first
+      return AptSource(address: address, signedBy: key.flatMap { $0.hasPrefix("/") ? $0 : nil })
+    }
+    return nil
+  }
+
+  /// The deb822 stanzas of a `.sources` file: lower-case field names and their words.
+  private static func stanzas(of text: String) -> [[String: [String]]] {
+    var result: [[String: [String]]] = [[:]]
+    var field = ""
+    for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+      if line.hasPrefix("#") { continue }
+      if line.allSatisfy(\.isWhitespace) {
+        result.append([:])
+        continue
+      }
+      var words = line[...]
+      if let first = line.first, !first.isWhitespace, let colon = line.firstIndex(of: ":") {
+        field = line[..<colon].lowercased()
+        words = line[line.index(after: colon)...]
+      }
+      result[result.count - 1][field, default: []] += words.split(whereSeparator: \.isWhitespace).map(
+        String.init)
+    }
+    return result
+  }
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// What Sluice says when it cannot do what was asked.
+enum BadInputCases {
+  static let all: [Case] = [
+    Case("bad-kernel", "kernel and initrd files that are none") { bench in
+      try BadInput.check(try files(bench), bench)
+    },
+    Case("bad-memory", "memory sizes that cannot be") { bench in
+      let kernel = try bench.kernel(.newCloud).image
+      return try BadInput.check(
+        [
+          BadInput(
+            label: "memory 0", arguments: ["run", "--kernel", kernel, "--memory", "0"], statuses: [2],
+            words: ["memory"]),
+          BadInput(
+            label: "memory 3T", arguments: ["run", "--kernel", kernel, "--memory", "3T"],
+            words: ["memory", "3"]),
+        ], bench)
+    },
+    Case("bad-device", "devices that cannot be passed through") { bench in try devices(bench) },
+    Case("bad-host", "/dev/kvm or /dev/vfio/vfio absent or forbidden") { bench in
+      try BadInput.check(try host(bench), bench)
+    },
+    Case("trace-disk-full", "--trace to a full disk") { bench in
+      let kernel = try bench.kernel(.newCloud)
+      let arguments = [
+        "run", "--kernel", kernel.image, "--initrd", kernel.initramfs, "--append", "console=ttyS0 quiet",
+        "--trace", "/dev/full", "--device", Address.bigDrive,
+      ]
+      let input = BadInput(
+        label: "trace /dev/full", arguments: arguments, words: ["/dev/full", "no space left"])
+      let remark = try BadInput.check([input], bench)
+      try HostDevice(Address.bigDrive).requireReleased()
+      return remark
+    },
+  ]
+
+  private static func files(_ bench: Bench) throws -> [BadInput] {
+    let kernel = try bench.kernel(.newCloud)
+    let empty = bench.file("empty")
+    try Data().write(to: empty)
+    let truncated = bench.file("truncated")
+    try Data(Data(contentsOf: URL(filePath: kernel.image)).prefix(300_000)).write(to: truncated)
+    let none = bench.file("no-kernel")
+    try Data(repeating: 0x5a, count: 1 << 20).write(to: none)
+    // Sparse: it takes no memory here, and more than the guest has there.
+    let large = bench.file("large")
+    try Data().write(to: large)
+    let handle = try FileHandle(forWritingTo: large)
+    try handle.truncate(atOffset: 200 << 20)
+    try handle.close()
+    defer { try? FileManager.default.removeItem(at: large) }  // it is removed with its directory anyway
+    func run(_ file: URL) -> [String] { ["run", "--kernel", file.path] }
+    return [
+      BadInput(
+        label: "kernel missing", arguments: run(bench.file("nowhere")), words: ["nowhere", "no such file"]),
+      BadInput(
+        label: "kernel is a directory", arguments: run(bench.directory), words: [bench.directory.path]),
+      BadInput(label: "kernel empty", arguments: run(empty), words: [empty.path]),
+      BadInput(label: "kernel truncated", arguments: run(truncated), words: [truncated.path, "truncated"]),
+      BadInput(label: "not a kernel", arguments: run(none), words: [none.path]),
+      BadInput(
+        label: "initrd missing",
+        arguments: ["run", "--kernel", kernel.image, "--initrd", bench.file("nowhere").path],
+        words: ["nowhere", "no such file"]),
+      BadInput(
+        label: "initrd too large",
+        arguments: ["run", "--kernel", kernel.image, "--initrd", large.path, "--memory", "128M"],
+        words: ["initrd", "memory"]),
+    ]
+  }
+
+  private static func devices(_ bench: Bench) throws -> String {
+    guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
+    let kernel = try bench.kernel(.newCloud).image
+    func run(_ devices: String...) -> [String] {
+      ["run", "--kernel", kernel] + devices.flatMap { ["--device", $0] }
+    }
+    // Behind the bridge: an edu device for the guest, and a network card that its host driver keeps.
+    let shared = try HostDevice.behind(bridge: Address.bridge)
+    guard let edu = shared.first(where: { $0.deviceID == "0x11e8" }),
+      let card = shared.first(where: { $0.driver == "e1000" })
+    else { throw Failed("L1 does not have edu and e1000 behind its bridge") }
+    try bench.require(edu.group == card.group, "edu and e1000 behind the bridge share no group")
+    try edu.bind(to: "vfio-pci")
+    let small = HostDevice(Address.smallDrive)
+    try small.bind(to: "nvme")
+    defer { try? small.bind(to: "vfio-pci") }  // the next case that needs it says so
+    return try BadInput.check(
+      [
+        BadInput(label: "no such device", arguments: run("0000:00:1e.7"), words: ["0000:00:1e.7"]),
+        BadInput(
+          label: "not an address", arguments: run("drive"), statuses: [2], words: ["drive", "address"]),
+        BadInput(
+          label: "bound to nvme", arguments: run(small.address),
+          words: [small.address, "nvme", "sluice bind \(small.address)"]),
+        BadInput(
+          label: "shared group", arguments: run(edu.address), words: [edu.address, "group", card.address]),
+        BadInput(
+          label: "named twice", arguments: run(Address.bigDrive, Address.bigDrive), statuses: [1, 2],
+          words: [Address.bigDrive, "twice"]),
+      ], bench)
+  }
+
+  private static func host(_ bench: Bench) throws -> [BadInput] {
+    let kernel = try bench.kernel(.newCloud).image
+    // Where everyone may read: the tree can be in a directory of root's own.
+    let open = URL(filePath: "/run/lab-open")
+    try open.removeIfPresent()
+    try open.makeDirectory()
+    for (source, name) in [(bench.manifest.sluice, "sluice"), (kernel, "vmlinuz")] {
+      try FileManager.default.copyItem(
+        at: URL(filePath: source).resolvingSymlinksInPath(), to: open.appending(path: name))
+    }
+    let nobody = [
+      "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "env", "-C", open.path,
+      "sh", "-c", "shift; exec ./sluice \"$@\"", "sh",
+    ]
+    return [
+      BadInput(
+        label: "no kvm", wrapper: without("kvm"), arguments: ["run", "--kernel", kernel],
+        words: ["/dev/kvm", "no such file"]),
+      BadInput(
+        label: "no vfio", wrapper: without("vfio/vfio"),
+        arguments: ["run", "--kernel", kernel, "--device", Address.bigDrive],
+        words: ["/dev/vfio/vfio", "no such file"]),
+      BadInput(
+        label: "kvm forbidden", wrapper: nobody, arguments: ["run", "--kernel", "vmlinuz"],
+        words: ["/dev/kvm", "permission denied"]),
+    ]
+  }
+
+  /// Runs the rest in a mount namespace where one device node is gone.
+  private static func without(_ node: String) -> [String] {
+    let script = """
+      set -e
+      mkdir -p /run/lab-dev
+      mount -t tmpfs dev /run/lab-dev
+      for node in null zero random urandom kvm vfio; do cp -a /dev/$node /run/lab-dev/; done
+      rm /run/lab-dev/$0
+      mount --bind /run/lab-dev /dev
+      exec "$@"
+      """
+    return ["unshare", "--mount", "sh", "-c", script, node]
+  }
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// A program that a case started, with its output in files and a time by which it must have ended.
+final class Child {
+  let arguments: [String]
+  let log: URL
+  let messages: URL
+  private let process: Process
+  private let input: Pipe?
+  private let deadline: ContinuousClock.Instant
+
+  init(
+    _ arguments: [String], log: URL, messages: URL, input: FileHandle?, deadline: ContinuousClock.Instant
+  ) throws {
+    (self.arguments, self.log, self.messages, self.deadline) = (arguments, log, messages, deadline)
+    process = Command.make(arguments)
+    process.standardOutput = try FileHandle(creating: log)
+    process.standardError = try FileHandle(creating: messages)
+    if let input {
+      process.standardInput = input
+      self.input = nil
+    } else {
+      // Held open: an end of file on the console is a case of its own.
+      let pipe = Pipe()
+      process.standardInput = pipe
+      self.input = pipe
+    }
+    try process.run()
+  }
+
+  var isRunning: Bool { process.isRunning }
+  var id: Int32 { process.processIdentifier }
+  var output: String { read(log) }
+  var errors: String { read(messages) }
+
+  /// Waits for the end; the exit status as a shell shows it.
+  func wait(within seconds: Int? = nil) throws -> Int32 {
+    let limit = seconds.map { min(deadline, .now + .seconds($0)) } ?? deadline
+    while process.isRunning {
+      if ContinuousClock.now > limit {
+        kill()
+        throw Failed("'\(arguments.first ?? "")' did not end in time; last line: \(lastLine)")
+      }
+      usleep(20_000)
+    }
+    return process.exitStatus
+  }
+
+  /// Waits until the output contains `text`.
+  func expect(_ text: String, within seconds: Int? = nil) throws {
+    let limit = seconds.map { min(deadline, .now + .seconds($0)) } ?? deadline
+    while true {
+      let isRunning = process.isRunning  // asked before reading, so that the last words count
+      if output.contains(text) { return }
+      if !isRunning {
+        throw Failed("ended with status \(process.exitStatus) before '\(text)'; \(lastMessage)")
+      }
+      if ContinuousClock.now > limit {
+        throw Failed("'\(text)' did not come in time; last line: \(lastLine)")
+      }
+      usleep(50_000)
+    }
+  }
+
+  func type(_ text: String) { input?.fileHandleForWriting.write(Data(text.utf8)) }
+
+  func signal(_ number: Int32) { _ = Foundation.kill(id, number) }
+
+  func kill() {
+    signal(SIGKILL)
+    process.waitUntilExit()
+  }
+
+  var lastLine: String { output.split(whereSeparator: \.isNewline).last.map(String.init) ?? "(none)" }
+
+  var lastMessage: String {
+    let lines = errors.split(whereSeparator: \.isNewline)
+    return lines.isEmpty ? "it said nothing on stderr" : lines.suffix(2).joined(separator: " / ")
+  }
+
+  private func read(_ url: URL) -> String {
+    guard let data = try? Data(contentsOf: url) else { return "" }  // made before the start: cannot fail
+    return String(decoding: data, as: UTF8.self)
+  }
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Foundation
+
+/// `demo`: the whole of it, on one drive, with everything shown.
+struct Demo: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "A guest reads its passed-through NVMe drive: trace, summary, checksum.")
+
+  func run() throws {
+    sayWhatThisMachineCan()
+    guard let one = Case.all.first(where: { $0.name == "nvme-\(KernelName.newCloud.rawValue)" }),
+      let fallback = Case.all.first(where: { $0.name == "nvme-\(KernelName.oldCloud.rawValue)" })
+    else { throw LabError("the demo has no case") }
+    var lab = try Lab()
+    let hasNew = !lab.isMissing(.newFull) && !lab.isMissing(.newCloud)
+    let chosen = hasNew ? one : fallback
+    try lab.run([chosen], l1: hasNew ? .newFull : .oldFull)
+    let directory = lab.workspace.out.appending(path: chosen.name)
+    show("trace", directory.appending(path: "trace.jsonl"))
+    show("guest", directory.appending(path: "guest.log"))
+    show("summary", directory.appending(path: "guest.err"))
+    lab.sayChecksums(directory)
+    throw ExitCode(lab.report.finish())
+  }
+
+  private func show(_ title: String, _ file: URL) {
+    guard let data = try? Data(contentsOf: file) else { return }  // the case has failed before that
+    say("--- \(title) (\(file.path))")
+    FileHandle.standardOutput.write(data)
+  }
+
+  private func sayWhatThisMachineCan() {
+    let cpu = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""  // said as a no
+    let flags = cpu.split(separator: "\n").first { $0.hasPrefix("flags") }?.split(separator: " ") ?? []
+    let groups = (try? FileManager.default.contentsOfDirectory(atPath: "/sys/kernel/iommu_groups")) ?? []
+    let hasKVM =
+      FileManager.default.isWritableFile(atPath: "/dev/kvm")
+      && (flags.contains("svm") || flags.contains("vmx"))
+    if hasKVM, !groups.isEmpty {
+      say(
+        """
+        lab: this machine has KVM and an IOMMU (\(groups.count) groups); Sluice runs on it directly:
+          sudo .build/release/sluice devices
+          sudo .build/release/sluice bind ADDRESS
+          sudo .build/release/sluice run --kernel VMLINUZ --initrd INITRD --append console=ttyS0 \
+        --device ADDRESS --summary
+        The demo runs in an emulated machine all the same.
+        """)
+    } else {
+      let lacks =
+        hasKVM ? "an IOMMU" : groups.isEmpty ? "KVM with VT-x or SVM, and an IOMMU" : "KVM with VT-x or SVM"
+      say(
+        "lab: this machine does not offer \(lacks): everything runs in an emulated one, so times are ratios only"
+      )
+    }
+  }
+}
+
+extension Lab {
+  func isMissing(_ kernel: KernelName) -> Bool { manifest.missing[kernel.rawValue] != nil }
+
+  /// Puts what the guest read beside what the host wrote.
+  func sayChecksums(_ directory: URL) {
+    guard let drive = manifest.drives[Address.bigDrive],
+      let data = try? Data(contentsOf: directory.appending(path: "guest.log"))  // the case failed
+    else { return }
+    let lines = GuestLines(String(decoding: data, as: UTF8.self))
+    let read = lines.values(of: "nvme-sha256").first?.last ?? "nothing"
+    say("--- SHA-256 of the drive (\(drive.bytes >> 20) MiB)")
+    say("host's image  \(drive.sha256)")
+    say("guest's read  \(read)  \(read == drive.sha256 ? "equal" : "DIFFERENT")")
+  }
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The `/init` of the Linux guests: performs the steps named on the kernel command line.
+///
+/// Every line that the runner reads starts with `lab: `. A step says `lab: ok STEP …` or
+/// `lab: not ok STEP …`; `lab: end` comes after the last one, before the guest goes down.
+enum GuestInit {
+  /// What a step needs loaded; a group that a kernel has built in is an empty list.
+  static let modules = [
+    "nvme": ["nvme"],
+    "e1000e": ["e1000e"],
+    "xhci": ["xhci_pci", "usb-storage", "sd_mod"],
+    "pvpanic": ["pvpanic-mmio"],
+  ]
+
+  static let script = """
+    #!/bin/busybox sh
+    /bin/busybox --install -s /bin
+    export PATH=/bin:/sbin:/usr/sbin
+    mount -t proc proc /proc
+    mount -t sysfs sysfs /sys
+    mount -t devtmpfs dev /dev
+    echo "lab: init $(uname -r) cpus $(nproc)"
+
+    parameter() { sed -n "s/.*lab\\.$1=\\([^ ]*\\).*/\\1/p" /proc/cmdline; }
+    load() { for module in $(cat /modules/$1); do insmod /modules/$module 2>/dev/null; done; }
+    # until SECONDS COMMAND…: true as soon as the command is
+    until_() { left=$(($1 * 10)); shift
+      until "$@" >/dev/null 2>&1; do left=$((left - 1)); [ $left -gt 0 ] || return 1; usleep 100000; done; }
+    functions() { grep -l "^$1" /sys/bus/pci/devices/*/class | sed 's,/class$,,'; }
+    drives() { ls -d /sys/block/nvme*n1 2>/dev/null; }
+    all_drives() { [ "$(drives | wc -l)" = "$(functions 0x010802 | wc -l)" ]; }
+
+    nvme_sha256() {
+      load nvme
+      [ -n "$(functions 0x010802)" ] || { echo "lab: not ok nvme-sha256 no drive on the bus"; return; }
+      until_ 30 all_drives || { echo "lab: not ok nvme-sha256 a drive did not come up"; return; }
+      for drive in $(drives); do
+        until_ 10 test -b /dev/${drive##*/}
+        serial=$(cat $drive/device/serial)
+        echo 3 >/proc/sys/vm/drop_caches
+        echo "lab: ok nvme-sha256" $serial $(dd if=/dev/${drive##*/} bs=1M 2>/dev/null | sha256sum | cut -c1-64)
+      done
+    }
+    each_nvme() { for function in $(functions 0x010802); do "$1" "$function"; done; }
+    rebind() {
+      echo ${1##*/} >/sys/bus/pci/drivers/nvme/unbind
+      [ ! -e $1/driver ] && echo ${1##*/} >/sys/bus/pci/drivers/nvme/bind && [ -e $1/driver ] &&
+        echo "lab: ok nvme-rebind" || echo "lab: not ok nvme-rebind"
+    }
+    reset() { echo 1 >$1/reset && echo "lab: ok nvme-reset" || echo "lab: not ok nvme-reset"; }
+    remove() {
+      echo 1 >$1/remove
+      [ ! -e $1 ] || { echo "lab: not ok nvme-remove-rescan still there"; return; }
+      echo 1 >/sys/bus/pci/rescan
+      [ -e $1 ] && echo "lab: ok nvme-remove-rescan" || echo "lab: not ok nvme-remove-rescan gone for good"
+    }
+    kexec_() {
+      rest=$1
+      line=$(sed "s/lab\\.steps=[^ ]*/lab.steps=$rest/" /proc/cmdline)
+      /sbin/kexec -s -l /second/vmlinuz --initrd=/second/initrd --append="$line lab.kexec=1" ||
+        { echo "lab: not ok kexec load"; return; }
+      echo "lab: ok kexec"
+      /sbin/kexec -e
+      echo "lab: not ok kexec returned"
+    }
+    network() {
+      load e1000e
+      until_ 10 test -e /sys/class/net/eth0 || { echo "lab: not ok network no eth0"; return; }
+      ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up
+      until_ 20 grep -q 1 /sys/class/net/eth0/carrier || { echo "lab: not ok network no carrier"; return; }
+      ping -c 3 -W 5 10.0.2.2 >/dev/null && echo "lab: ok ping" || echo "lab: not ok ping"
+      got=$(wget -q -O - http://10.0.2.100/ | sha256sum | cut -c1-64)
+      echo "lab: ok download $got"
+    }
+    usb() {
+      load xhci
+      until_ 30 test -b /dev/sda || { echo "lab: not ok usb-sha256 no /dev/sda"; return; }
+      echo "lab: ok usb-sha256 $(sha256sum </dev/sda | cut -c1-64)"
+    }
+
+    steps=$(parameter steps)
+    while [ -n "$steps" ]; do
+      step=${steps%%,*}
+      case $steps in *,*) steps=${steps#*,} ;; *) steps= ;; esac
+      case $step in
+      nvme-sha256) nvme_sha256 ;;
+      nvme-rebind) load nvme; each_nvme rebind ;;
+      nvme-reset) each_nvme reset ;;
+      nvme-remove-rescan) each_nvme remove ;;
+      kexec) kexec_ "$steps" ;;
+      network) network ;;
+      usb-sha256) usb ;;
+      interrupts) grep -E 'nvme|eth|xhci' /proc/interrupts ;;
+      shell) echo "lab: shell"; setsid sh -c 'exec sh -i </dev/ttyS0 >/dev/ttyS0 2>&1' ;;
+      reboot) echo "lab: end"; reboot -f ;;
+      panic) load pvpanic
+        [ -e /sys/bus/acpi/devices/QEMU0001:00 ] || echo "lab: no QEMU0001"
+        echo "lab: end"; echo c >/proc/sysrq-trigger ;;
+      *) echo "lab: not ok unknown step $step" ;;
+      esac
+    done
+    echo "lab: end"
+    poweroff -f
+
+    """
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// A PCI function of L1, through sysfs.
+///
+/// The lab binds without `sluice bind`, so that a defect there fails one case and not all.
+struct HostDevice {
+  let address: String
+
+  init(_ address: String) { self.address = address }
+
+  private var path: String { "/sys/bus/pci/devices/\(address)" }
+
+  /// The driver's name; nil when none is bound.
+  var driver: String? {
+    (try? FileManager.default.destinationOfSymbolicLink(atPath: path + "/driver"))  // absent: no driver
+      .map { String($0.split(separator: "/").last ?? "") }
+  }
+
+  /// As sysfs has it, `0x1234`.
+  var deviceID: String? {
+    (try? String(contentsOfFile: path + "/device", encoding: .utf8))?  // absent: no such function
+      .trimmingCharacters(in: .newlines)
+  }
+
+  /// The functions behind a bridge.
+  static func behind(bridge: String) throws -> [HostDevice] {
+    try FileManager.default.contentsOfDirectory(atPath: "/sys/bus/pci/devices/\(bridge)")
+      .filter { $0.hasPrefix("0000:") && $0.contains(".") && !$0.contains("pcie") }
+      .map { HostDevice($0) }
+  }
+
+  var group: String? {
+    (try? FileManager.default.destinationOfSymbolicLink(atPath: path + "/iommu_group"))  // absent: no IOMMU
+      .map { String($0.split(separator: "/").last ?? "") }
+  }
+
+  /// Binds to a driver, whatever had the device before.
+  func bind(to driver: String) throws {
+    guard self.driver != driver else { return }
+    try write(driver, to: path + "/driver_override")
+    if self.driver != nil { try write(address, to: path + "/driver/unbind") }
+    try write(address, to: "/sys/bus/pci/drivers_probe")
+    guard self.driver == driver else {
+      throw Failed("\(address): wanted driver \(driver), has \(self.driver ?? "none")")
+    }
+  }
+
+  /// Throws when someone still has the device's group open.
+  func requireReleased() throws {
+    guard let group else { throw Failed("\(address) has no IOMMU group") }
+    do {
+      // VFIO lets a group be open once: EBUSY tells of another owner.
+      try FileHandle(forUpdating: URL(filePath: "/dev/vfio/\(group)")).close()
+    } catch {
+      throw Failed("\(address) was not released: /dev/vfio/\(group): \(error)")
+    }
+  }
+
+  private func write(_ text: String, to path: String) throws {
+    let handle = try FileHandle(forWritingTo: URL(filePath: path))
+    try handle.write(contentsOf: Data(text.utf8))
+    try handle.close()
+  }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// An initramfs in the making: a directory that becomes a newc archive.
+struct Initramfs {
+  let directory: URL
+
+  /// Starts with busybox, the usual directories and `/init`.
+  init(in directory: URL, script: String) throws {
+    self.directory = directory
+    try directory.removeIfPresent()
+    for name in ["bin", "dev", "proc", "sys", "tmp", "run", "modules"] {
+      try directory.appending(path: name).makeDirectory()
+    }
+    try copy(URL(filePath: "/bin/busybox"), to: "bin/busybox")
+    let path = directory.appending(path: "init")
+    try Data(script.utf8).write(to: path)
+    try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path.path)
+  }
+
+  func copy(_ source: URL, to path: String) throws {
+    let target = directory.appending(path: path)
+    try target.deletingLastPathComponent().makeDirectory()
+    try target.removeIfPresent()
+    try FileManager.default.copyItem(at: source.resolvingSymlinksInPath(), to: target)
+  }
+
+  func write(_ text: String, to path: String) throws {
+    try Data(text.utf8).write(to: directory.appending(path: path))
+  }
+
+  /// Adds modules, unpacked, and the list `/modules/NAME` that gives the order to load them.
+  ///
+  /// Modules that this kernel has built in, or does not have, add nothing.
+  func add(modules: [String], as name: String, from kernel: KernelPackage) throws {
+    var order: [String] = []
+    for module in modules {
+      for file in try kernel.files(of: module) ?? [] {
+        let plain = file.lastPathComponent.replacing(".ko.xz", with: ".ko")
+        let target = directory.appending(path: "modules/\(plain)")
+        if !target.exists {
+          try copy(file, to: "modules/\(file.lastPathComponent)")
+          if file.pathExtension == "xz" {
+            try Command.output([
+              "xz", "-d", directory.appending(path: "modules/\(file.lastPathComponent)").path,
+            ])
+          }
+        }
+        if !order.contains(plain) { order.append(plain) }
+      }
+    }
+    try write(order.map { $0 + "\n" }.joined(), to: "modules/\(name)")
+  }
+
+  /// Adds a program of this machine with the shared libraries that it needs.
+  func add(program: String) throws {
+    try copy(URL(filePath: program), to: String(program.dropFirst()))
+    for line in try Command.output(["ldd", program]).split(separator: "\n") {
+      guard let word = line.split(whereSeparator: \.isWhitespace).first(where: { $0.hasPrefix("/") }) else {
+        continue
+      }
+      try copy(URL(filePath: String(word)), to: String(word.dropFirst()))
+    }
+  }
+
+  /// Writes the archive, uncompressed: emulated processors unpack nothing faster than that.
+  func archive(to file: URL) throws {
+    let temporary = file.path + ".new"
+    try Command.output([
+      "sh", "-c", "cd \"$1\" && find . | cpio --quiet -o -H newc -R 0:0 >\"$2\" && mv \"$2\" \"$3\"", "sh",
+      directory.path, temporary, file.path,
+    ])
+    try directory.removeIfPresent()
+  }
+}

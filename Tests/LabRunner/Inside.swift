@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// Where the runner inside writes its events.
+struct Reports: @unchecked Sendable {
+  private let handle: FileHandle
+
+  init(port: String) throws { handle = try FileHandle(forWritingTo: URL(filePath: port)) }
+
+  func send(_ event: Event) {
+    guard let line = try? event.line() else { return }  // strings and numbers always encode
+    handle.write(Data(line.utf8))
+  }
+}
+
+/// The runner inside L1: one case after the other.
+struct Inside {
+  let manifest: Manifest
+  let vmm: String
+  let reports: Reports
+
+  func run(_ cases: [Case], times: Int) {
+    do {
+      try prepare()
+      let idle = try IdleVM()
+      reports.send(Event(.ready, text: kernelVersion(), seconds: uptime()))
+      for one in cases { for _ in 0..<times { run(one) } }
+      withExtendedLifetime(idle) {}
+      reports.send(Event(.end))
+    } catch {
+      reports.send(Event(.end, text: "L1 cannot be prepared: \(error)"))
+    }
+  }
+
+  /// Prepares L1, runs a shell command on our own standard streams, and waits for it.
+  func run(command: String) throws {
+    try prepare()
+    let idle = try IdleVM()
+    let process = Command.make(["sh", "-c", command])
+    try process.run()
+    process.waitUntilExit()
+    withExtendedLifetime(idle) {}
+  }
+
+  private func run(_ one: Case) {
+    reports.send(Event(.start, one.name))
+    let start = ContinuousClock.now
+    var event = Event(.pass, one.name)
+    do {
+      let bench = try Bench(one, manifest: manifest, vmm: vmm, reports: reports)
+      do {
+        event.text = try one.body(bench)
+      } catch {
+        try bench.close()
+        throw error
+      }
+      try bench.close()
+    } catch let error as Skipped {
+      event.kind = .skip
+      event.text = error.description
+    } catch {
+      event.kind = .fail
+      event.text = "\(error)"
+    }
+    event.seconds = (ContinuousClock.now - start) / .seconds(1)
+    reports.send(event)
+  }
+
+  /// Loads KVM and VFIO and gives vfio-pci the devices before their own drivers see them.
+  private func prepare() throws {
+    func load(_ module: String) throws {
+      try Command.output(["modprobe", "--dirname", manifest.modules, module])
+    }
+    try load("kvm-amd")
+    try load("vfio-pci")
+    for address in Address.assignable { try HostDevice(address).bind(to: "vfio-pci") }
+    for module in ["nvme", "e1000"] { try load(module) }
+  }
+
+  private func kernelVersion() -> String {
+    (try? String(contentsOfFile: "/proc/sys/kernel/osrelease", encoding: .utf8))?  // only for the report
+      .trimmingCharacters(in: .newlines) ?? "?"
+  }
+
+  private func uptime() -> Double {
+    let text = (try? String(contentsOfFile: "/proc/uptime", encoding: .utf8)) ?? ""  // only for the report
+    return text.split(separator: " ").first.flatMap { Double($0) } ?? 0
+  }
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// Everything prepared once, then one L1 after the other.
+struct Lab {
+  let workspace: Workspace
+  private let preparation: Preparation
+  let manifest: Manifest
+  var report = Report()
+
+  init() throws {
+    workspace = .current
+    preparation = Preparation(workspace)
+    try workspace.out.makeDirectory()
+    manifest = try preparation.manifest()
+  }
+
+  /// Runs cases in L1 with a kernel; skips them all where there is no such kernel.
+  mutating func run(
+    _ cases: [Case], l1: KernelName, vmm: String = "sluice", times: Int = 1, prefix: String = ""
+  ) throws {
+    if let reason = manifest.missing[l1.rawValue] {
+      for one in cases { report.add(Event(.skip, one.name, text: reason), prefix: prefix) }
+      return
+    }
+    let session = Session(
+      workspace: workspace, preparation: preparation, kernel: l1, vmm: vmm, times: times, prefix: prefix)
+    try session.run(cases, manifest: manifest, report: &report)
+  }
+
+  /// Becomes a QEMU whose L1 has a shell on this terminal.
+  func shell(l1: KernelName) throws {
+    let machine = try preparation.machine(
+      l1,
+      command: "'\(workspace.runner.path)' inside --manifest '\(workspace.manifest.path)' --port /dev/null "
+        + "--command 'cd \(workspace.tree.path); exec setsid --ctty --wait bash' </dev/ttyS0 >/dev/ttyS0 2>&1"
+    )
+    var manifest = manifest
+    manifest.modules = machine.kernel.root.path
+    try manifest.write(to: workspace.manifest)
+    say(
+      "lab: 'exit' powers L1 off; Ctrl-A x ends QEMU; vfio-pci has \(Address.assignable.joined(separator: " "))"
+    )
+    let arguments = machine.arguments(console: "mon:stdio", reports: "null")
+    // SAFETY: the strings are duplicated and never freed: the image is replaced, or the runner ends.
+    let strings = unsafe arguments.map { unsafe strdup($0) } + [nil]
+    _ = unsafe execvp(arguments[0], strings)
+    throw LabError("\(arguments[0]): errno \(errno)")
+  }
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// A Debian kernel as the guest, with the lab's initramfs.
+struct LinuxGuest {
+  var kernel: KernelName = .newCloud
+  var devices: [String] = []
+  var cpus = 1
+  var memory = "512M"
+  var steps: [String]
+  var usesKexec = false
+  /// What Sluice must exit with; QEMU always exits with 0 here.
+  var status: Int32 = 0
+  var options: [String] = []
+
+  /// The command that runs it under the bench's VMM.
+  func command(_ bench: Bench) throws -> [String] {
+    let kernel = try bench.kernel(kernel)
+    let initramfs = usesKexec ? kernel.kexecInitramfs ?? kernel.initramfs : kernel.initramfs
+    let line = "console=ttyS0 quiet panic=-1 lab.steps=\(steps.joined(separator: ","))"
+    switch bench.vmm {
+    case "qemu":
+      return [
+        "qemu-system-x86_64", "-accel", "kvm", "-M", "q35", "-cpu", "host", "-smp", "\(cpus)",
+        "-m", memory, "-nodefaults", "-nographic", "-no-reboot", "-serial", "stdio", "-device", "pvpanic",
+        "-kernel", kernel.image, "-initrd", initramfs, "-append", line,
+      ] + devices.flatMap { ["-device", "vfio-pci,host=\($0)"] }
+    default:
+      return [
+        bench.manifest.sluice, "run", "--kernel", kernel.image, "--initrd", initramfs, "--append", line,
+        "--memory", memory, "--cpus", "\(cpus)", "--summary", "--trace", bench.file("trace.jsonl").path,
+      ] + devices.flatMap { ["--device", $0] } + options
+    }
+  }
+
+  /// Runs it to its end and checks what every run must show; the guest's `lab:` lines.
+  func run(_ bench: Bench) throws -> GuestLines {
+    let child = try bench.start(command(bench), as: "guest")
+    let status = try child.wait()
+    let lines = GuestLines(child.output)
+    let expected = bench.vmm == "qemu" ? 0 : self.status
+    try bench.require(lines.faults.isEmpty, lines.faults.joined(separator: "; "))
+    try bench.require(
+      lines.ended,
+      "the guest did not come to its end (status \(status)): \(child.lastLine); \(child.lastMessage)")
+    try bench.require(status == expected, "exit status \(status), expected \(expected); \(child.lastMessage)")
+    for address in devices where address == Address.bigDrive || address == Address.smallDrive {
+      try checkDrive(address, in: lines, bench)
+    }
+    return lines
+  }
+
+  /// Each time the guest read the whole drive, it read what the outside wrote.
+  private func checkDrive(_ address: String, in lines: GuestLines, _ bench: Bench) throws {
+    guard let drive = bench.manifest.drives[address] else { return }
+    let sums = lines.values(of: "nvme-sha256").filter { $0.first == drive.serial }.compactMap(\.last)
+    let expected = steps.count { $0 == "nvme-sha256" }
+    try bench.require(
+      sums.count == expected, "\(drive.serial) was read \(sums.count) times of \(expected)")
+    for sum in sums {
+      try bench.require(sum == drive.sha256, "\(drive.serial): the guest read \(sum), image \(drive.sha256)")
+    }
+  }
+}
+
+/// The lines of a Linux guest that start with `lab: `.
+struct GuestLines {
+  let lines: [String]
+
+  init(_ output: String) {
+    lines = output.split(whereSeparator: \.isNewline).compactMap { line in
+      line.range(of: "lab: ").map { String(line[$0.upperBound...]) }
+    }
+  }
+
+  var faults: [String] { lines.filter { $0.hasPrefix("not ok") } }
+  var ended: Bool { lines.contains("end") }
+
+  /// The words after `ok STEP` of every such line.
+  func values(of step: String) -> [[String]] {
+    lines.compactMap { line in
+      let words = line.split(separator: " ").map(String.init)
+      return words.starts(with: ["ok", step]) ? Array(words.dropFirst(2)) : nil
+    }
+  }
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// What the outside made, for the inside: written once, read by every L1.
+struct Manifest: Codable {
+  struct GuestKernel: Codable {
+    var image: String
+    var version: String
+    var initramfs: String
+    /// The same with kexec, this kernel and the plain initramfs in it.
+    var kexecInitramfs: String?
+  }
+
+  struct Drive: Codable {
+    var serial: String
+    var bytes: Int
+    var sha256: String
+  }
+
+  var guestKernels: [String: GuestKernel] = [:]
+  /// Why a kernel is not among them.
+  var missing: [String: String] = [:]
+  /// By the address of the drive in L1.
+  var drives: [String: Drive] = [:]
+  var stickSHA256 = ""
+  var downloadSHA256 = ""
+  var guests = ""
+  var sluice = ""
+  /// The modules of L1's kernel, for `modprobe --dirname`.
+  var modules = ""
+  var out = ""
+
+  static func read(_ url: URL) throws -> Manifest {
+    try JSONDecoder().decode(Manifest.self, from: Data(contentsOf: url))
+  }
+
+  func write(to url: URL) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    try encoder.encode(self).write(to: url)
+  }
+}

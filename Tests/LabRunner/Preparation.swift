@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// Makes what L1 and its guests need: kernels, initramfs images, drives and the manifest.
+struct Preparation {
+  let workspace: Workspace
+  let store: KernelStore
+
+  init(_ workspace: Workspace) {
+    self.workspace = workspace
+    store = KernelStore(workspace: workspace)
+  }
+
+  /// Everything but L1's own kernel, which is chosen later.
+  func manifest() throws -> Manifest {
+    for directory in [workspace.images, workspace.initramfs, workspace.kernels] {
+      try directory.makeDirectory()
+    }
+    var manifest = Manifest()
+    manifest.out = workspace.out.path
+    manifest.sluice = workspace.sluice.path
+    manifest.guests = workspace.guests.path
+    for name in KernelName.allCases {
+      switch store.kernel(name) {
+      case .success(let kernel): manifest.guestKernels[name.rawValue] = try guest(name, kernel)
+      case .failure(let error):
+        say("lab: \(error)")
+        manifest.missing[name.rawValue] = error.description
+      }
+    }
+    say("lab: drives of known content")
+    for (address, image, serial) in [
+      (Address.bigDrive, Image.bigDrive, "lab-big"), (Address.smallDrive, Image.smallDrive, "lab-small"),
+    ] {
+      let sum = try image.make(in: workspace.images)
+      manifest.drives[address] = Manifest.Drive(serial: serial, bytes: image.bytes, sha256: sum)
+    }
+    manifest.stickSHA256 = try Image.stick.make(in: workspace.images)
+    manifest.downloadSHA256 = try Image.download.make(in: workspace.images)
+    return manifest
+  }
+
+  /// The initramfs of a Linux guest, made anew when the runner is newer than it.
+  private func guest(_ name: KernelName, _ kernel: KernelPackage) throws -> Manifest.GuestKernel {
+    let plain = workspace.initramfs.appending(path: "guest-\(name.rawValue)")
+    if try isOutdated(plain) {
+      say("lab: initramfs for guests with \(kernel.version)")
+      try fill(plain, from: kernel).archive(to: plain)
+    }
+    var result = Manifest.GuestKernel(
+      image: kernel.image.path, version: kernel.version, initramfs: plain.path)
+    if name == .newCloud || name == .oldCloud {
+      let kexec = workspace.initramfs.appending(path: "guest-\(name.rawValue)-kexec")
+      if try isOutdated(kexec) {
+        let archive = try fill(kexec, from: kernel)
+        try archive.add(program: "/sbin/kexec")
+        try archive.copy(kernel.image, to: "second/vmlinuz")
+        try archive.copy(plain, to: "second/initrd")
+        try archive.archive(to: kexec)
+      }
+      result.kexecInitramfs = kexec.path
+    }
+    return result
+  }
+
+  private func fill(_ file: URL, from kernel: KernelPackage) throws -> Initramfs {
+    let archive = try Initramfs(in: file.appendingPathExtension("d"), script: GuestInit.script)
+    for (group, modules) in GuestInit.modules {
+      try archive.add(modules: modules, as: group, from: kernel)
+    }
+    return archive
+  }
+
+  private func isOutdated(_ file: URL) throws -> Bool {
+    guard file.exists else { return true }
+    func date(_ url: URL) throws -> Date {
+      try url.resourceValues(forKeys: [.contentModificationDateKey]).contentModificationDate ?? .distantPast
+    }
+    return try date(file) < date(workspace.runner)
+  }
+
+  /// L1 with a kernel, and `command` to run in it.
+  func machine(_ name: KernelName, command: String) throws -> Machine {
+    let kernel = try store.kernel(name).get()
+    let file = workspace.initramfs.appending(path: "host")
+    let script = HostInit.script(out: workspace.out.path, command: command)
+    let archive = try Initramfs(in: file.appendingPathExtension("d"), script: script)
+    try archive.add(modules: HostInit.modules, as: "root", from: kernel)
+    try archive.archive(to: file)
+    let machine = Machine(workspace: workspace, kernel: kernel, initramfs: file)
+    try machine.makeServer()
+    return machine
+  }
+}

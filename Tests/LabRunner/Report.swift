@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// What is printed while cases run, and the numbers at the end.
+struct Report {
+  private(set) var passed = 0
+  private(set) var failed = 0
+  private(set) var skipped = 0
+  private let start = ContinuousClock.now
+
+  mutating func add(_ event: Event, prefix: String = "") {
+    switch event.kind {
+    case .pass: passed += 1
+    case .fail: failed += 1
+    case .skip: skipped += 1
+    case .ready, .start, .note, .end: break
+    }
+    show(event, prefix: prefix)
+  }
+
+  /// Counts the cases of a whole test program.
+  mutating func add(passed: Int, failed: Int, skipped: Int) {
+    self.passed += passed
+    self.failed += failed
+    self.skipped += skipped
+  }
+
+  private func show(_ event: Event, prefix: String) {
+    let time = event.seconds.formatted(.number.precision(.fractionLength(1)).grouping(.never)) + " s"
+    let name = prefix + event.name
+    let reason = event.text.isEmpty ? "" : "  \(event.text)"
+    switch event.kind {
+    case .ready: say("lab: L1 is up after \(time) (\(event.text))")
+    case .start: say("start  \(name)")
+    case .note: for line in event.text.split(separator: "\n") { say("       \(line)") }
+    case .pass: say("pass   \(name) (\(time))\(reason)")
+    case .fail: say("FAIL   \(name) (\(time))\(reason)")
+    case .skip: say("skip   \(name)\(reason)")
+    case .end: if !event.text.isEmpty { say("lab: \(event.text)") }
+    }
+  }
+
+  /// Prints the last line, alone, and returns the exit status.
+  func finish() -> Int32 {
+    let time = (ContinuousClock.now - start).components.seconds
+    say("lab: \(time) s in all")
+    say("\(passed) passed, \(failed) failed, \(skipped) skipped")
+    return failed == 0 ? 0 : 1
+  }
+}
+
+/// Prints a line at once, whatever standard output is.
+func say(_ line: String) {
+  FileHandle.standardOutput.write(Data((line + "\n").utf8))
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What a guest of `Guests/` printed: `ok - TEXT`, `not ok - TEXT`, at the end `done N`.
+struct SmallGuestReport {
+  var passed: [String] = []
+  var failed: [String] = []
+  /// The number after `done`: how many lines there should be.
+  var promised: Int?
+
+  init(_ output: String) {
+    for line in output.split(whereSeparator: \.isNewline) {
+      if line.hasPrefix("ok - ") {
+        passed.append(String(line.dropFirst(5)))
+      } else if line.hasPrefix("not ok - ") {
+        failed.append(String(line.dropFirst(9)))
+      } else if line.hasPrefix("done ") {
+        promised = Int(line.dropFirst(5).filter(\.isNumber))
+      }
+    }
+  }
+
+  /// Nil when everything is as it should be.
+  var fault: String? {
+    if !failed.isEmpty { return failed.map { "not ok: \($0)" }.joined(separator: "; ") }
+    guard let promised else { return "it did not reach its end (\(passed.count) checks)" }
+    if passed.isEmpty { return "it checked nothing" }
+    return promised == passed.count ? nil : "it promised \(promised) checks and made \(passed.count)"
+  }
+}

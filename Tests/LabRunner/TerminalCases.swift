@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// Sluice on a terminal, and what is left of it when it is told to stop.
+enum TerminalCases {
+  static let all: [Case] = [
+    Case("typed-input", "what is typed reaches the guest's shell") { bench in
+      let terminal = try Terminal()
+      let before = try terminal.settings()
+      let child = try start(steps: ["shell"], on: terminal, bench)
+      try child.expect("lab: shell")
+      terminal.type("echo answer-$((40 + 2))\n")
+      try child.expect("answer-42")
+      terminal.type("exit\n")
+      try check(child, ends: 0, terminal, before, bench)
+      return ""
+    },
+    Case("escape", "Ctrl-A x quits; Ctrl-A Ctrl-A does not") { bench in
+      let terminal = try Terminal()
+      let before = try terminal.settings()
+      let child = try start(steps: ["shell"], on: terminal, bench)
+      try child.expect("lab: shell")
+      try bench.require(try terminal.settings() != before, "the terminal is not raw while the guest runs")
+      terminal.type("\u{1}\u{1}echo still-$((40 + 2))\n")
+      try child.expect("still-42")
+      terminal.type("\u{1}x")
+      try check(child, ends: 0, terminal, before, bench)
+      return ""
+    },
+    signals("sigint", SIGINT, status: 130),
+    signals("sigterm", SIGTERM, status: 143),
+  ]
+
+  private static func signals(_ name: String, _ number: Int32, status: Int32) -> Case {
+    Case(name, "at any time: the device is released, the terminal restored", limit: 150) { bench in
+      let delays = [0.02, 0.1, 0.3, 0.6, 1, 2, 4, 8]
+      for delay in delays {
+        let terminal = try Terminal()
+        let before = try terminal.settings()
+        let child = try start(steps: ["nvme-sha256", "shell"], on: terminal, bench, as: "after-\(delay)")
+        usleep(UInt32(delay * 1_000_000))
+        // Before the program has taken the signal over, the default action ends it with the same status.
+        child.signal(number)
+        do {
+          try check(child, ends: status, terminal, before, bench)
+        } catch let error as Failed {
+          throw Failed("after \(delay) s: \(error)")
+        }
+      }
+      return "at \(delays.count) times"
+    }
+  }
+
+  /// A guest with the big drive, its console on a terminal.
+  private static func start(
+    steps: [String], on terminal: Terminal, _ bench: Bench, as name: String = "guest"
+  ) throws -> Child {
+    guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
+    let guest = LinuxGuest(devices: [Address.bigDrive], steps: steps)
+    return try bench.start(guest.command(bench), as: name, input: terminal.slave)
+  }
+
+  private static func check(
+    _ child: Child, ends status: Int32, _ terminal: Terminal, _ before: String, _ bench: Bench
+  ) throws {
+    let got = try child.wait(within: 30)
+    try bench.require(got == status, "exit status \(got), expected \(status); \(child.lastMessage)")
+    try bench.require(try terminal.settings() == before, "the terminal was left raw")
+    let device = HostDevice(Address.bigDrive)
+    try device.requireReleased()
+    try device.bind(to: "nvme")
+    try device.bind(to: "vfio-pci")
+  }
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// The file that `sluice run --trace` wrote: what happened, in the order in which it happened.
+struct Trace {
+  struct Record: Decodable {
+    var time: Double
+    var event: String
+    var name: String?
+    var device: String?
+    var bar: Int?
+    var window: Int?
+    var from: String?
+    var to: String?
+    var why: String?
+    var gpa: String?
+    var iova: String?
+    var op: String?
+    var what: String?
+    var old: String?
+    var new: String?
+    var vector: Int?
+  }
+
+  /// A piece of a BAR.
+  struct Window: Hashable, CustomStringConvertible {
+    var device: String
+    var bar: Int
+    var index: Int
+
+    var description: String { "\(device) BAR \(bar) window \(index)" }
+  }
+
+  let records: [Record]
+
+  init(_ text: String) throws {
+    let decoder = JSONDecoder()
+    records = try text.split(separator: "\n").map { line in
+      do {
+        return try decoder.decode(Record.self, from: Data(line.utf8))
+      } catch {
+        throw Failed("the trace has a line that is no record: \(line)")
+      }
+    }
+  }
+
+  init(file: URL) throws {
+    guard file.exists else { throw Failed("no trace was written") }
+    try self.init(String(contentsOf: file, encoding: .utf8))
+  }
+
+  /// What contradicts 'no BAR was mapped before the guest's first touch'.
+  ///
+  /// A window opens because of an access, after the first instruction; its IOVA comes with it.
+  func faultsOfLaziness() -> [String] {
+    var faults: [String] = []
+    var hasStarted = false
+    var touched: Set<Window> = []
+    for record in records {
+      if record.event == "phase", record.name == "first-instruction" { hasStarted = true }
+      guard let window = record.openedWindow ?? record.mappedWindow else { continue }
+      if !hasStarted { faults.append("\(window) was mapped before the guest's first instruction") }
+      if record.openedWindow != nil {
+        if record.why != "access" { faults.append("\(window) opened because of \(record.why ?? "nothing")") }
+        touched.insert(window)
+      } else if !touched.contains(window) {
+        faults.append("\(window) had an IOVA before its first touch")
+      }
+    }
+    if !hasStarted { faults.append("the trace has no phase first-instruction") }
+    return faults
+  }
+
+  /// The windows that were ever open.
+  var openedWindows: Set<Window> { Set(records.compactMap(\.openedWindow)) }
+
+  /// Writes of COMMAND that cleared the memory bit.
+  var clearingWrites: Int { records.count(where: \.clearsMemory) }
+
+  /// What contradicts 'everything is gone before the device's memory goes off'.
+  func faultsOfClosing() -> [String] {
+    var open: Set<Window> = []
+    var mapped: Set<Window> = []
+    var faults: [String] = []
+    for record in records {
+      if let window = record.openedWindow { open.insert(window) }
+      if let window = record.closedWindow { open.remove(window) }
+      if let window = record.mappedWindow { mapped.insert(window) }
+      if let window = record.unmappedWindow { mapped.remove(window) }
+      guard record.clearsMemory, let device = record.device else { continue }
+      for window in open where window.device == device {
+        faults.append("at \(record.time) µs COMMAND went to \(record.new ?? "?") with \(window) still open")
+      }
+      for window in mapped where window.device == device {
+        faults.append(
+          "at \(record.time) µs COMMAND went to \(record.new ?? "?") with \(window) still in the IOMMU")
+      }
+    }
+    return faults
+  }
+}
+
+extension Trace.Record {
+  private var place: Trace.Window? {
+    guard let device, let bar, let window else { return nil }
+    return Trace.Window(device: device, bar: bar, index: window)
+  }
+
+  var openedWindow: Trace.Window? { event == "gate" && to == "open" ? place : nil }
+  var closedWindow: Trace.Window? { event == "gate" && from == "open" && to != "open" ? place : nil }
+  var mappedWindow: Trace.Window? { event == "dma" && what == "bar" && op == "map" ? place : nil }
+  var unmappedWindow: Trace.Window? { event == "dma" && what == "bar" && op == "unmap" ? place : nil }
+
+  /// Whether this is a write of COMMAND that takes the memory bit (PCI 3.0 §6.2.2, bit 1) away.
+  var clearsMemory: Bool {
+    guard event == "command", let old = Self.number(old), let new = Self.number(new) else { return false }
+    return old & 2 != 0 && new & 2 == 0
+  }
+
+  private static func number(_ text: String?) -> Int? {
+    text.flatMap { Int($0.trimmingPrefix("0x"), radix: 16) }
+  }
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// `swift test`, shown as it runs, and its numbers.
+enum UnitTests {
+  struct Count: Equatable {
+    var passed = 0
+    var failed = 0
+    var skipped = 0
+
+    /// Adds up the `testsuite` elements of an xUnit file.
+    init(xunit text: String) {
+      for part in text.split(separator: "<testsuite ").dropFirst() {
+        func number(_ name: String) -> Int {
+          guard let range = part.range(of: " \(name)=\"") ?? part.range(of: "\(name)=\"") else { return 0 }
+          return Int(part[range.upperBound...].prefix(while: \.isNumber)) ?? 0
+        }
+        failed += number("failures") + number("errors")
+        skipped += number("skipped")
+        passed += number("tests") - number("failures") - number("errors") - number("skipped")
+      }
+    }
+
+    init() {}
+  }
+
+  static func run() throws -> Count {
+    let directory = FileManager.default.temporaryDirectory.appending(path: "lab-unit-\(getpid())")
+    try directory.makeDirectory()
+    defer { try? FileManager.default.removeItem(at: directory) }  // only litter
+    say("lab: unit tests")
+    let status = try Command.passthrough([
+      "swift", "test", "--xunit-output", directory.appending(path: "unit.xml").path,
+    ])
+    var count = Count()
+    for name in try FileManager.default.contentsOfDirectory(atPath: directory.path) {
+      let text = try String(contentsOf: directory.appending(path: name), encoding: .utf8)
+      let part = Count(xunit: text)
+      count.passed += part.passed
+      count.failed += part.failed
+      count.skipped += part.skipped
+    }
+    // A build that fails or a test that crashes leaves no numbers, and is a failure all the same.
+    if status != 0, count.failed == 0 { count.failed = 1 }
+    say(
+      "lab: unit tests: \(count.passed) passed, \(count.failed) failed, \(count.skipped) skipped (status \(status))"
+    )
+    return count
+  }
+}

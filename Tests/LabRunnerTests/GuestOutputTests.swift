@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+
+@testable import LabRunner
+
+@Suite struct GuestOutputTests {
+  @Test("a small guest that did what it promised")
+  func complete() {
+    let report = SmallGuestReport("noise\nok - one\r\nok - two\ndone 2\n")
+    #expect(report.fault == nil)
+    #expect(report.passed == ["one", "two"])
+  }
+
+  @Test(
+    "a small guest that did not",
+    arguments: ["", "ok - one\n", "done 0\n", "ok - one\ndone 2\n", "ok - one\nnot ok - two\ndone 2\n"])
+  func incomplete(output: String) {
+    #expect(SmallGuestReport(output).fault != nil)
+  }
+
+  @Test("the lines of a Linux guest")
+  func linux() {
+    let lines = GuestLines(
+      "[ 1.0] noise\nlab: init 6.12 cpus 4\nlab: ok nvme-sha256 lab-big abc\nlab: not ok network\nlab: end\n")
+    #expect(lines.values(of: "nvme-sha256") == [["lab-big", "abc"]])
+    #expect(lines.faults == ["not ok network"])
+    #expect(lines.ended)
+  }
+
+  @Test("the numbers of an xUnit file")
+  func xunit() {
+    let count = UnitTests.Count(
+      xunit: #"<testsuites><testsuite name="t" errors="1" tests="9" failures="2" skipped="3" time="1.5">"#)
+    #expect((count.passed, count.failed, count.skipped) == (3, 3, 3))
+  }
+
+  @Test("events survive the serial port")
+  func event() throws {
+    let event = Event(.pass, "a-case", text: "with \"quotes\"", seconds: 1.5)
+    #expect(Event(line: "\u{0}noise" + (try event.line()) + "\r") == event)
+    #expect(Event(line: "[    1.0] a kernel message") == nil)
+  }
+}

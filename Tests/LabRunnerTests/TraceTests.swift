@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+
+@testable import LabRunner
+
+@Suite struct TraceTests {
+  private static let start = #"{"time":10,"event":"phase","name":"first-instruction"}"#
+  private static let device = #""device":"0000:00:06.0""#
+
+  private static func gate(_ from: String, _ to: String, _ why: String, time: Int = 20) -> String {
+    #"{"time":\#(time),"event":"gate",\#(device),"bar":0,"window":1,"from":"\#(from)","to":"\#(to)","#
+      + #""why":"\#(why)","gpa":"0xc0000000","size":4096,"us":3}"#
+  }
+
+  private static func dma(_ op: String) -> String {
+    #"{"time":21,"event":"dma","op":"\#(op)","what":"bar",\#(device),"bar":0,"window":1,"iova":"0xc0000000"}"#
+  }
+
+  private static func command(_ old: String, _ new: String) -> String {
+    #"{"time":30,"event":"command",\#(device),"old":"\#(old)","new":"\#(new)","us":1}"#
+  }
+
+  private func trace(_ lines: String...) throws -> Trace { try Trace(lines.joined(separator: "\n")) }
+
+  @Test("a window that opens at a touch is lazy")
+  func lazy() throws {
+    let trace = try trace(Self.start, Self.gate("armed", "open", "access"), Self.dma("map"))
+    #expect(trace.faultsOfLaziness().isEmpty)
+    #expect(trace.openedWindows.count == 1)
+  }
+
+  @Test("a window that opens by itself, early, or only in the IOMMU is not")
+  func eager() throws {
+    #expect(try !trace(Self.start, Self.gate("closed", "open", "enable")).faultsOfLaziness().isEmpty)
+    #expect(try !trace(Self.gate("armed", "open", "access"), Self.start).faultsOfLaziness().isEmpty)
+    #expect(try !trace(Self.start, Self.dma("map")).faultsOfLaziness().isEmpty)
+    #expect(try !trace(Self.gate("armed", "open", "access")).faultsOfLaziness().isEmpty)
+  }
+
+  @Test("closing before the write is right")
+  func rightOrder() throws {
+    let trace = try trace(
+      Self.start, Self.gate("armed", "open", "access"), Self.dma("map"),
+      Self.gate("open", "closed", "command"),
+      Self.dma("unmap"), Self.command("0x6", "0x4"))
+    #expect(trace.faultsOfClosing().isEmpty)
+    #expect(trace.clearingWrites == 1)
+  }
+
+  @Test("the write before the slot or the IOVA is gone is found")
+  func wrongOrder() throws {
+    let open = Self.gate("armed", "open", "access")
+    let write = Self.command("0x6", "0x4")
+    let slot = try trace(Self.start, open, write, Self.gate("open", "closed", "command"))
+    #expect(slot.faultsOfClosing().count == 1)
+    let iova = try trace(
+      Self.start, open, Self.dma("map"), Self.gate("open", "closed", "command"), write, Self.dma("unmap"))
+    #expect(iova.faultsOfClosing().count == 1)
+  }
+
+  @Test(
+    "only the memory bit counts", arguments: [("0x6", "0x2"), ("0x0", "0x0"), ("0x0", "0x2"), ("0x4", "0x0")])
+  func otherBits(old: String, new: String) throws {
+    #expect(try trace(Self.start, Self.command(old, new)).clearingWrites == 0)
+  }
+
+  @Test("a line that is no record is a failure")
+  func noRecord() {
+    #expect(throws: Failed.self) { try Trace("{") }
+  }
+}
