@@ -48,6 +48,7 @@ public struct CPUFeatures: Sendable {
     set(1) { leaf in
       leaf.ebx = leaf.ebx & 0x0000_FFFF | min(cpus, 255) << 16
       leaf.ecx |= 1 << 21  // x2APIC, which KVM emulates on every host
+      leaf.ecx |= 1 << 31  // a hypervisor is there, and says who it is at 4000_0000
       leaf.edx = cpus > 1 ? leaf.edx | 1 << 28 : leaf.edx & ~(1 << 28)
     }
     set(4) { leaf in
