@@ -8,6 +8,7 @@ struct ACPITables {
   let rsdp: UInt64
 
   /// The address of the table with a signature given as a little-endian number.
+  @inline(never)
   private func table(_ signature: UInt32) -> UInt64? {
     guard rsdp != 0 else { return nil }
     // Before revision 2 there is only the RSDT, with addresses of 32 bits.
@@ -51,6 +52,7 @@ struct ACPITables {
   ///
   /// The descriptors are found by their first bytes wherever they are (ACPI 6.5 §6.4.3.5);
   /// reading AML for this would be more than a test guest should do.
+  @inline(never)
   func hasMemoryWindow(over start: UInt64, size: UInt64) -> Bool {
     guard let dsdt else { return false }
     let end = UInt64(mmio_load32(dsdt + 4))

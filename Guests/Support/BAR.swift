@@ -18,6 +18,7 @@ struct BAR {
   /// Reads a BAR and finds its size, with the function's decoding off meanwhile.
   ///
   /// - Returns: Nothing where there is no BAR, or the upper half of one.
+  @inline(never)
   static func read(_ function: PCIFunction, _ index: UInt8) -> BAR? {
     let offset = PCIFunction.Register.firstBAR + UInt16(index) * 4
     let low = function.load32(offset)

@@ -22,6 +22,7 @@ enum Console {
   }
 
   /// Writes what is in the line buffer.
+  @inline(never)
   static func flush() {
     for index in 0..<line_length() { write(line_byte(index)) }
     write(0x0A)

@@ -32,12 +32,14 @@ struct Line: ExpressibleByStringInterpolation {
 
   init(stringInterpolation: StringInterpolation) {}
 
+  @inline(never)
   private static func append(_ text: StaticString) {
     // SAFETY: a literal's bytes are there for as long as the program is.
     let start = unsafe UInt(bitPattern: text.utf8Start)
     for index in 0..<text.utf8CodeUnitCount { line_append(mmio_load8(UInt64(start) + UInt64(index))) }
   }
 
+  @inline(never)
   private static func append(_ value: UInt64, radix: UInt64, digits: Int) {
     var divisor: UInt64 = 1
     var count = 1

@@ -36,26 +36,31 @@ struct PCIFunction {
       1 << 31 | UInt32(slot) << 11 | UInt32(function) << 8 | UInt32(offset & 0xFC))
   }
 
+  @inline(never)
   func load8(_ offset: UInt16) -> UInt8 {
     select(offset)
     return port_load8(Self.dataPort + offset % 4)
   }
 
+  @inline(never)
   func load16(_ offset: UInt16) -> UInt16 {
     select(offset)
     return port_load16(Self.dataPort + offset % 4)
   }
 
+  @inline(never)
   func load32(_ offset: UInt16) -> UInt32 {
     select(offset)
     return port_load32(Self.dataPort)
   }
 
+  @inline(never)
   func store16(_ offset: UInt16, _ value: UInt16) {
     select(offset)
     port_store16(Self.dataPort + offset % 4, value)
   }
 
+  @inline(never)
   func store32(_ offset: UInt16, _ value: UInt32) {
     select(offset)
     port_store32(Self.dataPort, value)

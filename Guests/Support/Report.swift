@@ -12,6 +12,7 @@ struct Report: ~Copyable {
   var isGood: Bool { failures == 0 }
 
   /// Reports one check.
+  @inline(never)
   mutating func check(_ condition: Bool, _ text: Line) {
     _ = text
     checks += 1
@@ -38,6 +39,7 @@ struct Report: ~Copyable {
     Machine.exit(value: failures == 0 && checks > 0 ? 0 : 1)
   }
 
+  @inline(never)
   private func prefix(_ text: StaticString) {
     // SAFETY: a literal's bytes are there for as long as the program is.
     let start = unsafe UInt(bitPattern: text.utf8Start)
