@@ -34,10 +34,10 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
   ],
   targets: [
-    .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
+    .target(name: "CLinux"),
     .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
     module("Linux", ["CLinux"]),
-    module("GuestMemory", ["Linux"]),
+    module("GuestMemory", ["CLinux", "Linux"]),
     module("KVM", ["CLinux", "Linux", "GuestMemory"]),
     module("VFIO", ["CLinux", "Linux", "GuestMemory"]),
     module("PCI"),
@@ -48,7 +48,8 @@ let package = Package(
       "VMM",
       ["Linux", "GuestMemory", "KVM", "VFIO", "PCI", "Passthrough", "Boot", "Sandbox", logging]),
     .executableTarget(
-      name: "sluice", dependencies: ["VMM", argumentParser, logging], swiftSettings: settings),
+      name: "sluice", dependencies: ["VMM", "VFIO", "PCI", "Linux", "Sandbox", argumentParser, logging],
+      swiftSettings: settings),
     tests("Linux"),
     tests("PCI"),
     tests("Passthrough", ["PCI"]),

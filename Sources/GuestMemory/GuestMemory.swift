@@ -1,1 +1,185 @@
 // SPDX-License-Identifier: Apache-2.0
+
+internal import CLinux
+public import Linux
+
+/// The guest's RAM: one memfd, mapped into this process, in one or two regions around the
+/// hole below 4 GiB that belongs to devices.
+///
+/// The guest changes this memory while it runs, so there are only bounds-checked loads and
+/// stores and no spans.
+public final class GuestMemory: Sendable {
+  /// A contiguous piece of guest RAM.
+  public struct Region: Sendable, Equatable {
+    /// Where the guest sees it.
+    public let base: GuestAddress
+    /// Bytes.
+    public let size: UInt64
+    /// Host virtual address of its first byte, for KVM and the IOMMU.
+    public let hostAddress: UInt64
+
+    /// The first address after the region.
+    public var end: GuestAddress { base + size }
+  }
+
+  /// What stands behind the memory.
+  public enum Backing: Sendable, Equatable {
+    /// Ordinary shared memory (memfd_create).
+    case memory
+    /// Huge pages of the host's pool, of 2 MiB or 1 GiB (MFD_HUGETLB); the shift is 21 or 30.
+    case hugePages(shift: UInt32)
+
+    /// The page size, in bytes.
+    public var pageSize: UInt64 {
+      switch self {
+      case .memory: 4096
+      case .hugePages(let shift): 1 << UInt64(shift)
+      }
+    }
+  }
+
+  /// Where the hole below 4 GiB starts: RAM beyond it continues at 4 GiB.
+  public static let holeStart: UInt64 = 0xC000_0000
+  /// Where RAM continues.
+  public static let holeEnd: UInt64 = 0x1_0000_0000
+
+  /// In rising order: below the hole and, where there is more, above it.
+  public let regions: [Region]
+  /// Bytes in all.
+  public let size: UInt64
+  private let mapping: Mapping
+
+  /// Creates and maps guest RAM. No page is populated yet.
+  ///
+  /// - Parameter size: In bytes, a multiple of the backing's page size.
+  public init(size: UInt64, backing: Backing = .memory) throws(KernelError) {
+    let file = try Self.file(size: size, backing: backing)
+    mapping = try Mapping(descriptor: file.number, offset: 0, size: size)
+    self.size = size
+    let low = min(size, Self.holeStart)
+    var regions = [Region(base: GuestAddress(0), size: low, hostAddress: mapping.address)]
+    if size > low {
+      regions.append(
+        Region(
+          base: GuestAddress(Self.holeEnd), size: size - low, hostAddress: mapping.address + low))
+    }
+    self.regions = regions
+  }
+
+  private static func file(size: UInt64, backing: Backing) throws(KernelError) -> OwnedDescriptor {
+    var flags: UInt32 = 0
+    if case .hugePages(let shift) = backing { flags = UInt32(MFD_HUGETLB) | shift << 26 }
+    // SAFETY: the name is a literal that lives for the call.
+    let number = try check(unsafe cl_memfd("guest-ram", flags), "memfd_create")
+    let file = OwnedDescriptor(owning: number)
+    guard let length = Int64(exactly: size) else {
+      throw KernelError("ftruncate \(size) bytes of guest RAM", errno: KernelError.invalid)
+    }
+    try check(cl_truncate(number, length), "ftruncate \(size) bytes of guest RAM")
+    return file
+  }
+
+  /// The region that holds all `count` bytes from `address` on.
+  private func region(at address: GuestAddress, count: UInt64) throws(OutOfRange) -> Region {
+    for region in regions where address >= region.base {
+      let offset = address.rawValue - region.base.rawValue
+      if offset <= region.size, count <= region.size - offset { return region }
+    }
+    throw OutOfRange(address: address, count: count)
+  }
+
+  private func host(_ address: GuestAddress, count: UInt64) throws(OutOfRange) -> UInt64 {
+    let region = try region(at: address, count: count)
+    return region.hostAddress + (address.rawValue - region.base.rawValue)
+  }
+
+  /// An access that is not wholly within guest RAM.
+  public struct OutOfRange: Error, Equatable, CustomStringConvertible {
+    /// The first byte asked for.
+    public let address: GuestAddress
+    /// How many bytes.
+    public let count: UInt64
+
+    /// The place and the length, for a person.
+    public var description: String { "\(count) bytes at GPA \(address) are not in guest RAM" }
+  }
+
+  /// Loads a little-endian number.
+  public func load<Value: FixedWidthInteger>(
+    _ type: Value.Type = Value.self, at address: GuestAddress
+  ) throws(OutOfRange) -> Value {
+    let width = Value.bitWidth / 8
+    return Value(truncatingIfNeeded: cl_load(try host(address, count: UInt64(width)), UInt32(width)))
+  }
+
+  /// Stores a little-endian number.
+  public func store<Value: FixedWidthInteger>(
+    _ value: Value, at address: GuestAddress
+  ) throws(OutOfRange) {
+    let width = Value.bitWidth / 8
+    cl_store(
+      try host(address, count: UInt64(width)), UInt32(width), UInt64(truncatingIfNeeded: value))
+  }
+
+  /// Copies bytes into guest RAM.
+  public func write(_ bytes: [UInt8], at address: GuestAddress) throws(OutOfRange) {
+    let host = try host(address, count: UInt64(bytes.count))
+    // SAFETY: host() has checked that all of the bytes are in one region.
+    unsafe bytes.withUnsafeBytes { source in
+      unsafe cl_copy_in(host, source.baseAddress, source.count)
+    }
+  }
+
+  /// Copies bytes out of guest RAM.
+  public func read(_ count: Int, at address: GuestAddress) throws(OutOfRange) -> [UInt8] {
+    let host = try host(address, count: UInt64(count))
+    // SAFETY: host() has checked that all of the bytes are in one region.
+    return unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+      unsafe cl_copy_out(buffer.baseAddress, host, count)
+      initialized = count
+    }
+  }
+
+  /// Why a part of a file did not get into guest RAM.
+  public enum LoadError: Error, CustomStringConvertible {
+    /// The place is not in guest RAM.
+    case outOfRange(OutOfRange)
+    /// The kernel's answer.
+    case kernel(KernelError)
+    /// The file ended after so many of the bytes that were wanted.
+    case truncated(got: UInt64, wanted: UInt64)
+
+    /// The cause, for a person.
+    public var description: String {
+      switch self {
+      case .outOfRange(let error): error.description
+      case .kernel(let error): error.description
+      case .truncated(let got, let wanted): "the file ends after \(got) of \(wanted) bytes"
+      }
+    }
+  }
+
+  /// Reads a part of a file straight into guest RAM.
+  ///
+  /// - Parameters:
+  ///   - offset: Where in the file, in bytes.
+  ///   - count: Bytes.
+  public func load(
+    _ file: borrowing OwnedDescriptor, offset: UInt64, count: UInt64, at address: GuestAddress
+  ) throws(LoadError) {
+    let start: UInt64
+    do throws(OutOfRange) { start = try host(address, count: count) } catch {
+      throw .outOfRange(error)
+    }
+    var done: UInt64 = 0
+    while done < count {
+      // SAFETY: host() has checked that all of the bytes are in one region.
+      let got = unsafe cl_pread(
+        file.number, UnsafeMutableRawPointer(bitPattern: UInt(start + done)),
+        Int(min(count - done, 1 << 30)), Int64(offset + done))
+      do throws(KernelError) { try check(got, "pread") } catch { throw .kernel(error) }
+      guard got > 0 else { throw .truncated(got: done, wanted: count) }
+      done += UInt64(got)
+    }
+  }
+}

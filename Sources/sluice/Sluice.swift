@@ -1,6 +1,57 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ArgumentParser
+import Linux
+
+/// The command `sluice`.
 @main
-struct Sluice {
-  static func main() {}
+struct Sluice: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "sluice",
+    abstract: "Runs a virtual machine that has PCI devices of this host.",
+    discussion: """
+      A device's memory is mapped only when the guest touches it, and is unmapped before the \
+      guest's memory-enable bit goes off.
+
+      EXAMPLES:
+        sluice devices
+        sudo sluice bind 0000:01:00.0
+        sudo sluice run --kernel vmlinuz --initrd initrd --append 'console=ttyS0' \\
+          --device 0000:01:00.0
+        sudo sluice unbind 0000:01:00.0
+
+      EXIT STATUS of 'sluice run':
+        0 the guest switched itself off, or Ctrl-A x was typed; 1 failure; 2 wrong usage;
+        3 the guest asked for a reset; 4 the guest reported a panic; 5 triple fault;
+        128+N ended by signal N; with --debug-exit, 2V+1 for a value V written to port 0xf4.
+      """,
+    version: "0.1.0",
+    subcommands: [RunCommand.self, DevicesCommand.self, BindCommand.self, UnbindCommand.self])
+
+  /// Wrong usage is exit status 2, a failure 1.
+  static func main() {
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+    } catch let error as CommandFailure {
+      writeStandardError("sluice: \(error.message)\n")
+      Self.exit(withStatus: 1)
+    } catch {
+      let code = exitCode(for: error)
+      if code == .validationFailure {
+        writeStandardError(fullMessage(for: error) + "\n")
+        Self.exit(withStatus: 2)
+      }
+      exit(withError: error)
+    }
+  }
+
+  private static func exit(withStatus status: Int32) -> Never { endProcess(status) }
+}
+
+/// A failure with a message for a person; exit status 1.
+struct CommandFailure: Error {
+  let message: String
+
+  init(_ message: String) { self.message = message }
 }

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Hardware
+
+/// The ACPI tables, found from the RSDP (ACPI 6.5 §5.2).
+struct ACPITables {
+  /// Guest-physical address, or 0.
+  let rsdp: UInt64
+
+  /// The address of the table with a signature given as a little-endian number.
+  @inline(never)
+  private func table(_ signature: UInt32) -> UInt64? {
+    guard rsdp != 0 else { return nil }
+    // Before revision 2 there is only the RSDT, with addresses of 32 bits.
+    let isExtended = mmio_load8(rsdp + 15) >= 2
+    let root = isExtended ? mmio_load64(rsdp + 24) : UInt64(mmio_load32(rsdp + 16))
+    let width: UInt64 = isExtended ? 8 : 4
+    let end = UInt64(mmio_load32(root + 4))
+    var offset: UInt64 = 36
+    while offset + width <= end {
+      let address = isExtended ? mmio_load64(root + offset) : UInt64(mmio_load32(root + offset))
+      if mmio_load32(address) == signature { return address }
+      offset += width
+    }
+    return nil
+  }
+
+  private var fadt: UInt64? { table(0x5043_4146) }  // "FACP"
+  private var mcfg: UInt64? { table(0x4746_434D) }  // "MCFG"
+
+  /// The DSDT's address.
+  var dsdt: UInt64? {
+    guard let fadt else { return nil }
+    let long = mmio_load32(fadt + 4) >= 148 ? mmio_load64(fadt + 140) : 0
+    return long != 0 ? long : UInt64(mmio_load32(fadt + 40))
+  }
+
+  /// The sum of the bytes of a table with a header, which should be 0.
+  static func sum(_ table: UInt64) -> UInt8 {
+    var sum: UInt8 = 0
+    for offset in 0..<UInt64(mmio_load32(table + 4)) { sum &+= mmio_load8(table + offset) }
+    return sum
+  }
+
+  /// Base address and last bus of the memory-mapped configuration space of segment 0.
+  var ecam: (base: UInt64, lastBus: UInt8)? {
+    guard let mcfg, mmio_load32(mcfg + 4) >= 60 else { return nil }
+    return (mmio_load64(mcfg + 44), mmio_load8(mcfg + 55))
+  }
+
+  /// Whether a range of addresses lies in one of the memory windows that the DSDT has.
+  ///
+  /// The descriptors are found by their first bytes wherever they are (ACPI 6.5 §6.4.3.5);
+  /// reading AML for this would be more than a test guest should do.
+  @inline(never)
+  func hasMemoryWindow(over start: UInt64, size: UInt64) -> Bool {
+    guard let dsdt else { return false }
+    let end = UInt64(mmio_load32(dsdt + 4))
+    var offset: UInt64 = 36
+    while offset + 46 <= end {
+      let place = dsdt + offset
+      offset += 1
+      let first: UInt64
+      let last: UInt64
+      switch mmio_load32(place) {
+      case 0x0000_1787:  // DWordMemory
+        first = UInt64(mmio_load32(place + 10))
+        last = UInt64(mmio_load32(place + 14))
+      case 0x0000_2B8A:  // QWordMemory
+        first = mmio_load64(place + 14)
+        last = mmio_load64(place + 22)
+      default: continue
+      }
+      if start >= first, size > 0, start &+ (size - 1) <= last { return true }
+    }
+    return false
+  }
+
+  private enum Offset {
+    static let pm1Control: UInt64 = 64
+    static let flags: UInt64 = 112
+    static let resetRegister: UInt64 = 116
+    static let resetValue: UInt64 = 128
+    static let sleepControl: UInt64 = 244
+  }
+
+  private static let hardwareReduced: UInt32 = 1 << 20
+
+  /// Soft off (S5), where there is a way to it.
+  func powerOff() {
+    guard let fadt else { return }
+    if mmio_load32(fadt + Offset.flags) & Self.hardwareReduced != 0 {
+      let port = UInt16(truncatingIfNeeded: mmio_load64(fadt + Offset.sleepControl + 4))
+      // SLP_EN, and SLP_TYP 5, which is what Sluice's _S5 says.
+      port_store8(port, 1 << 5 | 5 << 2)
+    } else {
+      // SLP_EN, and SLP_TYP 0, which is what QEMU's _S5 says.
+      port_store16(UInt16(truncatingIfNeeded: mmio_load32(fadt + Offset.pm1Control)), 1 << 13)
+    }
+  }
+
+  /// A reset by the reset register; comes back where there is none.
+  func reset() {
+    guard let fadt else { return }
+    let port = UInt16(truncatingIfNeeded: mmio_load64(fadt + Offset.resetRegister + 4))
+    port_store8(port, mmio_load8(fadt + Offset.resetValue))
+  }
+}

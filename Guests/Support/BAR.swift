@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Hardware
+
+/// A base address register of an endpoint (PCIe 6.0 §7.5.1.2.1).
+struct BAR {
+  let index: UInt8
+  let isMemory: Bool
+  let is64Bit: Bool
+  let isPrefetchable: Bool
+  /// Guest-physical address, or port.
+  let address: UInt64
+  /// Bytes, a power of two.
+  let size: UInt64
+
+  var end: UInt64 { address + size }
+
+  /// Reads a BAR and finds its size, with the function's decoding off meanwhile.
+  ///
+  /// - Returns: Nothing where there is no BAR, or the upper half of one.
+  @inline(never)
+  static func read(_ function: PCIFunction, _ index: UInt8) -> BAR? {
+    let offset = PCIFunction.Register.firstBAR + UInt16(index) * 4
+    let low = function.load32(offset)
+    let command = function.command
+    function.store16(PCIFunction.Register.command, command & ~0b11)
+    defer { function.store16(PCIFunction.Register.command, command) }
+    function.store32(offset, .max)
+    let lowSize = function.load32(offset)
+    function.store32(offset, low)
+    guard lowSize != 0 else { return nil }
+    if low & 1 != 0 {
+      let size = UInt64(~(lowSize & ~0b11) & 0xFFFF) + 1
+      return BAR(
+        index: index, isMemory: false, is64Bit: false, isPrefetchable: false,
+        address: UInt64(low & ~0b11), size: size)
+    }
+    let is64Bit = low & 0b110 == 0b100
+    var address = UInt64(low & ~0xF)
+    var mask = UInt64(lowSize & ~0xF) | 0xFFFF_FFFF_0000_0000
+    if is64Bit {
+      let high = function.load32(offset + 4)
+      function.store32(offset + 4, .max)
+      mask = UInt64(function.load32(offset + 4)) << 32 | UInt64(lowSize & ~0xF)
+      function.store32(offset + 4, high)
+      address |= UInt64(high) << 32
+    }
+    return BAR(
+      index: index, isMemory: true, is64Bit: is64Bit, isPrefetchable: low & 0b1000 != 0,
+      address: address, size: ~mask &+ 1)
+  }
+
+  /// Calls `body` with every BAR of a function.
+  static func forEach(_ function: PCIFunction, _ body: (BAR) -> Void) {
+    var index: UInt8 = 0
+    while index < 6 {
+      if let bar = read(function, index) {
+        body(bar)
+        if bar.is64Bit { index += 1 }
+      }
+      index += 1
+    }
+  }
+
+  /// A memory BAR that can be used: one without an address gets one, and it is mapped.
+  static func usable(_ function: PCIFunction, _ index: UInt8) -> BAR? {
+    guard var bar = read(function, index), bar.isMemory else { return nil }
+    if bar.address == 0 { bar = bar.placed(function) }
+    return PageMap.map(bar.address, size: bar.size) ? bar : nil
+  }
+
+  /// Gives the BAR an address of its own, where no firmware and no hypervisor did. Each function
+  /// has its share of a window; a guest uses one BAR of one function.
+  private func placed(_ function: PCIFunction) -> BAR {
+    let base: UInt64 = is64Bit ? 0x40_0000_0000 : 0xD000_0000
+    let address = base + UInt64(index) * (is64Bit ? 1 << 36 : 1 << 24)
+    let offset = PCIFunction.Register.firstBAR + UInt16(index) * 4
+    function.store32(offset, UInt32(truncatingIfNeeded: address))
+    if is64Bit { function.store32(offset + 4, UInt32(address >> 32)) }
+    return BAR(
+      index: index, isMemory: true, is64Bit: is64Bit, isPrefetchable: isPrefetchable,
+      address: address, size: size)
+  }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Hardware
+
+/// The command line, as words with an optional value: `device=3 toggles=10000`.
+struct CommandLine {
+  /// Guest-physical address of a string with a NUL, or 0.
+  let address: UInt64
+
+  private static let maximum: UInt64 = 4096
+
+  /// Bytes before the NUL.
+  var length: UInt64 {
+    guard address != 0 else { return 0 }
+    var length: UInt64 = 0
+    while length < Self.maximum, byte(length) != 0 { length += 1 }
+    return length
+  }
+
+  func byte(_ index: UInt64) -> UInt8 { mmio_load8(address + index) }
+
+  /// Where the value of `name=value` starts.
+  private func value(of name: StaticString) -> UInt64? {
+    let end = length
+    var word: UInt64 = 0
+    while word < end {
+      // SAFETY: a literal's bytes are there for as long as the program is.
+      let start = unsafe UInt64(UInt(bitPattern: name.utf8Start))
+      let count = UInt64(name.utf8CodeUnitCount)
+      var same: UInt64 = 0
+      while same < count, word + same < end, byte(word + same) == mmio_load8(start + same) { same += 1 }
+      if same == count, word + same < end, byte(word + same) == 0x3D { return word + count + 1 }
+      while word < end, byte(word) != 0x20 { word += 1 }
+      while word < end, byte(word) == 0x20 { word += 1 }
+    }
+    return nil
+  }
+
+  /// The number in `name=number`: decimal, or hexadecimal after `0x`.
+  func number(_ name: StaticString) -> UInt64? {
+    guard var index = value(of: name) else { return nil }
+    var radix: UInt64 = 10
+    if byte(index) == 0x30, byte(index + 1) == 0x78 {
+      radix = 16
+      index += 2
+    }
+    var number: UInt64 = 0
+    var digits = 0
+    while let digit = Self.digit(byte(index)), digit < radix {
+      number = number &* radix &+ digit
+      digits += 1
+      index += 1
+    }
+    return digits > 0 ? number : nil
+  }
+
+  /// Whether the line has `name=word`.
+  func has(_ name: StaticString, _ word: StaticString) -> Bool {
+    guard let index = value(of: name) else { return false }
+    // SAFETY: a literal's bytes are there for as long as the program is.
+    let start = unsafe UInt64(UInt(bitPattern: word.utf8Start))
+    let count = UInt64(word.utf8CodeUnitCount)
+    for offset in 0..<count where byte(index + offset) != mmio_load8(start + offset) { return false }
+    let next = byte(index + count)
+    return next == 0 || next == 0x20
+  }
+
+  private static func digit(_ character: UInt8) -> UInt64? {
+    switch character {
+    case 0x30...0x39: UInt64(character - 0x30)
+    case 0x61...0x66: UInt64(character - 0x57)
+    case 0x41...0x46: UInt64(character - 0x37)
+    default: nil
+    }
+  }
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Hardware
+
+/// The first serial port (16550A), without interrupts.
+enum Console {
+  private static let base: UInt16 = 0x3F8
+  private static let lineStatus: UInt16 = base + 5
+  private static let transmitterEmpty: UInt8 = 1 << 5
+
+  static func write(_ byte: UInt8) {
+    // Bounded: output that nothing takes is not worth hanging for.
+    var patience = 100_000
+    while patience > 0, port_load8(lineStatus) & transmitterEmpty == 0 { patience -= 1 }
+    port_store8(base, byte)
+  }
+
+  /// Writes a line and its end.
+  static func print(_ line: Line) {
+    _ = line
+    flush()
+  }
+
+  /// Writes what is in the line buffer.
+  @inline(never)
+  static func flush() {
+    for index in 0..<line_length() { write(line_byte(index)) }
+    write(0x0A)
+    line_clear()
+  }
+}

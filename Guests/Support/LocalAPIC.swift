@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Hardware
+
+/// The local APIC in xAPIC mode (Intel SDM volume 3, chapter 11).
+enum LocalAPIC {
+  private static let base: UInt64 = 0xFEE0_0000
+  private static let identity = base + 0x20
+  private static let spurious = base + 0xF0
+  private static let commandLow = base + 0x300
+  private static let commandHigh = base + 0x310
+  private static let lineZero = base + 0x350
+
+  /// Turns the calling processor's APIC on, and the 8259's line to it off.
+  static func enable() {
+    mmio_store32(lineZero, 1 << 16)
+    mmio_store32(spurious, 1 << 8 | UInt32(SPURIOUS_VECTOR))
+  }
+
+  /// The calling processor's APIC ID.
+  static var id: UInt32 { mmio_load32(identity) >> 24 }
+
+  /// Starts a processor by INIT and start-up IPI.
+  static func startProcessor(_ id: UInt32, vector: UInt32) {
+    send(id, 0x4500)  // INIT, assert
+    Time.wait(milliseconds: 10)
+    send(id, 0x4600 | vector)
+    Time.wait(milliseconds: 1)
+    send(id, 0x4600 | vector)
+  }
+
+  private static func send(_ id: UInt32, _ command: UInt32) {
+    mmio_store32(commandHigh, id << 24)
+    mmio_store32(commandLow, command)
+    while mmio_load32(commandLow) & 1 << 12 != 0 { relax() }
+  }
+
+  /// The address of a message to a processor (Intel SDM volume 3 §11.11.1).
+  static func messageAddress(_ id: UInt32) -> UInt64 { base | UInt64(id) << 12 }
+}
+
+/// Waiting, by the time stamp counter.
+enum Time {
+  /// Nobody tells the counter's rate here. It is taken for faster than processors are, so that
+  /// no wait is too short.
+  private static let ticksPerMillisecond: UInt64 = 4_000_000
+
+  static func wait(milliseconds: UInt64) {
+    let start = time_stamp()
+    while time_stamp() &- start < milliseconds * ticksPerMillisecond { relax() }
+  }
+
+  /// Waits until something holds; false when it does not within so many milliseconds.
+  static func wait(milliseconds: UInt64, until condition: () -> Bool) -> Bool {
+    let start = time_stamp()
+    while !condition() {
+      if time_stamp() &- start > milliseconds * ticksPerMillisecond { return false }
+      relax()
+    }
+    return true
+  }
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Hardware
+
+/// A function's MSI-X capability, table and pending bits (PCIe 6.0 §6.1.4, §7.7.2).
+struct MSIX {
+  private let function: PCIFunction
+  /// Offset of the capability.
+  private let capability: UInt16
+  /// Guest-physical addresses.
+  private let table: UInt64
+  private let pendingBits: UInt64
+  /// How many vectors there are.
+  let count: UInt32
+
+  private static let identity: UInt8 = 0x11
+  private static let control: UInt16 = 2
+  private static let enableBit: UInt16 = 1 << 15
+  private static let maskBit: UInt16 = 1 << 14
+
+  /// Finds the table and the pending bits in the function's BARs.
+  init?(_ function: PCIFunction) {
+    guard let capability = function.capability(Self.identity) else { return nil }
+    let table = function.load32(capability + 4)
+    let pending = function.load32(capability + 8)
+    guard let tableBAR = BAR.usable(function, UInt8(table & 7)),
+      let pendingBAR = BAR.usable(function, UInt8(pending & 7))
+    else { return nil }
+    self.function = function
+    self.capability = capability
+    self.table = tableBAR.address + UInt64(table & ~7)
+    pendingBits = pendingBAR.address + UInt64(pending & ~7)
+    count = UInt32(function.load16(capability + Self.control) & 0x7FF) + 1
+  }
+
+  private func set(_ bit: UInt16, _ on: Bool) {
+    let offset = capability + Self.control
+    let value = function.load16(offset)
+    function.store16(offset, on ? value | bit : value & ~bit)
+  }
+
+  /// MSI-X Enable.
+  func enable(_ on: Bool) { set(Self.enableBit, on) }
+
+  /// Function Mask.
+  func maskFunction(_ on: Bool) { set(Self.maskBit, on) }
+
+  private func entry(_ vector: UInt32) -> UInt64 { table + UInt64(vector) * 16 }
+
+  /// Sets where a vector's message goes: a fixed, edge-triggered interrupt. Its mask stays.
+  func route(_ vector: UInt32, processor: UInt32, interrupt: UInt32) {
+    let address = LocalAPIC.messageAddress(processor)
+    mmio_store32(entry(vector), UInt32(truncatingIfNeeded: address))
+    mmio_store32(entry(vector) + 4, UInt32(address >> 32))
+    mmio_store32(entry(vector) + 8, interrupt)
+  }
+
+  /// Whether a vector's message goes there.
+  func isRouted(_ vector: UInt32, processor: UInt32, interrupt: UInt32) -> Bool {
+    UInt64(mmio_load32(entry(vector))) == LocalAPIC.messageAddress(processor)
+      && mmio_load32(entry(vector) + 4) == 0 && mmio_load32(entry(vector) + 8) == interrupt
+  }
+
+  /// The mask bit of a vector.
+  func mask(_ vector: UInt32, _ on: Bool) { mmio_store32(entry(vector) + 12, on ? 1 : 0) }
+
+  func isMasked(_ vector: UInt32) -> Bool { mmio_load32(entry(vector) + 12) & 1 != 0 }
+
+  /// The pending bit of a vector.
+  func isPending(_ vector: UInt32) -> Bool {
+    mmio_load64(pendingBits + UInt64(vector / 64) * 8) >> UInt64(vector % 64) & 1 != 0
+  }
+}

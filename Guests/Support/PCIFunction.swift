@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Hardware
+
+/// A PCI function on bus 0, by configuration mechanism #1 (PCI 3.0 §3.2.2.3.2).
+struct PCIFunction {
+  /// Device number, 0 to 31.
+  let slot: UInt8
+  /// 0 to 7.
+  let function: UInt8
+
+  /// Offsets in the configuration header (PCIe 6.0 §7.5.1).
+  enum Register {
+    static let identity: UInt16 = 0x00
+    static let command: UInt16 = 0x04
+    static let status: UInt16 = 0x06
+    static let classCode: UInt16 = 0x08
+    static let headerType: UInt16 = 0x0E
+    static let firstBAR: UInt16 = 0x10
+    static let capabilities: UInt16 = 0x34
+  }
+
+  /// Bits of COMMAND.
+  enum Command {
+    static let memory: UInt16 = 1 << 1
+    static let busMaster: UInt16 = 1 << 2
+    static let interruptDisable: UInt16 = 1 << 10
+  }
+
+  private static let addressPort: UInt16 = 0xCF8
+  private static let dataPort: UInt16 = 0xCFC
+
+  private func select(_ offset: UInt16) {
+    port_store32(
+      Self.addressPort,
+      1 << 31 | UInt32(slot) << 11 | UInt32(function) << 8 | UInt32(offset & 0xFC))
+  }
+
+  @inline(never)
+  func load8(_ offset: UInt16) -> UInt8 {
+    select(offset)
+    return port_load8(Self.dataPort + offset % 4)
+  }
+
+  @inline(never)
+  func load16(_ offset: UInt16) -> UInt16 {
+    select(offset)
+    return port_load16(Self.dataPort + offset % 4)
+  }
+
+  @inline(never)
+  func load32(_ offset: UInt16) -> UInt32 {
+    select(offset)
+    return port_load32(Self.dataPort)
+  }
+
+  @inline(never)
+  func store16(_ offset: UInt16, _ value: UInt16) {
+    select(offset)
+    port_store16(Self.dataPort + offset % 4, value)
+  }
+
+  @inline(never)
+  func store32(_ offset: UInt16, _ value: UInt32) {
+    select(offset)
+    port_store32(Self.dataPort, value)
+  }
+
+  /// Where the function's configuration space is in memory.
+  func ecamAddress(_ base: UInt64) -> UInt64 { base + UInt64(slot) << 15 + UInt64(function) << 12 }
+
+  var vendor: UInt16 { load16(Register.identity) }
+  var device: UInt16 { load16(Register.identity + 2) }
+  var isPresent: Bool { vendor != 0xFFFF }
+  /// Class, subclass and programming interface.
+  var classCode: UInt32 { load32(Register.classCode) >> 8 }
+  /// An ordinary function rather than a bridge.
+  var isEndpoint: Bool { load8(Register.headerType) & 0x7F == 0 }
+  var isMultifunction: Bool { load8(Register.headerType) & 0x80 != 0 }
+
+  var command: UInt16 { load16(Register.command) }
+
+  func setCommand(_ bits: UInt16, _ on: Bool) {
+    store16(Register.command, on ? command | bits : command & ~bits)
+  }
+
+  /// Calls `body` with the offset and identity of every capability.
+  func forEachCapability(_ body: (_ offset: UInt16, _ id: UInt8) -> Void) {
+    guard load16(Register.status) & 1 << 4 != 0 else { return }
+    var offset = UInt16(load8(Register.capabilities) & 0xFC)
+    // There is room for 48; a longer list goes in a circle.
+    for _ in 0..<48 where offset >= 0x40 {
+      body(offset, load8(offset))
+      offset = UInt16(load8(offset + 1) & 0xFC)
+    }
+  }
+
+  /// The offset of the first capability with an identity.
+  func capability(_ id: UInt8) -> UInt16? {
+    var found: UInt16?
+    forEachCapability { offset, candidate in
+      if candidate == id, found == nil { found = offset }
+    }
+    return found
+  }
+}
+
+/// Bus 0.
+enum PCIBus {
+  /// Calls `body` with every function that is there.
+  static func forEachFunction(_ body: (PCIFunction) -> Void) {
+    for slot in UInt8(0)..<32 {
+      let first = PCIFunction(slot: slot, function: 0)
+      guard first.isPresent else { continue }
+      body(first)
+      guard first.isMultifunction else { continue }
+      for number in UInt8(1)..<8 {
+        let function = PCIFunction(slot: slot, function: number)
+        if function.isPresent { body(function) }
+      }
+    }
+  }
+
+  /// The function in the slot that the command line names (`device=slot`), else the first that
+  /// `matches`.
+  static func find(_ commandLine: CommandLine, where matches: (PCIFunction) -> Bool) -> PCIFunction? {
+    if let slot = commandLine.number("device") {
+      let function = PCIFunction(slot: UInt8(truncatingIfNeeded: slot & 31), function: 0)
+      return function.isPresent ? function : nil
+    }
+    var found: PCIFunction?
+    forEachFunction { function in
+      if found == nil, function.isEndpoint, matches(function) { found = function }
+    }
+    return found
+  }
+}

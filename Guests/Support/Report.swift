@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Hardware
+
+/// What a guest found, in lines that a host test reads: `ok - …` and `not ok - …` for checks,
+/// `# …` for values, and `done N` after N checks.
+struct Report: ~Copyable {
+  private var checks: UInt32 = 0
+  private var failures: UInt32 = 0
+
+  /// Whether every check so far has passed.
+  var isGood: Bool { failures == 0 }
+
+  /// Reports one check.
+  @inline(never)
+  mutating func check(_ condition: Bool, _ text: Line) {
+    _ = text
+    checks += 1
+    if !condition { failures += 1 }
+    prefix(condition ? "ok - " : "not ok - ")
+  }
+
+  /// Reports a value.
+  func note(_ text: Line) {
+    _ = text
+    prefix("# ")
+  }
+
+  /// Says that something was not checked, and why. Not a failure.
+  mutating func skip(_ text: Line) {
+    _ = text
+    checks += 1
+    prefix("ok - skipped: ")
+  }
+
+  /// Ends the report and the machine: value 0 on the debug exit port when all checks passed, else 1.
+  consuming func finish() -> Never {
+    Console.print("done \(checks)")
+    Machine.exit(value: failures == 0 && checks > 0 ? 0 : 1)
+  }
+
+  @inline(never)
+  private func prefix(_ text: StaticString) {
+    // SAFETY: a literal's bytes are there for as long as the program is.
+    let start = unsafe UInt(bitPattern: text.utf8Start)
+    for index in 0..<text.utf8CodeUnitCount { Console.write(mmio_load8(UInt64(start) + UInt64(index))) }
+    Console.flush()
+  }
+}
+
+/// Called by interrupts.c for an exception, which no guest expects.
+@c(exception_report)
+func reportException(vector: UInt64, error: UInt64, rip: UInt64, cr2: UInt64) {
+  Console.print(
+    "not ok - exception \(vector), error \(hex: error), at \(hex: rip), address \(hex: cr2)")
+  Machine.exit(value: 1)
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Instructions and memory that Swift has no words for. Addresses are guest-physical. */
+#pragma once
+
+#include <stdint.h>
+
+/* I/O ports. */
+#define PORT(width, type, letter, reg)                                                        \
+	static inline type port_load##width(uint16_t port)                                    \
+	{                                                                                     \
+		type value;                                                                   \
+		__asm__ volatile("in" letter " %w1, %" reg "0" : "=a"(value) : "Nd"(port));   \
+		return value;                                                                 \
+	}                                                                                     \
+	static inline void port_store##width(uint16_t port, type value)                       \
+	{                                                                                     \
+		__asm__ volatile("out" letter " %" reg "0, %w1" : : "a"(value), "Nd"(port));  \
+	}
+PORT(8, uint8_t, "b", "b")
+PORT(16, uint16_t, "w", "w")
+PORT(32, uint32_t, "l", "k")
+
+/*
+ * Device memory: exactly one plain MOV of the width, which is what a hypervisor that decodes
+ * instructions knows.
+ */
+#define MMIO(width, type, letter)                                                             \
+	static inline type mmio_load##width(uint64_t address)                                 \
+	{                                                                                     \
+		type value;                                                                   \
+		__asm__ volatile("mov" letter " (%1), %0"                                     \
+				 : "=r"(value) : "r"(address) : "memory");                    \
+		return value;                                                                 \
+	}                                                                                     \
+	static inline void mmio_store##width(uint64_t address, type value)                    \
+	{                                                                                     \
+		__asm__ volatile("mov" letter " %0, (%1)"                                     \
+				 : : "r"(value), "r"(address) : "memory");                    \
+	}
+MMIO(8, uint8_t, "b")
+MMIO(16, uint16_t, "w")
+MMIO(32, uint32_t, "l")
+MMIO(64, uint64_t, "q")
+
+static inline uint64_t time_stamp(void)
+{
+	uint32_t low, high;
+	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+	return (uint64_t)high << 32 | low;
+}
+
+static inline uint32_t cpuid_edx(uint32_t leaf)
+{
+	uint32_t a = leaf, b, c = 0, d;
+	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+	return d;
+}
+
+static inline uint32_t cpuid_eax(uint32_t leaf)
+{
+	uint32_t a = leaf, b, c = 0, d;
+	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+	return a;
+}
+
+static inline void relax(void) { __asm__ volatile("pause" : : : "memory"); }
+static inline void halt(void) { __asm__ volatile("hlt" : : : "memory"); }
+static inline void interrupts_on(void) { __asm__ volatile("sti" : : : "memory"); }
+static inline void interrupts_off(void) { __asm__ volatile("cli" : : : "memory"); }
+/* Sleeps until an interrupt; one that came before is taken at once. */
+static inline void wait_for_interrupt(void) { __asm__ volatile("sti; hlt" : : : "memory"); }
+static inline void triple_fault(void)
+{
+	struct __attribute__((packed)) { uint16_t limit; uint64_t base; } none = { 0, 0 };
+	__asm__ volatile("lidt %0; int3" : : "m"(none));
+}
+
+/* interrupts.c */
+enum { FIRST_VECTOR = 48, SPURIOUS_VECTOR = 95, PROCESSORS = 4 };
+void interrupts_initialize(void);
+uint64_t interrupt_count(uint32_t processor, uint32_t vector);
+
+/* runtime.c */
+enum { SHARED_WORDS = 16, DMA_PAGES = 8, LINE_SIZE = 200 };
+/* Words that processors share; each access is one load or store. */
+uint64_t shared_load(uint32_t index);
+void shared_store(uint32_t index, uint64_t value);
+/* Page-aligned memory for devices: its address. */
+uint64_t dma_page(uint32_t index);
+/* A zeroed page for page tables, or 0 when there are no more. */
+uint64_t table_page(void);
+uint64_t page_map_address(void);
+/* The line of output that is being put together. */
+void line_append(uint8_t character);
+void line_clear(void);
+uint32_t line_length(void);
+uint8_t line_byte(uint32_t index);
+/* What a processor other than the first runs; taken up once. */
+void processor_assign(uint32_t processor, void (*job)(uint32_t processor));
+uint32_t processor_has_arrived(uint32_t processor);
+/* Puts the start-up code where a start-up IPI with the returned vector finds it. */
+uint32_t processor_trampoline(void);

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Shows that MSI-X delivers every message exactly once, holds it back while its vector or its
+// function is masked and delivers it then, and follows a change of vector and processor. Run by
+// the lab case `msix`. Needs an NVMe controller; with a second processor it checks delivery to it.
+//
+// Command line: `commands=N` (1000); `device=slot`, else the first NVMe controller.
+
+import Hardware
+
+/// Interrupt vectors of the processor.
+private let first = UInt32(FIRST_VECTOR)
+private let second = UInt32(FIRST_VECTOR) + 1
+
+func guest(_ machine: Machine, _ report: inout Report) {
+  guard let function = PCIBus.find(machine.commandLine, where: { $0.classCode == 0x01_0802 }),
+    let bar = BAR.usable(function, 0)
+  else {
+    report.check(false, "an NVMe controller")
+    return
+  }
+  function.setCommand(PCIFunction.Command.memory | PCIFunction.Command.busMaster, true)
+  guard let msix = MSIX(function) else {
+    report.check(false, "MSI-X")
+    return
+  }
+  report.note("slot \(function.slot) with \(msix.count) vectors")
+  var masked = true
+  for vector in 0..<msix.count where !msix.isMasked(vector) { masked = false }
+  report.check(masked, "every vector is masked at the start")
+
+  // As the message must be there before the controller raises one, MSI-X comes first.
+  msix.route(0, processor: 0, interrupt: first)
+  report.check(msix.isRouted(0, processor: 0, interrupt: first), "the table keeps what is written")
+  msix.enable(true)
+  msix.mask(0, false)
+  var nvme = NVMe(registers: bar.address)
+  guard nvme.start() else {
+    report.check(false, "the controller got ready")
+    return
+  }
+  guard checkDelivery(&nvme, &report) else { return }
+  checkVectorMask(&nvme, msix, &report)
+  checkFunctionMask(&nvme, msix, &report)
+  checkRoute(&nvme, msix, &report)
+  checkProcessor(&nvme, msix, &report)
+  checkCount(&nvme, machine.commandLine.number("commands") ?? 1000, &report)
+  report.check(nvme.stop(), "the controller stopped")
+}
+
+/// Interrupts so far on the first processor.
+private func count(_ vector: UInt32) -> UInt64 { interrupt_count(0, vector) }
+
+/// Waits until a count has been reached, and then long enough for one too many to show.
+private func settles(_ processor: UInt32, _ vector: UInt32, at wanted: UInt64) -> Bool {
+  let came = Time.wait(milliseconds: 2000) { interrupt_count(processor, vector) >= wanted }
+  Time.wait(milliseconds: 5)
+  return came && interrupt_count(processor, vector) == wanted
+}
+
+private func checkDelivery(_ nvme: inout NVMe, _ report: inout Report) -> Bool {
+  let before = count(first)
+  nvme.submitIdentify()
+  let completed = nvme.waitForCompletion()
+  report.check(completed, "a command completes")
+  guard completed else { return false }
+  report.check(settles(0, first, at: before + 1), "its interrupt comes once")
+  nvme.takeCompletion()
+  return true
+}
+
+private func checkVectorMask(_ nvme: inout NVMe, _ msix: MSIX, _ report: inout Report) {
+  let before = count(first)
+  msix.mask(0, true)
+  report.check(msix.isMasked(0), "the vector is masked")
+  nvme.submitIdentify()
+  report.check(nvme.waitForCompletion(), "a command completes meanwhile")
+  Time.wait(milliseconds: 20)
+  report.check(count(first) == before, "no interrupt while the vector is masked")
+  report.check(msix.isPending(0), "its pending bit is set")
+  msix.mask(0, false)
+  report.check(settles(0, first, at: before + 1), "unmasked: the interrupt comes once")
+  report.check(!msix.isPending(0), "its pending bit is clear")
+  nvme.takeCompletion()
+}
+
+private func checkFunctionMask(_ nvme: inout NVMe, _ msix: MSIX, _ report: inout Report) {
+  let before = count(first)
+  msix.maskFunction(true)
+  nvme.submitIdentify()
+  report.check(nvme.waitForCompletion(), "a command completes meanwhile")
+  Time.wait(milliseconds: 20)
+  report.check(count(first) == before, "no interrupt while the function is masked")
+  report.check(msix.isPending(0), "its pending bit is set")
+  msix.maskFunction(false)
+  report.check(settles(0, first, at: before + 1), "unmasked: the interrupt comes once")
+  nvme.takeCompletion()
+}
+
+/// The message is changed as an operating system does it: masked, written, unmasked.
+private func checkRoute(_ nvme: inout NVMe, _ msix: MSIX, _ report: inout Report) {
+  let before = count(first)
+  let beforeSecond = count(second)
+  msix.mask(0, true)
+  msix.route(0, processor: 0, interrupt: second)
+  msix.mask(0, false)
+  nvme.submitIdentify()
+  report.check(nvme.waitForCompletion(), "a command completes after the change")
+  report.check(settles(0, second, at: beforeSecond + 1), "the interrupt comes once at the new vector")
+  report.check(count(first) == before, "none at the old one")
+  nvme.takeCompletion()
+
+  // A message that is pending goes where the entry says when it is unmasked.
+  msix.mask(0, true)
+  nvme.submitIdentify()
+  report.check(nvme.waitForCompletion(), "a command completes while masked")
+  msix.route(0, processor: 0, interrupt: first)
+  msix.mask(0, false)
+  report.check(settles(0, first, at: before + 1), "a pending interrupt goes to the new vector")
+  report.check(count(second) == beforeSecond + 1, "none at the old one")
+  nvme.takeCompletion()
+}
+
+private func checkProcessor(_ nvme: inout NVMe, _ msix: MSIX, _ report: inout Report) {
+  guard Processor.start(1) else {
+    report.skip("no second processor")
+    return
+  }
+  Processor.run(1) { _ in
+    LocalAPIC.enable()
+    shared_store(SharedWord.first, 1)
+    while true { wait_for_interrupt() }
+  }
+  _ = Time.wait(milliseconds: 5000) { shared_load(SharedWord.first) == 1 }
+  let before = interrupt_count(1, first)
+  let beforeHere = count(first)
+  msix.mask(0, true)
+  msix.route(0, processor: 1, interrupt: first)
+  msix.mask(0, false)
+  nvme.submitIdentify()
+  report.check(nvme.waitForCompletion(), "a command completes after the change of processor")
+  report.check(settles(1, first, at: before + 1), "the interrupt comes once at the second processor")
+  report.check(count(first) == beforeHere, "none at the first")
+  nvme.takeCompletion()
+  msix.mask(0, true)
+  msix.route(0, processor: 0, interrupt: first)
+  msix.mask(0, false)
+}
+
+/// Many commands, one after the other: one interrupt each.
+private func checkCount(_ nvme: inout NVMe, _ commands: UInt64, _ report: inout Report) {
+  let before = count(first)
+  var done: UInt64 = 0
+  while done < commands {
+    nvme.submitIdentify()
+    guard nvme.waitForCompletion() else { break }
+    done += 1
+    let wanted = before + done
+    guard Time.wait(milliseconds: 2000, until: { count(first) >= wanted }) else { break }
+    nvme.takeCompletion()
+  }
+  report.check(done == commands, "\(done) of \(commands) commands completed")
+  report.check(settles(0, first, at: before + commands), "\(count(first) - before) interrupts for them")
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The differentiated system description table: the machine's devices, in AML.
+enum DSDT {
+  static func bytes(_ platform: Platform) -> [UInt8] {
+    let system = AML.scope(
+      "_SB",
+      (0..<platform.cpus).map(processor) + [
+        hostBridge(platform.pciWindow64), motherboard, serialPort, panicPort,
+      ])
+    return ACPI.table("DSDT", revision: 2, body: system + softOff)
+  }
+
+  /// S5 (ACPI 6.5 §7.4.2.6): what goes into SLP_TYP of the sleep control register.
+  private static let softOff = AML.name(
+    "_S5", AML.package([UInt64(PlatformLayout.sleepTypeS5), 0, 0, 0].map(AML.integer)))
+
+  /// A processor device; the UID ties it to its entry in the MADT.
+  private static func processor(_ index: Int) -> AML.Term {
+    let number = String(index, radix: 16, uppercase: true)
+    let name = "C" + String(repeating: "0", count: 3 - number.count) + number
+    return AML.device(
+      name, [AML.name("_HID", AML.string("ACPI0007")), AML.name("_UID", AML.integer(UInt64(index)))])
+  }
+
+  /// The PCI Express root complex with its one bus.
+  private static func hostBridge(_ window64: Range<UInt64>) -> AML.Term {
+    var resources = [
+      AML.busNumbers(0...PlatformLayout.lastBus),
+      AML.ports(PlatformLayout.configAddress, count: 8),
+      AML.portWindow(0...PlatformLayout.configAddress - 1),
+      AML.portWindow(PlatformLayout.configAddress + 8...0xFFFF),
+      AML.memoryWindow32(PlatformLayout.pciWindow32),
+    ]
+    if !window64.isEmpty { resources.append(AML.memoryWindow64(window64)) }
+    return AML.device(
+      "PCI0",
+      [
+        AML.name("_HID", AML.eisaID("PNP0A08")),
+        AML.name("_CID", AML.eisaID("PNP0A03")),
+        AML.name("_UID", AML.integer(0)),
+        AML.name("_SEG", AML.integer(0)),
+        AML.name("_BBN", AML.integer(0)),
+        AML.name("_CRS", AML.resources(resources)),
+        AML.name("_PRT", AML.package(interruptRoutes)),
+      ])
+  }
+
+  /// `_PRT` (ACPI 6.5 §6.2.13): every pin of every slot has its GSI, whatever sits there.
+  private static var interruptRoutes: [AML.Term] {
+    (UInt8(0)..<32).flatMap { slot in
+      (UInt8(0)..<4).map { pin in
+        let gsi = PlatformLayout.gsi(slot: slot, pin: pin)
+        return AML.package(
+          [UInt64(slot) << 16 | 0xFFFF, UInt64(pin), 0, UInt64(gsi)].map(AML.integer))
+      }
+    }
+  }
+
+  /// What belongs to no device: ECAM (PCI Firmware 3.3 §4.1.2 wants it reserved so) and the
+  /// sleep registers.
+  private static let motherboard = AML.device(
+    "MBRD",
+    [
+      AML.name("_HID", AML.eisaID("PNP0C02")),
+      AML.name("_UID", AML.integer(0)),
+      AML.name(
+        "_CRS",
+        AML.resources([
+          AML.memory32Fixed(PlatformLayout.ecamReserved), AML.ports(PlatformLayout.sleepControl, count: 2),
+        ])),
+    ])
+
+  private static let serialPort = AML.device(
+    "COM1",
+    [
+      AML.name("_HID", AML.eisaID("PNP0501")),
+      AML.name("_UID", AML.integer(0)),
+      AML.name(
+        "_CRS",
+        AML.resources([
+          AML.ports(PlatformLayout.com1, count: 8), AML.edgeInterrupt(PlatformLayout.com1GSI),
+        ])),
+    ])
+
+  private static let panicPort = AML.device(
+    "PEVT",
+    [
+      AML.name("_HID", AML.string("QEMU0001")),
+      AML.name("_CRS", AML.resources([AML.ports(PlatformLayout.pvpanic, count: 1)])),
+    ])
+}

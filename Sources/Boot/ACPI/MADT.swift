@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import GuestMemory
+
+/// The multiple APIC description table (ACPI 6.5 §5.2.12).
+///
+/// There are no interrupt source overrides: without 8259s (PCAT_COMPAT is clear) and without a
+/// system timer in hardware-reduced ACPI, every line is its own GSI and has its trigger mode in
+/// the DSDT.
+enum MADT {
+  private enum Kind {
+    static let localAPIC: UInt8 = 0
+    static let ioapic: UInt8 = 1
+    static let localNMI: UInt8 = 4
+  }
+
+  static func bytes(cpus: Int) -> [UInt8] {
+    var body: [UInt8] = []
+    body.append(little: UInt32(PlatformLayout.localAPIC.rawValue))
+    body.append(little: UInt32(0))  // flags
+
+    for index in 0..<cpus {
+      // The processor's UID in the DSDT, and its APIC ID.
+      body += [Kind.localAPIC, 8, UInt8(index), UInt8(index)]
+      body.append(little: UInt32(1))  // enabled
+    }
+    body += [Kind.ioapic, 12, PlatformLayout.ioapicIdentity, 0]
+    body.append(little: UInt32(PlatformLayout.ioapic.rawValue))
+    body.append(little: UInt32(0))  // its first GSI
+
+    // NMI comes in at LINT1 of every processor, with the bus's polarity and trigger mode.
+    body += [Kind.localNMI, 6, 0xFF, 0, 0, 1]
+    return ACPI.table("APIC", revision: 6, body: body)
+  }
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import GuestMemory
+internal import Linux
+
+/// An open kernel or initrd, whose reads fail with the file's name.
+struct ImageFile: ~Copyable {
+  let file: BootFile
+  /// Bytes, at least one.
+  let size: UInt64
+  private let descriptor: OwnedDescriptor
+
+  init(opening file: BootFile) throws(BootError) {
+    let descriptor = try Self.open(file)
+    let size = try Self.size(of: descriptor, file)
+    self.file = file
+    self.size = size
+    self.descriptor = descriptor
+  }
+
+  private static func open(_ file: BootFile) throws(BootError) -> OwnedDescriptor {
+    do throws(KernelError) {
+      return try OwnedDescriptor(opening: file.path, .read)
+    } catch { throw .unreadable(file, error) }
+  }
+
+  private static func size(
+    of descriptor: borrowing OwnedDescriptor, _ file: BootFile
+  ) throws(BootError) -> UInt64 {
+    let size: UInt64
+    do throws(KernelError) { size = try descriptor.size(of: file.path) } catch {
+      throw .unreadable(file, error)
+    }
+    guard size > 0 else { throw .empty(file) }
+    return size
+  }
+
+  /// The bytes from `offset` on; fewer than `count` only where the file ends.
+  borrowing func read(upTo count: Int, at offset: UInt64) throws(BootError) -> [UInt8] {
+    guard offset < size else { return [] }
+    do throws(KernelError) {
+      return try descriptor.read(min(count, Int(min(size - offset, 1 << 30))), at: offset)
+    } catch { throw .unreadable(file, error) }
+  }
+
+  /// Exactly `count` bytes from `offset` on.
+  borrowing func read(_ count: Int, at offset: UInt64) throws(BootError) -> [UInt8] {
+    try require(offset: offset, count: UInt64(count))
+    let bytes = try read(upTo: count, at: offset)
+    guard bytes.count == count else {
+      throw .truncated(file, has: offset + UInt64(bytes.count), needs: offset + UInt64(count))
+    }
+    return bytes
+  }
+
+  /// Checks that the file has all of a range.
+  borrowing func require(offset: UInt64, count: UInt64) throws(BootError) {
+    let (end, overflow) = offset.addingReportingOverflow(count)
+    guard !overflow, end <= size else {
+      throw .truncated(file, has: size, needs: overflow ? .max : end)
+    }
+  }
+
+  /// Copies a range of the file to a place in RAM that the caller has checked.
+  borrowing func load(
+    offset: UInt64, count: UInt64, into memory: GuestMemory, at address: GuestAddress
+  ) throws(BootError) {
+    do throws(GuestMemory.LoadError) {
+      try memory.load(descriptor, offset: offset, count: count, at: address)
+    } catch {
+      switch error {
+      case .outOfRange(let place): throw .memoryTooSmall(place)
+      case .kernel(let error): throw .unreadable(file, error)
+      case .truncated(let got, _): throw .truncated(file, has: offset + got, needs: offset + count)
+      }
+    }
+  }
+}
+
+extension GuestMemory {
+  /// Puts what Sluice itself made into RAM.
+  func place(_ bytes: [UInt8], at address: GuestAddress) throws(BootError) {
+    do throws(OutOfRange) { try write(bytes, at: address) } catch { throw .memoryTooSmall(error) }
+  }
+}

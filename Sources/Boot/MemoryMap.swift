@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import GuestMemory
+
+/// The map of guest-physical memory that a kernel is handed (ACPI 6.5 §15, "E820").
+public struct MemoryMap: Sendable, Equatable {
+  /// What a range is for; the numbers are those of E820 and of the PVH memory map.
+  public enum Kind: UInt32, Sendable {
+    /// RAM that the guest may use.
+    case usable = 1
+    /// Not to be used as RAM or for devices.
+    case reserved = 2
+  }
+
+  /// One range of guest-physical addresses.
+  public struct Entry: Sendable, Equatable {
+    /// The addresses; never empty.
+    public let range: Range<UInt64>
+    /// What they are for.
+    public let kind: Kind
+  }
+
+  /// In rising order, without overlaps.
+  public let entries: [Entry]
+
+  /// The part of the first MiB that is not the guest's: BIOS data, video and ROM areas of a PC,
+  /// with the ACPI tables at its end.
+  static let reservedLow = PlatformLayout.lowMemoryEnd.rawValue..<PlatformLayout.highMemory.rawValue
+
+  /// The map of a machine with this RAM.
+  public init(_ memory: GuestMemory) {
+    self.init(ram: memory.regions.map { $0.base.rawValue..<$0.end.rawValue })
+  }
+
+  /// The map of a machine whose RAM is `ram`: rising ranges without overlaps.
+  init(ram: [Range<UInt64>]) {
+    let reserved = [Self.reservedLow, PlatformLayout.ecamReserved]
+    var entries = reserved.map { Entry(range: $0, kind: .reserved) }
+    for region in ram {
+      var free = [region]
+      for hole in reserved { free = free.flatMap { Self.subtract(hole, from: $0) } }
+      entries += free.map { Entry(range: $0, kind: .usable) }
+    }
+    self.entries = entries.sorted { $0.range.lowerBound < $1.range.lowerBound }
+  }
+
+  private static func subtract(_ hole: Range<UInt64>, from range: Range<UInt64>) -> [Range<UInt64>] {
+    guard hole.overlaps(range) else { return range.isEmpty ? [] : [range] }
+    let before = range.lowerBound..<max(range.lowerBound, hole.lowerBound)
+    let after = min(range.upperBound, hole.upperBound)..<range.upperBound
+    return [before, after].filter { !$0.isEmpty }
+  }
+}

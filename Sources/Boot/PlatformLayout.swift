@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import GuestMemory
+
+/// Every fixed address of the machine: guest-physical addresses, I/O ports and interrupt lines.
+///
+/// The rest of Sluice takes them from here, and the guest finds them through ACPI and E820.
+public enum PlatformLayout {
+  // MARK: Below 1 MiB: what the kernel is handed
+
+  /// The GDT that the initial segment registers agree with.
+  public static let gdt = GuestAddress(0x500)
+  /// The PVH start info, its module list and memory map (Xen's `hvm_start_info`).
+  public static let pvhStartInfo = GuestAddress(0x6000)
+  /// Linux's `boot_params`, the "zero page", one page long.
+  public static let bootParameters = GuestAddress(0x7000)
+  /// The page tables of the 64-bit entry: one PML4, one PDPT and four page directories.
+  public static let pageTables = GuestAddress(0x9000)
+  /// The kernel's command line, ended by a NUL.
+  public static let commandLine = GuestAddress(0x2_0000)
+  /// Room for the command line in bytes, its NUL included.
+  public static let commandLineRoom = 0x1_0000
+  /// Where conventional memory ends, as a PC with an extended BIOS data area has it.
+  public static let lowMemoryEnd = GuestAddress(0x9_FC00)
+  /// The RSDP: in the range that ACPI 6.5 §5.2.5.1 has the guest search, so that kernels which
+  /// are not told its address find it too. The other tables follow it.
+  public static let rsdp = GuestAddress(0xE_0000)
+  /// Where the room for ACPI tables ends.
+  public static let acpiEnd = GuestAddress(0x10_0000)
+  /// The lowest place for a kernel.
+  public static let highMemory = GuestAddress(0x10_0000)
+
+  // MARK: The hole below 4 GiB
+
+  /// The 32-bit window for BARs.
+  public static let pciWindow32: Range<UInt64> = 0xC000_0000..<0xE000_0000
+  /// The last PCI bus. There is one bus, and the guest is told so in MCFG and _CRS.
+  public static let lastBus: UInt8 = 0
+  /// PCI Express configuration space (ECAM) of buses 0 to `lastBus`, 1 MiB each.
+  public static let ecam: Range<UInt64> = 0xE000_0000..<0xE010_0000
+  /// What is kept free for the ECAM of 256 buses; reserved in E820 and in the DSDT.
+  public static let ecamReserved: Range<UInt64> = 0xE000_0000..<0xF000_0000
+  /// The I/O APIC, which is KVM's.
+  public static let ioapic = GuestAddress(0xFEC0_0000)
+  /// The identity of the I/O APIC in the MADT.
+  public static let ioapicIdentity: UInt8 = 0
+  /// The local APIC, which is KVM's.
+  public static let localAPIC = GuestAddress(0xFEE0_0000)
+
+  // MARK: I/O ports
+
+  /// The first serial port, a 16550A: eight ports.
+  public static let com1: UInt16 = 0x3F8
+  /// The guest panic port, one byte (QEMU's pvpanic-isa).
+  public static let pvpanic: UInt16 = 0x505
+  /// The sleep control register of hardware-reduced ACPI, one byte.
+  public static let sleepControl: UInt16 = 0x600
+  /// The sleep status register of hardware-reduced ACPI, one byte.
+  public static let sleepStatus: UInt16 = 0x601
+  /// The PCI configuration address register; the data register follows after four ports.
+  public static let configAddress: UInt16 = 0xCF8
+  /// The reset register, one byte. It shares its port with configuration mechanism #1, which
+  /// answers only to 4-byte accesses of `configAddress`.
+  public static let reset: UInt16 = 0xCF9
+  /// What resets the machine when written to `reset`.
+  public static let resetValue: UInt8 = 6
+  /// The debug exit port (QEMU's isa-debug-exit), four ports; there only where asked for.
+  public static let debugExit: UInt16 = 0xF4
+
+  // MARK: Interrupt lines and sleep states
+
+  /// The interrupt line (GSI) of COM1, edge-triggered.
+  public static let com1GSI: UInt32 = 4
+  /// Inputs of the I/O APIC.
+  public static let gsiCount: UInt32 = 24
+  /// SLP_TYP of S5, soft off.
+  public static let sleepTypeS5: UInt8 = 5
+  /// What a guest writes to `sleepControl` for S5: SLP_EN (bit 5) and SLP_TYP (bits 4:2),
+  /// ACPI 6.5 §4.8.3.7.
+  public static let powerOffValue: UInt8 = 1 << 5 | sleepTypeS5 << 2
+
+  /// The interrupt line of a function's INTx pin: 16 to 23, level-triggered, by the usual swizzle.
+  ///
+  /// - Parameters:
+  ///   - slot: Device number, 0 to 31.
+  ///   - pin: 0 for INTA# to 3 for INTD#.
+  public static func gsi(slot: UInt8, pin: UInt8) -> UInt32 { 16 + (UInt32(slot) + UInt32(pin)) % 8 }
+}
+
+/// What differs from one machine to the next.
+public struct Platform: Sendable, Equatable {
+  /// Virtual CPUs, with APIC IDs from 0 on.
+  public let cpus: Int
+  /// The 64-bit window for BARs in guest-physical addresses; may be empty.
+  public let pciWindow64: Range<UInt64>
+
+  /// The most CPUs that have an 8-bit APIC ID; 255 is the broadcast address.
+  public static let maximumCPUs = 255
+
+  /// Describes a machine.
+  public init(cpus: Int, pciWindow64: Range<UInt64>) {
+    self.cpus = cpus
+    self.pciWindow64 = pciWindow64
+  }
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The layouts that the kernel's ABI fixes and that Swift code relies on. */
+#include "CLinux.h"
+
+#define LAYOUT(type, bytes) _Static_assert(sizeof(type) == (bytes), #type)
+#define FIELD(type, field, at) _Static_assert(offsetof(type, field) == (at), #type "." #field)
+
+LAYOUT(struct kvm_userspace_memory_region, 32);
+LAYOUT(struct kvm_cpuid_entry2, 40);
+LAYOUT(struct kvm_cpuid2, 8);
+LAYOUT(struct kvm_regs, 144);
+LAYOUT(struct kvm_sregs, 312);
+LAYOUT(struct kvm_segment, 24);
+LAYOUT(struct kvm_dtable, 16);
+LAYOUT(struct kvm_msr_entry, 16);
+LAYOUT(struct kvm_irqfd, 32);
+LAYOUT(struct kvm_irq_routing_entry, 48);
+LAYOUT(struct kvm_irq_routing, 8);
+LAYOUT(struct kvm_pit_config, 64);
+LAYOUT(struct kvm_create_device, 12);
+LAYOUT(struct kvm_device_attr, 24);
+FIELD(struct kvm_run, immediate_exit, 1);
+FIELD(struct kvm_run, exit_reason, 8);
+FIELD(struct kvm_run, mmio, 32);
+FIELD(struct kvm_run, io, 32);
+
+LAYOUT(struct vfio_group_status, 8);
+LAYOUT(struct vfio_region_info, 32);
+LAYOUT(struct vfio_irq_info, 16);
+LAYOUT(struct vfio_irq_set, 20);
+LAYOUT(struct vfio_region_info_cap_sparse_mmap, 16);
+LAYOUT(struct vfio_region_sparse_mmap_area, 16);
+LAYOUT(struct vfio_info_cap_header, 8);
+LAYOUT(struct vfio_iommu_type1_dma_map, 32);
+LAYOUT(struct vfio_iommu_type1_dma_unmap, 24);
+LAYOUT(struct vfio_iova_range, 16);
+FIELD(struct vfio_iommu_type1_info_cap_iova_range, iova_ranges, 16);
+LAYOUT(struct cl_route, 24);
+LAYOUT(struct cl_access, 32);

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import GuestMemory
+public import Linux
+internal import Synchronization
+
+/// The memory slots of a machine: who adds one gets a number, who removes it gives it back.
+public final class MemorySlots: Sendable {
+  private let machine: VirtualMachine
+  private let limit: Int
+  /// Taken by the thread that changes a window, inside the lock of its function; nothing is
+  /// locked inside it.
+  private let numbers: Mutex<Numbers>
+
+  private struct Numbers {
+    var free: [UInt32] = []
+    var next: UInt32
+  }
+
+  /// Manages the slots of a machine.
+  ///
+  /// - Parameters:
+  ///   - limit: KVM_CAP_NR_MEMSLOTS.
+  ///   - reserved: How many slots, from 0 on, belong to guest RAM.
+  public init(_ machine: VirtualMachine, limit: Int, reserved: Int) {
+    self.machine = machine
+    self.limit = limit
+    numbers = Mutex(Numbers(next: UInt32(reserved)))
+  }
+
+  /// Maps host memory into the guest and returns the slot that holds it.
+  public func add(at base: GuestAddress, size: UInt64, host: UInt64) throws(KernelError) -> UInt32 {
+    let number: UInt32? = numbers.withLock { numbers in
+      if let free = numbers.free.popLast() { return free }
+      guard numbers.next < limit else { return nil }
+      numbers.next += 1
+      return numbers.next - 1
+    }
+    guard let number else {
+      throw KernelError("all \(limit) memory slots are in use", errno: KernelError.noMemory)
+    }
+    do throws(KernelError) {
+      try machine.setMemory(slot: number, at: base, size: size, host: host)
+    } catch {
+      numbers.withLock { $0.free.append(number) }
+      throw error
+    }
+    return number
+  }
+
+  /// Takes a slot away; when this returns no vCPU reaches its memory.
+  public func remove(_ slot: UInt32) throws(KernelError) {
+    try machine.removeMemory(slot: slot)
+    numbers.withLock { $0.free.append(slot) }
+  }
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CLinux
+public import Linux
+
+/// One vCPU (KVM_CREATE_VCPU). Its own thread runs it; another one may stop it.
+public final class VirtualCPU: Sendable {
+  /// The number, which is also its APIC ID.
+  public let index: Int
+  private let descriptor: OwnedDescriptor
+  private let shared: Mapping
+
+  /// Creates the vCPU with the CPUID and memory type registers of a machine just switched on.
+  public init(_ machine: VirtualMachine, index: Int, features: CPUFeatures) throws(KernelError) {
+    self.index = index
+    let number = try check(
+      cl_kvm_number(machine.descriptor.number, IOC_KVM_CREATE_VCPU, UInt(index)),
+      "KVM_CREATE_VCPU \(index)")
+    descriptor = OwnedDescriptor(owning: number)
+    shared = try Mapping(descriptor: number, offset: 0, size: machine.runSize)
+    try features.apply(to: descriptor, apicID: UInt32(index))
+    // IA32_MTRR_DEF_TYPE: MTRRs on, write-back where none says otherwise (SDM vol. 3 §12.11.2.1).
+    try check(cl_kvm_set_msr(number, 0x2FF, 0x806), "KVM_SET_MSRS IA32_MTRR_DEF_TYPE")
+    // IA32_MISC_ENABLE: fast string operations.
+    try check(cl_kvm_set_msr(number, 0x1A0, 1), "KVM_SET_MSRS IA32_MISC_ENABLE")
+  }
+
+  /// One trapped access to a port or to memory that has no slot.
+  public struct Access: ~Copyable {
+    /// Port number or GPA.
+    public let address: UInt64
+    /// Bytes: 1, 2, 4 or 8.
+    public let width: Int
+    /// Repetitions of a string instruction; 1 for memory.
+    public let count: Int
+    /// Whether the guest writes.
+    public let isWrite: Bool
+    private let data: UInt64
+
+    init(_ access: cl_access) {
+      address = access.address
+      width = Int(access.width)
+      count = Int(access.count)
+      isWrite = access.write
+      data = access.data
+    }
+
+    /// What the guest writes.
+    public borrowing func value(_ index: Int = 0) -> UInt64 {
+      cl_load(data + UInt64(index * width), UInt32(width))
+    }
+
+    /// Gives the guest what it reads.
+    public borrowing func complete(_ value: UInt64, _ index: Int = 0) {
+      cl_store(data + UInt64(index * width), UInt32(width), value)
+    }
+  }
+
+  /// Why KVM_RUN came back.
+  public enum Exit: ~Copyable {
+    /// An access to guest-physical memory that has no slot.
+    case memory(Access)
+    /// An access to an I/O port.
+    case port(Access)
+    /// A signal or an immediate exit.
+    case interrupted
+    /// A triple fault.
+    case shutdown
+    /// A bare -EFAULT: the host took away what stands behind a slot.
+    case fault
+    /// The processor or KVM cannot go on; the text says why.
+    case failed(String)
+  }
+
+  /// Runs the guest until something needs us (KVM_RUN).
+  public func run() -> Exit {
+    let result = cl_kvm_run(descriptor.number)
+    let run = shared.address
+    guard result == 0 else {
+      switch -result {
+      case KernelError.interrupted, KernelError.again: return .interrupted
+      case KernelError.fault: return .fault
+      case let errno: return .failed(KernelError("KVM_RUN on vCPU \(index)", errno: errno).description)
+      }
+    }
+    switch Int32(cl_run_exit_reason(run)) {
+    case KVM_EXIT_MMIO: return .memory(Access(cl_run_mmio(run)))
+    case KVM_EXIT_IO: return .port(Access(cl_run_io(run)))
+    case KVM_EXIT_INTR, KVM_EXIT_IRQ_WINDOW_OPEN: return .interrupted
+    case KVM_EXIT_SHUTDOWN: return .shutdown
+    case KVM_EXIT_FAIL_ENTRY:
+      return .failed(
+        "vCPU \(index): the processor refused the guest's state (KVM_EXIT_FAIL_ENTRY, hardware reason "
+          + "0x\(String(cl_run_hardware_exit(run), radix: 16)))")
+    case KVM_EXIT_INTERNAL_ERROR:
+      return .failed(
+        "vCPU \(index) at \(position()): KVM could not emulate an instruction "
+          + "(KVM_EXIT_INTERNAL_ERROR \(cl_run_suberror(run)))")
+    case KVM_EXIT_SYSTEM_EVENT:
+      return .failed("vCPU \(index): KVM system event \(cl_run_system_event(run))")
+    case let reason:
+      return .failed("vCPU \(index) at \(position()): KVM exit \(reason), which Sluice does not know")
+    }
+  }
+
+  /// RIP, for an error message; registers that cannot be read say so.
+  private func position() -> String {
+    var registers = kvm_regs()
+    // SAFETY: the call fills in the struct.
+    guard unsafe cl_kvm_get_regs(descriptor.number, &registers) >= 0 else { return "an unknown RIP" }
+    return "RIP 0x" + String(registers.rip, radix: 16)
+  }
+
+  /// Makes KVM_RUN come back at once, now and whenever it is called, until `on` is false. A
+  /// vCPU that is in the guest needs a kick besides.
+  public func setImmediateExit(_ on: Bool) { cl_run_set_immediate_exit(shared.address, on) }
+
+  /// Sets the registers that the boot protocols fix.
+  public func setState(_ state: CPUState) throws(KernelError) {
+    var special = kvm_sregs()
+    // SAFETY: the calls read and fill in the structs.
+    try check(unsafe cl_kvm_get_sregs(descriptor.number, &special), "KVM_GET_SREGS")
+    state.apply(to: &special)
+    try check(unsafe cl_kvm_set_sregs(descriptor.number, &special), "KVM_SET_SREGS")
+    var general = kvm_regs()
+    general.rip = state.rip
+    general.rsi = state.rsi
+    general.rbx = state.rbx
+    general.rax = state.rax
+    general.rflags = 2
+    try check(unsafe cl_kvm_set_regs(descriptor.number, &general), "KVM_SET_REGS")
+  }
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CLinux
+public import GuestMemory
+public import Linux
+
+/// A virtual machine with the full in-kernel irqchip and PIT (KVM_CREATE_VM).
+public final class VirtualMachine: Sendable {
+  let descriptor: OwnedDescriptor
+  let runSize: UInt64
+
+  /// Three pages below the firmware area that VT-x needs for real mode (KVM_SET_TSS_ADDR)
+  /// and one for its identity map (KVM_SET_IDENTITY_MAP_ADDR); GPA.
+  private static let taskStateAddress: UInt = 0xFFFB_D000
+  private static let identityMapAddress: UInt64 = 0xFFFB_C000
+
+  /// Creates a machine with interrupt controllers and timer, and no memory.
+  public init(_ system: borrowing System) throws(KernelError) {
+    let number = try check(
+      cl_kvm_number(system.descriptor.number, IOC_KVM_CREATE_VM, 0), "KVM_CREATE_VM")
+    descriptor = OwnedDescriptor(owning: number)
+    runSize = try system.runSize()
+    try check(cl_kvm_set_identity_map(number, Self.identityMapAddress), "KVM_SET_IDENTITY_MAP_ADDR")
+    try check(
+      cl_kvm_number(number, IOC_KVM_SET_TSS_ADDR, Self.taskStateAddress),
+      "KVM_SET_TSS_ADDR")
+    try check(cl_kvm_number(number, IOC_KVM_CREATE_IRQCHIP, 0), "KVM_CREATE_IRQCHIP")
+    try check(cl_kvm_create_pit(number), "KVM_CREATE_PIT2")
+  }
+
+  /// Makes a range of host memory the guest's (KVM_SET_USER_MEMORY_REGION).
+  ///
+  /// - Parameters:
+  ///   - host: Host virtual address.
+  ///   - size: Bytes; a multiple of the page size.
+  public func setMemory(
+    slot: UInt32, at base: GuestAddress, size: UInt64, host: UInt64
+  ) throws(KernelError) {
+    try check(
+      cl_kvm_set_memory_slot(descriptor.number, slot, 0, base.rawValue, size, host),
+      "KVM_SET_USER_MEMORY_REGION slot \(slot), \(size) bytes at GPA \(base)")
+  }
+
+  /// Takes a slot's memory away from the guest. When this returns no vCPU uses it any more.
+  public func removeMemory(slot: UInt32) throws(KernelError) {
+    try check(
+      cl_kvm_set_memory_slot(descriptor.number, slot, 0, 0, 0, 0),
+      "KVM_SET_USER_MEMORY_REGION slot \(slot), remove")
+  }
+
+  /// Lets an eventfd raise an interrupt without running any code of this process (KVM_IRQFD).
+  ///
+  /// A count that the event already has is injected once.
+  public func connect(event: Int32, toInterrupt gsi: UInt32) throws(KernelError) {
+    try check(cl_kvm_irqfd(descriptor.number, event, gsi, 0, -1), "KVM_IRQFD gsi \(gsi)")
+  }
+
+  /// Ends that; when this returns the event raises no more interrupts and keeps its count.
+  public func disconnect(event: Int32, fromInterrupt gsi: UInt32) throws(KernelError) {
+    try check(
+      cl_kvm_irqfd(descriptor.number, event, gsi, UInt32(KVM_IRQFD_FLAG_DEASSIGN), -1),
+      "KVM_IRQFD deassign gsi \(gsi)")
+  }
+
+  /// Tells KVM of a VFIO group, so that it knows of non-coherent DMA and may use posted
+  /// interrupts (KVM_DEV_TYPE_VFIO). The group leaves when the returned device closes.
+  public func makeVFIODevice() throws(KernelError) -> VFIODevice {
+    let number = try check(
+      cl_kvm_create_device(descriptor.number, KVM_DEV_TYPE_VFIO.rawValue),
+      "KVM_CREATE_DEVICE KVM_DEV_TYPE_VFIO")
+    return VFIODevice(descriptor: OwnedDescriptor(owning: number))
+  }
+
+  /// KVM's own record of the VFIO groups that a machine uses.
+  public final class VFIODevice: Sendable {
+    private let descriptor: OwnedDescriptor
+
+    init(descriptor: consuming OwnedDescriptor) { self.descriptor = descriptor }
+
+    /// Adds a group by its open descriptor (KVM_DEV_VFIO_GROUP_ADD).
+    public func add(group: Int32) throws(KernelError) {
+      try check(cl_kvm_vfio_add_group(descriptor.number, group), "KVM_DEV_VFIO_GROUP_ADD")
+    }
+  }
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CLinux
+
+/// A file descriptor that is closed when its owner goes.
+public struct OwnedDescriptor: ~Copyable, Sendable {
+  /// The number, for a call that borrows it.
+  public let number: Int32
+
+  /// Takes ownership of an open descriptor.
+  public init(owning number: Int32) { self.number = number }
+
+  /// How a file is opened (open(2)).
+  public enum Access: Sendable {
+    /// O_RDONLY.
+    case read
+    /// O_RDWR.
+    case readWrite
+    /// O_WRONLY, created or emptied.
+    case replace
+    /// O_WRONLY, an existing file.
+    case write
+
+    var flags: Int32 {
+      switch self {
+      case .read: O_RDONLY | O_CLOEXEC
+      case .readWrite: O_RDWR | O_CLOEXEC
+      case .replace: O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC
+      case .write: O_WRONLY | O_CLOEXEC
+      }
+    }
+  }
+
+  /// Opens a file; the error names the path.
+  public init(opening path: String, _ access: Access) throws(KernelError) {
+    // SAFETY: the string lives for the call.
+    number = try check(unsafe cl_open(path, access.flags, 0o644), "open \(path)")
+  }
+
+  deinit {
+    // A close error of a device or an eventfd has no one to go to; files that are
+    // written are checked by their writer.
+    _ = cl_close(number)
+  }
+
+  /// The size of a regular file, in bytes.
+  public borrowing func size(of path: String) throws(KernelError) -> UInt64 {
+    UInt64(try check(cl_file_size(number), "read \(path)"))
+  }
+
+  /// Reads up to `capacity` bytes from where the descriptor stands; empty at the end.
+  public borrowing func read(upTo capacity: Int) throws(KernelError) -> [UInt8] {
+    try readBytes(number, upTo: capacity)
+  }
+
+  /// Reads exactly `count` bytes at `offset`, or fewer at the end of the file.
+  public borrowing func read(_ count: Int, at offset: UInt64) throws(KernelError) -> [UInt8] {
+    var got = 0
+    // SAFETY: the buffer has `count` bytes and cl_pread writes no more.
+    let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+      unsafe got = cl_pread(number, buffer.baseAddress, count, Int64(offset))
+      initialized = max(got, 0)
+    }
+    try check(got, "pread")
+    return bytes
+  }
+
+  /// Writes all of `bytes`.
+  public borrowing func write(_ bytes: [UInt8]) throws(KernelError) {
+    var done = 0
+    while done < bytes.count {
+      // SAFETY: the range stays within the array, which lives for the call.
+      let put = unsafe bytes.withUnsafeBytes { buffer in
+        unsafe cl_write(number, buffer.baseAddress?.advanced(by: done), bytes.count - done)
+      }
+      if put == -Int(EINTR) { continue }
+      done += try check(put, "write")
+    }
+  }
+}
+
+/// Reads up to `capacity` bytes of standard input; empty at its end.
+public func readStandardInput(upTo capacity: Int) throws(KernelError) -> [UInt8] {
+  try readBytes(0, upTo: capacity)
+}
+
+private func readBytes(_ number: Int32, upTo capacity: Int) throws(KernelError) -> [UInt8] {
+  var count = 0
+  // SAFETY: the buffer has `capacity` bytes and cl_read writes no more.
+  let bytes = unsafe [UInt8](unsafeUninitializedCapacity: capacity) { buffer, initialized in
+    unsafe count = cl_read(number, buffer.baseAddress, capacity)
+    initialized = max(count, 0)
+  }
+  try check(count, "read")
+  return bytes
+}
+
+/// Writes bytes to standard output; where no one listens any more they are dropped, as on a wire.
+public func writeStandardOutput(_ byte: UInt8) {
+  var byte = byte
+  // SAFETY: one byte that lives for the call.
+  _ = unsafe cl_write(1, &byte, 1)
+}
+
+/// Writes text to standard error; a message that cannot be written has nowhere else to go.
+public func writeStandardError(_ text: String) {
+  let bytes = [UInt8](text.utf8)
+  // SAFETY: the buffer is the array's own and lives for the call.
+  unsafe bytes.withUnsafeBytes { buffer in _ = unsafe cl_write(2, buffer.baseAddress, buffer.count) }
+}

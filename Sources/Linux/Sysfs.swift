@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CLinux
+
+/// Small files, links and directories of sysfs.
+public enum Sysfs {
+  /// The text of an attribute, without its newline.
+  public static func read(_ path: String) throws(KernelError) -> String {
+    let file = try OwnedDescriptor(opening: path, .read)
+    let bytes = try file.read(upTo: 65536)
+    let text = String(decoding: bytes, as: UTF8.self)
+    return text.last == "\n" ? String(text.dropLast()) : text
+  }
+
+  /// Writes an attribute.
+  public static func write(_ text: String, to path: String) throws(KernelError) {
+    let file = try OwnedDescriptor(opening: path, .write)
+    do throws(KernelError) { try file.write([UInt8](text.utf8)) } catch {
+      throw KernelError("write '\(text)' to \(path)", errno: error.errno)
+    }
+  }
+
+  /// The last part of what a symbolic link points to.
+  public static func link(_ path: String) throws(KernelError) -> String {
+    var count = 0
+    // SAFETY: the buffer has 4096 bytes and the call writes no more.
+    let bytes = unsafe [UInt8](unsafeUninitializedCapacity: 4096) { buffer, initialized in
+      unsafe count = buffer.withMemoryRebound(to: CChar.self) { buffer in
+        unsafe cl_readlink(path, buffer.baseAddress, 4096)
+      }
+      initialized = max(count, 0)
+    }
+    try check(count, "readlink \(path)")
+    let target = String(decoding: bytes, as: UTF8.self)
+    return target.split(separator: "/").last.map(String.init) ?? target
+  }
+
+  /// The names in a directory, sorted.
+  public static func list(_ path: String) throws(KernelError) -> [String] {
+    let capacity = 1 << 18
+    var used: Int64 = 0
+    // SAFETY: the buffer has `capacity` bytes and the call writes no more.
+    let bytes = unsafe [UInt8](unsafeUninitializedCapacity: capacity) { buffer, initialized in
+      unsafe used = buffer.withMemoryRebound(to: CChar.self) { buffer in
+        unsafe cl_list_directory(path, buffer.baseAddress, capacity)
+      }
+      initialized = Int(max(used, 0))
+    }
+    try check(used, "list \(path)")
+    return bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }.sorted()
+  }
+}

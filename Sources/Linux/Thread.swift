@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CLinux
+
+/// A POSIX thread with a name.
+public struct Thread: Sendable {
+  private let handle: pthread_t
+
+  /// A body on its way to the thread that runs it.
+  private final class Start: Sendable {
+    let name: String
+    let body: @Sendable () -> Void
+    init(_ name: String, _ body: @escaping @Sendable () -> Void) {
+      self.name = name
+      self.body = body
+    }
+  }
+
+  /// Starts a thread.
+  ///
+  /// - Parameters:
+  ///   - name: Up to 15 bytes, as `ps -L` shows it.
+  public init(name: String, _ body: @escaping @Sendable () -> Void) throws(KernelError) {
+    var handle = pthread_t()
+    // SAFETY: the retained object is taken over by exactly one of the new thread and, when
+    // there is none, the error path.
+    let start = unsafe Unmanaged.passRetained(Start(name, body))
+    let error = unsafe pthread_create(
+      &handle, nil,
+      { argument in
+        guard let argument = unsafe argument else { return nil }
+        let start = unsafe Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
+        unsafe cl_name_thread(start.name)
+        start.body()
+        return nil
+      }, start.toOpaque())
+    guard error == 0 else {
+      unsafe start.release()
+      throw KernelError("pthread_create \(name)", errno: error)
+    }
+    self.handle = handle
+  }
+
+  /// Waits for the thread's end.
+  public func join() { pthread_join(handle, nil) }
+
+  /// Interrupts a blocking KVM_RUN of the thread with the kick signal.
+  public func kick() { cl_kick(handle) }
+
+  /// Makes the kick signal interrupt a call and do nothing else.
+  public static func installKick() throws(KernelError) {
+    try check(cl_install_kick(), "sigaction SIGRTMIN")
+  }
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The address of a function on the host: domain, bus, device and function number.
+public struct Address: Hashable, Sendable, CustomStringConvertible {
+  /// The domain (segment group).
+  public let domain: UInt32
+  /// The bus.
+  public let bus: UInt8
+  /// The device (slot) on the bus, 0 to 31.
+  public let device: UInt8
+  /// The function, 0 to 7.
+  public let function: UInt8
+
+  /// Reads `0000:01:00.0`, or `01:00.0` for domain 0; nil for anything else.
+  public init?(_ text: String) {
+    let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+    guard parts.count == 2 || parts.count == 3 else { return nil }
+    let last = parts[parts.count - 1].split(separator: ".", omittingEmptySubsequences: false)
+    guard last.count == 2,
+      let domain = parts.count == 3 ? Self.hex(parts[0], digits: 4...8) : 0,
+      let bus = Self.hex(parts[parts.count - 2], digits: 1...2),
+      let device = Self.hex(last[0], digits: 1...2), device < 32,
+      let function = Self.hex(last[1], digits: 1...1), function < 8
+    else { return nil }
+    self.domain = domain
+    self.bus = UInt8(bus)
+    self.device = UInt8(device)
+    self.function = UInt8(function)
+  }
+
+  private static func hex(_ text: Substring, digits: ClosedRange<Int>) -> UInt32? {
+    // UInt32(_:radix:) also takes a sign.
+    guard digits.contains(text.count), text.allSatisfy(\.isHexDigit) else { return nil }
+    return UInt32(text, radix: 16)
+  }
+
+  /// The form that sysfs uses: `0000:01:00.0`.
+  public var description: String {
+    func padded(_ value: UInt32, _ digits: Int) -> String {
+      let text = String(value, radix: 16)
+      return String(repeating: "0", count: max(0, digits - text.count)) + text
+    }
+    return "\(padded(domain, 4)):\(padded(UInt32(bus), 2)):\(padded(UInt32(device), 2)).\(function)"
+  }
+}

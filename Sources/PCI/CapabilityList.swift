@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A capability of a function (PCI 3.0 §6.7, PCIe 6.0 §7.6 and §7.7).
+public struct Capability: Equatable, Sendable {
+  /// Its ID; of extended ones too.
+  public let id: UInt16
+  /// Where its header is.
+  public let offset: Int
+  /// Bytes, as far as the space up to the next one allows.
+  public let size: Int
+}
+
+/// The capabilities of a function, split into those that are shown to a guest and those that
+/// are not because Sluice has not made them work.
+public struct CapabilityList: Sendable {
+  /// Shown, in the order of the chain.
+  public let shown: [Capability]
+  /// Hidden.
+  public let hidden: [Capability]
+
+  /// IDs of capabilities that work when passed through.
+  private static let working: Set<UInt16> = [
+    UInt16(CapabilityID.powerManagement), UInt16(CapabilityID.vitalProductData),
+    UInt16(CapabilityID.vendorSpecific), UInt16(CapabilityID.express), UInt16(CapabilityID.msix),
+    UInt16(CapabilityID.advancedFeatures),
+  ]
+
+  /// IDs of extended capabilities that work when passed through.
+  private static let workingExtended: Set<UInt16> = [
+    ExtendedCapabilityID.errorReporting, ExtendedCapabilityID.serialNumber,
+    ExtendedCapabilityID.vendorSpecific,
+  ]
+
+  /// Follows the chain of the first 256 bytes; one that runs in a circle or out of bounds ends.
+  public init(_ config: [UInt8]) {
+    var offsets: [Int] = []
+    if config.number(at: Register.status, width: 2) & 1 << 4 != 0 {
+      var at = Int(config.number(at: Register.capabilities, width: 1)) & ~3
+      while at >= Register.headerEnd, at < Register.extended, !offsets.contains(at) {
+        offsets.append(at)
+        at = Int(config.number(at: at + 1, width: 1)) & ~3
+      }
+    }
+    let found = offsets.map { offset in
+      Capability(
+        id: UInt16(config.number(at: offset, width: 1)), offset: offset,
+        size: Self.size(at: offset, config, until: offsets.filter { $0 > offset }.min() ?? Register.extended))
+    }
+    shown = found.filter { Self.working.contains($0.id) }
+    hidden = found.filter { !Self.working.contains($0.id) }
+  }
+
+  /// Follows the chain of the extended ones.
+  public init(extended config: [UInt8]) {
+    var found: [Capability] = []
+    var at = Register.extended
+    var offsets: [Int] = []
+    while at >= Register.extended, at + 4 <= config.count, !offsets.contains(at) {
+      let header = config.number(at: at, width: 4)
+      if header == 0 || header == UInt32.max { break }
+      offsets.append(at)
+      at = Int(header >> 20) & ~3
+    }
+    for offset in offsets {
+      let end = offsets.filter { $0 > offset }.min() ?? config.count
+      found.append(
+        Capability(id: UInt16(config.number(at: offset, width: 2)), offset: offset, size: end - offset))
+    }
+    shown = found.filter { Self.workingExtended.contains($0.id) }
+    hidden = found.filter { !Self.workingExtended.contains($0.id) }
+  }
+
+  /// The shown capability with an ID.
+  public func first(_ id: UInt8) -> Capability? { shown.first { $0.id == UInt16(id) } }
+
+  /// The length that a capability's specification gives it, up to the next one.
+  private static func size(at offset: Int, _ config: [UInt8], until end: Int) -> Int {
+    let control = config.number(at: offset + 2, width: 2)
+    let nominal: Int
+    switch UInt8(config.number(at: offset, width: 1)) {
+    case CapabilityID.powerManagement, CapabilityID.vitalProductData: nominal = 8
+    case CapabilityID.vendorSpecific: nominal = max(3, Int(control & 0xFF))
+    case CapabilityID.express: nominal = control & 0xF >= 2 ? 0x3C : 0x14
+    case CapabilityID.msix: nominal = 12
+    case CapabilityID.advancedFeatures: nominal = 6
+    case 0x05:  // MSI: 64-bit addresses and per-vector masking make it longer.
+      nominal = 10 + (control & 1 << 7 != 0 ? 4 : 0) + (control & 1 << 8 != 0 ? 10 : 0)
+    default: nominal = 4
+    }
+    return min(nominal, end - offset)
+  }
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What happens to an assigned function, told to the trace after it has happened.
+public enum FunctionEvent: Sendable {
+  /// Why a window changed.
+  public enum Reason: String, Sendable {
+    /// The guest touched it.
+    case access
+    /// The command register was written.
+    case command
+    /// A BAR was moved.
+    case move
+    /// The power state changed.
+    case power
+    /// A reset began or ended.
+    case reset
+    /// The kernel took the memory away under it.
+    case fault
+    /// The VM ends.
+    case shutdown
+  }
+
+  /// Where a window is.
+  public struct Place: Sendable {
+    /// The BAR.
+    public let bar: Int
+    /// The window's number within the function.
+    public let window: Int
+    /// Guest-physical address of its first byte.
+    public let address: UInt64
+    /// Bytes.
+    public let size: UInt64
+  }
+
+  /// A window went from one state to another; its slot has been added or removed by now.
+  case gate(Place, from: Gate.State, to: Gate.State, Reason)
+  /// The device's command register has been written.
+  case command(old: UInt16, new: UInt16)
+  /// A window became, or is no more, reachable for other devices at its guest-physical address.
+  case peerDMA(Place, isMapped: Bool)
+  /// A vector was changed.
+  case vector(Int, VectorChange)
+  /// The function has been reset.
+  case reset(why: String)
+  /// Something did not work, and the VM goes on without it.
+  case warning(String)
+}
+
+/// Takes what happens to a function, with the function's lock held; after it the microseconds it took.
+public typealias FunctionObserver = @Sendable (FunctionEvent, Int64) -> Void
+
+/// What was done to an interrupt vector.
+public enum VectorChange: String, Sendable {
+  /// The host has allocated it and an eventfd is its trigger.
+  case allocate
+  /// It is connected to the guest's interrupt controller.
+  case unmask
+  /// It is disconnected; its eventfd keeps what arrives.
+  case mask
+  /// It has another message.
+  case route
+}
+
+/// What an assigned function did in the life of a VM.
+public struct FunctionStatistics: Sendable {
+  /// Windows that the function has.
+  public var windows = 0
+  /// Windows that were open at some time.
+  public var windowsOpened = 0
+  /// Bytes of the windows that were open at some time.
+  public var bytesMapped: UInt64 = 0
+  /// Accesses to BARs that came to Sluice.
+  public var trappedAccesses = 0
+  /// Of those, the ones that met a closed window.
+  public var deniedAccesses = 0
+  /// How often an open window was closed or demoted.
+  public var closes = 0
+  /// Vectors that the function has.
+  public var vectors = 0
+  /// Vectors that the guest has used.
+  public var vectorsUsed = 0
+}
+
+/// A failure that ends the VM: the state of a device's mappings or interrupts is not certain any more.
+public struct FunctionError: Error, CustomStringConvertible {
+  /// The device's address on the host.
+  public let device: String
+  /// What was being done, where, and what the kernel said.
+  public let cause: String
+
+  /// The device and the cause, for a person.
+  public var description: String { "device \(device): \(cause)" }
+}

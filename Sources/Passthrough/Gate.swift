@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The gate in front of a function's memory: a pure state machine that says, for each event, what
+/// has to be done in which order. It touches nothing itself.
+///
+/// A window is *closed* while the function does not answer memory accesses, *armed* when it does
+/// and the guest has not touched the window yet, and *open* from the first touch on. Closing takes
+/// a window's memory slot and its IOVA away before the device is written; opening and arming come
+/// after.
+public struct Gate: Sendable, Hashable {
+  /// What a window lets through.
+  public enum State: String, Sendable {
+    /// Nothing: reads give all-ones, writes are dropped.
+    case closed
+    /// The first access, which opens it.
+    case armed
+    /// Everything, without an exit.
+    case open
+  }
+
+  /// What has to hold for the function to answer memory accesses.
+  public struct Condition: OptionSet, Sendable, Hashable {
+    /// The bits.
+    public let rawValue: UInt8
+    /// Makes a set of its bits.
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    /// The command register's memory bit is set.
+    public static let memoryEnabled = Condition(rawValue: 1)
+    /// The function is in D0.
+    public static let fullPower = Condition(rawValue: 2)
+    /// No reset is going on.
+    public static let outOfReset = Condition(rawValue: 4)
+    /// The device answers.
+    public static let alive = Condition(rawValue: 8)
+
+    /// All of them.
+    public static let all: Condition = [.memoryEnabled, .fullPower, .outOfReset, .alive]
+  }
+
+  /// What happens to the function.
+  public enum Event: Sendable, Hashable {
+    /// The guest or the host changes a condition, by a write to the device that is part of it.
+    case set(Condition, Bool)
+    /// The guest moves a BAR.
+    case move(bar: Int)
+    /// The guest touches a window.
+    case access(window: Int)
+    /// The kernel took the memory away under an open window.
+    case demote
+  }
+
+  /// One step. They are to be done in the order given.
+  public enum Effect: Sendable, Hashable {
+    /// Take the window's memory slot away.
+    case removeSlot(Int)
+    /// Take the window's IOVA away in every container that has it.
+    case removeIOVA(Int)
+    /// Write to the device what the event is about. Never while a window of it is mapped that the
+    /// write would disable.
+    case apply
+    /// Read back whether the device really answers now; the outcome decides between armed and closed.
+    case readBack
+    /// Map the window for the guest's CPUs; when that fails the window stays armed.
+    case addSlot(Int)
+    /// Map the window for other devices. A failure changes nothing else.
+    case addIOVA(Int)
+    /// The window has gone from one state to another.
+    case changed(Int, from: State, to: State)
+  }
+
+  /// For each window, the BAR that it is a part of.
+  public let bars: [Int]
+  /// For each window, its state.
+  public private(set) var states: [State]
+  /// Which conditions hold.
+  public private(set) var conditions: Condition
+
+  /// Makes a gate with all windows closed.
+  ///
+  /// - Parameters:
+  ///   - bars: The BAR of each window.
+  ///   - conditions: What holds at the start.
+  public init(bars: [Int], conditions: Condition) {
+    self.bars = bars
+    self.conditions = conditions
+    states = [State](repeating: .closed, count: bars.count)
+  }
+
+  /// Whether the function answers memory accesses.
+  public var isEffective: Bool { conditions == .all }
+
+  /// Takes an event and has its effects performed, in order.
+  ///
+  /// - Parameter perform: Does one effect. What it returns counts for `readBack` and `addSlot`; what
+  ///   it throws ends the event, with the states saying what has been done so far.
+  public mutating func handle<Failure: Error>(
+    _ event: Event, perform: (Effect) throws(Failure) -> Bool
+  ) throws(Failure) {
+    switch event {
+    case .set(let condition, false):
+      conditions.subtract(condition)
+      try settle(windows: states.indices, to: .closed, perform)
+      _ = try perform(.apply)
+    case .set(let condition, true):
+      _ = try perform(.apply)
+      conditions.formUnion(condition)
+      guard isEffective else { return }
+      guard try perform(.readBack) else {
+        conditions.subtract(condition)
+        return
+      }
+      try settle(windows: states.indices.filter { states[$0] == .closed }, to: .armed, perform)
+    case .move(let bar):
+      let windows = bars.indices.filter { bars[$0] == bar && states[$0] == .open }
+      try settle(windows: windows, to: .armed, perform)
+      _ = try perform(.apply)
+    case .access(let window):
+      guard states[window] == .armed, try perform(.addSlot(window)) else { return }
+      _ = try perform(.addIOVA(window))
+      try change(window, to: .open, perform)
+    case .demote:
+      try settle(windows: states.indices.filter { states[$0] == .open }, to: .armed, perform)
+    }
+  }
+
+  /// Brings windows into a state that is not open: all slots go before any IOVA.
+  private mutating func settle<Failure: Error>(
+    windows: some Collection<Int>, to state: State, _ perform: (Effect) throws(Failure) -> Bool
+  ) throws(Failure) {
+    for window in windows where states[window] == .open { _ = try perform(.removeSlot(window)) }
+    for window in windows where states[window] == .open { _ = try perform(.removeIOVA(window)) }
+    for window in windows { try change(window, to: state, perform) }
+  }
+
+  private mutating func change<Failure: Error>(
+    _ window: Int, to state: State, _ perform: (Effect) throws(Failure) -> Bool
+  ) throws(Failure) {
+    let old = states[window]
+    guard old != state else { return }
+    states[window] = state
+    _ = try perform(.changed(window, from: old, to: state))
+  }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import KVM
+internal import Linux
+internal import PCI
+internal import VFIO
+
+/// Accesses to BARs that have come to Sluice: the window is not open, or there is none.
+extension FunctionState {
+  /// What a guest reads from a memory BAR.
+  mutating func readMemory(
+    bar: Int, offset: UInt64, width: Int
+  ) throws(KernelError) -> UInt64 {
+    statistics.trappedAccesses += 1
+    guard gate.isEffective else {
+      statistics.deniedAccesses += 1
+      return .max
+    }
+    if let table, let bytes = table.layout.table(in: bar), bytes.contains(offset) {
+      return table.read(offset: offset - bytes.lowerBound, width: width)
+    }
+    if let table, let bytes = table.layout.pending(in: bar), bytes.contains(offset) {
+      let at = offset - bytes.lowerBound
+      return try (vectors?.pending(from: Int(at / 8) * 64) ?? 0) >> (at % 8 * 8)
+    }
+    let value: UInt64
+    do throws(KernelError) { value = try device.read(bar, offset: offset, width: width) } catch {
+      // Beyond the end of the BAR, or disabled behind our back (EIO): no one answers.
+      statistics.deniedAccesses += 1
+      return .max
+    }
+    try open(bar: bar, offset: offset)
+    return value
+  }
+
+  /// Takes what a guest writes to a memory BAR.
+  mutating func writeMemory(
+    bar: Int, offset: UInt64, width: Int, _ value: UInt64
+  ) throws(KernelError) {
+    statistics.trappedAccesses += 1
+    guard gate.isEffective else {
+      statistics.deniedAccesses += 1
+      return
+    }
+    if let bytes = table?.layout.table(in: bar), bytes.contains(offset) {
+      let change = table?.write(offset: offset - bytes.lowerBound, width: width, value)
+      if let change { try apply(change) }
+      return
+    }
+    if let bytes = table?.layout.pending(in: bar), bytes.contains(offset) { return }  // read-only
+    do throws(KernelError) { try device.write(bar, offset: offset, width: width, value) } catch {
+      statistics.deniedAccesses += 1
+      return
+    }
+    try open(bar: bar, offset: offset)
+  }
+
+  /// Opens the window of an access that the device has just answered.
+  private mutating func open(bar: Int, offset: UInt64) throws(KernelError) {
+    guard
+      let window = windows.firstIndex(where: {
+        $0.bar == bar && offset >= $0.offset && offset - $0.offset < $0.size
+      }), gate.states[window] == .armed
+    else { return }
+    try pass(.access(window: window), .access)
+  }
+
+  /// Demotes the open windows after KVM has met memory that the kernel took away.
+  ///
+  /// - Parameter all: Those of a device that says its memory is on, too.
+  mutating func demote(all: Bool) throws(KernelError) -> Bool {
+    guard gate.states.contains(.open), all || !isAnswering else { return false }
+    try pass(.demote, .fault)
+    return true
+  }
+}

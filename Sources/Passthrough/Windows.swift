@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import KVM
+internal import Linux
+internal import PCI
+internal import VFIO
+
+/// A piece of a BAR that can be mapped into the guest.
+struct Window {
+  /// The BAR.
+  let bar: Int
+  /// Where in the BAR it begins; bytes.
+  let offset: UInt64
+  /// Bytes; a multiple of the page size.
+  let size: UInt64
+  /// Host virtual address of its mapping.
+  let host: UInt64
+  /// The memory slot, while it is open.
+  var slot: UInt32?
+  /// The I/O address, while peers can reach it.
+  var ioAddress: UInt64?
+  /// The guest-physical address, while it is open.
+  var mappedAt: UInt64 = 0
+  /// Whether it has been open before.
+  var wasOpened = false
+}
+
+/// Cuts the BARs of a device into windows, and holds the mappings that stand behind them.
+struct WindowLayout {
+  private(set) var windows: [Window] = []
+  private(set) var mappings: [BarMapping] = []
+
+  /// A mapping of a BAR in an array.
+  final class BarMapping: Sendable {
+    let mapping: Mapping
+    init(_ mapping: consuming Mapping) { self.mapping = mapping }
+  }
+
+  /// A window is no smaller than a huge page, where its area is not.
+  private static let smallest: UInt64 = 2 << 20
+  /// No BAR has many more windows than this.
+  private static let most: UInt64 = 128
+
+  /// Maps what can be mapped of each memory BAR, less the pages of the MSI-X structures.
+  init(_ device: Device, bars: [BaseAddress], msix: MSIXTable.Layout?) throws(KernelError) {
+    for bar in bars where bar.kind != .io {
+      guard let region = device.regions[bar.index] else { continue }
+      var reserved: [Range<UInt64>] = []
+      if let msix { reserved = [msix.table(in: bar.index), msix.pending(in: bar.index)].compactMap { $0 } }
+      for area in Self.areas(region.mappable, without: reserved) {
+        let mapping = BarMapping(try device.map(bar.index, area))
+        mappings.append(mapping)
+        for piece in Self.pieces(of: area, barSize: bar.size) {
+          windows.append(
+            Window(
+              bar: bar.index, offset: piece.lowerBound, size: piece.upperBound - piece.lowerBound,
+              host: mapping.mapping.address + (piece.lowerBound - area.lowerBound)))
+        }
+      }
+    }
+  }
+
+  /// The whole pages of mappable areas that hold no reserved byte.
+  static func areas(
+    _ mappable: [Range<UInt64>], without reserved: [Range<UInt64>]
+  ) -> [Range<UInt64>] {
+    var areas = mappable.map { ($0.lowerBound + 4095) & ~4095..<$0.upperBound & ~4095 }
+      .filter { !$0.isEmpty }
+    for bytes in reserved {
+      let pages = bytes.lowerBound & ~4095..<(bytes.upperBound + 4095) & ~4095
+      areas = areas.flatMap { area -> [Range<UInt64>] in
+        guard area.overlaps(pages) else { return [area] }
+        var rest: [Range<UInt64>] = []
+        if area.lowerBound < pages.lowerBound { rest.append(area.lowerBound..<pages.lowerBound) }
+        if pages.upperBound < area.upperBound { rest.append(pages.upperBound..<area.upperBound) }
+        return rest
+      }
+    }
+    return areas
+  }
+
+  /// Cuts an area at multiples of a power of two that suits the size of the BAR.
+  static func pieces(of area: Range<UInt64>, barSize: UInt64) -> [Range<UInt64>] {
+    var step = smallest
+    while step < barSize / most { step <<= 1 }
+    var pieces: [Range<UInt64>] = []
+    var start = area.lowerBound
+    while start < area.upperBound {
+      let end = min((start / step + 1) * step, area.upperBound)
+      pieces.append(start..<end)
+      start = end
+    }
+    return pieces
+  }
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CLinux
+internal import CSeccomp
+public import Linux
+
+/// The seccomp filter of a kind of thread, compiled and ready to be loaded by such a thread.
+public struct Filter: Sendable {
+  /// The kind of thread that it is for.
+  public let kind: ThreadKind
+  /// BPF instructions, eight bytes each.
+  private let program: [UInt8]
+
+  /// Compiles the rules of a kind of thread (libseccomp); what none allows kills the process.
+  public init(_ kind: ThreadKind, rules: [Rule] = Rule.all) throws(KernelError) {
+    self.kind = kind
+    // SAFETY: the context is released on every way out, and is not used after that.
+    guard let context = unsafe seccomp_init(SCMP_ACT_KILL_PROCESS) else {
+      throw KernelError("seccomp_init", errno: KernelError.noMemory)
+    }
+    defer { unsafe seccomp_release(context) }
+    for rule in rules where rule.threads.contains(kind) {
+      // SAFETY: the name lives for the call.
+      let number = unsafe seccomp_syscall_resolve_name(rule.call)
+      guard number >= 0 else {
+        throw KernelError("seccomp rule for \(rule.call)", errno: KernelError.invalid)
+      }
+      for var comparison in rule.comparisons {
+        // SAFETY: the array lives for the call, which reads `count` of its elements.
+        let result = unsafe comparison.withUnsafeMutableBufferPointer { buffer in
+          unsafe seccomp_rule_add_array(
+            context, SCMP_ACT_ALLOW, number, UInt32(buffer.count), buffer.baseAddress)
+        }
+        try check(result, "seccomp_rule_add \(rule.call)")
+      }
+    }
+    // SAFETY: the name is a literal that lives for the call.
+    let file = OwnedDescriptor(
+      owning: try check(unsafe cl_memfd("seccomp", 0), "memfd_create"))
+    try check(unsafe seccomp_export_bpf(context, file.number), "seccomp_export_bpf")
+    program = try file.read(Int(try file.size(of: "seccomp program")), at: 0)
+  }
+
+  /// Loads the filter into the calling thread, for good.
+  public func load() throws(KernelError) {
+    // SAFETY: the array lives for the call, which copies `count` instructions of eight bytes.
+    let result = unsafe program.withUnsafeBytes { buffer in
+      unsafe cl_seccomp_load(buffer.baseAddress, UInt16(buffer.count / 8))
+    }
+    try check(result, "seccomp(SECCOMP_SET_MODE_FILTER) for a \(kind.rawValue) thread")
+  }
+}
+
+extension Rule {
+  /// The argument comparisons of libseccomp, one set for each way in which the call is allowed.
+  fileprivate var comparisons: [[scmp_arg_cmp]] {
+    switch condition {
+    case .any: return [[]]
+    case .requests(let requests):
+      return requests.map { request in
+        [
+          scmp_arg_cmp(
+            arg: 1, op: SCMP_CMP_MASKED_EQ, datum_a: 0xFFFF_FFFF, datum_b: UInt64(request.number))
+        ]
+      }
+    }
+  }
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CLinux
+
+extension Rule {
+  private static let everyone = Set(ThreadKind.allCases)
+
+  /// Every rule there is.
+  public static let all: [Rule] = [
+    // What the guest's CPUs and devices need.
+    Rule(
+      "ioctl", [.vcpu], "run the guest, and move windows and vectors when it asks",
+      .requests([
+        Request("KVM_RUN", IOC_KVM_RUN, "run the guest"),
+        Request("KVM_GET_REGS", IOC_KVM_GET_REGS, "say where the guest was in a fatal error"),
+        Request("KVM_SET_USER_MEMORY_REGION", IOC_KVM_SET_USER_MEMORY_REGION, "open and close windows"),
+        Request("KVM_SET_GSI_ROUTING", IOC_KVM_SET_GSI_ROUTING, "route a vector's message"),
+        Request("KVM_IRQFD", IOC_KVM_IRQFD, "mask and unmask a vector"),
+        Request("VFIO_DEVICE_SET_IRQS", IOC_VFIO_DEVICE_SET_IRQS, "turn MSI-X and its vectors on and off"),
+        Request("VFIO_DEVICE_RESET", IOC_VFIO_DEVICE_RESET, "reset a function for the guest (FLR)"),
+        Request("VFIO_IOMMU_MAP_DMA", IOC_VFIO_IOMMU_MAP_DMA, "let peers reach an open window"),
+        Request("VFIO_IOMMU_UNMAP_DMA", IOC_VFIO_IOMMU_UNMAP_DMA, "take a closing window from peers"),
+      ])),
+    Rule(
+      "ioctl", [.control], "close the gates, hand devices back and restore the terminal",
+      .requests([
+        Request("KVM_SET_USER_MEMORY_REGION", IOC_KVM_SET_USER_MEMORY_REGION, "close windows at the end"),
+        Request("VFIO_DEVICE_SET_IRQS", IOC_VFIO_DEVICE_SET_IRQS, "turn MSI-X off at the end"),
+        Request("VFIO_DEVICE_RESET", IOC_VFIO_DEVICE_RESET, "reset a device for its next owner"),
+        Request("VFIO_IOMMU_UNMAP_DMA", IOC_VFIO_IOMMU_UNMAP_DMA, "take windows from peers at the end"),
+        Request("TCSETS", UInt(TCSETS), "restore the terminal"),
+      ])),
+    Rule(
+      "ioctl", [.pin], "pin guest RAM",
+      .requests([Request("VFIO_IOMMU_MAP_DMA", IOC_VFIO_IOMMU_MAP_DMA, "pin a piece of guest RAM")])),
+    Rule("pread64", [.vcpu], "trapped reads of a device's registers and configuration space"),
+    Rule("pwrite64", [.vcpu, .control], "trapped writes of them; memory and bus mastering off at the end"),
+    Rule("eventfd2", [.vcpu], "the eventfd of a vector that is used for the first time"),
+    Rule("poll", [.vcpu, .pin], "wait for pinned RAM or the start; pending bits of masked vectors"),
+    Rule("read", [.vcpu, .control], "counts of eventfds; signals and the console's input"),
+    Rule("write", everyone, "the console's output, eventfds, the trace and messages"),
+    Rule("epoll_wait", [.control], "wait for signals, input and the end"),
+    Rule("epoll_ctl", [.control], "leave input alone while the guest's serial port is full"),
+    Rule("tgkill", [.control], "kick vCPUs out of KVM_RUN at the end"),
+    Rule("getpid", [.control], "part of pthread_kill"),
+    // What the C library and the Swift runtime need.
+    Rule("futex", everyone, "locks, thread start and end"),
+    Rule("gettid", everyone, "Swift's Mutex, which is a priority-inheriting futex"),
+    Rule("mmap", everyone, "malloc"),
+    Rule("munmap", everyone, "malloc; a device's mappings when it is handed back"),
+    Rule("mprotect", everyone, "malloc's arenas"),
+    Rule("madvise", everyone, "free, and a thread's stack when it ends"),
+    Rule("brk", [.control], "malloc"),
+    Rule("close", [.control], "hand a device back"),
+    Rule("rt_sigreturn", [.vcpu], "come back from the kick"),
+    Rule("restart_syscall", [.vcpu], "go on waiting after the kick"),
+    Rule("rt_sigprocmask", everyone, "part of pthread_exit and pthread_kill"),
+    Rule("exit", [.vcpu, .pin], "the end of a thread"),
+    Rule("exit_group", everyone, "the end of the process"),
+  ]
+
+  /// The table as text: a line for each call of each kind of thread, and one for each request.
+  public static func describe() -> String {
+    var lines: [String] = []
+    for kind in ThreadKind.allCases {
+      lines.append("\(kind.rawValue):")
+      for rule in all where rule.threads.contains(kind) {
+        switch rule.condition {
+        case .any: lines.append("  \(rule.call)  # \(rule.reason)")
+        case .requests(let requests):
+          for request in requests {
+            let number = String(request.number, radix: 16)
+            lines.append("  \(rule.call) \(request.name) 0x\(number)  # \(request.reason)")
+          }
+        }
+      }
+    }
+    return lines.joined(separator: "\n") + "\n"
+  }
+}

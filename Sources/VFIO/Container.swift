@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CLinux
+public import Linux
+
+/// A VFIO container with a type1v2 IOMMU: one I/O address space for all of a VM's devices.
+public final class Container: Sendable {
+  let descriptor: OwnedDescriptor
+
+  /// Opens /dev/vfio/vfio and checks its version.
+  public init() throws(VFIOError) {
+    do throws(KernelError) {
+      descriptor = try OwnedDescriptor(opening: "/dev/vfio/vfio", .readWrite)
+    } catch { throw .noContainer(error) }
+    let version = cl_vfio_number(descriptor.number, IOC_VFIO_GET_API_VERSION, 0)
+    guard version == VFIO_API_VERSION else {
+      throw .unsupported("VFIO_GET_API_VERSION: the kernel has version \(version), Sluice needs 0")
+    }
+    guard
+      cl_vfio_number(descriptor.number, IOC_VFIO_CHECK_EXTENSION, UInt(VFIO_TYPE1v2_IOMMU)) > 0
+    else { throw .unsupported("VFIO_CHECK_EXTENSION: the kernel has no type1v2 IOMMU") }
+  }
+
+  /// Chooses the IOMMU, once the first group is attached (VFIO_SET_IOMMU).
+  func setIOMMU() throws(KernelError) {
+    try check(
+      cl_vfio_number(descriptor.number, IOC_VFIO_SET_IOMMU, UInt(VFIO_TYPE1v2_IOMMU)),
+      "VFIO_SET_IOMMU type1v2")
+  }
+
+  /// Lets devices reach host memory (VFIO_IOMMU_MAP_DMA); pins it where it is RAM.
+  ///
+  /// - Parameters:
+  ///   - iova: Where devices see it; in a VM that is the GPA.
+  ///   - size: Bytes.
+  ///   - host: Host virtual address.
+  public func map(iova: UInt64, size: UInt64, host: UInt64) throws(KernelError) {
+    try check(
+      cl_vfio_map_dma(descriptor.number, iova, size, host),
+      "VFIO_IOMMU_MAP_DMA \(size) bytes at IOVA 0x\(String(iova, radix: 16))")
+  }
+
+  /// Takes a mapping away (VFIO_IOMMU_UNMAP_DMA): all of what one ``map(iova:size:host:)`` made.
+  public func unmap(iova: UInt64, size: UInt64) throws(KernelError) {
+    try check(
+      cl_vfio_unmap_dma(descriptor.number, iova, size),
+      "VFIO_IOMMU_UNMAP_DMA \(size) bytes at IOVA 0x\(String(iova, radix: 16))")
+  }
+
+  /// The I/O addresses that the IOMMU can translate, in rising order
+  /// (VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE); empty where the kernel does not say.
+  public func ranges() throws(KernelError) -> [ClosedRange<UInt64>] {
+    let info = unsafe try InfoBuffer { buffer throws(KernelError) in
+      // SAFETY: the buffer begins with the struct and has `count` bytes.
+      try check(
+        unsafe cl_vfio_iommu_info(
+          descriptor.number, buffer.baseAddress?.assumingMemoryBound(to: vfio_iommu_type1_info.self),
+          UInt32(buffer.count)), "VFIO_IOMMU_GET_INFO")
+    }
+    guard info.word(4) & UInt32(VFIO_IOMMU_INFO_CAPS) != 0 else { return [] }
+    // cap_offset follows argsz, flags and iova_pgsizes.
+    guard
+      let at = info.capability(
+        UInt16(VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE), from: info.word(16))
+    else { return [] }
+    return (0..<Int(info.word(at + 8))).map { index in
+      let entry = at + 16 + index * 16
+      return info.long(entry)...max(info.long(entry), info.long(entry + 8))
+    }
+  }
+}
+
+/// An IOMMU group that this process owns (VFIO_GROUP_SET_CONTAINER).
+public final class Group: Sendable {
+  /// Its number, as in /dev/vfio/NUMBER.
+  public let number: String
+  private let descriptor: OwnedDescriptor
+
+  /// The open descriptor, for KVM's VFIO device.
+  public var descriptorNumber: Int32 { descriptor.number }
+
+  /// Opens a group and attaches it to a container.
+  ///
+  /// - Parameters:
+  ///   - device: For whose sake, for the errors.
+  ///   - isFirst: Whether the container has no group yet.
+  public init(
+    number: String, device: String, container: Container, isFirst: Bool
+  ) throws(VFIOError) {
+    self.number = number
+    do throws(KernelError) {
+      descriptor = try OwnedDescriptor(opening: "/dev/vfio/\(number)", .readWrite)
+    } catch { throw .group(device: device, group: number, error) }
+    let status: Int32
+    do throws(KernelError) {
+      status = try check(cl_vfio_group_status(descriptor.number), "VFIO_GROUP_GET_STATUS")
+    } catch { throw .device(device, error) }
+    guard UInt32(status) & UInt32(VFIO_GROUP_FLAGS_VIABLE) != 0 else {
+      throw .notViable(device: device, group: number)
+    }
+    do throws(KernelError) {
+      try check(
+        cl_vfio_set_container(descriptor.number, container.descriptor.number),
+        "VFIO_GROUP_SET_CONTAINER of group \(number)")
+      if isFirst { try container.setIOMMU() }
+    } catch { throw .device(device, error) }
+  }
+
+  /// The descriptor of a device of this group (VFIO_GROUP_GET_DEVICE_FD).
+  func device(_ address: String) throws(KernelError) -> OwnedDescriptor {
+    // SAFETY: the string lives for the call.
+    OwnedDescriptor(
+      owning: try check(
+        unsafe cl_vfio_device_fd(descriptor.number, address), "VFIO_GROUP_GET_DEVICE_FD"))
+  }
+}

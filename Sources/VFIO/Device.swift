@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CLinux
+public import Linux
+
+/// A device that this process has through vfio-pci (struct vfio_device_info).
+public final class Device: Sendable {
+  /// Its address on the host, which names it in every message.
+  public let address: String
+  /// Regions by number: BAR 0 to 5, the ROM (6) and config space (7); nil where there is none.
+  public let regions: [Region?]
+  /// Whether VFIO_DEVICE_RESET works (VFIO_DEVICE_FLAGS_RESET).
+  public let hasReset: Bool
+  private let descriptor: OwnedDescriptor
+
+  /// The region number of the expansion ROM.
+  public static let romRegion = VFIO_PCI_ROM_REGION_INDEX
+  /// The region number of config space.
+  public static let configRegion = VFIO_PCI_CONFIG_REGION_INDEX
+
+  /// A part of a device that is read and written through its descriptor.
+  public struct Region: Sendable {
+    /// Where it begins in the descriptor's file.
+    public let offset: UInt64
+    /// Bytes.
+    public let size: UInt64
+    /// The areas that can be mapped, as offsets in the region; rising.
+    public let mappable: [Range<UInt64>]
+  }
+
+  /// How the kernel can deliver interrupts of one kind (struct vfio_irq_info).
+  public struct InterruptInfo: Sendable {
+    /// How many vectors.
+    public let count: Int
+    /// Whether vectors cannot be added while others are on (VFIO_IRQ_INFO_NORESIZE).
+    public let isFixed: Bool
+  }
+
+  /// A kind of interrupt (VFIO_PCI_*_IRQ_INDEX).
+  public enum InterruptKind: Sendable {
+    /// The pin.
+    case intx
+    /// MSI.
+    case msi
+    /// MSI-X.
+    case msix
+
+    var index: UInt32 {
+      switch self {
+      case .intx: UInt32(VFIO_PCI_INTX_IRQ_INDEX)
+      case .msi: UInt32(VFIO_PCI_MSI_IRQ_INDEX)
+      case .msix: UInt32(VFIO_PCI_MSIX_IRQ_INDEX)
+      }
+    }
+  }
+
+  /// Opens a device of a group and reads what it has.
+  public init(address: String, group: Group) throws(VFIOError) {
+    self.address = address
+    do throws(KernelError) {
+      descriptor = try group.device(address)
+      var info = vfio_device_info()
+      // SAFETY: the call fills in the struct.
+      try check(
+        unsafe cl_vfio_device_info(descriptor.number, &info), "VFIO_DEVICE_GET_INFO")
+      hasReset = info.flags & UInt32(VFIO_DEVICE_FLAGS_RESET) != 0
+      var regions: [Region?] = []
+      for index in 0..<min(Int(info.num_regions), Self.configRegion + 1) {
+        regions.append(try Self.region(UInt32(index), of: descriptor.number))
+      }
+      self.regions = regions
+    } catch { throw .device(address, error) }
+  }
+
+  private static func region(_ index: UInt32, of device: Int32) throws(KernelError) -> Region? {
+    let info = unsafe try InfoBuffer { buffer throws(KernelError) in
+      // SAFETY: the buffer begins with the struct and has `count` bytes.
+      let needed = unsafe cl_vfio_region_info(
+        device, index, buffer.baseAddress?.assumingMemoryBound(to: vfio_region_info.self),
+        UInt32(buffer.count))
+      // A region that the device has not, such as VGA, is EINVAL.
+      if needed == -KernelError.invalid { return 0 }
+      return try check(needed, "VFIO_DEVICE_GET_REGION_INFO \(index)")
+    }
+    // struct vfio_region_info: argsz, flags, index, cap_offset, size, offset.
+    let flags = info.word(4)
+    let size = info.long(16)
+    guard size > 0 else { return nil }
+    var mappable: [Range<UInt64>] = []
+    if flags & UInt32(VFIO_REGION_INFO_FLAG_MMAP) != 0 {
+      mappable = [0..<size]
+      if flags & UInt32(VFIO_REGION_INFO_FLAG_CAPS) != 0,
+        let at = info.capability(UInt16(VFIO_REGION_INFO_CAP_SPARSE_MMAP), from: info.word(12))
+      {
+        mappable = (0..<Int(info.word(at + 8))).map { area in
+          let start = info.long(at + 16 + area * 16)
+          return start..<start + info.long(at + 24 + area * 16)
+        }
+        .filter { !$0.isEmpty && $0.upperBound <= size }.sorted { $0.lowerBound < $1.lowerBound }
+      }
+    }
+    return Region(offset: info.long(24), size: size, mappable: mappable)
+  }
+
+  private func region(_ index: Int, _ offset: UInt64, _ width: Int) -> Region? {
+    guard index < regions.count, let region = regions[index] else { return nil }
+    return offset <= region.size && UInt64(width) <= region.size - offset ? region : nil
+  }
+
+  /// Reads 1, 2, 4 or 8 bytes of a region; EIO where its memory is disabled.
+  public func read(_ index: Int, offset: UInt64, width: Int) throws(KernelError) -> UInt64 {
+    guard let region = region(index, offset, width) else {
+      throw KernelError("read region \(index) beyond its end", errno: KernelError.invalid)
+    }
+    var value: UInt64 = 0
+    // SAFETY: the call fills in the number.
+    try check(
+      unsafe cl_pread_scalar(
+        descriptor.number, Int64(region.offset + offset), UInt32(width), &value),
+      "read region \(index) at 0x\(String(offset, radix: 16))")
+    return value
+  }
+
+  /// Writes 1, 2, 4 or 8 bytes of a region; EIO where its memory is disabled.
+  public func write(
+    _ index: Int, offset: UInt64, width: Int, _ value: UInt64
+  ) throws(KernelError) {
+    guard let region = region(index, offset, width) else {
+      throw KernelError("write region \(index) beyond its end", errno: KernelError.invalid)
+    }
+    try check(
+      cl_pwrite_scalar(descriptor.number, Int64(region.offset + offset), UInt32(width), value),
+      "write region \(index) at 0x\(String(offset, radix: 16))")
+  }
+
+  /// Reads up to `count` bytes of a region from its start.
+  public func readAll(_ index: Int, count: Int) throws(KernelError) -> [UInt8] {
+    guard index < regions.count, let region = regions[index] else { return [] }
+    return try descriptor.read(min(count, Int(clamping: region.size)), at: region.offset)
+  }
+
+  /// Maps a part of a BAR into this process; nothing of it is faulted in yet.
+  public func map(_ index: Int, _ area: Range<UInt64>) throws(KernelError) -> Mapping {
+    guard index < regions.count, let region = regions[index] else {
+      throw KernelError("mmap region \(index)", errno: KernelError.invalid)
+    }
+    return try Mapping(
+      descriptor: descriptor.number, offset: region.offset + area.lowerBound,
+      size: area.upperBound - area.lowerBound, congruentWith: area.lowerBound)
+  }
+
+  /// What the kernel says of a kind of interrupt (VFIO_DEVICE_GET_IRQ_INFO).
+  public func interruptInfo(_ kind: InterruptKind) throws(KernelError) -> InterruptInfo {
+    var info = vfio_irq_info()
+    // SAFETY: the call fills in the struct.
+    try check(
+      unsafe cl_vfio_irq_info(descriptor.number, kind.index, &info), "VFIO_DEVICE_GET_IRQ_INFO")
+    return InterruptInfo(
+      count: Int(info.count), isFixed: info.flags & UInt32(VFIO_IRQ_INFO_NORESIZE) != 0)
+  }
+
+  /// Turns a kind of interrupt on with `count` vectors that signal nothing yet.
+  public func enableInterrupts(_ kind: InterruptKind, count: Int) throws(KernelError) {
+    try check(
+      cl_vfio_set_triggers(descriptor.number, kind.index, 0, UInt32(count), -1),
+      "VFIO_DEVICE_SET_IRQS \(kind), \(count) vectors")
+  }
+
+  /// Lets a vector signal an eventfd.
+  public func setTrigger(
+    _ kind: InterruptKind, vector: Int, event: Int32
+  ) throws(KernelError) {
+    try check(
+      cl_vfio_set_triggers(descriptor.number, kind.index, UInt32(vector), 1, event),
+      "VFIO_DEVICE_SET_IRQS \(kind) vector \(vector)")
+  }
+
+  /// Turns a kind of interrupt off.
+  public func disableInterrupts(_ kind: InterruptKind) throws(KernelError) {
+    try check(
+      cl_vfio_disable_irqs(descriptor.number, kind.index), "VFIO_DEVICE_SET_IRQS \(kind), off")
+  }
+
+  /// Resets the function; takes up to seconds (VFIO_DEVICE_RESET).
+  public func reset() throws(KernelError) {
+    try check(cl_vfio_number(descriptor.number, IOC_VFIO_DEVICE_RESET, 0), "VFIO_DEVICE_RESET")
+  }
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Linux
+
+/// The answer to an info request with its chain of capabilities (struct vfio_info_cap_header).
+struct InfoBuffer {
+  private let bytes: [UInt8]
+
+  /// Asks once, and once more with as much room as the kernel says it needs.
+  init(
+    _ ask: (UnsafeMutableRawBufferPointer) throws(KernelError) -> Int32
+  ) throws(KernelError) {
+    var size = 256
+    while true {
+      var answer = [UInt8](repeating: 0, count: size)
+      var needed: Int32 = 0
+      var failure: KernelError?
+      // SAFETY: the buffer is the array's own and lives for the call.
+      unsafe answer.withUnsafeMutableBytes { buffer in
+        do throws(KernelError) { needed = unsafe try ask(buffer) } catch { failure = error }
+      }
+      if let failure { throw failure }
+      if Int(needed) <= size {
+        bytes = answer
+        return
+      }
+      size = Int(needed)
+    }
+  }
+
+  /// A 32-bit field; 0 beyond the answer.
+  func word(_ offset: Int) -> UInt32 { UInt32(truncatingIfNeeded: number(offset, 4)) }
+
+  /// A 64-bit field; 0 beyond the answer.
+  func long(_ offset: Int) -> UInt64 { number(offset, 8) }
+
+  private func number(_ offset: Int, _ width: Int) -> UInt64 {
+    guard offset >= 0, offset + width <= bytes.count else { return 0 }
+    return (0..<width).reduce(0) { $0 | UInt64(bytes[offset + $1]) << UInt64($1 * 8) }
+  }
+
+  /// The offset of a capability; a chain that runs in a circle ends.
+  func capability(_ id: UInt16, from first: UInt32) -> Int? {
+    var at = Int(first)
+    for _ in 0..<64 where at != 0 {
+      if UInt16(truncatingIfNeeded: word(at)) == id { return at }
+      at = Int(word(at + 4))
+    }
+    return nil
+  }
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Boot
+internal import GuestMemory
+internal import KVM
+internal import Linux
+internal import PCI
+internal import Passthrough
+internal import VFIO
+
+/// A machine that has been put together and not yet run.
+struct Assembly {
+  let machine: VirtualMachine
+  let memory: GuestMemory
+  let cpus: [VirtualCPU]
+  let devices: AssignedDevices
+  let serial: Serial
+  let root: RootBus
+
+  /// Ports for I/O BARs: above those of a PC's own devices.
+  private static let ioWindow: Range<UInt64> = 0xC000..<0x1_0000
+
+  /// Puts a machine together: first what can be refused without touching a device.
+  init(_ configuration: Configuration, recorder: Recorder, output: @escaping @Sendable (UInt8) -> Void)
+    throws(RunError)
+  {
+    let system = try step(RunError.system) { () throws(SystemError) in try System() }
+    if configuration.cpus > system.cpuLimit {
+      throw .host(
+        "\(configuration.cpus) vCPUs: KVM on this machine takes \(system.cpuLimit); give a smaller --cpus")
+    }
+    let problem = try step(RunError.kernel) { () throws(KernelError) in
+      try HostMemory().problem(guest: configuration.memory, isPinned: !configuration.devices.isEmpty)
+    }
+    if let problem { throw .host(problem) }
+    let hosts = try AssignedDevices.check(configuration.devices)
+    let memory = try step(RunError.kernel) { () throws(KernelError) in
+      try GuestMemory(size: configuration.memory)
+    }
+    self.memory = memory
+    let entry = try step(RunError.boot) { () throws(BootError) in
+      try KernelImage.load(
+        path: configuration.kernel, initrd: configuration.initrd, commandLine: configuration.commandLine,
+        memory: memory)
+    }
+    recorder.phase("kernel loaded")
+    let features = try step(RunError.kernel) { () throws(KernelError) in
+      try CPUFeatures(system, cpus: configuration.cpus)
+    }
+    let machine: VirtualMachine
+    (machine, cpus, serial) = try Self.machine(
+      system, memory: memory, features: features, count: configuration.cpus, entry: entry, output: output)
+    recorder.phase("machine made")
+    self.machine = machine
+    let slots = MemorySlots(machine, limit: system.memorySlotCount, reserved: memory.regions.count)
+    devices = try AssignedDevices(
+      hosts, machine: machine, slots: slots, memory: memory, recorder: recorder)
+    root = RootBus(functions: devices.functions)
+    let window = try Self.place(
+      devices, memory: memory, addressBits: features.addressBits)
+    let cpuCount = configuration.cpus
+    _ = try step(RunError.boot) { () throws(BootError) in
+      try ACPI.install(Platform(cpus: cpuCount, pciWindow64: window), in: memory)
+    }
+    recorder.phase("devices ready")
+  }
+
+  private static func machine(
+    _ system: borrowing System, memory: GuestMemory, features: CPUFeatures, count: Int,
+    entry: EntryPoint, output: @escaping @Sendable (UInt8) -> Void
+  ) throws(RunError) -> (VirtualMachine, [VirtualCPU], Serial) {
+    do throws(KernelError) {
+      let machine = try VirtualMachine(system)
+      for (slot, region) in memory.regions.enumerated() {
+        try machine.setMemory(
+          slot: UInt32(slot), at: region.base, size: region.size, host: region.hostAddress)
+      }
+      let serial = try Serial(output: output)
+      try machine.connect(event: serial.interrupt.number, toInterrupt: PlatformLayout.com1GSI)
+      var cpus: [VirtualCPU] = []
+      for index in 0..<count { cpus.append(try VirtualCPU(machine, index: index, features: features)) }
+      try cpus[0].setState(CPUState(entry.initialState))
+      return (machine, cpus, serial)
+    } catch { throw .kernel(error) }
+  }
+
+  /// Gives every BAR an address; the 64-bit window that the guest is told of.
+  private static func place(
+    _ devices: AssignedDevices, memory: GuestMemory, addressBits: Int
+  ) throws(RunError) -> Range<UInt64> {
+    let bars = devices.functions.flatMap(\.bars)
+    let largest = bars.map(\.size).max() ?? 0
+    let start = max(GuestMemory.holeEnd, memory.regions.last?.end.rawValue ?? 0)
+      .roundedUp(to: max(1 << 30, largest))
+    let end = min(1 << UInt64(addressBits), devices.ioLimit)
+    let window = start..<max(start, end)
+    var placement = BarPlacement(
+      io: ioWindow, memory32: PlatformLayout.pciWindow32, memory64: window)
+    do throws(BarPlacement.NoRoom) {
+      let addresses = try placement.place(bars)
+      var next = 0
+      for function in devices.functions {
+        function.place(Array(addresses[next..<next + function.bars.count]))
+        next += function.bars.count
+      }
+    } catch {
+      var position = error.position
+      for function in devices.functions {
+        if position < function.bars.count {
+          throw .host(
+            "device \(function.address): BAR \(function.bars[position].index) of \(error.size >> 20) MiB fits "
+              + "in no window of guest-physical addresses; give fewer devices or a smaller --memory")
+        }
+        position -= function.bars.count
+      }
+    }
+    return window
+  }
+}
+
+extension CPUState {
+  /// What a boot protocol fixes, in KVM's terms.
+  init(_ state: InitialState) {
+    func segment(_ segment: InitialState.Segment) -> Segment {
+      Segment(
+        selector: segment.selector, base: segment.base, limit: segment.limit, type: segment.type,
+        isCodeOrData: segment.s != 0, isLong: segment.l != 0, isWide: segment.db != 0,
+        hasPageGranularity: segment.g != 0)
+    }
+    self.init(
+      rip: state.rip, cr0: state.cr0, code: segment(state.cs), data: segment(state.data),
+      task: segment(state.tr), descriptorTable: (state.gdt.base, state.gdt.limit))
+    rsi = state.rsi
+    rbx = state.rbx
+    cr3 = state.cr3
+    cr4 = state.cr4
+    efer = state.efer
+  }
+}

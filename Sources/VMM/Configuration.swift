@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import PCI
+
+/// What a VM is made of.
+public struct Configuration: Sendable {
+  /// A host device to hand to the guest.
+  public struct AssignedDevice: Sendable, Equatable {
+    /// Its address on the host.
+    public var address: Address
+
+    /// Names a device.
+    public init(address: Address) { self.address = address }
+  }
+
+  /// The kernel image's path.
+  public var kernel: String
+  /// The initial RAM disk's path.
+  public var initrd: String?
+  /// The kernel's command line.
+  public var commandLine = ""
+  /// Guest RAM, in bytes.
+  public var memory: UInt64 = 512 << 20
+  /// vCPUs.
+  public var cpus = 1
+  /// Devices in the order of their slots on the guest's bus, from slot 1 on.
+  public var devices: [AssignedDevice] = []
+  /// Where the trace goes.
+  public var trace: String?
+  /// Whether to print a summary at the end.
+  public var printsSummary = false
+  /// Whether a write to port 0xf4 ends the VM.
+  public var hasDebugExit = false
+  /// Whether threads run under seccomp.
+  public var isSandboxed = true
+
+  /// Starts with a kernel and the defaults.
+  public init(kernel: String) { self.kernel = kernel }
+
+  /// The slots of the root bus, less the host bridge's.
+  public static let mostDevices = 31
+
+  /// What is wrong with the arguments themselves, before any file or device is touched; nil where
+  /// nothing is.
+  public var usageProblem: String? {
+    if memory < 2 << 20 { return "--memory: a guest needs at least 2M" }
+    if memory % 4096 != 0 { return "--memory: \(memory) bytes are not a multiple of the page size, 4K" }
+    if cpus < 1 || cpus > 255 { return "--cpus: \(cpus) is not between 1 and 255" }
+    if devices.count > Self.mostDevices {
+      return "--device: \(devices.count) devices, but the root bus has \(Self.mostDevices) slots"
+    }
+    var seen: Set<Address> = []
+    for device in devices where !seen.insert(device.address).inserted {
+      return "--device: \(device.address) is named twice; a device can be in one slot only"
+    }
+    return nil
+  }
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Linux
+
+/// Standard input on its way to the guest's serial port.
+struct Console: ~Copyable {
+  /// What a typed byte asks for.
+  private enum Escape { case none, prefix }
+
+  private let serial: Serial
+  private let isTerminal: Bool
+  private var escape = Escape.none
+  private var isOpen = true
+  /// Whether the event loop watches standard input; it does not take files, which never block.
+  private var isWatched = false
+  private var isWatchable = true
+
+  /// Ctrl-A.
+  private static let prefix: UInt8 = 1
+
+  init(serial: Serial, isTerminal: Bool) {
+    self.serial = serial
+    self.isTerminal = isTerminal
+  }
+
+  /// Whether the guest can take more and there may be more; then standard input is watched.
+  mutating func watch(_ loop: borrowing EventLoop) throws(KernelError) {
+    let wanted = isOpen && isWatchable && serial.space > 0
+    if wanted == isWatched { return }
+    if wanted {
+      do throws(KernelError) { try loop.watch(0) } catch {
+        // A file or no descriptor at all: files are read as the guest makes room.
+        guard error.errno == KernelError.notPermitted else {
+          isOpen = false
+          return
+        }
+        isWatchable = false
+        return
+      }
+    } else {
+      try loop.unwatch(0)
+    }
+    isWatched = wanted
+  }
+
+  /// Reads what is there, as much as the guest can take. True when the user asks to quit.
+  mutating func transfer() throws(KernelError) -> Bool {
+    while isOpen, serial.space > 0 {
+      let bytes: [UInt8]
+      // A terminal that has gone (EIO) is at its end.
+      do throws(KernelError) { bytes = try readStandardInput(upTo: serial.space) } catch {
+        isOpen = false
+        return false
+      }
+      if bytes.isEmpty {
+        isOpen = false
+        return false
+      }
+      var passed: [UInt8] = []
+      for byte in bytes {
+        switch (escape, byte) {
+        case (.none, Self.prefix) where isTerminal: escape = .prefix
+        case (.prefix, UInt8(ascii: "x")): return true
+        case (.prefix, Self.prefix):
+          passed.append(byte)
+          escape = .none
+        case (.prefix, _):
+          passed += [Self.prefix, byte]
+          escape = .none
+        case (.none, _): passed.append(byte)
+        }
+      }
+      serial.receive(passed)
+      if isWatchable { return false }
+    }
+    return false
+  }
+
+  /// Reads a file, which the event loop does not watch, as far as there is room.
+  mutating func refill() throws(KernelError) -> Bool { isWatchable ? false : try transfer() }
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Linux
+internal import Synchronization
+
+/// How a VM ended.
+public enum Outcome: Sendable, Equatable {
+  /// The guest switched itself off (ACPI S5).
+  case powerOff
+  /// The guest asked for a reset.
+  case reset
+  /// The guest reported a panic (pvpanic).
+  case panic
+  /// A CPU of the guest had a triple fault.
+  case tripleFault
+  /// The guest wrote to the debug exit port.
+  case debugExit(UInt32)
+  /// The user typed Ctrl-A x.
+  case quit
+  /// A signal asked for the end.
+  case signal(Int32)
+  /// Sluice could not go on.
+  case failure(String)
+
+  /// The process's exit status.
+  public var exitStatus: Int32 {
+    switch self {
+    case .powerOff, .quit: 0
+    case .failure: 1
+    case .reset: 3
+    case .panic: 4
+    case .tripleFault: 5
+    case .debugExit(let value): Int32(truncatingIfNeeded: (value << 1 | 1) & 0xFF)
+    case .signal(let number): 128 + number
+    }
+  }
+
+  /// The name in the trace and the summary.
+  public var name: String {
+    switch self {
+    case .powerOff: "power-off"
+    case .quit: "quit"
+    case .failure: "failure"
+    case .reset: "reset"
+    case .panic: "panic"
+    case .tripleFault: "triple-fault"
+    case .debugExit(let value): "debug-exit \(value)"
+    case .signal(let number): "signal \(number)"
+    }
+  }
+}
+
+/// The end of a VM: the first reason given is the one that counts.
+final class Ending: Sendable {
+  /// Taken by any thread for a moment; nothing is locked inside it.
+  private let first = Mutex<Outcome?>(nil)
+  /// Written once, after `first`; read by vCPU threads between runs.
+  private let over = Atomic<Bool>(false)
+  private let event: Event
+
+  init() throws(KernelError) { event = try Event() }
+
+  /// Readable from the end on; for the event loop.
+  var number: Int32 { event.number }
+
+  /// Whether the VM has ended.
+  var isOver: Bool { over.load(ordering: .acquiring) }
+
+  /// The outcome, once it is over.
+  var outcome: Outcome? { first.withLock { $0 } }
+
+  /// Ends the VM, unless it has ended already.
+  func end(_ outcome: Outcome) {
+    first.withLock { first in
+      if first == nil { first = outcome }
+    }
+    over.store(true, ordering: .releasing)
+    event.signal()
+  }
+}

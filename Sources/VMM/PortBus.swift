@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Boot
+internal import Passthrough
+internal import Synchronization
+
+/// The I/O ports: COM1, configuration mechanism #1, reset, sleep, panic, debug exit, and I/O BARs.
+final class PortBus: Sendable {
+  private let serial: Serial
+  private let root: RootBus
+  private let ending: Ending
+  private let hasDebugExit: Bool
+  /// CONFIG_ADDRESS (PCI 3.0 §3.2.2.3.2). One guest CPU at a time uses it under the guest's own lock.
+  private let configAddress = Atomic<UInt32>(0)
+
+  init(serial: Serial, root: RootBus, ending: Ending, hasDebugExit: Bool) {
+    self.serial = serial
+    self.root = root
+    self.ending = ending
+    self.hasDebugExit = hasDebugExit
+  }
+
+  /// The place in configuration space, as in the ECAM, that CONFIG_DATA stands for; nil where
+  /// CONFIG_ADDRESS is not enabled.
+  private func configTarget(_ port: UInt16) -> UInt64? {
+    let address = configAddress.load(ordering: .relaxed)
+    guard address & 1 << 31 != 0 else { return nil }
+    let byte = UInt64(port - PlatformLayout.configAddress - 4)
+    return UInt64(address >> 8 & 0xFFFF) << 12 | UInt64(address & 0xFC) | byte
+  }
+
+  private static let configData = PlatformLayout.configAddress + 4...PlatformLayout.configAddress + 7
+  private static let com1 = PlatformLayout.com1...PlatformLayout.com1 + 7
+
+  /// Reads a port; all-ones where no one answers.
+  func read(_ port: UInt16, width: Int) -> UInt64 {
+    switch port {
+    case Self.com1 where width == 1: return UInt64(serial.read(port - PlatformLayout.com1))
+    case PlatformLayout.configAddress where width == 4:
+      return UInt64(configAddress.load(ordering: .relaxed))
+    case Self.configData:
+      guard let target = configTarget(port) else { return .max }
+      return root.readConfig(target, width: width)
+    // Which events a guest may report: a panic.
+    case PlatformLayout.pvpanic: return 1
+    case PlatformLayout.sleepControl, PlatformLayout.sleepStatus, PlatformLayout.reset: return 0
+    default: return root.readPort(port, width: width)
+    }
+  }
+
+  /// Writes a port; dropped where no one answers.
+  func write(_ port: UInt16, width: Int, _ value: UInt64) throws(FunctionError) {
+    let byte = UInt8(truncatingIfNeeded: value)
+    switch port {
+    case Self.com1 where width == 1: serial.write(port - PlatformLayout.com1, byte)
+    case PlatformLayout.configAddress where width == 4:
+      configAddress.store(UInt32(truncatingIfNeeded: value), ordering: .relaxed)
+    case Self.configData:
+      if let target = configTarget(port) { try root.writeConfig(target, width: width, value) }
+    // Bit 2 is the one that resets, as on a PC.
+    case PlatformLayout.reset where width == 1: if byte & 4 != 0 { ending.end(.reset) }
+    case PlatformLayout.sleepControl:
+      if byte == PlatformLayout.powerOffValue { ending.end(.powerOff) }
+    case PlatformLayout.pvpanic: if byte & 1 != 0 { ending.end(.panic) }
+    case PlatformLayout.debugExit where hasDebugExit:
+      ending.end(.debugExit(UInt32(truncatingIfNeeded: value) & UInt32.max >> UInt32(32 - width * 8)))
+    default: root.writePort(port, width: width, value)
+    }
+  }
+}

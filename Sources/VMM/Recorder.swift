@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Linux
+internal import Logging
+internal import Passthrough
+internal import Synchronization
+
+/// Everything that is told about a run: phases, the trace, messages, the summary.
+final class Recorder: Sendable {
+  let log: Logger
+  let trace: Trace?
+  private let start: Int64
+  /// Taken by whichever thread reaches a phase; nothing is locked inside it.
+  private let phases = Mutex<[(name: String, time: Int64)]>([])
+
+  /// - Parameter start: When the program began; microseconds of the monotonic clock.
+  init(log: Logger, trace path: String?, start: Int64) throws(KernelError) {
+    self.log = log
+    self.start = start
+    if let path { trace = try Trace(path: path, start: start) } else { trace = nil }
+  }
+
+  /// Notes that a phase has been reached.
+  func phase(_ name: String) {
+    let time = Clock.microseconds() - start
+    phases.withLock { $0.append((name, time)) }
+    trace?.record("phase", "\"name\":\(Trace.quote(name))", flush: true)
+  }
+
+  /// What an assigned function tells.
+  func observer(of device: String) -> FunctionObserver {
+    { [self] event, microseconds in
+      if case .warning(let text) = event { log.warning("device \(device): \(text)") }
+      trace?.record(device, event, microseconds: microseconds)
+    }
+  }
+
+  /// Notes that a piece of guest RAM has been mapped for devices.
+  func pinned(iova: UInt64, size: UInt64, microseconds: Int64) {
+    trace?.record(
+      "dma",
+      "\"op\":\"map\",\"what\":\"ram\",\"iova\":\"\(Trace.hex(iova))\",\"size\":\(size),"
+        + "\"us\":\(microseconds)")
+  }
+
+  /// The summary of a run, for a person.
+  func summary(_ functions: [AssignedFunction], outcome: Outcome) -> String {
+    var lines = ["summary: \(outcome.name)"]
+    for function in functions {
+      let one = function.statistics
+      lines.append(
+        "  \(function.address): windows opened \(one.windowsOpened) of \(one.windows), "
+          + "\(one.bytesMapped) bytes mapped, \(one.trappedAccesses) trapped accesses "
+          + "(\(one.deniedAccesses) denied), \(one.closes) closes, "
+          + "vectors used \(one.vectorsUsed) of \(one.vectors)")
+    }
+    var before: Int64 = 0
+    for (name, time) in phases.withLock({ $0 }) {
+      lines.append("  \(Self.milliseconds(time)) ms (+\(Self.milliseconds(time - before)))  \(name)")
+      before = time
+    }
+    return lines.joined(separator: "\n") + "\n"
+  }
+
+  private static func milliseconds(_ microseconds: Int64) -> String {
+    let thousandths = String(abs(microseconds) % 1000)
+    return "\(microseconds / 1000)." + String(repeating: "0", count: 3 - thousandths.count) + thousandths
+  }
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Boot
+internal import Passthrough
+
+/// The guest's only PCI bus: a host bridge in slot 0, assigned functions from slot 1 on.
+struct RootBus: Sendable {
+  /// By slot, from slot 1 on.
+  let functions: [AssignedFunction]
+
+  /// The bridge's configuration space: a generic PCI Express host bridge (1b36:0008, pci.ids) that
+  /// has nothing but an identity. Class code 06 00 00 (PCI Code and ID Assignment §1.7).
+  private static let bridge: [UInt32] = [0x0008_1B36, 0, 0x0600_0000, 0]
+
+  /// Reads configuration space.
+  ///
+  /// - Parameters:
+  ///   - address: As in the ECAM: bus in bits 27:20, slot in 19:15, function in 14:12, offset below
+  ///     (PCIe 6.0 §7.2.2).
+  ///   - width: 1, 2, 4 or 8 bytes.
+  func readConfig(_ address: UInt64, width: Int) -> UInt64 {
+    if width == 8 {
+      return readConfig(address, width: 4) | readConfig(address + 4, width: 4) << 32
+    }
+    let offset = Int(address & 0xFFF)
+    guard address >> 20 == 0, address >> 12 & 7 == 0, offset + width <= 0x1000 else { return .max }
+    let slot = Int(address >> 15 & 0x1F)
+    if slot == 0 {
+      let dword = offset / 4 < Self.bridge.count ? Self.bridge[offset / 4] : 0
+      return UInt64(dword >> UInt32(offset % 4 * 8))
+    }
+    guard slot <= functions.count else { return .max }
+    return UInt64(functions[slot - 1].readConfig(offset, width: width))
+  }
+
+  /// Writes configuration space; see ``readConfig(_:width:)``.
+  func writeConfig(_ address: UInt64, width: Int, _ value: UInt64) throws(FunctionError) {
+    if width == 8 {
+      try writeConfig(address, width: 4, value)
+      return try writeConfig(address + 4, width: 4, value >> 32)
+    }
+    let offset = Int(address & 0xFFF)
+    let slot = Int(address >> 15 & 0x1F)
+    guard address >> 20 == 0, address >> 12 & 7 == 0, offset + width <= 0x1000,
+      slot > 0, slot <= functions.count
+    else { return }
+    try functions[slot - 1].writeConfig(offset, width: width, UInt32(truncatingIfNeeded: value))
+  }
+
+  /// Reads memory: the ECAM or a BAR; all-ones where no one answers.
+  func readMemory(_ address: UInt64, width: Int) throws(FunctionError) -> UInt64 {
+    if PlatformLayout.ecam.contains(address) {
+      return readConfig(address - PlatformLayout.ecam.lowerBound, width: width)
+    }
+    for function in functions {
+      if let (bar, offset) = function.decode(address, isPort: false) {
+        return try function.readMemory(bar: bar, offset: offset, width: width)
+      }
+    }
+    return .max
+  }
+
+  /// Writes memory: the ECAM or a BAR; dropped where no one answers.
+  func writeMemory(_ address: UInt64, width: Int, _ value: UInt64) throws(FunctionError) {
+    if PlatformLayout.ecam.contains(address) {
+      return try writeConfig(address - PlatformLayout.ecam.lowerBound, width: width, value)
+    }
+    for function in functions {
+      if let (bar, offset) = function.decode(address, isPort: false) {
+        return try function.writeMemory(bar: bar, offset: offset, width: width, value)
+      }
+    }
+  }
+
+  /// Reads an I/O BAR; all-ones where no one answers.
+  func readPort(_ port: UInt16, width: Int) -> UInt64 {
+    for function in functions {
+      if let (bar, offset) = function.decode(UInt64(port), isPort: true) {
+        return function.readPort(bar: bar, offset: offset, width: width)
+      }
+    }
+    return .max
+  }
+
+  /// Writes an I/O BAR; dropped where no one answers.
+  func writePort(_ port: UInt16, width: Int, _ value: UInt64) {
+    for function in functions {
+      if let (bar, offset) = function.decode(UInt64(port), isPort: true) {
+        return function.writePort(bar: bar, offset: offset, width: width, value)
+      }
+    }
+  }
+
+  /// Demotes open windows after a bare -EFAULT of KVM_RUN: first those of devices whose memory is
+  /// off, and where there is none, all.
+  ///
+  /// - Returns: Whether there was any.
+  func demote() throws(FunctionError) -> Bool {
+    for all in [false, true] {
+      var demoted = false
+      for function in functions where try function.demote(all: all) { demoted = true }
+      if demoted { return true }
+    }
+    return false
+  }
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Linux
+public import Logging
+internal import Passthrough
+internal import Sandbox
+
+/// Runs a VM from a configuration to its end.
+public struct Run: Sendable {
+  private let configuration: Configuration
+  private let recorder: Recorder
+  private let ending: Ending
+
+  /// Prepares a run; only the trace file is opened.
+  ///
+  /// - Parameter start: When the program began; microseconds of the monotonic clock.
+  public init(
+    _ configuration: Configuration, log: Logger, start: Int64
+  ) throws(RunError) {
+    self.configuration = configuration
+    do throws(KernelError) {
+      recorder = try Recorder(log: log, trace: configuration.trace, start: start)
+      ending = try Ending()
+    } catch { throw .kernel(error) }
+  }
+
+  /// Starts the VM, waits for its end, and hands the devices back.
+  ///
+  /// - Returns: How it ended. The trace is complete then, or the log says why not.
+  public func run() throws(RunError) -> Outcome {
+    recorder.phase("program started")
+    let assembly = try Assembly(configuration, recorder: recorder, output: writeStandardOutput)
+    let outcome = try step(RunError.kernel) { () throws(KernelError) in try supervise(assembly) }
+    return finish(assembly, outcome)
+  }
+
+  /// Runs the threads of a machine until its end.
+  private func supervise(_ assembly: Assembly) throws(KernelError) -> Outcome {
+    // From here on these come through the event loop; a closed pipe is no reason to die.
+    let signals = try Signals([
+      Signals.interrupt, Signals.terminate, Signals.hangup, Signals.brokenPipe,
+    ])
+    try Thread.installKick()
+    let crew = try Crew(
+      assembly, isSandboxed: configuration.isSandboxed, recorder: recorder, ending: ending,
+      hasDebugExit: configuration.hasDebugExit)
+    let terminal = Terminal.raw()
+    var console = Console(serial: assembly.serial, isTerminal: terminal != nil)
+    let loop = try EventLoop()
+    try loop.watch(signals.number)
+    try loop.watch(assembly.serial.room.number)
+    try loop.watch(ending.number)
+    try console.watch(loop)
+    if try console.refill() { ending.end(.quit) }
+    try crew.start()
+    while !ending.isOver {
+      let ready = try loop.next()
+      if ready == signals.number {
+        while let signal = try signals.next() {
+          if signal != Signals.brokenPipe { ending.end(.signal(signal)) }
+        }
+      } else if ready == assembly.serial.room.number {
+        try assembly.serial.room.take()
+        if try console.refill() { ending.end(.quit) }
+      } else if ready == 0 {
+        if try console.transfer() { ending.end(.quit) }
+      }
+      try console.watch(loop)
+    }
+    let outcome = ending.outcome ?? .quit
+    recorder.phase(outcome.name)
+    crew.stop()
+    _ = consume terminal
+    return outcome
+  }
+
+  /// Hands the devices back and closes the books.
+  private func finish(_ assembly: Assembly, _ outcome: Outcome) -> Outcome {
+    var outcome = outcome
+    for function in assembly.devices.functions {
+      do throws(FunctionError) { try function.handBack() } catch {
+        if outcome.exitStatus != 1 { outcome = .failure("handing back: \(error)") }
+      }
+    }
+    recorder.phase("devices handed back")
+    if configuration.printsSummary {
+      writeStandardError(recorder.summary(assembly.devices.functions, outcome: outcome))
+    }
+    if let trace = recorder.trace {
+      trace.flush()
+      if let (error, lost) = trace.failure, outcome.exitStatus != 1 {
+        outcome = .failure(
+          "trace \(trace.path): \(error); \(lost) records are not in it; make room or name another file")
+      }
+    }
+    return outcome
+  }
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Linux
+internal import Synchronization
+
+/// A 16550A on COM1 (PC16550D data sheet): interrupts, FIFOs, and bytes from the console.
+final class Serial: Sendable {
+  private struct Registers {
+    var interruptEnable: UInt8 = 0
+    var lineControl: UInt8 = 0
+    var modemControl: UInt8 = 0
+    var scratch: UInt8 = 0
+    var divisor: UInt16 = 12
+    var fifoEnabled = false
+    var received: [UInt8] = []
+    /// An overrun has happened and has not been read.
+    var overrun = false
+    /// The transmitter has become empty and that has not been read from IIR.
+    var transmitterInterrupt = false
+    /// The interrupt line.
+    var line = false
+
+    var isLoopback: Bool { modemControl & 0x10 != 0 }
+    var depth: Int { fifoEnabled ? 16 : 1 }
+
+    /// The interrupt with the highest priority (IIR bits 3:1), or 1 for none.
+    var identification: UInt8 {
+      if interruptEnable & 4 != 0, overrun { return 6 }
+      if interruptEnable & 1 != 0, !received.isEmpty { return 4 }
+      if interruptEnable & 2 != 0, transmitterInterrupt { return 2 }
+      return 1
+    }
+
+    /// Sets the line by the pending interrupts; true when it rises.
+    mutating func updateLine() -> Bool {
+      // OUT2 gates the interrupt on a PC.
+      let now = identification != 1 && modemControl & 8 != 0
+      defer { line = now }
+      return now && !line
+    }
+  }
+
+  /// Taken by vCPU threads and by the control thread for one access; nothing is locked inside it.
+  private let registers = Mutex(Registers())
+  /// Connected to the guest's interrupt line.
+  let interrupt: Event
+  /// Signalled when the receiver has room again after it had none.
+  let room: Event
+  private let output: @Sendable (UInt8) -> Void
+
+  /// - Parameter output: Takes what the guest sends.
+  init(output: @escaping @Sendable (UInt8) -> Void) throws(KernelError) {
+    interrupt = try Event()
+    room = try Event()
+    self.output = output
+  }
+
+  /// How many bytes the receiver can take.
+  var space: Int { registers.withLock { max(0, $0.depth - $0.received.count) } }
+
+  /// Bytes from the console; what does not fit is lost, as on a wire.
+  func receive(_ bytes: some Sequence<UInt8>) {
+    let rises = registers.withLock { registers in
+      for byte in bytes {
+        if registers.received.count < registers.depth {
+          registers.received.append(byte)
+        } else {
+          registers.overrun = true
+        }
+      }
+      return registers.updateLine()
+    }
+    if rises { interrupt.signal() }
+  }
+
+  /// Reads a register, 0 to 7.
+  func read(_ register: UInt16) -> UInt8 {
+    var hasRoom = false
+    let (value, rises) = registers.withLock { registers in
+      let value = Self.read(register, &registers, &hasRoom)
+      return (value, registers.updateLine())
+    }
+    if rises { interrupt.signal() }
+    if hasRoom { room.signal() }
+    return value
+  }
+
+  private static func read(_ register: UInt16, _ registers: inout Registers, _ hasRoom: inout Bool) -> UInt8 {
+    let isLatched = registers.lineControl & 0x80 != 0
+    switch register {
+    case 0 where isLatched: return UInt8(truncatingIfNeeded: registers.divisor)
+    case 1 where isLatched: return UInt8(truncatingIfNeeded: registers.divisor >> 8)
+    case 0:
+      guard !registers.received.isEmpty else { return 0 }
+      hasRoom = registers.received.count == 1
+      return registers.received.removeFirst()
+    case 1: return registers.interruptEnable
+    case 2:
+      let identification = registers.identification
+      if identification == 2 { registers.transmitterInterrupt = false }
+      return identification | (registers.fifoEnabled ? 0xC0 : 0)
+    case 3: return registers.lineControl
+    case 4: return registers.modemControl
+    case 5:
+      // The transmitter is always empty.
+      let status = 0x60 | (registers.received.isEmpty ? 0 : 1) | (registers.overrun ? 2 : 0) as UInt8
+      registers.overrun = false
+      return status
+    case 6:
+      let control = registers.modemControl
+      // In loopback the outputs come back as inputs; otherwise DCD, DSR and CTS are on.
+      return registers.isLoopback
+        ? (control & 2) << 3 | (control & 1) << 5 | (control & 4) << 4 | (control & 8) << 4 : 0xB0
+    default: return registers.scratch
+    }
+  }
+
+  /// Writes a register, 0 to 7.
+  func write(_ register: UInt16, _ value: UInt8) {
+    var sent: UInt8?
+    var hasRoom = false
+    let rises = registers.withLock { registers in
+      sent = Self.write(register, value, &registers, &hasRoom)
+      return registers.updateLine()
+    }
+    if let sent { output(sent) }
+    if rises { interrupt.signal() }
+    if hasRoom { room.signal() }
+  }
+
+  /// The byte that goes out, where one does.
+  private static func write(
+    _ register: UInt16, _ value: UInt8, _ registers: inout Registers, _ hasRoom: inout Bool
+  ) -> UInt8? {
+    let isLatched = registers.lineControl & 0x80 != 0
+    switch register {
+    case 0 where isLatched: registers.divisor = registers.divisor & 0xFF00 | UInt16(value)
+    case 1 where isLatched: registers.divisor = registers.divisor & 0x00FF | UInt16(value) << 8
+    case 0:
+      // It goes out at once; the interrupt line falls and rises again for each byte.
+      registers.transmitterInterrupt = true
+      registers.line = false
+      guard registers.isLoopback else { return value }
+      if registers.received.count < registers.depth {
+        registers.received.append(value)
+      } else {
+        registers.overrun = true
+      }
+    case 1:
+      if value & 2 != 0, registers.interruptEnable & 2 == 0 { registers.transmitterInterrupt = true }
+      registers.interruptEnable = value & 0x0F
+    case 2:
+      if value & 2 != 0 || (value & 1 != 0) != registers.fifoEnabled {
+        registers.received.removeAll()
+        hasRoom = true
+      }
+      registers.fifoEnabled = value & 1 != 0
+    case 3: registers.lineControl = value
+    case 4: registers.modemControl = value & 0x1F
+    case 7: registers.scratch = value
+    default: break
+    }
+    return nil
+  }
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import PCI
+import VFIO
+
+private func hostDevice(_ address: Address) throws -> HostDevice {
+  guard let device = HostDevice(address: address.description) else {
+    throw CommandFailure(VFIOError.noDevice(address.description).description)
+  }
+  return device
+}
+
+/// `sluice bind`.
+struct BindCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "bind",
+    abstract: "Takes a device from its driver and gives it to vfio-pci.",
+    discussion: """
+      EXAMPLE:
+        sudo sluice bind 0000:01:00.0
+      """)
+
+  @Argument(help: "The device's PCI address.")
+  var device: DeviceArgument
+
+  func run() throws {
+    do { try hostDevice(device.address).bind() } catch let error as VFIOError {
+      throw CommandFailure(error.description)
+    }
+  }
+}
+
+/// `sluice unbind`.
+struct UnbindCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "unbind",
+    abstract: "Gives a device back to the driver that the host has for it.",
+    discussion: """
+      EXAMPLE:
+        sudo sluice unbind 0000:01:00.0
+      """)
+
+  @Argument(help: "The device's PCI address.")
+  var device: DeviceArgument
+
+  func run() throws {
+    do { try hostDevice(device.address).unbind() } catch let error as VFIOError {
+      throw CommandFailure(error.description)
+    }
+  }
+}

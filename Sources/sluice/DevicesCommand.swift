@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Linux
+import PCI
+import VFIO
+
+/// `sluice devices`.
+struct DevicesCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "devices",
+    abstract: "Lists the PCI devices of this host, and what each needs to be passed through.",
+    discussion: """
+      EXAMPLES:
+        sluice devices
+        sluice devices --json
+      """)
+
+  @Flag(help: "Print a JSON array.")
+  var json = false
+
+  func run() throws {
+    let devices: [HostDevice]
+    do throws(KernelError) { devices = try HostDevice.all() } catch {
+      throw CommandFailure("\(error); this machine shows no PCI bus in sysfs")
+    }
+    let reports = devices.map(DeviceReport.init)
+    if json {
+      print("[\n" + reports.map { "  " + $0.json }.joined(separator: ",\n") + "\n]")
+    } else if reports.isEmpty {
+      print("This machine has no PCI devices.")
+    } else {
+      print(reports.map(\.text).joined(separator: "\n"))
+    }
+  }
+}
+
+/// What is told about a device.
+struct DeviceReport {
+  private let device: HostDevice
+  private let readiness: HostDevice.Readiness
+
+  init(_ device: HostDevice) {
+    self.device = device
+    readiness = device.readiness
+  }
+
+  private static func hex(_ value: UInt64, _ digits: Int) -> String {
+    let text = String(value, radix: 16)
+    return String(repeating: "0", count: max(0, digits - text.count)) + text
+  }
+
+  private var identity: String {
+    Self.hex(UInt64(device.vendor), 4) + ":" + Self.hex(UInt64(device.device), 4)
+  }
+  private var others: [String] { device.groupMembers.filter { $0 != device.address } }
+
+  private static func size(_ bytes: UInt64) -> String {
+    for (shift, unit) in [(30, "G"), (20, "M"), (10, "K")] as [(UInt64, String)]
+    where bytes >= 1 << shift && bytes % (1 << shift) == 0 { return "\(bytes >> shift)\(unit)" }
+    return "\(bytes)"
+  }
+
+  /// A paragraph.
+  var text: String {
+    var lines = ["\(device.address)  \(identity)  class \(Self.hex(UInt64(device.classCode), 6))"]
+    lines.append("    driver: \(device.driver ?? "none")")
+    let shared = others.isEmpty ? "" : ", shared with \(others.joined(separator: ", "))"
+    lines.append("    IOMMU group: \(device.group.map { $0 + shared } ?? "none")")
+    lines.append(
+      "    reset: \(device.resetMethods.isEmpty ? "none" : device.resetMethods.joined(separator: ", "))")
+    for resource in device.resources {
+      let name = resource.index == 6 ? "ROM" : "BAR \(resource.index)"
+      lines.append("    \(name): \(Self.size(resource.size)) \(resource.kind)")
+    }
+    lines.append("    \(readiness)")
+    return lines.joined(separator: "\n")
+  }
+
+  private static func quoted(_ text: String) -> String {
+    // Names of drivers and addresses hold neither quotes nor control characters; a message may quote.
+    "\"" + text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
+  }
+
+  private static func list(_ items: [String]) -> String {
+    "[" + items.map(quoted).joined(separator: ",") + "]"
+  }
+
+  /// One JSON object.
+  var json: String {
+    let bars = device.resources.map { resource in
+      "{\"index\":\(resource.index),\"size\":\(resource.size),\"kind\":\(Self.quoted(resource.kind))}"
+    }
+    let fields = [
+      "\"address\":\(Self.quoted(device.address))",
+      "\"vendor\":\(Self.quoted(Self.hex(UInt64(device.vendor), 4)))",
+      "\"device\":\(Self.quoted(Self.hex(UInt64(device.device), 4)))",
+      "\"class\":\(Self.quoted(Self.hex(UInt64(device.classCode), 6)))",
+      "\"driver\":\(device.driver.map(Self.quoted) ?? "null")",
+      "\"group\":\(device.group.map(Self.quoted) ?? "null")",
+      "\"sharedWith\":\(Self.list(others))",
+      "\"resetMethods\":\(Self.list(device.resetMethods))",
+      "\"bars\":[\(bars.joined(separator: ","))]",
+      "\"ready\":\(readiness == .ready)",
+      "\"advice\":\(Self.quoted(readiness.description))",
+    ]
+    return "{" + fields.joined(separator: ",") + "}"
+  }
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Linux
+import Logging
+import PCI
+import Sandbox
+import VMM
+
+/// `sluice run`.
+struct RunCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "run",
+    abstract: "Boots a kernel, with host devices.",
+    discussion: """
+      COM1 is on standard input and output; Ctrl-A x ends the VM, Ctrl-A Ctrl-A sends Ctrl-A.
+
+      EXAMPLES:
+        sluice run --kernel vmlinuz --initrd initrd --append 'console=ttyS0 panic=1' \\
+          --memory 2G --cpus 4 --device 0000:01:00.0 --device 0000:02:00.0
+        sluice run --kernel guest.elf --debug-exit --device 01:00.0 --trace trace.json --summary
+      """)
+
+  @Option(
+    help: ArgumentHelp(
+      "A bzImage (boot protocol 2.12 or newer) or an ELF file with a PVH note.", valueName: "file"))
+  var kernel: String?
+
+  @Option(help: ArgumentHelp("The initial RAM disk.", valueName: "file"))
+  var initrd: String?
+
+  @Option(help: ArgumentHelp("The kernel's command line.", valueName: "text"))
+  var append = ""
+
+  @Option(
+    help: ArgumentHelp("Guest memory, with K, M, G or T; a plain number counts MiB.", valueName: "size"))
+  var memory: MemorySize = MemorySize(bytes: 512 << 20)
+
+  @Option(help: ArgumentHelp("The number of vCPUs, 1 to 255.", valueName: "count"))
+  var cpus = 1
+
+  @Option(
+    name: .customLong("device"),
+    help: ArgumentHelp(
+      "A host device by its PCI address, bound to vfio-pci; may be given again.", valueName: "address"))
+  var devices: [DeviceArgument] = []
+
+  @Option(
+    help: ArgumentHelp("Write a JSON object per line for all that happens to devices.", valueName: "file"))
+  var trace: String?
+
+  @Flag(help: "Print at the end what each device did, and the time of each phase.")
+  var summary = false
+
+  @Flag(help: "End with status 2V+1 when the guest writes V to port 0xf4.")
+  var debugExit = false
+
+  @Option(help: ArgumentHelp("'off' runs without seccomp, for debugging.", valueName: "on|off"))
+  var sandbox: Sandboxing = .on
+
+  @Flag(help: "Print the system calls that each kind of thread may make, and why, and end.")
+  var printSeccomp = false
+
+  /// `--sandbox`.
+  enum Sandboxing: String, ExpressibleByArgument { case on, off }
+
+  private func configuration() throws -> Configuration {
+    guard let kernel else { throw ValidationError("--kernel: name the kernel image to boot") }
+    var configuration = Configuration(kernel: kernel)
+    configuration.initrd = initrd
+    configuration.commandLine = append
+    configuration.memory = memory.bytes
+    configuration.cpus = cpus
+    configuration.devices = devices.map { Configuration.AssignedDevice(address: $0.address) }
+    configuration.trace = trace
+    configuration.printsSummary = summary
+    configuration.hasDebugExit = debugExit
+    configuration.isSandboxed = sandbox == .on
+    if let problem = configuration.usageProblem { throw ValidationError(problem) }
+    return configuration
+  }
+
+  mutating func validate() throws {
+    if !printSeccomp { _ = try configuration() }
+  }
+
+  mutating func run() throws {
+    if printSeccomp {
+      print(Rule.describe(), terminator: "")
+      return
+    }
+    let log = Logger(label: "sluice") { _ in ErrorStreamHandler() }
+    let outcome: Outcome
+    do {
+      outcome = try Run(configuration(), log: log, start: Clock.programStart()).run()
+    } catch let error as RunError {
+      throw CommandFailure(error.description)
+    }
+    if case .failure(let cause) = outcome { throw CommandFailure(cause) }
+    endProcess(outcome.exitStatus)
+  }
+}
+
+/// Messages on standard error, one line each, with no time zone or locale to look up.
+struct ErrorStreamHandler: LogHandler {
+  var logLevel: Logger.Level = .info
+  var metadata: Logger.Metadata = [:]
+
+  subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+    get { metadata[key] }
+    set { metadata[key] = newValue }
+  }
+
+  func log(event: LogEvent) {
+    writeStandardError("sluice: \(event.level): \(event.message)\n")
+  }
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+
+@testable import Boot
+
+@Suite("Initrd placement")
+struct InitrdTests {
+  @Test("As high as possible, on a page boundary")
+  func placement() {
+    #expect(Initrd.highest(1, in: 0x1000..<0x5000) == 0x4000)
+    #expect(Initrd.highest(0x4000, in: 0x1000..<0x5000) == 0x1000)
+    #expect(Initrd.highest(0x4001, in: 0x1000..<0x5000) == nil)
+    #expect(Initrd.highest(0x1000, in: 0x1000..<0x5800) == 0x4000)
+    #expect(Initrd.highest(0x100, in: 0x1800..<0x1A00) == nil, "no page boundary in the range")
+    #expect(Initrd.highest(.max, in: 0x1000..<0x5000) == nil)
+  }
+
+  @Test("Within the range and aligned, whatever the numbers")
+  func property() {
+    var random = SeededGenerator(state: 2)
+    for _ in 0..<10_000 {
+      let start = UInt64.random(in: 0..<1 << 33, using: &random)
+      let range = start..<start + .random(in: 0..<1 << 20, using: &random)
+      let size = UInt64.random(in: 1..<1 << 20, using: &random)
+      guard let place = Initrd.highest(size, in: range) else { continue }
+      #expect(place % 4096 == 0 && place >= range.lowerBound && place + size <= range.upperBound)
+      #expect(place + 4096 + size > range.upperBound, "there is a higher place")
+    }
+  }
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import GuestMemory
+import Linux
+import Testing
+
+@testable import Boot
+
+@Suite("Kernel and initrd files")
+struct KernelFileTests {
+  let scratch: Scratch
+  let memory: GuestMemory
+
+  init() throws {
+    scratch = try Scratch()
+    memory = try .mebibytes(64)
+  }
+
+  @Test("A missing kernel is named, with the reason")
+  func missing() throws {
+    let path = "\(scratch.path)/none"
+    let error = try #require(failure(path, memory: memory))
+    guard case .unreadable(let file, let cause) = error else {
+      Issue.record("\(error)")
+      return
+    }
+    #expect(file == BootFile(.kernel, path: path))
+    #expect(cause.errno == KernelError.noEntry)
+    #expect(error.description.hasPrefix("kernel \(path) cannot be read: open \(path): No such file"))
+  }
+
+  @Test("A directory is not a kernel")
+  func directory() throws {
+    let text = try #require(failure(scratch.path, memory: memory)).description
+    #expect(text.contains("Is a directory"))
+  }
+
+  @Test("An empty kernel is called empty")
+  func empty() throws {
+    let path = try scratch.file("empty", [])
+    #expect(try #require(failure(path, memory: memory)).description.hasPrefix("kernel \(path) is empty"))
+  }
+
+  @Test(
+    "What is no kernel is told which formats work",
+    arguments: ["#!/bin/sh\n", "\u{1F}\u{8B}gzip", "x", String(repeating: "text ", count: 1000)])
+  func notAKernel(content: String) throws {
+    let path = try scratch.file("text", Array(content.utf8))
+    let text = try #require(failure(path, memory: memory)).description
+    #expect(text.contains("bzImage with boot protocol 2.12"))
+    #expect(text.contains("ELF file with a PVH note"))
+  }
+
+  @Test("A bzImage cut within its first sectors is called truncated")
+  func cutEarly() throws {
+    let path = try scratch.file("cut", Array(FakeLinux().bytes.prefix(100)))
+    guard case .truncated(_, has: 100, _) = failure(path, memory: memory) else {
+      Issue.record("not called truncated")
+      return
+    }
+  }
+
+  @Test("A missing or empty initrd is named")
+  func initrdFile() throws {
+    let kernel = try scratch.file("vmlinuz", FakeLinux().bytes)
+    let missing = try #require(failure(kernel, initrd: "\(scratch.path)/none", memory: memory))
+    #expect(missing.description.hasPrefix("initrd \(scratch.path)/none cannot be read"))
+    let empty = try scratch.file("empty", [])
+    #expect(
+      try #require(failure(kernel, initrd: empty, memory: memory)).description
+        .hasPrefix("initrd \(empty) is empty"))
+  }
+
+  @Test("An initrd larger than memory says the sizes and what to ask for")
+  func initrdTooLarge() throws {
+    let kernel = try scratch.file("vmlinuz", FakeLinux().bytes)
+    let initrd = try scratch.sparse("initrd", size: 100 << 20)
+    let error = try #require(failure(kernel, initrd: initrd, memory: memory))
+    #expect(
+      error.description
+        == "initrd \(initrd) has 100 MiB, but only 40 MiB of the guest's 64 MiB are free above the "
+        + "kernel; give it at least --memory 124M")
+    #expect(
+      failure(kernel, initrd: initrd, memory: try .mebibytes(124)) == nil, "what was asked for is enough")
+    #expect(failure(kernel, initrd: initrd, memory: try .mebibytes(123)) != nil)
+  }
+
+  @Test("An initrd beyond the kernel's limit goes above 4 GiB where the kernel takes it there")
+  func initrdAbove4GiB() throws {
+    var kernel = FakeLinux()
+    kernel.initrdLimit = 0x1FF_FFFF
+    let initrd = try scratch.sparse("initrd", size: 16 << 20)
+    let large = try GuestMemory.mebibytes(4096)
+    let path = try scratch.file("vmlinuz", kernel.bytes)
+    #expect(failure(path, initrd: initrd, memory: large) == nil)
+    let page = try large.read(4096, at: PlatformLayout.bootParameters)
+    #expect(page.little(UInt32.self, at: 0x218) == 0x3F00_0000)
+    #expect(page.little(UInt32.self, at: 0x0C0) == 1)
+
+    kernel.extendedLoadFlags = 1
+    let fixed = try scratch.file("vmlinuz", kernel.bytes)
+    guard
+      case .initrdBeyondKernelLimit(_, _, limit: 0x1FF_FFFF) = failure(fixed, initrd: initrd, memory: large)
+    else {
+      Issue.record("not refused")
+      return
+    }
+  }
+
+  @Test("RAM too small for the first MiB is an error, not a trap", arguments: [4096, 65_536, 0x2_0000])
+  func tinyMemory(size: UInt64) throws {
+    let path = try scratch.file("vmlinuz", FakeLinux().bytes)
+    #expect(failure(path, memory: try GuestMemory(size: size)) != nil)
+    #expect(throws: BootError.self) {
+      try ACPI.install(Platform(cpus: 1, pciWindow64: 0..<0), in: try GuestMemory(size: size))
+    }
+  }
+}
