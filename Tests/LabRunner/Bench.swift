@@ -34,10 +34,15 @@ final class Bench {
     guard condition else { throw Failed(reason()) }
   }
 
+  /// Whether what is started runs under strace, for `SystemCalls`.
+  var isTracing = false
+
   /// Starts a program whose output goes to `NAME.log` and whose messages go to `NAME.err`.
   func start(_ arguments: [String], as name: String, input: FileHandle? = nil) throws -> Child {
+    let tracer = isTracing ? SystemCalls.tracer(prefix: file("strace").path) : []
     let child = try Child(
-      arguments, log: file("\(name).log"), messages: file("\(name).err"), input: input, deadline: deadline)
+      tracer + arguments, log: file("\(name).log"), messages: file("\(name).err"), input: input,
+      deadline: deadline)
     children.append(child)
     return child
   }

@@ -18,7 +18,7 @@ struct Case: Sendable {
 
   static let all: [Case] =
     LinuxCases.all + LifeCycleCases.all + SmallGuestCases.all + ToolCases.all
-    + BadInputCases.all + TerminalCases.all
+    + BadInputCases.all + TerminalCases.all + SeccompCases.all
 
   /// What also runs where L1 itself has a 6.1 kernel: its VFIO and KVM differ.
   static var onOldHost: [Case] {

@@ -68,6 +68,15 @@ final class Child {
 
   func signal(_ number: Int32) { _ = Foundation.kill(id, number) }
 
+  /// Signals the program that strace runs for us.
+  func signalTraced(_ number: Int32) throws {
+    let children = try String(contentsOfFile: "/proc/\(id)/task/\(id)/children", encoding: .utf8)
+    guard let first = children.split(separator: " ").first.flatMap({ Int32($0) }) else {
+      throw Failed("strace runs nothing")
+    }
+    _ = Foundation.kill(first, number)
+  }
+
   func kill() {
     signal(SIGKILL)
     process.waitUntilExit()

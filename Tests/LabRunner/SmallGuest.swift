@@ -32,13 +32,21 @@ struct SmallGuest {
   /// What QEMU makes of the same guest and device: a remark, never a verdict.
   func besideQEMU(_ bench: Bench) throws -> String {
     let child = try bench.start(qemu(bench), as: "qemu")
-    do {
-      let status = try child.wait(within: 120)
-      let report = SmallGuestReport(child.output)
-      return "\(report.fault ?? report.remark); status \(status); \(child.lastMessage)"
-    } catch let error as Failed {
-      return "\(error.description); \(child.lastMessage)"
+    // After an error of KVM_RUN QEMU stops the guest and waits for a debugger.
+    let isBroken = { child.errors.contains("kvm run failed") }
+    let end = ContinuousClock.now + .seconds(120)
+    while child.isRunning, !isBroken(), ContinuousClock.now < end { usleep(200_000) }
+    let report = SmallGuestReport(child.output)
+    if isBroken() {
+      child.kill()
+      let first = child.errors.split(separator: "\n").first { $0.contains("kvm run failed") } ?? ""
+      return "the VM died: \(first)"
     }
+    guard !child.isRunning else {
+      child.kill()
+      return "no end after 120 s; \(child.lastMessage)"
+    }
+    return "\(report.fault ?? report.remark); status \(try child.wait())"
   }
 
   private func sluice(_ bench: Bench, as label: String) throws -> [String] {

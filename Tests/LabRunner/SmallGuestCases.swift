@@ -32,7 +32,7 @@ enum SmallGuestCases {
       try closingOrder(bench)
     },
     Case("msix", "small guest: vectors arrive, masked ones wait") { bench in
-      try SmallGuest("msix", [Address.bigDrive]).check(bench)
+      try SmallGuest("msix", [Address.bigDrive], cpus: 2).check(bench)
     },
     Case("edu-dma", "small guest: DMA to and from guest memory") { bench in
       try SmallGuest("edu-dma", [Address.edu]).check(bench)

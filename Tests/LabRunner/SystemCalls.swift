@@ -38,7 +38,32 @@ struct SystemCalls: Equatable {
     if let calls { made[kind] = calls }
   }
 
+  /// Reads what `sluice run --print-seccomp` prints: a line `KIND:`, below it the calls with their reasons.
+  init(table text: String) {
+    var kind = ""
+    for line in text.split(separator: "\n") {
+      if line.hasPrefix(" ") {
+        let words = line.split(separator: " ")
+        guard let name = words.first else { continue }
+        made[kind, default: []].insert(
+          name == "ioctl" && words.count > 1 ? "ioctl \(words[1])" : String(name))
+      } else if line.hasSuffix(":") {
+        kind = String(line.dropLast())
+      }
+    }
+  }
+
   init() {}
+
+  /// One call per line.
+  var text: String { without(SystemCalls()).joined(separator: "\n") + "\n" }
+
+  /// What is here and not in another one, as text.
+  func without(_ other: SystemCalls) -> [String] {
+    made.sorted { $0.key < $1.key }.flatMap { kind, calls in
+      calls.subtracting(other.made[kind] ?? []).sorted().map { "\(kind): \($0)" }
+    }
+  }
 
   mutating func merge(_ other: SystemCalls) {
     made.merge(other.made) { $0.union($1) }
