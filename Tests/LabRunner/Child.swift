@@ -66,19 +66,33 @@ final class Child {
 
   func type(_ text: String) { input?.fileHandleForWriting.write(Data(text.utf8)) }
 
-  func signal(_ number: Int32) { _ = Foundation.kill(id, number) }
-
-  /// Signals the program that strace runs for us.
-  func signalTraced(_ number: Int32) throws {
-    let children = try String(contentsOfFile: "/proc/\(id)/task/\(id)/children", encoding: .utf8)
-    guard let first = children.split(separator: " ").first.flatMap({ Int32($0) }) else {
-      throw Failed("strace runs nothing")
+  /// The process of Sluice, below what runs it for us (strace, or a shell with a terminal).
+  func sluice() throws -> Int32 {
+    let limit = ContinuousClock.now + .seconds(10)
+    while ContinuousClock.now < limit {
+      if let process = findSluice() { return process }
+      usleep(5_000)
     }
-    _ = Foundation.kill(first, number)
+    throw Failed("sluice did not start; \(lastMessage)")
+  }
+
+  private func findSluice() -> Int32? {
+    var process = id
+    // A process may end between two reads: then it is not the one.
+    while let list = try? String(
+      contentsOfFile: "/proc/\(process)/task/\(process)/children", encoding: .utf8),
+      let child = list.split(separator: " ").first.flatMap({ Int32($0) })
+    {
+      process = child
+    }
+    let name = try? String(contentsOfFile: "/proc/\(process)/comm", encoding: .utf8)
+    return name == "sluice\n" ? process : nil
   }
 
   func kill() {
-    signal(SIGKILL)
+    // Sluice may stand below strace or a shell: whoever is left must not keep a device.
+    if let sluice = findSluice(), sluice != id { _ = Foundation.kill(sluice, SIGKILL) }
+    _ = Foundation.kill(id, SIGKILL)
     process.waitUntilExit()
   }
 

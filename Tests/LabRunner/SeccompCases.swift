@@ -46,7 +46,8 @@ enum SeccompCases {
     Scenario(name: "terminal") { bench in
       let terminal = try Terminal()
       let guest = LinuxGuest(steps: ["shell"])
-      let child = try bench.start(guest.command(bench), as: "terminal", input: terminal.slave)
+      let child = try bench.start(
+        Terminal.foreground + guest.command(bench), as: "terminal", input: terminal.slave)
       try child.expect("lab: shell")
       // More than the serial port's FIFO holds.
       terminal.type("echo " + String(repeating: "long ", count: 40) + "line\n")
@@ -58,7 +59,7 @@ enum SeccompCases {
       let guest = LinuxGuest(devices: [Address.bigDrive], steps: ["nvme-sha256", "shell"])
       let child = try bench.start(guest.command(bench), as: "signal")
       try child.expect("lab: shell")
-      try child.signalTraced(SIGTERM)
+      _ = kill(try child.sluice(), SIGTERM)
       _ = try child.wait(within: 30)
     },
     Scenario(name: "peers") { bench in

@@ -78,9 +78,11 @@ struct Session {
     let limits = Dictionary(uniqueKeysWithValues: cases.map { ($0.name, $0.limit) })
     var outcome = Outcome()
     var limit = 90
+    var silence = 0
     while true {
-      switch emulator.next(within: .seconds(limit)) {
+      switch emulator.next(within: .seconds(5)) {
       case .line(let line):
+        silence = 0
         guard let event = Event(line: line) else { continue }
         report.add(event, prefix: prefix)
         switch event.kind {
@@ -96,21 +98,28 @@ struct Session {
         case .ready, .note: break
         }
       case .ended:
-        outcome.reason = "L1 ended: \(lastWords(console))"
+        outcome.reason = "L1 ended: \(lastWords(console) ?? "without a word")"
         return outcome
       case .late:
+        silence += 5
+        if let words = lastWords(console, onlyFatal: true) {
+          outcome.reason = "L1 is broken: \(words)"
+          return outcome
+        }
+        guard silence >= limit else { continue }
         outcome.late = outcome.running != nil
-        outcome.reason = "nothing heard from L1 for \(limit) s; its console says: \(lastWords(console))"
+        outcome.reason =
+          "nothing heard from L1 for \(limit) s; its console says: \(lastWords(console) ?? "nothing")"
         return outcome
       }
     }
   }
 
-  /// The line of L1's console that tells most about its end.
-  private func lastWords(_ console: URL) -> String {
-    guard let data = try? Data(contentsOf: console) else { return "(no console log)" }  // said so
+  /// The line of L1's console that tells most about its end; nil where only a fatal one will do.
+  private func lastWords(_ console: URL, onlyFatal: Bool = false) -> String? {
+    guard let data = try? Data(contentsOf: console) else { return nil }  // L1 has not begun
     let lines = String(decoding: data, as: UTF8.self).split(whereSeparator: \.isNewline).map(String.init)
-    let telling = lines.first { $0.contains("Oops") || $0.contains("BUG:") || $0.contains("Kernel panic") }
-    return telling ?? lines.last ?? "(nothing on its console)"
+    let fatal = ["Oops", "BUG:", "Kernel panic", "Possible timer handling issue"]
+    return lines.first { line in fatal.contains { line.contains($0) } } ?? (onlyFatal ? nil : lines.last)
   }
 }

@@ -17,6 +17,11 @@ final class Terminal {
     slave = FileHandle(fileDescriptor: second, closeOnDealloc: true)
   }
 
+  /// What stands in front of a program to make its standard input its controlling terminal, as in a login.
+  ///
+  /// The shell is there for the status: it says 128 and the signal, where `setsid` does not.
+  static let foreground = ["setsid", "--ctty", "--wait", "sh", "-c", "\"$@\"; exit $?", "sh"]
+
   func type(_ text: String) { master.write(Data(text.utf8)) }
 
   /// Every setting, as `stty -g` prints it.

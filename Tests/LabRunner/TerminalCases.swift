@@ -39,9 +39,10 @@ enum TerminalCases {
         let terminal = try Terminal()
         let before = try terminal.settings()
         let child = try start(steps: ["nvme-sha256", "shell"], on: terminal, bench, as: "after-\(delay)")
+        let sluice = try child.sluice()
         usleep(UInt32(delay * 1_000_000))
         // Before the program has taken the signal over, the default action ends it with the same status.
-        child.signal(number)
+        _ = kill(sluice, number)
         do {
           try check(child, ends: status, terminal, before, bench)
         } catch let error as Failed {
@@ -58,7 +59,7 @@ enum TerminalCases {
   ) throws -> Child {
     guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
     let guest = LinuxGuest(devices: [Address.bigDrive], steps: steps)
-    return try bench.start(guest.command(bench), as: name, input: terminal.slave)
+    return try bench.start(Terminal.foreground + guest.command(bench), as: name, input: terminal.slave)
   }
 
   private static func check(
