@@ -7,9 +7,6 @@ import Foundation
 /// `clearcpuid=cx16` keeps L1's kernel and its guests from CMPXCHG16B: QEMU 7.2's emulation of it leaves
 /// garbage in the flags, NT among them, and a kernel that then executes IRET dies. About every second
 /// guest did. Programs may use it: system calls and interrupts clear NT.
-///
-/// `nohz=off highres=off` keeps L1's timers periodic: the emulation now and then loses a one-shot timer interrupt
-/// while a guest runs, and the processor that waited for it waits for good.
 struct Machine {
   let workspace: Workspace
   let kernel: KernelPackage
@@ -31,7 +28,7 @@ struct Machine {
       "-bios", "qboot.rom", "-nographic", "-no-reboot", "-nodefaults",
       "-serial", console, "-serial", reports,
       "-kernel", kernel.image.path, "-initrd", initramfs.path,
-      "-append", "console=ttyS0 quiet panic=1 intel_iommu=on iommu=pt clearcpuid=cx16 nohz=off highres=off",
+      "-append", "console=ttyS0 quiet panic=1 intel_iommu=on iommu=pt clearcpuid=cx16",
       "-device", "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on",
       "-virtfs", "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap",
       "-virtfs", "local,path=\(workspace.out.path),mount_tag=out,security_model=none,multidevs=remap",

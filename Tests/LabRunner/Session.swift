@@ -119,6 +119,7 @@ struct Session {
   private func lastWords(_ console: URL, onlyFatal: Bool = false) -> String? {
     guard let data = try? Data(contentsOf: console) else { return nil }  // L1 has not begun
     let lines = String(decoding: data, as: UTF8.self).split(whereSeparator: \.isNewline).map(String.init)
+    // The last one: under emulation a processor of L1 now and then gets no timer interrupts any more.
     let fatal = ["Oops", "BUG:", "Kernel panic", "Possible timer handling issue"]
     return lines.first { line in fatal.contains { line.contains($0) } } ?? (onlyFatal ? nil : lines.last)
   }
