@@ -8,7 +8,7 @@ enum Processor {
   static func start(_ id: UInt32) -> Bool {
     guard id > 0, id < UInt32(PROCESSORS) else { return false }
     LocalAPIC.startProcessor(id, vector: processor_trampoline())
-    return Time.wait(milliseconds: 5000) { processor_has_arrived(id) != 0 }
+    return Time.wait(milliseconds: 10_000) { processor_has_arrived(id) != 0 }
   }
 
   /// Gives a started processor what it runs from now on.
