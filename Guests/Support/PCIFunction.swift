@@ -137,12 +137,12 @@ enum PCIBus {
     }
   }
 
-  /// The function in the slot that the command line names (`device=slot`), else the first that
-  /// `matches`.
+  /// The function that `matches`, in the slot that the command line names (`device=slot`), else
+  /// the first.
   static func find(_ commandLine: CommandLine, where matches: (PCIFunction) -> Bool) -> PCIFunction? {
     if let slot = commandLine.number("device") {
       let function = PCIFunction(slot: UInt8(truncatingIfNeeded: slot & 31), function: 0)
-      return function.isPresent ? function : nil
+      return function.isPresent && matches(function) ? function : nil
     }
     var found: PCIFunction?
     forEachFunction { function in
