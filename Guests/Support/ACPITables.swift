@@ -27,6 +27,22 @@ struct ACPITables {
 
   private var fadt: UInt64? { table(0x5043_4146) }  // "FACP"
   private var mcfg: UInt64? { table(0x4746_434D) }  // "MCFG"
+  private var madt: UInt64? { table(0x4349_5041) }  // "APIC"
+
+  /// Whether the machine has an enabled processor with a local APIC ID; true where no MADT says.
+  func hasProcessor(_ id: UInt32) -> Bool {
+    guard let madt else { return true }
+    let end = UInt64(mmio_load32(madt + 4))
+    var offset: UInt64 = 44
+    while offset + 8 <= end {
+      let entry = madt + offset
+      if mmio_load8(entry) == 0, UInt32(mmio_load8(entry + 3)) == id, mmio_load32(entry + 4) & 1 != 0 {
+        return true
+      }
+      offset += UInt64(max(2, mmio_load8(entry + 1)))
+    }
+    return false
+  }
 
   /// The DSDT's address.
   var dsdt: UInt64? {

@@ -69,11 +69,12 @@ struct BAR {
     return PageMap.map(bar.address, size: bar.size) ? bar : nil
   }
 
-  /// Gives the BAR an address of its own, where no firmware and no hypervisor did. Each function
-  /// has its share of a window; a guest uses one BAR of one function.
+  /// Gives the BAR an address of its own, where no firmware and no hypervisor did: a multiple of
+  /// its size in a part of the window that is a multiple of any size. A guest uses the BARs of
+  /// one function only, so that others need no place.
   private func placed(_ function: PCIFunction) -> BAR {
     let base: UInt64 = is64Bit ? 0x40_0000_0000 : 0xD000_0000
-    let address = base + UInt64(index) * (is64Bit ? 1 << 36 : 1 << 24)
+    let address = base + UInt64(index) * size
     let offset = PCIFunction.Register.firstBAR + UInt16(index) * 4
     function.store32(offset, UInt32(truncatingIfNeeded: address))
     if is64Bit { function.store32(offset + 4, UInt32(address >> 32)) }

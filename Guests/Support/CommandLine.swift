@@ -24,11 +24,9 @@ struct CommandLine {
     let end = length
     var word: UInt64 = 0
     while word < end {
-      // SAFETY: a literal's bytes are there for as long as the program is.
-      let start = unsafe UInt64(UInt(bitPattern: name.utf8Start))
-      let count = UInt64(name.utf8CodeUnitCount)
+      let count = name.byteCount
       var same: UInt64 = 0
-      while same < count, word + same < end, byte(word + same) == mmio_load8(start + same) { same += 1 }
+      while same < count, word + same < end, byte(word + same) == name.byte(same) { same += 1 }
       if same == count, word + same < end, byte(word + same) == 0x3D { return word + count + 1 }
       while word < end, byte(word) != 0x20 { word += 1 }
       while word < end, byte(word) == 0x20 { word += 1 }
@@ -57,10 +55,8 @@ struct CommandLine {
   /// Whether the line has `name=word`.
   func has(_ name: StaticString, _ word: StaticString) -> Bool {
     guard let index = value(of: name) else { return false }
-    // SAFETY: a literal's bytes are there for as long as the program is.
-    let start = unsafe UInt64(UInt(bitPattern: word.utf8Start))
-    let count = UInt64(word.utf8CodeUnitCount)
-    for offset in 0..<count where byte(index + offset) != mmio_load8(start + offset) { return false }
+    let count = word.byteCount
+    for offset in 0..<count where byte(index + offset) != word.byte(offset) { return false }
     let next = byte(index + count)
     return next == 0 || next == 0x20
   }

@@ -34,9 +34,7 @@ struct Line: ExpressibleByStringInterpolation {
 
   @inline(never)
   private static func append(_ text: StaticString) {
-    // SAFETY: a literal's bytes are there for as long as the program is.
-    let start = unsafe UInt(bitPattern: text.utf8Start)
-    for index in 0..<text.utf8CodeUnitCount { line_append(mmio_load8(UInt64(start) + UInt64(index))) }
+    for index in 0..<text.byteCount { line_append(text.byte(index)) }
   }
 
   @inline(never)

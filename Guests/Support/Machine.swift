@@ -17,6 +17,9 @@ struct Machine {
     tables = ACPITables(rsdp: mmio_load64(startInfo + 32))
   }
 
+  /// The machine that this program runs on.
+  static var current: Machine { Machine(startInfo: shared_load(SharedWord.startInfo)) }
+
   /// Whether the start info is one.
   var hasStartInfo: Bool { mmio_load32(startInfo) == Self.magic }
 
@@ -42,7 +45,7 @@ struct Machine {
   /// where there is none by ACPI's soft off.
   static func exit(value: UInt32) -> Never {
     port_store32(0xF4, value)
-    Self(startInfo: shared_load(SharedWord.startInfo)).tables.powerOff()
+    current.tables.powerOff()
     while true { halt() }
   }
 }
@@ -64,6 +67,6 @@ func start(startInfo: UInt64) {
   LocalAPIC.enable()
   interrupts_on()
   var report = Report()
-  guest(Machine(startInfo: startInfo), &report)
+  guest(.current, &report)
   report.finish()
 }

@@ -95,6 +95,22 @@ struct PCIFunction {
     }
   }
 
+  /// Calls `body` with the offset and identity of every extended capability (PCIe 6.0 §7.6).
+  ///
+  /// - Parameter ecam: The base of the memory-mapped configuration space, which is the only way
+  ///   to them; mapped.
+  func forEachExtendedCapability(_ ecam: UInt64, _ body: (_ offset: UInt64, _ id: UInt16) -> Void) {
+    let base = ecamAddress(ecam)
+    var offset: UInt64 = 0x100
+    // There is room for 960; a longer list goes in a circle.
+    for _ in 0..<960 where offset >= 0x100 {
+      let header = mmio_load32(base + offset)
+      guard header != 0, header != .max else { return }
+      body(offset, UInt16(truncatingIfNeeded: header))
+      offset = UInt64(header >> 20 & 0xFFC)
+    }
+  }
+
   /// The offset of the first capability with an identity.
   func capability(_ id: UInt8) -> UInt16? {
     var found: UInt16?
@@ -121,12 +137,12 @@ enum PCIBus {
     }
   }
 
-  /// The function in the slot that the command line names (`device=slot`), else the first that
-  /// `matches`.
+  /// The function that `matches`, in the slot that the command line names (`device=slot`), else
+  /// the first.
   static func find(_ commandLine: CommandLine, where matches: (PCIFunction) -> Bool) -> PCIFunction? {
     if let slot = commandLine.number("device") {
       let function = PCIFunction(slot: UInt8(truncatingIfNeeded: slot & 31), function: 0)
-      return function.isPresent ? function : nil
+      return function.isPresent && matches(function) ? function : nil
     }
     var found: PCIFunction?
     forEachFunction { function in

@@ -24,8 +24,6 @@ struct Probe {
   let closed: UInt64
 
   private struct Kind {
-    let vendor: UInt16
-    let device: UInt16
     let bar: UInt8
     let constant: UInt64
     let expected: UInt32?
@@ -40,25 +38,25 @@ struct Probe {
     switch (function.vendor, function.device) {
     case (0x1234, 0x11E8):  // edu: identification; DMA source address
       Kind(
-        vendor: 0x1234, device: 0x11E8, bar: 0, constant: 0, expected: 0x0100_00ED, scratch: 0x80,
+        bar: 0, constant: 0, expected: 0x0100_00ED, scratch: 0x80,
         scratchMask: .max, widths: 4 | 8)
     case (0x1AF4, 0x1110):  // ivshmem-plain: memory
       Kind(
-        vendor: 0x1AF4, device: 0x1110, bar: 2, constant: 0, expected: nil, scratch: 0,
+        bar: 2, constant: 0, expected: nil, scratch: 0,
         scratchMask: .max, widths: 1 | 2 | 4 | 8, isMemory: true)
-    case (0x8086, 0x10D3):  // e1000e: receive address 0 (RAL0, RAH0) is left alone; STATUS changes
+    case (0x8086, 0x10D3):  // e1000e: receive address 0 (RAL0), as STATUS may change by itself
       Kind(
-        vendor: 0x8086, device: 0x10D3, bar: 0, constant: 0x5400, expected: nil, scratch: nil,
+        bar: 0, constant: 0x5400, expected: nil, scratch: nil,
         scratchMask: 0, widths: 4)
     default:
       switch function.classCode {
       case 0x01_0802:  // NVMe: VS; ASQ, which keeps page addresses while the controller is off
         Kind(
-          vendor: 0, device: 0, bar: 0, constant: 0x08, expected: nil, scratch: 0x28,
+          bar: 0, constant: 0x08, expected: nil, scratch: 0x28,
           scratchMask: 0x0000_7FFF_FFFF_F000, widths: 4 | 8)
       case 0x0C_0330:  // xHCI: CAPLENGTH and HCIVERSION
         Kind(
-          vendor: 0, device: 0, bar: 0, constant: 0, expected: nil, scratch: nil, scratchMask: 0,
+          bar: 0, constant: 0, expected: nil, scratch: nil, scratchMask: 0,
           widths: 4)
       default: nil
       }

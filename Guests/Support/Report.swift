@@ -41,9 +41,7 @@ struct Report: ~Copyable {
 
   @inline(never)
   private func prefix(_ text: StaticString) {
-    // SAFETY: a literal's bytes are there for as long as the program is.
-    let start = unsafe UInt(bitPattern: text.utf8Start)
-    for index in 0..<text.utf8CodeUnitCount { Console.write(mmio_load8(UInt64(start) + UInt64(index))) }
+    for index in 0..<text.byteCount { Console.write(text.byte(index)) }
     Console.flush()
   }
 }

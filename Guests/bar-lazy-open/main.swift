@@ -15,9 +15,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
     return
   }
   let function = probe.function
-  report.note(
-    "slot \(function.slot) \(hex: function.vendor, digits: 4):\(hex: function.device, digits: 4) BAR \(probe.bar.index) at \(hex: probe.bar.address) size \(hex: probe.bar.size)"
-  )
+  report.note("\(function) \(probe.bar)")
   probe.setMemory(true)
   if probe.isMemory { mmio_store64(probe.bar.address, 0x0123_4567_89AB_CDEF) }
 
@@ -108,7 +106,8 @@ private func checkMemoryOff(_ probe: Probe, _ value: UInt32, _ report: inout Rep
   let constant = address + probe.constant
   let closed = probe.closed
   report.check(
-    mmio_load32(constant) == UInt32(truncatingIfNeeded: closed), "off: 4 bytes read \(hex: closed & 0xFFFF_FFFF)")
+    mmio_load32(constant) == UInt32(truncatingIfNeeded: closed),
+    "off: 4 bytes read \(hex: closed & 0xFFFF_FFFF)")
   report.check(
     mmio_load16(constant) == UInt16(truncatingIfNeeded: closed), "off: 2 bytes read \(hex: closed & 0xFFFF)")
   report.check(

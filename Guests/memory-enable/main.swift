@@ -54,7 +54,8 @@ func guest(_ machine: Machine, _ report: inout Report) {
   report.note("toggles \(toggles) reads \(values + closed + others)")
   report.note("values \(values) closed \(closed) others \(others)")
   report.check(values > 0, "reads gave the device's value")
-  report.check(others == 0, "\(others) reads gave something else, first \(hex: shared_load(Shared.firstOther))")
+  report.check(
+    others == 0, "\(others) reads gave something else, first \(hex: shared_load(Shared.firstOther))")
   report.check(checked.whileOff == 0, "\(checked.whileOff) reads after the write that turns off gave a value")
   report.check(checked.whileOn == 0, "\(checked.whileOn) reads after the write that turns on gave none")
   probe.setMemory(true)

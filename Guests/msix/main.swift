@@ -53,7 +53,7 @@ private func count(_ vector: UInt32) -> UInt64 { interrupt_count(0, vector) }
 
 /// Waits until a count has been reached, and then long enough for one too many to show.
 private func settles(_ processor: UInt32, _ vector: UInt32, at wanted: UInt64) -> Bool {
-  let came = Time.wait(milliseconds: 2000) { interrupt_count(processor, vector) >= wanted }
+  let came = Time.wait(milliseconds: 10_000) { interrupt_count(processor, vector) >= wanted }
   Time.wait(milliseconds: 5)
   return came && interrupt_count(processor, vector) == wanted
 }
@@ -156,7 +156,7 @@ private func checkCount(_ nvme: inout NVMe, _ commands: UInt64, _ report: inout 
     guard nvme.waitForCompletion() else { break }
     done += 1
     let wanted = before + done
-    guard Time.wait(milliseconds: 2000, until: { count(first) >= wanted }) else { break }
+    guard Time.wait(milliseconds: 10_000, until: { count(first) >= wanted }) else { break }
     nvme.takeCompletion()
   }
   report.check(done == commands, "\(done) of \(commands) commands completed")

@@ -9,10 +9,12 @@
 import Hardware
 
 func guest(_ machine: Machine, _ report: inout Report) {
+  let ecam = machine.tables.ecam
+  if let ecam, !PageMap.map(ecam.base, size: 1 << 20) { report.check(false, "ECAM mapped") }
   var functions: UInt32 = 0
   PCIBus.forEachFunction { function in
     functions += 1
-    describe(function)
+    describe(function, ecam: ecam?.base)
   }
   report.check(functions > 0, "\(functions) functions on bus 0")
   if let expected = machine.commandLine.number("functions") {
@@ -20,7 +22,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
   }
   checkAbsent(machine, &report)
   checkBARs(machine, &report)
-  if let ecam = machine.tables.ecam {
+  if let ecam {
     report.note("ECAM at \(hex: ecam.base), last bus \(ecam.lastBus)")
     checkECAM(ecam.base, &report)
   } else {
@@ -28,18 +30,17 @@ func guest(_ machine: Machine, _ report: inout Report) {
   }
 }
 
-private func describe(_ function: PCIFunction) {
-  let place: Line =
-    "# 00:\(hex: function.slot, digits: 2).\(function.function) \(hex: function.vendor, digits: 4):\(hex: function.device, digits: 4) class \(hex: function.classCode, digits: 6) command \(hex: function.command, digits: 4)"
-  Console.print(place)
+private func describe(_ function: PCIFunction, ecam: UInt64?) {
+  Console.print(
+    "# \(function) class \(hex: function.classCode, digits: 6) command \(hex: function.command, digits: 4)")
   guard function.isEndpoint else { return }
-  BAR.forEach(function) { bar in
-    Console.print(
-      "#   BAR \(bar.index) at \(hex: bar.address, digits: 8) size \(hex: bar.size) \(bar.isMemory ? bar.is64Bit ? "64-bit" : "32-bit" : "I/O")\(bar.isPrefetchable ? " prefetchable" : "")"
-    )
-  }
+  BAR.forEach(function) { bar in Console.print("#   \(bar)") }
   function.forEachCapability { offset, id in
     Console.print("#   capability \(hex: id, digits: 2) at \(hex: offset, digits: 2)")
+  }
+  guard let ecam else { return }
+  function.forEachExtendedCapability(ecam) { offset, id in
+    Console.print("#   extended capability \(hex: id, digits: 4) at \(hex: offset, digits: 3)")
   }
 }
 
@@ -59,7 +60,7 @@ private func checkAbsent(_ machine: Machine, _ report: inout Report) {
     empty.load32(0) == .max && empty.load16(4) == .max && empty.load8(8) == .max
     && empty.load32(0xFC) == .max
   report.check(isAbsent, "slot \(empty.slot) is empty and reads all-ones")
-  if let ecam = machine.tables.ecam, PageMap.map(ecam.base, size: 1 << 20) {
+  if let ecam = machine.tables.ecam {
     let address = empty.ecamAddress(ecam.base)
     let isAbsentThere = mmio_load32(address) == .max && mmio_load32(address + 0xFFC) == .max
     report.check(isAbsentThere, "slot \(empty.slot) reads all-ones through ECAM")
@@ -114,10 +115,6 @@ private func otherBARs(overlapping bar: BAR, of owner: PCIFunction) -> UInt32 {
 
 /// Both ways into configuration space show the same, in every width.
 private func checkECAM(_ base: UInt64, _ report: inout Report) {
-  guard PageMap.map(base, size: 1 << 20) else {
-    report.check(false, "ECAM mapped")
-    return
-  }
   var words: UInt32 = 0
   var different: UInt32 = 0
   PCIBus.forEachFunction { function in

@@ -26,7 +26,9 @@ public enum PlatformLayout {
   /// are not told its address find it too. The other tables follow it.
   public static let rsdp = GuestAddress(0xE_0000)
   /// Where the room for ACPI tables ends.
-  public static let acpiEnd = GuestAddress(0x10_0000)
+  public static let acpiEnd = resetVector
+  /// The first instruction after a reset, at FFFF:0000 of real mode.
+  public static let resetVector = GuestAddress(0xF_FFF0)
   /// The lowest place for a kernel.
   public static let highMemory = GuestAddress(0x10_0000)
 

@@ -110,6 +110,8 @@ struct SetupHeader: Equatable {
         path: path,
         reason: "it wants to be at \(String(preferredAddress, radix: 16)) and cannot be moved")
     }
-    return max(preferredAddress & ~(kernelAlignment - 1), lowest).roundedUp(to: kernelAlignment)
+    let wanted = max(preferredAddress, lowest)
+    // An address that high does not fit anyway, which the caller says.
+    return wanted <= .max - kernelAlignment ? wanted.roundedUp(to: kernelAlignment) : wanted
   }
 }

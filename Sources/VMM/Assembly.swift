@@ -43,14 +43,14 @@ struct Assembly {
         path: configuration.kernel, initrd: configuration.initrd, commandLine: configuration.commandLine,
         memory: memory)
     }
-    recorder.phase("kernel loaded")
+    recorder.phase("kernel-loaded")
     let features = try step(RunError.kernel) { () throws(KernelError) in
       try CPUFeatures(system, cpus: configuration.cpus)
     }
     let machine: VirtualMachine
     (machine, cpus, serial) = try Self.machine(
       system, memory: memory, features: features, count: configuration.cpus, entry: entry, output: output)
-    recorder.phase("machine made")
+    recorder.phase("machine-made")
     self.machine = machine
     let slots = MemorySlots(machine, limit: system.memorySlotCount, reserved: memory.regions.count)
     devices = try AssignedDevices(
@@ -59,10 +59,11 @@ struct Assembly {
     let window = try Self.place(
       devices, memory: memory, addressBits: features.addressBits)
     let cpuCount = configuration.cpus
-    _ = try step(RunError.boot) { () throws(BootError) in
-      try ACPI.install(Platform(cpus: cpuCount, pciWindow64: window), in: memory)
+    try step(RunError.boot) { () throws(BootError) in
+      _ = try ACPI.install(Platform(cpus: cpuCount, pciWindow64: window), in: memory)
+      try ResetVector.install(in: memory)
     }
-    recorder.phase("devices ready")
+    recorder.phase("devices-ready")
   }
 
   private static func machine(

@@ -66,7 +66,7 @@ struct Crew {
       threads.append(
         try Thread(name: "vcpu\(cpu.index)") {
           guard gate.enter(vcpuFilter) else { return }
-          if cpu.index == 0 { recorder.phase("first instruction") }
+          if cpu.index == 0 { recorder.phase("first-instruction") }
           processor.run()
         })
     }

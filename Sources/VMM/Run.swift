@@ -28,7 +28,7 @@ public struct Run: Sendable {
   ///
   /// - Returns: How it ended. The trace is complete then, or the log says why not.
   public func run() throws(RunError) -> Outcome {
-    recorder.phase("program started")
+    recorder.phase("program-started")
     let assembly = try Assembly(configuration, recorder: recorder, output: writeStandardOutput)
     let outcome = try step(RunError.kernel) { () throws(KernelError) in try supervise(assembly) }
     return finish(assembly, outcome)
@@ -82,7 +82,7 @@ public struct Run: Sendable {
         if outcome.exitStatus != 1 { outcome = .failure("handing back: \(error)") }
       }
     }
-    recorder.phase("devices handed back")
+    recorder.phase("devices-handed-back")
     if configuration.printsSummary {
       writeStandardError(recorder.summary(assembly.devices.functions, outcome: outcome))
     }

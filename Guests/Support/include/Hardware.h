@@ -72,7 +72,7 @@ static inline void wait_for_interrupt(void) { __asm__ volatile("sti; hlt" : : : 
 static inline void triple_fault(void)
 {
 	struct __attribute__((packed)) { uint16_t limit; uint64_t base; } none = { 0, 0 };
-	__asm__ volatile("lidt %0; int3" : : "m"(none));
+	__asm__ volatile("lidt %0; ud2" : : "m"(none));
 }
 
 /* interrupts.c */
