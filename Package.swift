@@ -57,7 +57,7 @@ let package = Package(
     tests("Sandbox"),
     tests("VMM"),
     .executableTarget(
-      name: "LabRunner", dependencies: [argumentParser], path: "Tests/LabRunner", swiftSettings: settings),
+      name: "LabRunner", dependencies: [argumentParser, "Linux"], path: "Tests/LabRunner", swiftSettings: settings),
     tests("LabRunner"),
   ]
 )

@@ -29,6 +29,10 @@ public final class MemorySlots: Sendable {
   }
 
   /// Maps host memory into the guest and returns the slot that holds it.
+  ///
+  /// No vCPU is in the guest meanwhile. One that had met the memory while it had no slot would have
+  /// its instruction emulated by KVM, which finds the new slot and copies byte by byte through our
+  /// mapping, in widths that a device's registers may not take.
   public func add(at base: GuestAddress, size: UInt64, host: UInt64) throws(KernelError) -> UInt32 {
     let number: UInt32? = numbers.withLock { numbers in
       if let free = numbers.free.popLast() { return free }
@@ -40,7 +44,9 @@ public final class MemorySlots: Sendable {
       throw KernelError("all \(limit) memory slots are in use", errno: KernelError.noMemory)
     }
     do throws(KernelError) {
-      try machine.setMemory(slot: number, at: base, size: size, host: host)
+      try machine.pause.during { () throws(KernelError) in
+        try machine.setMemory(slot: number, at: base, size: size, host: host)
+      }
     } catch {
       numbers.withLock { $0.free.append(number) }
       throw error

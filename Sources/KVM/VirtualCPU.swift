@@ -9,10 +9,13 @@ public final class VirtualCPU: Sendable {
   public let index: Int
   private let descriptor: OwnedDescriptor
   private let shared: Mapping
+  private let pause: CPUPause
+  private let member: CPUPause.Member
 
   /// Creates the vCPU with the CPUID and memory type registers of a machine just switched on.
   public init(_ machine: VirtualMachine, index: Int, features: CPUFeatures) throws(KernelError) {
     self.index = index
+    pause = machine.pause
     let number = try check(
       cl_kvm_number(machine.descriptor.number, IOC_KVM_CREATE_VCPU, UInt(index)),
       "KVM_CREATE_VCPU \(index)")
@@ -23,6 +26,7 @@ public final class VirtualCPU: Sendable {
     try check(cl_kvm_set_msr(number, 0x2FF, 0x806), "KVM_SET_MSRS IA32_MTRR_DEF_TYPE")
     // IA32_MISC_ENABLE: fast string operations.
     try check(cl_kvm_set_msr(number, 0x1A0, 1), "KVM_SET_MSRS IA32_MISC_ENABLE")
+    member = pause.add(run: shared.address)
   }
 
   /// One trapped access to a port or to memory that has no slot.
@@ -72,13 +76,21 @@ public final class VirtualCPU: Sendable {
     case failed(String)
   }
 
+  /// Makes the calling thread the one that runs this vCPU.
+  public func adopt() { member.adopt() }
+
   /// Runs the guest until something needs us (KVM_RUN).
   public func run() -> Exit {
+    pause.enter(member)
     let result = cl_kvm_run(descriptor.number)
+    pause.leave(member)
     let run = shared.address
     guard result == 0 else {
       switch -result {
-      case KernelError.interrupted, KernelError.again: return .interrupted
+      case KernelError.interrupted, KernelError.again:
+        // Only the vCPU's own thread clears this, and then looks whether the VM has ended.
+        cl_run_set_immediate_exit(run, false)
+        return .interrupted
       case KernelError.fault: return .fault
       case let errno: return .failed(KernelError("KVM_RUN on vCPU \(index)", errno: errno).description)
       }
@@ -94,26 +106,25 @@ public final class VirtualCPU: Sendable {
           + "0x\(String(cl_run_hardware_exit(run), radix: 16)))")
     case KVM_EXIT_INTERNAL_ERROR:
       return .failed(
-        "vCPU \(index) at \(position()): KVM could not emulate an instruction "
+        "vCPU \(index) at \(instruction()): KVM could not emulate an instruction "
           + "(KVM_EXIT_INTERNAL_ERROR \(cl_run_suberror(run)))")
     case KVM_EXIT_SYSTEM_EVENT:
       return .failed("vCPU \(index): KVM system event \(cl_run_system_event(run))")
     case let reason:
-      return .failed("vCPU \(index) at \(position()): KVM exit \(reason), which Sluice does not know")
+      return .failed("vCPU \(index) at \(instruction()): KVM exit \(reason), which Sluice does not know")
     }
   }
 
   /// RIP, for an error message; registers that cannot be read say so.
-  private func position() -> String {
+  private func instruction() -> String {
     var registers = kvm_regs()
     // SAFETY: the call fills in the struct.
     guard unsafe cl_kvm_get_regs(descriptor.number, &registers) >= 0 else { return "an unknown RIP" }
     return "RIP 0x" + String(registers.rip, radix: 16)
   }
 
-  /// Makes KVM_RUN come back at once, now and whenever it is called, until `on` is false. A
-  /// vCPU that is in the guest needs a kick besides.
-  public func setImmediateExit(_ on: Bool) { cl_run_set_immediate_exit(shared.address, on) }
+  /// Makes KVM_RUN come back, now or when it is next called.
+  public func interrupt() { member.interrupt() }
 
   /// Sets the registers that the boot protocols fix.
   public func setState(_ state: CPUState) throws(KernelError) {

@@ -8,6 +8,8 @@ public import Linux
 public final class VirtualMachine: Sendable {
   let descriptor: OwnedDescriptor
   let runSize: UInt64
+  /// Takes the vCPUs out of the guest for a moment.
+  let pause: CPUPause
 
   /// Three pages below the firmware area that VT-x needs for real mode (KVM_SET_TSS_ADDR)
   /// and one for its identity map (KVM_SET_IDENTITY_MAP_ADDR); GPA.
@@ -20,6 +22,7 @@ public final class VirtualMachine: Sendable {
       cl_kvm_number(system.descriptor.number, IOC_KVM_CREATE_VM, 0), "KVM_CREATE_VM")
     descriptor = OwnedDescriptor(owning: number)
     runSize = try system.runSize()
+    pause = try CPUPause()
     try check(cl_kvm_set_identity_map(number, Self.identityMapAddress), "KVM_SET_IDENTITY_MAP_ADDR")
     try check(
       cl_kvm_number(number, IOC_KVM_SET_TSS_ADDR, Self.taskStateAddress),

@@ -31,6 +31,11 @@ public struct Event: ~Copyable, Sendable {
     try check(cl_poll_readable(descriptor.number, 0), "poll eventfd") > 0
   }
 
+  /// Waits until the count is not zero, or for so long; whether it is not zero.
+  public borrowing func wait(milliseconds: Int32) throws(KernelError) -> Bool {
+    try check(cl_poll_readable(descriptor.number, milliseconds), "poll eventfd") > 0
+  }
+
   /// Waits until the count is not zero; the count stays as it is, so that every waiter passes.
   public borrowing func wait() throws(KernelError) {
     while try check(cl_poll_readable(descriptor.number, -1), "poll eventfd") == 0 {}

@@ -44,8 +44,25 @@ public struct Thread: Sendable {
   /// Waits for the thread's end.
   public func join() { pthread_join(handle, nil) }
 
-  /// Interrupts a blocking KVM_RUN of the thread with the kick signal.
-  public func kick() { cl_kick(handle) }
+  /// The names of a thread to the kernel, by which another one can interrupt it.
+  public struct Identity: Sendable, Equatable {
+    let process: Int32
+    let thread: Int32
+
+    /// The calling thread.
+    public static var current: Identity {
+      Identity(process: cl_process_id(), thread: cl_thread_id())
+    }
+
+    /// Interrupts a blocking KVM_RUN of the thread with the kick signal. A thread that has ended is
+    /// left alone.
+    public func kick() { cl_kick(process, thread) }
+  }
+
+  /// Keeps the calling thread on one processor of the host.
+  public static func bind(toProcessor processor: Int) throws(KernelError) {
+    try check(cl_bind_thread(UInt32(processor)), "sched_setaffinity to processor \(processor)")
+  }
 
   /// Makes the kick signal interrupt a call and do nothing else.
   public static func installKick() throws(KernelError) {

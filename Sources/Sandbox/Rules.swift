@@ -28,6 +28,7 @@ extension Rule {
         Request("VFIO_DEVICE_SET_IRQS", IOC_VFIO_DEVICE_SET_IRQS, "turn MSI-X off at the end"),
         Request("VFIO_DEVICE_RESET", IOC_VFIO_DEVICE_RESET, "reset a device for its next owner"),
         Request("VFIO_IOMMU_UNMAP_DMA", IOC_VFIO_IOMMU_UNMAP_DMA, "take windows from peers at the end"),
+        Request("TCGETS", UInt(TCGETS), "part of tcsetattr"),
         Request("TCSETS", UInt(TCSETS), "restore the terminal"),
       ])),
     Rule(
@@ -41,8 +42,7 @@ extension Rule {
     Rule("write", everyone, "the console's output, eventfds, the trace and messages"),
     Rule("epoll_wait", [.control], "wait for signals, input and the end"),
     Rule("epoll_ctl", [.control], "leave input alone while the guest's serial port is full"),
-    Rule("tgkill", [.control], "kick vCPUs out of KVM_RUN at the end"),
-    Rule("getpid", [.control], "part of pthread_kill"),
+    Rule("tgkill", [.vcpu, .control], "kick vCPUs out of KVM_RUN: to open a window, and at the end"),
     // What the C library and the Swift runtime need.
     Rule("futex", everyone, "locks, thread start and end"),
     Rule("gettid", everyone, "Swift's Mutex, which is a priority-inheriting futex"),
@@ -54,7 +54,7 @@ extension Rule {
     Rule("close", [.control], "hand a device back"),
     Rule("rt_sigreturn", [.vcpu], "come back from the kick"),
     Rule("restart_syscall", [.vcpu], "go on waiting after the kick"),
-    Rule("rt_sigprocmask", everyone, "part of pthread_exit and pthread_kill"),
+    Rule("rt_sigprocmask", everyone, "part of pthread_exit"),
     Rule("exit", [.vcpu, .pin], "the end of a thread"),
     Rule("exit_group", everyone, "the end of the process"),
   ]

@@ -65,6 +65,7 @@ struct Crew {
         generation: assembly.devices.host?.generation)
       threads.append(
         try Thread(name: "vcpu\(cpu.index)") {
+          cpu.adopt()
           guard gate.enter(vcpuFilter) else { return }
           if cpu.index == 0 { recorder.phase("first-instruction") }
           processor.run()
@@ -94,10 +95,7 @@ struct Crew {
 
   /// Takes all vCPUs out of the guest, and waits for the threads' end.
   func stop() {
-    for (index, cpu) in cpus.enumerated() {
-      cpu.setImmediateExit(true)
-      threads[index].kick()
-    }
+    for cpu in cpus { cpu.interrupt() }
     for thread in threads { thread.join() }
   }
 }

@@ -24,6 +24,7 @@ struct Inside {
     do {
       try prepare()
       let idle = try IdleVM()
+      try Ticker.start()
       reports.send(Event(.ready, text: kernelVersion(), seconds: uptime()))
       for one in cases { for _ in 0..<times { run(one) } }
       withExtendedLifetime(idle) {}
@@ -37,6 +38,7 @@ struct Inside {
   func run(command: String) throws {
     try prepare()
     let idle = try IdleVM()
+    try Ticker.start()
     let process = Command.make(["sh", "-c", command])
     try process.run()
     process.waitUntilExit()

@@ -214,6 +214,16 @@ static inline void cl_copy_out(void *to, uint64_t address, size_t count)
 /* Names the calling thread, as `ps -L` and strace show it. */
 static inline void cl_name_thread(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
 
+/* Keeps the calling thread on one processor, 0 to 1023. */
+static inline int cl_bind_thread(unsigned processor)
+{
+	unsigned long mask[16] = { 0 };
+	if (processor >= 1024)
+		return -EINVAL;
+	mask[processor / 64] = 1UL << processor % 64;
+	return (int)CL_RESULT(syscall(SYS_sched_setaffinity, 0, sizeof mask, mask));
+}
+
 /* Loads a seccomp filter into the calling thread alone. */
 static inline int cl_seccomp_load(const void *program, uint16_t instructions)
 {

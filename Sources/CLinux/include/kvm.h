@@ -260,4 +260,9 @@ static inline int cl_install_kick(void)
 	return (int)CL_RESULT(sigaction(SIGRTMIN, &action, NULL));
 }
 
-static inline void cl_kick(pthread_t thread) { pthread_kill(thread, SIGRTMIN); }
+/* Interrupts a call of a thread of this process. */
+static inline void cl_kick(int process, int thread) { syscall(SYS_tgkill, process, thread, SIGRTMIN); }
+
+static inline int cl_process_id(void) { return getpid(); }
+
+static inline int cl_thread_id(void) { return (int)syscall(SYS_gettid); }
