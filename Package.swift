@@ -54,7 +54,7 @@ let package = Package(
     tests("PCI"),
     tests("Passthrough", ["PCI"]),
     tests("Boot", ["GuestMemory"]),
-    tests("Sandbox"),
+    tests("Sandbox", ["CLinux", "Linux"]),
     tests("VMM"),
     .executableTarget(
       name: "LabRunner", dependencies: [argumentParser], path: "Tests/LabRunner", swiftSettings: settings),
