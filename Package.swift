@@ -55,7 +55,7 @@ let package = Package(
     tests("Passthrough", ["PCI"]),
     tests("Boot", ["GuestMemory"]),
     tests("Sandbox", ["CLinux", "Linux"]),
-    tests("VMM"),
+    tests("VMM", ["Boot", "Linux", "PCI", "Passthrough", logging]),
     .executableTarget(
       name: "LabRunner", dependencies: [argumentParser], path: "Tests/LabRunner", swiftSettings: settings),
     tests("LabRunner"),
