@@ -51,6 +51,7 @@ let package = Package(
       name: "sluice", dependencies: ["VMM", "VFIO", "PCI", "Linux", "Sandbox", argumentParser, logging],
       swiftSettings: settings),
     tests("Linux"),
+    tests("GuestMemory", ["Linux"]),
     tests("VFIO", ["Linux"]),
     tests("PCI"),
     tests("Passthrough", ["PCI"]),
