@@ -52,6 +52,7 @@ let package = Package(
       swiftSettings: settings),
     tests("Linux"),
     tests("GuestMemory", ["Linux"]),
+    tests("KVM", ["Linux", "GuestMemory"]),
     tests("VFIO", ["Linux"]),
     tests("PCI"),
     tests("Passthrough", ["PCI"]),
