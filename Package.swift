@@ -59,6 +59,7 @@ let package = Package(
     tests("Boot", ["GuestMemory"]),
     tests("Sandbox", ["CLinux", "Linux"]),
     tests("VMM", ["Boot", "Linux", "PCI", "Passthrough", logging]),
+    tests("sluice", ["PCI", "Sandbox", argumentParser]),
     .executableTarget(
       name: "LabRunner", dependencies: [argumentParser], path: "Tests/LabRunner", swiftSettings: settings),
     tests("LabRunner"),
