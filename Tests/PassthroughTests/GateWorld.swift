@@ -13,6 +13,8 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     case trapped(Int)
     /// Out of it, for a bare -EFAULT; stale once the gate's generation has changed since it ran.
     case faulted(isStale: Bool)
+    /// The same, having seen that the generation is the one that it ran under.
+    case demoting(isStale: Bool)
   }
 
   /// What can happen next. The last parameter is whether KVM has room for a slot, or the device
@@ -65,7 +67,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
       switch cpus[cpu] {
       case .running: steps += machine.bars.indices.map { .touch(cpu: cpu, window: $0) }
       case .trapped: steps += [.resume(cpu: cpu, true), .resume(cpu: cpu, false)]
-      case .faulted: steps.append(.resume(cpu: cpu, true))
+      case .faulted, .demoting: steps.append(.resume(cpu: cpu, true))
       }
     }
     if isResetting { steps += [.endReset(true), .endReset(false)] }
@@ -134,9 +136,12 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     cpus[cpu] = .running
     switch before {
     case .running: break
-    case .faulted(let isStale):
-      if isStale { break }
-      require(machine.states.contains(.open), "an -EFAULT that no window explains ends the VM")
+    case .faulted(let isStale): if !isStale { cpus[cpu] = .demoting(isStale: false) }
+    case .demoting(let isStale):
+      // Another vCPU may have closed the window since: that is asked once more.
+      require(
+        machine.states.contains(.open) || isStale && host != .asksOnce,
+        "an -EFAULT that no window explains ends the VM")
       handle(.demote, answer, host) { _ in }
     case .trapped(let window):
       let isLetThrough = machine.conditions == .all
@@ -198,8 +203,12 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     }
     self.machine = machine
     if hasClosed, host != .forgetsGeneration {
-      for cpu in cpus.indices where cpus[cpu] == .faulted(isStale: false) {
-        cpus[cpu] = .faulted(isStale: true)
+      for cpu in cpus.indices {
+        switch cpus[cpu] {
+        case .faulted: cpus[cpu] = .faulted(isStale: true)
+        case .demoting: cpus[cpu] = .demoting(isStale: true)
+        case .running, .trapped: break
+        }
       }
     }
     require(writes == (event.isWritten ? 1 : 0), "\(event) is written \(writes) times")
@@ -223,6 +232,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
 enum HostFault: String, CaseIterable {
   case forgetsContainer = "an IOVA stays in a second container"
   case forgetsGeneration = "the generation is not advanced"
+  case asksOnce = "the generation is asked only before the demotion"
 }
 
 extension Gate.Event {
