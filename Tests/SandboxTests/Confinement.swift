@@ -21,8 +21,10 @@ enum Confinement {
 
   private final class Result: Sendable { let isLoaded = Atomic<Bool>(false) }
 
-  /// Loads the filter of a kind of thread; the process ends with status 100 where that fails.
+  /// Loads the filter of a kind of thread; the process ends with status 100 where that fails, and by
+  /// SIGALRM where it does not end by itself: of a thread alone that is killed no one would hear.
   static func enter(_ name: String) {
+    alarm(20)
     guard let kind = ThreadKind(rawValue: name), (try? Filter(kind).load()) != nil else { _exit(100) }
   }
 }
