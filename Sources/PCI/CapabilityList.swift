@@ -46,8 +46,20 @@ public struct CapabilityList: Sendable {
         id: UInt16(config.number(at: offset, width: 1)), offset: offset,
         size: Self.size(at: offset, config, until: offsets.filter { $0 > offset }.min() ?? Register.extended))
     }
-    shown = found.filter { Self.working.contains($0.id) }
-    hidden = found.filter { !Self.working.contains($0.id) }
+    shown = found.filter(Self.isShown)
+    hidden = found.filter { !Self.isShown($0) }
+  }
+
+  /// Whether a capability works and has room for the registers that are kept of it: one that the next
+  /// one or the end of the space cuts short is no such capability.
+  private static func isShown(_ capability: Capability) -> Bool {
+    guard working.contains(capability.id) else { return false }
+    switch UInt8(truncatingIfNeeded: capability.id) {
+    case CapabilityID.vendorSpecific: return capability.size >= 3
+    case CapabilityID.msix, CapabilityID.express: return capability.size >= 12
+    case CapabilityID.advancedFeatures: return capability.size >= 6
+    default: return capability.size >= 8
+    }
   }
 
   /// Follows the chain of the extended ones.

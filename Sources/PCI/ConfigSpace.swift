@@ -248,18 +248,20 @@ public struct ConfigSpace: Sendable {
   }
 
   /// The device's own bits of a write: as one write where every byte has some, else byte by byte.
+  ///
+  /// Bits beside them that a guest can write and that are kept here go along as they are kept: a
+  /// PMCSR write for the sake of PME must not bring the function back into D0.
   private func forwarding(offset: Int, width: Int, _ value: UInt32) -> [Effect] {
     let masks = (offset..<offset + width).map { forwarded[$0] }
+    let kept = values.number(at: offset, width: width) & writable.number(at: offset, width: width)
+    let own = forwarded.number(at: offset, width: width)
+    let value = value & own | kept & ~own
     if masks.allSatisfy({ $0 == 0 }) { return [] }
     if masks.allSatisfy({ $0 != 0 }) {
-      return [
-        .forward(
-          offset: offset, width: width, value: value & forwarded.number(at: offset, width: width))
-      ]
+      return [.forward(offset: offset, width: width, value: value)]
     }
     return masks.indices.filter { masks[$0] != 0 }.map { index in
-      .forward(
-        offset: offset + index, width: 1, value: value >> UInt32(index * 8) & UInt32(masks[index]))
+      .forward(offset: offset + index, width: 1, value: value >> UInt32(index * 8) & 0xFF)
     }
   }
 

@@ -107,7 +107,10 @@ public struct Gate: Sendable, Hashable {
       conditions.formUnion(condition)
       guard isEffective else { return }
       guard try perform(.readBack) else {
-        conditions.subtract(condition)
+        // What was read is the memory bit: that is the condition which does not hold, and the one
+        // that a guest can set again, whichever event it was that asked.
+        conditions.subtract(.memoryEnabled)
+        try settle(windows: states.indices, to: .closed, perform)
         return
       }
       try settle(windows: states.indices.filter { states[$0] == .closed }, to: .armed, perform)
@@ -117,8 +120,9 @@ public struct Gate: Sendable, Hashable {
       _ = try perform(.apply)
     case .access(let window):
       guard states[window] == .armed, try perform(.addSlot(window)) else { return }
+      states[window] = .open
       _ = try perform(.addIOVA(window))
-      try change(window, to: .open, perform)
+      _ = try perform(.changed(window, from: .armed, to: .open))
     case .demote:
       try settle(windows: states.indices.filter { states[$0] == .open }, to: .armed, perform)
     }

@@ -78,7 +78,8 @@ public struct HostDevice: Sendable {
     guard let text = attribute("resource") else { return [] }
     return text.split(separator: "\n").prefix(7).enumerated().compactMap { index, line in
       let fields = line.split(separator: " ").compactMap { UInt64($0.dropFirst(2), radix: 16) }
-      guard fields.count == 3, fields[2] != 0, fields[1] >= fields[0] else { return nil }
+      guard fields.count == 3, fields[2] != 0, fields[1] >= fields[0], fields[1] - fields[0] < .max
+      else { return nil }
       let flags = fields[2]
       let width = flags & 0x0010_0000 != 0 ? "mem64" : "mem32"
       let kind = flags & 0x100 != 0 ? "io" : width + (flags & 0x2000 != 0 ? " prefetchable" : "")

@@ -52,9 +52,10 @@ struct Processor: Sendable {
   /// the guest goes on; the access comes back as a trapped one.
   ///
   /// - Parameter before: The gate generation when the guest was entered. Where it has changed since,
-  ///   what was hit may be gone already.
+  ///   what was hit may be gone already. That is asked again where nothing could be demoted: another
+  ///   vCPU may have done it while this one waited for the function's lock.
   private func survive(_ before: UInt64?) throws(FunctionError) {
-    guard generation?.current == before, try !root.demote() else { return }
+    guard generation?.current == before, try !root.demote(), generation?.current == before else { return }
     ending.end(
       .failure(
         "KVM_RUN on vCPU \(cpu.index): the memory behind an address of the guest is gone (EFAULT) and no "

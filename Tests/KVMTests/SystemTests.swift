@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import GuestMemory
+import Linux
+import Testing
+
+@testable import KVM
+
+@Suite struct SystemErrorTests {
+  private static func failure(_ path: String) -> String? {
+    do throws(SystemError) {
+      _ = try System(path: path)
+      return nil
+    } catch { return error.description }
+  }
+
+  @Test("a KVM that is not there: load it")
+  func absent() {
+    #expect(
+      Self.failure("/nonexistent")
+        == "open /nonexistent: No such file or directory; KVM is not loaded: turn on VT-x or SVM in the "
+        + "firmware, then type 'modprobe kvm_intel' or 'modprobe kvm_amd'")
+  }
+
+  @Test("a file that is no KVM has another version")
+  func notKVM() {
+    #expect(Self.failure("/dev/null")?.contains("KVM_GET_API_VERSION") == true)
+  }
+
+  @Test(
+    "an error that a person can do something about says what",
+    arguments: [
+      (.unavailable(KernelError("open /dev/kvm", errno: KernelError.accessDenied)), "usermod -aG kvm"),
+      (.unavailable(KernelError("open /dev/kvm", errno: KernelError.notPermitted)), "usermod -aG kvm"),
+      (.unavailable(KernelError("open /dev/kvm", errno: KernelError.noDevice)), "firmware"),
+      (.unavailable(KernelError("open /dev/kvm", errno: KernelError.io)), "Input/output error"),
+      (.version(11), "version 11, Sluice needs 12"), (.missing("KVM_CAP_IRQFD"), "lacks KVM_CAP_IRQFD"),
+    ] as [(SystemError, String)])
+  func advice(_ error: SystemError, _ text: String) {
+    #expect(error.description.contains(text))
+  }
+}
+
+/// Skipped where this machine's KVM is not there or may not be used.
+@Suite(.enabled(if: KVMDevice.isUsable, "/dev/kvm is not usable here"))
+struct SystemTests {
+  @Test("KVM has slots and vCPUs enough")
+  func limits() throws {
+    let system = try System()
+    #expect(system.memorySlotCount >= 32)
+    #expect(system.cpuLimit >= 1)
+    #expect(try system.runSize() >= 4096)
+  }
+
+  @Test("CPUID says how wide an address is, for every number of vCPUs", arguments: [1, 2, 3, 255])
+  func features(_ cpus: Int) throws {
+    let features = try CPUFeatures(try System(), cpus: cpus)
+    #expect((36...57).contains(features.addressBits))
+  }
+
+  @Test("a machine takes memory and gives it back, and refuses what is not aligned")
+  func memory() throws {
+    let machine = try VirtualMachine(try System())
+    let memory = try GuestMemory(size: 4 << 20)
+    let region = memory.regions[0]
+    try machine.setMemory(slot: 0, at: region.base, size: region.size, host: region.hostAddress)
+    try machine.removeMemory(slot: 0)
+    let error = #expect(throws: KernelError.self) {
+      try machine.setMemory(slot: 0, at: GuestAddress(1), size: 4096, host: region.hostAddress)
+    }
+    #expect(error?.errno == KernelError.invalid)
+    #expect(error?.operation == "KVM_SET_USER_MEMORY_REGION slot 0, 4096 bytes at GPA 0x1")
+  }
+}

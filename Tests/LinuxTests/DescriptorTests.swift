@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Linux
+import Testing
+
+@Suite struct DescriptorTests {
+  private let directory: Temporary
+
+  init() throws { directory = try Temporary() }
+
+  @Test("a file that cannot be opened is named with the reason")
+  func missing() {
+    #expect(throws: KernelError("open /nonexistent", errno: KernelError.noEntry)) {
+      _ = try OwnedDescriptor(opening: "/nonexistent", .read)
+    }
+    #expect(throws: KernelError.self) { _ = try OwnedDescriptor(opening: "\(directory.path)/new", .write) }
+  }
+
+  @Test("replacing empties a file or makes it; writing leaves the rest")
+  func write() throws {
+    let path = try directory.file("file", Array("old text".utf8))
+    let write = try OwnedDescriptor(opening: path, .write)
+    try write.write(Array("new".utf8))
+    #expect(try Sysfs.read(path) == "new text")
+    let replace = try OwnedDescriptor(opening: path, .replace)
+    #expect(try Sysfs.read(path) == "")
+    try replace.write([])
+    try replace.write(Array("x".utf8))
+    #expect(try Sysfs.read(path) == "x")
+    _ = try OwnedDescriptor(opening: "\(directory.path)/new", .replace)
+    #expect(try Sysfs.read("\(directory.path)/new") == "")
+  }
+
+  @Test("reads go on from where the descriptor stands, or from a place, up to the end")
+  func read() throws {
+    let file = try OwnedDescriptor(opening: try directory.file("file", [1, 2, 3, 4, 5]), .read)
+    #expect(try file.read(upTo: 2) == [1, 2])
+    #expect(try file.read(2, at: 3) == [4, 5])
+    #expect(try file.read(9, at: 4) == [5])
+    #expect(try file.read(9, at: 5) == [])
+    #expect(try file.read(upTo: 100) == [3, 4, 5])
+    #expect(try file.read(upTo: 100) == [])
+    #expect(try file.size(of: "file") == 5)
+  }
+
+  @Test("a directory has no size, nor has a device")
+  func size() throws {
+    let folder = try OwnedDescriptor(opening: directory.path, .read)
+    #expect(throws: KernelError("read folder", errno: 21)) { try folder.size(of: "folder") }
+    let null = try OwnedDescriptor(opening: "/dev/null", .read)
+    #expect(throws: KernelError("read null", errno: KernelError.invalid)) { try null.size(of: "null") }
+  }
+
+  @Test("a full disk is an error")
+  func full() throws {
+    let full = try OwnedDescriptor(opening: "/dev/full", .write)
+    #expect(throws: KernelError("write", errno: 28)) { try full.write([1]) }
+  }
+
+  @Test("an attribute is read without its newline; a link by the last part of its target")
+  func sysfs() throws {
+    #expect(try Sysfs.read(directory.file("a", Array("0x1b36\n".utf8))) == "0x1b36")
+    #expect(try Sysfs.read(directory.file("b", Array("two\nlines\n".utf8))) == "two\nlines")
+    #expect(try Sysfs.read(directory.file("c")) == "")
+    #expect(try Sysfs.link(directory.link("d", to: "../../drivers/vfio-pci")) == "vfio-pci")
+    #expect(try Sysfs.link(directory.link("e", to: "plain")) == "plain")
+    #expect(throws: KernelError.self) { try Sysfs.link("\(directory.path)/a") }
+  }
+
+  @Test("an attribute that refuses is named with what was to be written")
+  func sysfsWrite() throws {
+    let path = try directory.file("attribute")
+    try Sysfs.write("vfio-pci", to: path)
+    #expect(try Sysfs.read(path) == "vfio-pci")
+    #expect(throws: KernelError("write '0000:01:00.0' to /dev/full", errno: 28)) {
+      try Sysfs.write("0000:01:00.0", to: "/dev/full")
+    }
+  }
+
+  @Test("a directory's names are sorted, without the two that every directory has")
+  func list() throws {
+    for name in ["b", "a", "c"] { _ = try directory.file(name) }
+    #expect(try Sysfs.list(directory.path) == ["a", "b", "c"])
+    #expect(throws: KernelError("list /nonexistent", errno: KernelError.noEntry)) {
+      try Sysfs.list("/nonexistent")
+    }
+    let empty = try Temporary()
+    #expect(try Sysfs.list(empty.path) == [])
+  }
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Linux
+import Testing
+
+@Suite struct KernelErrorTests {
+  @Test("an error says what was asked and why it was refused")
+  func description() {
+    let error = KernelError("open /dev/kvm", errno: KernelError.noEntry)
+    #expect(error.description == "open /dev/kvm: No such file or directory")
+    #expect("\(KernelError("KVM_RUN", errno: KernelError.fault))" == "KVM_RUN: Bad address")
+    #expect(KernelError.reason(9999).contains("9999"))
+  }
+
+  @Test("a result below zero is an error number, any other passes through")
+  func check() throws {
+    #expect(try Linux.check(7, "asked") == 7)
+    #expect(try Linux.check(Int64(1) << 40, "asked") == 1 << 40)
+    #expect(throws: KernelError("asked", errno: 22)) { try Linux.check(-22, "asked") }
+    #expect(throws: KernelError("asked", errno: 5)) { try Linux.check(Int64(-5), "asked") }
+  }
+
+  @Test("what was asked is only spelt out when it fails")
+  func lazy() throws {
+    var asked = 0
+    func operation() -> String {
+      asked += 1
+      return "asked"
+    }
+    try Linux.check(0, operation())
+    #expect(asked == 0)
+    #expect(throws: KernelError.self) { try Linux.check(-1, operation()) }
+    #expect(asked == 1)
+  }
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+
+@testable import PCI
+
+@Suite struct CapabilityListTests {
+  @Test("capabilities that work are shown and others are hidden, each with its size")
+  func split() {
+    let list = CapabilityList(Function().config)
+    #expect(
+      list.shown.map(\.offset) == [
+        Function.power, Function.msix, Function.express, Function.features, Function.vendor,
+      ])
+    #expect(list.shown.map(\.size) == [8, 12, 0x3C, 6, 16])
+    #expect(list.hidden == [Capability(id: 5, offset: Function.message, size: 24)])
+    #expect(list.first(CapabilityID.msix)?.offset == Function.msix)
+    #expect(list.first(5) == nil)
+  }
+
+  @Test("MSI is as long as its control bits say", arguments: [(0, 10), (0x80, 14), (0x100, 20), (0x180, 24)])
+  func messageSize(_ control: UInt32, _ size: Int) {
+    var function = Function()
+    function.capability(Function.message, 5, control)
+    #expect(CapabilityList(function.config).hidden.map(\.size) == [size])
+  }
+
+  @Test("there is no list where the status register says so")
+  func noList() {
+    var function = Function()
+    function.set(Register.status, 2, 0)
+    #expect(CapabilityList(function.config).shown == [])
+  }
+
+  @Test("a chain that runs in a circle ends")
+  func circle() {
+    var function = Function()
+    function.set(Function.msix + 1, 1, UInt32(Function.power))
+    #expect(CapabilityList(function.config).shown.map(\.offset) == [Function.power, Function.msix])
+    function.set(Function.power + 1, 1, UInt32(Function.power))
+    #expect(CapabilityList(function.config).shown.map(\.offset) == [Function.power])
+  }
+
+  @Test("a pointer into the header ends the chain; its low bits are ignored")
+  func pointers() {
+    var function = Function()
+    function.set(Function.power + 1, 1, 0x3C)
+    #expect(CapabilityList(function.config).shown.map(\.offset) == [Function.power])
+    function.set(Function.power + 1, 1, UInt32(Function.msix | 3))
+    #expect(CapabilityList(function.config).shown.prefix(2).map(\.offset) == [Function.power, Function.msix])
+  }
+
+  @Test("a capability that is cut off by the end or by the next one is hidden")
+  func cutOff() {
+    var function = Function(size: 256)
+    for id in [CapabilityID.powerManagement, CapabilityID.msix, CapabilityID.express] {
+      function.link([0xFC])
+      function.capability(0xFC, id, 2)
+      let list = CapabilityList(function.config)
+      #expect(list.shown == [])
+      #expect(list.hidden == [Capability(id: UInt16(id), offset: 0xFC, size: 4)])
+      #expect(function.space.chain(of: function) == [])
+    }
+    function.link([0x40, 0x44])
+    function.capability(0x40, CapabilityID.powerManagement, 3)
+    function.capability(0x44, CapabilityID.vendorSpecific, 4)
+    #expect(CapabilityList(function.config).shown.map(\.offset) == [0x44])
+  }
+
+  @Test("extended capabilities are followed until the null header, a circle or the end")
+  func extended() {
+    var function = Function()
+    #expect(CapabilityList(extended: function.config).shown == [])
+    function.extended(0x100, ExtendedCapabilityID.errorReporting, next: 0x148)
+    function.extended(0x148, 0x0010, next: 0x200)
+    function.extended(0x200, ExtendedCapabilityID.serialNumber, next: 0x100)
+    let list = CapabilityList(extended: function.config)
+    #expect(list.shown.map(\.offset) == [0x100, 0x200])
+    #expect(list.shown.map(\.size) == [0x48, 0xE00])
+    #expect(list.hidden.map(\.offset) == [0x148])
+    function.extended(0x200, ExtendedCapabilityID.serialNumber, next: 0xFFC)
+    function.set(0xFFC, 4, 0xFFFF_FFFF)
+    #expect(CapabilityList(extended: function.config).shown.map(\.offset) == [0x100, 0x200])
+    #expect(CapabilityList(extended: Function(size: 256).config).shown == [])
+  }
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+
+@testable import PCI
+
+/// The capabilities as a guest sees them.
+@Suite struct ConfigCapabilityTests {
+  private static let function = Function()
+
+  @Test("the chain passes over hidden capabilities, which read 0 and take nothing")
+  func hidden() {
+    var space = Self.function.space
+    #expect(
+      space.chain(of: Self.function) == [
+        Function.power, Function.msix, Function.express, Function.features, Function.vendor,
+      ])
+    for offset in stride(from: Function.message, to: Function.message + 24, by: 4) {
+      #expect(space.write(offset: offset, width: 4, 0xFFFF_FFFF) == [])
+      #expect(space.read(offset: offset, width: 4, device: 0xFFFF_FFFF) == 0)
+    }
+  }
+
+  @Test("a function whose capabilities are all hidden has no list")
+  func noneShown() {
+    var function = Function()
+    function.link([Function.message])
+    let space = function.space
+    #expect(space.chain(of: function) == [])
+    #expect(space.read(Register.status, 2, of: function) & 0x10 == 0)
+  }
+
+  @Test("headers and links cannot be written")
+  func headers() {
+    var space = Self.function.space
+    let before = space.chain(of: Self.function)
+    for offset in before { #expect(space.write(offset: offset, width: 2, 0xFFFF) == []) }
+    #expect(space.write(offset: Register.capabilities, width: 1, 0xFF) == [])
+    #expect(space.chain(of: Self.function) == before)
+  }
+
+  @Test("a vendor's capability is the device's own")
+  func vendor() {
+    var space = Self.function.space
+    let at = Function.vendor + 4
+    #expect(space.read(at, 4, of: Self.function) == Self.function.config.number(at: at, width: 4))
+    #expect(
+      space.write(offset: at, width: 4, 0x1122_3344) == [.forward(offset: at, width: 4, value: 0x1122_3344)])
+  }
+
+  @Test("MSI-X control has two bits that a guest writes; size and places are fixed")
+  func msix() {
+    var space = Self.function.space
+    let at = Function.msix
+    #expect(
+      space.write(offset: at + 2, width: 2, 0xFFFF) == [.msix(enabled: true, functionMasked: true)])
+    #expect(space.read(at + 2, 2, of: Self.function) == 0xC003)
+    #expect(space.write(offset: at + 3, width: 1, 0x80) == [.msix(enabled: true, functionMasked: false)])
+    #expect(space.write(offset: at, width: 4, 0x8000_0000) == [])
+    #expect(space.write(offset: at + 3, width: 1, 0) == [.msix(enabled: false, functionMasked: false)])
+    #expect(space.write(offset: at + 4, width: 4, 0xFFFF_FFFF) == [])
+    #expect(space.read(at + 4, 4, of: Self.function) == 0x2000)
+    #expect(space.read(at + 8, 4, of: Self.function) == 0x3000)
+  }
+
+  @Test("MSI-X that the host had on is off for the guest")
+  func msixStart() {
+    var function = Function()
+    function.set(Function.msix + 2, 2, 0xC003)
+    #expect(function.space.read(Function.msix + 2, 2, of: function) == 3)
+  }
+
+  @Test("FLR through the PCIe capability is a reset, is not forwarded and reads 0")
+  func expressReset() {
+    var space = Self.function.space
+    let control = Function.express + 8
+    let effects = space.write(offset: control, width: 2, 0x8000 | 0x2010)
+    #expect(effects == [.reset, .forward(offset: control, width: 2, value: 0x2010)])
+    #expect(space.read(offset: control, width: 2, device: 0xA010) == 0x2010)
+    #expect(
+      space.write(offset: control + 1, width: 1, 0x80)
+        == [.reset, .forward(offset: control + 1, width: 1, value: 0)])
+    #expect(
+      space.write(offset: control, width: 1, 0x80) == [.forward(offset: control, width: 1, value: 0x80)])
+  }
+
+  @Test("without FLR in the device's capabilities the bit does nothing")
+  func noExpressReset() {
+    var function = Function()
+    function.set(Function.express + 4, 4, 0x0000_8002)
+    var space = function.space
+    let control = Function.express + 8
+    #expect(
+      space.write(offset: control, width: 2, 0x8000) == [.forward(offset: control, width: 2, value: 0)])
+  }
+
+  @Test("error bits of the device status register go to the device")
+  func deviceStatus() {
+    var space = Self.function.space
+    let control = Function.express + 8
+    #expect(
+      space.write(offset: control, width: 4, 0x000F_2010)
+        == [.forward(offset: control, width: 4, value: 0x000F_2010)])
+  }
+
+  @Test("FLR through the AF capability is a reset and reads 0")
+  func featuresReset() {
+    var space = Self.function.space
+    let control = Function.features + 4
+    #expect(space.write(offset: control, width: 1, 1) == [.reset])
+    #expect(space.read(control, 1, of: Self.function) == 0)
+    #expect(space.write(offset: control, width: 1, 0xFE) == [])
+    var function = Function()
+    function.capability(Function.features, CapabilityID.advancedFeatures, 0x0106)
+    space = function.space
+    #expect(space.write(offset: control, width: 1, 1) == [])
+  }
+
+  @Test(
+    "an endpoint becomes a root-complex integrated one, which has no link", arguments: [0, 1] as [UInt32])
+  func endpoint(_ type: UInt32) {
+    var function = Function()
+    function.set(Function.express + 2, 2, 2 | type << 4)
+    var space = function.space
+    #expect(space.read(Function.express + 2, 2, of: function) == 0x0092)
+    for offset in [0xC, 0x10, 0x2C, 0x30] {
+      #expect(space.write(offset: Function.express + offset, width: 4, 0xFFFF_FFFF) == [])
+      #expect(space.read(offset: Function.express + offset, width: 4, device: 0xFFFF_FFFF) == 0)
+    }
+    // Device Capabilities 2 stay the device's.
+    #expect(space.needsDevice(offset: Function.express + 0x24, width: 4))
+  }
+
+  @Test("a root-complex integrated endpoint stays one")
+  func integrated() {
+    var function = Function()
+    function.set(Function.express + 2, 2, 0x0092)
+    #expect(function.space.read(Function.express + 2, 2, of: function) == 0x0092)
+  }
+
+  @Test("extended capabilities are linked anew without the hidden ones, which read 0")
+  func extended() {
+    var function = Function()
+    function.extended(0x100, ExtendedCapabilityID.errorReporting, next: 0x148, body: 0x11)
+    function.extended(0x148, 0x0010, next: 0x200, body: 0x22)  // SR-IOV
+    function.extended(0x200, ExtendedCapabilityID.serialNumber, next: 0x300, body: 0x33)
+    function.extended(0x300, 0x0015, next: 0, body: 0x44)  // resizable BAR
+    var space = function.space
+    #expect(space.extendedChain(of: function) == [[0x100, 1], [0x200, 3]])
+    #expect(space.read(0x104, 4, of: function) == 0x11)
+    #expect(space.read(0x14C, 4, of: function) == 0)
+    #expect(space.read(0x304, 4, of: function) == 0)
+    #expect(space.write(offset: 0x304, width: 4, 0x7) == [])
+    #expect(space.write(offset: 0x104, width: 4, 0x10) == [.forward(offset: 0x104, width: 4, value: 0x10)])
+    #expect(space.write(offset: 0x100, width: 4, 0) == [])
+    #expect(space.extendedChain(of: function) == [[0x100, 1], [0x200, 3]])
+  }
+
+  @Test("where the first extended capability is hidden a null one leads to the others")
+  func extendedFirst() {
+    var function = Function()
+    function.extended(0x100, 0x0010, next: 0x200, body: 0x22)
+    function.extended(0x200, ExtendedCapabilityID.errorReporting, next: 0)
+    #expect(function.space.extendedChain(of: function) == [[0x100, 0], [0x200, 1]])
+    #expect(function.space.read(0x104, 4, of: function) == 0)
+    function.extended(0x100, 0x0010, next: 0)
+    #expect(function.space.read(0x100, 4, of: function) == 0, "no extended capability at all")
+  }
+}

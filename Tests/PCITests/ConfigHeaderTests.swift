@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+
+@testable import PCI
+
+/// The type 0 header as a guest sees it.
+@Suite struct ConfigHeaderTests {
+  private static let function: Function = {
+    var function = Function()
+    function.bars = [
+      BaseAddress(index: 0, kind: .memory32, size: 16 << 10),
+      BaseAddress(index: 1, kind: .io, size: 32),
+      BaseAddress(index: 2, kind: .memory64, isPrefetchable: true, size: 8 << 30),
+      BaseAddress(index: 4, kind: .memory64, size: 1 << 20),
+    ]
+    return function
+  }()
+
+  private static func bar(_ index: Int) -> Int { Register.bar0 + index * 4 }
+
+  @Test("the identity is the device's and cannot be written")
+  func identity() {
+    var space = Self.function.space
+    for offset in [Register.vendor, Register.classRevision, Register.subsystem] {
+      #expect(space.write(offset: offset, width: 4, 0xFFFF_FFFF) == [])
+      #expect(space.read(offset, 4, of: Self.function) == Self.function.config.number(at: offset, width: 4))
+    }
+    #expect(!space.needsDevice(offset: 0, width: 4))
+  }
+
+  @Test("a guest sees one function in a slot, no ROM, no interrupt pin and no command bit")
+  func header() {
+    let space = Self.function.space
+    #expect(space.read(Register.headerType, 1, of: Self.function) == 0)
+    #expect(space.read(Register.rom, 4, of: Self.function) == 0)
+    #expect(space.read(Register.interruptPin, 1, of: Self.function) == 0)
+    #expect(space.read(Register.command, 2, of: Self.function) == 0)
+    #expect(space.command == [])
+  }
+
+  @Test("the ROM register takes no address")
+  func rom() {
+    var space = Self.function.space
+    #expect(space.write(offset: Register.rom, width: 4, 0xFFFF_F801) == [])
+    #expect(space.read(Register.rom, 4, of: Self.function) == 0)
+  }
+
+  @Test(
+    "a BAR written with ones reads its size and kind",
+    arguments: [
+      (0, 0xFFFF_C000), (1, 0xFFFF_FFE1), (2, 0x0000_000C), (3, 0xFFFF_FFFE), (4, 0xFFF0_0004),
+      (5, 0xFFFF_FFFF),
+    ] as [(Int, UInt32)])
+  func sizing(_ register: Int, _ expected: UInt32) {
+    var space = Self.function.space
+    let owner = [0, 1, 2, 2, 4, 4][register]
+    let at = Self.bar(register)
+    // The low word of an 8 GiB BAR has no address bit, so that nothing moves.
+    let effects: [ConfigSpace.Effect] = register == 2 ? [] : [.base(bar: owner)]
+    #expect(space.write(offset: at, width: 4, 0xFFFF_FFFF) == effects)
+    #expect(space.read(at, 4, of: Self.function) == expected)
+    _ = space.write(offset: at, width: 4, 0)
+    #expect(space.read(at, 4, of: Self.function) == expected & (register % 2 == 0 || register == 1 ? 0xF : 0))
+  }
+
+  @Test("a BAR that is not there reads 0 whatever is written")
+  func noBar() {
+    var function = Self.function
+    function.bars = []
+    var space = function.space
+    for register in 0..<6 {
+      #expect(space.write(offset: Self.bar(register), width: 4, 0xFFFF_FFFF) == [])
+      #expect(space.read(Self.bar(register), 4, of: function) == 0)
+    }
+  }
+
+  @Test("a move is told once a BAR's address has changed, by whatever bytes")
+  func moves() {
+    var space = Self.function.space
+    let bars = Self.function.bars
+    #expect(space.write(offset: Self.bar(0), width: 4, 0xC000_4000) == [.base(bar: 0)])
+    #expect(space.write(offset: Self.bar(0), width: 4, 0xC000_4FFF) == [])
+    #expect(space.base(of: bars[0]) == 0xC000_4000)
+    #expect(space.write(offset: Self.bar(0) + 3, width: 1, 0xD0) == [.base(bar: 0)])
+    #expect(space.base(of: bars[0]) == 0xD000_4000)
+    #expect(space.write(offset: Self.bar(3), width: 4, 0x42) == [.base(bar: 2)])
+    #expect(space.base(of: bars[2]) == 0x42_0000_0000)
+    #expect(space.write(offset: Self.bar(1), width: 2, 0xC0E5) == [.base(bar: 1)])
+    #expect(space.base(of: bars[1]) == 0xC0E0)
+  }
+
+  @Test("a BAR placed before the start reads its address and kind")
+  func placed() {
+    var space = Self.function.space
+    space.setBase(of: Self.function.bars[2], to: 0x12_3456_7FFF)
+    #expect(space.base(of: Self.function.bars[2]) == 0x12_0000_0000)
+    #expect(space.read(Self.bar(2), 4, of: Self.function) == 0xC)
+    #expect(space.read(Self.bar(3), 4, of: Self.function) == 0x12)
+  }
+
+  @Test("a COMMAND write says from what to what; bits that no BAR stands for stay 0")
+  func command() {
+    var space = Self.function.space
+    let all: Command = [
+      .ioSpace, .memorySpace, .busMaster, .parityErrorResponse, .systemErrorEnable, .interruptDisable,
+    ]
+    #expect(space.write(offset: Register.command, width: 2, 0xFFFF) == [.command(from: [], to: all)])
+    #expect(space.write(offset: Register.command, width: 2, 0xFFFF) == [])
+    #expect(space.read(Register.command, 2, of: Self.function) == UInt32(all.rawValue))
+    #expect(
+      space.write(offset: Register.command, width: 1, 0)
+        == [.command(from: all, to: [.systemErrorEnable, .interruptDisable])])
+    var function = Self.function
+    function.bars = [BaseAddress(index: 0, kind: .io, size: 8)]
+    space = function.space
+    _ = space.write(offset: Register.command, width: 2, 3)
+    #expect(space.command == [.ioSpace])
+  }
+
+  @Test("error bits of the status register go to the device, written 1 to clear, and nothing else does")
+  func status() {
+    var space = Self.function.space
+    let forward = ConfigSpace.Effect.forward(offset: 7, width: 1, value: 0xF9)
+    #expect(space.write(offset: Register.status, width: 2, 0xFFFF) == [forward])
+    let effects = space.write(offset: Register.command, width: 4, 0x2000_0002)
+    #expect(
+      effects == [
+        .command(from: [], to: .memorySpace), .forward(offset: 7, width: 1, value: 0x20),
+      ])
+    #expect(space.read(Register.status, 2, of: Self.function) == 0x2010, "the device's error bit shows")
+    // Bit 3, the interrupt status, is the device's too.
+    #expect(space.read(offset: Register.status, width: 2, device: 0x0008) == 0x0018)
+    #expect(space.needsDevice(offset: Register.status, width: 2))
+  }
+
+  @Test("the registers that only software uses keep what a guest writes, and the device does not see it")
+  func scratch() {
+    var space = Self.function.space
+    #expect(space.write(offset: Register.interruptLine, width: 1, 0x0A) == [])
+    #expect(space.write(offset: Register.cacheLineSize, width: 1, 0x10) == [])
+    #expect(space.read(Register.interruptLine, 1, of: Self.function) == 0x0A)
+    #expect(space.read(Register.cacheLineSize, 1, of: Self.function) == 0x10)
+    #expect(space.write(offset: Register.latencyTimer, width: 1, 0x40) == [])
+    #expect(space.read(Register.latencyTimer, 1, of: Self.function) == 0)
+  }
+
+  @Test("there is nothing beyond the end")
+  func beyond() {
+    var space = Function(size: 256).space
+    #expect(space.size == 256)
+    #expect(space.read(offset: 256, width: 4) == 0xFFFF_FFFF)
+    #expect(space.read(offset: 255, width: 2) == 0xFFFF)
+    #expect(space.read(offset: 4095, width: 1) == 0xFF)
+    #expect(space.write(offset: 254, width: 4, 0) == [])
+    #expect(space.write(offset: 4092, width: 4, 0) == [])
+  }
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+@testable import PCI
+
+/// A made-up function's configuration space, as a host gives it.
+struct Function {
+  var config: [UInt8]
+  var bars: [BaseAddress] = []
+
+  /// Where its capabilities are.
+  static let power = 0x40
+  static let message = 0x50
+  static let msix = 0x68
+  static let express = 0x80
+  static let features = 0xC0
+  static let vendor = 0xC8
+
+  /// An endpoint that has all that a guest is shown, and MSI, which it is not.
+  init(size: Int = 4096) {
+    config = [UInt8](repeating: 0, count: size)
+    set(Register.vendor, 4, 0x5678_1234)
+    set(Register.command, 2, 0x0406)
+    set(Register.status, 2, 0x2010)
+    set(Register.classRevision, 4, 0x0108_0203)
+    set(Register.headerType, 1, 0x80)
+    set(Register.subsystem, 4, 0x9ABC_DEF0)
+    set(Register.rom, 4, 0xFEC0_0001)
+    set(Register.interruptLine, 4, 0x0000_010B)
+    link([Self.power, Self.message, Self.msix, Self.express, Self.features, Self.vendor])
+    capability(Self.power, CapabilityID.powerManagement, 0x0603)  // D1 and D2
+    capability(Self.message, 5, 0x0180)  // 64-bit, maskable
+    capability(Self.msix, CapabilityID.msix, 0x0003)
+    set(Self.msix + 4, 4, 0x0000_2000)
+    set(Self.msix + 8, 4, 0x0000_3000)
+    capability(Self.express, CapabilityID.express, 0x0002)
+    set(Self.express + 4, 4, 0x1000_8002)  // with FLR
+    set(Self.express + 0xC, 4, 0x0041_2C41)
+    capability(Self.features, CapabilityID.advancedFeatures, 0x0306)  // TP and FLR
+    capability(Self.vendor, CapabilityID.vendorSpecific, 0x0010)
+    for offset in Self.vendor + 4..<Self.vendor + 16 { config[offset] = UInt8(offset) }
+  }
+
+  /// The guest's view of it.
+  var space: ConfigSpace { ConfigSpace(config, bars: bars) }
+
+  mutating func set(_ offset: Int, _ width: Int, _ value: UInt32) {
+    config.set(value, at: offset, width: width)
+  }
+
+  /// Makes a chain of capabilities.
+  mutating func link(_ offsets: [Int]) {
+    var pointer = Register.capabilities
+    for offset in offsets {
+      set(pointer, 1, UInt32(offset))
+      pointer = offset + 1
+    }
+    set(pointer, 1, 0)
+  }
+
+  /// An ID and the 16 bits after the link.
+  mutating func capability(_ offset: Int, _ id: UInt8, _ bits: UInt32) {
+    set(offset, 1, UInt32(id))
+    set(offset + 2, 2, bits)
+  }
+
+  /// An extended capability.
+  mutating func extended(_ offset: Int, _ id: UInt16, next: Int, body: UInt32 = 0) {
+    set(offset, 4, UInt32(id) | 1 << 16 | UInt32(next) << 20)
+    set(offset + 4, 4, body)
+  }
+}
+
+extension ConfigSpace {
+  /// What a guest reads where the device has these bytes.
+  func read(_ offset: Int, _ width: Int, of function: Function) -> UInt32 {
+    read(offset: offset, width: width, device: function.config.number(at: offset, width: width))
+  }
+
+  /// The offsets in the chain that a guest follows.
+  func chain(of function: Function) -> [Int] {
+    var offsets: [Int] = []
+    var at = Int(read(Register.capabilities, 1, of: function))
+    while at != 0, offsets.count < 64 {
+      offsets.append(at)
+      at = Int(read(at + 1, 1, of: function))
+    }
+    return offsets
+  }
+
+  /// The offsets and IDs in the chain of extended capabilities that a guest follows.
+  func extendedChain(of function: Function) -> [[Int]] {
+    var found: [[Int]] = []
+    var at = Register.extended
+    while at != 0, found.count < 64 {
+      let header = read(at, 4, of: function)
+      found.append([at, Int(header & 0xFFFF)])
+      at = Int(header >> 20)
+    }
+    return found
+  }
+}
+
+/// A random number generator with a seed, so that a failure can be repeated (SplitMix64).
+struct SeededGenerator: RandomNumberGenerator {
+  var state: UInt64
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var value = state
+    value = (value ^ value >> 30) &* 0xBF58_476D_1CE4_E5B9
+    value = (value ^ value >> 27) &* 0x94D0_49BB_1331_11EB
+    return value ^ value >> 31
+  }
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+@testable import Passthrough
+
+/// Visits every state of a world, breadth first.
+struct GateExplorer<Machine: GateMachine> {
+  typealias World = GateWorld<Machine>
+
+  /// The states that there are.
+  private(set) var count = 0
+  /// The steps between them.
+  private(set) var steps = 0
+  /// How many steps the farthest state is from the start.
+  private(set) var depth = 0
+  /// The first problem that was met, and the shortest way to it.
+  private(set) var problem: String?
+  /// Whether every window was open somewhere.
+  private(set) var wasOpen = false
+
+  /// Explores until everything is known or a problem has been met.
+  init(_ machine: Machine, host: HostFault? = nil) {
+    var worlds = [World(machine)]
+    var numbers = [worlds[0]: 0]
+    var origins: [(Int, World.Step)?] = [nil]
+    var predecessors: [[Int32]] = [[]]
+    var level = 0
+    var levelEnd = 1
+    var next = 0
+    while next < worlds.count {
+      if next == levelEnd {
+        level += 1
+        levelEnd = worlds.count
+      }
+      for step in worlds[next].steps {
+        var world = worlds[next]
+        world.take(step, host: host)
+        steps += 1
+        if let text = world.problem {
+          problem = "\(text), after \(Self.path(to: next, origins) + "\(step)")"
+          count = worlds.count
+          return
+        }
+        if let known = numbers[world] {
+          predecessors[known].append(Int32(next))
+        } else {
+          numbers[world] = worlds.count
+          worlds.append(world)
+          origins.append((next, step))
+          predecessors.append([Int32(next)])
+        }
+      }
+      next += 1
+    }
+    count = worlds.count
+    depth = level
+    checkWayBack(worlds, predecessors, origins)
+  }
+
+  /// From every state in which the device is there, every window can be opened again.
+  private mutating func checkWayBack(
+    _ worlds: [World], _ predecessors: [[Int32]], _ origins: [(Int, World.Step)?]
+  ) {
+    var reaches = worlds.map(\.isOpen)
+    var pending = reaches.indices.filter { reaches[$0] }
+    wasOpen = !pending.isEmpty
+    while let target = pending.popLast() {
+      for source in predecessors[target] where !reaches[Int(source)] {
+        reaches[Int(source)] = true
+        pending.append(Int(source))
+      }
+    }
+    if let stuck = worlds.indices.first(where: { !reaches[$0] && worlds[$0].isAlive }) {
+      problem = "no way back to open, after \(Self.path(to: stuck, origins))"
+    }
+  }
+
+  private static func path(to world: Int, _ origins: [(Int, World.Step)?]) -> String {
+    var path = ""
+    var at = world
+    while let (origin, step) = origins[at] {
+      path = "\(step), \(path)"
+      at = origin
+    }
+    return path
+  }
+}

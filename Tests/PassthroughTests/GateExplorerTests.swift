@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+
+@testable import Passthrough
+
+@Suite struct GateExplorerTests {
+  /// Two windows in each of two BARs; memory is off, as after a reset.
+  private static let start = gate([0, 0, 2, 2])
+
+  private static func gate(_ bars: [Int]) -> Gate {
+    Gate(bars: bars, conditions: [.fullPower, .outOfReset, .alive])
+  }
+
+  // Fewer states than these would mean that the world has lost a dimension.
+  @Test(
+    "every interleaving of two vCPUs with COMMAND, D-state, reset, moves and faults keeps the invariants",
+    arguments: zip([[0, 0, 2, 2], [0, 0, 0, 2, 2, 4]], [3_000, 10_000]))
+  func real(_ bars: [Int], _ least: Int) {
+    let start = ContinuousClock.now
+    let explorer = GateExplorer(Self.gate(bars))
+    let time = ContinuousClock.now - start
+    print(
+      "gate explorer: windows in BARs \(bars): \(explorer.count) states, \(explorer.steps) steps, "
+        + "depth \(explorer.depth), \(time)")
+    #expect(explorer.problem == nil)
+    #expect(explorer.wasOpen)
+    #expect(explorer.count >= least)
+    #expect(time < .seconds(60))
+  }
+
+  @Test("a gate with a fault is caught", arguments: GateFault.allCases)
+  func faulty(_ fault: GateFault) {
+    let explorer = GateExplorer(FaultyGate(Self.start, fault))
+    print("gate mutant: \(fault.rawValue): \(explorer.problem ?? "not caught")")
+    #expect(explorer.problem != nil, "\(fault.rawValue)")
+  }
+
+  @Test("a host that forgets something is caught", arguments: HostFault.allCases)
+  func faulty(_ fault: HostFault) {
+    let explorer = GateExplorer(Self.start, host: fault)
+    print("host mutant: \(fault.rawValue): \(explorer.problem ?? "not caught")")
+    #expect(explorer.problem != nil, "\(fault.rawValue)")
+  }
+}

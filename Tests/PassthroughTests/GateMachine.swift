@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+@testable import Passthrough
+
+/// What the explorer explores: the gate, or one with a fault in it.
+protocol GateMachine: Hashable {
+  var states: [Gate.State] { get }
+  var conditions: Gate.Condition { get }
+  var bars: [Int] { get }
+  mutating func take(_ event: Gate.Event, _ perform: (Gate.Effect) -> Bool)
+}
+
+extension Gate: GateMachine {
+  mutating func take(_ event: Event, _ perform: (Effect) -> Bool) { handle(event, perform: perform) }
+}
+
+/// A fault that somebody could have made in the gate.
+enum GateFault: String, CaseIterable {
+  case writesBeforeClosing = "the device is written before its windows are taken away"
+  case writesBeforeMoving = "a BAR is moved before its windows are taken away"
+  case keepsSlots = "slots are not taken away"
+  case keepsIOVA = "IOVAs are not taken away"
+  case closesFirstOnly = "only the first open window is closed"
+  case addressesFirst = "IOVAs go before slots"
+  case opensClosed = "a closed window opens by an access"
+  case skipsReadBack = "windows are armed without reading back"
+  case readsBackFirst = "the device is read back before it is written"
+  case moveKeepsSlots = "a move keeps the slots"
+  case moveKeepsIOVA = "a move keeps the IOVAs"
+  case movesWrongBar = "a move closes the windows of another BAR"
+  case demoteKeepsIOVA = "a demotion keeps the IOVAs"
+  case demoteKeepsSlots = "a demotion keeps the slots"
+  case ignoresMissingSlot = "a window without a slot is called open"
+  case ignoresPower = "D3hot closes nothing"
+  case ignoresReset = "a reset closes nothing"
+  case losesWrite = "a write that clears does not reach the device"
+  case neverArms = "windows are not armed again"
+  case opensAtOnce = "windows open before the setting write"
+  case addsIOVAOnly = "a window opens without a slot"
+  case tellsNothing = "changes are not told"
+  case refusesForGood = "a failed read back takes the event's condition"
+}
+
+/// The gate with one fault: its effects are changed on their way, or its state beside it.
+struct FaultyGate: GateMachine {
+  private var gate: Gate
+  let fault: GateFault
+  /// Windows that the fault holds open, and conditions that it sees otherwise.
+  private var held: Set<Int> = []
+  private var lost: Gate.Condition = []
+
+  init(_ gate: Gate, _ fault: GateFault) {
+    self.gate = gate
+    self.fault = fault
+  }
+
+  var bars: [Int] { gate.bars }
+  var states: [Gate.State] { gate.states.indices.map { held.contains($0) ? .open : gate.states[$0] } }
+  var conditions: Gate.Condition {
+    lost.isEmpty ? gate.conditions : gate.conditions.union(.memoryEnabled).subtracting(lost)
+  }
+
+  mutating func take(_ event: Gate.Event, _ perform: (Gate.Effect) -> Bool) {
+    switch (fault, event) {
+    case (.writesBeforeClosing, .set(_, false)), (.writesBeforeMoving, .move):
+      _ = perform(.apply)
+      gate.take(event) { $0 == .apply || perform($0) }
+    case (.addressesFirst, .set(_, false)), (.addressesFirst, .move), (.addressesFirst, .demote):
+      takeSorted(event, perform)
+    case (.opensClosed, .access(let window)) where states[window] == .closed:
+      held.insert(window)
+      for effect in [.addSlot(window), .addIOVA(window), .changed(window, from: .closed, to: .open)]
+        as [Gate.Effect]
+      { _ = perform(effect) }
+    case (.readsBackFirst, .set(_, true)):
+      let answer = perform(.readBack)
+      gate.take(event) { $0 == .readBack ? answer : perform($0) }
+    case (.movesWrongBar, .move(let bar)):
+      gate.take(.move(bar: bars.first { $0 != bar } ?? bar), perform)
+    case (.ignoresPower, .set(.fullPower, false)), (.ignoresReset, .set(.outOfReset, false)):
+      _ = perform(.apply)
+    case (.losesWrite, .set(_, false)): gate.take(event) { $0 == .apply || perform($0) }
+    case (.neverArms, .set(_, true)):
+      var armed = gate
+      armed.take(event) { $0 == .readBack ? false : perform($0) }
+    case (.opensAtOnce, .set(.memoryEnabled, true)):
+      _ = perform(.addSlot(0))
+      gate.take(event, perform)
+    case (.refusesForGood, .set(let condition, true)):
+      gate.take(event) { effect in
+        let answer = perform(effect)
+        if effect == .readBack { lost = answer ? [] : condition }
+        return answer
+      }
+    default: takeFiltered(event, perform)
+    }
+  }
+
+  /// Faults that leave out an effect, or hear another answer to it.
+  private mutating func takeFiltered(_ event: Gate.Event, _ perform: (Gate.Effect) -> Bool) {
+    let isMove = if case .move = event { true } else { false }
+    var removed = 0
+    gate.take(event) { [fault] effect in
+      switch (fault, effect) {
+      case (.keepsSlots, .removeSlot), (.keepsIOVA, .removeIOVA): return true
+      case (.moveKeepsSlots, .removeSlot) where isMove: return true
+      case (.moveKeepsIOVA, .removeIOVA) where isMove: return true
+      case (.demoteKeepsIOVA, .removeIOVA) where event == .demote: return true
+      case (.demoteKeepsSlots, .removeSlot) where event == .demote: return true
+      case (.addsIOVAOnly, .addSlot), (.skipsReadBack, .readBack), (.tellsNothing, .changed): return true
+      case (.ignoresMissingSlot, .addSlot):
+        _ = perform(effect)
+        return true
+      case (.closesFirstOnly, .removeSlot):
+        removed += 1
+        return removed > 1 || perform(effect)
+      default: return perform(effect)
+      }
+    }
+  }
+
+  private mutating func takeSorted(_ event: Gate.Event, _ perform: (Gate.Effect) -> Bool) {
+    var slots: [Gate.Effect] = []
+    gate.take(event) { effect in
+      if case .removeSlot = effect {
+        slots.append(effect)
+        return true
+      }
+      if case .removeIOVA = effect { return perform(effect) }
+      for slot in slots { _ = perform(slot) }
+      slots = []
+      return perform(effect)
+    }
+  }
+}

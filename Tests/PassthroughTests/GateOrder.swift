@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+@testable import Passthrough
+
+/// What is wrong with the order of an event's effects; nil where nothing is. It knows nothing of the
+/// gate but what was open before the event.
+func orderProblem(
+  _ event: Gate.Event, bars: [Int], open: Set<Int>, effects: [Gate.Effect]
+) -> String? {
+  var slots = open
+  var addresses = open
+  var isApplied = false
+  for effect in effects {
+    switch effect {
+    case .removeSlot(let window): slots.remove(window)
+    case .removeIOVA(let window):
+      if slots.contains(window) { return "the IOVA of window \(window) goes before its slot" }
+      addresses.remove(window)
+    case .apply:
+      if isApplied { return "the device is written twice" }
+      isApplied = true
+      let standing = slots.union(addresses).filter { isDisabled(by: event, bar: bars[$0]) }
+      if !standing.isEmpty { return "the device is written while windows \(standing.sorted()) stand" }
+    case .readBack: if !isApplied { return "read back before the device is written" }
+    case .addSlot(let window): slots.insert(window)
+    case .addIOVA(let window):
+      if !slots.contains(window) { return "the IOVA of window \(window) comes before its slot" }
+      addresses.insert(window)
+    case .changed(let window, _, let to):
+      if (to == .open) != slots.contains(window) { return "window \(window) is told to be \(to)" }
+      if to != .open, addresses.contains(window) { return "window \(window) is \(to) with an IOVA" }
+    }
+  }
+  switch event {
+  case .set, .move: return isApplied ? nil : "the device is not written"
+  case .access, .demote: return isApplied ? "the device is written" : nil
+  }
+}
+
+private func isDisabled(by event: Gate.Event, bar: Int) -> Bool {
+  switch event {
+  case .set(_, let on): !on
+  case .move(let moved): bar == moved
+  case .access, .demote: false
+  }
+}
+
+extension Gate {
+  /// Handles an event and returns its effects.
+  ///
+  /// - Parameter refused: The effects that do not succeed.
+  mutating func effects(of event: Event, refusing refused: Set<Effect> = []) -> [Effect] {
+    var effects: [Effect] = []
+    handle(event) { effect in
+      effects.append(effect)
+      return !refused.contains(effect)
+    }
+    return effects
+  }
+
+  /// A gate of four windows in two BARs whose function has its memory on.
+  static func armed() -> Gate {
+    var gate = Gate(bars: [0, 0, 2, 2], conditions: [.fullPower, .outOfReset, .alive])
+    _ = gate.effects(of: .set(.memoryEnabled, true))
+    return gate
+  }
+
+  /// The same with windows open.
+  static func open(_ windows: Int...) -> Gate {
+    var gate = armed()
+    for window in windows { _ = gate.effects(of: .access(window: window)) }
+    return gate
+  }
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+
+@testable import Passthrough
+
+@Suite struct GateTests {
+  private static let conditions: [Gate.Condition] = [.memoryEnabled, .fullPower, .outOfReset, .alive]
+
+  @Test("a gate begins closed, whatever holds")
+  func beginsClosed() {
+    let gate = Gate(bars: [0, 0, 2], conditions: .all)
+    #expect(gate.states == [.closed, .closed, .closed])
+  }
+
+  @Test("a clearing COMMAND is written after the last slot and the last IOVA are gone")
+  func closes() {
+    var gate = Gate.open(0, 2)
+    let effects = gate.effects(of: .set(.memoryEnabled, false))
+    let expected: [Gate.Effect] = [
+      .removeSlot(0), .removeSlot(2), .removeIOVA(0), .removeIOVA(2),
+      .changed(0, from: .open, to: .closed), .changed(1, from: .armed, to: .closed),
+      .changed(2, from: .open, to: .closed), .changed(3, from: .armed, to: .closed), .apply,
+    ]
+    #expect(effects == expected)
+    #expect(gate.states == [.closed, .closed, .closed, .closed])
+    #expect(!gate.isEffective)
+  }
+
+  @Test("a setting COMMAND is written, read back, and only then are windows armed; nothing is mapped")
+  func arms() {
+    var gate = Gate(bars: [0, 1], conditions: [.fullPower, .outOfReset, .alive])
+    let effects = gate.effects(of: .set(.memoryEnabled, true))
+    let expected: [Gate.Effect] = [
+      .apply, .readBack, .changed(0, from: .closed, to: .armed), .changed(1, from: .closed, to: .armed),
+    ]
+    #expect(effects == expected)
+  }
+
+  @Test("the first access maps a window's slot and then its IOVA; the second does nothing")
+  func opens() {
+    var gate = Gate.armed()
+    let expected: [Gate.Effect] = [.addSlot(1), .addIOVA(1), .changed(1, from: .armed, to: .open)]
+    #expect(gate.effects(of: .access(window: 1)) == expected)
+    #expect(gate.states == [.armed, .open, .armed, .armed])
+    #expect(gate.effects(of: .access(window: 1)) == [])
+  }
+
+  @Test("a move takes away the windows of its BAR alone, and leaves them armed")
+  func moves() {
+    var gate = Gate.open(0, 1, 2)
+    let effects = gate.effects(of: .move(bar: 0))
+    let expected: [Gate.Effect] = [
+      .removeSlot(0), .removeSlot(1), .removeIOVA(0), .removeIOVA(1),
+      .changed(0, from: .open, to: .armed), .changed(1, from: .open, to: .armed), .apply,
+    ]
+    #expect(effects == expected)
+    #expect(gate.states == [.armed, .armed, .open, .armed])
+  }
+
+  @Test("a demotion takes all open windows away and writes nothing")
+  func demotes() {
+    var gate = Gate.open(1, 3)
+    let expected: [Gate.Effect] = [
+      .removeSlot(1), .removeSlot(3), .removeIOVA(1), .removeIOVA(3),
+      .changed(1, from: .open, to: .armed), .changed(3, from: .open, to: .armed),
+    ]
+    #expect(gate.effects(of: .demote) == expected)
+    #expect(gate.effects(of: .demote) == [])
+    #expect(gate.isEffective)
+  }
+
+  @Test("no event that disables has its effects in a wrong order, whatever is open")
+  func order() {
+    var events: [Gate.Event] = [
+      .move(bar: 0), .move(bar: 2), .demote, .access(window: 0), .access(window: 3),
+    ]
+    for condition in Self.conditions { events += [.set(condition, false), .set(condition, true)] }
+    for event in events {
+      for mask in 0..<16 {
+        let open = Set((0..<4).filter { mask & 1 << $0 != 0 })
+        var gate = Gate.armed()
+        for window in open.sorted() { _ = gate.effects(of: .access(window: window)) }
+        let effects = gate.effects(of: event)
+        #expect(orderProblem(event, bars: gate.bars, open: open, effects: effects) == nil, "\(event)")
+      }
+    }
+  }
+
+  @Test("the order turned round is found by the same check")
+  func orderTurnedRound() {
+    for event in [Gate.Event.set(.memoryEnabled, false), .set(.outOfReset, false), .move(bar: 0)] {
+      var gate = Gate.open(0)
+      let effects = gate.effects(of: event)
+      // As other VMMs have it: the device first, the mappings afterwards.
+      let turned = [.apply] + effects.filter { $0 != .apply }
+      #expect(orderProblem(event, bars: gate.bars, open: [0], effects: effects) == nil)
+      #expect(
+        orderProblem(event, bars: gate.bars, open: [0], effects: turned)
+          == "the device is written while windows [0] stand")
+    }
+    let effects: [Gate.Effect] = [.removeIOVA(0), .removeSlot(0), .changed(0, from: .open, to: .armed)]
+    #expect(
+      orderProblem(.demote, bars: [0], open: [0], effects: effects)
+        == "the IOVA of window 0 goes before its slot")
+  }
+
+  @Test("nothing opens while a condition is missing", arguments: conditions)
+  func missing(_ condition: Gate.Condition) {
+    var gate = Gate.open(0)
+    _ = gate.effects(of: .set(condition, false))
+    for window in 0..<4 { #expect(gate.effects(of: .access(window: window)) == []) }
+    for other in Self.conditions where other != condition {
+      #expect(gate.effects(of: .set(other, true)) == [.apply])
+    }
+    #expect(gate.states == [.closed, .closed, .closed, .closed])
+    _ = gate.effects(of: .set(condition, true))
+    #expect(gate.states == [.armed, .armed, .armed, .armed])
+  }
+
+  @Test("windows are armed by the last condition to come, and by no other")
+  func lastCondition() {
+    var gate = Gate(bars: [0], conditions: [.alive])
+    #expect(gate.effects(of: .set(.memoryEnabled, true)) == [.apply])
+    #expect(gate.effects(of: .set(.outOfReset, true)) == [.apply])
+    #expect(
+      gate.effects(of: .set(.fullPower, true))
+        == [.apply, .readBack, .changed(0, from: .closed, to: .armed)])
+  }
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Linux
+import Synchronization
+
+@testable import Sandbox
+
+/// What the tests of a loaded filter do in a process of their own.
+enum Confinement {
+  /// Whether the kernel and this container let a thread confine itself.
+  static let isPossible: Bool = {
+    let result = Result()
+    // A thread that pins memory ends soon, and so does its filter.
+    let thread = try? Thread(name: "probe") {
+      if (try? Filter(.pin).load()) != nil { result.isLoaded.store(true, ordering: .releasing) }
+    }
+    thread?.join()
+    return result.isLoaded.load(ordering: .acquiring)
+  }()
+
+  private final class Result: Sendable { let isLoaded = Atomic<Bool>(false) }
+
+  /// Loads the filter of a kind of thread; the process ends with status 100 where that fails, and by
+  /// SIGALRM where it does not end by itself: of a thread alone that is killed no one would hear.
+  static func enter(_ name: String) {
+    alarm(20)
+    guard let kind = ThreadKind(rawValue: name), (try? Filter(kind).load()) != nil else { _exit(100) }
+  }
+}
+
+/// System calls that no kind of thread may make, with arguments that do no harm where they may.
+enum ForbiddenCall: String, CaseIterable {
+  case open, execve, socket, unlink, chmod, mount, pipe, kill, dup, chroot, listen, mkdir
+
+  // SAFETY: every string is a literal that lives for the call, and no call keeps a pointer.
+  func make() {
+    switch self {
+    case .open: _ = unsafe Glibc.open("/nonexistent", O_RDONLY)
+    case .execve: _ = unsafe Glibc.execve("/nonexistent", [nil], [nil])
+    case .socket: _ = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    case .unlink: _ = unsafe Glibc.unlink("/nonexistent")
+    case .chmod: _ = unsafe Glibc.chmod("/nonexistent", 0)
+    case .mount: _ = unsafe Glibc.mount("none", "/nonexistent", "none", 0, nil)
+    case .pipe: _ = unsafe Glibc.pipe(nil as UnsafeMutablePointer<Int32>?)
+    case .kill: _ = Glibc.kill(1, 0)
+    case .dup: _ = Glibc.dup(-1)
+    case .chroot: _ = unsafe Glibc.chroot("/nonexistent")
+    case .listen: _ = Glibc.listen(-1, 0)
+    case .mkdir: _ = unsafe Glibc.mkdir("/nonexistent/test", 0)
+    }
+  }
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Linux
+import Testing
+
+@testable import Sandbox
+
+@Suite struct RulesTests {
+  private static func requests(_ rule: Rule) -> [Rule.Request] {
+    if case .requests(let requests) = rule.condition { requests } else { [] }
+  }
+
+  private static func requests(of kind: ThreadKind) -> [Rule.Request] {
+    Rule.all.filter { $0.threads.contains(kind) }.flatMap { requests($0) }
+  }
+
+  @Test("every rule and every request says why it is there and who needs it")
+  func reasons() {
+    for rule in Rule.all {
+      #expect(!rule.reason.isEmpty, "\(rule.call)")
+      #expect(!rule.threads.isEmpty, "\(rule.call)")
+      for request in Self.requests(rule) { #expect(!request.reason.isEmpty, "\(request.name)") }
+    }
+  }
+
+  @Test("no system call is allowed twice on a kind of thread", arguments: ThreadKind.allCases)
+  func unique(_ kind: ThreadKind) {
+    let calls = Rule.all.filter { $0.threads.contains(kind) }.map(\.call)
+    #expect(Set(calls).count == calls.count)
+    #expect(calls.count > 5)
+  }
+
+  @Test("no request is allowed twice on a kind of thread", arguments: ThreadKind.allCases)
+  func uniqueRequests(_ kind: ThreadKind) {
+    let requests = Self.requests(of: kind)
+    #expect(Set(requests.map(\.name)).count == requests.count)
+    #expect(Set(requests.map(\.number)).count == requests.count)
+    #expect(!requests.isEmpty)
+  }
+
+  @Test("ioctl is never allowed without its requests")
+  func requestsOnly() {
+    for rule in Rule.all { #expect((rule.call == "ioctl") == !Self.requests(rule).isEmpty) }
+  }
+
+  @Test("each request's number is one of the interface that its name says")
+  func numbers() {
+    // The type byte of _IOC, bits 15:8: KVMIO 0xAE, VFIO_TYPE ';', terminals 'T'.
+    let types: [(String, UInt)] = [("KVM_", 0xAE), ("VFIO_", 0x3B), ("TC", 0x54)]
+    for request in Rule.all.flatMap(Self.requests) {
+      let type = types.first { request.name.hasPrefix($0.0) }?.1
+      #expect(request.number >> 8 & 0xFF == type, "\(request.name)")
+      let same = Rule.all.flatMap(Self.requests).filter { $0.name == request.name }
+      #expect(Set(same.map(\.number)).count == 1, "\(request.name)")
+    }
+  }
+
+  @Test("only a vCPU's thread runs the guest")
+  func run() {
+    for kind in ThreadKind.allCases {
+      #expect(Self.requests(of: kind).contains { $0.name == "KVM_RUN" } == (kind == .vcpu))
+    }
+  }
+
+  @Test("nothing opens, starts, connects or gains anything")
+  func dangerous() {
+    let calls = Set(Rule.all.map(\.call))
+    let dangerous = [
+      "open", "openat", "openat2", "execve", "execveat", "clone", "clone3", "fork", "vfork", "socket",
+      "connect", "ptrace", "process_vm_writev", "mount", "setns", "unshare", "bpf", "io_uring_setup",
+      "seccomp", "prctl", "kill", "sendmsg", "recvmsg", "dup", "dup3", "memfd_create",
+    ]
+    #expect(calls.isDisjoint(with: dangerous))
+  }
+
+  @Test("every kind's filter compiles, so that every call's name is known", arguments: ThreadKind.allCases)
+  func compiles(_ kind: ThreadKind) {
+    #expect(throws: Never.self) { try Filter(kind) }
+  }
+
+  @Test("a call that does not exist is refused by name")
+  func unknown() {
+    let error = #expect(throws: KernelError.self) {
+      try Filter(.pin, rules: [Rule("no_such_call", [.pin], "none")])
+    }
+    #expect(error?.operation == "seccomp rule for no_such_call")
+    // The same rule for another kind of thread is not compiled.
+    #expect(throws: Never.self) { try Filter(.pin, rules: [Rule("no_such_call", [.vcpu], "none")]) }
+  }
+
+  @Test("the description has a line for each call and each request of each kind of thread")
+  func describe() {
+    let lines = Rule.describe().split(separator: "\n", omittingEmptySubsequences: false)
+    #expect(lines.last == "")
+    for kind in ThreadKind.allCases {
+      let section = lines.drop { $0 != "\(kind.rawValue):" }.dropFirst().prefix { $0.hasPrefix("  ") }
+      let rules = Rule.all.filter { $0.threads.contains(kind) }
+      let expected = rules.map { max(1, Self.requests($0).count) }.reduce(0, +)
+      #expect(section.count == expected)
+      #expect(section.allSatisfy { $0.contains("  # ") })
+      for rule in rules { #expect(section.contains { $0.hasPrefix("  \(rule.call) ") }, "\(rule.call)") }
+    }
+    // linux/kvm.h: _IO(KVMIO, 0x80).
+    #expect(lines.contains("  ioctl KVM_RUN 0xae80  # run the guest"))
+  }
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Linux
+import Testing
+
+@testable import VFIO
+
+/// Writes to sysfs. The fixture does not act on them as a kernel does, so that the last step of a
+/// binding, the check of the driver, finds the old one.
+@Suite struct HostBindingTests {
+  private static let address = "0000:01:00.0"
+  private static let device = "bus/pci/devices/0000:01:00.0"
+
+  private func failure(_ body: () throws(VFIOError) -> Void) -> String? {
+    do throws(VFIOError) {
+      try body()
+      return nil
+    } catch { return error.description }
+  }
+
+  private func host(driver: String?, drivers: [String] = ["vfio-pci", "nvme"]) throws -> (
+    FakeHost, HostDevice
+  ) {
+    let host = try FakeHost(drivers: drivers)
+    try host.add(Self.address, driver: driver, group: "3")
+    return (host, try #require(host.device(Self.address)))
+  }
+
+  @Test("binding names vfio-pci, takes the device from its driver and has the bus look again")
+  func bind() throws {
+    let (host, device) = try host(driver: "nvme")
+    #expect(
+      failure(device.bind)
+        == "device 0000:01:00.0: after binding its driver is nvme and not vfio-pci; 'dmesg | tail' says "
+        + "why the kernel refused")
+    #expect(try host.read("\(Self.device)/driver_override") == "vfio-pci")
+    #expect(try host.read("bus/pci/drivers/nvme/unbind") == Self.address)
+    #expect(try host.read("bus/pci/drivers_probe") == Self.address)
+    #expect(try host.read("bus/pci/drivers/vfio-pci/unbind") == "")
+  }
+
+  @Test("a device without a driver is taken from none")
+  func bindUnbound() throws {
+    let (host, device) = try host(driver: nil)
+    #expect(failure(device.bind)?.contains("its driver is none and not vfio-pci") == true)
+    #expect(try host.read("\(Self.device)/driver_override") == "vfio-pci")
+    #expect(try host.read("bus/pci/drivers_probe") == Self.address)
+  }
+
+  @Test("the override comes first, then the driver lets go, then the bus looks again")
+  func order() throws {
+    var (host, device) = try host(driver: "nvme")
+    try host.remove("\(Self.device)/driver_override")
+    #expect(failure(device.bind)?.contains("driver_override: No such file") == true)
+    #expect(try host.read("bus/pci/drivers/nvme/unbind") == "")
+    #expect(try host.read("bus/pci/drivers_probe") == "")
+    (host, device) = try self.host(driver: "nvme")
+    try host.remove("bus/pci/drivers/nvme/unbind")
+    #expect(failure(device.bind)?.contains("driver/unbind: No such file") == true)
+    #expect(try host.read("\(Self.device)/driver_override") == "vfio-pci")
+    #expect(try host.read("bus/pci/drivers_probe") == "")
+    (host, device) = try self.host(driver: "nvme")
+    try host.remove("bus/pci/drivers_probe")
+    #expect(failure(device.bind)?.contains("drivers_probe: No such file") == true)
+    #expect(try host.read("bus/pci/drivers/nvme/unbind") == Self.address)
+  }
+
+  @Test("a device that is bound already is left alone")
+  func bindBound() throws {
+    let (host, device) = try host(driver: "vfio-pci")
+    #expect(failure(device.bind) == nil)
+    #expect(try host.read("\(Self.device)/driver_override") == "")
+    #expect(try host.read("bus/pci/drivers_probe") == "")
+  }
+
+  @Test("without the driver vfio-pci nothing is touched, and the message says what to load")
+  func noDriver() throws {
+    let (host, device) = try host(driver: "nvme", drivers: ["nvme"])
+    #expect(
+      failure(device.bind)
+        == "device 0000:01:00.0: the driver vfio-pci is not loaded; type 'sudo modprobe vfio-pci'")
+    #expect(try host.read("\(Self.device)/driver_override") == "")
+    #expect(try host.read("bus/pci/drivers/nvme/unbind") == "")
+  }
+
+  @Test("a device without a group is not taken from its driver")
+  func noGroup() throws {
+    let host = try FakeHost()
+    try host.add(Self.address, driver: "nvme")
+    let device = try #require(host.device(Self.address))
+    #expect(failure(device.bind)?.contains("is in no IOMMU group") == true)
+    #expect(try host.read("\(Self.device)/driver_override") == "")
+  }
+
+  @Test("unbinding clears the override, takes the device from vfio-pci and has the bus look again")
+  func unbind() throws {
+    let (host, device) = try host(driver: "vfio-pci")
+    #expect(failure(device.unbind) == nil)
+    #expect(try host.read("\(Self.device)/driver_override") == "\n")
+    #expect(try host.read("bus/pci/drivers/vfio-pci/unbind") == Self.address)
+    #expect(try host.read("bus/pci/drivers_probe") == Self.address)
+  }
+
+  @Test("unbinding does not take a device from a driver of the host")
+  func unbindOther() throws {
+    let (host, device) = try host(driver: "nvme")
+    #expect(failure(device.unbind) == nil)
+    #expect(try host.read("bus/pci/drivers/nvme/unbind") == "")
+    #expect(try host.read("\(Self.device)/driver_override") == "\n")
+  }
+}

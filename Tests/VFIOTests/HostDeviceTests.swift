@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+
+@testable import VFIO
+
+@Suite struct HostDeviceTests {
+  private static let address = "0000:01:00.0"
+
+  @Test("a device that the host does not have is nil")
+  func absent() throws {
+    let host = try FakeHost()
+    #expect(host.device(Self.address) == nil)
+    #expect(try HostDevice.all(root: host.root).isEmpty)
+  }
+
+  @Test("identity, driver, group and reset methods are read as sysfs has them")
+  func attributes() throws {
+    let host = try FakeHost()
+    try host.add(
+      Self.address, driver: "nvme", group: "12", attributes: ["reset_method": "flr bus\n"])
+    let device = try #require(host.device(Self.address))
+    #expect(device.vendor == 0x1B36 && device.device == 0x10 && device.classCode == 0x01_0802)
+    #expect(device.driver == "nvme" && device.group == "12")
+    #expect(device.resetMethods == ["flr", "bus"])
+    #expect(device.groupMembers == [Self.address])
+    #expect(!device.isBridge)
+  }
+
+  @Test("what a device does not have is nil or empty")
+  func bare() throws {
+    let host = try FakeHost()
+    try host.add(Self.address, classCode: "nonsense")
+    let device = try #require(host.device(Self.address))
+    #expect(device.driver == nil && device.group == nil && device.classCode == 0)
+    #expect(device.resetMethods == [] && device.resources == [] && device.groupMembers == [])
+  }
+
+  @Test("all devices are listed in the order of their addresses")
+  func list() throws {
+    let host = try FakeHost()
+    for address in ["0000:02:00.0", "0000:00:1f.2", "0000:01:00.0"] { try host.add(address) }
+    #expect(
+      try HostDevice.all(root: host.root).map(\.address) == ["0000:00:1f.2", "0000:01:00.0", "0000:02:00.0"])
+  }
+
+  @Test("BARs and the ROM are told with size and kind, absent ones and windows of bridges left out")
+  func resources() throws {
+    let host = try FakeHost()
+    let text = """
+      0x00000000fe800000 0x00000000fe803fff 0x0000000000140204
+      0x0000000000000000 0x0000000000000000 0x0000000000000000
+      0x000000000000c000 0x000000000000c01f 0x0000000000040101
+      0x00000000fe804000 0x00000000fe804fff 0x0000000000040200
+      0x0000008000000000 0x00000083ffffffff 0x000000000014220c
+      0x0000000000000000 0x0000000000000000 0x0000000000000000
+      0x00000000fe000000 0x00000000fe03ffff 0x0000000000046200
+      0x0000000000001000 0x0000000000001fff 0x0000000000000101
+      """
+    try host.add(Self.address, attributes: ["resource": text])
+    let resources = try #require(host.device(Self.address)).resources
+    #expect(resources.map(\.index) == [0, 2, 3, 4, 6])
+    #expect(resources.map(\.size) == [16 << 10, 32, 4096, 16 << 30, 256 << 10])
+    #expect(resources.map(\.kind) == ["mem64", "io", "mem32", "mem64 prefetchable", "mem32 prefetchable"])
+  }
+
+  @Test(
+    "a resource file that is nonsense has no resources",
+    arguments: ["", "\n\n", "0x1", "a b c", "0x2000 0x1000 0x200", "0x0 0xffffffffffffffff 0x200"])
+  func badResources(_ text: String) throws {
+    let host = try FakeHost()
+    try host.add(Self.address, attributes: ["resource": text])
+    #expect(try #require(host.device(Self.address)).resources == [])
+  }
+
+  // MARK: Readiness
+
+  private static func readiness(_ host: FakeHost) throws -> HostDevice.Readiness {
+    try #require(host.device(address)).readiness
+  }
+
+  @Test("a device bound to vfio-pci in a group of its own is ready")
+  func ready() throws {
+    let host = try FakeHost()
+    try host.add(Self.address, driver: "vfio-pci", group: "3")
+    #expect(try Self.readiness(host) == .ready)
+    #expect(try Self.readiness(host).description == "ready")
+  }
+
+  @Test("a device that a driver of the host has: type 'sluice bind'")
+  func bound() throws {
+    let host = try FakeHost()
+    try host.add(Self.address, driver: "nvme", group: "3")
+    let state = try Self.readiness(host)
+    #expect(state == .bound(driver: "nvme", address: Self.address))
+    #expect(
+      state.description
+        == "is bound to nvme; type 'sluice bind 0000:01:00.0' to take it from that driver")
+  }
+
+  @Test("a device that no driver has: type 'sluice bind'")
+  func unbound() throws {
+    let host = try FakeHost()
+    try host.add(Self.address, group: "3")
+    let state = try Self.readiness(host)
+    #expect(state == .bound(driver: nil, address: Self.address))
+    #expect(state.description == "has no driver; type 'sluice bind 0000:01:00.0'")
+  }
+
+  @Test("a device without an IOMMU group: turn the IOMMU on")
+  func noGroup() throws {
+    let host = try FakeHost()
+    try host.add(Self.address, driver: "vfio-pci")
+    let state = try Self.readiness(host)
+    #expect(state == .noGroup)
+    #expect(state.description.contains("'intel_iommu=on' or 'amd_iommu=on'"))
+  }
+
+  @Test("a bridge stays with the host")
+  func bridge() throws {
+    let host = try FakeHost()
+    try host.add(Self.address, driver: "pcieport", group: "3", classCode: "0x060400")
+    #expect(try Self.readiness(host) == .bridge)
+    #expect(throws: VFIOError.self) { try #require(host.device(Self.address)).bind() }
+    #expect(try host.read("bus/pci/devices/\(Self.address)/driver_override") == "")
+  }
+
+  @Test("a group that the host uses too: its drivers' devices are named, each with what to type")
+  func shared() throws {
+    let host = try FakeHost()
+    try host.add(Self.address, driver: "vfio-pci", group: "7")
+    try host.add("0000:01:00.1", driver: "nvme", group: "7")
+    try host.add("0000:01:00.2", driver: "vfio-pci", group: "7")
+    try host.add("0000:01:00.3", group: "7")
+    try host.add("0000:00:1c.0", driver: "pcieport", group: "7", classCode: "0x060400")
+    try host.add("0000:02:00.0", driver: "e1000e", group: "7")
+    try host.add("0000:03:00.0", driver: "e1000e", group: "8")
+    let state = try Self.readiness(host)
+    #expect(
+      state.description
+        == "shares IOMMU group 7 with 0000:01:00.1 (nvme), 0000:02:00.0 (e1000e), which the host uses; type "
+        + "'sluice bind 0000:01:00.1' and 'sluice bind 0000:02:00.0' to give the whole group to VFIO")
+    #expect(try #require(host.device(Self.address)).groupMembers.count == 6)
+  }
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Boot
+import Testing
+
+@testable import VMM
+
+/// The buses of a machine that has no devices.
+@Suite struct BusTests {
+  private let root = RootBus(functions: [])
+  private let ending: Ending
+  private let ports: PortBus
+  private let wire = Wire()
+
+  init() throws {
+    ending = try Ending()
+    let wire = wire
+    ports = PortBus(
+      serial: try Serial { wire.take($0) }, root: root, ending: ending, hasDebugExit: false)
+  }
+
+  private static let address = PlatformLayout.configAddress
+  private static let data = PlatformLayout.configAddress + 4
+
+  private static func ones(_ width: Int) -> UInt64 { .max >> UInt64(64 - width * 8) }
+
+  /// Reads through CF8 and CFC.
+  private func config(slot: UInt64, function: UInt64 = 0, bus: UInt64 = 0, offset: UInt64, width: Int) throws
+    -> UInt64
+  {
+    try ports.write(
+      Self.address, width: 4, 1 << 31 | bus << 16 | slot << 11 | function << 8 | offset & 0xFC)
+    return ports.read(Self.data + UInt16(offset & 3), width: width) & Self.ones(width)
+  }
+
+  /// Reads through the ECAM.
+  private func ecam(slot: UInt64, function: UInt64 = 0, bus: UInt64 = 0, offset: UInt64, width: Int) throws
+    -> UInt64
+  {
+    let address = PlatformLayout.ecam.lowerBound | bus << 20 | slot << 15 | function << 12 | offset
+    return try root.readMemory(address, width: width) & Self.ones(width)
+  }
+
+  @Test("slot 0 is a host bridge with nothing but an identity")
+  func bridge() throws {
+    #expect(try config(slot: 0, offset: 0, width: 4) == 0x0008_1B36)
+    #expect(try config(slot: 0, offset: 0, width: 2) == 0x1B36)
+    #expect(try config(slot: 0, offset: 2, width: 2) == 0x0008)
+    #expect(try config(slot: 0, offset: 0xA, width: 2) == 0x0600)
+    #expect(try config(slot: 0, offset: 0xE, width: 1) == 0)
+    for offset in stride(from: UInt64(0x10), to: 0x100, by: 4) {
+      #expect(try config(slot: 0, offset: offset, width: 4) == 0)
+    }
+  }
+
+  @Test("CF8/CFC and the ECAM say the same in every width", arguments: [1, 2, 4])
+  func agree(_ width: Int) throws {
+    for slot in [0, 1, 31] as [UInt64] {
+      for offset in stride(from: UInt64(0), to: 0x40, by: width) {
+        let port = try config(slot: slot, offset: offset, width: width)
+        #expect(try ecam(slot: slot, offset: offset, width: width) == port, "slot \(slot) at \(offset)")
+        #expect(slot == 0 || port == Self.ones(width))
+      }
+    }
+  }
+
+  @Test("8-byte reads of the ECAM are two of four")
+  func eightBytes() throws {
+    #expect(try ecam(slot: 0, offset: 0, width: 8) == 0x0008_1B36)
+    #expect(try ecam(slot: 0, offset: 8, width: 8) == 0x0600_0000)
+    #expect(try ecam(slot: 0, offset: 0xFF8, width: 8) == 0)
+    #expect(try ecam(slot: 1, offset: 0, width: 8) == .max)
+  }
+
+  @Test("slots, functions and buses that are not there read as ones", arguments: [1, 2, 4, 8])
+  func absent(_ width: Int) throws {
+    for slot in 1..<32 as Range<UInt64> {
+      #expect(try ecam(slot: slot, offset: 0, width: width) == Self.ones(width))
+    }
+    for function in 1..<8 as Range<UInt64> {
+      #expect(try ecam(slot: 0, function: function, offset: 0, width: width) == Self.ones(width))
+    }
+    if width < 8 { #expect(try config(slot: 0, bus: 1, offset: 0, width: width) == Self.ones(width)) }
+    #expect(root.readConfig(1 << 20, width: width) & Self.ones(width) == Self.ones(width))
+  }
+
+  @Test("writes change nothing of the bridge and go nowhere else")
+  func writes() throws {
+    for width in [1, 2, 4, 8] {
+      try root.writeMemory(PlatformLayout.ecam.lowerBound + 4, width: width, .max)
+      try root.writeMemory(PlatformLayout.ecam.lowerBound | 1 << 15, width: width, .max)
+      try root.writeMemory(PlatformLayout.pciWindow32.lowerBound, width: width, .max)
+    }
+    #expect(try ecam(slot: 0, offset: 4, width: 4) == 0)
+    #expect(try !root.demote())
+  }
+
+  @Test("memory and ports where no BAR is read as ones", arguments: [1, 2, 4, 8])
+  func noBar(_ width: Int) throws {
+    let read = try root.readMemory(PlatformLayout.pciWindow32.lowerBound, width: width)
+    #expect(read & Self.ones(width) == Self.ones(width))
+    if width < 8 { #expect(ports.read(0xC000, width: width) & Self.ones(width) == Self.ones(width)) }
+  }
+
+  @Test("CONFIG_DATA answers only while CONFIG_ADDRESS is enabled; only 4-byte writes set that")
+  func enable() throws {
+    #expect(ports.read(Self.data, width: 4) == .max)
+    try ports.write(Self.address, width: 4, 0x8000_0000)
+    #expect(ports.read(Self.address, width: 4) == 0x8000_0000)
+    #expect(ports.read(Self.data, width: 4) == 0x0008_1B36)
+    try ports.write(Self.address, width: 2, 0)
+    #expect(ports.read(Self.address, width: 4) == 0x8000_0000)
+    #expect(ports.read(Self.address, width: 1) & 0xFF == 0xFF)
+    try ports.write(Self.address, width: 4, 0)
+    #expect(ports.read(Self.data, width: 4) == .max)
+  }
+
+  @Test("COM1 is where a PC has it, byte by byte")
+  func serial() throws {
+    try ports.write(PlatformLayout.com1, width: 1, 0x41)
+    #expect(wire.bytes == [0x41])
+    try ports.write(PlatformLayout.com1 + 7, width: 1, 0x99)
+    #expect(ports.read(PlatformLayout.com1 + 7, width: 1) == 0x99)
+    try ports.write(PlatformLayout.com1, width: 4, 0x41)
+    #expect(wire.bytes == [0x41])
+  }
+}
+
+/// What a guest writes to end its machine.
+@Suite struct EndingPortTests {
+  private func outcome(
+    _ port: UInt16, _ value: UInt64, width: Int = 1, debugExit: Bool = false
+  ) throws -> Outcome? {
+    let ending = try Ending()
+    let ports = PortBus(
+      serial: try Serial { _ in }, root: RootBus(functions: []), ending: ending, hasDebugExit: debugExit)
+    try ports.write(port, width: width, value)
+    #expect(ending.isOver == (ending.outcome != nil))
+    return ending.outcome
+  }
+
+  @Test("the reset register resets by bit 2, in a write of one byte")
+  func reset() throws {
+    #expect(try outcome(PlatformLayout.reset, UInt64(PlatformLayout.resetValue)) == .reset)
+    #expect(try outcome(PlatformLayout.reset, 4) == .reset)
+    #expect(try outcome(PlatformLayout.reset, 2) == nil)
+    #expect(try outcome(PlatformLayout.reset, 6, width: 2) == nil)
+    // The same bytes as a part of CONFIG_ADDRESS are none.
+    #expect(try outcome(PlatformLayout.configAddress, 0x0600, width: 4) == nil)
+  }
+
+  @Test("S5 powers off, other sleep states do nothing")
+  func sleep() throws {
+    #expect(try outcome(PlatformLayout.sleepControl, UInt64(PlatformLayout.powerOffValue)) == .powerOff)
+    #expect(try outcome(PlatformLayout.sleepControl, 1 << 5 | 3 << 2) == nil)
+    #expect(try outcome(PlatformLayout.sleepControl, 5 << 2) == nil, "SLP_EN is not set")
+    #expect(try outcome(PlatformLayout.sleepStatus, 0x80) == nil)
+  }
+
+  @Test("pvpanic says that it takes panics, and takes them")
+  func panic() throws {
+    #expect(try outcome(PlatformLayout.pvpanic, 1) == .panic)
+    #expect(try outcome(PlatformLayout.pvpanic, 2) == nil)
+    let ports = PortBus(
+      serial: try Serial { _ in }, root: RootBus(functions: []), ending: try Ending(), hasDebugExit: false)
+    #expect(ports.read(PlatformLayout.pvpanic, width: 1) == 1)
+    #expect(ports.read(PlatformLayout.sleepControl, width: 1) == 0)
+    #expect(ports.read(PlatformLayout.sleepStatus, width: 1) == 0)
+    #expect(ports.read(PlatformLayout.reset, width: 1) == 0)
+  }
+
+  @Test("the debug exit is there where asked for, and takes as much as is written")
+  func debugExit() throws {
+    #expect(try outcome(PlatformLayout.debugExit, 5) == nil)
+    #expect(try outcome(PlatformLayout.debugExit, 5, debugExit: true) == .debugExit(5))
+    #expect(try outcome(PlatformLayout.debugExit, 0x1_FF, debugExit: true) == .debugExit(0xFF))
+    #expect(try outcome(PlatformLayout.debugExit, 0x1_FF, width: 4, debugExit: true) == .debugExit(0x1FF))
+  }
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import PCI
+import Testing
+
+@testable import VMM
+
+@Suite struct ConfigurationTests {
+  private static func configuration(
+    memory: UInt64 = 512 << 20, cpus: Int = 1, devices: [String] = []
+  ) throws -> Configuration {
+    var configuration = Configuration(kernel: "kernel")
+    configuration.memory = memory
+    configuration.cpus = cpus
+    configuration.devices = try devices.map { .init(address: try #require(Address($0))) }
+    return configuration
+  }
+
+  @Test("what a VM can be made of has no usage problem")
+  func good() throws {
+    #expect(Configuration(kernel: "kernel").usageProblem == nil)
+    #expect(try Self.configuration(memory: 2 << 20).usageProblem == nil)
+    #expect(try Self.configuration(cpus: 255).usageProblem == nil)
+    let devices = (0..<31).map { "0000:01:\(String($0, radix: 16)).0" }
+    #expect(try Self.configuration(devices: devices).usageProblem == nil)
+  }
+
+  @Test(
+    "a size of memory that no guest can have is refused",
+    arguments: [0, 4096, 2 << 20 - 1, 512 << 20 + 1, 2 << 20 + 2048] as [UInt64])
+  func memory(_ size: UInt64) throws {
+    let problem = try #require(try Self.configuration(memory: size).usageProblem)
+    #expect(problem.hasPrefix("--memory: "))
+  }
+
+  @Test("a number of vCPUs that no machine has is refused and named", arguments: [-1, 0, 256, Int.max])
+  func cpus(_ count: Int) throws {
+    #expect(
+      try Self.configuration(cpus: count).usageProblem == "--cpus: \(count) is not between 1 and 255")
+  }
+
+  @Test("more devices than there are slots are refused")
+  func tooMany() throws {
+    let devices = (0..<32).map { "0000:01:\(String($0, radix: 16)).0" }
+    #expect(
+      try Self.configuration(devices: devices).usageProblem
+        == "--device: 32 devices, but the root bus has 31 slots")
+  }
+
+  @Test("a device that is named twice is refused, however it is spelt")
+  func twice() throws {
+    #expect(
+      try Self.configuration(devices: ["01:00.0", "02:00.0", "0000:01:00.0"]).usageProblem
+        == "--device: 0000:01:00.0 is named twice; a device can be in one slot only")
+  }
+}
+
+@Suite struct HostMemoryTests {
+  private static let text = """
+    MemTotal:        4028416 kB
+    MemFree:          100000 kB
+    MemAvailable:    2097152 kB
+    Buffers:               0 kB
+    """
+
+  @Test("the fields are found by name, in KiB")
+  func parse() {
+    let memory = HostMemory(parsing: Self.text)
+    #expect(memory.total == 4_028_416 << 10)
+    #expect(memory.available == 2 << 30)
+  }
+
+  @Test(
+    "fields that are missing or no numbers are 0, and then nothing is refused",
+    arguments: [
+      "", "MemTotal:", "MemTotal: many kB", "XMemTotal: 5 kB", "MemTotal 5 kB", "\n\n:",
+    ])
+  func missing(_ text: String) {
+    let memory = HostMemory(parsing: text)
+    #expect(memory.total == 0)
+    #expect(memory.problem(guest: 3 << 40, isPinned: true) == nil)
+  }
+
+  @Test("a guest with devices needs memory that is available, one without only memory that is there")
+  func problem() throws {
+    let memory = HostMemory(parsing: Self.text)
+    #expect(memory.problem(guest: 2 << 30, isPinned: true) == nil)
+    #expect(memory.problem(guest: 3 << 30, isPinned: false) == nil)
+    #expect(
+      memory.problem(guest: 3 << 30, isPinned: true)
+        == "guest memory of 3072 MiB: a guest with devices has all its memory pinned, and this machine has "
+        + "2048 MiB available; give a smaller --memory")
+    #expect(
+      memory.problem(guest: 3 << 40, isPinned: false)
+        == "guest memory of 3145728 MiB: this machine has 3934 MiB; give a smaller --memory")
+  }
+
+  @Test("this machine has memory")
+  func here() throws {
+    let memory = try HostMemory()
+    #expect(memory.total > memory.available && memory.available > 0)
+  }
+}

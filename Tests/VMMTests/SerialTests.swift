@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Linux
+import Synchronization
+import Testing
+
+@testable import VMM
+
+/// Where a test's serial port sends its bytes.
+final class Wire: Sendable {
+  private let sent = Mutex<[UInt8]>([])
+  var bytes: [UInt8] { sent.withLock { $0 } }
+  func take(_ byte: UInt8) { sent.withLock { $0.append(byte) } }
+}
+
+/// Registers by the names of the PC16550D data sheet.
+@Suite struct SerialTests {
+  private static let data: UInt16 = 0
+  private static let enable: UInt16 = 1
+  private static let identification: UInt16 = 2
+  private static let fifoControl: UInt16 = 2
+  private static let lineControl: UInt16 = 3
+  private static let modemControl: UInt16 = 4
+  private static let lineStatus: UInt16 = 5
+  private static let modemStatus: UInt16 = 6
+  private static let scratch: UInt16 = 7
+
+  private let wire = Wire()
+  private let serial: Serial
+
+  init() throws {
+    let wire = wire
+    serial = try Serial { wire.take($0) }
+  }
+
+  /// How often the interrupt line has risen since it was last asked.
+  private func rises() throws -> UInt64 { try serial.interrupt.take() }
+
+  @Test("it is a 16550A: the FIFO bits show, the scratch register keeps, the divisor is apart")
+  func identity() {
+    #expect(serial.read(Self.identification) == 0x01)
+    serial.write(Self.fifoControl, 0x01)
+    #expect(serial.read(Self.identification) == 0xC1)
+    serial.write(Self.scratch, 0xA5)
+    #expect(serial.read(Self.scratch) == 0xA5)
+    serial.write(Self.lineControl, 0x83)
+    serial.write(0, 0x34)
+    serial.write(1, 0x12)
+    #expect(serial.read(0) == 0x34 && serial.read(1) == 0x12)
+    serial.write(Self.lineControl, 0x03)
+    #expect(serial.read(Self.enable) == 0)
+    #expect(serial.read(Self.lineControl) == 3)
+    #expect(wire.bytes == [])
+  }
+
+  @Test("IER, MCR and the divisor keep the bits that there are")
+  func reserved() {
+    serial.write(Self.enable, 0xFF)
+    #expect(serial.read(Self.enable) == 0x0F)
+    serial.write(Self.modemControl, 0xFF)
+    #expect(serial.read(Self.modemControl) == 0x1F)
+    serial.write(Self.lineStatus, 0)
+    serial.write(Self.modemStatus, 0)
+    #expect(serial.read(Self.lineStatus) == 0x60)
+  }
+
+  @Test("what is sent goes out in order, and the transmitter is always empty")
+  func send() {
+    for byte in "sluice".utf8 { serial.write(Self.data, byte) }
+    #expect(wire.bytes == Array("sluice".utf8))
+    #expect(serial.read(Self.lineStatus) & 0x60 == 0x60)
+  }
+
+  @Test("received bytes are read in order; LSR says whether there is one")
+  func receive() {
+    serial.write(Self.fifoControl, 1)
+    serial.receive([1, 2, 3])
+    #expect(serial.read(Self.lineStatus) & 1 == 1)
+    #expect([serial.read(0), serial.read(0), serial.read(0)] == [1, 2, 3])
+    #expect(serial.read(Self.lineStatus) & 1 == 0)
+    #expect(serial.read(0) == 0)
+  }
+
+  @Test("the receiver holds 16 bytes with the FIFO and one without; more is an overrun, told once")
+  func overrun() {
+    #expect(serial.space == 1)
+    serial.receive([1, 2])
+    #expect(serial.space == 0)
+    #expect(serial.read(Self.lineStatus) == 0x63)
+    #expect(serial.read(Self.lineStatus) == 0x61)
+    #expect(serial.read(0) == 1)
+    serial.write(Self.fifoControl, 1)
+    #expect(serial.space == 16)
+    serial.receive(0..<17)
+    #expect(serial.read(Self.lineStatus) & 2 == 2)
+    #expect((0..<16).map { _ in serial.read(0) } == Array(0..<16))
+    #expect(serial.read(Self.lineStatus) == 0x60)
+  }
+
+  @Test("an overrun interrupts before data does, where IER asks for it")
+  func lineStatusInterrupt() {
+    serial.write(Self.enable, 0x05)
+    serial.receive([1, 2])
+    #expect(serial.read(Self.identification) == 0x06)
+    _ = serial.read(Self.lineStatus)
+    #expect(serial.read(Self.identification) == 0x04)
+    _ = serial.read(0)
+    #expect(serial.read(Self.identification) == 0x01)
+  }
+
+  @Test("the interrupt line rises by received data only where IER and OUT2 let it")
+  func receiveInterrupt() throws {
+    serial.receive([1])
+    #expect(try rises() == 0)
+    serial.write(Self.enable, 1)
+    #expect(try rises() == 0, "OUT2 is off")
+    serial.write(Self.modemControl, 8)
+    #expect(try rises() == 1)
+    #expect(serial.read(Self.identification) == 0x04)
+    #expect(try rises() == 0)
+    _ = serial.read(0)
+    serial.receive([2])
+    #expect(try rises() == 1)
+    serial.receive([3])
+    #expect(try rises() == 0, "the line is up already")
+    serial.write(Self.modemControl, 0)
+    serial.write(Self.modemControl, 8)
+    #expect(try rises() == 1)
+  }
+
+  @Test("an empty transmitter interrupts when asked and after each byte, until IIR has been read")
+  func transmitInterrupt() throws {
+    serial.write(Self.modemControl, 8)
+    serial.write(Self.enable, 2)
+    #expect(try rises() == 1)
+    #expect(serial.read(Self.identification) == 0x02)
+    #expect(serial.read(Self.identification) == 0x01)
+    serial.write(Self.data, 65)
+    #expect(try rises() == 1)
+    serial.write(Self.data, 66)
+    #expect(try rises() == 1)
+    #expect(serial.read(Self.identification) == 0x02)
+    serial.write(Self.enable, 2)
+    #expect(try rises() == 0, "asking again changes nothing")
+    serial.write(Self.enable, 0)
+    serial.write(Self.data, 67)
+    #expect(serial.read(Self.identification) == 0x01)
+    #expect(try rises() == 0)
+  }
+
+  @Test("loopback brings bytes back instead of sending them, and MCR's outputs back as MSR's inputs")
+  func loopback() {
+    #expect(serial.read(Self.modemStatus) == 0xB0)
+    serial.write(Self.modemControl, 0x10)
+    #expect(serial.read(Self.modemStatus) == 0)
+    serial.write(Self.data, 0x5A)
+    serial.write(Self.data, 0x5B)
+    #expect(wire.bytes == [])
+    #expect(serial.read(Self.lineStatus) == 0x63)
+    #expect(serial.read(0) == 0x5A)
+    for (output, input) in [(0x01, 0x20), (0x02, 0x10), (0x04, 0x40), (0x08, 0x80)] as [(UInt8, UInt8)] {
+      serial.write(Self.modemControl, 0x10 | output)
+      #expect(serial.read(Self.modemStatus) == input)
+    }
+  }
+
+  @Test("room is told when the last byte has been read, and when the FIFO is emptied")
+  func room() throws {
+    serial.write(Self.fifoControl, 1)
+    _ = try serial.room.take()
+    serial.receive([1, 2])
+    _ = serial.read(0)
+    #expect(try serial.room.take() == 0)
+    _ = serial.read(0)
+    #expect(try serial.room.take() == 1)
+    _ = serial.read(0)
+    #expect(try serial.room.take() == 0)
+    serial.receive([3])
+    serial.write(Self.fifoControl, 3)
+    #expect(try serial.room.take() == 1)
+    #expect(serial.space == 16)
+    #expect(serial.read(Self.lineStatus) & 1 == 0)
+  }
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Linux
+import Logging
+import Testing
+
+@testable import Passthrough
+@testable import VMM
+
+@Suite struct TraceTests {
+  private let path = FileManager.default.temporaryDirectory.appending(
+    path: "sluice-trace-\(UUID().uuidString)"
+  ).path
+
+  /// The file's lines, each read as JSON.
+  private func objects() throws -> [[String: Any]] {
+    defer { try? FileManager.default.removeItem(atPath: path) }  // of no more use
+    let text = try String(contentsOfFile: path, encoding: .utf8)
+    #expect(text.isEmpty || text.hasSuffix("\n"))
+    return try text.split(separator: "\n").map { line in
+      try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
+    }
+  }
+
+  private static let place = FunctionEvent.Place(bar: 2, window: 3, address: 0xC000_4000, size: 4096)
+
+  @Test("every event is one line of JSON with its fields")
+  func events() throws {
+    let trace = try Trace(path: path, start: Clock.microseconds())
+    let device = "0000:01:00.0"
+    trace.record(device, .gate(Self.place, from: .armed, to: .open, .access), microseconds: 5)
+    trace.record(device, .command(old: 0x406, new: 0x404), microseconds: 6)
+    trace.record(device, .peerDMA(Self.place, isMapped: true), microseconds: 7)
+    trace.record(device, .peerDMA(Self.place, isMapped: false), microseconds: 8)
+    trace.record(device, .vector(9, .allocate), microseconds: 9)
+    trace.record(device, .reset(why: "flr"), microseconds: 10)
+    trace.record(device, .warning("a \"quoted\"\nline"), microseconds: 11)
+    trace.flush()
+    #expect(trace.failure == nil)
+    let objects = try objects()
+    #expect(
+      objects.map { $0["event"] as? String } == [
+        "gate", "command", "dma", "dma", "vector", "reset", "warning",
+      ])
+    #expect(objects.allSatisfy { $0["device"] as? String == device })
+    #expect(objects.dropLast().map { $0["us"] as? Int } == [5, 6, 7, 8, 9, 10])
+    let gate = objects[0]
+    #expect(gate["bar"] as? Int == 2 && gate["window"] as? Int == 3 && gate["size"] as? Int == 4096)
+    #expect(gate["from"] as? String == "armed" && gate["to"] as? String == "open")
+    #expect(gate["why"] as? String == "access" && gate["gpa"] as? String == "0xc0004000")
+    #expect(objects[1]["old"] as? String == "0x406" && objects[1]["new"] as? String == "0x404")
+    #expect(objects[2]["op"] as? String == "map" && objects[3]["op"] as? String == "unmap")
+    #expect(objects[2]["iova"] as? String == "0xc0004000")
+    #expect(objects[4]["vector"] as? Int == 9 && objects[4]["op"] as? String == "allocate")
+    #expect(objects[5]["why"] as? String == "flr")
+    #expect(objects[6]["text"] as? String == "a \"quoted\"\nline")
+  }
+
+  @Test(
+    "a string comes back out of JSON as it was", arguments: ["", "a\"b\\c", "\u{0}\t\r\n\u{1f}", "ü→🙂", "/"])
+  func quote(_ text: String) throws {
+    let json = "[\(Trace.quote(text))]"
+    let list = try JSONSerialization.jsonObject(with: Data(json.utf8)) as? [String]
+    #expect(list == [text])
+  }
+
+  @Test("records are written in the order in which they came, by size without being told to")
+  func order() throws {
+    let trace = try Trace(path: path, start: Clock.microseconds())
+    trace.record("first", "\"n\":0")
+    #expect(try String(contentsOfFile: path, encoding: .utf8).isEmpty, "it is buffered")
+    trace.record("first", "\"n\":1", flush: true)
+    #expect(try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n").count == 2)
+    for number in 2..<2000 { trace.record("more", "\"n\":\(number)") }
+    let written = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n").count
+    #expect(written > 500 && written < 2000, "the buffer is 32 KiB")
+    trace.flush()
+    let objects = try objects()
+    #expect(objects.map { $0["n"] as? Int } == Array(0..<2000))
+    let times = objects.compactMap { $0["time"] as? Int }
+    #expect(times == times.sorted() && times.count == 2000)
+  }
+
+  @Test("a full disk is told with its error and the number of records lost")
+  func full() throws {
+    let trace = try Trace(path: "/dev/full", start: 0)
+    for number in 0..<3 { trace.record("event", "\"n\":\(number)") }
+    #expect(trace.failure == nil)
+    trace.flush()
+    #expect(trace.failure?.error.errno == ENOSPC)
+    #expect(trace.failure?.lost == 3)
+    trace.record("event", "\"n\":3", flush: true)
+    trace.flush()
+    #expect(trace.failure?.lost == 4)
+  }
+
+  @Test("a file that cannot be made is named in the error")
+  func unwritable() {
+    #expect(throws: KernelError("open /nonexistent/trace", errno: ENOENT)) {
+      try Trace(path: "/nonexistent/trace", start: 0)
+    }
+  }
+
+  @Test("phases are in the trace at once, and in the summary with their times")
+  func recorder() throws {
+    let recorder = try Recorder(log: Logger(label: "test"), trace: path, start: Clock.microseconds())
+    recorder.phase("program-started")
+    recorder.pinned(iova: 0x1_0000_0000, size: 1 << 30, microseconds: 12)
+    recorder.observer(of: "0000:02:00.0")(.vector(1, .mask), 3)
+    recorder.phase("power-off")
+    let objects = try objects()
+    #expect(objects.map { $0["event"] as? String } == ["phase", "dma", "vector", "phase"])
+    #expect(objects[0]["name"] as? String == "program-started")
+    #expect(objects[1]["iova"] as? String == "0x100000000" && objects[1]["what"] as? String == "ram")
+    let lines = recorder.summary([], outcome: .powerOff).split(separator: "\n")
+    #expect(lines.first == "summary: power-off")
+    #expect(lines.count == 3 && lines[1].hasSuffix("program-started") && lines[2].hasSuffix("power-off"))
+    #expect(lines[2].contains(" ms (+"))
+  }
+}

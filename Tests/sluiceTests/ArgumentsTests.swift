@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import PCI
+import Testing
+
+@testable import sluice
+
+@Suite struct ArgumentsTests {
+  @Test(
+    "a size of memory is a number with a unit, MiB where there is none",
+    arguments: [
+      ("512M", 512 << 20), ("512m", 512 << 20), ("2G", 2 << 30), ("64", 64 << 20), ("1T", 1 << 40),
+      ("4096K", 4 << 20), ("0", 0), ("16777215T", 16_777_215 << 40), ("007M", 7 << 20),
+    ] as [(String, UInt64)])
+  func size(_ text: String, _ bytes: UInt64) {
+    #expect(MemorySize(argument: text)?.bytes == bytes)
+  }
+
+  @Test(
+    "what is no size is refused",
+    arguments: [
+      "", "M", "-1", "+1", "1.5G", "1 G", " 1G", "1GB", "1GiB", "1P", "0x10", "16777216T", "½", "٣M", "1e3",
+      "99999999999999999999",
+    ])
+  func badSize(_ text: String) {
+    #expect(MemorySize(argument: text) == nil)
+  }
+
+  @Test("a size is shown in MiB")
+  func description() {
+    #expect(MemorySize(bytes: 512 << 20).description == "512M")
+  }
+
+  @Test("a device is an address; what follows a comma has to be an option that there is")
+  func device() {
+    #expect(DeviceArgument(argument: "01:00.0")?.address == Address("0000:01:00.0"))
+    #expect(DeviceArgument(argument: "0000:01:00.0,no-such-option=1") == nil)
+    #expect(DeviceArgument(argument: "nvme0") == nil)
+  }
+}
+
+@Suite struct RunArgumentsTests {
+  @Test("a run with a kernel has the defaults that --help tells")
+  func defaults() throws {
+    let command = try RunCommand.parse(["--kernel", "k"])
+    #expect(command.kernel == "k" && command.initrd == nil && command.append == "" && command.cpus == 1)
+    #expect(command.memory.bytes == 512 << 20)
+    #expect(command.devices.isEmpty && command.trace == nil && command.sandbox == .on)
+    #expect(!command.summary && !command.debugExit && !command.printSeccomp)
+  }
+
+  @Test("every option gets to where it belongs")
+  func options() throws {
+    let command = try RunCommand.parse([
+      "--kernel", "k", "--initrd", "i", "--append", "console=ttyS0 panic=1", "--memory", "2G", "--cpus", "4",
+      "--device", "0000:01:00.0", "--device", "02:00.1", "--trace", "t", "--summary", "--debug-exit",
+      "--sandbox", "off",
+    ])
+    #expect(command.initrd == "i" && command.append == "console=ttyS0 panic=1" && command.trace == "t")
+    #expect(command.memory.bytes == 2 << 30 && command.cpus == 4 && command.sandbox == .off)
+    #expect(command.devices.map(\.address.description) == ["0000:01:00.0", "0000:02:00.1"])
+    #expect(command.summary && command.debugExit)
+  }
+
+  @Test(
+    "wrong usage names the option",
+    arguments: [
+      ([], "--kernel"), (["--kernel", "k", "--memory", "lots"], "lots"),
+      (["--kernel", "k", "--memory", "0"], "--memory"), (["--kernel", "k", "--cpus", "0"], "--cpus"),
+      (["--kernel", "k", "--cpus", "256"], "--cpus"), (["--kernel", "k", "--device", "nvme0"], "nvme0"),
+      (["--kernel", "k", "--device", "01:00.0", "--device", "0000:01:00.0"], "named twice"),
+      (["--kernel", "k", "--sandbox", "maybe"], "maybe"), (["--kernel", "k", "--no-such"], "--no-such"),
+    ] as [([String], String)])
+  func usage(_ arguments: [String], _ text: String) {
+    let error = #expect(throws: (any Error).self) { try RunCommand.parse(arguments) }
+    guard let error else { return }
+    #expect(RunCommand.exitCode(for: error) == .validationFailure)
+    #expect(RunCommand.fullMessage(for: error).contains(text))
+  }
+
+  @Test("the list of system calls needs no kernel")
+  func printSeccomp() throws {
+    #expect(try RunCommand.parse(["--print-seccomp"]).printSeccomp)
+  }
+}

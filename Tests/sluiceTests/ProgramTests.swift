@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Sandbox
+import Testing
+
+/// The program from outside. Skipped where only the tests have been built.
+@Suite(.enabled(if: Program.isBuilt, "the program sluice is not beside the tests"))
+struct ProgramTests {
+  @Test("--print-seccomp prints the table")
+  func printSeccomp() throws {
+    let result = try Program.run(["run", "--print-seccomp"])
+    #expect(result.status == 0)
+    #expect(result.output == Rule.describe())
+    #expect(result.messages == "")
+  }
+
+  @Test(
+    "wrong usage ends with status 2 and says on standard error what to give",
+    arguments: [
+      (["run"], "--kernel"),
+      (["run", "--kernel", "k", "--memory", "0"], "--memory: a guest needs at least 2M"),
+      (["run", "--kernel", "k", "--cpus", "0"], "--cpus: 0 is not between 1 and 255"),
+      (["run", "--kernel", "k", "--device", "x"], "--device"), (["no-such-command"], "no-such-command"),
+      (["bind"], "address"), (["bind", "x"], "x"), (["devices", "--no-such"], "--no-such"),
+    ] as [([String], String)])
+  func usage(_ arguments: [String], _ text: String) throws {
+    let result = try Program.run(arguments)
+    #expect(result.status == 2)
+    #expect(result.output == "")
+    #expect(result.messages.contains(text))
+  }
+
+  @Test("a failure ends with status 1 and one line that names what failed")
+  func failure() throws {
+    let result = try Program.run(["bind", "fffe:ff:1f.7"])
+    #expect(result.status == 1)
+    #expect(
+      result.messages
+        == "sluice: device fffe:ff:1f.7: the host has no PCI device there; 'sluice devices' lists them\n")
+  }
+
+  @Test("--help and --version end with status 0", arguments: [["--help"], ["run", "--help"], ["--version"]])
+  func help(_ arguments: [String]) throws {
+    let result = try Program.run(arguments)
+    #expect(result.status == 0)
+    #expect(result.messages == "")
+    #expect(arguments == ["--version"] || result.output.contains("EXAMPLES:"))
+  }
+}
