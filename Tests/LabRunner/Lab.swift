@@ -25,9 +25,13 @@ struct Lab {
       for one in cases { report.add(Event(.skip, one.name, text: reason), prefix: prefix) }
       return
     }
-    let session = Session(
-      workspace: workspace, preparation: preparation, kernel: l1, vmm: vmm, times: times, prefix: prefix)
-    try session.run(cases, manifest: manifest, report: &report)
+    for isSingleThreaded in [false, true] {
+      let some = cases.filter { $0.remapsMemory == isSingleThreaded }
+      var session = Session(
+        workspace: workspace, preparation: preparation, kernel: l1, vmm: vmm, times: times, prefix: prefix)
+      session.isSingleThreaded = isSingleThreaded
+      try session.run(some, manifest: manifest, report: &report)
+    }
   }
 
   /// Becomes a QEMU whose L1 has a shell on this terminal.

@@ -11,6 +11,8 @@ struct Machine {
   let workspace: Workspace
   let kernel: KernelPackage
   let initramfs: URL
+  /// Whether one thread of QEMU runs all of L1's processors in turn.
+  var isSingleThreaded = false
 
   /// The program and its arguments.
   ///
@@ -23,7 +25,8 @@ struct Machine {
       ["-drive", "file=\(workspace.images.appending(path: image.name).path),if=none,id=\(id),format=raw"]
     }
     return [
-      "qemu-system-x86_64", "-accel", "tcg,thread=multi,tb-size=1024",
+      "qemu-system-x86_64",
+      "-accel", "tcg,thread=\(isSingleThreaded ? "single" : "multi"),tb-size=1024",
       "-machine", "q35,kernel-irqchip=split", "-cpu", "max,+svm", "-smp", "2", "-m", "4G",
       "-bios", "qboot.rom", "-nographic", "-no-reboot", "-nodefaults",
       "-serial", console, "-serial", reports,

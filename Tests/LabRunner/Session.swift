@@ -12,13 +12,18 @@ struct Session {
   var times = 1
   /// Puts L1's kernel in front of a case's name where more than one kernel is used.
   var prefix = ""
+  /// Whether L1's processors take turns.
+  var isSingleThreaded = false
 
   /// Runs the cases, adding to the report. A case that was running when L1 died runs a second time.
   func run(_ cases: [Case], manifest: Manifest, report: inout Report) throws {
     var left = cases
     var retried: Set<String> = []
     while !left.isEmpty {
-      say("lab: starting L1 with \(kernel.rawValue) for \(left.count) case\(left.count == 1 ? "" : "s")")
+      let turns = isSingleThreaded ? ", its processors in turn," : ""
+      say(
+        "lab: starting L1 with \(kernel.rawValue)\(turns) for \(left.count) case\(left.count == 1 ? "" : "s")"
+      )
       let outcome = try boot(left, manifest: manifest, report: &report)
       left.removeAll { outcome.finished.contains($0.name) }
       guard !outcome.complete else {
@@ -48,11 +53,12 @@ struct Session {
 
   private func boot(_ cases: [Case], manifest: Manifest, report: inout Report) throws -> Outcome {
     let names = cases.map(\.name).joined(separator: " ")
-    let machine = try preparation.machine(
+    var machine = try preparation.machine(
       kernel,
       command: "'\(workspace.runner.path)' inside --manifest '\(workspace.manifest.path)' "
         + "--vmm \(vmm) --times \(times) \(names) </dev/null || echo \"lab: the runner ended with status $?\""
     )
+    machine.isSingleThreaded = isSingleThreaded
     var manifest = manifest
     manifest.modules = machine.kernel.root.path
     try manifest.write(to: workspace.manifest)
