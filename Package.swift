@@ -48,7 +48,8 @@ let package = Package(
       "VMM",
       ["Linux", "GuestMemory", "KVM", "VFIO", "PCI", "Passthrough", "Boot", "Sandbox", logging]),
     .executableTarget(
-      name: "sluice", dependencies: ["VMM", "VFIO", "PCI", "Linux", "Sandbox", argumentParser, logging],
+      name: "sluice",
+      dependencies: ["VMM", "VFIO", "PCI", "Linux", "GuestMemory", "Sandbox", argumentParser, logging],
       swiftSettings: settings),
     tests("Linux"),
     tests("GuestMemory", ["Linux"]),
@@ -59,9 +60,10 @@ let package = Package(
     tests("Boot", ["GuestMemory"]),
     tests("Sandbox", ["CLinux", "Linux"]),
     tests("VMM", ["Boot", "Linux", "PCI", "Passthrough", logging]),
-    tests("sluice", ["PCI", "Sandbox", argumentParser]),
+    tests("sluice", ["GuestMemory", "PCI", "Sandbox", argumentParser]),
     .executableTarget(
-      name: "LabRunner", dependencies: [argumentParser, "Linux"], path: "Tests/LabRunner", swiftSettings: settings),
+      name: "LabRunner", dependencies: [argumentParser, "Linux"], path: "Tests/LabRunner",
+      swiftSettings: settings),
     tests("LabRunner"),
   ]
 )

@@ -54,7 +54,15 @@ public final class GuestMemory: Sendable {
   /// - Parameter size: In bytes, a multiple of the backing's page size.
   public init(size: UInt64, backing: Backing = .memory) throws(KernelError) {
     let file = try Self.file(size: size, backing: backing)
-    mapping = try Mapping(descriptor: file.number, offset: 0, size: size)
+    do throws(KernelError) {
+      mapping = try Mapping(descriptor: file.number, offset: 0, size: size)
+    } catch {
+      guard case .hugePages(let shift) = backing, error.errno == KernelError.noMemory else { throw error }
+      let pages = size >> UInt64(shift)
+      throw KernelError(
+        "mmap \(pages) huge pages of \(1 << (shift - 10))K for guest RAM; type 'echo \(pages) | sudo tee "
+          + "/sys/kernel/mm/hugepages/hugepages-\(1 << (shift - 10))kB/nr_hugepages'", errno: error.errno)
+    }
     self.size = size
     let low = min(size, Self.holeStart)
     var regions = [Region(base: GuestAddress(0), size: low, hostAddress: mapping.address)]

@@ -17,8 +17,9 @@ public final class DMAMapper: Sendable {
   /// Set by the pinning thread before `done`, read by those who have waited for `done`.
   private let outcome = Mutex<KernelError?>(nil)
 
-  /// RAM goes to the IOMMU in pieces of this size, so that a VM that ends does not wait for all.
-  private static let piece: UInt64 = 1 << 30
+  /// RAM goes to the IOMMU in pieces of this size, so that neither a VM that ends nor a window that
+  /// opens meanwhile waits for all of it.
+  private static let piece: UInt64 = 128 << 20
 
   /// Prepares the mapper; nothing is mapped yet.
   public init(_ container: Container, memory: GuestMemory, hasPeers: Bool) throws(KernelError) {

@@ -120,9 +120,8 @@ public struct Gate: Sendable, Hashable {
       _ = try perform(.apply)
     case .access(let window):
       guard states[window] == .armed, try perform(.addSlot(window)) else { return }
-      states[window] = .open
+      try change(window, to: .open, perform)
       _ = try perform(.addIOVA(window))
-      _ = try perform(.changed(window, from: .armed, to: .open))
     case .demote:
       try settle(windows: states.indices.filter { states[$0] == .open }, to: .armed, perform)
     }

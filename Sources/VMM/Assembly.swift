@@ -35,7 +35,7 @@ struct Assembly {
     if let problem { throw .host(problem) }
     let hosts = try AssignedDevices.check(configuration.devices)
     let memory = try step(RunError.kernel) { () throws(KernelError) in
-      try GuestMemory(size: configuration.memory)
+      try GuestMemory(size: configuration.memory, backing: configuration.backing)
     }
     self.memory = memory
     let entry = try step(RunError.boot) { () throws(BootError) in

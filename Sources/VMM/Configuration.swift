@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import GuestMemory
 public import PCI
 
 /// What a VM is made of.
@@ -21,6 +22,8 @@ public struct Configuration: Sendable {
   public var commandLine = ""
   /// Guest RAM, in bytes.
   public var memory: UInt64 = 512 << 20
+  /// What stands behind guest RAM.
+  public var backing = GuestMemory.Backing.memory
   /// vCPUs.
   public var cpus = 1
   /// Devices in the order of their slots on the guest's bus, from slot 1 on.
@@ -44,7 +47,9 @@ public struct Configuration: Sendable {
   /// nothing is.
   public var usageProblem: String? {
     if memory < 2 << 20 { return "--memory: a guest needs at least 2M" }
-    if memory % 4096 != 0 { return "--memory: \(memory) bytes are not a multiple of the page size, 4K" }
+    if memory % backing.pageSize != 0 {
+      return "--memory: \(memory) bytes are not a multiple of the page size, \(backing.pageSize >> 10)K"
+    }
     if cpus < 1 || cpus > 255 { return "--cpus: \(cpus) is not between 1 and 255" }
     if devices.count > Self.mostDevices {
       return "--device: \(devices.count) devices, but the root bus has \(Self.mostDevices) slots"

@@ -21,7 +21,7 @@ struct BindCommand: ParsableCommand {
         sudo sluice bind 0000:01:00.0
       """)
 
-  @Argument(help: "The device's PCI address.")
+  @Argument(help: "The device's PCI address.", transform: DeviceArgument.init)
   var device: DeviceArgument
 
   func run() throws {
@@ -41,7 +41,7 @@ struct UnbindCommand: ParsableCommand {
         sudo sluice unbind 0000:01:00.0
       """)
 
-  @Argument(help: "The device's PCI address.")
+  @Argument(help: "The device's PCI address.", transform: DeviceArgument.init)
   var device: DeviceArgument
 
   func run() throws {

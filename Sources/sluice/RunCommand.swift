@@ -33,8 +33,11 @@ struct RunCommand: ParsableCommand {
   var append = ""
 
   @Option(
-    help: ArgumentHelp("Guest memory, with K, M, G or T; a plain number counts MiB.", valueName: "size"))
-  var memory: MemorySize = MemorySize(bytes: 512 << 20)
+    help: ArgumentHelp(
+      "Guest memory, with K, M, G or T (default: 512M); 'hugepages=2M' or '1G' takes it from the host's pool.",
+      valueName: "size[,hugepages=2M|1G]"),
+    transform: MemoryArgument.init)
+  var memory = MemoryArgument()
 
   @Option(help: ArgumentHelp("The number of vCPUs, 1 to 255.", valueName: "count"))
   var cpus = 1
@@ -42,7 +45,8 @@ struct RunCommand: ParsableCommand {
   @Option(
     name: .customLong("device"),
     help: ArgumentHelp(
-      "A host device by its PCI address, bound to vfio-pci; may be given again.", valueName: "address"))
+      "A host device by its PCI address, bound to vfio-pci; may be given again.", valueName: "address"),
+    transform: DeviceArgument.init)
   var devices: [DeviceArgument] = []
 
   @Option(
@@ -70,6 +74,7 @@ struct RunCommand: ParsableCommand {
     configuration.initrd = initrd
     configuration.commandLine = append
     configuration.memory = memory.bytes
+    configuration.backing = memory.backing
     configuration.cpus = cpus
     configuration.devices = devices.map { Configuration.AssignedDevice(address: $0.address) }
     configuration.trace = trace

@@ -4,13 +4,13 @@ import Foundation
 
 /// The system calls that threads made after they had loaded their filter, as `strace -ff` saw them.
 ///
-/// An ioctl stands with its request, `ioctl KVM_RUN`, since the filter goes by it.
+/// An ioctl stands with the number of its request, `ioctl 0xae80`, since the filter goes by it.
 struct SystemCalls: Equatable {
   /// By kind of thread: `control`, `vcpu`, `pin`.
   var made: [String: Set<String>] = [:]
 
   /// What stands in front of a program to have its calls written to `PREFIX.THREAD`.
-  static func tracer(prefix: String) -> [String] { ["strace", "-ff", "-X", "verbose", "-o", prefix] }
+  static func tracer(prefix: String) -> [String] { ["strace", "-ff", "-X", "raw", "-o", prefix] }
 
   /// Reads every `PREFIX.THREAD` in a directory.
   init(directory: URL, prefix: String) throws {
@@ -26,10 +26,10 @@ struct SystemCalls: Equatable {
     var kind = "control"
     var calls: Set<String>?
     for line in text.split(separator: "\n") {
-      if line.hasPrefix("prctl("), line.contains("PR_SET_NAME"), let name = Self.quoted(line) {
+      if line.hasPrefix("prctl("), line.hasPrefix("prctl(0xf,"), let name = Self.quoted(line) {
         kind = Self.kind(ofThread: name)
       }
-      if line.hasPrefix("seccomp("), line.contains("SECCOMP_SET_MODE_FILTER") {
+      if line.hasPrefix("seccomp(0x1,") {
         calls = []
       } else if let call = Self.call(line) {
         calls?.insert(call)
@@ -46,7 +46,7 @@ struct SystemCalls: Equatable {
         let words = line.split(separator: " ")
         guard let name = words.first else { continue }
         made[kind, default: []].insert(
-          name == "ioctl" && words.count > 1 ? "ioctl \(words[1])" : String(name))
+          name == "ioctl" && words.count > 2 ? "ioctl \(words[2])" : String(name))
       } else if line.hasSuffix(":") {
         kind = String(line.dropLast())
       }
@@ -80,10 +80,9 @@ struct SystemCalls: Equatable {
     }
     let name = String(line[..<end])
     guard name == "ioctl" else { return name }
-    // ioctl(5, 0xae80 /* KVM_RUN */, 0) = 0; where several requests share a number: A or B
-    let words = line[end...].split(separator: " ")
-    guard words.count > 3, words[2] == "/*" else { return "ioctl \(words.dropFirst().first ?? "?")" }
-    return "ioctl \(words[3])"
+    // ioctl(5, 0xae80, 0) = 0
+    let words = line[end...].split(whereSeparator: { $0 == " " || $0 == "," || $0 == ")" })
+    return "ioctl \(words.count > 1 ? words[1] : "?")"
   }
 
   private static func quoted(_ line: Substring) -> String? {

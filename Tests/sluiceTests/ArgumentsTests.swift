@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import GuestMemory
 import PCI
 import Testing
 
@@ -13,8 +14,8 @@ import Testing
       ("512M", 512 << 20), ("512m", 512 << 20), ("2G", 2 << 30), ("64", 64 << 20), ("1T", 1 << 40),
       ("4096K", 4 << 20), ("0", 0), ("16777215T", 16_777_215 << 40), ("007M", 7 << 20),
     ] as [(String, UInt64)])
-  func size(_ text: String, _ bytes: UInt64) {
-    #expect(MemorySize(argument: text)?.bytes == bytes)
+  func size(_ text: String, _ bytes: UInt64) throws {
+    #expect(try MemoryArgument(text).bytes == bytes)
   }
 
   @Test(
@@ -24,19 +25,30 @@ import Testing
       "99999999999999999999",
     ])
   func badSize(_ text: String) {
-    #expect(MemorySize(argument: text) == nil)
+    #expect(throws: ValidationError.self) { try MemoryArgument(text) }
   }
 
-  @Test("a size is shown in MiB")
-  func description() {
-    #expect(MemorySize(bytes: 512 << 20).description == "512M")
+  @Test("memory can be of huge pages")
+  func hugePages() throws {
+    #expect(try MemoryArgument("1G,hugepages=2M").backing == .hugePages(shift: 21))
+    #expect(try MemoryArgument("1G,hugepages=1G").backing == .hugePages(shift: 30))
+    #expect(try MemoryArgument("1G,hugepages=off").backing == .memory)
+    #expect(throws: ValidationError.self) { try MemoryArgument("1G,hugepages=4K") }
+    let error = #expect(throws: (any Error).self) {
+      try RunCommand.parse(["--kernel", "k", "--memory", "3M,hugepages=2M"])
+    }
+    #expect(error.map { RunCommand.fullMessage(for: $0) }?.contains("page size, 2048K") == true)
   }
 
   @Test("a device is an address; what follows a comma has to be an option that there is")
-  func device() {
-    #expect(DeviceArgument(argument: "01:00.0")?.address == Address("0000:01:00.0"))
-    #expect(DeviceArgument(argument: "0000:01:00.0,no-such-option=1") == nil)
-    #expect(DeviceArgument(argument: "nvme0") == nil)
+  func device() throws {
+    #expect(try DeviceArgument("01:00.0").address == Address("0000:01:00.0"))
+    let option = #expect(throws: ValidationError.self) {
+      try DeviceArgument("0000:01:00.0,no-such-option=1")
+    }
+    #expect(option?.message.contains("'no-such-option=1'") == true)
+    let address = #expect(throws: ValidationError.self) { try DeviceArgument("nvme0") }
+    #expect(address?.message.contains("'nvme0'") == true)
   }
 }
 
