@@ -97,7 +97,10 @@ public struct CapabilityList: Sendable {
     case CapabilityID.advancedFeatures: nominal = 6
     case 0x05:  // MSI: 64-bit addresses and per-vector masking make it longer.
       nominal = 10 + (control & 1 << 7 != 0 ? 4 : 0) + (control & 1 << 8 != 0 ? 10 : 0)
-    default: nominal = 4
+    case 0x07, 0x0D, 0x12: nominal = 8  // PCI-X, subsystem IDs of bridges, SATA
+    case 0x04, 0x06, 0x0C: nominal = 4  // slot number, CompactPCI hot swap, hot plug
+    // What is not known is taken to reach to the next capability, since all of it is to be hidden.
+    default: nominal = end - offset
     }
     return min(nominal, end - offset)
   }

@@ -14,6 +14,8 @@ struct Console: ~Copyable {
   /// Whether the event loop watches standard input; it does not take files, which never block.
   private var isWatched = false
   private var isWatchable = true
+  /// Typed, and not yet taken by the guest: Ctrl-A and the byte after it come at once.
+  private var pending: [UInt8] = []
 
   /// Ctrl-A.
   private static let prefix: UInt8 = 1
@@ -25,7 +27,7 @@ struct Console: ~Copyable {
 
   /// Whether the guest can take more and there may be more; then standard input is watched.
   mutating func watch(_ loop: borrowing EventLoop) throws(KernelError) {
-    let wanted = isOpen && isWatchable && serial.space > 0
+    let wanted = isOpen && isWatchable && pending.isEmpty && serial.space > 0
     if wanted == isWatched { return }
     if wanted {
       do throws(KernelError) { try loop.watch(0) } catch {
@@ -45,7 +47,8 @@ struct Console: ~Copyable {
 
   /// Reads what is there, as much as the guest can take. True when the user asks to quit.
   mutating func transfer() throws(KernelError) -> Bool {
-    while isOpen, serial.space > 0 {
+    deliver()
+    while isOpen, pending.isEmpty, serial.space > 0 {
       let bytes: [UInt8]
       // A terminal that has gone (EIO) is at its end.
       do throws(KernelError) { bytes = try readStandardInput(upTo: serial.space) } catch {
@@ -56,26 +59,36 @@ struct Console: ~Copyable {
         isOpen = false
         return false
       }
-      var passed: [UInt8] = []
       for byte in bytes {
         switch (escape, byte) {
         case (.none, Self.prefix) where isTerminal: escape = .prefix
         case (.prefix, UInt8(ascii: "x")): return true
         case (.prefix, Self.prefix):
-          passed.append(byte)
+          pending.append(byte)
           escape = .none
         case (.prefix, _):
-          passed += [Self.prefix, byte]
+          pending += [Self.prefix, byte]
           escape = .none
-        case (.none, _): passed.append(byte)
+        case (.none, _): pending.append(byte)
         }
       }
-      serial.receive(passed)
+      deliver()
       if isWatchable { return false }
     }
     return false
   }
 
-  /// Reads a file, which the event loop does not watch, as far as there is room.
-  mutating func refill() throws(KernelError) -> Bool { isWatchable ? false : try transfer() }
+  private mutating func deliver() {
+    let count = min(pending.count, serial.space)
+    guard count > 0 else { return }
+    serial.receive(pending.prefix(count))
+    pending.removeFirst(count)
+  }
+
+  /// Goes on after the guest has made room: with what waits, and with a file, which the event loop
+  /// does not watch.
+  mutating func refill() throws(KernelError) -> Bool {
+    deliver()
+    return isWatchable ? false : try transfer()
+  }
 }
