@@ -29,11 +29,14 @@ public struct Rule: Sendable {
     public let number: UInt
     /// Why it is needed.
     public let reason: String
+    /// See ``Rule/isContingent``.
+    public let isContingent: Bool
 
-    init(_ name: String, _ number: UInt, _ reason: String) {
+    init(_ name: String, _ number: UInt, _ reason: String, isContingent: Bool = false) {
       self.name = name
       self.number = number
       self.reason = reason
+      self.isContingent = isContingent
     }
   }
 
@@ -45,13 +48,18 @@ public struct Rule: Sendable {
   public let threads: Set<ThreadKind>
   /// What for.
   public let reason: String
+  /// Whether it depends on what no run can be made to do at will: the heap has to grow, two threads have
+  /// to meet at a lock, the process has to be stopped and continued, something has to fail.
+  public let isContingent: Bool
 
   init(
-    _ call: String, _ threads: Set<ThreadKind>, _ reason: String, _ condition: Condition = .any
+    _ call: String, _ threads: Set<ThreadKind>, _ reason: String, _ condition: Condition = .any,
+    isContingent: Bool = false
   ) {
     self.call = call
     self.threads = threads
     self.reason = reason
     self.condition = condition
+    self.isContingent = isContingent
   }
 }

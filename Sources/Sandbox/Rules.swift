@@ -12,7 +12,8 @@ extension Rule {
       "ioctl", [.vcpu], "run the guest, and move windows and vectors when it asks",
       .requests([
         Request("KVM_RUN", IOC_KVM_RUN, "run the guest"),
-        Request("KVM_GET_REGS", IOC_KVM_GET_REGS, "say where the guest was in a fatal error"),
+        Request(
+          "KVM_GET_REGS", IOC_KVM_GET_REGS, "say where the guest was in a fatal error", isContingent: true),
         Request("KVM_SET_USER_MEMORY_REGION", IOC_KVM_SET_USER_MEMORY_REGION, "open and close windows"),
         Request("KVM_SET_GSI_ROUTING", IOC_KVM_SET_GSI_ROUTING, "route a vector's message"),
         Request("KVM_IRQFD", IOC_KVM_IRQFD, "mask and unmask a vector"),
@@ -44,37 +45,47 @@ extension Rule {
     Rule("epoll_ctl", [.control], "leave input alone while the guest's serial port is full"),
     Rule("tgkill", [.vcpu, .control], "kick vCPUs out of KVM_RUN: to open a window, and at the end"),
     // What the C library and the Swift runtime need.
-    Rule("futex", everyone, "locks, thread start and end"),
+    Rule("futex", [.vcpu, .control], "locks, and the end of threads"),
+    Rule("futex", [.pin], "locks", isContingent: true),
     Rule("gettid", everyone, "Swift's Mutex, which is a priority-inheriting futex"),
-    Rule("mmap", everyone, "malloc"),
-    Rule("munmap", everyone, "malloc; a device's mappings when it is handed back"),
-    Rule("mprotect", everyone, "malloc's arenas"),
-    Rule("madvise", everyone, "free, and a thread's stack when it ends"),
-    Rule("brk", [.control], "malloc"),
+    Rule("mmap", everyone, "malloc, when the heap grows", isContingent: true),
+    Rule("munmap", [.control], "a device's mappings when it is handed back"),
+    Rule("munmap", [.vcpu, .pin], "malloc, when the heap shrinks", isContingent: true),
+    Rule("mprotect", everyone, "malloc, when an arena grows", isContingent: true),
+    Rule("madvise", [.vcpu, .pin], "a thread's stack when it ends"),
+    Rule("madvise", [.control], "malloc, when the heap shrinks", isContingent: true),
+    Rule("brk", [.control], "malloc, when the heap grows", isContingent: true),
     Rule("close", [.control], "hand a device back"),
     Rule("rt_sigreturn", [.vcpu], "come back from the kick"),
-    Rule("restart_syscall", [.vcpu], "go on waiting after the kick"),
-    Rule("rt_sigprocmask", everyone, "part of pthread_exit"),
+    Rule(
+      "restart_syscall", [.vcpu, .pin], "go on waiting after the process was stopped and continued",
+      isContingent: true),
+    Rule("rt_sigprocmask", [.vcpu, .pin], "part of pthread_exit"),
     Rule("exit", [.vcpu, .pin], "the end of a thread"),
-    Rule("exit_group", everyone, "the end of the process"),
+    Rule("exit_group", [.control], "the end of the process"),
+    Rule("exit_group", [.vcpu, .pin], "the end of the process by the C library", isContingent: true),
   ]
 
-  /// The table as text: a line for each call of each kind of thread, and one for each request.
+  /// The table as text: a line for each call of each kind of thread, and one for each request; `(contingent)`
+  /// where that holds.
   public static func describe() -> String {
     var lines: [String] = []
     for kind in ThreadKind.allCases {
       lines.append("\(kind.rawValue):")
       for rule in all where rule.threads.contains(kind) {
         switch rule.condition {
-        case .any: lines.append("  \(rule.call)  # \(rule.reason)")
+        case .any: lines.append("  \(rule.call)\(mark(rule.isContingent))  # \(rule.reason)")
         case .requests(let requests):
           for request in requests {
             let number = String(request.number, radix: 16)
-            lines.append("  \(rule.call) \(request.name) 0x\(number)  # \(request.reason)")
+            lines.append(
+              "  \(rule.call) \(request.name) 0x\(number)\(mark(request.isContingent))  # \(request.reason)")
           }
         }
       }
     }
     return lines.joined(separator: "\n") + "\n"
   }
+
+  private static func mark(_ isContingent: Bool) -> String { isContingent ? " (contingent)" : "" }
 }

@@ -22,6 +22,11 @@ struct Case: Sendable {
     self.remapsMemory = remapsMemory
   }
 
+  /// Whether a Linux kernel is the guest.
+  var isLinuxGuest: Bool { Self.linux.contains(name) }
+
+  private static let linux = Set((LinuxCases.all + LifeCycleCases.all).map(\.name))
+
   static let all: [Case] =
     LinuxCases.all + LifeCycleCases.all + SmallGuestCases.all + ToolCases.all
     + BadInputCases.all + TerminalCases.all + SeccompCases.all

@@ -13,6 +13,8 @@ struct Event: Codable, Equatable {
     case pass
     case fail
     case skip
+    /// L1 lives.
+    case pulse
     /// The runner has no more cases; the text says what went wrong where it is not empty.
     case end
   }

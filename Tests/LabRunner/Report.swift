@@ -14,7 +14,7 @@ struct Report {
     case .pass: passed += 1
     case .fail: failed += 1
     case .skip: skipped += 1
-    case .ready, .start, .note, .end: break
+    case .ready, .start, .note, .pulse, .end: break
     }
     show(event, prefix: prefix)
   }
@@ -37,6 +37,7 @@ struct Report {
     case .pass: say("pass   \(name) (\(time))\(reason)")
     case .fail: say("FAIL   \(name) (\(time))\(reason)")
     case .skip: say("skip   \(name)\(reason)")
+    case .pulse: break
     case .end: if !event.text.isEmpty { say("lab: \(event.text)") }
     }
   }

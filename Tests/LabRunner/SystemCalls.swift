@@ -39,9 +39,11 @@ struct SystemCalls: Equatable {
   }
 
   /// Reads what `sluice run --print-seccomp` prints: a line `KIND:`, below it the calls with their reasons.
-  init(table text: String) {
+  ///
+  /// - Parameter contingent: Whether to take those that no run can be made to use at will.
+  init(table text: String, contingent: Bool) {
     var kind = ""
-    for line in text.split(separator: "\n") {
+    for line in text.split(separator: "\n") where contingent || !line.contains(" (contingent) ") {
       if line.hasPrefix(" ") {
         let words = line.split(separator: " ")
         guard let name = words.first else { continue }
