@@ -55,6 +55,7 @@ extension HostDevice {
     guard !isBridge else { throw .notReady(address, .bridge) }
     guard group != nil else { throw .notReady(address, .noGroup) }
     if driver == "vfio-pci" { return }
+    // The directory is there exactly while the driver is.
     if (try? Sysfs.list("\(pci)/drivers/vfio-pci")) == nil { throw .noDriver(address) }
     do throws(KernelError) {
       try Sysfs.write("vfio-pci", to: "\(pci)/devices/\(address)/driver_override")

@@ -37,6 +37,8 @@ public struct HostDevice: Sendable {
   public var device: UInt16 { UInt16(truncatingIfNeeded: number("device")) }
   /// Class code: base class, subclass, programming interface.
   public var classCode: UInt32 { number("class") }
+  // The links are there exactly while there is something to point to.
+
   /// The driver that has the device; nil where there is none.
   public var driver: String? { try? Sysfs.link("\(directory)/driver") }
   /// The number of the IOMMU group; nil where no IOMMU isolates the device.
