@@ -55,6 +55,9 @@ extension Rule {
     Rule("madvise", [.vcpu, .pin], "a thread's stack when it ends"),
     Rule("madvise", [.control], "malloc, when the heap shrinks", isContingent: true),
     Rule("brk", [.control], "malloc, when the heap grows", isContingent: true),
+    Rule(
+      "clock_gettime", everyone, "times, where the vDSO cannot read the host's clock source",
+      isContingent: true),
     Rule("close", [.control], "hand a device back"),
     Rule("rt_sigreturn", [.vcpu], "come back from the kick"),
     Rule(

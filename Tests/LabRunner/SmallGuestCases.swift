@@ -40,7 +40,7 @@ enum SmallGuestCases {
   ) -> Case {
     Case(
       name, "\(toggles) toggles of the memory bit against a reader; QEMU's result beside it", limit: limit,
-      remapsMemory: true
+      takesTurns: true
     ) { bench in
       let guest = SmallGuest("memory-enable", [device], append: "toggles=\(toggles)", cpus: 2)
       let remark = try guest.check(bench)
