@@ -11,8 +11,7 @@ struct Case: Sendable {
   ///
   /// With a thread for each, QEMU 7.2 looks addresses up in a stale table while L1's memory map changes, as
   /// it does when a guest turns a device's memory off and on: now and then a write to the local APIC goes
-  /// elsewhere, and L1 stands still. Linux guests with several processors died of triple faults, two in
-  /// seven; when L1's processors take turns neither has been seen.
+  /// elsewhere, and L1 stands still. Linux guests with several processors are too slow that way.
   let takesTurns: Bool
   /// Returns a remark for the report; throws `Failed` or `Skipped`.
   let body: @Sendable (Bench) throws -> String

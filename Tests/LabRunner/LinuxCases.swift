@@ -26,10 +26,8 @@ enum LinuxCases {
         try checkStick(lines, bench)
         return try describe(lines, bench)
       },
-      Case(
-        "four-devices-\(kernel.rawValue)", "two drives, network and USB at once on 4 CPUs", limit: 300,
-        takesTurns: true
-      ) { bench in
+      Case("four-devices-\(kernel.rawValue)", "two drives, network and USB at once on 4 CPUs", limit: 120) {
+        bench in
         let lines = try LinuxGuest(
           kernel: kernel, devices: [Address.bigDrive, Address.smallDrive, Address.network, Address.usb],
           cpus: 4, memory: "1G", steps: ["nvme-sha256", "network", "usb-sha256"]
