@@ -59,7 +59,7 @@ struct Inside {
 
   /// Runs a case. A Linux guest that failed gets up to two more tries, which is said each time: under two
   /// layers of emulation a kernel now and then dies, above all one with several processors (a triple
-  /// fault in about one of four). Under QEMU as the VMM they die at much the same rate.
+  /// fault in two of about seven launches). Under QEMU as the VMM two of five died; why is not known.
   private func run(_ one: Case) {
     var event = attempt(one)
     for number in 2...3 where event.kind == .fail && one.isLinuxGuest {
