@@ -74,12 +74,18 @@ struct BAR {
   /// one function only, so that others need no place.
   private func placed(_ function: PCIFunction) -> BAR {
     let base: UInt64 = is64Bit ? 0x40_0000_0000 : 0xD000_0000
-    let address = base + UInt64(index) * size
+    return moved(function, to: base + UInt64(index) * size)
+  }
+
+  /// Writes another address into the BAR's registers, whatever the function decodes meanwhile;
+  /// the BAR as it is then. The processor's map is the caller's.
+  @inline(never)
+  func moved(_ function: PCIFunction, to address: UInt64) -> BAR {
     let offset = PCIFunction.Register.firstBAR + UInt16(index) * 4
     function.store32(offset, UInt32(truncatingIfNeeded: address))
     if is64Bit { function.store32(offset + 4, UInt32(address >> 32)) }
     return BAR(
-      index: index, isMemory: true, is64Bit: is64Bit, isPrefetchable: isPrefetchable,
+      index: index, isMemory: isMemory, is64Bit: is64Bit, isPrefetchable: isPrefetchable,
       address: address, size: size)
   }
 }

@@ -17,14 +17,24 @@ struct PCIFunction {
     static let classCode: UInt16 = 0x08
     static let headerType: UInt16 = 0x0E
     static let firstBAR: UInt16 = 0x10
+    static let rom: UInt16 = 0x30
     static let capabilities: UInt16 = 0x34
+    static let interruptLine: UInt16 = 0x3C
+    static let interruptPin: UInt16 = 0x3D
   }
 
   /// Bits of COMMAND.
   enum Command {
+    static let io: UInt16 = 1 << 0
     static let memory: UInt16 = 1 << 1
     static let busMaster: UInt16 = 1 << 2
     static let interruptDisable: UInt16 = 1 << 10
+  }
+
+  /// Bits of STATUS.
+  enum Status {
+    static let interrupt: UInt16 = 1 << 3
+    static let capabilities: UInt16 = 1 << 4
   }
 
   private static let addressPort: UInt16 = 0xCF8
@@ -55,6 +65,12 @@ struct PCIFunction {
   }
 
   @inline(never)
+  func store8(_ offset: UInt16, _ value: UInt8) {
+    select(offset)
+    port_store8(Self.dataPort + offset % 4, value)
+  }
+
+  @inline(never)
   func store16(_ offset: UInt16, _ value: UInt16) {
     select(offset)
     port_store16(Self.dataPort + offset % 4, value)
@@ -80,13 +96,15 @@ struct PCIFunction {
 
   var command: UInt16 { load16(Register.command) }
 
+  var status: UInt16 { load16(Register.status) }
+
   func setCommand(_ bits: UInt16, _ on: Bool) {
     store16(Register.command, on ? command | bits : command & ~bits)
   }
 
   /// Calls `body` with the offset and identity of every capability.
   func forEachCapability(_ body: (_ offset: UInt16, _ id: UInt8) -> Void) {
-    guard load16(Register.status) & 1 << 4 != 0 else { return }
+    guard status & Status.capabilities != 0 else { return }
     var offset = UInt16(load8(Register.capabilities) & 0xFC)
     // There is room for 48; a longer list goes in a circle.
     for _ in 0..<48 where offset >= 0x40 {
@@ -137,6 +155,20 @@ enum PCIBus {
     }
   }
 
+  /// The first endpoint of a vendor and device.
+  static func find(vendor: UInt16, device: UInt16) -> PCIFunction? {
+    first { $0.vendor == vendor && $0.device == device }
+  }
+
+  /// The first endpoint that `matches`.
+  static func first(where matches: (PCIFunction) -> Bool) -> PCIFunction? {
+    var found: PCIFunction?
+    forEachFunction { function in
+      if found == nil, function.isEndpoint, matches(function) { found = function }
+    }
+    return found
+  }
+
   /// The function that `matches`, in the slot that the command line names (`device=slot`), else
   /// the first.
   static func find(_ commandLine: CommandLine, where matches: (PCIFunction) -> Bool) -> PCIFunction? {
@@ -144,10 +176,6 @@ enum PCIBus {
       let function = PCIFunction(slot: UInt8(truncatingIfNeeded: slot & 31), function: 0)
       return function.isPresent && matches(function) ? function : nil
     }
-    var found: PCIFunction?
-    forEachFunction { function in
-      if found == nil, function.isEndpoint, matches(function) { found = function }
-    }
-    return found
+    return first(where: matches)
   }
 }

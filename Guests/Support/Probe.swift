@@ -6,7 +6,7 @@ import Hardware
 /// and where there is one, a register or memory that keeps what is written.
 struct Probe {
   let function: PCIFunction
-  let bar: BAR
+  var bar: BAR
   /// Offset of a 32-bit register with a value of its own, which is not all-ones.
   let constant: UInt64
   /// What the register must read, where that is known.
@@ -65,13 +65,17 @@ struct Probe {
 
   /// The device that the command line names, or the first that is known here.
   static func find(_ commandLine: CommandLine) -> Probe? {
-    guard let function = PCIBus.find(commandLine, where: { kind($0) != nil }), let kind = kind(function),
-      let bar = BAR.usable(function, kind.bar)
-    else { return nil }
+    guard let function = PCIBus.find(commandLine, where: { kind($0) != nil }) else { return nil }
+    return of(function, closed: commandLine.number("closed") == 0 ? 0 : .max)
+  }
+
+  /// The place in a device; nil where the device is not known here.
+  static func of(_ function: PCIFunction, closed: UInt64 = .max) -> Probe? {
+    guard let kind = kind(function), let bar = BAR.usable(function, kind.bar) else { return nil }
     return Probe(
       function: function, bar: bar, constant: kind.constant, expected: kind.expected,
       scratch: kind.scratch, scratchMask: kind.scratchMask, widths: kind.widths, isMemory: kind.isMemory,
-      closed: commandLine.number("closed") == 0 ? 0 : .max)
+      closed: closed)
   }
 
   /// The constant register, once.

@@ -23,12 +23,19 @@ void exception_report(uint64_t vector, uint64_t error, uint64_t rip, uint64_t cr
 
 static struct gate idt[VECTORS];
 static volatile uint64_t counts[PROCESSORS][VECTORS];
+static void (*volatile handlers[VECTORS])(uint32_t vector);
 
 static const uint64_t local_apic = 0xFEE00000;
 
 uint64_t interrupt_count(uint32_t processor, uint32_t vector)
 {
 	return processor < PROCESSORS && vector < VECTORS ? counts[processor][vector] : 0;
+}
+
+void interrupt_handle(uint32_t vector, void (*handler)(uint32_t vector))
+{
+	if (vector < VECTORS)
+		handlers[vector] = handler;
 }
 
 void interrupt(struct frame *frame)
@@ -40,6 +47,9 @@ void interrupt(struct frame *frame)
 	}
 	if (frame->vector == SPURIOUS_VECTOR)
 		return;
+	void (*handler)(uint32_t) = handlers[frame->vector];
+	if (handler)
+		handler((uint32_t)frame->vector);
 	counts[mmio_load32(local_apic + 0x20) >> 24 & (PROCESSORS - 1)][frame->vector]++;
 	mmio_store32(local_apic + 0xB0, 0);
 }

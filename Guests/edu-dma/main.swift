@@ -8,46 +8,28 @@
 
 import Hardware
 
-/// The device's registers, as offsets in BAR 0.
-private enum Register {
-  static let source: UInt64 = 0x80
-  static let destination: UInt64 = 0x88
-  static let count: UInt64 = 0x90
-  static let command: UInt64 = 0x98
-}
-
-private enum Direction: UInt64 {
-  case toDevice = 0
-  case toMemory = 2
-}
-
-/// Where the device has its own memory, as its DMA engine counts.
-private let deviceMemory: UInt64 = 0x4_0000
-private let start: UInt64 = 1
-
 private let sourcePage: UInt32 = 0
 private let targetPage: UInt32 = 1
 private let guardByte: UInt8 = 0xC3
 
 func guest(_ machine: Machine, _ report: inout Report) {
-  let isEdu = { (function: PCIFunction) in function.load32(PCIFunction.Register.identity) == 0x11E8_1234 }
-  guard let function = PCIBus.find(machine.commandLine, where: isEdu), let bar = BAR.usable(function, 0)
-  else {
+  guard let edu = Edu.find(machine.commandLine) else {
     report.check(false, "an edu device")
     return
   }
+  let function = edu.function
   function.setCommand(PCIFunction.Command.memory, true)
   function.setCommand(PCIFunction.Command.busMaster, true)
-  let size = min(machine.commandLine.number("bytes") ?? 2048, 2048)
+  let size = min(machine.commandLine.number("bytes") ?? Edu.longestTransfer, Edu.longestTransfer)
   let source = dma_page(sourcePage)
   let target = dma_page(targetPage)
   report.note("slot \(function.slot), \(size) bytes from \(hex: source) to \(hex: target)")
 
   fill(source, seed: 1)
   clear(target)
-  let sent = transfer(bar, from: source, to: deviceMemory, size, .toDevice)
+  let sent = edu.transfer(from: source, to: Edu.memory, size, .toDevice)
   report.check(sent, "memory to device is done")
-  let received = transfer(bar, from: deviceMemory, to: target, size, .toMemory)
+  let received = edu.transfer(from: Edu.memory, to: target, size, .toMemory)
   report.check(received, "device to memory is done")
   report.check(differences(source, target, size) == 0, "the bytes came back the same")
   report.check(isClear(target, from: size), "nothing behind them changed")
@@ -56,27 +38,16 @@ func guest(_ machine: Machine, _ report: inout Report) {
   function.setCommand(PCIFunction.Command.busMaster, false)
   report.check(function.command & PCIFunction.Command.busMaster == 0, "bus mastering is off")
   clear(target)
-  _ = transfer(bar, from: deviceMemory, to: target, size, .toMemory)
+  _ = edu.transfer(from: Edu.memory, to: target, size, .toMemory)
   report.check(isClear(target, from: 0), "off: no byte in memory changed")
 
   function.setCommand(PCIFunction.Command.busMaster, true)
   fill(source, seed: 2)
   report.check(
-    transfer(bar, from: source, to: deviceMemory, size, .toDevice)
-      && transfer(bar, from: deviceMemory, to: target, size, .toMemory), "on again: both ways are done")
+    edu.transfer(from: source, to: Edu.memory, size, .toDevice)
+      && edu.transfer(from: Edu.memory, to: target, size, .toMemory), "on again: both ways are done")
   report.check(differences(source, target, size) == 0, "on again: the bytes came back the same")
   function.setCommand(PCIFunction.Command.busMaster, false)
-}
-
-/// Runs one transfer; false when it does not end.
-private func transfer(
-  _ bar: BAR, from source: UInt64, to destination: UInt64, _ size: UInt64, _ direction: Direction
-) -> Bool {
-  mmio_store64(bar.address + Register.source, source)
-  mmio_store64(bar.address + Register.destination, destination)
-  mmio_store64(bar.address + Register.count, size)
-  mmio_store64(bar.address + Register.command, start | direction.rawValue)
-  return Time.wait(milliseconds: 5000) { mmio_load64(bar.address + Register.command) & start == 0 }
 }
 
 private func fill(_ page: UInt64, seed: UInt8) {

@@ -78,10 +78,12 @@ static inline void triple_fault(void)
 /* interrupts.c */
 enum { FIRST_VECTOR = 48, SPURIOUS_VECTOR = 95, PROCESSORS = 4 };
 void interrupts_initialize(void);
+/* What is to be called for an interrupt before its end is told to the local APIC; null for nothing. */
+void interrupt_handle(uint32_t vector, void (*handler)(uint32_t vector));
 uint64_t interrupt_count(uint32_t processor, uint32_t vector);
 
 /* runtime.c */
-enum { SHARED_WORDS = 16, DMA_PAGES = 8, LINE_SIZE = 200 };
+enum { SHARED_WORDS = 256, DMA_PAGES = 16, LINE_SIZE = 200 };
 /* Words that processors share; each access is one load or store. */
 uint64_t shared_load(uint32_t index);
 void shared_store(uint32_t index, uint64_t value);

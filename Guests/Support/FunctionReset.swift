@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Function Level Reset (PCIe 6.0 §6.6.2), by the PCI Express capability or by Advanced Features.
+enum FunctionReset {
+  private static let express: UInt8 = 0x10
+  private static let advancedFeatures: UInt8 = 0x13
+
+  /// Whether there is one.
+  static func isThere(_ function: PCIFunction) -> Bool {
+    hasExpress(function) != nil || hasAdvancedFeatures(function) != nil
+  }
+
+  private static func hasExpress(_ function: PCIFunction) -> UInt16? {
+    guard let offset = function.capability(express), function.load32(offset + 4) & 1 << 28 != 0 else {
+      return nil
+    }
+    return offset
+  }
+
+  private static func hasAdvancedFeatures(_ function: PCIFunction) -> UInt16? {
+    // AF Capabilities: Transactions Pending and FLR (PCI ECN Advanced Capabilities §6.x.4).
+    guard let offset = function.capability(advancedFeatures), function.load8(offset + 3) & 3 == 3 else {
+      return nil
+    }
+    return offset
+  }
+
+  /// Resets the function, and waits as long as the specification asks for; false where there is no
+  /// such reset.
+  static func start(_ function: PCIFunction) -> Bool {
+    if let offset = hasExpress(function) {
+      // Initiate Function Level Reset in Device Control.
+      function.store16(offset + 8, function.load16(offset + 8) | 1 << 15)
+    } else if let offset = hasAdvancedFeatures(function) {
+      function.store8(offset + 4, 1)
+    } else {
+      return false
+    }
+    Time.wait(milliseconds: 100)
+    return true
+  }
+}
