@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Hardware
+
+/// Which input of the I/O APIC a function's INTx arrives at.
+enum Route {
+  /// The inputs that PCI devices may have, here and on QEMU's q35.
+  static let inputs: Range<UInt32> = 16..<24
+  /// The interrupt vector of the first of them while one is looked for.
+  private static let firstVector = UInt32(FIRST_VECTOR) + 16
+
+  /// Lets all inputs through, makes the device raise its interrupt, and sees where it comes: that
+  /// input, or nil where none or more than one had it. All are masked afterwards.
+  ///
+  /// - Parameter handler: Takes the device's interrupt away.
+  static func find(
+    raising raise: () -> Void, handler: @escaping @convention(c) (UInt32) -> Void
+  ) -> UInt32? {
+    for input in inputs {
+      let vector = firstVector + input - inputs.lowerBound
+      interrupt_handle(vector, handler)
+      IOAPIC.route(input, processor: 0, interrupt: vector)
+    }
+    let before = counts()
+    raise()
+    _ = Time.wait(milliseconds: 2000) { counts() != before }
+    Time.wait(milliseconds: 5)
+    var found: UInt32?
+    var arrivals = 0
+    for input in inputs {
+      let vector = firstVector + input - inputs.lowerBound
+      IOAPIC.mask(input, true)
+      interrupt_handle(vector, nil)
+      guard interrupt_count(0, vector) > 0 else { continue }
+      arrivals += 1
+      found = input
+    }
+    return arrivals == 1 ? found : nil
+  }
+
+  private static func counts() -> UInt64 {
+    var sum: UInt64 = 0
+    for vector in firstVector..<firstVector + UInt32(inputs.count) { sum += interrupt_count(0, vector) }
+    return sum
+  }
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Hardware
+
+/// Interrupts on the line so far.
+private var interrupts: UInt64 { interrupt_count(0, Vector.line) }
+
+/// Waits until edu's causes are seen, and then long enough for one too many to show.
+private func settles(at wanted: UInt64) -> Bool {
+  let came = Time.wait(milliseconds: 5000) { Causes.edu >= wanted }
+  Time.wait(milliseconds: 2)
+  return came && Causes.edu == wanted
+}
+
+/// What one device does on a line of its own.
+func checkEdu(_ edu: Edu, _ input: UInt32, _ count: UInt64, _ report: inout Report) {
+  interrupt_handle(Vector.line, { _ in Causes.takeEdu() })
+  IOAPIC.route(input, processor: 0, interrupt: Vector.line)
+  let causes = Causes.edu
+  let before = interrupts
+  var done: UInt64 = 0
+  while done < count {
+    edu.raise(1 << UInt32(done % 8))
+    done += 1
+    guard Time.wait(milliseconds: 5000, until: { Causes.edu == causes + done }) else { break }
+  }
+  Time.wait(milliseconds: 5)
+  report.check(Causes.edu - causes == count, "\(Causes.edu - causes) of \(count) causes seen")
+  report.check(
+    interrupts - before == count && Causes.none == 0,
+    "\(interrupts - before) interrupts for them, \(Causes.none) without a cause")
+
+  let held = (causes: Causes.edu, interrupts: interrupts)
+  Causes.hold(5)
+  edu.raise(1)
+  report.check(settles(at: held.causes + 1), "not acknowledged five times: the cause is seen in the end")
+  report.check(
+    interrupts - held.interrupts == 6, "the level stays: \(interrupts - held.interrupts) interrupts of 6")
+  checkDisable(edu, &report)
+  checkMask(edu, input, &report)
+}
+
+/// The Interrupt Disable bit of COMMAND and the Interrupt Status bit (PCIe 6.0 §7.5.1.1.3).
+private func checkDisable(_ edu: Edu, _ report: inout Report) {
+  let before = Causes.edu
+  let status = { edu.function.status & PCIFunction.Status.interrupt != 0 }
+  report.check(!status(), "Interrupt Status is clear")
+  edu.function.setCommand(PCIFunction.Command.interruptDisable, true)
+  edu.raise(1)
+  Time.wait(milliseconds: 20)
+  report.check(Causes.edu == before, "no interrupt while Interrupt Disable is set")
+  report.check(status(), "Interrupt Status is set meanwhile")
+  edu.function.setCommand(PCIFunction.Command.interruptDisable, false)
+  report.check(settles(at: before + 1), "it comes once Interrupt Disable is clear")
+  report.check(!status(), "Interrupt Status is clear again")
+
+  // What is acknowledged while it is held back does not come.
+  edu.function.setCommand(PCIFunction.Command.interruptDisable, true)
+  edu.raise(1)
+  edu.acknowledge(1)
+  let none = Causes.none
+  edu.function.setCommand(PCIFunction.Command.interruptDisable, false)
+  report.check(settles(at: before + 1) && Causes.none == none, "none for a cause that is gone")
+}
+
+private func checkMask(_ edu: Edu, _ input: UInt32, _ report: inout Report) {
+  let before = Causes.edu
+  IOAPIC.mask(input, true)
+  edu.raise(1)
+  Time.wait(milliseconds: 20)
+  report.check(Causes.edu == before, "no interrupt while the input is masked")
+  IOAPIC.mask(input, false)
+  report.check(settles(at: before + 1), "unmasked: it comes once")
+
+  IOAPIC.mask(input, true)
+  edu.raise(1)
+  edu.acknowledge(1)
+  let none = Causes.none
+  IOAPIC.mask(input, false)
+  report.check(settles(at: before + 1), "acknowledged while masked: none is counted")
+  report.note("\(Causes.none - none) interrupts without a cause")
+}
+
+/// INTx, then MSI, then INTx: edu raises each time, and the interrupt comes by the right way.
+func checkEduSwitches(_ edu: Edu, _ report: inout Report) {
+  guard let msi = MSI(edu.function) else {
+    report.skip("edu has no MSI here")
+    return
+  }
+  interrupt_handle(Vector.message, { _ in Causes.takeEdu() })
+  msi.route(processor: 0, interrupt: Vector.message)
+  let before = Causes.edu
+  let lines = interrupts
+  let messages = interrupt_count(0, Vector.message)
+  var good = true
+  for round in UInt64(0)..<50 where good {
+    msi.enable(true)
+    edu.raise(1)
+    good = settles(at: before + 2 * round + 1)
+    msi.enable(false)
+    edu.raise(1)
+    good = good && settles(at: before + 2 * round + 2)
+  }
+  report.check(good, "INTx and MSI in turn: \(Causes.edu - before) of 100 causes seen")
+  report.check(
+    interrupts - lines == 50 && interrupt_count(0, Vector.message) - messages == 50,
+    "\(interrupts - lines) by the line and \(interrupt_count(0, Vector.message) - messages) by messages")
+}
