@@ -14,6 +14,9 @@ struct MSI {
   /// The binary logarithm of how many vectors there are.
   let countLog2: UInt16
 
+  /// How many vectors there are.
+  var count: UInt32 { 1 << UInt32(countLog2) }
+
   private static let identity: UInt8 = 0x05
   private static let control: UInt16 = 2
   private static let enableBit: UInt16 = 1

@@ -23,11 +23,17 @@ struct XHCI {
   /// A page for an event ring and its table, for all interrupters together: nothing is ever written to it.
   private static let page: UInt32 = 7
 
+  /// Turns memory and bus mastering on.
   init?(_ function: PCIFunction) {
     guard function.classCode == 0x0C_0330, let bar = BAR.usable(function, 0) else { return nil }
+    function.setCommand(PCIFunction.Command.memory | PCIFunction.Command.busMaster, true)
+    self.init(function, at: bar)
+  }
+
+  /// A controller whose memory is on and that has its BAR where another processor found it.
+  init(_ function: PCIFunction, at bar: BAR) {
     self.function = function
     self.bar = bar
-    function.setCommand(PCIFunction.Command.memory | PCIFunction.Command.busMaster, true)
     count = mmio_load32(bar.address + 4) >> 8 & 0x7FF
     operational = bar.address + UInt64(mmio_load32(bar.address) & 0xFF)
     interrupters = bar.address + UInt64(mmio_load32(bar.address + 0x18) & ~0x1F) + 0x20

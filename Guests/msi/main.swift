@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Shows that MSI delivers every message exactly once, with one vector and with several, follows a
+// change of address and data while it is enabled, and holds masked vectors back where the device can
+// mask them. Run by the lab case `msi`. Needs QEMU's edu, or a USB controller with MSI (QEMU's
+// nec-usb-xhci,msi=on,msix=off), or both; a second processor gets messages too.
+//
+// Command line: `interrupts=N` (500).
+
+import Hardware
+
+private let first = UInt32(FIRST_VECTOR)
+
+func guest(_ machine: Machine, _ report: inout Report) {
+  let hasSecond = Processor.start(1)
+  if hasSecond {
+    Processor.run(1) { _ in
+      LocalAPIC.enable()
+      while true { wait_for_interrupt() }
+    }
+  } else {
+    report.skip("no second processor")
+  }
+  let edu = Edu.find(machine.commandLine)
+  if let edu, let msi = MSI(edu.function) {
+    checkEdu(edu, msi, machine.commandLine.number("interrupts") ?? 500, hasSecond, &report)
+  } else {
+    report.skip("no edu with MSI")
+  }
+  let usb = PCIBus.first { $0.classCode == 0x0C_0330 && MSI($0) != nil }
+  if let usb, let controller = XHCI(usb), let msi = MSI(usb) {
+    checkSeveral(controller, msi, &report)
+  } else {
+    report.skip("no USB controller with MSI")
+  }
+}
+
+/// Waits until a count has been reached, and then long enough for one too many to show.
+private func settles(_ processor: UInt32, _ vector: UInt32, at wanted: UInt64) -> Bool {
+  let came = Time.wait(milliseconds: 5000) { interrupt_count(processor, vector) >= wanted }
+  Time.wait(milliseconds: 2)
+  return came && interrupt_count(processor, vector) == wanted
+}
+
+/// One vector: counted, moved while it is enabled, off and on.
+private func checkEdu(
+  _ edu: Edu, _ msi: MSI, _ interrupts: UInt64, _ hasSecond: Bool, _ report: inout Report
+) {
+  report.note("\(edu.function) \(msi.count) vectors")
+  edu.function.setCommand(PCIFunction.Command.memory | PCIFunction.Command.busMaster, true)
+  edu.acknowledge(.max)
+  msi.route(processor: 0, interrupt: first)
+  report.check(msi.isRouted(processor: 0, interrupt: first), "the capability keeps what is written")
+  report.check(!msi.isEnabled, "MSI is off at the start")
+  msi.enable(true)
+  report.check(msi.isEnabled, "MSI is on")
+  var done: UInt64 = 0
+  while done < interrupts {
+    edu.raise(1)
+    done += 1
+    guard Time.wait(milliseconds: 5000, until: { interrupt_count(0, first) >= done }) else { break }
+    edu.acknowledge(1)
+  }
+  report.check(settles(0, first, at: interrupts), "\(interrupt_count(0, first)) interrupts of \(interrupts)")
+
+  // Address and data change while MSI is enabled, to and fro.
+  var arrived: UInt64 = 0
+  let changes: UInt64 = 50
+  for change in 0..<changes {
+    let vector = first + 1 + UInt32(change % 3)
+    let processor: UInt32 = hasSecond ? UInt32(change / 3 % 2) : 0
+    let before = interrupt_count(processor, vector)
+    msi.route(processor: processor, interrupt: vector)
+    edu.raise(1)
+    if settles(processor, vector, at: before + 1) { arrived += 1 }
+    edu.acknowledge(1)
+  }
+  report.check(arrived == changes, "\(arrived) of \(changes) messages came where the last change said")
+  report.check(interrupt_count(0, first) == interrupts, "none came where the first one said")
+
+  msi.enable(false)
+  edu.function.setCommand(PCIFunction.Command.interruptDisable, true)
+  edu.raise(1)
+  Time.wait(milliseconds: 20)
+  edu.acknowledge(1)
+  var sum: UInt64 = 0
+  for vector in first + 1..<first + 4 {
+    sum += interrupt_count(0, vector) + interrupt_count(1, vector)
+  }
+  report.check(sum == changes, "none while MSI is off: \(sum) messages in all")
+}
+
+/// Several vectors: each comes by itself, with fewer enabled the numbers wrap around.
+private func checkSeveral(_ controller: XHCI, _ msi: MSI, _ report: inout Report) {
+  let base = first + 16
+  let all = min(msi.countLog2, 4)
+  report.note("\(controller.function) \(msi.count) vectors, \(controller.count) interrupters")
+  msi.route(processor: 0, interrupt: base)
+  for countLog2 in [all, 0, 2, all] {
+    msi.enable(true, countLog2: countLog2)
+    let count = UInt32(1) << UInt32(countLog2)
+    report.check(msi.enabledCountLog2 == countLog2, "\(count) vectors enabled")
+    var good: UInt32 = 0
+    for number in 0..<min(controller.count, 1 << UInt32(all)) {
+      controller.prepare(number)
+      let before = counts(base)
+      let vector = base + number % count
+      let wanted = interrupt_count(0, vector) + 1
+      controller.raise(number)
+      if settles(0, vector, at: wanted), counts(base) == before + 1 { good += 1 }
+    }
+    report.check(good == min(controller.count, 1 << UInt32(all)), "\(good) messages came at their own vector")
+    msi.enable(false)
+  }
+  guard msi.hasMasks else {
+    report.skip("this device cannot mask vectors")
+    return
+  }
+  msi.enable(true, countLog2: all)
+  let before = interrupt_count(0, base + 1)
+  msi.mask(1, true)
+  controller.raise(1)
+  Time.wait(milliseconds: 20)
+  report.check(interrupt_count(0, base + 1) == before, "none while the vector is masked")
+  report.check(msi.isPending(1), "its pending bit is set")
+  msi.mask(1, false)
+  report.check(settles(0, base + 1, at: before + 1), "unmasked: it comes once")
+  report.check(!msi.isPending(1), "its pending bit is clear")
+  msi.enable(false)
+}
+
+/// All messages to the sixteen vectors.
+private func counts(_ base: UInt32) -> UInt64 {
+  var sum: UInt64 = 0
+  for vector in base..<base + 16 { sum += interrupt_count(0, vector) }
+  return sum
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Shows MSI-X with many vectors: pending bits of vectors that were never unmasked, vectors unmasked
+// one after the other while an earlier one keeps firing, a storm of masks and unmasks, and that what
+// is beside the table in a BAR is as it should be. Nothing is lost. Run by the lab case `vectors`.
+// Needs an xHCI controller with MSI-X; with a second processor the earlier vector fires meanwhile.
+//
+// Command line: `storm=N` (10000) masks and unmasks.
+
+import Hardware
+
+private let first = UInt32(FIRST_VECTOR)
+
+/// What the two processors share.
+private enum Shared {
+  static let slot = SharedWord.first
+  static let fired = SharedWord.first + 1
+  static let lost = SharedWord.first + 2
+  static let stop = SharedWord.first + 3
+  static let stopped = SharedWord.first + 4
+  static let address = SharedWord.first + 5
+}
+
+func guest(_ machine: Machine, _ report: inout Report) {
+  let function = PCIBus.first { $0.classCode == 0x0C_0330 && MSIX($0) != nil }
+  guard let function, let controller = XHCI(function), let msix = MSIX(function) else {
+    report.check(false, "a USB controller with MSI-X")
+    return
+  }
+  let count = min(msix.count, controller.count, 16)
+  report.note("\(function) \(controller.bar), \(count) vectors")
+  for vector in 0..<count { msix.route(vector, processor: 0, interrupt: first + vector) }
+  msix.enable(true)
+  for vector in 0..<count { controller.prepare(vector) }
+  checkPending(controller, msix, count, &report)
+  checkUnmasking(controller, msix, count, &report)
+  checkStorm(controller, msix, machine.commandLine.number("storm") ?? 10_000, &report)
+  checkPage(controller, msix, &report)
+}
+
+/// Waits until a count has been reached, and then long enough for one too many to show.
+private func settles(_ vector: UInt32, at wanted: UInt64) -> Bool {
+  let came = Time.wait(milliseconds: 5000) { interrupt_count(0, first + vector) >= wanted }
+  Time.wait(milliseconds: 2)
+  return came && interrupt_count(0, first + vector) == wanted
+}
+
+/// Vectors that nobody has unmasked yet have pending bits.
+private func checkPending(_ controller: XHCI, _ msix: MSIX, _ count: UInt32, _ report: inout Report) {
+  for vector in [count - 1, count / 2] {
+    controller.raise(vector)
+    let isPending = Time.wait(milliseconds: 1000) { msix.isPending(vector) }
+    report.check(isPending, "vector \(vector), never unmasked: its pending bit is set")
+    report.check(interrupt_count(0, first + vector) == 0, "no interrupt")
+    msix.mask(vector, false)
+    report.check(settles(vector, at: 1), "unmasked: it comes once")
+    report.check(!msix.isPending(vector), "its pending bit is clear")
+    msix.mask(vector, true)
+  }
+  var others: UInt32 = 0
+  for vector in 0..<count where msix.isPending(vector) { others += 1 }
+  report.check(others == 0, "\(others) pending bits are set besides")
+}
+
+/// Each vector is unmasked while vector 0 fires from another processor, each time only when its
+/// last interrupt has come.
+private func checkUnmasking(_ controller: XHCI, _ msix: MSIX, _ count: UInt32, _ report: inout Report) {
+  msix.mask(0, false)
+  shared_store(Shared.slot, UInt64(controller.function.slot))
+  shared_store(Shared.address, controller.bar.address)
+  let hasSecond = Processor.start(1)
+  if hasSecond {
+    Processor.run(1) { _ in fire() }
+    _ = Time.wait(milliseconds: 5000) { shared_load(Shared.fired) > 0 }
+  } else {
+    report.skip("no second processor: nothing fires meanwhile")
+  }
+  var came: UInt32 = 0
+  for round in UInt32(0)..<4 {
+    for vector in 1..<count {
+      let wanted = interrupt_count(0, first + vector) + 1
+      // Every other time it is raised while it is still masked.
+      if (vector + round) % 2 == 0 { controller.raise(vector) }
+      msix.mask(vector, false)
+      if (vector + round) % 2 == 1 { controller.raise(vector) }
+      if settles(vector, at: wanted) { came += 1 }
+    }
+    for vector in 1..<count { msix.mask(vector, true) }
+  }
+  report.check(came == (count - 1) * 4, "\(came) of \((count - 1) * 4) vectors came once each")
+  guard hasSecond else { return }
+  shared_store(Shared.stop, 1)
+  report.check(Time.wait(milliseconds: 10_000) { shared_load(Shared.stopped) == 1 }, "the other stopped")
+  let fired = shared_load(Shared.fired)
+  report.check(fired > 0 && shared_load(Shared.lost) == 0, "\(shared_load(Shared.lost)) of \(fired) lost")
+  report.check(settles(0, at: fired), "\(interrupt_count(0, first)) interrupts for them")
+}
+
+/// The second processor: raises vector 0, again and again.
+private func fire() {
+  let bar = BAR(
+    index: 0, isMemory: true, is64Bit: true, isPrefetchable: false, address: shared_load(Shared.address),
+    size: 0)
+  let function = PCIFunction(slot: UInt8(truncatingIfNeeded: shared_load(Shared.slot)), function: 0)
+  let controller = XHCI(function, at: bar)
+  while shared_load(Shared.stop) == 0 {
+    let wanted = shared_load(Shared.fired) + 1
+    controller.raise(0)
+    if !Time.wait(milliseconds: 5000, until: { interrupt_count(0, first) >= wanted }) {
+      shared_store(Shared.lost, shared_load(Shared.lost) + 1)
+      break
+    }
+    shared_store(Shared.fired, wanted)
+  }
+  shared_store(Shared.stopped, 1)
+  while true { halt() }
+}
+
+/// Masks and unmasks without pause, with a message now and then before, between or after them.
+private func checkStorm(_ controller: XHCI, _ msix: MSIX, _ storm: UInt64, _ report: inout Report) {
+  msix.mask(1, false)
+  let before = interrupt_count(0, first + 1)
+  var raised: UInt64 = 0
+  var lost: UInt64 = 0
+  for round in 0..<storm {
+    let raises = round % 8 == 0
+    if raises, round % 24 == 0 { controller.raise(1) }
+    msix.mask(1, true)
+    if raises, round % 24 == 8 { controller.raise(1) }
+    msix.mask(1, false)
+    if raises, round % 24 == 16 { controller.raise(1) }
+    guard raises else { continue }
+    raised += 1
+    let wanted = before + raised - lost
+    if !Time.wait(milliseconds: 1000, until: { interrupt_count(0, first + 1) >= wanted }) {
+      lost += 1
+      if lost == 5 { break }
+    }
+  }
+  report.check(lost == 0, "\(storm) masks and unmasks: \(lost) of \(raised) lost")
+  report.check(settles(1, at: before + raised), "\(interrupt_count(0, first + 1) - before) interrupts")
+}
+
+/// The table keeps what is written, and the rest of the BAR answers as before.
+private func checkPage(_ controller: XHCI, _ msix: MSIX, _ report: inout Report) {
+  let address = controller.bar.address
+  report.check(mmio_load32(address) & 0xFF != 0xFF, "the registers before the table answer")
+  report.check(mmio_load32(address + controller.bar.size - 4) != .max, "the end of the BAR answers")
+  report.check(msix.isRouted(1, processor: 0, interrupt: first + 1), "the table is as it was written")
+  msix.enable(false)
+}
