@@ -20,6 +20,10 @@ struct Machine {
   /// The machine that this program runs on.
   static var current: Machine { Machine(startInfo: shared_load(SharedWord.startInfo)) }
 
+  /// Whether the command line says that the devices are QEMU's own (`emulated=1`): they read 0 where
+  /// nothing answers, and go on answering in D3hot and during a reset.
+  var isEmulated: Bool { commandLine.number("emulated") == 1 }
+
   /// Whether the start info is one.
   var hasStartInfo: Bool { mmio_load32(startInfo) == Self.magic }
 

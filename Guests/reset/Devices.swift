@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Hardware
+
+private let vector = UInt32(FIRST_VECTOR)
+
+/// Waits until a count has been reached, and then long enough for one too many to show.
+private func settles(at wanted: UInt64) -> Bool {
+  let came = Time.wait(milliseconds: 5000) { interrupt_count(0, vector) >= wanted }
+  Time.wait(milliseconds: 2)
+  return came && interrupt_count(0, vector) == wanted
+}
+
+/// An NVMe controller: a reset turns it off. (QEMU 7.2 keeps the admin queue's address.)
+struct ResettableDrive: Resettable {
+  let function: PCIFunction
+  private let registers: UInt64
+
+  private static let version: UInt64 = 0x08
+  private static let configuration: UInt64 = 0x14
+  private static let status: UInt64 = 0x1C
+
+  init?(_ function: PCIFunction) {
+    guard let bar = BAR.usable(function, 0) else { return nil }
+    self.function = function
+    registers = bar.address
+  }
+
+  var address: UInt64 { registers + Self.version }
+  var constant: UInt32 { mmio_load32(address) }
+
+  func mark() {
+    var nvme = NVMe(registers: registers)
+    _ = nvme.start()
+  }
+
+  private var isEnabled: UInt32 { mmio_load32(registers + Self.configuration) & 1 }
+  private var isReady: UInt32 { mmio_load32(registers + Self.status) & 1 }
+  var isMarked: Bool { isEnabled == 1 && isReady == 1 }
+  var isPristine: Bool { isEnabled == 0 && isReady == 0 }
+
+  func hasInterrupts() -> Bool {
+    guard let msix = MSIX(function) else { return false }
+    msix.route(0, processor: 0, interrupt: vector)
+    msix.enable(true)
+    msix.mask(0, false)
+    var nvme = NVMe(registers: registers)
+    guard nvme.start() else { return false }
+    var isGood = true
+    for _ in 0..<3 where isGood {
+      let before = interrupt_count(0, vector)
+      nvme.submitIdentify()
+      isGood = nvme.waitForCompletion() && settles(at: before + 1)
+      nvme.takeCompletion()
+    }
+    guard nvme.stop() else { return false }
+    msix.mask(0, true)
+    msix.enable(false)
+    return isGood
+  }
+}
+
+/// An e1000e: a reset takes the receive address from the EEPROM again.
+struct ResettableNetwork: Resettable {
+  private let network: E1000e
+  private let original: UInt32
+
+  init(_ network: E1000e) {
+    self.network = network
+    network.function.setCommand(PCIFunction.Command.memory, true)
+    original = mmio_load32(network.bar.address + E1000e.Register.receiveAddress)
+  }
+
+  var function: PCIFunction { network.function }
+  /// The higher half of the address has a bit that says that it is valid.
+  var address: UInt64 { network.bar.address + E1000e.Register.receiveAddress + 4 }
+  var constant: UInt32 { mmio_load32(address) }
+
+  private var receiveAddress: UInt32 { mmio_load32(network.bar.address + E1000e.Register.receiveAddress) }
+
+  func mark() { mmio_store32(network.bar.address + E1000e.Register.receiveAddress, ~original) }
+  var isMarked: Bool { receiveAddress == ~original }
+  var isPristine: Bool { receiveAddress == original }
+
+  /// By MSI: INTx and MSI-X have guests of their own.
+  func hasInterrupts() -> Bool {
+    guard let msi = MSI(function) else { return false }
+    interrupt_handle(vector, nil)
+    msi.route(processor: 0, interrupt: vector)
+    msi.enable(true)
+    network.prepare()
+    var isGood = true
+    for _ in 0..<3 where isGood {
+      let before = interrupt_count(0, vector)
+      network.raise()
+      isGood = settles(at: before + 1)
+      mmio_store32(network.bar.address + E1000e.Register.cause, .max)
+    }
+    msi.enable(false)
+    return isGood
+  }
+}
+
+/// What a second processor does: reads one register without pause.
+enum Reader {
+  static let address = SharedWord.first
+  static let value = SharedWord.first + 1
+  static let stop = SharedWord.first + 2
+  static let stopped = SharedWord.first + 3
+  static let values = SharedWord.first + 4
+  static let closed = SharedWord.first + 5
+  static let others = SharedWord.first + 6
+
+  static func run() {
+    let address = shared_load(address)
+    let value = UInt32(truncatingIfNeeded: shared_load(value))
+    while shared_load(stop) == 0 {
+      let read = mmio_load32(address)
+      let word = read == value ? values : read == .max ? closed : others
+      shared_store(word, shared_load(word) + 1)
+    }
+    shared_store(stopped, 1)
+    while true { halt() }
+  }
+}

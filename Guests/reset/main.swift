@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Shows what FLR, and D3hot followed by D0, do to a device: all-ones in D3hot while configuration
+// space answers, registers at their reset values afterwards (or kept, as No_Soft_Reset says), and
+// memory and interrupts that work again. Run by the lab case `reset`. Needs an NVMe controller or an
+// e1000e, or both.
+//
+// Command line: `resets=N` (3) of each kind; `emulated=1` under QEMU alone.
+
+import Hardware
+
+func guest(_ machine: Machine, _ report: inout Report) {
+  let resets = machine.commandLine.number("resets") ?? 3
+  var tested: UInt32 = 0
+  if let function = PCIBus.first(where: { $0.classCode == 0x01_0802 }), let drive = ResettableDrive(function)
+  {
+    checkReset(drive, resets, &report)
+    tested += 1
+  }
+  if let network = E1000e.find() {
+    checkReset(ResettableNetwork(network), resets, &report)
+    tested += 1
+  }
+  report.check(tested > 0, "\(tested) devices tested")
+}
+
+/// A device whose state shows whether it was reset.
+protocol Resettable {
+  var function: PCIFunction { get }
+  /// Writes a register that a reset changes.
+  func mark()
+  /// Whether the register is as it was written.
+  var isMarked: Bool { get }
+  /// Whether the register is as it is after a reset.
+  var isPristine: Bool { get }
+  /// A register that is neither 0 nor all-ones, whatever was done.
+  var constant: UInt32 { get }
+  /// The constant's address.
+  var address: UInt64 { get }
+  /// Raises interrupts and sees each once.
+  func hasInterrupts() -> Bool
+}
+
+private func checkReset<Device: Resettable>(_ device: Device, _ resets: UInt64, _ report: inout Report) {
+  let function = device.function
+  report.note("\(function)")
+  function.setCommand(PCIFunction.Command.memory | PCIFunction.Command.busMaster, true)
+  // QEMU's firmware has used it.
+  if !Machine.current.isEmulated { report.check(device.isPristine, "the device is as after a reset") }
+  report.check(device.hasInterrupts(), "interrupts work")
+  if FunctionReset.isThere(function) {
+    for _ in 0..<resets { checkFunctionReset(device, &report) }
+    checkAccessesWhileReset(device, &report)
+  } else {
+    report.skip("no FLR")
+  }
+  if let power = PowerManagement(function) {
+    for _ in 0..<resets { checkPower(device, power, &report) }
+  } else {
+    report.skip("no power states")
+  }
+}
+
+/// What a reset takes from configuration space, as an operating system saves and restores it.
+private struct Saved {
+  private let function: PCIFunction
+  private let bars: InlineArray<6, UInt32>
+  private let command: UInt16
+
+  private static func offset(_ index: Int) -> UInt16 {
+    PCIFunction.Register.firstBAR + UInt16(index) * 4
+  }
+
+  init(_ function: PCIFunction) {
+    self.function = function
+    bars = InlineArray { function.load32(Self.offset($0)) }
+    command = function.command
+  }
+
+  func restore() {
+    for index in bars.indices { function.store32(Self.offset(index), bars[index]) }
+    function.store16(PCIFunction.Register.command, command)
+  }
+
+  /// Whether the BARs are where they were.
+  var hasBARs: Bool {
+    for index in bars.indices where function.load32(Self.offset(index)) != bars[index] { return false }
+    return true
+  }
+
+  /// Whether all is as it was.
+  var isThere: Bool { hasBARs && function.command == command }
+}
+
+/// Whether what the device's memory reads goes with what its configuration space says.
+private func isConsistent<Device: Resettable>(_ device: Device, _ constant: UInt32) -> Bool {
+  let isOn = device.function.command & PCIFunction.Command.memory != 0
+  let power = PowerManagement(device.function)?.state ?? 0
+  return device.constant == (isOn && power == 0 ? constant : .max)
+}
+
+private func checkFunctionReset<Device: Resettable>(_ device: Device, _ report: inout Report) {
+  let constant = device.constant
+  let saved = Saved(device.function)
+  device.mark()
+  report.check(device.isMarked, "a register keeps what is written")
+  report.check(FunctionReset.start(device.function), "FLR")
+  report.check(device.function.isPresent, "configuration space answers")
+  report.note("COMMAND \(hex: device.function.command, digits: 4) afterwards")
+  if saved.hasBARs {
+    report.check(isConsistent(device, constant), "memory is as COMMAND says")
+  }
+  saved.restore()
+  report.check(saved.isThere, "BARs and COMMAND can be restored")
+  report.check(device.constant == constant, "memory answers")
+  report.check(device.isPristine, "registers have their reset values")
+  report.check(device.hasInterrupts(), "interrupts work again")
+}
+
+/// Another processor reads while the device is reset: its value or all-ones, nothing else.
+private func checkAccessesWhileReset<Device: Resettable>(_ device: Device, _ report: inout Report) {
+  let saved = Saved(device.function)
+  shared_store(Reader.address, device.address)
+  shared_store(Reader.value, UInt64(device.constant))
+  guard Processor.start(1) else {
+    report.skip("no second processor")
+    return
+  }
+  Processor.run(1) { _ in Reader.run() }
+  _ = Time.wait(milliseconds: 5000) { shared_load(Reader.values) > 0 }
+  for _ in 0..<3 {
+    _ = FunctionReset.start(device.function)
+    saved.restore()
+  }
+  shared_store(Reader.stop, 1)
+  report.check(Time.wait(milliseconds: 5000) { shared_load(Reader.stopped) == 1 }, "the reader stopped")
+  let values = shared_load(Reader.values)
+  let closed = shared_load(Reader.closed)
+  let isGood = values > 0 && shared_load(Reader.others) == 0
+  report.check(isGood || Machine.current.isEmulated, "\(shared_load(Reader.others)) wrong reads")
+  report.note("\(values) reads of the value and \(closed) of all-ones during three resets")
+}
+
+private func checkPower<Device: Resettable>(
+  _ device: Device, _ power: PowerManagement, _ report: inout Report
+) {
+  let function = device.function
+  let constant = device.constant
+  let keeps = power.hasNoSoftReset
+  let saved = Saved(function)
+  let identity = function.load32(PCIFunction.Register.identity)
+  device.mark()
+  power.enter(PowerManagement.State.d3hot)
+  report.check(power.state == PowerManagement.State.d3hot, "D3hot")
+  let isClosed = { Machine.current.isEmulated || device.constant == .max }
+  report.check(isClosed(), "D3hot: memory reads all-ones")
+  report.check(function.load32(PCIFunction.Register.identity) == identity, "D3hot: configuration answers")
+  function.setCommand(PCIFunction.Command.memory, false)
+  function.setCommand(PCIFunction.Command.memory, true)
+  report.check(isClosed(), "D3hot and memory turned on: all-ones still")
+  power.enter(PowerManagement.State.d0)
+  report.check(power.state == PowerManagement.State.d0, "D0")
+  report.note("COMMAND \(hex: function.command, digits: 4) afterwards, No_Soft_Reset \(keeps ? "1" : "0")")
+  if saved.isThere { report.check(device.constant == constant, "D0: memory answers at once") }
+  saved.restore()
+  report.check(device.constant == constant, "D0: memory answers")
+  if keeps {
+    report.check(device.isMarked, "No_Soft_Reset: registers kept what was written")
+  } else {
+    // QEMU 7.2's e1000e is reset in its configuration space alone.
+    report.note("registers \(device.isPristine ? "have their reset values" : "kept what was written")")
+  }
+  report.check(device.hasInterrupts(), "D0: interrupts work")
+}

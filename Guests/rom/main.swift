@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Shows that an expansion ROM has its signature, reads the same each time and in every width, only
+// while the ROM and memory are enabled, and that writes change nothing. Run by the lab case `rom`,
+// which compares the checksum with the ROM on the host.
+//
+// Command line: `device=slot`, else the first endpoint with a ROM; `emulated=1` under QEMU alone.
+
+import Hardware
+
+func guest(_ machine: Machine, _ report: inout Report) {
+  let found = PCIBus.find(machine.commandLine, where: { ROM($0) != nil })
+  guard let function = found, let rom = ROM(function) else {
+    report.check(false, "a function with a ROM")
+    return
+  }
+  report.note("\(function) ROM at \(hex: rom.address, digits: 8) size \(hex: rom.size)")
+  report.check(rom.address != 0 && rom.address & (rom.size - 1) == 0, "the ROM has a place")
+  function.setCommand(PCIFunction.Command.memory, true)
+  rom.enable(false)
+  let closed: UInt32 = machine.isEmulated ? 0 : .max
+  report.check(!rom.isEnabled && mmio_load32(rom.address) == closed, "not enabled: \(hex: closed)")
+  rom.enable(true)
+  report.check(rom.isEnabled, "enabled")
+  let first = mmio_load32(rom.address)
+  report.check(first & 0xFFFF == 0xAA55, "signature 55 aa: \(hex: first, digits: 8)")
+  checkImage(rom, &report)
+  checkWidths(rom, &report)
+
+  let checksum = rom.checksum
+  report.note("checksum \(hex: checksum, digits: 8) of \(rom.size) bytes")
+  var isSame = true
+  for _ in 0..<2 where rom.checksum != checksum { isSame = false }
+  report.check(isSame, "the same bytes each time")
+  for offset in stride(from: UInt64(0), to: rom.size, by: 1024) { mmio_store32(rom.address + offset, 0x55AA) }
+  report.check(rom.checksum == checksum, "writes change nothing")
+
+  function.setCommand(PCIFunction.Command.memory, false)
+  report.check(mmio_load32(rom.address) == closed, "memory off: \(hex: closed)")
+  report.check(rom.isEnabled, "memory off: the enable bit is as it was")
+  function.setCommand(PCIFunction.Command.memory, true)
+  report.check(mmio_load32(rom.address) == first, "memory on again: the signature")
+  rom.enable(false)
+  report.check(mmio_load32(rom.address) == closed, "not enabled again: \(hex: closed)")
+}
+
+/// The first image has a PCI data structure that names the function, and fits.
+private func checkImage(_ rom: ROM, _ report: inout Report) {
+  let structure = UInt64(mmio_load16(rom.address + 0x18))
+  report.check(
+    structure > 0 && structure + 0x18 <= rom.size && mmio_load32(rom.address + structure) == 0x5249_4350,
+    "a PCI data structure at \(hex: structure)")
+}
+
+private func checkWidths(_ rom: ROM, _ report: inout Report) {
+  var different: UInt32 = 0
+  for offset in stride(from: UInt64(0), to: 512, by: 8) {
+    let address = rom.address + offset
+    let whole = mmio_load64(address)
+    if UInt64(mmio_load32(address + 4)) != whole >> 32 { different += 1 }
+    if UInt64(mmio_load16(address + 2)) != whole >> 16 & 0xFFFF { different += 1 }
+    if UInt64(mmio_load8(address + 7)) != whole >> 56 { different += 1 }
+  }
+  report.check(different == 0, "parts make up the whole, \(different) do not")
+}
