@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Hardware
+
+extension Space {
+  private var commandPlace: UInt64 { ecam + UInt64(PCIFunction.Register.command) }
+
+  /// Every bit of COMMAND by itself, in words and bytes, by ports and memory (PCIe 6.0 §7.5.1.1.3).
+  func checkCommand(_ report: inout Report) {
+    let reserved: UInt16 = 0xF800 | 1 << 7
+    var wrong: (others: UInt32, reserved: UInt32, ways: UInt32, cleared: UInt32, status: UInt32) = (
+      0, 0, 0, 0, 0
+    )
+    let status = function.status & ~PCIFunction.Status.interrupt
+    for bit in UInt16(0)..<16 {
+      function.store16(PCIFunction.Register.command, 0)
+      let base = function.command
+      function.store16(PCIFunction.Register.command, 1 << bit)
+      let now = function.command
+      if now & ~(base | 1 << bit) != 0 { wrong.others += 1 }
+      if now & reserved != 0 { wrong.reserved += 1 }
+      if mmio_load16(commandPlace) != now { wrong.ways += 1 }
+      if function.status & ~PCIFunction.Status.interrupt != status { wrong.status += 1 }
+      mmio_store16(commandPlace, 0)
+      if function.command != base { wrong.cleared += 1 }
+      // The same through memory, and the byte alone.
+      mmio_store8(commandPlace + UInt64(bit / 8), 1 << UInt8(bit % 8))
+      if function.command != now { wrong.ways += 1 }
+      function.store8(PCIFunction.Register.command + bit / 8, 0)
+      if mmio_load16(commandPlace) != base { wrong.ways += 1 }
+    }
+    report.check(wrong.others == 0, "COMMAND: \(wrong.others) bits set others too")
+    report.check(wrong.reserved == 0, "COMMAND: \(wrong.reserved) reserved bits can be set")
+    report.check(wrong.ways == 0, "COMMAND: \(wrong.ways) differences between words, bytes, ports and memory")
+    report.check(wrong.cleared == 0, "COMMAND: \(wrong.cleared) bits stay set")
+    report.check(wrong.status == 0, "STATUS changed with COMMAND \(wrong.status) times")
+    checkNeededBits(&report)
+  }
+
+  /// The bits that a driver cannot do without.
+  private func checkNeededBits(_ report: inout Report) {
+    var hasMemory = false
+    BAR.forEach(function) { bar in if bar.isMemory { hasMemory = true } }
+    var needed = PCIFunction.Command.busMaster
+    if hasMemory { needed |= PCIFunction.Command.memory }
+    if function.load8(PCIFunction.Register.interruptPin) != 0 {
+      needed |= PCIFunction.Command.interruptDisable
+    }
+    function.store16(PCIFunction.Register.command, needed)
+    report.check(function.command & needed == needed, "COMMAND keeps \(hex: needed, digits: 4)")
+    function.store16(PCIFunction.Register.command, 0)
+    report.check(function.command & needed == 0, "COMMAND lets go of it")
+  }
+
+  /// Bits of STATUS are cleared by writing 1, and otherwise read-only (PCIe 6.0 §7.5.1.1.4).
+  func checkStatus(_ report: inout Report) {
+    let clearable: UInt16 = 0xF900
+    let before = function.status
+    function.store16(PCIFunction.Register.status, 0)
+    report.check(function.status == before, "STATUS: writing 0 changes nothing")
+    function.store16(PCIFunction.Register.status, .max)
+    let after = function.status
+    report.check(after & clearable == 0, "STATUS: writing 1 clears what can be: \(hex: after, digits: 4)")
+    report.check(after & ~clearable == before & ~clearable, "STATUS: the rest is read-only")
+    // A write of both registers at once does what each half says.
+    function.store32(PCIFunction.Register.command, UInt32(PCIFunction.Command.busMaster))
+    report.check(
+      function.command == PCIFunction.Command.busMaster
+        && function.status & ~clearable == before & ~clearable,
+      "COMMAND and STATUS in one write")
+    function.store16(PCIFunction.Register.command, 0)
+  }
+
+  /// BARs: a size that is a power of two, the same with memory on and off and by either way; their
+  /// kind cannot be written; what is no BAR stays 0.
+  func checkBARs(_ report: inout Report) {
+    var faults: UInt32 = 0
+    var count: UInt32 = 0
+    var index: UInt64 = 0
+    while index < 6 {
+      let place = ecam + UInt64(PCIFunction.Register.firstBAR) + index * 4
+      let off = size(place)
+      function.store16(PCIFunction.Register.command, PCIFunction.Command.memory | PCIFunction.Command.io)
+      let on = size(place)
+      function.store16(PCIFunction.Register.command, 0)
+      if on != off {
+        faults += 1
+        report.note("BAR \(index): \(hex: off.mask) with memory off, \(hex: on.mask) with memory on")
+      }
+      index += 1
+      guard off.mask != 0 else { continue }
+      count += 1
+      let isPort = off.kind & 1 != 0
+      let bytes = ~(off.mask & (isPort ? ~0b11 : ~0xF)) &+ 1
+      let width: UInt64 = isPort && bytes >> 16 != 0 ? bytes & 0xFFFF : bytes
+      if width & (width &- 1) != 0 || width == 0 {
+        faults += 1
+        report.note("BAR \(index - 1): size \(hex: width)")
+      }
+      if !isPort, off.kind & 0b110 == 0b100 { index += 1 }
+    }
+    let rom = ecam + UInt64(PCIFunction.Register.rom)
+    let saved = mmio_load32(rom)
+    mmio_store32(rom, .max & ~1)
+    let mask = mmio_load32(rom)
+    mmio_store32(rom, saved)
+    if mask & 0x7FE != 0 || mmio_load32(rom) != saved || (~mask &+ 1) & ~mask != 0 {
+      faults += 1
+      report.note("ROM: \(hex: saved) keeps \(hex: mask) of all-ones")
+    }
+    report.check(faults == 0, "\(count) BARs\(mask != 0 ? " and a ROM" : ""), \(faults) faults in them")
+  }
+
+  /// What a BAR, with its upper half where it has one, keeps of all-ones, and its kind.
+  private func size(_ place: UInt64) -> (mask: UInt64, kind: UInt32) {
+    let low = mmio_load32(place)
+    mmio_store32(place, .max)
+    let ones = mmio_load32(place)
+    mmio_store32(place, 0)
+    let zeros = mmio_load32(place)
+    let kind = low & (low & 1 != 0 ? 0b11 : 0xF)
+    var mask = UInt64(ones) | 0xFFFF_FFFF_0000_0000
+    if kind & 0b111 == 0b100 {
+      let high = mmio_load32(place + 4)
+      mmio_store32(place + 4, .max)
+      mask = UInt64(mmio_load32(place + 4)) << 32 | UInt64(ones)
+      mmio_store32(place + 4, high)
+    }
+    mmio_store32(place, low)
+    let isThere = ones != 0
+    let keepsKind = zeros == kind && ones & (kind & 1 != 0 ? 0b11 : 0xF) == kind && mmio_load32(place) == low
+    return (isThere && keepsKind ? mask : isThere ? 3 : 0, kind)
+  }
+}
