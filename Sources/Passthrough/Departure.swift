@@ -56,7 +56,9 @@ extension AssignedFunction {
     try leave(.released, .release)
     try handling.withLock { _ throws(KernelError) in
       // It may be gone already: then there is nothing to reset.
-      do throws(KernelError) { try reset() } catch { observe(.warning("it goes back without a reset: \(error)"), 0) }
+      do throws(KernelError) { try reset() } catch {
+        observe(.warning("it goes back without a reset: \(error)"), 0)
+      }
       state.withLock { state in state.layout.unmap() }
       device.close()
     }
