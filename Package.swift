@@ -49,7 +49,9 @@ let package = Package(
       ["Linux", "GuestMemory", "KVM", "VFIO", "PCI", "Passthrough", "Boot", "Sandbox", logging]),
     .executableTarget(
       name: "sluice",
-      dependencies: ["VMM", "VFIO", "PCI", "Linux", "GuestMemory", "Sandbox", argumentParser, logging],
+      dependencies: [
+        "VMM", "Passthrough", "VFIO", "PCI", "Linux", "GuestMemory", "Sandbox", argumentParser, logging,
+      ],
       swiftSettings: settings),
     tests("Linux"),
     tests("GuestMemory", ["Linux"]),
@@ -60,7 +62,7 @@ let package = Package(
     tests("Boot", ["GuestMemory"]),
     tests("Sandbox", ["CLinux", "Linux"]),
     tests("VMM", ["Boot", "Linux", "PCI", "Passthrough", logging]),
-    tests("sluice", ["GuestMemory", "PCI", "Sandbox", argumentParser]),
+    tests("sluice", ["GuestMemory", "PCI", "Passthrough", "Sandbox", argumentParser]),
     .executableTarget(
       name: "LabRunner", dependencies: [argumentParser, "Linux"], path: "Tests/LabRunner",
       swiftSettings: settings),
