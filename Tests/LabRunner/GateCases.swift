@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// The small guests that show what the gate, interrupts, resets and configuration space do.
+enum GateCases {
+  static let all: [Case] = [
+    Case("intx", "small guest: INTx, a shared line, switches to MSI and MSI-X and back", limit: 90) { bench in
+      try SmallGuest("intx", line, append: bench.vmm == "sluice" ? "input=17 shared=1" : "").check(bench)
+    },
+    Case("msi", "small guest: one vector and sixteen, changed while enabled") { bench in
+      try SmallGuest("msi", [Address.edu, Address.messageUSB], cpus: 2).check(bench)
+    },
+    Case("vectors", "small guest: many MSI-X vectors, pending bits, 10,000 masks and unmasks", limit: 120) {
+      bench in
+      let remark = try SmallGuest("vectors", [Address.usb], cpus: 2).check(bench)
+      guard bench.vmm == "sluice" else { return remark }
+      return "\(remark); \(try besideTable(bench))"
+    },
+    Case("reset", "small guest: FLR, D3hot and D0 on NVMe and e1000e", limit: 90, takesTurns: true) { bench in
+      let remark = try SmallGuest("reset", [Address.bigDrive, Address.network], cpus: 2).check(bench)
+      guard bench.vmm == "sluice" else { return remark }
+      return "\(remark); \(try resets(bench))"
+    },
+    Case("config", "small guest: all of configuration space, on every device", limit: 90, takesTurns: true) {
+      bench in
+      let append = bench.vmm == "sluice" ? "functions=\(everything.count)" : ""
+      return try SmallGuest("config", everything, append: append).check(bench)
+    },
+    Case("bars", "small guest: BARs sized, moved, over each other and over RAM", limit: 120, takesTurns: true) {
+      bench in
+      let devices = [Address.edu, Address.sharedMemory, Address.network, Address.bigDrive]
+      return try SmallGuest("bars", devices).check(bench)
+    },
+    Case("rom", "small guest: the expansion ROM, equal to the host's") { bench in
+      let remark = try SmallGuest("rom", [Address.network]).check(bench)
+      return "\(remark); \(try sameROM(bench))"
+    },
+  ]
+
+  /// As many functions as there are, each of them once.
+  private static let everything = Address.assignable
+
+  /// edu in slot 1 and e1000e in slot 9, so that both are on input 17: the swizzle has eight lines.
+  private static var line: [String] {
+    let others = Address.assignable.filter { $0 != Address.edu && $0 != Address.network }
+    return [Address.edu] + others.prefix(7) + [Address.network]
+  }
+
+  /// The page of the vector table stays trapped, and the others were opened.
+  private static func besideTable(_ bench: Bench) throws -> String {
+    let trace = try Trace(file: bench.file("guest.jsonl"))
+    let opened = trace.openedWindows
+    try bench.require(!opened.isEmpty, "no window beside the vector table was opened")
+    return "\(opened.count) windows beside the table"
+  }
+
+  /// Each kind of reset happened, by the trace, and none while a window was open.
+  private static func resets(_ bench: Bench) throws -> String {
+    let trace = try Trace(file: bench.file("guest.jsonl"))
+    let faults = trace.faultsOfClosing()
+    try bench.require(faults.isEmpty, faults.prefix(3).joined(separator: "; "))
+    let flr = trace.records.count { $0.event == "reset" && $0.why == "flr" }
+    let power = trace.records.count { $0.event == "reset" && $0.why == "power" }
+    try bench.require(flr == 6 && power == 3, "\(flr) resets by FLR, 6 expected; \(power) by power, 3 expected")
+    return "\(flr) FLR, \(power) by D3hot"
+  }
+
+  /// The ROM that the guest read has the checksum of the one that QEMU gave the device.
+  private static func sameROM(_ bench: Bench) throws -> String {
+    let lines = try String(contentsOf: bench.file("guest.log"), encoding: .utf8).split(whereSeparator: \.isNewline)
+    guard let line = lines.first(where: { $0.hasPrefix("# checksum ") }) else { throw Failed("no checksum") }
+    let words = line.split(separator: " ")
+    let bytes = try Data(contentsOf: URL(filePath: "/usr/lib/ipxe/qemu/efi-e1000e.rom"))
+    guard words.count > 4, let size = Int(words[4]), size >= bytes.count else { throw Failed("'\(line)'") }
+    // The BAR is a power of two; what is behind the file in it reads as 0 in the first case, all-ones in the other.
+    let sums = [UInt8(0), 0xFF].map { filler in
+      (bytes + Data(repeating: filler, count: size - bytes.count)).reduce(UInt32(0)) { $0 &* 31 &+ UInt32($1) }
+    }
+    let got = UInt32(words[2], radix: 16)
+    try bench.require(sums.contains { $0 == got }, "the guest's checksum is \(words[2])")
+    return "the \(bytes.count) bytes of efi-e1000e.rom"
+  }
+}
