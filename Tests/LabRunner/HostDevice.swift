@@ -39,9 +39,9 @@ struct HostDevice {
   /// Binds to a driver, whatever had the device before.
   func bind(to driver: String) throws {
     guard self.driver != driver else { return }
-    try write(driver, to: path + "/driver_override")
-    if self.driver != nil { try write(address, to: path + "/driver/unbind") }
-    try write(address, to: "/sys/bus/pci/drivers_probe")
+    try Self.write(driver, to: path + "/driver_override")
+    if self.driver != nil { try Self.write(address, to: path + "/driver/unbind") }
+    try Self.write(address, to: "/sys/bus/pci/drivers_probe")
     guard self.driver == driver else {
       throw Failed("\(address): wanted driver \(driver), has \(self.driver ?? "none")")
     }
@@ -58,7 +58,7 @@ struct HostDevice {
     }
   }
 
-  private func write(_ text: String, to path: String) throws {
+  static func write(_ text: String, to path: String) throws {
     let handle = try FileHandle(forWritingTo: URL(filePath: path))
     try handle.write(contentsOf: Data(text.utf8))
     try handle.close()
