@@ -65,13 +65,17 @@ struct Probe {
 
   /// The device that the command line names, or the first that is known here.
   static func find(_ commandLine: CommandLine) -> Probe? {
-    guard let function = PCIBus.find(commandLine, where: { kind($0) != nil }), let kind = kind(function),
-      let bar = BAR.usable(function, kind.bar)
-    else { return nil }
+    PCIBus.find(commandLine, where: { kind($0) != nil })
+      .flatMap { of($0, closed: commandLine.number("closed") == 0 ? 0 : .max) }
+  }
+
+  /// The place in a function's BAR, where the function is known here.
+  static func of(_ function: PCIFunction, closed: UInt64 = .max) -> Probe? {
+    guard let kind = kind(function), let bar = BAR.usable(function, kind.bar) else { return nil }
     return Probe(
       function: function, bar: bar, constant: kind.constant, expected: kind.expected,
       scratch: kind.scratch, scratchMask: kind.scratchMask, widths: kind.widths, isMemory: kind.isMemory,
-      closed: commandLine.number("closed") == 0 ? 0 : .max)
+      closed: closed)
   }
 
   /// The constant register, once.

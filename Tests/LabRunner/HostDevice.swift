@@ -58,6 +58,29 @@ struct HostDevice {
     }
   }
 
+  /// The first 64 bytes of its configuration space.
+  func config() throws -> Data {
+    let handle = try FileHandle(forReadingFrom: URL(filePath: path + "/config"))
+    defer { try? handle.close() }  // nothing was written
+    return try handle.read(upToCount: 64) ?? Data()
+  }
+
+  /// COMMAND, as the hardware has it.
+  var command: UInt16 {
+    get throws {
+      let bytes = try config()
+      guard bytes.count == 64 else { throw Failed("\(address): no configuration space in sysfs") }
+      return UInt16(bytes[bytes.startIndex + 4]) | UInt16(bytes[bytes.startIndex + 5]) << 8
+    }
+  }
+
+  func setCommand(_ command: UInt16) throws {
+    let handle = try FileHandle(forWritingTo: URL(filePath: path + "/config"))
+    try handle.seek(toOffset: 4)
+    try handle.write(contentsOf: Data([UInt8(truncatingIfNeeded: command), UInt8(command >> 8)]))
+    try handle.close()
+  }
+
   static func write(_ text: String, to path: String) throws {
     let handle = try FileHandle(forWritingTo: URL(filePath: path))
     try handle.write(contentsOf: Data(text.utf8))
