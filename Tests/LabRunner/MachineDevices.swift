@@ -55,9 +55,12 @@ struct MachineDevices {
       "-object", "memory-backend-memfd,id=m1,size=16M,share=on",
       "-device", "ivshmem-plain,memdev=m1,bus=p1,addr=0.1",
       "-netdev", "user,id=u2,restrict=on", "-device", "e1000e,id=e2,netdev=u2,bus=p2",
-      "-device", "edu,id=plug,bus=p3,dma_mask=0xffffffffffffffff",
+      "-device", Self.plug,
     ]
   }
+
+  /// The device that can be unplugged, and plugged in again.
+  static let plug = "edu,id=plug,bus=p3,dma_mask=0xffffffffffffffff"
 
   private func slot(_ address: String) -> String { String(address.dropFirst("0000:00:".count)) }
 

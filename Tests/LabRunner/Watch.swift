@@ -82,6 +82,20 @@ final class Watch {
     return (words[0], words[2], words[4])
   }
 
+  /// The first device reads all-ones everywhere; the second one, and the VM, live.
+  func requireGone() throws {
+    let end = ContinuousClock.now + .seconds(10)
+    var state = try state()
+    // The host may be told before the guest sees it.
+    while state.value != "ffffffff", ContinuousClock.now < end { state = try self.state() }
+    try bench.require(
+      state == ("ffffffff", "ffff", "ffffffff"),
+      "the device reads \(state.value), COMMAND \(state.command), identity \(state.identity)")
+    let other = try self.state(2)
+    try bench.require(try other.value == value(of: 2), "the other device reads \(other.value)")
+    try requireAlive()
+  }
+
   /// Ends the guest, which must find everything in order; its trace.
   func finish() throws -> Trace {
     child.type("q")
