@@ -49,7 +49,9 @@ let package = Package(
       ["Linux", "GuestMemory", "KVM", "VFIO", "PCI", "Passthrough", "Boot", "Sandbox", logging]),
     .executableTarget(
       name: "sluice",
-      dependencies: ["VMM", "VFIO", "PCI", "Linux", "GuestMemory", "Sandbox", argumentParser, logging],
+      dependencies: [
+        "VMM", "Passthrough", "VFIO", "PCI", "Linux", "GuestMemory", "Sandbox", argumentParser, logging,
+      ],
       swiftSettings: settings),
     tests("Linux"),
     tests("GuestMemory", ["Linux"]),

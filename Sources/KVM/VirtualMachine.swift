@@ -58,6 +58,14 @@ public final class VirtualMachine: Sendable {
     try check(cl_kvm_irqfd(descriptor.number, event, gsi, 0, -1), "KVM_IRQFD gsi \(gsi)")
   }
 
+  /// Lets an eventfd raise a level-triggered line, which stays up until the guest's end of interrupt; then
+  /// KVM lowers it and signals `resample` (KVM_IRQFD_FLAG_RESAMPLE). Several events may share a line.
+  public func connect(event: Int32, toLine gsi: UInt32, resample: Int32) throws(KernelError) {
+    try check(
+      cl_kvm_irqfd(descriptor.number, event, gsi, UInt32(KVM_IRQFD_FLAG_RESAMPLE), resample),
+      "KVM_IRQFD gsi \(gsi), level")
+  }
+
   /// Ends that; when this returns the event raises no more interrupts and keeps its count.
   public func disconnect(event: Int32, fromInterrupt gsi: UInt32) throws(KernelError) {
     try check(

@@ -37,6 +37,13 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
     number = try check(unsafe cl_open(path, access.flags, 0o644), "open \(path)")
   }
 
+  /// Gives the ownership up.
+  consuming func release() -> Int32 {
+    let number = number
+    discard self
+    return number
+  }
+
   deinit {
     // A close error of a device or an eventfd has no one to go to; files that are
     // written are checked by their writer.
@@ -55,14 +62,7 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
 
   /// Reads exactly `count` bytes at `offset`, or fewer at the end of the file.
   public borrowing func read(_ count: Int, at offset: UInt64) throws(KernelError) -> [UInt8] {
-    var got = 0
-    // SAFETY: the buffer has `count` bytes and cl_pread writes no more.
-    let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
-      unsafe got = cl_pread(number, buffer.baseAddress, count, Int64(offset))
-      initialized = max(got, 0)
-    }
-    try check(got, "pread")
-    return bytes
+    try readBytes(number, count, at: offset)
   }
 
   /// Writes all of `bytes`.
@@ -82,6 +82,20 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
 /// Reads up to `capacity` bytes of standard input; empty at its end.
 public func readStandardInput(upTo capacity: Int) throws(KernelError) -> [UInt8] {
   try readBytes(0, upTo: capacity)
+}
+
+/// Reads exactly `count` bytes of a descriptor at `offset`, or fewer at the end of the file.
+public func readBytes(
+  _ number: Int32, _ count: Int, at offset: UInt64
+) throws(KernelError) -> [UInt8] {
+  var got = 0
+  // SAFETY: the buffer has `count` bytes and cl_pread writes no more.
+  let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+    unsafe got = cl_pread(number, buffer.baseAddress, count, Int64(offset))
+    initialized = max(got, 0)
+  }
+  try check(got, "pread")
+  return bytes
 }
 
 private func readBytes(_ number: Int32, upTo capacity: Int) throws(KernelError) -> [UInt8] {

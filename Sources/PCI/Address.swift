@@ -34,6 +34,11 @@ public struct Address: Hashable, Sendable, CustomStringConvertible {
     return UInt32(text, radix: 16)
   }
 
+  /// Whether another function is of the same device.
+  public func isSameDevice(as other: Address) -> Bool {
+    domain == other.domain && bus == other.bus && device == other.device
+  }
+
   /// The form that sysfs uses: `0000:01:00.0`.
   public var description: String {
     func padded(_ value: UInt32, _ digits: Int) -> String {

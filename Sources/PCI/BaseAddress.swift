@@ -10,15 +10,20 @@ public struct BaseAddress: Equatable, Sendable {
     case memory32
     /// Memory anywhere; takes two registers.
     case memory64
+    /// The expansion ROM: memory below 4 GiB with an enable bit of its own (§7.5.1.2.4).
+    case rom
   }
 
-  /// The number of its (first) register, 0 to 5.
+  /// The index that stands for the expansion ROM.
+  public static let romIndex = 6
+
+  /// The number of its (first) register, 0 to 5, or ``romIndex``.
   public let index: Int
   /// What it takes.
   public let kind: Kind
   /// Reads have no side effects.
   public let isPrefetchable: Bool
-  /// Bytes; a power of two, at least 4 for I/O and 16 for memory.
+  /// Bytes; a power of two, at least 4 for I/O, 16 for memory and 2048 for a ROM.
   public let size: UInt64
 
   /// Makes a description; a size that is no power of two is rounded up to one.
@@ -26,7 +31,7 @@ public struct BaseAddress: Equatable, Sendable {
     self.index = index
     self.kind = kind
     self.isPrefetchable = isPrefetchable
-    let smallest: UInt64 = kind == .io ? 4 : 16
+    let smallest: UInt64 = kind == .io ? 4 : kind == .rom ? 2048 : 16
     var size = max(size, smallest)
     if size & (size - 1) != 0, size.leadingZeroBitCount > 0 {
       size = 1 << UInt64(64 - size.leadingZeroBitCount)
@@ -38,7 +43,7 @@ public struct BaseAddress: Equatable, Sendable {
   ///
   /// - Parameters:
   ///   - config: The function's configuration space.
-  ///   - sizes: Each BAR's size in bytes; 0 where there is none.
+  ///   - sizes: Each BAR's size in bytes, the ROM's last; 0 where there is none.
   public static func decode(_ config: [UInt8], sizes: [UInt64]) -> [BaseAddress] {
     var result: [BaseAddress] = []
     var index = 0
@@ -52,13 +57,20 @@ public struct BaseAddress: Equatable, Sendable {
       }
       index += kind == .memory64 ? 2 : 1
     }
+    if sizes.count > romIndex, sizes[romIndex] > 0 {
+      result.append(BaseAddress(index: romIndex, kind: .rom, size: sizes[romIndex]))
+    }
     return result
   }
+
+  /// Where its (first) register is in configuration space.
+  public var register: Int { kind == .rom ? Register.rom : Register.bar0 + index * 4 }
 
   /// The bits of the first register that say what it is and cannot be written.
   var flags: UInt32 {
     switch kind {
     case .io: 1
+    case .rom: 0
     case .memory32: isPrefetchable ? 8 : 0
     case .memory64: isPrefetchable ? 0xC : 4
     }
@@ -115,7 +127,7 @@ public struct BarPlacement: Sendable {
     let size = bar.kind == .io ? bar.size : max(bar.size, 4096)
     switch bar.kind {
     case .io: return Self.take(size, from: &io)
-    case .memory32: return Self.take(size, from: &memory32)
+    case .memory32, .rom: return Self.take(size, from: &memory32)
     case .memory64 where bar.isPrefetchable || bar.size >= Self.large:
       return Self.take(size, from: &memory64) ?? Self.take(size, from: &memory32)
     case .memory64:

@@ -22,13 +22,13 @@ public struct CapabilityList: Sendable {
   private static let working: Set<UInt16> = [
     UInt16(CapabilityID.powerManagement), UInt16(CapabilityID.vitalProductData),
     UInt16(CapabilityID.vendorSpecific), UInt16(CapabilityID.express), UInt16(CapabilityID.msix),
-    UInt16(CapabilityID.advancedFeatures),
+    UInt16(CapabilityID.advancedFeatures), UInt16(CapabilityID.messageSignaled),
   ]
 
   /// IDs of extended capabilities that work when passed through.
   private static let workingExtended: Set<UInt16> = [
     ExtendedCapabilityID.errorReporting, ExtendedCapabilityID.serialNumber,
-    ExtendedCapabilityID.vendorSpecific,
+    ExtendedCapabilityID.vendorSpecific, ExtendedCapabilityID.resizableBAR,
   ]
 
   /// Follows the chain of the first 256 bytes; one that runs in a circle or out of bounds ends.
@@ -46,16 +46,18 @@ public struct CapabilityList: Sendable {
         id: UInt16(config.number(at: offset, width: 1)), offset: offset,
         size: Self.size(at: offset, config, until: offsets.filter { $0 > offset }.min() ?? Register.extended))
     }
-    shown = found.filter(Self.isShown)
-    hidden = found.filter { !Self.isShown($0) }
+    shown = found.filter { Self.isShown($0, config) }
+    hidden = found.filter { !Self.isShown($0, config) }
   }
 
   /// Whether a capability works and has room for the registers that are kept of it: one that the next
   /// one or the end of the space cuts short is no such capability.
-  private static func isShown(_ capability: Capability) -> Bool {
+  private static func isShown(_ capability: Capability, _ config: [UInt8]) -> Bool {
     guard working.contains(capability.id) else { return false }
     switch UInt8(truncatingIfNeeded: capability.id) {
     case CapabilityID.vendorSpecific: return capability.size >= 3
+    case CapabilityID.messageSignaled:
+      return capability.size >= MSIState.Layout(config, offset: capability.offset).size
     case CapabilityID.msix, CapabilityID.express: return capability.size >= 12
     case CapabilityID.advancedFeatures: return capability.size >= 6
     default: return capability.size >= 8
@@ -95,8 +97,7 @@ public struct CapabilityList: Sendable {
     case CapabilityID.express: nominal = control & 0xF >= 2 ? 0x3C : 0x14
     case CapabilityID.msix: nominal = 12
     case CapabilityID.advancedFeatures: nominal = 6
-    case 0x05:  // MSI: 64-bit addresses and per-vector masking make it longer.
-      nominal = 10 + (control & 1 << 7 != 0 ? 4 : 0) + (control & 1 << 8 != 0 ? 10 : 0)
+    case CapabilityID.messageSignaled: nominal = MSIState.Layout(config, offset: offset).size
     case 0x07, 0x0D, 0x12: nominal = 8  // PCI-X, subsystem IDs of bridges, SATA
     case 0x04, 0x06, 0x0C: nominal = 4  // slot number, CompactPCI hot swap, hot plug
     // What is not known is taken to reach to the next capability, since all of it is to be hidden.

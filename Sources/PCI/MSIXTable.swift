@@ -48,16 +48,6 @@ public struct MSIXTable: Sendable {
     public var control: UInt32 = 1
   }
 
-  /// What has become of a vector by a write.
-  public enum Change: Equatable, Sendable {
-    /// It may send now.
-    case unmasked(Int)
-    /// It may not send any more.
-    case masked(Int)
-    /// It may send, and its message is another one.
-    case message(Int)
-  }
-
   /// Where the structures are.
   public let layout: Layout
   /// The entries, by vector.
@@ -73,13 +63,18 @@ public struct MSIXTable: Sendable {
     entries = [Entry](repeating: Entry(), count: layout.count)
   }
 
+  /// What a vector sends.
+  public func message(_ vector: Int) -> InterruptMessage {
+    InterruptMessage(address: entries[vector].address, data: entries[vector].data)
+  }
+
   /// Whether a vector may send.
   public func isActive(_ vector: Int) -> Bool {
     isEnabled && !isFunctionMasked && entries[vector].control & 1 == 0
   }
 
   /// Sets the capability's control bits; the vectors whose state that changes.
-  public mutating func setControl(enabled: Bool, functionMasked: Bool) -> [Change] {
+  public mutating func setControl(enabled: Bool, functionMasked: Bool) -> [MessageChange] {
     let before = entries.indices.map(isActive)
     isEnabled = enabled
     isFunctionMasked = functionMasked
@@ -99,7 +94,7 @@ public struct MSIXTable: Sendable {
 
   /// Writes the table, and says what that changes. Accesses that are not of 4 or 8 aligned bytes
   /// have no defined result and are dropped.
-  public mutating func write(offset: UInt64, width: Int, _ value: UInt64) -> Change? {
+  public mutating func write(offset: UInt64, width: Int, _ value: UInt64) -> MessageChange? {
     guard width >= 4, offset % UInt64(width) == 0 else { return nil }
     let vector = Int(offset / 16)
     guard vector < entries.count else { return nil }

@@ -75,6 +75,8 @@ public enum CapabilityID {
   public static let powerManagement: UInt8 = 0x01
   /// Vital product data.
   public static let vitalProductData: UInt8 = 0x03
+  /// MSI.
+  public static let messageSignaled: UInt8 = 0x05
   /// Vendor-specific.
   public static let vendorSpecific: UInt8 = 0x09
   /// PCI Express.
@@ -93,6 +95,8 @@ public enum ExtendedCapabilityID {
   public static let serialNumber: UInt16 = 0x0003
   /// Vendor-specific.
   public static let vendorSpecific: UInt16 = 0x000B
+  /// Resizable BAR.
+  public static let resizableBAR: UInt16 = 0x0015
 }
 
 /// Little-endian numbers in an array of bytes, as configuration space has them.

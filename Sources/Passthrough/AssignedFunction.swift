@@ -13,63 +13,96 @@ public final class AssignedFunction: Sendable {
   public let address: String
   /// Its BARs.
   public let bars: [BaseAddress]
-  private let device: Device
-  private let observe: FunctionObserver
-  /// Taken by vCPU threads for a trapped access and by the control thread for the hand-over;
-  /// inside it those of ``DecodedRanges``, of the machine's slots and routes, and of the trace. Never
-  /// two functions' at once, and not while a reset is going on, which may take a second.
-  private let state: Mutex<FunctionState>
+  /// Its interrupt pin: 0 for INTA# to 3 for INTD#; nil where it has none.
+  public let interruptPin: UInt8?
+  let device: Device
+  let assignment: Assignment
+  let observe: FunctionObserver
+  /// Taken by vCPU threads for a trapped access and by the control thread for the hand-over and for what
+  /// the host wants; inside it those of ``DecodedRanges``, of the machine's slots and routes, and of the
+  /// trace. Never two functions' at once, and not while a reset is going on, which may take a second.
+  let state: Mutex<FunctionState>
+  /// Held by whoever resets the device or gives it back, so that neither meets the other; never taken
+  /// inside `state`, which is taken inside it.
+  let handling = Mutex(())
   /// Where the BARs are now, for the bus.
   private let decoded = DecodedRanges()
+  let notices: Notices
 
   /// Takes a device over: resets it, leaves it with memory and bus mastering off, and makes the
   /// guest's view of it. Nothing of it is mapped.
   ///
   /// - Parameter observe: Told of everything that happens, with the function's lock held.
   public init(
-    _ device: Device, host: Host, observe: @escaping FunctionObserver
+    _ device: Device, host: Host, assignment: Assignment, observe: @escaping FunctionObserver
   ) throws(FunctionError) {
     self.device = device
+    self.assignment = assignment
     self.observe = observe
     address = device.address
     do throws(KernelError) {
-      if device.hasReset {
-        let start = Clock.microseconds()
-        try device.reset()
-        observe(.reset(why: "start"), Clock.microseconds() - start)
+      if case .none(let why) = assignment.reset {
+        observe(.warning(why), 0)
       } else {
-        observe(.warning("it has no reset: the guest gets it in the state it is in"), 0)
+        let start = Clock.microseconds()
+        try assignment.reset.perform(on: device)
+        observe(.reset(.start, method: assignment.reset.name), Clock.microseconds() - start)
       }
-      let initial = try FunctionState(device, host: host, observe: observe)
+      let initial = try FunctionState(device, host: host, assignment: assignment, observe: observe)
       bars = initial.config.bars
+      interruptPin = initial.config.interruptPin
       state = Mutex(initial)
+      notices = try Notices(device)
     } catch {
       throw FunctionError(device: device.address, cause: error.description)
     }
   }
 
-  /// Gives the BARs addresses before the guest starts; in the order of ``bars``.
-  public func place(_ addresses: [UInt64]) {
-    state.withLock { state in
-      for (bar, address) in zip(bars, addresses) { state.config.setBase(of: bar, to: address) }
-      decoded.update(state.config)
-    }
+  /// Gives the function its place before the guest starts.
+  ///
+  /// - Parameters:
+  ///   - addresses: Those of the BARs, in the order of ``bars``.
+  ///   - isMultifunction: Whether other functions share its slot.
+  ///   - gsi: The input of the guest's I/O APIC that its pin is wired to.
+  public func place(
+    _ addresses: [UInt64], isMultifunction: Bool, gsi: UInt32
+  ) throws(FunctionError) {
+    do throws(KernelError) {
+      try state.withLock { state throws(KernelError) in
+        for (bar, address) in zip(bars, addresses) { state.config.setBase(of: bar, to: address) }
+        state.config.setPlace(isMultifunction: isMultifunction, interruptLine: UInt8(gsi))
+        if interruptPin != nil {
+          state.interrupts.line = try Line(device, machine: state.host.machine, gsi: gsi)
+        }
+        update(state)
+      }
+    } catch { throw failure(error) }
   }
 
-  /// The BAR that answers to an address, and the offset in it; nil where none does.
+  /// Tells the bus where the function answers; with the function's lock held.
+  func update(_ state: borrowing FunctionState) {
+    decoded.update(
+      state.config, isAnswering: state.gate.conditions.isSuperset(of: [.fullPower, .outOfReset, .alive]))
+  }
+
+  /// The BAR at an address; nil where there is none.
   ///
-  /// - Parameter space: Ports or memory.
-  public func decode(_ address: UInt64, isPort: Bool) -> (bar: Int, offset: UInt64)? {
+  /// - Parameter isPort: Whether it is one of a port or of memory.
+  public func decode(_ address: UInt64, isPort: Bool) -> BarPlace? {
     decoded.find(address, isPort: isPort)
   }
 
-  private func failure(_ error: KernelError) -> FunctionError {
+  func failure(_ error: KernelError) -> FunctionError {
     FunctionError(device: address, cause: error.description)
   }
 
   /// Reads configuration space: 1, 2 or 4 bytes.
-  public func readConfig(_ offset: Int, width: Int) -> UInt32 {
-    state.withLock { $0.readConfig(offset, width: width) }
+  public func readConfig(_ offset: Int, width: Int) throws(FunctionError) -> UInt32 {
+    do throws(KernelError) {
+      return try state.withLock { state throws(KernelError) in
+        try state.readConfig(offset, width: width)
+      }
+    } catch { throw failure(error) }
   }
 
   /// Writes configuration space: 1, 2 or 4 bytes. Comes back when the write has had its effect, a
@@ -78,22 +111,27 @@ public final class AssignedFunction: Sendable {
     do throws(KernelError) {
       let rest = try state.withLock { state throws(KernelError) in
         let rest = try state.writeConfig(offset, width: width, value)
-        decoded.update(state.config)
-        if rest == .reset { try state.beginReset() }
+        if case .reset = rest { try state.beginReset() }
+        update(state)
         return rest
       }
-      if rest == .reset { try reset() }
+      if case .reset(let reason) = rest { try reset(reason) }
     } catch { throw failure(error) }
   }
 
   /// Resets a function whose gate is closed for it, and lets the guest have it again.
-  private func reset() throws(KernelError) {
-    let start = Clock.microseconds()
-    do throws(KernelError) {
-      try device.reset()
-      observe(.reset(why: "flr"), Clock.microseconds() - start)
-    } catch { observe(.warning("\(error); it goes on as it is"), 0) }
-    try state.withLock { state throws(KernelError) in try state.finishReset() }
+  private func reset(_ reason: ResetReason) throws(KernelError) {
+    try handling.withLock { _ throws(KernelError) in
+      let start = Clock.microseconds()
+      do throws(KernelError) {
+        try assignment.reset.perform(on: device)
+        observe(.reset(reason, method: assignment.reset.name), Clock.microseconds() - start)
+      } catch { observe(.warning("\(error); it goes on as it is"), 0) }
+      try state.withLock { state throws(KernelError) in
+        try state.finishReset()
+        update(state)
+      }
+    }
   }
 
   /// Reads a memory BAR.
@@ -119,7 +157,7 @@ public final class AssignedFunction: Sendable {
   /// Reads an I/O BAR; all-ones where the guest has turned I/O off.
   public func readPort(bar: Int, offset: UInt64, width: Int) -> UInt64 {
     state.withLock { state in
-      guard state.config.command.contains(.ioSpace) else { return .max }
+      guard state.isPortEnabled else { return .max }
       // What the device does not answer reads as all-ones.
       return (try? state.device.read(bar, offset: offset, width: width)) ?? .max
     }
@@ -128,7 +166,7 @@ public final class AssignedFunction: Sendable {
   /// Writes an I/O BAR.
   public func writePort(bar: Int, offset: UInt64, width: Int, _ value: UInt64) {
     state.withLock { state in
-      guard state.config.command.contains(.ioSpace) else { return }
+      guard state.isPortEnabled else { return }
       // What the device does not take is dropped, as on a bus.
       try? state.device.write(bar, offset: offset, width: width, value)
     }
@@ -143,28 +181,11 @@ public final class AssignedFunction: Sendable {
     } catch { throw failure(error) }
   }
 
-  /// Closes the gate for good, resets the device and leaves it quiet for its next owner.
-  public func handBack() throws(FunctionError) {
-    do throws(KernelError) {
-      try state.withLock { state throws(KernelError) in
-        try state.pass(.set(.alive, false), .shutdown) { owner in
-          owner.writeDevice(Register.command, width: 2, 0)
-        }
-        try state.vectors?.disable()
-      }
-      if device.hasReset {
-        let start = Clock.microseconds()
-        try device.reset()
-        observe(.reset(why: "hand-back"), Clock.microseconds() - start)
-      }
-    } catch { throw failure(error) }
-  }
-
   /// What it has done so far.
   public var statistics: FunctionStatistics {
     state.withLock { state in
       var statistics = state.statistics
-      statistics.vectorsUsed = state.vectors?.used ?? 0
+      statistics.vectorsUsed = state.interrupts.used
       return statistics
     }
   }

@@ -8,9 +8,10 @@ internal import VFIO
 /// Accesses to configuration space.
 extension FunctionState {
   /// What a guest reads; all-ones where the function does not answer.
-  func readConfig(_ offset: Int, width: Int) -> UInt32 {
+  mutating func readConfig(_ offset: Int, width: Int) throws(KernelError) -> UInt32 {
     let ones = UInt32.max >> UInt32(32 - width * 8)
     guard gate.conditions.isSuperset(of: [.outOfReset, .alive]) else { return ones }
+    if config.readsPending(offset: offset, width: width) { config.setPending(try pendingMSI()) }
     guard config.needsDevice(offset: offset, width: width) else {
       return config.read(offset: offset, width: width)
     }
@@ -31,11 +32,12 @@ extension FunctionState {
       switch effect {
       case .command(let old, let new): try setCommand(from: old, to: new)
       case .base(let bar): try pass(.move(bar: bar), .move)
+      case .msi(let old, let new): try setMSI(from: old, to: new)
       case .msix(let enabled, let functionMasked):
         try setMessageControl(enabled: enabled, functionMasked: functionMasked)
-      case .power(_, let state): try setPower(state)
+      case .power(let old, let new): if try setPower(from: old, to: new) { rest = .reset(.power) }
       case .forward(let offset, let width, let value): writeDevice(offset, width: width, value)
-      case .reset: rest = .reset
+      case .reset: rest = .reset(.flr)
       }
     }
     return rest
@@ -45,7 +47,7 @@ extension FunctionState {
     if new.contains(.busMaster), !old.contains(.busMaster) { try host.dma.waitUntilPinned() }
     let write: (FunctionState) -> Void = { state in
       let start = Clock.microseconds()
-      state.writeDevice(Register.command, width: 2, UInt32(new.rawValue))
+      state.writeCommand()
       state.observe(.command(old: old.rawValue, new: new.rawValue), Clock.microseconds() - start)
     }
     switch (gate.conditions.contains(.memoryEnabled), new.contains(.memorySpace)) {
@@ -53,55 +55,43 @@ extension FunctionState {
     case (false, true): try pass(.set(.memoryEnabled, true), .command, apply: write)
     default: write(self)
     }
+    try updateInterrupts()
   }
 
-  private mutating func setMessageControl(
-    enabled: Bool, functionMasked: Bool
-  ) throws(KernelError) {
-    guard var table else { return }
-    let changes = table.setControl(enabled: enabled, functionMasked: functionMasked)
-    self.table = table
-    if enabled { try vectors?.enable() }
-    for change in changes { try apply(change) }
-    if !enabled {
-      try vectors?.disable()
-      try vectors?.clearPending()
-    }
-  }
-
-  /// Carries a change of the MSI-X table over to the host.
-  mutating func apply(_ change: MSIXTable.Change) throws(KernelError) {
-    let start = Clock.microseconds()
-    guard let table, let steps = try vectors?.apply(change, table) else { return }
-    for (vector, step) in steps { observe(.vector(vector, step), Clock.microseconds() - start) }
-  }
-
-  private mutating func setPower(_ state: PowerState) throws(KernelError) {
-    guard let capability = config.capabilities.first(CapabilityID.powerManagement) else { return }
+  /// Changes the power state; true where the function has to be reset for it.
+  private mutating func setPower(
+    from old: PowerState, to new: PowerState
+  ) throws(KernelError) -> Bool {
+    guard let capability = config.capabilities.first(CapabilityID.powerManagement) else { return false }
     let register = capability.offset + 4
-    let command = config.command
     let kept = config.read(offset: register, width: 2)
-    let write: (FunctionState) -> Void = { owner in
+    if old == .d3hot, new == .d0, !config.keepsStateInD3, assignment.reset.isForGuest {
+      // The gate has been closed since D3hot; the end of the reset opens it.
+      writeDevice(register, width: 2, 0)
+      return true
+    }
+    try pass(.set(.fullPower, new == .d0), .power) { owner in
       // Only the state bits: PME_Status, bit 15, would be cleared by a 1.
       owner.writeDevice(register, width: 2, kept & 0x0003)
-      // Coming back from D3hot may have reset the function: give it what the guest had.
-      if state == .d0 { owner.writeDevice(Register.command, width: 2, UInt32(command.rawValue)) }
+      // What the device forgets on its way back it is told again.
+      if new == .d0 { owner.writeCommand() }
     }
-    try pass(.set(.fullPower, state == .d0), .power, apply: write)
+    return false
   }
 
-  /// Closes the gate for a reset.
+  /// Closes the gate for a reset, and turns interrupts off for as long.
   mutating func beginReset() throws(KernelError) {
     try pass(.set(.outOfReset, false), .reset)
+    try interrupts.turnOff()
   }
 
   /// Gives a function that has been reset what the guest had, and arms it.
   mutating func finishReset() throws(KernelError) {
     config.powerOn()
-    let command = config.command
+    if gate.conditions.contains(.alive) { try updateInterrupts() }
     try pass(.set(.fullPower, true), .reset)
     try pass(.set(.outOfReset, true), .reset) { owner in
-      owner.writeDevice(Register.command, width: 2, UInt32(command.rawValue))
+      if owner.gate.conditions.contains(.alive) { owner.writeCommand() }
     }
   }
 }

@@ -11,26 +11,44 @@ final class DecodedRanges: Sendable {
     var base: UInt64
     var size: UInt64
     var isPort: Bool
+    var isEnabled: Bool
   }
 
   /// Taken by vCPU threads for a look-up and, inside the function's lock, for a change; nothing is
   /// locked inside it.
   private let ranges = Mutex<[Range]>([])
 
-  func update(_ config: ConfigSpace) {
+  /// - Parameter isAnswering: Whether the function answers what its enable bits let through.
+  func update(_ config: ConfigSpace, isAnswering: Bool) {
     let now = config.bars.map { bar in
-      Range(bar: bar.index, base: config.base(of: bar), size: bar.size, isPort: bar.kind == .io)
+      Range(
+        bar: bar.index, base: config.base(of: bar), size: bar.size, isPort: bar.kind == .io,
+        isEnabled: isAnswering && config.isEnabled(bar))
     }
     ranges.withLock { $0 = now }
   }
 
-  func find(_ address: UInt64, isPort: Bool) -> (bar: Int, offset: UInt64)? {
+  /// The BAR at an address; one that is enabled goes before one that is not.
+  func find(_ address: UInt64, isPort: Bool) -> BarPlace? {
     ranges.withLock { ranges in
+      var found: BarPlace?
       for range in ranges where range.isPort == isPort && address >= range.base {
         let offset = address - range.base
-        if offset < range.size { return (range.bar, offset) }
+        guard offset < range.size, found == nil || range.isEnabled else { continue }
+        found = BarPlace(bar: range.bar, offset: offset, isEnabled: range.isEnabled)
+        if range.isEnabled { break }
       }
-      return nil
+      return found
     }
   }
+}
+
+/// A place in a BAR.
+public struct BarPlace: Equatable, Sendable {
+  /// The BAR.
+  public let bar: Int
+  /// Bytes from its start.
+  public let offset: UInt64
+  /// Whether the BAR answers, by the function's enable bits and its state.
+  public let isEnabled: Bool
 }

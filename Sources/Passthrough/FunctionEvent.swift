@@ -18,6 +18,10 @@ public enum FunctionEvent: Sendable {
     case fault
     /// The VM ends.
     case shutdown
+    /// The kernel has met an error of the device.
+    case error
+    /// The host wants the device back.
+    case release
   }
 
   /// Where a window is.
@@ -37,13 +41,39 @@ public enum FunctionEvent: Sendable {
   /// The device's command register has been written.
   case command(old: UInt16, new: UInt16)
   /// A window became, or is no more, reachable for other devices at its guest-physical address.
-  case peerDMA(Place, isMapped: Bool)
+  ///
+  /// - Parameter space: The I/O address space.
+  case peerDMA(Place, space: Int, isMapped: Bool)
+  /// Another kind of interrupt is on in the host.
+  case interrupts(InterruptMode, count: Int)
   /// A vector was changed.
   case vector(Int, VectorChange)
-  /// The function has been reset.
-  case reset(why: String)
+  /// The function has been reset, alone or with its bus.
+  case reset(ResetReason, method: String)
+  /// The guest does not have the device any more.
+  case lost(Loss)
   /// Something did not work, and the VM goes on without it.
   case warning(String)
+}
+
+/// Why a function was reset.
+public enum ResetReason: String, Sendable {
+  /// It came from the host.
+  case start
+  /// The guest asked for it (FLR).
+  case flr
+  /// It came from D3hot to D0 and does not keep its state (PCI PM 1.2 §3.2.4, No_Soft_Reset).
+  case power
+  /// It goes back to the host.
+  case handBack = "hand-back"
+}
+
+/// How a guest loses a device and lives on.
+public enum Loss: String, Sendable {
+  /// After an error of it; Sluice keeps it until the VM ends.
+  case isolated
+  /// It has been given back to the host.
+  case released
 }
 
 /// Takes what happens to a function, with the function's lock held; after it the microseconds it took.

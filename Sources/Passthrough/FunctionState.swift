@@ -10,42 +10,82 @@ internal import VFIO
 struct FunctionState {
   let device: Device
   let host: Host
+  let assignment: Assignment
   let observe: FunctionObserver
   var config: ConfigSpace
   var gate: Gate
   var layout: WindowLayout
   var windows: [Window]
   var table: MSIXTable?
-  var vectors: Vectors?
+  var interrupts = Interrupts()
+  /// The expansion ROM, as it was at the start; empty where there is none.
+  let rom: [UInt8]
   var statistics = FunctionStatistics()
 
   /// What a write by the guest leaves to be done without the lock.
-  enum Rest: Equatable { case nothing, reset }
+  enum Rest: Equatable {
+    case nothing
+    case reset(ResetReason)
+  }
 
   /// Takes a device that has just been reset and makes the guest's view of it.
   init(
-    _ device: Device, host: Host, observe: @escaping FunctionObserver
+    _ device: Device, host: Host, assignment: Assignment, observe: @escaping FunctionObserver
   ) throws(KernelError) {
     self.device = device
     self.host = host
+    self.assignment = assignment
     self.observe = observe
-    try device.write(Device.configRegion, offset: UInt64(Register.command), width: 2, 0)
+    rom = Self.readROM(of: device, observe)
+    let command = Self.deviceCommand([], assignment.policies)
+    try device.write(Device.configRegion, offset: UInt64(Register.command), width: 2, command)
     let bytes = try device.readAll(Device.configRegion, count: 4096)
-    let sizes = (0..<6).map { device.regions[$0]?.size ?? 0 }
+    var sizes = (0..<6).map { device.regions[$0]?.size ?? 0 }
+    sizes.append(UInt64(rom.count))
     config = ConfigSpace(bytes, bars: BaseAddress.decode(bytes, sizes: sizes))
     var structures: MSIXTable.Layout?
     if let capability = config.capabilities.first(CapabilityID.msix) {
       let found = MSIXTable.Layout(bytes, capability: capability)
       structures = found
       table = MSIXTable(found)
-      vectors = try Vectors(
-        device, machine: host.machine, routes: host.routes, count: found.count)
-      statistics.vectors = found.count
     }
-    layout = try WindowLayout(device, bars: config.bars, msix: structures)
+    func vectors(_ kind: Device.InterruptKind, _ count: Int?) throws(KernelError) -> Vectors? {
+      guard let count else { return nil }
+      statistics.vectors += count
+      return try Vectors(kind, of: device, machine: host.machine, routes: host.routes, count: count)
+    }
+    layout = try WindowLayout(
+      device, bars: config.bars, msix: structures, spaces: assignment.peers.count)
     windows = layout.windows
-    gate = Gate(bars: windows.map(\.bar), conditions: [.fullPower, .outOfReset, .alive])
+    gate = Gate(
+      bars: windows.map(\.bar), conditions: [.fullPower, .outOfReset, .alive],
+      opening: assignment.policies.barMap, reaching: assignment.earliest)
     statistics.windows = windows.count
+    interrupts.msi = try vectors(.msi, config.msiLayout?.count)
+    interrupts.msix = try vectors(.msix, structures?.count)
+  }
+
+  /// The ROM's bytes, read with the memory on; empty, and told, where they cannot be had.
+  private static func readROM(of device: Device, _ observe: FunctionObserver) -> [UInt8] {
+    guard device.regions[Device.romRegion] != nil else { return [] }
+    do throws(KernelError) {
+      let on = UInt64(Command.memorySpace.rawValue)
+      try device.write(Device.configRegion, offset: UInt64(Register.command), width: 2, on)
+      return try device.readAll(Device.romRegion)
+    } catch {
+      observe(.warning("its expansion ROM cannot be read, and is not shown: \(error)"), 0)
+      return []
+    }
+  }
+
+  /// What is written to the device for a guest's command register.
+  private static func deviceCommand(_ command: Command, _ policies: DevicePolicies) -> UInt64 {
+    UInt64((policies.memoryBit == .shadow ? command.union(.memorySpace) : command).rawValue)
+  }
+
+  /// Writes the device's command register as the guest has set it.
+  func writeCommand() {
+    writeDevice(Register.command, width: 2, UInt32(Self.deviceCommand(config.command, assignment.policies)))
   }
 
   /// Runs an event through the gate and does what it says.
@@ -67,7 +107,7 @@ struct FunctionState {
       case .apply: apply(self)
       case .readBack: return isAnswering
       case .addSlot(let window): return addSlot(window)
-      case .addIOVA(let window): addIOVA(window)
+      case .addIOVA(let window, let moment): addIOVA(window, moment)
       case .changed(let window, let from, let to):
         if from == .open {
           closed = true
@@ -85,10 +125,11 @@ struct FunctionState {
   func warn(_ text: String) { observe(.warning(text), 0) }
 
   private func place(_ window: Int, from: Gate.State) -> FunctionEvent.Place {
-    let one = windows[window]
-    return .init(
-      bar: one.bar, window: window, address: from == .open ? one.mappedAt : address(window),
-      size: one.size)
+    place(window, at: from == .open ? windows[window].mappedAt : address(window))
+  }
+
+  private func place(_ window: Int, at address: UInt64) -> FunctionEvent.Place {
+    .init(bar: windows[window].bar, window: window, address: address, size: windows[window].size)
   }
 
   /// The guest-physical address of a window, by the BAR's register.
@@ -105,11 +146,14 @@ struct FunctionState {
   }
 
   private mutating func removeIOVA(_ window: Int) throws(KernelError) {
-    guard let address = windows[window].ioAddress else { return }
-    let start = Clock.microseconds()
-    try host.dma.unmap(window: address, size: windows[window].size)
-    windows[window].ioAddress = nil
-    observe(.peerDMA(place(window, from: .open), isMapped: false), Clock.microseconds() - start)
+    for space in assignment.peers.indices {
+      guard let address = windows[window].ioAddresses[space] else { continue }
+      let start = Clock.microseconds()
+      try host.dma.unmap(window: address, size: windows[window].size, in: space)
+      windows[window].ioAddresses[space] = nil
+      observe(
+        .peerDMA(place(window, at: address), space: space, isMapped: false), Clock.microseconds() - start)
+    }
   }
 
   private mutating func addSlot(_ window: Int) -> Bool {
@@ -134,15 +178,25 @@ struct FunctionState {
     return true
   }
 
-  private mutating func addIOVA(_ window: Int) {
-    let one = windows[window]
-    let start = Clock.microseconds()
-    do throws(KernelError) {
-      guard try host.dma.map(window: one.mappedAt, size: one.size, host: one.host) else { return }
-      windows[window].ioAddress = one.mappedAt
-      observe(.peerDMA(place(window, from: .open), isMapped: true), Clock.microseconds() - start)
-    } catch {
-      warn("other devices cannot reach BAR \(one.bar) window \(window): \(error)")
+  private mutating func addIOVA(_ window: Int, _ moment: Gate.Moment) {
+    let base = address(window)
+    for (space, policy) in assignment.peers.enumerated() {
+      guard policy.includes(moment), windows[window].ioAddresses[space] == nil else { continue }
+      let start = Clock.microseconds()
+      let size = windows[window].size
+      do throws(KernelError) {
+        try host.dma.map(window: base, size: size, host: windows[window].host, in: space)
+        windows[window].ioAddresses[space] = base
+        observe(
+          .peerDMA(place(window, at: base), space: space, isMapped: true), Clock.microseconds() - start)
+      } catch {
+        guard !windows[window].isToldUnreachable else { continue }
+        windows[window].isToldUnreachable = true
+        let range = DMAMapper.text(base, base &+ (size - 1))
+        warn(
+          "\(host.dma.peers(in: space, of: device.address)) cannot reach its BAR \(windows[window].bar) at "
+            + "\(range): \(error)")
+      }
     }
   }
 

@@ -50,6 +50,16 @@ public struct Gate: Sendable, Hashable {
     case demote
   }
 
+  /// What makes a window reachable for other devices.
+  public enum Moment: Sendable, Hashable {
+    /// It has opened.
+    case open
+    /// The function has come to answer.
+    case enable
+    /// Its BAR has been moved.
+    case move
+  }
+
   /// One step. They are to be done in the order given.
   public enum Effect: Sendable, Hashable {
     /// Take the window's memory slot away.
@@ -63,16 +73,23 @@ public struct Gate: Sendable, Hashable {
     case readBack
     /// Map the window for the guest's CPUs; when that fails the window stays armed.
     case addSlot(Int)
-    /// Map the window for other devices. A failure changes nothing else.
-    case addIOVA(Int)
+    /// Map the window for the other devices that are to have it from this moment on. A failure changes
+    /// nothing else.
+    case addIOVA(Int, Moment)
     /// The window has gone from one state to another.
     case changed(Int, from: State, to: State)
   }
 
   /// For each window, the BAR that it is a part of.
   public let bars: [Int]
+  /// When windows open.
+  public let opening: MappingPolicy
+  /// When windows become reachable for the other devices, at the earliest.
+  public let reaching: MappingPolicy
   /// For each window, its state.
   public private(set) var states: [State]
+  /// For each window, whether it may have an IOVA somewhere.
+  public private(set) var isReachable: [Bool]
   /// Which conditions hold.
   public private(set) var conditions: Condition
 
@@ -81,14 +98,25 @@ public struct Gate: Sendable, Hashable {
   /// - Parameters:
   ///   - bars: The BAR of each window.
   ///   - conditions: What holds at the start.
-  public init(bars: [Int], conditions: Condition) {
+  ///   - opening: When windows open.
+  ///   - reaching: The earliest of what the other devices ask for.
+  public init(
+    bars: [Int], conditions: Condition, opening: MappingPolicy = .onFault,
+    reaching: MappingPolicy = .onFault
+  ) {
     self.bars = bars
     self.conditions = conditions
+    self.opening = opening
+    self.reaching = reaching
     states = [State](repeating: .closed, count: bars.count)
+    isReachable = [Bool](repeating: false, count: bars.count)
   }
 
   /// Whether the function answers memory accesses.
   public var isEffective: Bool { conditions == .all }
+
+  /// Whether a window is mapped anywhere.
+  public var isMapped: Bool { states.indices.contains(where: isMapped) }
 
   /// Takes an event and has its effects performed, in order.
   ///
@@ -113,17 +141,44 @@ public struct Gate: Sendable, Hashable {
         try settle(windows: states.indices, to: .closed, perform)
         return
       }
-      try settle(windows: states.indices.filter { states[$0] == .closed }, to: .armed, perform)
+      let closed = states.indices.filter { states[$0] == .closed }
+      try settle(windows: closed, to: .armed, perform)
+      try map(closed, at: .enable, perform)
     case .move(let bar):
-      let windows = bars.indices.filter { bars[$0] == bar && states[$0] == .open }
-      try settle(windows: windows, to: .armed, perform)
+      let moved = bars.indices.filter { bars[$0] == bar && isMapped($0) }
+      try settle(windows: moved, to: .armed, perform)
       _ = try perform(.apply)
+      if isEffective { try map(bars.indices.filter { bars[$0] == bar }, at: .move, perform) }
     case .access(let window):
-      guard states[window] == .armed, try perform(.addSlot(window)) else { return }
-      try change(window, to: .open, perform)
-      _ = try perform(.addIOVA(window))
+      if states[window] == .armed { try open(window, perform) }
     case .demote:
-      try settle(windows: states.indices.filter { states[$0] == .open }, to: .armed, perform)
+      try settle(windows: states.indices.filter(isMapped), to: .armed, perform)
+    }
+  }
+
+  private func isMapped(_ window: Int) -> Bool { states[window] == .open || isReachable[window] }
+
+  private mutating func open<Failure: Error>(
+    _ window: Int, _ perform: (Effect) throws(Failure) -> Bool
+  ) throws(Failure) {
+    guard try perform(.addSlot(window)) else { return }
+    try change(window, to: .open, perform)
+    isReachable[window] = true
+    _ = try perform(.addIOVA(window, .open))
+  }
+
+  /// Maps armed windows that nobody has touched, where a policy asks for that.
+  private mutating func map<Failure: Error>(
+    _ windows: [Int], at moment: Moment, _ perform: (Effect) throws(Failure) -> Bool
+  ) throws(Failure) {
+    func includes(_ policy: MappingPolicy) -> Bool {
+      moment == .enable ? policy != .onFault : policy == .eager
+    }
+    for window in windows where states[window] == .armed {
+      if includes(opening) { try open(window, perform) }
+      guard includes(reaching), states[window] == .armed else { continue }
+      isReachable[window] = true
+      _ = try perform(.addIOVA(window, moment))
     }
   }
 
@@ -132,7 +187,10 @@ public struct Gate: Sendable, Hashable {
     windows: some Collection<Int>, to state: State, _ perform: (Effect) throws(Failure) -> Bool
   ) throws(Failure) {
     for window in windows where states[window] == .open { _ = try perform(.removeSlot(window)) }
-    for window in windows where states[window] == .open { _ = try perform(.removeIOVA(window)) }
+    for window in windows where isReachable[window] {
+      _ = try perform(.removeIOVA(window))
+      isReachable[window] = false
+    }
     for window in windows { try change(window, to: state, perform) }
   }
 

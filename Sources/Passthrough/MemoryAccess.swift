@@ -16,12 +16,13 @@ extension FunctionState {
       statistics.deniedAccesses += 1
       return .max
     }
+    if bar == BaseAddress.romIndex { return readROM(offset, width: width) }
     if let table, let bytes = table.layout.table(in: bar), bytes.contains(offset) {
       return table.read(offset: offset - bytes.lowerBound, width: width)
     }
     if let table, let bytes = table.layout.pending(in: bar), bytes.contains(offset) {
       let at = offset - bytes.lowerBound
-      return try (vectors?.pending(from: Int(at / 8) * 64) ?? 0) >> (at % 8 * 8)
+      return try pendingMSIX(from: Int(at / 8) * 64) >> (at % 8 * 8)
     }
     let value: UInt64
     do throws(KernelError) { value = try device.read(bar, offset: offset, width: width) } catch {
@@ -33,6 +34,15 @@ extension FunctionState {
     return value
   }
 
+  /// The ROM's copy, little-endian; all-ones while its enable bit is off.
+  private mutating func readROM(_ offset: UInt64, width: Int) -> UInt64 {
+    guard config.isROMEnabled, offset < UInt64(rom.count), width <= rom.count - Int(offset) else {
+      statistics.deniedAccesses += 1
+      return .max
+    }
+    return (0..<width).reduce(0) { $0 | UInt64(rom[Int(offset) + $1]) << UInt64($1 * 8) }
+  }
+
   /// Takes what a guest writes to a memory BAR.
   mutating func writeMemory(
     bar: Int, offset: UInt64, width: Int, _ value: UInt64
@@ -42,6 +52,7 @@ extension FunctionState {
       statistics.deniedAccesses += 1
       return
     }
+    if bar == BaseAddress.romIndex { return }  // read-only
     if let bytes = table?.layout.table(in: bar), bytes.contains(offset) {
       let change = table?.write(offset: offset - bytes.lowerBound, width: width, value)
       if let change { try apply(change) }
@@ -65,11 +76,17 @@ extension FunctionState {
     try pass(.access(window: window), .access)
   }
 
+  /// Whether I/O BARs answer.
+  var isPortEnabled: Bool {
+    config.command.contains(.ioSpace)
+      && gate.conditions.isSuperset(of: [.fullPower, .outOfReset, .alive])
+  }
+
   /// Demotes the open windows after KVM has met memory that the kernel took away.
   ///
   /// - Parameter all: Those of a device that says its memory is on, too.
   mutating func demote(all: Bool) throws(KernelError) -> Bool {
-    guard gate.states.contains(.open), all || !isAnswering else { return false }
+    guard gate.isMapped, all || !isAnswering else { return false }
     try pass(.demote, .fault)
     return true
   }

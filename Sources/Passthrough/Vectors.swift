@@ -5,8 +5,8 @@ internal import Linux
 internal import PCI
 internal import VFIO
 
-/// Carries MSI-X changes over to the host: device → eventfd → irqfd, for each vector from the
-/// moment that the guest first unmasks it.
+/// Carries MSI or MSI-X over to the host: device → eventfd → irqfd, for each vector from the moment that
+/// the guest first unmasks it.
 struct Vectors {
   /// One vector's way; kept for the life of the VM once it has been used.
   private final class Path: Sendable {
@@ -19,112 +19,126 @@ struct Vectors {
     }
   }
 
+  /// What a vector has of its way.
+  private struct Vector {
+    var path: Path?
+    /// The event raises the guest's interrupt.
+    var isConnected = false
+    /// The device signals the event.
+    var isTriggering = false
+  }
+
+  private let kind: Device.InterruptKind
   private let device: Device
   private let machine: VirtualMachine
   private let routes: InterruptRoutes
   /// All vectors have to be allocated at once (VFIO_IRQ_INFO_NORESIZE).
   private let isFixed: Bool
-  private var paths: [Path?]
-  private var isConnected: [Bool]
-  private var isTriggering: [Bool]
-  private var isOn = false
+  private var vectors: [Vector]
 
   init(
-    _ device: Device, machine: VirtualMachine, routes: InterruptRoutes, count: Int
+    _ kind: Device.InterruptKind, of device: Device, machine: VirtualMachine, routes: InterruptRoutes,
+    count: Int
   ) throws(KernelError) {
+    self.kind = kind
     self.device = device
     self.machine = machine
     self.routes = routes
-    isFixed = try device.interruptInfo(.msix).isFixed
-    paths = [Path?](repeating: nil, count: count)
-    isConnected = [Bool](repeating: false, count: count)
-    isTriggering = isConnected
+    isFixed = try device.interruptInfo(kind).isFixed
+    vectors = [Vector](repeating: Vector(), count: count)
   }
 
+  /// How many vectors there are.
+  var count: Int { vectors.count }
   /// How many vectors have been used.
-  var used: Int { paths.count { $0 != nil } }
+  var used: Int { vectors.count { $0.path != nil } }
 
-  /// Turns MSI-X on in the host, before any vector is unmasked.
+  /// Turns them on in the host, before any vector is unmasked.
   ///
-  /// A kernel that cannot add vectors later gets all of them now; none has a trigger yet.
-  mutating func enable() throws(KernelError) {
-    guard !isOn else { return }
-    try device.enableInterrupts(.msix, count: isFixed ? paths.count : 1)
-    isOn = true
+  /// A kernel that cannot add vectors later gets all of them now, so that none is lost for a rebuild; none
+  /// has a trigger yet.
+  ///
+  /// - Parameter count: How many the guest may unmask.
+  /// - Returns: How many of them the host has.
+  func enable(count: Int) throws(KernelError) -> Int {
+    let got = try device.enableInterrupts(kind, count: isFixed ? count : 1)
+    return isFixed ? got : count
   }
 
-  /// Turns MSI-X off in the host, after every vector has been masked.
+  /// Turns them off in the host; no vector triggers any more.
   mutating func disable() throws(KernelError) {
-    guard isOn else { return }
-    try device.disableInterrupts(.msix)
-    isOn = false
-    for vector in isTriggering.indices { isTriggering[vector] = false }
+    try device.disableInterrupts(kind)
+    for vector in vectors.indices { vectors[vector].isTriggering = false }
   }
 
-  /// Does what a change of the table asks for; the steps that were needed, for the trace.
-  mutating func apply(
-    _ change: MSIXTable.Change, _ table: borrowing MSIXTable
-  ) throws(KernelError) -> [(Int, VectorChange)] {
-    switch change {
-    case .unmasked(let vector): return try connect(vector, table.entries[vector])
-    case .masked(let vector):
-      try disconnect(vector)
-      return [(vector, .mask)]
-    case .message(let vector):
-      guard let path = paths[vector] else { return [] }
-      try routes.route(path.gsi, to: message(table.entries[vector]))
-      return [(vector, .route)]
+  /// Takes every vector from the guest, and what was pending with it.
+  mutating func disconnectAll() throws(KernelError) {
+    for vector in vectors.indices {
+      _ = try disconnect(vector)
+      try vectors[vector].path?.event.take()
     }
   }
 
-  private func message(_ entry: MSIXTable.Entry) -> Message {
-    Message(address: entry.address, data: entry.data)
-  }
-
-  private mutating func connect(
-    _ vector: Int, _ entry: MSIXTable.Entry
-  ) throws(KernelError) -> [(Int, VectorChange)] {
-    var steps: [(Int, VectorChange)] = []
+  /// Lets a vector raise a message in the guest.
+  ///
+  /// - Parameter done: Told of each step that was needed.
+  mutating func connect(
+    _ vector: Int, _ message: InterruptMessage, done: (VectorChange) -> Void
+  ) throws(KernelError) {
     let path: Path
-    if let known = paths[vector] {
+    if let known = vectors[vector].path {
       path = known
     } else {
       path = try Path(gsi: routes.allocate())
-      paths[vector] = path
+      vectors[vector].path = path
     }
-    try routes.route(path.gsi, to: message(entry))
-    if !isConnected[vector] {
+    try routes.route(path.gsi, to: Message(address: message.address, data: message.data))
+    if !vectors[vector].isConnected {
       // KVM injects a count that is already there, without taking it. What arrives from now on it
       // takes itself, so that what is taken here has been injected: none is lost, none doubled.
       try machine.connect(event: path.event.number, toInterrupt: path.gsi)
-      isConnected[vector] = true
+      vectors[vector].isConnected = true
       try path.event.take()
     }
-    if !isTriggering[vector] {
-      try device.setTrigger(.msix, vector: vector, event: path.event.number)
-      isTriggering[vector] = true
-      steps.append((vector, .allocate))
+    if !vectors[vector].isTriggering {
+      try device.setTrigger(kind, vector: vector, event: path.event.number)
+      vectors[vector].isTriggering = true
+      done(.allocate)
     }
-    steps.append((vector, .unmask))
-    return steps
+    done(.unmask)
   }
 
-  private mutating func disconnect(_ vector: Int) throws(KernelError) {
-    guard isConnected[vector], let path = paths[vector] else { return }
+  /// Gives a connected vector another message; false where it has not been used.
+  func route(_ vector: Int, _ message: InterruptMessage) throws(KernelError) -> Bool {
+    guard let path = vectors[vector].path else { return false }
+    try routes.route(path.gsi, to: Message(address: message.address, data: message.data))
+    return true
+  }
+
+  /// Masks a vector: its event keeps what arrives. False where it was not connected.
+  mutating func disconnect(_ vector: Int) throws(KernelError) -> Bool {
+    guard vectors[vector].isConnected, let path = vectors[vector].path else { return false }
     try machine.disconnect(event: path.event.number, fromInterrupt: path.gsi)
-    isConnected[vector] = false
+    vectors[vector].isConnected = false
+    return true
   }
 
-  /// Forgets interrupts that were pending when the function was reset or MSI-X went off.
-  mutating func clearPending() throws(KernelError) {
-    for case let path? in paths { try path.event.take() }
-  }
-
-  /// The pending bits of 64 vectors from `first` on: those that are masked and have been raised.
-  func pending(from first: Int) throws(KernelError) -> UInt64 {
+  /// The pending bits of up to 64 vectors from `first` on: those that are masked and have been raised.
+  ///
+  /// - Parameter device: The pending bits of the device itself, asked for where one of the vectors signals
+  ///   no event: it is masked in the device, which keeps its bit.
+  func pending(from first: Int, device: () -> UInt64) throws(KernelError) -> UInt64 {
     var bits: UInt64 = 0
-    for vector in first..<max(first, min(first + 64, paths.count)) where !isConnected[vector] {
-      if let path = paths[vector], try path.event.isSignaled() { bits |= 1 << UInt64(vector - first) }
+    var own: UInt64?
+    for vector in first..<max(first, min(first + 64, vectors.count)) where !vectors[vector].isConnected {
+      let bit: UInt64 = 1 << UInt64(vector - first)
+      if vectors[vector].isTriggering, let path = vectors[vector].path {
+        if try path.event.isSignaled() { bits |= bit }
+      } else {
+        let all = own ?? device()
+        own = all
+        bits |= all & bit
+      }
     }
     return bits
   }

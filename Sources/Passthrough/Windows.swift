@@ -17,8 +17,10 @@ struct Window {
   let host: UInt64
   /// The memory slot, while it is open.
   var slot: UInt32?
-  /// The I/O address, while peers can reach it.
-  var ioAddress: UInt64?
+  /// The I/O address in each address space, while devices there can reach it.
+  var ioAddresses: [UInt64?]
+  /// Whether it has been told that other devices cannot reach it.
+  var isToldUnreachable = false
   /// The guest-physical address, while it is open.
   var mappedAt: UInt64 = 0
   /// Whether it has been open before.
@@ -42,8 +44,12 @@ struct WindowLayout {
   private static let most: UInt64 = 128
 
   /// Maps what can be mapped of each memory BAR, less the pages of the MSI-X structures.
-  init(_ device: Device, bars: [BaseAddress], msix: MSIXTable.Layout?) throws(KernelError) {
-    for bar in bars where bar.kind != .io {
+  ///
+  /// - Parameter spaces: How many I/O address spaces there are.
+  init(
+    _ device: Device, bars: [BaseAddress], msix: MSIXTable.Layout?, spaces: Int
+  ) throws(KernelError) {
+    for bar in bars where bar.kind != .io && bar.kind != .rom {
       guard let region = device.regions[bar.index] else { continue }
       var reserved: [Range<UInt64>] = []
       if let msix { reserved = [msix.table(in: bar.index), msix.pending(in: bar.index)].compactMap { $0 } }
@@ -54,7 +60,8 @@ struct WindowLayout {
           windows.append(
             Window(
               bar: bar.index, offset: piece.lowerBound, size: piece.upperBound - piece.lowerBound,
-              host: mapping.mapping.address + (piece.lowerBound - area.lowerBound)))
+              host: mapping.mapping.address + (piece.lowerBound - area.lowerBound),
+              ioAddresses: [UInt64?](repeating: nil, count: spaces)))
         }
       }
     }
@@ -92,4 +99,7 @@ struct WindowLayout {
     }
     return pieces
   }
+
+  /// Unmaps everything; no slot and no I/O address stands for it any more.
+  mutating func unmap() { mappings = [] }
 }

@@ -17,8 +17,12 @@ extension Rule {
         Request("KVM_SET_USER_MEMORY_REGION", IOC_KVM_SET_USER_MEMORY_REGION, "open and close windows"),
         Request("KVM_SET_GSI_ROUTING", IOC_KVM_SET_GSI_ROUTING, "route a vector's message"),
         Request("KVM_IRQFD", IOC_KVM_IRQFD, "mask and unmask a vector"),
-        Request("VFIO_DEVICE_SET_IRQS", IOC_VFIO_DEVICE_SET_IRQS, "turn MSI-X and its vectors on and off"),
-        Request("VFIO_DEVICE_RESET", IOC_VFIO_DEVICE_RESET, "reset a function for the guest (FLR)"),
+        Request(
+          "VFIO_DEVICE_SET_IRQS", IOC_VFIO_DEVICE_SET_IRQS, "turn INTx, MSI, MSI-X and vectors on and off"),
+        Request("VFIO_DEVICE_RESET", IOC_VFIO_DEVICE_RESET, "reset a function for the guest (FLR, D3hot)"),
+        Request(
+          "VFIO_DEVICE_PCI_HOT_RESET", IOC_VFIO_DEVICE_PCI_HOT_RESET,
+          "the same for a function that is alone on its bus", isContingent: true),
         Request("VFIO_IOMMU_MAP_DMA", IOC_VFIO_IOMMU_MAP_DMA, "let peers reach an open window"),
         Request("VFIO_IOMMU_UNMAP_DMA", IOC_VFIO_IOMMU_UNMAP_DMA, "take a closing window from peers"),
       ])),
@@ -26,8 +30,12 @@ extension Rule {
       "ioctl", [.control], "close the gates, hand devices back and restore the terminal",
       .requests([
         Request("KVM_SET_USER_MEMORY_REGION", IOC_KVM_SET_USER_MEMORY_REGION, "close windows at the end"),
-        Request("VFIO_DEVICE_SET_IRQS", IOC_VFIO_DEVICE_SET_IRQS, "turn MSI-X off at the end"),
+        Request("KVM_IRQFD", IOC_KVM_IRQFD, "take interrupts from a device that is lost", isContingent: true),
+        Request("VFIO_DEVICE_SET_IRQS", IOC_VFIO_DEVICE_SET_IRQS, "turn interrupts off at the end"),
         Request("VFIO_DEVICE_RESET", IOC_VFIO_DEVICE_RESET, "reset a device for its next owner"),
+        Request(
+          "VFIO_DEVICE_PCI_HOT_RESET", IOC_VFIO_DEVICE_PCI_HOT_RESET, "the same by a reset of its bus",
+          isContingent: true),
         Request("VFIO_IOMMU_UNMAP_DMA", IOC_VFIO_IOMMU_UNMAP_DMA, "take windows from peers at the end"),
         Request("TCGETS", UInt(TCGETS), "part of tcsetattr"),
         Request("TCSETS", UInt(TCSETS), "restore the terminal"),

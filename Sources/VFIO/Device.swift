@@ -11,7 +11,7 @@ public final class Device: Sendable {
   public let regions: [Region?]
   /// Whether VFIO_DEVICE_RESET works (VFIO_DEVICE_FLAGS_RESET).
   public let hasReset: Bool
-  private let descriptor: OwnedDescriptor
+  let descriptor: SharedDescriptor
 
   /// The region number of the expansion ROM.
   public static let romRegion = VFIO_PCI_ROM_REGION_INDEX
@@ -28,37 +28,11 @@ public final class Device: Sendable {
     public let mappable: [Range<UInt64>]
   }
 
-  /// How the kernel can deliver interrupts of one kind (struct vfio_irq_info).
-  public struct InterruptInfo: Sendable {
-    /// How many vectors.
-    public let count: Int
-    /// Whether vectors cannot be added while others are on (VFIO_IRQ_INFO_NORESIZE).
-    public let isFixed: Bool
-  }
-
-  /// A kind of interrupt (VFIO_PCI_*_IRQ_INDEX).
-  public enum InterruptKind: Sendable {
-    /// The pin.
-    case intx
-    /// MSI.
-    case msi
-    /// MSI-X.
-    case msix
-
-    var index: UInt32 {
-      switch self {
-      case .intx: UInt32(VFIO_PCI_INTX_IRQ_INDEX)
-      case .msi: UInt32(VFIO_PCI_MSI_IRQ_INDEX)
-      case .msix: UInt32(VFIO_PCI_MSIX_IRQ_INDEX)
-      }
-    }
-  }
-
   /// Opens a device of a group and reads what it has.
   public init(address: String, group: Group) throws(VFIOError) {
     self.address = address
     do throws(KernelError) {
-      descriptor = try group.device(address)
+      descriptor = SharedDescriptor(try group.device(address))
       var info = vfio_device_info()
       // SAFETY: the call fills in the struct.
       try check(
@@ -136,7 +110,15 @@ public final class Device: Sendable {
   /// Reads up to `count` bytes of a region from its start.
   public func readAll(_ index: Int, count: Int) throws(KernelError) -> [UInt8] {
     guard index < regions.count, let region = regions[index] else { return [] }
-    return try descriptor.read(min(count, Int(clamping: region.size)), at: region.offset)
+    var bytes: [UInt8] = []
+    let total = min(count, Int(clamping: region.size))
+    while bytes.count < total {
+      let more = try readBytes(
+        descriptor.number, total - bytes.count, at: region.offset + UInt64(bytes.count))
+      if more.isEmpty { break }
+      bytes += more
+    }
+    return bytes
   }
 
   /// Maps a part of a BAR into this process; nothing of it is faulted in yet.
@@ -149,40 +131,16 @@ public final class Device: Sendable {
       size: area.upperBound - area.lowerBound, congruentWith: area.lowerBound)
   }
 
-  /// What the kernel says of a kind of interrupt (VFIO_DEVICE_GET_IRQ_INFO).
-  public func interruptInfo(_ kind: InterruptKind) throws(KernelError) -> InterruptInfo {
-    var info = vfio_irq_info()
-    // SAFETY: the call fills in the struct.
-    try check(
-      unsafe cl_vfio_irq_info(descriptor.number, kind.index, &info), "VFIO_DEVICE_GET_IRQ_INFO")
-    return InterruptInfo(
-      count: Int(info.count), isFixed: info.flags & UInt32(VFIO_IRQ_INFO_NORESIZE) != 0)
+  /// Reads the whole of a region, however large.
+  public func readAll(_ index: Int) throws(KernelError) -> [UInt8] {
+    guard index < regions.count, let region = regions[index] else { return [] }
+    return try readAll(index, count: Int(clamping: region.size))
   }
 
-  /// Turns a kind of interrupt on with `count` vectors that signal nothing yet.
-  public func enableInterrupts(_ kind: InterruptKind, count: Int) throws(KernelError) {
-    try check(
-      cl_vfio_set_triggers(descriptor.number, kind.index, 0, UInt32(count), -1),
-      "VFIO_DEVICE_SET_IRQS \(kind), \(count) vectors")
-  }
+  /// Gives the device back to the kernel: from now on every call fails with EBADF. Its mappings have to be
+  /// gone too before the kernel can give it to someone else.
+  public func close() { descriptor.close() }
 
-  /// Lets a vector signal an eventfd.
-  public func setTrigger(
-    _ kind: InterruptKind, vector: Int, event: Int32
-  ) throws(KernelError) {
-    try check(
-      cl_vfio_set_triggers(descriptor.number, kind.index, UInt32(vector), 1, event),
-      "VFIO_DEVICE_SET_IRQS \(kind) vector \(vector)")
-  }
-
-  /// Turns a kind of interrupt off.
-  public func disableInterrupts(_ kind: InterruptKind) throws(KernelError) {
-    try check(
-      cl_vfio_disable_irqs(descriptor.number, kind.index), "VFIO_DEVICE_SET_IRQS \(kind), off")
-  }
-
-  /// Resets the function; takes up to seconds (VFIO_DEVICE_RESET).
-  public func reset() throws(KernelError) {
-    try check(cl_vfio_number(descriptor.number, IOC_VFIO_DEVICE_RESET, 0), "VFIO_DEVICE_RESET")
-  }
+  /// Whether it has not been closed.
+  public var isOpen: Bool { descriptor.number >= 0 }
 }

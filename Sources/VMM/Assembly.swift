@@ -54,8 +54,9 @@ struct Assembly {
     self.machine = machine
     let slots = MemorySlots(machine, limit: system.memorySlotCount, reserved: memory.regions.count)
     devices = try AssignedDevices(
-      hosts, machine: machine, slots: slots, memory: memory, recorder: recorder)
-    root = RootBus(functions: devices.functions)
+      configuration.devices, hosts: hosts, machine: machine, slots: slots, memory: memory,
+      recorder: recorder)
+    root = RootBus(functions: devices.functions, places: devices.places)
     let window = try Self.place(
       devices, memory: memory, addressBits: features.addressBits)
     let cpuCount = configuration.cpus
@@ -85,6 +86,10 @@ struct Assembly {
     } catch { throw .kernel(error) }
   }
 
+  private static func name(_ bar: BaseAddress) -> String {
+    bar.kind == .rom ? "the ROM" : "BAR \(bar.index)"
+  }
+
   /// Gives every BAR an address; the 64-bit window that the guest is told of.
   private static func place(
     _ devices: AssignedDevices, memory: GuestMemory, addressBits: Int
@@ -97,22 +102,27 @@ struct Assembly {
     let window = start..<max(start, end)
     var placement = BarPlacement(
       io: ioWindow, memory32: PlatformLayout.pciWindow32, memory64: window)
-    do throws(BarPlacement.NoRoom) {
-      let addresses = try placement.place(bars)
-      var next = 0
-      for function in devices.functions {
-        function.place(Array(addresses[next..<next + function.bars.count]))
-        next += function.bars.count
-      }
-    } catch {
+    let addresses: [UInt64]
+    do throws(BarPlacement.NoRoom) { addresses = try placement.place(bars) } catch {
       var position = error.position
       for function in devices.functions {
         if position < function.bars.count {
           throw .host(
-            "device \(function.address): BAR \(function.bars[position].index) of \(error.size >> 20) MiB fits "
+            "device \(function.address): \(Self.name(function.bars[position])) of \(error.size >> 20) MiB fits "
               + "in no window of guest-physical addresses; give fewer devices or a smaller --memory")
         }
         position -= function.bars.count
+      }
+      throw .host("a BAR of \(error.size) bytes fits in no window of guest-physical addresses")
+    }
+    var next = 0
+    for (function, place) in zip(devices.functions, devices.places) {
+      let own = Array(addresses[next..<next + function.bars.count])
+      next += function.bars.count
+      try step(RunError.function) { () throws(FunctionError) in
+        try function.place(
+          own, isMultifunction: place.isShared,
+          gsi: PlatformLayout.gsi(slot: place.slot, pin: function.interruptPin ?? 0))
       }
     }
     return window

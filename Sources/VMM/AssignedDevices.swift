@@ -10,6 +10,8 @@ internal import VFIO
 /// The host devices of a VM, with the groups and the container that they came through.
 final class AssignedDevices: Sendable {
   let functions: [AssignedFunction]
+  /// Where each function is on the guest's bus.
+  let places: [GuestPlace]
   /// nil where there are none.
   let host: Host?
   let dma: DMAMapper?
@@ -37,61 +39,61 @@ final class AssignedDevices: Sendable {
 
   /// Takes the devices over.
   init(
-    _ devices: [HostDevice], machine: VirtualMachine, slots: MemorySlots, memory: GuestMemory,
-    recorder: Recorder
+    _ devices: [Configuration.AssignedDevice], hosts: [HostDevice], machine: VirtualMachine,
+    slots: MemorySlots, memory: GuestMemory, recorder: Recorder
   ) throws(RunError) {
+    places = GuestPlace.all(devices.map(\.address))
     guard !devices.isEmpty else {
       (functions, host, dma, groups) = ([], nil, nil, [])
       registration = nil
       return
     }
-    let container = try step(RunError.vfio) { () throws(VFIOError) in try Container() }
-    let groups = try step(RunError.vfio) { () throws(VFIOError) in
-      try Self.groups(of: devices, container)
-    }
-    let (dma, registration) = try Self.mapper(
-      container, groups, machine: machine, memory: memory, count: devices.count)
+    let plan = PeerPlan(
+      zip(devices, hosts).map { device, host in
+        PeerPlan.Member(address: host.address, group: host.group ?? "", policies: device.policies)
+      })
+    let (groups, spaces) = try Self.spaces(plan, of: hosts)
+    let (dma, registration) = try Self.mapper(spaces, groups, machine: machine, memory: memory)
     let host = Host(
       machine: machine, slots: slots, routes: InterruptRoutes(machine), dma: dma)
-    var functions: [AssignedFunction] = []
-    for device in devices {
-      guard let group = groups.first(where: { $0.number == device.group }) else { continue }
-      let open = try step(RunError.vfio) { () throws(VFIOError) in
-        try Device(address: device.address, group: group)
-      }
-      functions.append(
-        try step(RunError.function) { () throws(FunctionError) in
-          try AssignedFunction(open, host: host, observe: recorder.observer(of: device.address))
-        })
-    }
-    self.functions = functions
+    functions = try Self.functions(
+      devices, hosts, groups: groups, plan: plan, host: host, recorder: recorder)
     self.host = host
     self.dma = dma
     self.groups = groups
     self.registration = registration
   }
 
-  private static func groups(
-    of devices: [HostDevice], _ container: Container
-  ) throws(VFIOError) -> [Group] {
+  /// Attaches every group to the I/O address space that the plan has for it.
+  private static func spaces(
+    _ plan: PeerPlan, of hosts: [HostDevice]
+  ) throws(RunError) -> ([Group], [DMAMapper.Space]) {
     var groups: [Group] = []
-    for device in devices {
-      guard let number = device.group else { throw .notReady(device.address, .noGroup) }
-      if groups.contains(where: { $0.number == number }) { continue }
-      groups.append(
-        try Group(
-          number: number, device: device.address, container: container, isFirst: groups.isEmpty))
+    var spaces: [DMAMapper.Space] = []
+    for (numbers, devices) in zip(plan.spaces, plan.devices) {
+      let container = try step(RunError.vfio) { () throws(VFIOError) in try Container() }
+      for (index, number) in numbers.enumerated() {
+        let device = hosts.first { $0.group == number }?.address ?? ""
+        groups.append(
+          try step(RunError.vfio) { () throws(VFIOError) in
+            try Group(number: number, device: device, container: container, isFirst: index == 0)
+          })
+      }
+      spaces.append(
+        try step(RunError.kernel) { () throws(KernelError) in
+          try DMAMapper.Space(container, devices: devices)
+        })
     }
-    return groups
+    return (groups, spaces)
   }
 
   private static func mapper(
-    _ container: Container, _ groups: [Group], machine: VirtualMachine, memory: GuestMemory, count: Int
+    _ spaces: [DMAMapper.Space], _ groups: [Group], machine: VirtualMachine, memory: GuestMemory
   ) throws(RunError) -> (DMAMapper, VirtualMachine.VFIODevice) {
     do throws(KernelError) {
       let registration = try machine.makeVFIODevice()
       for group in groups { try registration.add(group: group.descriptorNumber) }
-      let dma = try DMAMapper(container, memory: memory, hasPeers: count > 1)
+      let dma = try DMAMapper(spaces, memory: memory)
       if let region = dma.unreachable() {
         throw KernelError(
           "the IOMMU does not translate guest RAM at \(region.base), \(region.size) bytes; give a smaller "
@@ -99,5 +101,33 @@ final class AssignedDevices: Sendable {
       }
       return (dma, registration)
     } catch { throw .kernel(error) }
+  }
+
+  /// Opens all devices before the first is reset: a bus reset asks for those that it reaches.
+  private static func functions(
+    _ devices: [Configuration.AssignedDevice], _ hosts: [HostDevice], groups: [Group], plan: PeerPlan,
+    host: Host, recorder: Recorder
+  ) throws(RunError) -> [AssignedFunction] {
+    var open: [Device] = []
+    for host in hosts {
+      guard let group = groups.first(where: { $0.number == host.group }) else { continue }
+      open.append(
+        try step(RunError.vfio) { () throws(VFIOError) in
+          try Device(address: host.address, group: group)
+        })
+    }
+    let addresses = hosts.map(\.address)
+    var functions: [AssignedFunction] = []
+    for (configuration, device) in zip(devices, open) {
+      let assignment = Assignment(
+        policies: configuration.policies, peers: plan.policies(of: device.address),
+        reset: ResetMethod(device, groups: groups, devices: addresses))
+      functions.append(
+        try step(RunError.function) { () throws(FunctionError) in
+          try AssignedFunction(
+            device, host: host, assignment: assignment, observe: recorder.observer(of: device.address))
+        })
+    }
+    return functions
   }
 }

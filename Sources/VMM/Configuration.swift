@@ -2,6 +2,7 @@
 
 public import GuestMemory
 public import PCI
+public import Passthrough
 
 /// What a VM is made of.
 public struct Configuration: Sendable {
@@ -10,8 +11,14 @@ public struct Configuration: Sendable {
     /// Its address on the host.
     public var address: Address
 
+    /// How it is handed to the guest.
+    public var policies: DevicePolicies
+
     /// Names a device.
-    public init(address: Address) { self.address = address }
+    public init(address: Address, policies: DevicePolicies = DevicePolicies()) {
+      self.address = address
+      self.policies = policies
+    }
   }
 
   /// The kernel image's path.
@@ -57,6 +64,12 @@ public struct Configuration: Sendable {
     var seen: Set<Address> = []
     for device in devices where !seen.insert(device.address).inserted {
       return "--device: \(device.address) is named twice; a device can be in one slot only"
+    }
+    for device in devices {
+      let others = Set(devices.map(\.address.description)).subtracting([device.address.description])
+      for peer in device.policies.peers.keys.sorted() where !others.contains(peer) {
+        return "--device: \(device.address) has peer-dma for \(peer), which is no other device of this VM"
+      }
     }
     return nil
   }

@@ -33,14 +33,14 @@ final class PortBus: Sendable {
   private static let com1 = PlatformLayout.com1...PlatformLayout.com1 + 7
 
   /// Reads a port; all-ones where no one answers.
-  func read(_ port: UInt16, width: Int) -> UInt64 {
+  func read(_ port: UInt16, width: Int) throws(FunctionError) -> UInt64 {
     switch port {
     case Self.com1 where width == 1: return UInt64(serial.read(port - PlatformLayout.com1))
     case PlatformLayout.configAddress where width == 4:
       return UInt64(configAddress.load(ordering: .relaxed))
     case Self.configData:
       guard let target = configTarget(port) else { return .max }
-      return root.readConfig(target, width: width)
+      return try root.readConfig(target, width: width)
     // Which events a guest may report: a panic.
     case PlatformLayout.pvpanic: return 1
     case PlatformLayout.sleepControl, PlatformLayout.sleepStatus, PlatformLayout.reset: return 0

@@ -43,7 +43,7 @@ struct Processor: Sendable {
       if access.isWrite {
         try ports.write(port, width: access.width, access.value(index))
       } else {
-        access.complete(ports.read(port, width: access.width), index)
+        access.complete(try ports.read(port, width: access.width), index)
       }
     }
   }

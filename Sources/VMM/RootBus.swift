@@ -5,8 +5,16 @@ internal import Passthrough
 
 /// The guest's only PCI bus: a host bridge in slot 0, assigned functions from slot 1 on.
 struct RootBus: Sendable {
-  /// By slot, from slot 1 on.
-  let functions: [AssignedFunction]
+  private let functions: [AssignedFunction]
+  /// By device and function number.
+  private let table: [AssignedFunction?]
+
+  init(functions: [AssignedFunction], places: [GuestPlace]) {
+    self.functions = functions
+    var table = [AssignedFunction?](repeating: nil, count: 256)
+    for (function, place) in zip(functions, places) { table[place.index] = function }
+    self.table = table
+  }
 
   /// The bridge's configuration space: a generic PCI Express host bridge (1b36:0008, pci.ids) that
   /// has nothing but an identity. Class code 06 00 00 (PCI Code and ID Assignment §1.7).
@@ -18,19 +26,19 @@ struct RootBus: Sendable {
   ///   - address: As in the ECAM: bus in bits 27:20, slot in 19:15, function in 14:12, offset below
   ///     (PCIe 6.0 §7.2.2).
   ///   - width: 1, 2, 4 or 8 bytes.
-  func readConfig(_ address: UInt64, width: Int) -> UInt64 {
+  func readConfig(_ address: UInt64, width: Int) throws(FunctionError) -> UInt64 {
     if width == 8 {
-      return readConfig(address, width: 4) | readConfig(address + 4, width: 4) << 32
+      return try readConfig(address, width: 4) | readConfig(address + 4, width: 4) << 32
     }
     let offset = Int(address & 0xFFF)
-    guard address >> 20 == 0, address >> 12 & 7 == 0, offset + width <= 0x1000 else { return .max }
-    let slot = Int(address >> 15 & 0x1F)
-    if slot == 0 {
+    guard address >> 20 == 0, offset + width <= 0x1000 else { return .max }
+    let index = Int(address >> 12 & 0xFF)
+    if index == 0 {
       let dword = offset / 4 < Self.bridge.count ? Self.bridge[offset / 4] : 0
       return UInt64(dword >> UInt32(offset % 4 * 8))
     }
-    guard slot <= functions.count else { return .max }
-    return UInt64(functions[slot - 1].readConfig(offset, width: width))
+    guard let function = table[index] else { return .max }
+    return UInt64(try function.readConfig(offset, width: width))
   }
 
   /// Writes configuration space; see ``readConfig(_:width:)``.
@@ -40,24 +48,30 @@ struct RootBus: Sendable {
       return try writeConfig(address + 4, width: 4, value >> 32)
     }
     let offset = Int(address & 0xFFF)
-    let slot = Int(address >> 15 & 0x1F)
-    guard address >> 20 == 0, address >> 12 & 7 == 0, offset + width <= 0x1000,
-      slot > 0, slot <= functions.count
+    guard address >> 20 == 0, offset + width <= 0x1000, let function = table[Int(address >> 12 & 0xFF)]
     else { return }
-    try functions[slot - 1].writeConfig(offset, width: width, UInt32(truncatingIfNeeded: value))
+    try function.writeConfig(offset, width: width, UInt32(truncatingIfNeeded: value))
+  }
+
+  /// The function that answers at an address. Where BARs overlap one that is enabled goes first; one that is
+  /// not still counts the access.
+  private func find(_ address: UInt64, isPort: Bool) -> (AssignedFunction, BarPlace)? {
+    var found: (AssignedFunction, BarPlace)?
+    for function in functions {
+      guard let place = function.decode(address, isPort: isPort) else { continue }
+      if place.isEnabled { return (function, place) }
+      if found == nil { found = (function, place) }
+    }
+    return found
   }
 
   /// Reads memory: the ECAM or a BAR; all-ones where no one answers.
   func readMemory(_ address: UInt64, width: Int) throws(FunctionError) -> UInt64 {
     if PlatformLayout.ecam.contains(address) {
-      return readConfig(address - PlatformLayout.ecam.lowerBound, width: width)
+      return try readConfig(address - PlatformLayout.ecam.lowerBound, width: width)
     }
-    for function in functions {
-      if let (bar, offset) = function.decode(address, isPort: false) {
-        return try function.readMemory(bar: bar, offset: offset, width: width)
-      }
-    }
-    return .max
+    guard let (function, place) = find(address, isPort: false) else { return .max }
+    return try function.readMemory(bar: place.bar, offset: place.offset, width: width)
   }
 
   /// Writes memory: the ECAM or a BAR; dropped where no one answers.
@@ -65,30 +79,20 @@ struct RootBus: Sendable {
     if PlatformLayout.ecam.contains(address) {
       return try writeConfig(address - PlatformLayout.ecam.lowerBound, width: width, value)
     }
-    for function in functions {
-      if let (bar, offset) = function.decode(address, isPort: false) {
-        return try function.writeMemory(bar: bar, offset: offset, width: width, value)
-      }
-    }
+    guard let (function, place) = find(address, isPort: false) else { return }
+    try function.writeMemory(bar: place.bar, offset: place.offset, width: width, value)
   }
 
   /// Reads an I/O BAR; all-ones where no one answers.
   func readPort(_ port: UInt16, width: Int) -> UInt64 {
-    for function in functions {
-      if let (bar, offset) = function.decode(UInt64(port), isPort: true) {
-        return function.readPort(bar: bar, offset: offset, width: width)
-      }
-    }
-    return .max
+    guard let (function, place) = find(UInt64(port), isPort: true) else { return .max }
+    return function.readPort(bar: place.bar, offset: place.offset, width: width)
   }
 
   /// Writes an I/O BAR; dropped where no one answers.
   func writePort(_ port: UInt16, width: Int, _ value: UInt64) {
-    for function in functions {
-      if let (bar, offset) = function.decode(UInt64(port), isPort: true) {
-        return function.writePort(bar: bar, offset: offset, width: width, value)
-      }
-    }
+    guard let (function, place) = find(UInt64(port), isPort: true) else { return }
+    function.writePort(bar: place.bar, offset: place.offset, width: width, value)
   }
 
   /// Demotes open windows after a bare -EFAULT of KVM_RUN: first those of devices whose memory is

@@ -50,6 +50,9 @@ public struct Run: Sendable {
     try loop.watch(signals.number)
     try loop.watch(assembly.serial.room.number)
     try loop.watch(ending.number)
+    for function in assembly.devices.functions {
+      for number in function.noticeNumbers { try loop.watch(number) }
+    }
     try console.watch(loop)
     if try console.refill() { ending.end(.quit) }
     try crew.start()
@@ -64,6 +67,8 @@ public struct Run: Sendable {
         if try console.refill() { ending.end(.quit) }
       } else if ready == 0 {
         if try console.transfer() { ending.end(.quit) }
+      } else {
+        attend(to: ready, assembly.devices.functions)
       }
       try console.watch(loop)
     }
@@ -74,14 +79,25 @@ public struct Run: Sendable {
     return outcome
   }
 
+  /// Does what the host's kernel asks for about a device.
+  private func attend(to number: Int32, _ functions: [AssignedFunction]) {
+    do throws(FunctionError) {
+      for function in functions where try function.attend(to: number) { return }
+    } catch { ending.end(.failure(error.description)) }
+  }
+
   /// Hands the devices back and closes the books.
   private func finish(_ assembly: Assembly, _ outcome: Outcome) -> Outcome {
     var outcome = outcome
-    for function in assembly.devices.functions {
-      do throws(FunctionError) { try function.handBack() } catch {
-        if outcome.exitStatus != 1 { outcome = .failure("handing back: \(error)") }
+    func handBack(_ step: (AssignedFunction) throws(FunctionError) -> Void) {
+      for function in assembly.devices.functions {
+        do throws(FunctionError) { try step(function) } catch {
+          if outcome.exitStatus != 1 { outcome = .failure("handing back: \(error)") }
+        }
       }
     }
+    handBack { function throws(FunctionError) in try function.close() }
+    handBack { function throws(FunctionError) in try function.handBack() }
     recorder.phase("devices-handed-back")
     if configuration.printsSummary {
       writeStandardError(recorder.summary(assembly.devices.functions, outcome: outcome))

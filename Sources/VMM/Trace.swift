@@ -77,14 +77,18 @@ final class Trace: Sendable {
       record(
         "command",
         "\(device),\"old\":\"\(Self.hex(UInt64(old)))\",\"new\":\"\(Self.hex(UInt64(new)))\",\(took)")
-    case .peerDMA(let place, let isMapped):
+    case .peerDMA(let place, let space, let isMapped):
       record(
         "dma",
         "\"op\":\"\(isMapped ? "map" : "unmap")\",\"what\":\"bar\",\(device),\(Self.fields(place)),"
-          + "\"iova\":\"\(Self.hex(place.address))\",\"size\":\(place.size),\(took)")
+          + "\"iova\":\"\(Self.hex(place.address))\",\"size\":\(place.size),\"container\":\(space),\(took)")
+    case .interrupts(let mode, let count):
+      record("interrupts", "\(device),\"mode\":\"\(mode.rawValue)\",\"vectors\":\(count),\(took)")
     case .vector(let vector, let change):
       record("vector", "\(device),\"vector\":\(vector),\"op\":\"\(change.rawValue)\",\(took)")
-    case .reset(let why): record("reset", "\(device),\"why\":\"\(why)\",\(took)")
+    case .reset(let why, let method):
+      record("reset", "\(device),\"why\":\"\(why.rawValue)\",\"method\":\"\(method)\",\(took)")
+    case .lost(let state): record("device", "\(device),\"state\":\"\(state.rawValue)\",\(took)")
     case .warning(let text): record("warning", "\(device),\"text\":\(Self.quote(text))")
     }
   }

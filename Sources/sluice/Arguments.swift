@@ -3,6 +3,7 @@
 import ArgumentParser
 import GuestMemory
 import PCI
+import Passthrough
 
 /// `--memory`: a size and what stands behind it: `512M`, `2G,hugepages=2M`.
 struct MemoryArgument: Equatable {
@@ -51,15 +52,54 @@ struct MemoryArgument: Equatable {
 /// A host device as an argument: its address, and options after commas.
 struct DeviceArgument: Equatable {
   let address: Address
+  private(set) var policies = DevicePolicies()
 
   /// Reads the argument.
   init(_ argument: String) throws {
     let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
-    guard let address = Address(String(parts[0])) else {
+    address = try Self.address(parts[0])
+    for part in parts.dropFirst() { try take(part) }
+  }
+
+  private static func address(_ text: Substring) throws -> Address {
+    guard let address = Address(String(text)) else {
       throw ValidationError(
-        "'\(parts[0])' is no PCI address; write it as 0000:01:00.0 ('sluice devices' lists them)")
+        "'\(text)' is no PCI address; write it as 0000:01:00.0 ('sluice devices' lists them)")
     }
-    if parts.count > 1 { throw ValidationError("'\(parts[1])' is not an option of a device") }
-    self.address = address
+    return address
+  }
+
+  private mutating func take(_ option: Substring) throws {
+    let pair = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+    let value = pair.count == 2 ? String(pair[1]) : ""
+    switch pair[0] {
+    case "bar-map":
+      guard let policy = MappingPolicy(rawValue: value) else {
+        throw ValidationError("bar-map: '\(value)' is none of on-fault, on-enable and eager")
+      }
+      policies.barMap = policy
+    case "peer-dma": try takePeer(value)
+    case "memory-bit":
+      guard let policy = MemoryBitPolicy(rawValue: value) else {
+        throw ValidationError("memory-bit: '\(value)' is neither forward nor shadow")
+      }
+      policies.memoryBit = policy
+    default:
+      throw ValidationError(
+        "'\(option)' is not an option of a device; there are bar-map, peer-dma and memory-bit")
+    }
+  }
+
+  /// `POLICY`, or `POLICY@ADDRESS` for one peer.
+  private mutating func takePeer(_ value: String) throws {
+    let parts = value.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false)
+    guard let policy = PeerPolicy(String(parts[0])) else {
+      throw ValidationError("peer-dma: '\(parts[0])' is none of on-fault, on-enable, eager and off")
+    }
+    if parts.count == 2 {
+      policies.peers[try Self.address(parts[1]).description] = policy
+    } else {
+      policies.peerDMA = policy
+    }
   }
 }

@@ -15,6 +15,27 @@ struct RunCommand: ParsableCommand {
     discussion: """
       COM1 is on standard input and output; Ctrl-A x ends the VM, Ctrl-A Ctrl-A sends Ctrl-A.
 
+      DEVICE OPTIONS:
+        bar-map=on-fault    A window of a BAR is mapped when the guest first touches it: the default, for a
+                            fast start and the smallest exposure.
+        bar-map=on-enable   All windows are mapped when the guest enables the device's memory: for drivers
+                            whose first access must not pay for an exit.
+        bar-map=eager       The same, and again at once after a BAR was moved: to compare with monitors
+                            that always map.
+        peer-dma=on-fault   Other devices of the VM reach a window once the guest has touched it: the
+                            default; a peer that comes earlier takes an IOMMU fault.
+        peer-dma=on-enable  They reach all windows from the moment that memory is enabled: for peers that
+                            use memory which no CPU touches.
+        peer-dma=eager      The same, and again at once after a BAR was moved: for peers that go on
+                            while a driver moves BARs.
+        peer-dma=off        They never reach it: for devices that are not to trust each other.
+                            'peer-dma=POLICY@ADDRESS' says so for one peer; devices that are to reach
+                            different things get I/O address spaces of their own, each with guest RAM.
+        memory-bit=forward  The guest's memory-enable bit is written to the device: the default, and what
+                            a driver under test expects.
+        memory-bit=shadow   The guest's bit rules the gate while the device's stays set: for devices
+                            that do not survive having it cleared.
+
       EXAMPLES:
         sluice run --kernel vmlinuz --initrd initrd --append 'console=ttyS0 panic=1' \\
           --memory 2G --cpus 4 --device 0000:01:00.0 --device 0000:02:00.0
@@ -45,7 +66,8 @@ struct RunCommand: ParsableCommand {
   @Option(
     name: .customLong("device"),
     help: ArgumentHelp(
-      "A host device by its PCI address, bound to vfio-pci; may be given again.", valueName: "address"),
+      "A host device by its PCI address, bound to vfio-pci, with options (see DEVICE OPTIONS); may be given again.",
+      valueName: "address[,option=value...]"),
     transform: DeviceArgument.init)
   var devices: [DeviceArgument] = []
 
@@ -76,7 +98,9 @@ struct RunCommand: ParsableCommand {
     configuration.memory = memory.bytes
     configuration.backing = memory.backing
     configuration.cpus = cpus
-    configuration.devices = devices.map { Configuration.AssignedDevice(address: $0.address) }
+    configuration.devices = devices.map {
+      Configuration.AssignedDevice(address: $0.address, policies: $0.policies)
+    }
     configuration.trace = trace
     configuration.printsSummary = summary
     configuration.hasDebugExit = debugExit

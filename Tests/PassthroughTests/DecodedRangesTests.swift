@@ -23,12 +23,12 @@ import Testing
   func find() throws {
     let ranges = DecodedRanges()
     #expect(ranges.find(0xC000_0000, isPort: false) == nil, "nothing has been placed")
-    ranges.update(Self.space())
+    ranges.update(Self.space(), isAnswering: true)
     for (address, bar, offset) in [
       (0xC000_0000, 0, 0), (0xC000_0FFF, 0, 0xFFF), (1 << 40, 2, 0), (1 << 40 | 0x3FFF_FFFF, 2, 0x3FFF_FFFF),
     ] as [(UInt64, Int, UInt64)] {
       let found = try #require(ranges.find(address, isPort: false))
-      #expect(found == (bar, offset))
+      #expect(found == BarPlace(bar: bar, offset: offset, isEnabled: false))
     }
     for address in [0, 0xBFFF_FFFF, 0xC000_1000, 0xC020, 1 << 40 | 0x4000_0000, .max] as [UInt64] {
       #expect(ranges.find(address, isPort: false) == nil)
@@ -38,8 +38,8 @@ import Testing
   @Test("ports and memory are apart")
   func ports() throws {
     let ranges = DecodedRanges()
-    ranges.update(Self.space())
-    #expect(try #require(ranges.find(0xC03F, isPort: true)) == (1, 31))
+    ranges.update(Self.space(), isAnswering: true)
+    #expect(try #require(ranges.find(0xC03F, isPort: true)) == BarPlace(bar: 1, offset: 31, isEnabled: false))
     #expect(ranges.find(0xC040, isPort: true) == nil)
     #expect(ranges.find(0xC000_0000, isPort: true) == nil)
   }
@@ -48,11 +48,11 @@ import Testing
   func move() throws {
     let ranges = DecodedRanges()
     var space = Self.space()
-    ranges.update(space)
+    ranges.update(space, isAnswering: true)
     _ = space.write(offset: 0x10, width: 4, 0xD000_0000)
-    ranges.update(space)
+    ranges.update(space, isAnswering: true)
     #expect(ranges.find(0xC000_0000, isPort: false) == nil)
-    #expect(try #require(ranges.find(0xD000_0010, isPort: false)) == (0, 0x10))
+    #expect(try #require(ranges.find(0xD000_0010, isPort: false)) == BarPlace(bar: 0, offset: 0x10, isEnabled: false))
   }
 
   @Test("a BAR at the end of the address space does not wrap")
@@ -61,8 +61,47 @@ import Testing
     var space = Self.space()
     _ = space.write(offset: 0x18, width: 4, 0xFFFF_FFFF)
     _ = space.write(offset: 0x1C, width: 4, 0xFFFF_FFFF)
-    ranges.update(space)
-    #expect(try #require(ranges.find(.max, isPort: false)) == (2, (1 << 30) - 1))
+    ranges.update(space, isAnswering: true)
+    let last = BarPlace(bar: 2, offset: (1 << 30) - 1, isEnabled: false)
+    #expect(ranges.find(.max, isPort: false) == last)
     #expect(ranges.find(0, isPort: false) == nil)
+  }
+
+  @Test("a BAR says whether it answers, by its enable bits and by the function's state")
+  func enabled() {
+    let ranges = DecodedRanges()
+    var space = Self.space()
+    func isEnabled(_ address: UInt64, isPort: Bool = false) -> Bool? {
+      ranges.find(address, isPort: isPort)?.isEnabled
+    }
+    _ = space.write(offset: 4, width: 2, 1)
+    ranges.update(space, isAnswering: true)
+    #expect(isEnabled(0xC000_0000) == false)
+    #expect(isEnabled(0xC020, isPort: true) == true)
+    _ = space.write(offset: 4, width: 2, 2)
+    ranges.update(space, isAnswering: true)
+    #expect(isEnabled(0xC000_0000) == true)
+    #expect(isEnabled(0xC020, isPort: true) == false)
+    ranges.update(space, isAnswering: false)
+    #expect(isEnabled(0xC000_0000) == false)
+  }
+
+  @Test("where BARs of a function overlap, an enabled one answers")
+  func overlap() {
+    let bars = [
+      BaseAddress(index: 0, kind: .memory32, size: 0x1000), BaseAddress(index: 6, kind: .rom, size: 0x1000),
+    ]
+    var space = ConfigSpace([UInt8](repeating: 0, count: 256), bars: bars)
+    for bar in bars { space.setBase(of: bar, to: 0xC000_0000) }
+    _ = space.write(offset: 4, width: 2, 2)
+    let ranges = DecodedRanges()
+    ranges.update(space, isAnswering: true)
+    #expect(ranges.find(0xC000_0010, isPort: false) == BarPlace(bar: 0, offset: 0x10, isEnabled: true))
+    space.setBase(of: bars[0], to: 0xD000_0000)
+    ranges.update(space, isAnswering: true)
+    #expect(ranges.find(0xC000_0010, isPort: false) == BarPlace(bar: 6, offset: 0x10, isEnabled: false))
+    _ = space.write(offset: 0x30, width: 4, 0xC000_0001)
+    ranges.update(space, isAnswering: true)
+    #expect(ranges.find(0xC000_0010, isPort: false) == BarPlace(bar: 6, offset: 0x10, isEnabled: true))
   }
 }

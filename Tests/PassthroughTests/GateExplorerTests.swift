@@ -8,8 +8,11 @@ import Testing
   /// Two windows in each of two BARs; memory is off, as after a reset.
   private static let start = gate([0, 0, 2, 2])
 
-  private static func gate(_ bars: [Int]) -> Gate {
-    Gate(bars: bars, conditions: [.fullPower, .outOfReset, .alive])
+  private static func gate(
+    _ bars: [Int], _ opening: MappingPolicy = .onFault, _ reaching: MappingPolicy = .onFault
+  ) -> Gate {
+    Gate(
+      bars: bars, conditions: [.fullPower, .outOfReset, .alive], opening: opening, reaching: reaching)
   }
 
   // Fewer states than these would mean that the world has lost a dimension.
@@ -29,9 +32,22 @@ import Testing
     #expect(time < .seconds(60))
   }
 
+  @Test(
+    "the same under every policy", arguments: MappingPolicy.allCases, MappingPolicy.allCases)
+  func policies(_ opening: MappingPolicy, _ reaching: MappingPolicy) {
+    let explorer = GateExplorer(Self.gate([0, 0, 2, 2], opening, reaching))
+    print(
+      "gate explorer: bar-map=\(opening.rawValue), peer-dma=\(reaching.rawValue): "
+        + "\(explorer.count) states, \(explorer.steps) steps, depth \(explorer.depth)")
+    #expect(explorer.problem == nil)
+    #expect(explorer.wasOpen)
+    #expect(explorer.count >= 300)
+  }
+
   @Test("a gate with a fault is caught", arguments: GateFault.allCases)
   func faulty(_ fault: GateFault) {
-    let explorer = GateExplorer(FaultyGate(Self.start, fault))
+    let gate = fault.needsPolicy ? Self.gate([0, 0, 2, 2], .onFault, .eager) : Self.start
+    let explorer = GateExplorer(FaultyGate(gate, fault))
     print("gate mutant: \(fault.rawValue): \(explorer.problem ?? "not caught")")
     #expect(explorer.problem != nil, "\(fault.rawValue)")
   }

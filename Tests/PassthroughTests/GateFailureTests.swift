@@ -53,7 +53,7 @@ import Testing
   @Test("a window that gets no IOVA is open all the same")
   func noIOVA() {
     var gate = Gate.armed()
-    _ = gate.effects(of: .access(window: 0), refusing: [.addIOVA(0)])
+    _ = gate.effects(of: .access(window: 0), refusing: [.addIOVA(0, .open)])
     #expect(gate.states[0] == .open)
   }
 

@@ -7,6 +7,8 @@ protocol GateMachine: Hashable {
   var states: [Gate.State] { get }
   var conditions: Gate.Condition { get }
   var bars: [Int] { get }
+  var opening: MappingPolicy { get }
+  var reaching: MappingPolicy { get }
   mutating func take(_ event: Gate.Event, _ perform: (Gate.Effect) -> Bool)
 }
 
@@ -39,6 +41,15 @@ enum GateFault: String, CaseIterable {
   case addsIOVAOnly = "a window opens without a slot"
   case tellsNothing = "changes are not told"
   case refusesForGood = "a failed read back takes the event's condition"
+  case armedKeepsIOVA = "the IOVA of a window that nobody touched is not taken away"
+  case mapsBeforeReadBack = "a policy maps before the device is read back"
+  case mapsBeforeMoving = "a policy maps a moved BAR before it is moved"
+  case opensUntouched = "a window opens untouched though its policy is on-fault"
+
+  /// Whether the gate has to have a policy that maps early for the fault to be possible.
+  var needsPolicy: Bool {
+    self == .armedKeepsIOVA || self == .mapsBeforeReadBack || self == .mapsBeforeMoving
+  }
 }
 
 /// The gate with one fault: its effects are changed on their way, or its state beside it.
@@ -55,6 +66,8 @@ struct FaultyGate: GateMachine {
   }
 
   var bars: [Int] { gate.bars }
+  var opening: MappingPolicy { gate.opening }
+  var reaching: MappingPolicy { gate.reaching }
   var states: [Gate.State] { gate.states.indices.map { held.contains($0) ? .open : gate.states[$0] } }
   var conditions: Gate.Condition {
     lost.isEmpty ? gate.conditions : gate.conditions.union(.memoryEnabled).subtracting(lost)
@@ -69,7 +82,7 @@ struct FaultyGate: GateMachine {
       takeSorted(event, perform)
     case (.opensClosed, .access(let window)) where states[window] == .closed:
       held.insert(window)
-      for effect in [.addSlot(window), .addIOVA(window), .changed(window, from: .closed, to: .open)]
+      for effect in [.addSlot(window), .addIOVA(window, .open), .changed(window, from: .closed, to: .open)]
         as [Gate.Effect]
       { _ = perform(effect) }
     case (.readsBackFirst, .set(_, true)):
@@ -86,6 +99,11 @@ struct FaultyGate: GateMachine {
     case (.opensAtOnce, .set(.memoryEnabled, true)):
       _ = perform(.addSlot(0))
       gate.take(event, perform)
+    case (.mapsBeforeReadBack, .set(_, true)), (.mapsBeforeMoving, .move):
+      takeLate(event, perform)
+    case (.opensUntouched, .set(.memoryEnabled, true)):
+      gate.take(event, perform)
+      if gate.conditions == .all { gate.take(.access(window: 0), perform) }
     case (.refusesForGood, .set(let condition, true)):
       gate.take(event) { effect in
         let answer = perform(effect)
@@ -100,12 +118,14 @@ struct FaultyGate: GateMachine {
   private mutating func takeFiltered(_ event: Gate.Event, _ perform: (Gate.Effect) -> Bool) {
     let isMove = if case .move = event { true } else { false }
     var removed = 0
+    let open = Set(gate.states.indices.filter { gate.states[$0] == .open })
     gate.take(event) { [fault] effect in
       switch (fault, effect) {
       case (.keepsSlots, .removeSlot), (.keepsIOVA, .removeIOVA): return true
       case (.moveKeepsSlots, .removeSlot) where isMove: return true
       case (.moveKeepsIOVA, .removeIOVA) where isMove: return true
       case (.demoteKeepsIOVA, .removeIOVA) where event == .demote: return true
+      case (.armedKeepsIOVA, .removeIOVA(let window)) where !open.contains(window): return true
       case (.demoteKeepsSlots, .removeSlot) where event == .demote: return true
       case (.addsIOVAOnly, .addSlot), (.skipsReadBack, .readBack), (.tellsNothing, .changed): return true
       case (.ignoresMissingSlot, .addSlot):
@@ -117,6 +137,17 @@ struct FaultyGate: GateMachine {
       default: return perform(effect)
       }
     }
+  }
+
+  /// Has what maps done before the device is written and read back.
+  private mutating func takeLate(_ event: Gate.Event, _ perform: (Gate.Effect) -> Bool) {
+    var later: [Gate.Effect] = []
+    gate.take(event) { effect in
+      guard effect == .apply || effect == .readBack else { return perform(effect) }
+      later.append(effect)
+      return true
+    }
+    for effect in later { _ = perform(effect) }
   }
 
   private mutating func takeSorted(_ event: Gate.Event, _ perform: (Gate.Effect) -> Bool) {

@@ -23,8 +23,8 @@ func orderProblem(
       if !standing.isEmpty { return "the device is written while windows \(standing.sorted()) stand" }
     case .readBack: if !isApplied { return "read back before the device is written" }
     case .addSlot(let window): slots.insert(window)
-    case .addIOVA(let window):
-      if !slots.contains(window) { return "the IOVA of window \(window) comes before its slot" }
+    case .addIOVA(let window, let moment):
+      if moment == .open, !slots.contains(window) { return "the IOVA of window \(window) comes before its slot" }
       addresses.insert(window)
     case .changed(let window, _, let to):
       if (to == .open) != slots.contains(window) { return "window \(window) is told to be \(to)" }

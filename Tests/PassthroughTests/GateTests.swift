@@ -40,7 +40,7 @@ import Testing
   @Test("the first access maps a window's slot and then its IOVA; the second does nothing")
   func opens() {
     var gate = Gate.armed()
-    let expected: [Gate.Effect] = [.addSlot(1), .changed(1, from: .armed, to: .open), .addIOVA(1)]
+    let expected: [Gate.Effect] = [.addSlot(1), .changed(1, from: .armed, to: .open), .addIOVA(1, .open)]
     #expect(gate.effects(of: .access(window: 1)) == expected)
     #expect(gate.states == [.armed, .open, .armed, .armed])
     #expect(gate.effects(of: .access(window: 1)) == [])

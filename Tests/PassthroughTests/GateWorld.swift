@@ -164,6 +164,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     var writes = 0
     var hasClosed = false
     let bars = machine.bars
+    let opening = machine.opening
     // Exclusive access: the machine is away while it works on the world.
     var machine = machine
     machine.take(event) { effect in
@@ -188,11 +189,19 @@ struct GateWorld<Machine: GateMachine>: Hashable {
       case .addSlot(let window):
         require(isAnswering || isDisabledOutside, "window \(window) opens while the device is disabled")
         require(slots & 1 << window == 0, "window \(window) gets a second slot")
+        require(opening.opens(at: event), "window \(window) opens untouched by \(event)")
+        if event.isWritten { require(writes == 1, "window \(window) opens before \(event) is written") }
         if answer { slots |= 1 << window }
         return answer
-      case .addIOVA(let window):
-        require(slots & 1 << window != 0, "window \(window) gets an IOVA and has no slot")
-        for container in addresses.indices { addresses[container] |= 1 << window }
+      case .addIOVA(let window, let moment):
+        require(
+          moment != .open || slots & 1 << window != 0, "window \(window) gets an IOVA and has no slot")
+        require(
+          isAnswering || isDisabledOutside, "window \(window) gets an IOVA while the device is disabled")
+        require(moment != .move || writes == 1, "window \(window) gets an IOVA before its BAR is moved")
+        // The first container is as early as the policy has it, the second waits for the touch.
+        addresses[0] |= 1 << window
+        if moment == .open { addresses[1] |= 1 << window }
       case .changed(let window, let from, let to):
         require(states[window] == from, "window \(window) is told to come from \(from)")
         states[window] = to
@@ -221,7 +230,9 @@ struct GateWorld<Machine: GateMachine>: Hashable {
       let bit: UInt8 = 1 << window
       require((state == .open) == (slots & bit != 0), "window \(window) is \(state), its slot says otherwise")
       for container in addresses.indices where addresses[container] & bit != 0 {
-        require(state == .open, "window \(window) is \(state) and has an IOVA in container \(container)")
+        let isEarly = container == 0 && machine.reaching != .onFault && state == .armed
+        require(
+          state == .open || isEarly, "window \(window) is \(state) and has an IOVA in container \(container)")
       }
       require((state == .closed) == (machine.conditions != .all), "window \(window) is \(state) wrongly")
     }
@@ -233,6 +244,18 @@ enum HostFault: String, CaseIterable {
   case forgetsContainer = "an IOVA stays in a second container"
   case forgetsGeneration = "the generation is not advanced"
   case asksOnce = "the generation is asked only before the demotion"
+}
+
+extension MappingPolicy {
+  /// Whether a window may open because of an event.
+  fileprivate func opens(at event: Gate.Event) -> Bool {
+    switch event {
+    case .access: true
+    case .set(_, let on): on && self != .onFault
+    case .move: self == .eager
+    case .demote: false
+    }
+  }
 }
 
 extension Gate.Event {

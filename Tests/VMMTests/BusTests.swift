@@ -7,7 +7,7 @@ import Testing
 
 /// The buses of a machine that has no devices.
 @Suite struct BusTests {
-  private let root = RootBus(functions: [])
+  private let root = RootBus(functions: [], places: [])
   private let ending: Ending
   private let ports: PortBus
   private let wire = Wire()
@@ -30,7 +30,7 @@ import Testing
   {
     try ports.write(
       Self.address, width: 4, 1 << 31 | bus << 16 | slot << 11 | function << 8 | offset & 0xFC)
-    return ports.read(Self.data + UInt16(offset & 3), width: width) & Self.ones(width)
+    return try ports.read(Self.data + UInt16(offset & 3), width: width) & Self.ones(width)
   }
 
   /// Reads through the ECAM.
@@ -81,7 +81,7 @@ import Testing
       #expect(try ecam(slot: 0, function: function, offset: 0, width: width) == Self.ones(width))
     }
     if width < 8 { #expect(try config(slot: 0, bus: 1, offset: 0, width: width) == Self.ones(width)) }
-    #expect(root.readConfig(1 << 20, width: width) & Self.ones(width) == Self.ones(width))
+    #expect(try root.readConfig(1 << 20, width: width) & Self.ones(width) == Self.ones(width))
   }
 
   @Test("writes change nothing of the bridge and go nowhere else")
@@ -99,20 +99,20 @@ import Testing
   func noBar(_ width: Int) throws {
     let read = try root.readMemory(PlatformLayout.pciWindow32.lowerBound, width: width)
     #expect(read & Self.ones(width) == Self.ones(width))
-    if width < 8 { #expect(ports.read(0xC000, width: width) & Self.ones(width) == Self.ones(width)) }
+    if width < 8 { #expect(try ports.read(0xC000, width: width) & Self.ones(width) == Self.ones(width)) }
   }
 
   @Test("CONFIG_DATA answers only while CONFIG_ADDRESS is enabled; only 4-byte writes set that")
   func enable() throws {
-    #expect(ports.read(Self.data, width: 4) == .max)
+    #expect(try ports.read(Self.data, width: 4) == .max)
     try ports.write(Self.address, width: 4, 0x8000_0000)
-    #expect(ports.read(Self.address, width: 4) == 0x8000_0000)
-    #expect(ports.read(Self.data, width: 4) == 0x0008_1B36)
+    #expect(try ports.read(Self.address, width: 4) == 0x8000_0000)
+    #expect(try ports.read(Self.data, width: 4) == 0x0008_1B36)
     try ports.write(Self.address, width: 2, 0)
-    #expect(ports.read(Self.address, width: 4) == 0x8000_0000)
-    #expect(ports.read(Self.address, width: 1) & 0xFF == 0xFF)
+    #expect(try ports.read(Self.address, width: 4) == 0x8000_0000)
+    #expect(try ports.read(Self.address, width: 1) & 0xFF == 0xFF)
     try ports.write(Self.address, width: 4, 0)
-    #expect(ports.read(Self.data, width: 4) == .max)
+    #expect(try ports.read(Self.data, width: 4) == .max)
   }
 
   @Test("COM1 is where a PC has it, byte by byte")
@@ -120,7 +120,7 @@ import Testing
     try ports.write(PlatformLayout.com1, width: 1, 0x41)
     #expect(wire.bytes == [0x41])
     try ports.write(PlatformLayout.com1 + 7, width: 1, 0x99)
-    #expect(ports.read(PlatformLayout.com1 + 7, width: 1) == 0x99)
+    #expect(try ports.read(PlatformLayout.com1 + 7, width: 1) == 0x99)
     try ports.write(PlatformLayout.com1, width: 4, 0x41)
     #expect(wire.bytes == [0x41])
   }
@@ -133,7 +133,7 @@ import Testing
   ) throws -> Outcome? {
     let ending = try Ending()
     let ports = PortBus(
-      serial: try Serial { _ in }, root: RootBus(functions: []), ending: ending, hasDebugExit: debugExit)
+      serial: try Serial { _ in }, root: RootBus(functions: [], places: []), ending: ending, hasDebugExit: debugExit)
     try ports.write(port, width: width, value)
     #expect(ending.isOver == (ending.outcome != nil))
     return ending.outcome
@@ -162,11 +162,11 @@ import Testing
     #expect(try outcome(PlatformLayout.pvpanic, 1) == .panic)
     #expect(try outcome(PlatformLayout.pvpanic, 2) == nil)
     let ports = PortBus(
-      serial: try Serial { _ in }, root: RootBus(functions: []), ending: try Ending(), hasDebugExit: false)
-    #expect(ports.read(PlatformLayout.pvpanic, width: 1) == 1)
-    #expect(ports.read(PlatformLayout.sleepControl, width: 1) == 0)
-    #expect(ports.read(PlatformLayout.sleepStatus, width: 1) == 0)
-    #expect(ports.read(PlatformLayout.reset, width: 1) == 0)
+      serial: try Serial { _ in }, root: RootBus(functions: [], places: []), ending: try Ending(), hasDebugExit: false)
+    #expect(try ports.read(PlatformLayout.pvpanic, width: 1) == 1)
+    #expect(try ports.read(PlatformLayout.sleepControl, width: 1) == 0)
+    #expect(try ports.read(PlatformLayout.sleepStatus, width: 1) == 0)
+    #expect(try ports.read(PlatformLayout.reset, width: 1) == 0)
   }
 
   @Test("the debug exit is there where asked for, and takes as much as is written")

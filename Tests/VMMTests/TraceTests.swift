@@ -31,20 +31,22 @@ import Testing
     let device = "0000:01:00.0"
     trace.record(device, .gate(Self.place, from: .armed, to: .open, .access), microseconds: 5)
     trace.record(device, .command(old: 0x406, new: 0x404), microseconds: 6)
-    trace.record(device, .peerDMA(Self.place, isMapped: true), microseconds: 7)
-    trace.record(device, .peerDMA(Self.place, isMapped: false), microseconds: 8)
+    trace.record(device, .peerDMA(Self.place, space: 1, isMapped: true), microseconds: 7)
+    trace.record(device, .peerDMA(Self.place, space: 1, isMapped: false), microseconds: 8)
     trace.record(device, .vector(9, .allocate), microseconds: 9)
-    trace.record(device, .reset(why: "flr"), microseconds: 10)
-    trace.record(device, .warning("a \"quoted\"\nline"), microseconds: 11)
+    trace.record(device, .reset(.handBack, method: "bus"), microseconds: 10)
+    trace.record(device, .interrupts(.msi, count: 4), microseconds: 11)
+    trace.record(device, .lost(.isolated), microseconds: 12)
+    trace.record(device, .warning("a \"quoted\"\nline"), microseconds: 13)
     trace.flush()
     #expect(trace.failure == nil)
     let objects = try objects()
     #expect(
       objects.map { $0["event"] as? String } == [
-        "gate", "command", "dma", "dma", "vector", "reset", "warning",
+        "gate", "command", "dma", "dma", "vector", "reset", "interrupts", "device", "warning",
       ])
     #expect(objects.allSatisfy { $0["device"] as? String == device })
-    #expect(objects.dropLast().map { $0["us"] as? Int } == [5, 6, 7, 8, 9, 10])
+    #expect(objects.dropLast().map { $0["us"] as? Int } == [5, 6, 7, 8, 9, 10, 11, 12])
     let gate = objects[0]
     #expect(gate["bar"] as? Int == 2 && gate["window"] as? Int == 3 && gate["size"] as? Int == 4096)
     #expect(gate["from"] as? String == "armed" && gate["to"] as? String == "open")
@@ -53,8 +55,11 @@ import Testing
     #expect(objects[2]["op"] as? String == "map" && objects[3]["op"] as? String == "unmap")
     #expect(objects[2]["iova"] as? String == "0xc0004000")
     #expect(objects[4]["vector"] as? Int == 9 && objects[4]["op"] as? String == "allocate")
-    #expect(objects[5]["why"] as? String == "flr")
-    #expect(objects[6]["text"] as? String == "a \"quoted\"\nline")
+    #expect(objects[2]["container"] as? Int == 1)
+    #expect(objects[5]["why"] as? String == "hand-back" && objects[5]["method"] as? String == "bus")
+    #expect(objects[6]["mode"] as? String == "msi" && objects[6]["vectors"] as? Int == 4)
+    #expect(objects[7]["state"] as? String == "isolated")
+    #expect(objects[8]["text"] as? String == "a \"quoted\"\nline")
   }
 
   @Test(

@@ -19,6 +19,8 @@ enum : unsigned long {
 	IOC_VFIO_DEVICE_GET_IRQ_INFO = VFIO_DEVICE_GET_IRQ_INFO,
 	IOC_VFIO_DEVICE_SET_IRQS = VFIO_DEVICE_SET_IRQS,
 	IOC_VFIO_DEVICE_RESET = VFIO_DEVICE_RESET,
+	IOC_VFIO_DEVICE_GET_PCI_HOT_RESET_INFO = VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
+	IOC_VFIO_DEVICE_PCI_HOT_RESET = VFIO_DEVICE_PCI_HOT_RESET,
 	IOC_VFIO_IOMMU_GET_INFO = VFIO_IOMMU_GET_INFO,
 	IOC_VFIO_IOMMU_MAP_DMA = VFIO_IOMMU_MAP_DMA,
 	IOC_VFIO_IOMMU_UNMAP_DMA = VFIO_IOMMU_UNMAP_DMA,
@@ -94,6 +96,49 @@ static inline int cl_vfio_set_triggers(int device, uint32_t index, uint32_t star
 	for (uint32_t i = 0; i < count; i++)
 		memcpy(set->data + i * sizeof event, &event, sizeof event);
 	return (int)CL_RESULT(ioctl(device, VFIO_DEVICE_SET_IRQS, set));
+}
+
+/* VFIO_DEVICE_SET_IRQS: lets an eventfd unmask INTx. */
+static inline int cl_vfio_set_unmask(int device, int event)
+{
+	_Alignas(8) char space[sizeof(struct vfio_irq_set) + sizeof(int32_t)];
+	struct vfio_irq_set *set = (struct vfio_irq_set *)space;
+	set->argsz = sizeof space;
+	set->flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_UNMASK;
+	set->index = VFIO_PCI_INTX_IRQ_INDEX;
+	set->start = 0;
+	set->count = 1;
+	memcpy(set->data, &event, sizeof event);
+	return (int)CL_RESULT(ioctl(device, VFIO_DEVICE_SET_IRQS, set));
+}
+
+/*
+ * VFIO_DEVICE_GET_PCI_HOT_RESET_INFO into `info`, which has room for `capacity`
+ * bytes; the bytes it needs, or -errno.
+ */
+static inline int cl_vfio_hot_reset_info(int device, struct vfio_pci_hot_reset_info *info,
+					 uint32_t capacity)
+{
+	memset(info, 0, capacity);
+	info->argsz = capacity;
+	if (ioctl(device, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, info) < 0 && errno != ENOSPC)
+		return -errno;
+	return (int)(sizeof *info + info->count * sizeof(struct vfio_pci_dependent_device));
+}
+
+/* VFIO_DEVICE_PCI_HOT_RESET, proving the ownership of `count` groups. */
+static inline int cl_vfio_hot_reset(int device, const int32_t *groups, uint32_t count)
+{
+	enum { MOST = 256 };
+	_Alignas(8) char space[sizeof(struct vfio_pci_hot_reset) + MOST * sizeof(int32_t)];
+	struct vfio_pci_hot_reset *reset = (struct vfio_pci_hot_reset *)space;
+	if (count > MOST)
+		return -EINVAL;
+	memset(reset, 0, sizeof *reset);
+	reset->argsz = (uint32_t)(sizeof *reset + count * sizeof(int32_t));
+	reset->count = count;
+	memcpy(reset->group_fds, groups, count * sizeof *groups);
+	return (int)CL_RESULT(ioctl(device, VFIO_DEVICE_PCI_HOT_RESET, reset));
 }
 
 /* VFIO_DEVICE_SET_IRQS: turns an interrupt index off. */

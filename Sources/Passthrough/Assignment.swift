@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What was decided about a device before it is taken over.
+public struct Assignment: Sendable {
+  /// Its policies.
+  let policies: DevicePolicies
+  /// When its windows are mapped in each I/O address space.
+  let peers: [PeerPolicy]
+  /// How it can be reset.
+  let reset: ResetMethod
+
+  /// Collects the decisions.
+  public init(policies: DevicePolicies, peers: [PeerPolicy], reset: ResetMethod) {
+    self.policies = policies
+    self.peers = peers
+    self.reset = reset
+  }
+
+  /// The earliest of what the other devices ask for.
+  var earliest: MappingPolicy {
+    if peers.contains(.mapped(.eager)) { return .eager }
+    return peers.contains(.mapped(.onEnable)) ? .onEnable : .onFault
+  }
+}
+
+extension PeerPolicy {
+  /// Whether a window is to be mapped at this moment.
+  func includes(_ moment: Gate.Moment) -> Bool {
+    switch (self, moment) {
+    case (.off, _): false
+    case (.mapped, .open): true
+    case (.mapped(let policy), .enable): policy != .onFault
+    case (.mapped(let policy), .move): policy == .eager
+    }
+  }
+}

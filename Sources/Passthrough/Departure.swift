@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Linux
+internal import PCI
+internal import Synchronization
+internal import VFIO
+
+/// How a function leaves the guest: at the end of the VM, after an error, or because the host wants it.
+extension AssignedFunction {
+  /// The descriptors on which the host's kernel reports, for an event loop.
+  public var noticeNumbers: [Int32] { [notices.error.number, notices.request.number] }
+
+  /// Does what a report asks for.
+  ///
+  /// - Parameter number: The descriptor that is readable.
+  /// - Returns: False where it is not one of this function's.
+  public func attend(to number: Int32) throws(FunctionError) -> Bool {
+    do throws(KernelError) {
+      switch number {
+      case notices.error.number:
+        try notices.error.take()
+        try leave(.isolated, .error)
+      case notices.request.number:
+        try notices.request.take()
+        try giveBack()
+      default: return false
+      }
+      return true
+    } catch { throw failure(error) }
+  }
+
+  /// Closes the gate for good: from now on the guest reads all-ones of the function, its configuration space
+  /// included. Nothing is done where that is so already.
+  private func leave(_ loss: Loss, _ reason: FunctionEvent.Reason) throws(KernelError) {
+    let start = Clock.microseconds()
+    try state.withLock { state throws(KernelError) in
+      guard state.gate.conditions.contains(.alive) else { return }
+      try state.pass(.set(.alive, false), reason) { owner in
+        // No memory, no bus mastering: it shall not reach guest RAM any more either.
+        owner.writeDevice(Register.command, width: 2, 0)
+      }
+      try state.interrupts.turnOff()
+      update(state)
+      let text =
+        switch loss {
+        case .isolated: "the host's kernel reports an error of it (AER): the guest does not reach it any more"
+        case .released: "the host wants it back: the guest does not have it any more"
+        }
+      observe(.warning(text), 0)
+      observe(.lost(loss), Clock.microseconds() - start)
+    }
+  }
+
+  /// Gives the device back while the VM runs: the kernel waits for it.
+  private func giveBack() throws(KernelError) {
+    try leave(.released, .release)
+    try handling.withLock { _ throws(KernelError) in
+      // It may be gone already: then there is nothing to reset.
+      do throws(KernelError) { try reset() } catch { observe(.warning("it goes back without a reset: \(error)"), 0) }
+      state.withLock { state in state.layout.unmap() }
+      device.close()
+    }
+  }
+
+  /// Closes the gate at the end of the VM, whose vCPUs have stopped; before any function is reset, because a
+  /// bus reset reaches others too.
+  public func close() throws(FunctionError) {
+    do throws(KernelError) {
+      try state.withLock { state throws(KernelError) in
+        guard state.gate.conditions.contains(.alive) else { return }
+        try state.pass(.set(.alive, false), .shutdown) { owner in
+          owner.writeDevice(Register.command, width: 2, 0)
+        }
+        try state.interrupts.silence()
+      }
+    } catch { throw failure(error) }
+  }
+
+  /// Resets the device for its next owner; comes after ``close()``. Nothing is done where it has been given
+  /// back already.
+  public func handBack() throws(FunctionError) {
+    guard device.isOpen else { return }
+    do throws(KernelError) { try reset() } catch { throw failure(error) }
+  }
+
+  private func reset() throws(KernelError) {
+    if case .none = assignment.reset { return }
+    let start = Clock.microseconds()
+    try assignment.reset.perform(on: device)
+    observe(.reset(.handBack, method: assignment.reset.name), Clock.microseconds() - start)
+  }
+}

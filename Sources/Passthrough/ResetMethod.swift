@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Linux
+public import VFIO
+
+/// How a function can be reset.
+public enum ResetMethod: Sendable {
+  /// By the kernel, alone (VFIO_DEVICE_RESET).
+  case function
+  /// With all of its bus, whose groups this VM has (VFIO_DEVICE_PCI_HOT_RESET).
+  ///
+  /// - Parameter isAlone: No other device of the VM is reset by it.
+  case bus([Group], isAlone: Bool)
+  /// Not at all; says why, and what to do.
+  case none(String)
+
+  /// Finds the best one that a device has.
+  ///
+  /// - Parameters:
+  ///   - groups: The groups of this VM.
+  ///   - devices: The addresses of its devices.
+  public init(_ device: Device, groups: [Group], devices: [String]) {
+    if device.hasReset {
+      self = .function
+      return
+    }
+    let scope: [Device.Dependent]
+    do throws(KernelError) { scope = try device.busResetScope() } catch {
+      // ENODEV: it is on a root bus, or behind a slot that cannot be reset.
+      self = .none("it has no reset: the guest gets it in the state it is in")
+      return
+    }
+    let foreign = scope.filter { one in !groups.contains { $0.number == one.group } }
+    guard foreign.isEmpty else {
+      let names = foreign.map { "\($0.address) (group \($0.group))" }.joined(separator: ", ")
+      self = .none(
+        "it has no reset but that of its bus, which would also reset \(names): give the VM "
+          + "\(foreign.count == 1 ? "that device" : "those devices") too; until then the guest gets it in the "
+          + "state it is in")
+      return
+    }
+    let reached = Set(scope.map(\.group))
+    self = .bus(
+      groups.filter { reached.contains($0.number) },
+      isAlone: scope.count { devices.contains($0.address) } <= 1)
+  }
+
+  /// Whether the guest can have it reset without another device of the VM being reset too.
+  var isForGuest: Bool {
+    switch self {
+    case .function: true
+    case .bus(_, let isAlone): isAlone
+    case .none: false
+    }
+  }
+
+  /// The name in the trace.
+  var name: String {
+    switch self {
+    case .function: "function"
+    case .bus: "bus"
+    case .none: "none"
+    }
+  }
+
+  /// Resets a device this way.
+  func perform(on device: Device) throws(KernelError) {
+    switch self {
+    case .function: try device.reset()
+    case .bus(let groups, _): try device.resetBus(groups: groups)
+    case .none: break
+    }
+  }
+}
