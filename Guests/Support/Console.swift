@@ -7,6 +7,12 @@ enum Console {
   private static let base: UInt16 = 0x3F8
   private static let lineStatus: UInt16 = base + 5
   private static let transmitterEmpty: UInt8 = 1 << 5
+  private static let dataReady: UInt8 = 1 << 0
+
+  /// A byte that has come in, or nil.
+  static func read() -> UInt8? {
+    port_load8(lineStatus) & dataReady != 0 ? port_load8(base) : nil
+  }
 
   static func write(_ byte: UInt8) {
     // Bounded: output that nothing takes is not worth hanging for.

@@ -9,9 +9,29 @@ enum Address {
   static let sharedMemory = "0000:00:09.0"
   static let smallDrive = "0000:00:0a.0"
   static let usb = "0000:00:0b.0"
+  /// A USB controller with MSI, 16 vectors, and without MSI-X.
+  static let messageUSB = "0000:00:0c.0"
   /// A conventional bridge: what is behind it shares one IOMMU group.
-  static let bridge = "0000:00:0c.0"
+  static let bridge = "0000:00:0d.0"
+  /// A SATA controller with a disk: MSI or INTx, and a BAR of I/O ports.
+  static let disk = "0000:00:0e.0"
+
+  /// Alone behind a root port. QEMU's monitor knows it as `plug`.
+  static let plug = "0000:01:00.0"
+  /// A network card that reports errors (AER), alone behind a root port.
+  static let errorNetwork = "0000:02:00.0"
+  /// Two functions of one slot behind a root port: edu and ivshmem. Only a hot reset resets them.
+  static let pair = ["0000:03:00.0", "0000:03:00.1"]
+  /// An NVMe drive behind a root port, which its host driver keeps, and its virtual function.
+  static let physicalFunction = "0000:04:00.0"
+  static let virtualFunction = "0000:04:00.1"
+
+  /// The root ports.
+  static let ports = ["0000:00:10.0", "0000:00:11.0", "0000:00:12.0", "0000:00:13.0"]
 
   /// The functions that cases pass through.
-  static let assignable = [edu, bigDrive, network, testDevice, sharedMemory, smallDrive, usb]
+  static let assignable =
+    [
+      edu, bigDrive, network, testDevice, sharedMemory, smallDrive, usb, messageUSB, disk, plug, errorNetwork,
+    ] + pair
 }

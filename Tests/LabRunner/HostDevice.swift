@@ -39,9 +39,9 @@ struct HostDevice {
   /// Binds to a driver, whatever had the device before.
   func bind(to driver: String) throws {
     guard self.driver != driver else { return }
-    try write(driver, to: path + "/driver_override")
-    if self.driver != nil { try write(address, to: path + "/driver/unbind") }
-    try write(address, to: "/sys/bus/pci/drivers_probe")
+    try Self.write(driver, to: path + "/driver_override")
+    if self.driver != nil { try Self.write(address, to: path + "/driver/unbind") }
+    try Self.write(address, to: "/sys/bus/pci/drivers_probe")
     guard self.driver == driver else {
       throw Failed("\(address): wanted driver \(driver), has \(self.driver ?? "none")")
     }
@@ -58,7 +58,30 @@ struct HostDevice {
     }
   }
 
-  private func write(_ text: String, to path: String) throws {
+  /// The first 64 bytes of its configuration space.
+  func config() throws -> Data {
+    let handle = try FileHandle(forReadingFrom: URL(filePath: path + "/config"))
+    defer { try? handle.close() }  // nothing was written
+    return try handle.read(upToCount: 64) ?? Data()
+  }
+
+  /// COMMAND, as the hardware has it.
+  var command: UInt16 {
+    get throws {
+      let bytes = try config()
+      guard bytes.count == 64 else { throw Failed("\(address): no configuration space in sysfs") }
+      return UInt16(bytes[bytes.startIndex + 4]) | UInt16(bytes[bytes.startIndex + 5]) << 8
+    }
+  }
+
+  func setCommand(_ command: UInt16) throws {
+    let handle = try FileHandle(forWritingTo: URL(filePath: path + "/config"))
+    try handle.seek(toOffset: 4)
+    try handle.write(contentsOf: Data([UInt8(truncatingIfNeeded: command), UInt8(command >> 8)]))
+    try handle.close()
+  }
+
+  static func write(_ text: String, to path: String) throws {
     let handle = try FileHandle(forWritingTo: URL(filePath: path))
     try handle.write(contentsOf: Data(text.utf8))
     try handle.close()

@@ -12,6 +12,9 @@ struct Image {
   static let smallDrive = Image(name: "nvme1.img", bytes: 16 << 20, seed: 0x52)
   static let stick = Image(name: "stick.img", bytes: 8 << 20, seed: 0x53)
   static let download = Image(name: "download.bin", bytes: 4 << 20, seed: 0x54)
+  static let disk = Image(name: "disk.img", bytes: 8 << 20, seed: 0x55)
+  static let virtualDrive = Image(name: "nvme2.img", bytes: 16 << 20, seed: 0x56)
+  static let messageStick = Image(name: "stick1.img", bytes: 8 << 20, seed: 0x57)
 
   /// Makes the file new, since a guest may have written to it, and returns its SHA-256.
   func make(in directory: URL) throws -> String {

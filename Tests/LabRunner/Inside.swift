@@ -104,6 +104,7 @@ struct Inside {
     try load("vfio-pci")
     for address in Address.assignable { try HostDevice(address).bind(to: "vfio-pci") }
     for module in ["nvme", "e1000"] { try load(module) }
+    try VirtualFunction.make()
   }
 
   private func kernelVersion() -> String {

@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// The QEMU that is L1: software emulation, an IOMMU and one device of each kind.
+/// The QEMU that is L1: software emulation and an IOMMU; `MachineDevices` has its devices.
 ///
 /// `clearcpuid=cx16` keeps L1's kernel and its guests from CMPXCHG16B: QEMU 7.2's emulation of it leaves
 /// garbage in the flags, NT among them, and a kernel that then executes IRET dies. About every second
@@ -35,22 +35,16 @@ struct Machine {
       "-device", "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on",
       "-virtfs", "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap",
       "-virtfs", "local,path=\(workspace.out.path),mount_tag=out,security_model=none,multidevs=remap",
-      "-device", "edu,addr=\(slot(Address.edu)),dma_mask=0xffffffffffffffff",
-    ] + drive("n0", .bigDrive) + [
-      "-device", "nvme,drive=n0,serial=lab-big,addr=\(slot(Address.bigDrive))",
-      "-netdev", "user,id=u0,restrict=on,guestfwd=tcp:10.0.2.100:80-cmd:\(server.path)",
-      "-device", "e1000e,netdev=u0,addr=\(slot(Address.network))",
-      "-device", "pci-testdev,membar=8M,addr=\(slot(Address.testDevice))",
-      "-object", "memory-backend-memfd,id=m0,size=256M,share=on",
-      "-device", "ivshmem-plain,memdev=m0,addr=\(slot(Address.sharedMemory))",
-    ] + drive("n1", .smallDrive) + [
-      "-device", "nvme,drive=n1,serial=lab-small,addr=\(slot(Address.smallDrive))",
-      "-device", "qemu-xhci,id=x0,addr=\(slot(Address.usb))",
-    ] + drive("s0", .stick) + [
-      "-device", "usb-storage,bus=x0.0,drive=s0",
-      "-device", "pcie-pci-bridge,id=b0,addr=\(slot(Address.bridge))",
-      "-device", "edu,bus=b0,addr=1", "-netdev", "user,id=u1,restrict=on", "-device",
-      "e1000,bus=b0,netdev=u1,addr=2",
+    ] + monitor + MachineDevices(images: workspace.images, server: server).arguments
+  }
+
+  /// QEMU's monitor on L1's third serial port: what is unplugged there is gone without a word.
+  private var monitor: [String] {
+    let path = workspace.lab.appending(path: "monitor").path
+    return [
+      "-chardev", "socket,id=monitor,path=\(path),server=on,wait=off", "-mon", "chardev=monitor",
+      "-chardev", "socket,id=line,path=\(path)",
+      "-device", "isa-serial,index=2,iobase=0x3e8,irq=7,chardev=line",
     ]
   }
 

@@ -23,7 +23,8 @@ struct Manifest: Codable {
   var missing: [String: String] = [:]
   /// By the address of the drive in L1.
   var drives: [String: Drive] = [:]
-  var stickSHA256 = ""
+  /// SHA-256 of the disks behind the USB and SATA controllers, by the controller's address.
+  var sums: [String: String] = [:]
   var downloadSHA256 = ""
   var guests = ""
   var sluice = ""

@@ -31,12 +31,17 @@ struct Preparation {
     }
     say("lab: drives of known content")
     for (address, image, serial) in [
-      (Address.bigDrive, Image.bigDrive, "lab-big"), (Address.smallDrive, Image.smallDrive, "lab-small"),
+      (Address.bigDrive, Image.bigDrive, "lab-big"), (Address.smallDrive, .smallDrive, "lab-small"),
+      (Address.virtualFunction, .virtualDrive, "lab-virtual"),
     ] {
       let sum = try image.make(in: workspace.images)
       manifest.drives[address] = Manifest.Drive(serial: serial, bytes: image.bytes, sha256: sum)
     }
-    manifest.stickSHA256 = try Image.stick.make(in: workspace.images)
+    for (address, image) in [
+      (Address.usb, Image.stick), (Address.messageUSB, .messageStick), (Address.disk, .disk),
+    ] {
+      manifest.sums[address] = try image.make(in: workspace.images)
+    }
     manifest.downloadSHA256 = try Image.download.make(in: workspace.images)
     return manifest
   }

@@ -21,6 +21,9 @@ struct Trace {
     var old: String?
     var new: String?
     var vector: Int?
+    var state: String?
+    var method: String?
+    var mode: String?
   }
 
   /// A piece of a BAR.
@@ -98,6 +101,26 @@ struct Trace {
       }
     }
     return faults
+  }
+
+  /// What contradicts 'nothing of a device is mapped once it is isolated or given back'.
+  func faultsOfDeparture(of device: String) -> [String] {
+    var open: Set<Window> = []
+    var mapped: Set<Window> = []
+    var isGone = false
+    for record in records where record.device == device {
+      if let window = record.openedWindow { open.insert(window) }
+      if let window = record.closedWindow { open.remove(window) }
+      if let window = record.mappedWindow { mapped.insert(window) }
+      if let window = record.unmappedWindow { mapped.remove(window) }
+      if record.event == "device" { isGone = true }
+      if isGone, !open.isEmpty || !mapped.isEmpty {
+        return [
+          "at \(record.time) µs \(device) is gone with \(open.count + mapped.count) windows still mapped"
+        ]
+      }
+    }
+    return isGone ? [] : ["the trace does not tell that \(device) went"]
   }
 }
 

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Reads a register of one or two devices without pause and tells every change of what it reads, while
+// something outside happens to them. Run by the lab's cases of outside forces, which steer it by single
+// characters on the serial port:
+//
+//   c  how many reads there were so far          s  the state of each device
+//   m  the first device's memory off             M  on
+//   q  the end
+//
+// Command line: `strange=N`: how many reads may give neither a device's value nor all-ones. Where the host
+// itself turns a mapped device off, the platform decides what a read gives: QEMU as L1 gives 0.
+
+import Hardware
+
+/// A device and what its register gave last.
+private struct Watched {
+  let probe: Probe
+  let value: UInt32
+  var last: UInt32
+  /// Reads that gave neither the value nor all-ones.
+  var strange: UInt64 = 0
+}
+
+func guest(_ machine: Machine, _ report: inout Report) {
+  var first: Watched?
+  var second: Watched?
+  PCIBus.forEachFunction { function in
+    guard function.isEndpoint, let watched = watch(function) else { return }
+    if first == nil {
+      first = watched
+    } else if second == nil {
+      second = watched
+    }
+  }
+  guard var first else {
+    report.check(false, "a device to watch")
+    return
+  }
+  Console.print("watching")
+  var reads: UInt64 = 0
+  while true {
+    for _ in 0..<200 {
+      read(&first, 1)
+      if second != nil { second.mutate { read(&$0, 2) } }
+      reads += 1
+    }
+    switch Console.read() {
+    case 0x63: Console.print("# count \(reads)")  // c
+    case 0x73:  // s
+      state(first, 1)
+      if let second { state(second, 2) }
+    case 0x6D: first.probe.setMemory(false)  // m
+    case 0x4D: first.probe.setMemory(true)  // M
+    case 0x71:  // q
+      let strange = first.strange + (second?.strange ?? 0)
+      let allowed = machine.commandLine.number("strange") ?? 0
+      report.check(strange <= allowed, "\(strange) reads gave neither a value nor all-ones")
+      report.check(reads > 0, "\(reads) rounds of reads")
+      return
+    default: break
+    }
+  }
+}
+
+/// Turns a device's memory on and reads it for the first time.
+private func watch(_ function: PCIFunction) -> Watched? {
+  guard let probe = Probe.of(function) else { return nil }
+  probe.setMemory(true)
+  if probe.isMemory { mmio_store32(probe.bar.address + probe.constant, 0x5EA1_ED00) }
+  let value = probe.value
+  Console.print("# device \(function) has \(hex: value, digits: 8)")
+  return Watched(probe: probe, value: value, last: value)
+}
+
+@inline(never)
+private func read(_ watched: inout Watched, _ number: UInt32) {
+  let value = watched.probe.value
+  if value != watched.value, value != .max { watched.strange += 1 }
+  guard value != watched.last else { return }
+  watched.last = value
+  Console.print("# device \(number) reads \(hex: value, digits: 8)")
+}
+
+/// What the device's register and its configuration space give now.
+private func state(_ watched: Watched, _ number: UInt32) {
+  let function = watched.probe.function
+  Console.print(
+    """
+    # state \(number) reads \(hex: watched.probe.value, digits: 8) command \
+    \(hex: function.command, digits: 4) identity \
+    \(hex: function.load32(PCIFunction.Register.identity), digits: 8)
+    """)
+}
+
+extension Optional where Wrapped == Watched {
+  /// Changes what is there, in place.
+  fileprivate mutating func mutate(_ body: (inout Watched) -> Void) {
+    guard var value = self else { return }
+    body(&value)
+    self = value
+  }
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// A device goes while the guest uses it: the gate closes, the device is given back, and the VM lives on
+/// with its other one.
+enum DepartureCases {
+  static let all: [Case] = [
+    Case("outside-unbind", "the host unbinds the device from vfio-pci: given back at once, all-ones") {
+      bench in
+      let path = "/sys/bus/pci/drivers/vfio-pci/unbind"
+      return try depart(bench, "echo \(Address.plug) >\(path)") {
+        HostDevice(Address.plug).driver == nil
+      }
+    },
+    Case("outside-remove", "the host removes the device: given back at once, all-ones") { bench in
+      let directory = "/sys/bus/pci/devices/\(Address.plug)"
+      let remark = try depart(bench, "echo 1 >\(directory)/remove") { !URL(filePath: directory).exists }
+      try restore { try HostDevice.write("1", to: "/sys/bus/pci/rescan") }
+      return remark
+    },
+    Case("outside-unplug", "the device is unplugged from the machine: given back, all-ones", limit: 90) {
+      bench in
+      let directory = "/sys/bus/pci/devices/\(Address.plug)"
+      let watch = try Watch(bench, [Address.plug, Address.edu])
+      let start = ContinuousClock.now
+      try Monitor.send("device_del plug")
+      let seconds = try wait(30, "the device is still there") { !URL(filePath: directory).exists }
+      let remark = try check(watch, seconds: seconds ?? (ContinuousClock.now - start) / .seconds(1))
+      try restore { try Monitor.send("device_add \(MachineDevices.plug)") }
+      return remark
+    },
+    Case("outside-error", "an error (AER) isolates the one device: all-ones from then on", limit: 90) {
+      bench in
+      try isolate(bench)
+    },
+  ]
+
+  /// Has a shell take the device away, which the kernel lets return when Sluice has given it back.
+  private static func depart(_ bench: Bench, _ command: String, until gone: () -> Bool) throws -> String {
+    let watch = try Watch(bench, [Address.plug, Address.edu])
+    let host = try bench.start(["sh", "-c", command], as: "host")
+    // Not `host.wait`: a write to sysfs that waits for Sluice cannot be killed.
+    let seconds = try wait(10, "Sluice did not give the device back") { !host.isRunning }
+    try bench.require(try host.wait() == 0, "'\(command)': \(host.lastMessage)")
+    try bench.require(gone(), "after '\(command)' the device is still there")
+    let remark = try check(watch, seconds: seconds ?? 0)
+    if URL(filePath: "/sys/bus/pci/devices/\(Address.plug)").exists {
+      try HostDevice(Address.plug).bind(to: "vfio-pci")
+    }
+    return remark
+  }
+
+  /// Waits until something holds; the seconds that it took.
+  @discardableResult
+  private static func wait(_ seconds: Int, _ complaint: String, until condition: () -> Bool) throws -> Double?
+  {
+    let start = ContinuousClock.now
+    while !condition() {
+      guard ContinuousClock.now - start < .seconds(seconds) else {
+        throw Failed("\(complaint) after \(seconds) s")
+      }
+      usleep(20_000)
+    }
+    return (ContinuousClock.now - start) / .seconds(1)
+  }
+
+  /// The guest sees the first device gone and the second one work, and ends as usual.
+  private static func check(_ watch: Watch, seconds: Double) throws -> String {
+    try watch.requireGone()
+    let trace = try watch.finish()
+    let released = trace.records.filter { $0.event == "device" && $0.state == "released" }
+    try watch.bench.require(
+      released.count == 1 && released.first?.device == Address.plug,
+      "the trace has \(released.count) records of a device released, for \(released.first?.device ?? "none")")
+    let faults = trace.faultsOfDeparture(of: Address.plug)
+    try watch.bench.require(faults.isEmpty, faults.joined(separator: "; "))
+    try watch.bench.require(watch.child.errors.contains(Address.plug), "no line in the log names the device")
+    return
+      "gone after \(seconds.formatted(.number.precision(.fractionLength(1)))) s; \(watch.child.lastMessage)"
+  }
+
+  /// Brings the device back for the cases to come.
+  private static func restore(_ bring: () throws -> Void) throws {
+    try bring()
+    try wait(20, "the device did not come back") {
+      URL(filePath: "/sys/bus/pci/devices/\(Address.plug)").exists
+    }
+    try HostDevice(Address.plug).bind(to: "vfio-pci")
+  }
+
+  private static func isolate(_ bench: Bench) throws -> String {
+    let device = HostDevice(Address.errorNetwork)
+    let watch = try Watch(bench, [device.address, Address.edu])
+    try ErrorInjection.inject(device.address, bench)
+    try watch.requireGone()
+    watch.child.type("M")
+    try watch.requireGone()
+    let trace = try watch.finish()
+    let isolated = trace.records.filter { $0.event == "device" && $0.state == "isolated" }
+    try bench.require(
+      isolated.count == 1 && isolated.first?.device == device.address,
+      "the trace has \(isolated.count) records of a device isolated")
+    let faults = trace.faultsOfDeparture(of: device.address)
+    try bench.require(faults.isEmpty, faults.joined(separator: "; "))
+    try bench.require(watch.child.errors.contains(device.address), "no line in the log names the device")
+    try device.requireReleased()
+    return watch.child.lastMessage
+  }
+}

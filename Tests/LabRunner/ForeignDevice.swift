@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// The VFIO device of another process, reached through a copy of its descriptor (pidfd_getfd(2)).
+final class ForeignDevice {
+  private let device: FileHandle
+  private let config: UInt64
+
+  init(of process: Int32) throws {
+    let directory = "/proc/\(process)/fd"
+    let number = try FileManager.default.contentsOfDirectory(atPath: directory).first { name in
+      let target = try? FileManager.default.destinationOfSymbolicLink(atPath: "\(directory)/\(name)")
+      return target?.contains("[vfio-device]") == true  // one that is closed meanwhile is not it
+    }
+    guard let number = number.flatMap({ Int32($0) }) else {
+      throw Failed("process \(process) has no VFIO device open")
+    }
+    device = try Self.copy(number, from: process)
+    config = try Self.configOffset(device)
+  }
+
+  /// COMMAND in the configuration region. VFIO's descriptors have no position.
+  var command: UInt16 {
+    get throws {
+      var command: UInt16 = 0
+      guard unsafe pread(device.fileDescriptor, &command, 2, off_t(config + 4)) == 2 else {
+        throw Failed("COMMAND cannot be read through VFIO: errno \(errno)")
+      }
+      return command
+    }
+  }
+
+  func setMemory(_ on: Bool) throws {
+    let command = try command
+    var new = on ? command | 2 : command & ~2
+    guard unsafe pwrite(device.fileDescriptor, &new, 2, off_t(config + 4)) == 2 else {
+      throw Failed("COMMAND cannot be written through VFIO: errno \(errno)")
+    }
+  }
+
+  private static func copy(_ number: Int32, from process: Int32) throws -> FileHandle {
+    func function(_ name: String) throws -> UnsafeMutableRawPointer {
+      guard let symbol = unsafe dlsym(nil, name) else { throw Skipped("the C library has no \(name)") }
+      return unsafe symbol
+    }
+    typealias Open = @convention(c) (Int32, UInt32) -> Int32
+    typealias Copy = @convention(c) (Int32, Int32, UInt32) -> Int32
+    // SAFETY: the types are those of <sys/pidfd.h>, which Swift's Glibc module leaves out.
+    let open = unsafe unsafeBitCast(try function("pidfd_open"), to: Open.self)
+    let copy = unsafe unsafeBitCast(try function("pidfd_getfd"), to: Copy.self)
+    let handle = open(process, 0)
+    guard handle >= 0 else { throw Failed("pidfd_open of \(process): errno \(errno)") }
+    defer { close(handle) }
+    let result = copy(handle, number, 0)
+    guard result >= 0 else { throw Failed("pidfd_getfd of \(number): errno \(errno)") }
+    return FileHandle(fileDescriptor: result, closeOnDealloc: true)
+  }
+
+  /// VFIO_DEVICE_GET_REGION_INFO of the configuration space, region 7.
+  private static func configOffset(_ device: FileHandle) throws -> UInt64 {
+    // argsz, flags, index, cap_offset, size, offset
+    var info: [UInt32] = [32, 0, 7, 0, 0, 0, 0, 0]
+    // SAFETY: the array has the 32 bytes of `struct vfio_region_info`.
+    let result = unsafe info.withUnsafeMutableBytes { bytes in
+      guard let base = bytes.baseAddress else { return Int32(-1) }  // it is not empty
+      return unsafe ioctl(device.fileDescriptor, 0x3b6c, base)
+    }
+    guard result == 0 else { throw Failed("VFIO_DEVICE_GET_REGION_INFO: errno \(errno)") }
+    return UInt64(info[7]) << 32 | UInt64(info[6])
+  }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// L1's devices as QEMU wants them: one of each kind, at the places that `Address` names.
+struct MachineDevices {
+  /// The directory of the drives.
+  let images: URL
+  /// What answers 10.0.2.100:80.
+  let server: URL
+
+  var arguments: [String] { onRootBus + behindBridge + behindPorts }
+
+  private var onRootBus: [String] {
+    [
+      "-device", "edu,addr=\(slot(Address.edu)),dma_mask=0xffffffffffffffff",
+    ] + drive("n0", .bigDrive) + [
+      "-device", "nvme,drive=n0,serial=lab-big,addr=\(slot(Address.bigDrive))",
+      "-netdev", "user,id=u0,restrict=on,guestfwd=tcp:10.0.2.100:80-cmd:\(server.path)",
+      "-device", "e1000e,netdev=u0,addr=\(slot(Address.network))",
+      "-device", "pci-testdev,membar=8M,addr=\(slot(Address.testDevice))",
+      "-object", "memory-backend-memfd,id=m0,size=256M,share=on",
+      "-device", "ivshmem-plain,memdev=m0,addr=\(slot(Address.sharedMemory))",
+    ] + drive("n1", .smallDrive) + [
+      "-device", "nvme,drive=n1,serial=lab-small,addr=\(slot(Address.smallDrive))",
+      "-device", "qemu-xhci,id=x0,addr=\(slot(Address.usb))",
+    ] + drive("s0", .stick) + [
+      "-device", "usb-storage,bus=x0.0,drive=s0",
+      "-device", "nec-usb-xhci,id=x1,msi=on,msix=off,addr=\(slot(Address.messageUSB))",
+    ] + drive("s1", .messageStick) + [
+      "-device", "usb-storage,bus=x1.0,drive=s1",
+      "-device", "ich9-ahci,id=a0,addr=\(slot(Address.disk))",
+    ] + drive("d0", .disk) + ["-device", "ide-hd,bus=a0.0,drive=d0"]
+  }
+
+  private var behindBridge: [String] {
+    [
+      "-device", "pcie-pci-bridge,id=b0,addr=\(slot(Address.bridge))",
+      "-device", "edu,bus=b0,addr=1", "-netdev", "user,id=u1,restrict=on", "-device",
+      "e1000,bus=b0,netdev=u1,addr=2",
+    ]
+  }
+
+  /// The firmware numbers the buses from the last slot on: 1 is behind the last port.
+  private var behindPorts: [String] {
+    let ports = Address.ports.enumerated().flatMap { index, address in
+      ["-device", "pcie-root-port,id=p\(index),chassis=\(index + 1),addr=\(slot(address))"]
+    }
+    return ports + drive("n2", .virtualDrive) + [
+      "-device", "nvme-subsys,id=subsystem", "-device",
+      "nvme,id=pf,subsys=subsystem,bus=p0,serial=lab-virtual,max_ioqpairs=6,msix_qsize=7,"
+        + "sriov_max_vfs=2,sriov_vq_flexible=4,sriov_vi_flexible=4",
+      "-device", "nvme-ns,bus=pf,drive=n2,nsid=1",
+      "-device", "edu,bus=p1,addr=0.0,multifunction=on,dma_mask=0xffffffffffffffff",
+      "-object", "memory-backend-memfd,id=m1,size=16M,share=on",
+      "-device", "ivshmem-plain,memdev=m1,bus=p1,addr=0.1",
+      "-netdev", "user,id=u2,restrict=on", "-device", "e1000e,id=e2,netdev=u2,bus=p2",
+      "-device", Self.plug,
+    ]
+  }
+
+  /// The device that can be unplugged, and plugged in again.
+  static let plug = "edu,id=plug,bus=p3,dma_mask=0xffffffffffffffff"
+
+  private func slot(_ address: String) -> String { String(address.dropFirst("0000:00:".count)) }
+
+  private func drive(_ id: String, _ image: Image) -> [String] {
+    let file = images.appending(path: image.name).path
+    return ["-drive", "file=\(file),if=none,id=\(id),format=raw"]
+  }
+}

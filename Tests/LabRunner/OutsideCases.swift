@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// What others do to a device, or have done, while it is a guest's: the VM lives, or says why it cannot.
+enum OutsideCases {
+  static let all: [Case] = [
+    Case("outside-group-held", "another process has the group: status 1, one line, the device untouched") {
+      bench in try groupHeld(bench)
+    },
+    Case("outside-reset", "the host resets the device through sysfs while the guest reads it") { bench in
+      let edu = try reset(Address.plug, bench, as: "edu")
+      let drive = try reset(Address.smallDrive, bench, as: "drive")
+      return "edu by its bus: \(edu); NVMe by FLR: \(drive)"
+    },
+    Case("outside-memory-sysfs", "the host turns the device's memory off and on through sysfs") { bench in
+      try memoryThroughSysfs(bench)
+    },
+    Case("outside-memory-vfio", "the same through Sluice's own descriptor: KVM_RUN fails with EFAULT") {
+      bench in try memoryThroughVFIO(bench)
+    },
+  ]
+
+  private static func groupHeld(_ bench: Bench) throws -> String {
+    guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
+    let device = HostDevice(Address.pair[0])
+    let before = try device.config()
+    let path = "/dev/vfio/\(device.group ?? "none")"
+    let other = try FileHandle(forUpdating: URL(filePath: path))
+    let guest = SmallGuest("watch", Address.pair)
+    let child = try bench.start(guest.command(bench, as: "guest"), as: "guest")
+    let status = try child.wait(within: 20)
+    let said = child.errors.trimmingCharacters(in: .newlines)
+    try other.close()
+    try bench.require(status == 1, "status \(status), expected 1; it said '\(said)'")
+    try bench.require(!said.contains("\n"), "more than one line: '\(said)'")
+    for word in [path, "another process", device.address] {
+      try bench.require(said.contains(word), "no '\(word)' in '\(said)'")
+    }
+    try bench.require(try device.config() == before, "the device's configuration space has changed")
+    try bench.require(device.driver == "vfio-pci", "the device's driver is \(device.driver ?? "none")")
+    try device.requireReleased()
+    return said
+  }
+
+  /// While a host resets a device, its memory does not answer: a guest that has it mapped reads what the platform
+  /// makes of that, all-ones by the book and 0 on QEMU.
+  private static func reset(_ device: String, _ bench: Bench, as label: String) throws -> String {
+    let watch = try Watch(bench, [device], strange: .max, as: label)
+    let value = try watch.value()
+    for _ in 0..<3 {
+      try HostDevice.write("1", to: "/sys/bus/pci/devices/\(device)/reset")
+      try watch.requireAlive()
+      let state = try watch.state()
+      try bench.require(state.value == value, "after the reset it reads \(state.value), before \(value)")
+      try bench.require(state.command.hasSuffix("2") || state.command.hasSuffix("3"), "memory is off")
+    }
+    _ = try watch.finish()
+    try HostDevice(device).requireReleased()
+    let changes = watch.child.output.split(separator: "\n").count { $0.contains("# device 1 reads") }
+    return "\(changes) changes seen in 3 resets"
+  }
+
+  private static func memoryThroughSysfs(_ bench: Bench) throws -> String {
+    let device = HostDevice(Address.plug)
+    let watch = try Watch(bench, [device.address], strange: .max)
+    let value = try watch.value()
+    let command = try device.command
+    try bench.require(command & 2 != 0, "the device's memory is off while the guest uses it")
+    try device.setCommand(command & ~2)
+    let off = try watch.next("# device 1 reads ")
+    try bench.require(["ffffffff", "00000000"].contains(off), "with memory off it reads \(off)")
+    try watch.requireAlive()
+    try device.setCommand(command)
+    try watch.expect(reads: value)
+    try watch.requireAlive()
+    _ = try watch.finish()
+    return "\(value), \(off), \(value)"
+  }
+
+  private static func memoryThroughVFIO(_ bench: Bench) throws -> String {
+    let watch = try Watch(bench, [Address.plug])
+    let value = try watch.value()
+    let foreign = try ForeignDevice(of: watch.child.sluice())
+    for _ in 0..<3 {
+      try foreign.setMemory(false)
+      let others = try watch.expect(reads: "ffffffff")
+      try bench.require(others.isEmpty, "before all-ones it read \(others)")
+      try watch.requireAlive()
+      try foreign.setMemory(true)
+      try watch.expect(reads: value)
+    }
+    let trace = try watch.finish()
+    let demotions = trace.records.count { $0.event == "gate" && $0.why == "fault" && $0.from == "open" }
+    try bench.require(demotions == 3, "\(demotions) windows demoted in 3 faults")
+    return "3 times \(value), ffffffff, \(value); \(demotions) windows demoted"
+  }
+}
