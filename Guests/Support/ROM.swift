@@ -38,9 +38,11 @@ struct ROM {
   /// The sum of all bytes, each multiplied by a power of 31: what a checksum on the host is compared with.
   var checksum: UInt32 {
     var sum: UInt32 = 0
-    for offset in stride(from: UInt64(0), to: size, by: 4) {
-      let word = mmio_load32(address + offset)
-      for shift in stride(from: UInt32(0), to: 32, by: 8) { sum = sum &* 31 &+ (word >> shift & 0xFF) }
+    for offset in stride(from: UInt64(0), to: size, by: 8) {
+      let word = mmio_load64(address + offset)
+      for shift in stride(from: UInt64(0), to: 64, by: 8) {
+        sum = sum &* 31 &+ UInt32(truncatingIfNeeded: word >> shift & 0xFF)
+      }
     }
     return sum
   }

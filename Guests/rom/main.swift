@@ -29,11 +29,8 @@ func guest(_ machine: Machine, _ report: inout Report) {
 
   let checksum = rom.checksum
   report.note("checksum \(hex: checksum, digits: 8) of \(rom.size) bytes")
-  var isSame = true
-  for _ in 0..<2 where rom.checksum != checksum { isSame = false }
-  report.check(isSame, "the same bytes each time")
   for offset in stride(from: UInt64(0), to: rom.size, by: 1024) { mmio_store32(rom.address + offset, 0x55AA) }
-  report.check(rom.checksum == checksum, "writes change nothing")
+  report.check(rom.checksum == checksum, "the same bytes after writes all over it")
 
   function.setCommand(PCIFunction.Command.memory, false)
   report.check(mmio_load32(rom.address) == closed, "memory off: \(hex: closed)")

@@ -30,13 +30,14 @@ struct Case: Sendable {
   private static let linux = Set((LinuxCases.all + LifeCycleCases.all).map(\.name))
 
   static let all: [Case] =
-    LinuxCases.all + LifeCycleCases.all + SmallGuestCases.all + ToolCases.all
+    LinuxCases.all + LifeCycleCases.all + SmallGuestCases.all + GateCases.all + PeerCases.all + ToolCases.all
     + OutsideCases.all + DepartureCases.all + BadInputCases.all + TerminalCases.all + SeccompCases.all
 
   /// What also runs where L1 itself has a 6.1 kernel: its VFIO and KVM differ.
   static var onOldHost: [Case] {
     let names = ["nvme-6.12-cloud", "nvme-6.1-cloud", "nvme-reset", "memory-enable-ivshmem", "msix"]
-    return all.filter { names.contains($0.name) } + OutsideCases.all + DepartureCases.all
+    return all.filter { names.contains($0.name) } + GateCases.all + PeerCases.all + OutsideCases.all
+      + DepartureCases.all
   }
 }
 

@@ -27,7 +27,8 @@ enum GateCases {
       let append = bench.vmm == "sluice" ? "functions=\(everything.count)" : ""
       return try SmallGuest("config", everything, append: append).check(bench)
     },
-    Case("bars", "small guest: BARs sized, moved, over each other and over RAM", limit: 120, takesTurns: true) {
+    Case("bars", "small guest: BARs sized, moved, over each other and over RAM", limit: 120, takesTurns: true)
+    {
       bench in
       let devices = [Address.edu, Address.sharedMemory, Address.network, Address.bigDrive]
       return try SmallGuest("bars", devices).check(bench)
@@ -39,7 +40,7 @@ enum GateCases {
   ]
 
   /// As many functions as there are, each of them once.
-  private static let everything = Address.assignable
+  private static let everything = Address.assignable + [Address.virtualFunction]
 
   /// edu in slot 1 and e1000e in slot 9, so that both are on input 17: the swizzle has eight lines.
   private static var line: [String] {
@@ -62,20 +63,24 @@ enum GateCases {
     try bench.require(faults.isEmpty, faults.prefix(3).joined(separator: "; "))
     let flr = trace.records.count { $0.event == "reset" && $0.why == "flr" }
     let power = trace.records.count { $0.event == "reset" && $0.why == "power" }
-    try bench.require(flr == 6 && power == 3, "\(flr) resets by FLR, 6 expected; \(power) by power, 3 expected")
+    try bench.require(
+      flr == 6 && power == 3, "\(flr) resets by FLR, 6 expected; \(power) by power, 3 expected")
     return "\(flr) FLR, \(power) by D3hot"
   }
 
   /// The ROM that the guest read has the checksum of the one that QEMU gave the device.
   private static func sameROM(_ bench: Bench) throws -> String {
-    let lines = try String(contentsOf: bench.file("guest.log"), encoding: .utf8).split(whereSeparator: \.isNewline)
+    let lines = try String(contentsOf: bench.file("guest.log"), encoding: .utf8).split(
+      whereSeparator: \.isNewline)
     guard let line = lines.first(where: { $0.hasPrefix("# checksum ") }) else { throw Failed("no checksum") }
     let words = line.split(separator: " ")
     let bytes = try Data(contentsOf: URL(filePath: "/usr/lib/ipxe/qemu/efi-e1000e.rom"))
     guard words.count > 4, let size = Int(words[4]), size >= bytes.count else { throw Failed("'\(line)'") }
     // The BAR is a power of two; what is behind the file in it reads as 0 in the first case, all-ones in the other.
     let sums = [UInt8(0), 0xFF].map { filler in
-      (bytes + Data(repeating: filler, count: size - bytes.count)).reduce(UInt32(0)) { $0 &* 31 &+ UInt32($1) }
+      (bytes + Data(repeating: filler, count: size - bytes.count)).reduce(UInt32(0)) {
+        $0 &* 31 &+ UInt32($1)
+      }
     }
     let got = UInt32(words[2], radix: 16)
     try bench.require(sums.contains { $0 == got }, "the guest's checksum is \(words[2])")

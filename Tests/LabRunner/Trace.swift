@@ -24,6 +24,7 @@ struct Trace {
     var state: String?
     var method: String?
     var mode: String?
+    var container: Int?
   }
 
   /// A piece of a BAR.

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// edu's DMA to ivshmem's BAR under each policy, by the guest `peer-dma`.
+enum PeerCases {
+  static let all: [Case] = [
+    Case(
+      "peer-dma", "edu's DMA reaches ivshmem once it is touched, and faults while its memory is off",
+      limit: 90
+    ) {
+      bench in
+      try forSluice(bench)
+      let guest = SmallGuest("peer-dma", [Address.edu, Address.sharedMemory], append: "cycles=2")
+      let before = try faults()
+      let remark = try guest.check(bench)
+      return "\(remark); \(try requireFaults(of: bench.file("guest.log"), besides: before)) IOMMU faults"
+    },
+    Case(
+      "peer-policies", "the same with peer-dma=on-enable, eager, off, and for one pair of three", limit: 150
+    ) {
+      bench in
+      try forSluice(bench)
+      return try policies.map { try $0.check(bench) }.joined(separator: "; ")
+    },
+    Case("bar-map", "windows open by access, by command, and by a move, as bar-map= says", limit: 90) {
+      bench in
+      try forSluice(bench)
+      return try ["on-fault", "on-enable", "eager"].map { try openings(bench, $0) }.joined(separator: "; ")
+    },
+    Case("memory-bit", "memory-bit=shadow leaves the device's own bit set, forward does not", limit: 90) {
+      bench in
+      try forSluice(bench)
+      return try ["forward", "shadow"].map { try bit(bench, $0) }.joined(separator: "; ")
+    },
+  ]
+
+  private static func forSluice(_ bench: Bench) throws {
+    guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
+  }
+
+  /// The lines of L1's log about writes that the IOMMU stopped.
+  private static func faults() throws -> [String] {
+    try Command.output(["dmesg"]).split(separator: "\n").map(String.init).filter {
+      $0.contains("DMAR: [DMA Write")
+    }
+  }
+
+  /// Every address for which the guest expects a fault is in L1's log; how many.
+  private static func requireFaults(of log: URL, besides before: [String]) throws -> Int {
+    let expected = try String(contentsOf: log, encoding: .utf8).split(whereSeparator: \.isNewline)
+      .filter { $0.hasPrefix("# fault ") }.map { String($0.dropFirst(8)) }
+    guard !expected.isEmpty else { throw Failed("the guest expected no fault") }
+    let seen = try faults().dropFirst(before.count)
+    let missing = expected.filter { address in !seen.contains { $0.contains("fault addr 0x\(address)") } }
+    guard missing.isEmpty else { throw Failed("no IOMMU fault at \(missing), but \(seen.suffix(4))") }
+    return expected.count
+  }
+
+  private struct Policy {
+    let name: String
+    let options: String
+    let append: String
+    var others: [String] = []
+    /// How many containers have ivshmem's memory.
+    let containers: Int
+
+    func check(_ bench: Bench) throws -> String {
+      let devices = [Address.edu, Address.sharedMemory + options] + others
+      _ = try SmallGuest("peer-dma", devices, append: append).check(bench, as: name)
+      let trace = try Trace(file: bench.file("\(name).jsonl"))
+      let faults = trace.faultsOfClosing()
+      try bench.require(faults.isEmpty, "\(name): \(faults.prefix(3).joined(separator: "; "))")
+      let mapped = trace.records.filter { $0.mappedWindow?.device == Address.sharedMemory }
+      let used = Set(mapped.map(\.container)).count
+      try bench.require(used == containers, "\(name): ivshmem in \(used) containers, \(containers) expected")
+      return "\(name): \(mapped.count) mapped"
+    }
+  }
+
+  private static let policies = [
+    Policy(name: "on-enable", options: ",peer-dma=on-enable", append: "untouched=1", containers: 1),
+    Policy(name: "eager", options: ",peer-dma=eager", append: "untouched=1", containers: 1),
+    Policy(name: "off", options: ",peer-dma=off", append: "touched=0", containers: 0),
+    Policy(
+      name: "one-pair", options: ",peer-dma=off,peer-dma=on-fault@\(Address.edu)", append: "",
+      others: [Address.bigDrive], containers: 1),
+    Policy(
+      name: "other-pair", options: ",peer-dma=off@\(Address.edu),peer-dma=on-fault@\(Address.bigDrive)",
+      append: "touched=0", others: [Address.bigDrive], containers: 1),
+  ]
+
+  /// Why the windows of a BAR opened that the guest enables, touches and moves.
+  private static func openings(_ bench: Bench, _ policy: String) throws -> String {
+    let device = "\(Address.edu),bar-map=\(policy)"
+    _ = try SmallGuest("bars", [device], append: "moves=4").check(bench, as: policy)
+    let trace = try Trace(file: bench.file("\(policy).jsonl"))
+    let faults = trace.faultsOfClosing()
+    try bench.require(faults.isEmpty, "\(policy): \(faults.prefix(3).joined(separator: "; "))")
+    let reasons = Set(trace.records.filter { $0.openedWindow != nil }.compactMap(\.why)).sorted()
+    let expected = [
+      "on-fault": ["access"], "on-enable": ["access", "command"], "eager": ["command", "move"],
+    ]
+    try bench.require(reasons == expected[policy], "\(policy): windows opened because of \(reasons)")
+    return "\(policy): \(reasons.joined(separator: ", "))"
+  }
+
+  /// The device's own memory bit while the guest's is off.
+  private static func bit(_ bench: Bench, _ policy: String) throws -> String {
+    let devices = [Address.edu, "\(Address.sharedMemory),memory-bit=\(policy)"]
+    let guest = SmallGuest("peer-dma", devices, append: "pause=2000")
+    let child = try bench.start(guest.command(bench, as: policy), as: policy)
+    try child.expect("# memory is off")
+    let isSet = try HostDevice(Address.sharedMemory).command & 2 != 0
+    let status = try child.wait()
+    let report = SmallGuestReport(child.output)
+    if let fault = report.fault { throw Failed("\(policy): \(fault)") }
+    try bench.require(status == 1, "\(policy): exit status \(status); \(child.lastMessage)")
+    try bench.require(
+      isSet == (policy == "shadow"), "\(policy): the device's bit is \(isSet ? "set" : "clear")")
+    return "\(policy): \(isSet ? "set" : "clear")"
+  }
+}
