@@ -7,10 +7,9 @@ struct ACPITables {
   /// Guest-physical address, or 0.
   let rsdp: UInt64
 
-  /// The address of the table with a signature given as a little-endian number.
-  @inline(never)
-  private func table(_ signature: UInt32) -> UInt64? {
-    guard rsdp != 0 else { return nil }
+  /// Calls `body` with the address of every table that the root table names.
+  func forEachTable(_ body: (UInt64) -> Void) {
+    guard rsdp != 0 else { return }
     // Before revision 2 there is only the RSDT, with addresses of 32 bits.
     let isExtended = mmio_load8(rsdp + 15) >= 2
     let root = isExtended ? mmio_load64(rsdp + 24) : UInt64(mmio_load32(rsdp + 16))
@@ -18,11 +17,19 @@ struct ACPITables {
     let end = UInt64(mmio_load32(root + 4))
     var offset: UInt64 = 36
     while offset + width <= end {
-      let address = isExtended ? mmio_load64(root + offset) : UInt64(mmio_load32(root + offset))
-      if mmio_load32(address) == signature { return address }
+      body(isExtended ? mmio_load64(root + offset) : UInt64(mmio_load32(root + offset)))
       offset += width
     }
-    return nil
+  }
+
+  /// The address of the table with a signature given as a little-endian number.
+  @inline(never)
+  private func table(_ signature: UInt32) -> UInt64? {
+    var found: UInt64?
+    forEachTable { address in
+      if found == nil, mmio_load32(address) == signature { found = address }
+    }
+    return found
   }
 
   private var fadt: UInt64? { table(0x5043_4146) }  // "FACP"

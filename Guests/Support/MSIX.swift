@@ -8,8 +8,8 @@ struct MSIX {
   /// Offset of the capability.
   private let capability: UInt16
   /// Guest-physical addresses.
-  private let table: UInt64
-  private let pendingBits: UInt64
+  let tableAddress: UInt64
+  let pendingAddress: UInt64
   /// How many vectors there are.
   let count: UInt32
 
@@ -28,8 +28,8 @@ struct MSIX {
     else { return nil }
     self.function = function
     self.capability = capability
-    self.table = tableBAR.address + UInt64(table & ~7)
-    pendingBits = pendingBAR.address + UInt64(pending & ~7)
+    tableAddress = tableBAR.address + UInt64(table & ~7)
+    pendingAddress = pendingBAR.address + UInt64(pending & ~7)
     count = UInt32(function.load16(capability + Self.control) & 0x7FF) + 1
   }
 
@@ -45,7 +45,7 @@ struct MSIX {
   /// Function Mask.
   func maskFunction(_ on: Bool) { set(Self.maskBit, on) }
 
-  private func entry(_ vector: UInt32) -> UInt64 { table + UInt64(vector) * 16 }
+  private func entry(_ vector: UInt32) -> UInt64 { tableAddress + UInt64(vector) * 16 }
 
   /// Sets where a vector's message goes: a fixed, edge-triggered interrupt. Its mask stays.
   func route(_ vector: UInt32, processor: UInt32, interrupt: UInt32) {
@@ -68,6 +68,6 @@ struct MSIX {
 
   /// The pending bit of a vector.
   func isPending(_ vector: UInt32) -> Bool {
-    mmio_load64(pendingBits + UInt64(vector / 64) * 8) >> UInt64(vector % 64) & 1 != 0
+    mmio_load64(pendingAddress + UInt64(vector / 64) * 8) >> UInt64(vector % 64) & 1 != 0
   }
 }

@@ -63,6 +63,14 @@ static inline uint32_t cpuid_eax(uint32_t leaf)
 	return a;
 }
 
+static inline void cpuid_all(uint32_t leaf, uint32_t part, uint32_t *a, uint32_t *b, uint32_t *c,
+			     uint32_t *d)
+{
+	*a = leaf;
+	*c = part;
+	__asm__ volatile("cpuid" : "+a"(*a), "=b"(*b), "+c"(*c), "=d"(*d));
+}
+
 static inline void relax(void) { __asm__ volatile("pause" : : : "memory"); }
 static inline void halt(void) { __asm__ volatile("hlt" : : : "memory"); }
 static inline void interrupts_on(void) { __asm__ volatile("sti" : : : "memory"); }

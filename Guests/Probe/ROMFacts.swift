@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Hardware
+
+/// The expansion ROM, with each of its two bits on and off.
+struct ROMFacts {
+  let function: PCIFunction
+
+  func write() {
+    guard let rom = ROM(function) else {
+      Console.print("rom = none")
+      return
+    }
+    Console.print("rom = size \(hex: rom.size)")
+    // A place of our own, where nothing else is.
+    let saved = function.load32(PCIFunction.Register.rom)
+    let command = function.command
+    let place: UInt32 = 0xD800_0000
+    for isMemoryOn in [false, true] {
+      for isEnabled in [false, true] {
+        function.setCommand(PCIFunction.Command.memory, isMemoryOn)
+        function.store32(PCIFunction.Register.rom, place | (isEnabled ? 1 : 0))
+        let state: StaticString =
+          isMemoryOn ? isEnabled ? "on" : "disabled" : isEnabled ? "memory-off" : "off"
+        Console.print("rom.\(state).4 = \(hex: mmio_load32(UInt64(place)), digits: 8)")
+        Console.print("rom.\(state).8 = \(hex: mmio_load64(UInt64(place)), digits: 16)")
+        Console.print("rom.\(state).2 = \(hex: mmio_load16(UInt64(place) + 2), digits: 4)")
+        Console.print("rom.\(state).1 = \(hex: mmio_load8(UInt64(place) + 1), digits: 2)")
+      }
+    }
+    // On now: a write changes nothing, and all of it has one sum.
+    mmio_store32(UInt64(place), 0x1234_5678)
+    Console.print("rom.written = \(hex: mmio_load32(UInt64(place)), digits: 8)")
+    var sum: UInt32 = 0
+    for offset in stride(from: UInt64(0), to: rom.size, by: 4) {
+      sum = sum &* 31 &+ mmio_load32(UInt64(place) + offset)
+    }
+    Console.print("rom.sum = \(hex: sum, digits: 8)")
+    function.store32(PCIFunction.Register.rom, saved)
+    function.store16(PCIFunction.Register.command, command)
+  }
+}
