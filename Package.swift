@@ -65,6 +65,7 @@ let package = Package(
     tests("sluice", ["GuestMemory", "PCI", "Passthrough", "Sandbox", argumentParser]),
     .executableTarget(
       name: "LabRunner", dependencies: [argumentParser, "Linux"], path: "Tests/LabRunner",
+      exclude: ["differences"],
       swiftSettings: settings),
     tests("LabRunner"),
   ]

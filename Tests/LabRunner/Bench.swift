@@ -6,7 +6,7 @@ import Foundation
 final class Bench {
   let manifest: Manifest
   /// The VMM that runs Linux guests: `sluice` or `qemu`.
-  let vmm: String
+  var vmm: String
   let name: String
   /// Files of this case while it runs, in memory: the console of a guest is too chatty for 9p.
   let directory: URL

@@ -79,6 +79,7 @@ enum GuestInit {
       echo "lab: ok usb-sha256 $(sha256sum </dev/sda | cut -c1-64)"
     }
 
+    \(GuestFacts.script)
     steps=$(parameter steps)
     while [ -n "$steps" ]; do
       step=${steps%%,*}
@@ -91,6 +92,8 @@ enum GuestInit {
       kexec) kexec_ "$steps" ;;
       network) network ;;
       usb-sha256) usb ;;
+      facts) facts ;;
+      facts-after) facts_after ;;
       interrupts) grep -E 'nvme|eth|xhci' /proc/interrupts ;;
       shell) echo "lab: shell"; setsid sh -c 'exec sh -i </dev/ttyS0 >/dev/ttyS0 2>&1' ;;
       reboot) echo "lab: end"; reboot -f ;;

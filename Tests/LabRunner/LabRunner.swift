@@ -9,7 +9,7 @@ struct LabRunner: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "Tests/lab",
     abstract: "Runs Sluice in an emulated machine that has an IOMMU, KVM and VFIO.",
-    subcommands: [Demo.self, Test.self, Run.self, List.self, Shell.self, InsideCommand.self])
+    subcommands: [Demo.self, Test.self, Run.self, Compare.self, List.self, Shell.self, InsideCommand.self])
 }
 
 extension KernelName: ExpressibleByArgument {}
@@ -17,7 +17,7 @@ extension KernelName: ExpressibleByArgument {}
 /// The cases that a command was given by name.
 func cases(named names: [String]) throws -> [Case] {
   try names.map { name in
-    guard let one = Case.all.first(where: { $0.name == name }) else {
+    guard let one = (Case.all + ComparisonCases.all).first(where: { $0.name == name }) else {
       throw ValidationError("no case '\(name)': Tests/lab list shows them")
     }
     return one

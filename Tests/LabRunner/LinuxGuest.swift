@@ -25,7 +25,7 @@ struct LinuxGuest {
         "qemu-system-x86_64", "-accel", "kvm", "-M", "q35", "-cpu", "host", "-smp", "\(cpus)",
         "-m", memory, "-nodefaults", "-nographic", "-no-reboot", "-serial", "stdio", "-device", "pvpanic",
         "-kernel", kernel.image, "-initrd", initramfs, "-append", line,
-      ] + devices.flatMap { ["-device", "vfio-pci,host=\($0)"] }
+      ] + vfioDevices(devices)
     default:
       return [
         bench.manifest.sluice, "run", "--kernel", kernel.image, "--initrd", initramfs, "--append", line,

@@ -74,6 +74,7 @@ struct Preparation {
     for (group, modules) in GuestInit.modules {
       try archive.add(modules: modules, as: group, from: kernel)
     }
+    for program in GuestFacts.programs { try archive.add(program: program) }
     return archive
   }
 

@@ -61,6 +61,13 @@ struct SmallGuest {
       "qemu-system-x86_64", "-accel", "kvm", "-M", "q35", "-cpu", "host", "-smp", "\(cpus)", "-m", "128M",
       "-nodefaults", "-nographic", "-no-reboot", "-serial", "stdio", "-append", append,
       "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel", try bench.guest(name),
-    ] + devices.flatMap { ["-device", "vfio-pci,host=\($0)"] }
+    ] + vfioDevices(devices)
+  }
+}
+
+/// QEMU's arguments for passed-through devices: in the slots in which Sluice has them.
+func vfioDevices(_ addresses: [String]) -> [String] {
+  addresses.enumerated().flatMap { index, address in
+    ["-device", "vfio-pci,host=\(address),addr=\(String(index + 1, radix: 16)).0"]
   }
 }

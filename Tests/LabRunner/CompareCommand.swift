@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Foundation
+
+/// `compare [CASE…]`
+struct Compare: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Show what a guest sees differently under Sluice and under another VMM.")
+
+  @Argument(
+    help: "nvme, e1000e, edu, ivshmem, xhci, ahci, and the same after 'linux-'; all where none is named.")
+  var names: [String] = []
+  @Option(help: "The other VMM: qemu, or kvmtool for the Linux guests where it is installed.") var with =
+    "qemu"
+  @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
+  @Option(help: "Write a page of HTML there, too.") var html: String?
+  @Option(help: "The known differences.") var differences = "Tests/LabRunner/differences"
+
+  func validate() throws {
+    guard ["qemu", "kvmtool"].contains(with) else {
+      throw ValidationError("--with: '\(with)' is neither qemu nor kvmtool")
+    }
+    if with == "kvmtool", !KVMTool.isInstalled {
+      throw ValidationError(
+        "--with kvmtool: \(KVMTool.program) is not there; build kvmtool and put it on the PATH")
+    }
+    _ = try chosen()
+  }
+
+  private func chosen() throws -> [Case] {
+    let all = with == "kvmtool" ? ComparisonCases.linux : ComparisonCases.all
+    if names.isEmpty { return all }
+    return try names.map { name in
+      guard let one = all.first(where: { $0.name == "compare-\(name)" }) else {
+        throw ValidationError("no comparison '\(name)' with \(with)")
+      }
+      return one
+    }
+  }
+
+  func run() throws {
+    var lab = try Lab()
+    let cases = try chosen()
+    try lab.run(cases, l1: l1, vmm: with)
+    let comparer = Comparer(workspace: lab.workspace, peer: with, differences: URL(filePath: differences))
+    try comparer.finish(cases, l1: l1, html: html, report: &lab.report)
+    throw ExitCode(lab.report.finish())
+  }
+}
+
+/// Compares what cases have left, and tells.
+struct Comparer {
+  let workspace: Workspace
+  let peer: String
+  let differences: URL
+
+  /// - Parameter isQuiet: Whether only what is wrong is shown.
+  func finish(
+    _ cases: [Case], l1: KernelName, html: String? = nil, isQuiet: Bool = false, report: inout Report
+  ) throws {
+    let known = try Differences(file: differences)
+    var comparisons: [Comparison] = []
+    for one in cases {
+      let directory = workspace.out.appending(path: one.name)
+      func facts(_ file: String) throws -> Facts {
+        Facts(text: try String(contentsOf: directory.appending(path: file), encoding: .utf8))
+      }
+      // A case that failed has left none and is counted already.
+      guard directory.appending(path: "peer.facts").exists else { continue }
+      comparisons.append(
+        Comparison(
+          String(one.name.dropFirst("compare-".count)), sluice: try facts("sluice.facts"),
+          peer: try facts("peer.facts"), known))
+    }
+    let unused = peer == "qemu" ? Comparison.unused(known, in: comparisons) : []
+    for one in comparisons {
+      if !isQuiet || !one.unexplained.isEmpty {
+        for line in ComparisonText(comparison: one, peer: peer).lines { say(line) }
+      }
+      report.add(verdict(one), prefix: "l1-\(l1.rawValue)/")
+    }
+    if !unused.isEmpty {
+      report.add(
+        Event(.fail, "differences", text: "entries that no longer occur: \(unused.joined(separator: ", "))"),
+        prefix: "l1-\(l1.rawValue)/")
+    }
+    if let html {
+      let title = "L1: Linux \(l1.rawValue), \(Date.now.formatted(.iso8601.year().month().day()))."
+      let page = ComparisonPage(comparisons: comparisons, peer: peer, title: title, unused: unused)
+      try Data(page.html.utf8).write(to: URL(filePath: html))
+      say("lab: \(html)")
+    }
+  }
+
+  private func verdict(_ one: Comparison) -> Event {
+    let explained = one.count { if case .explained = $0.verdict { true } else { false } }
+    if !one.unexplained.isEmpty {
+      let keys = one.unexplained.prefix(5).map(\.key).joined(separator: ", ")
+      return Event(
+        .fail, "\(one.name) beside \(peer)", text: "\(one.unexplained.count) differences unexplained: \(keys)"
+      )
+    }
+    if !one.wrong.isEmpty {
+      let keys = one.wrong.prefix(5).map(\.key).joined(separator: ", ")
+      return Event(.fail, "\(one.name) beside \(peer)", text: "\(peer) is right: \(keys)")
+    }
+    return Event(
+      .pass, "\(one.name) beside \(peer)",
+      text: "\(one.count { $0.verdict == .same }) keys the same, \(explained) differences explained")
+  }
+}
+
+/// kvmtool, which no Debian package has.
+enum KVMTool {
+  static let program = "/usr/local/bin/lkvm"
+  static var isInstalled: Bool { URL(filePath: program).exists }
+}

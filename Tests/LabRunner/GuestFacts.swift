@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The steps `facts` and `facts-after` of the Linux guests: what the kernel says of the function in slot 1.
+enum GuestFacts {
+  /// Programs of this machine that the steps need.
+  static let programs = ["/usr/bin/lspci", "/sbin/ethtool", "/usr/sbin/nvme"]
+
+  static let script = """
+    slot=0000:00:01.0
+    raw() { name=$1; shift; "$@" 2>&1 | tr -s ' \\t' ' ' | sed "s/^/lab: raw $name /"; }
+    facts() {
+      raw function lspci -n
+      raw lspci lspci -s $slot -vvvnnxxxx
+      raw iomem grep -A9 PCI /proc/iomem
+      raw ioports grep -A9 PCI /proc/ioports
+      raw interrupts grep -E 'PCI|IO-APIC' /proc/interrupts
+    }
+    facts_after() {
+      raw interrupts-after grep -E 'PCI|IO-APIC' /proc/interrupts
+      raw driver sh -c 'basename "$(readlink /sys/bus/pci/devices/'$slot'/driver)"'
+      [ ! -e /sys/class/net/eth0 ] || raw ethtool ethtool -d eth0
+      if [ -e /dev/nvme0 ]; then
+        raw identify nvme id-ctrl /dev/nvme0
+        raw smart nvme smart-log /dev/nvme0
+      fi
+      dmesg | grep -iE 'pci|vfio|ACPI: .*error|nvme' >/tmp/dmesg
+      raw dmesg cat /tmp/dmesg
+    }
+    """
+}
