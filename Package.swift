@@ -62,7 +62,7 @@ let package = Package(
     tests("Boot", ["GuestMemory"]),
     tests("Sandbox", ["CLinux", "Linux"]),
     tests("VMM", ["Boot", "Linux", "PCI", "Passthrough", logging]),
-    tests("sluice", ["GuestMemory", "PCI", "Sandbox", argumentParser]),
+    tests("sluice", ["GuestMemory", "PCI", "Passthrough", "Sandbox", argumentParser]),
     .executableTarget(
       name: "LabRunner", dependencies: [argumentParser, "Linux"], path: "Tests/LabRunner",
       swiftSettings: settings),

@@ -103,6 +103,7 @@ extension ConfigSpace {
   }
 
   mutating func describeExtended(_ list: CapabilityList) {
+    let config = values
     for offset in stride(from: Register.extended, to: values.count, by: 4) { keep(offset, 4, value: 0) }
     // The first header stays at 0x100, with the null ID where that capability is hidden.
     var link = Register.extended
@@ -117,7 +118,7 @@ extension ConfigSpace {
         keep(link, 4, value: header & 0xF_FFFF | UInt32(capability.offset) << 20)
       }
       keep(capability.offset, 4, value: original)
-      if capability.id == ExtendedCapabilityID.resizableBAR { fixSizes(capability) }
+      if capability.id == ExtendedCapabilityID.resizableBAR { fixSizes(capability, config) }
       link = capability.offset
     }
   }
@@ -126,12 +127,12 @@ extension ConfigSpace {
   private func original(_ capability: Capability) -> UInt32 { UInt32(capability.id) | 1 << 16 }
 
   /// Resizable BARs stay at their present sizes: the only ones that are offered (PCIe 6.0 §7.8.6).
-  private mutating func fixSizes(_ capability: Capability) {
-    let count = Int(values.number(at: capability.offset + 8, width: 4) >> 5 & 7)
+  private mutating func fixSizes(_ capability: Capability, _ config: [UInt8]) {
+    let count = Int(config.number(at: capability.offset + 8, width: 4) >> 5 & 7)
     for entry in 0..<count {
       let at = capability.offset + 4 + entry * 8
       guard at + 8 <= capability.offset + capability.size else { return }
-      let control = values.number(at: at + 4, width: 4) & 0x3FE7
+      let control = config.number(at: at + 4, width: 4) & 0x3FE7
       // Bit 4 of the capability register is 1 MiB; from 256 TiB on they are in the control register.
       let size = control >> 8 & 0x3F
       keep(at, 4, value: size < 28 ? 1 << (size + 4) : 0)

@@ -39,7 +39,8 @@ extension AssignedFunction {
         // No memory, no bus mastering: it shall not reach guest RAM any more either.
         owner.writeDevice(Register.command, width: 2, 0)
       }
-      try state.interrupts.turnOff()
+      // A device that has gone may not take this any more; KVM has let go of it all the same.
+      do throws(KernelError) { try state.interrupts.turnOff() } catch { state.warn("\(error)") }
       update(state)
       let text =
         switch loss {
@@ -56,7 +57,9 @@ extension AssignedFunction {
     try leave(.released, .release)
     try handling.withLock { _ throws(KernelError) in
       // It may be gone already: then there is nothing to reset.
-      do throws(KernelError) { try reset() } catch { observe(.warning("it goes back without a reset: \(error)"), 0) }
+      do throws(KernelError) { try reset() } catch {
+        observe(.warning("it goes back without a reset: \(error)"), 0)
+      }
       state.withLock { state in state.layout.unmap() }
       device.close()
     }

@@ -21,9 +21,8 @@ extension Rule {
           "VFIO_DEVICE_SET_IRQS", IOC_VFIO_DEVICE_SET_IRQS, "turn INTx, MSI, MSI-X and vectors on and off"),
         Request("VFIO_DEVICE_RESET", IOC_VFIO_DEVICE_RESET, "reset a function for the guest (FLR, D3hot)"),
         Request(
-          "VFIO_DEVICE_PCI_HOT_RESET", IOC_VFIO_DEVICE_PCI_HOT_RESET,
-          "the same for a function that is alone on its bus", isContingent: true),
-        Request("VFIO_IOMMU_MAP_DMA", IOC_VFIO_IOMMU_MAP_DMA, "let peers reach an open window"),
+          "VFIO_IOMMU_MAP_DMA", IOC_VFIO_IOMMU_MAP_DMA,
+          "let peers reach an open window; the same number is VFIO_DEVICE_PCI_HOT_RESET, a reset by the bus"),
         Request("VFIO_IOMMU_UNMAP_DMA", IOC_VFIO_IOMMU_UNMAP_DMA, "take a closing window from peers"),
       ])),
     Rule(
@@ -34,8 +33,8 @@ extension Rule {
         Request("VFIO_DEVICE_SET_IRQS", IOC_VFIO_DEVICE_SET_IRQS, "turn interrupts off at the end"),
         Request("VFIO_DEVICE_RESET", IOC_VFIO_DEVICE_RESET, "reset a device for its next owner"),
         Request(
-          "VFIO_DEVICE_PCI_HOT_RESET", IOC_VFIO_DEVICE_PCI_HOT_RESET, "the same by a reset of its bus",
-          isContingent: true),
+          "VFIO_DEVICE_PCI_HOT_RESET", IOC_VFIO_DEVICE_PCI_HOT_RESET,
+          "the same by a reset of its bus; the same number is VFIO_IOMMU_MAP_DMA", isContingent: true),
         Request("VFIO_IOMMU_UNMAP_DMA", IOC_VFIO_IOMMU_UNMAP_DMA, "take windows from peers at the end"),
         Request("TCGETS", UInt(TCGETS), "part of tcsetattr"),
         Request("TCSETS", UInt(TCSETS), "restore the terminal"),

@@ -10,19 +10,23 @@ import Testing
     let list = CapabilityList(Function().config)
     #expect(
       list.shown.map(\.offset) == [
-        Function.power, Function.msix, Function.express, Function.features, Function.vendor,
+        Function.power, Function.message, Function.msix, Function.express, Function.features, Function.vendor,
       ])
-    #expect(list.shown.map(\.size) == [8, 12, 0x3C, 6, 16])
-    #expect(list.hidden == [Capability(id: 5, offset: Function.message, size: 24)])
+    #expect(list.shown.map(\.size) == [8, 24, 12, 0x3C, 6, 16])
+    #expect(list.hidden == [Capability(id: 0x14, offset: Function.hidden, size: 0x20)])
     #expect(list.first(CapabilityID.msix)?.offset == Function.msix)
-    #expect(list.first(5) == nil)
+    #expect(list.first(0x14) == nil)
   }
 
   @Test("MSI is as long as its control bits say", arguments: [(0, 10), (0x80, 14), (0x100, 20), (0x180, 24)])
   func messageSize(_ control: UInt32, _ size: Int) {
     var function = Function()
     function.capability(Function.message, 5, control)
-    #expect(CapabilityList(function.config).hidden.map(\.size) == [size])
+    #expect(CapabilityList(function.config).first(CapabilityID.messageSignaled)?.size == size)
+    // Where there is no room for all of it there is none.
+    function.link([0x100 - size + 4 & ~3])
+    function.capability(0x100 - size + 4 & ~3, 5, control)
+    #expect(CapabilityList(function.config).shown == [])
   }
 
   @Test("there is no list where the status register says so")
@@ -36,7 +40,10 @@ import Testing
   func circle() {
     var function = Function()
     function.set(Function.msix + 1, 1, UInt32(Function.power))
-    #expect(CapabilityList(function.config).shown.map(\.offset) == [Function.power, Function.msix])
+    #expect(
+      CapabilityList(function.config).shown.map(\.offset) == [
+        Function.power, Function.message, Function.msix,
+      ])
     function.set(Function.power + 1, 1, UInt32(Function.power))
     #expect(CapabilityList(function.config).shown.map(\.offset) == [Function.power])
   }

@@ -13,9 +13,9 @@ import Testing
     var space = Self.function.space
     #expect(
       space.chain(of: Self.function) == [
-        Function.power, Function.msix, Function.express, Function.features, Function.vendor,
+        Function.power, Function.message, Function.msix, Function.express, Function.features, Function.vendor,
       ])
-    for offset in stride(from: Function.message, to: Function.message + 24, by: 4) {
+    for offset in stride(from: Function.hidden, to: 0x100, by: 4) {
       #expect(space.write(offset: offset, width: 4, 0xFFFF_FFFF) == [])
       #expect(space.read(offset: offset, width: 4, device: 0xFFFF_FFFF) == 0)
     }
@@ -24,7 +24,7 @@ import Testing
   @Test("a function whose capabilities are all hidden has no list")
   func noneShown() {
     var function = Function()
-    function.link([Function.message])
+    function.link([Function.hidden])
     let space = function.space
     #expect(space.chain(of: function) == [])
     #expect(space.read(Register.status, 2, of: function) & 0x10 == 0)
@@ -144,7 +144,7 @@ import Testing
     function.extended(0x100, ExtendedCapabilityID.errorReporting, next: 0x148, body: 0x11)
     function.extended(0x148, 0x0010, next: 0x200, body: 0x22)  // SR-IOV
     function.extended(0x200, ExtendedCapabilityID.serialNumber, next: 0x300, body: 0x33)
-    function.extended(0x300, 0x0015, next: 0, body: 0x44)  // resizable BAR
+    function.extended(0x300, 0x001E, next: 0, body: 0x44)  // L1 substates
     var space = function.space
     #expect(space.extendedChain(of: function) == [[0x100, 1], [0x200, 3]])
     #expect(space.read(0x104, 4, of: function) == 0x11)
@@ -165,5 +165,35 @@ import Testing
     #expect(function.space.read(0x104, 4, of: function) == 0)
     function.extended(0x100, 0x0010, next: 0)
     #expect(function.space.read(0x100, 4, of: function) == 0, "no extended capability at all")
+  }
+
+  @Test("a resizable BAR has the size that it has and no other", arguments: [0, 8, 27, 28, 40] as [UInt32])
+  func resizable(_ size: UInt32) {
+    var function = Function()
+    function.extended(0x100, ExtendedCapabilityID.resizableBAR, next: 0, body: 0xFFFF_FFF0)
+    function.set(0x108, 4, 0xFFFF_0000 | size << 8 | 2 << 5 | 0)
+    function.set(0x10C, 4, 0xFFFF_FFF0)
+    function.set(0x110, 4, size << 8 | 2)
+    var space = function.space
+    #expect(space.extendedChain(of: function) == [[0x100, 0x15]])
+    for entry in [0x104, 0x10C] {
+      let sizes = space.read(entry, 4, of: function)
+      let control = space.read(entry + 4, 4, of: function)
+      #expect(UInt64(control >> 16) << 28 | UInt64(sizes >> 4) == 1 << UInt64(size))
+      #expect(control >> 8 & 0x3F == size)
+      #expect(space.write(offset: entry, width: 4, 0xFFFF_FFFF) == [])
+      #expect(space.write(offset: entry + 4, width: 4, 0) == [])
+      #expect(space.read(entry + 4, 4, of: function) == control)
+    }
+  }
+
+  @Test("No_Soft_Reset says whether the way from D3hot to D0 is a reset")
+  func softReset() {
+    var function = Function()
+    #expect(!function.space.keepsStateInD3)
+    function.set(Function.power + 4, 2, 0x0008)
+    #expect(function.space.keepsStateInD3)
+    function.link([])
+    #expect(function.space.keepsStateInD3, "without the capability there is no D3hot")
   }
 }

@@ -29,17 +29,53 @@ import Testing
     #expect(!space.needsDevice(offset: 0, width: 4))
   }
 
-  @Test("a guest sees one function in a slot, no ROM, no interrupt pin and no command bit")
+  @Test("a guest sees one function in a slot, no ROM that was not given, the device's pin and no command bit")
   func header() {
     let space = Self.function.space
     #expect(space.read(Register.headerType, 1, of: Self.function) == 0)
     #expect(space.read(Register.rom, 4, of: Self.function) == 0)
-    #expect(space.read(Register.interruptPin, 1, of: Self.function) == 0)
+    #expect(space.read(Register.interruptPin, 1, of: Self.function) == 1)
+    #expect(space.interruptPin == 0)
     #expect(space.read(Register.command, 2, of: Self.function) == 0)
     #expect(space.command == [])
   }
 
-  @Test("the ROM register takes no address")
+  @Test("a function's place: the line that its pin is wired to, and whether it shares its slot")
+  func place() {
+    var space = Self.function.space
+    space.setPlace(isMultifunction: true, interruptLine: 19)
+    #expect(space.read(Register.headerType, 1, of: Self.function) == 0x80)
+    #expect(space.read(Register.interruptLine, 1, of: Self.function) == 19)
+    var function = Function()
+    function.set(Register.interruptPin, 1, 0)
+    space = function.space
+    space.setPlace(isMultifunction: false, interruptLine: 19)
+    #expect(space.interruptPin == nil)
+    #expect(space.read(Register.interruptLine, 1, of: function) == 0xFF)
+  }
+
+  @Test("a ROM has a size, an address and an enable bit, which memory has to be on for")
+  func expansionROM() {
+    var function = Function()
+    let rom = BaseAddress(index: BaseAddress.romIndex, kind: .rom, size: 0x1_0000)
+    function.bars = [rom]
+    var space = function.space
+    #expect(space.read(Register.rom, 4, of: function) == 0)
+    #expect(space.write(offset: Register.rom, width: 4, 0xFFFF_FFFE) == [.base(bar: 6)])
+    #expect(space.read(Register.rom, 4, of: function) == 0xFFFF_0000)
+    #expect(space.write(offset: Register.rom, width: 4, 0xC008_0001) == [.base(bar: 6)])
+    #expect(space.base(of: rom) == 0xC008_0000)
+    #expect(space.isROMEnabled)
+    #expect(!space.isEnabled(rom))
+    _ = space.write(offset: Register.command, width: 2, 2)
+    #expect(space.isEnabled(rom))
+    space.setBase(of: rom, to: 0xC010_0000)
+    #expect(space.read(Register.rom, 4, of: function) == 0xC010_0001, "the enable bit stays the guest's")
+    _ = space.write(offset: Register.rom, width: 1, 0)
+    #expect(!space.isEnabled(rom))
+  }
+
+  @Test("the ROM register takes no address where there is none")
   func rom() {
     var space = Self.function.space
     #expect(space.write(offset: Register.rom, width: 4, 0xFFFF_F801) == [])

@@ -14,8 +14,10 @@ struct Function {
   static let express = 0x80
   static let features = 0xC0
   static let vendor = 0xC8
+  /// One that is hidden: an enhanced allocation (PCI Code and ID Assignment §2).
+  static let hidden = 0xE0
 
-  /// An endpoint that has all that a guest is shown, and MSI, which it is not.
+  /// An endpoint that has all that a guest is shown, and one capability that it is not.
   init(size: Int = 4096) {
     config = [UInt8](repeating: 0, count: size)
     set(Register.vendor, 4, 0x5678_1234)
@@ -26,9 +28,10 @@ struct Function {
     set(Register.subsystem, 4, 0x9ABC_DEF0)
     set(Register.rom, 4, 0xFEC0_0001)
     set(Register.interruptLine, 4, 0x0000_010B)
-    link([Self.power, Self.message, Self.msix, Self.express, Self.features, Self.vendor])
+    link([Self.power, Self.message, Self.msix, Self.express, Self.features, Self.vendor, Self.hidden])
     capability(Self.power, CapabilityID.powerManagement, 0x0603)  // D1 and D2
-    capability(Self.message, 5, 0x0180)  // 64-bit, maskable
+    capability(Self.message, CapabilityID.messageSignaled, 0x0184)  // 4 vectors, 64-bit, maskable
+    capability(Self.hidden, 0x14, 0x0000)
     capability(Self.msix, CapabilityID.msix, 0x0003)
     set(Self.msix + 4, 4, 0x0000_2000)
     set(Self.msix + 8, 4, 0x0000_3000)

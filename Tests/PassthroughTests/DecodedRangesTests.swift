@@ -52,7 +52,9 @@ import Testing
     _ = space.write(offset: 0x10, width: 4, 0xD000_0000)
     ranges.update(space, isAnswering: true)
     #expect(ranges.find(0xC000_0000, isPort: false) == nil)
-    #expect(try #require(ranges.find(0xD000_0010, isPort: false)) == BarPlace(bar: 0, offset: 0x10, isEnabled: false))
+    #expect(
+      try #require(ranges.find(0xD000_0010, isPort: false))
+        == BarPlace(bar: 0, offset: 0x10, isEnabled: false))
   }
 
   @Test("a BAR at the end of the address space does not wrap")

@@ -24,7 +24,9 @@ func orderProblem(
     case .readBack: if !isApplied { return "read back before the device is written" }
     case .addSlot(let window): slots.insert(window)
     case .addIOVA(let window, let moment):
-      if moment == .open, !slots.contains(window) { return "the IOVA of window \(window) comes before its slot" }
+      if moment == .open, !slots.contains(window) {
+        return "the IOVA of window \(window) comes before its slot"
+      }
       addresses.insert(window)
     case .changed(let window, _, let to):
       if (to == .open) != slots.contains(window) { return "window \(window) is told to be \(to)" }

@@ -112,7 +112,7 @@ struct FilterTests {
     }
     await #expect(processExitsWith: .signal(SIGSYS)) {
       Confinement.enter("control")
-      _ = cl_vfio_map_dma(-1, 0, 0, 0)
+      _ = cl_vfio_set_container(-1, -1)
       _exit(0)
     }
     await #expect(processExitsWith: .signal(SIGSYS)) {

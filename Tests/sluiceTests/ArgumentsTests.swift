@@ -3,6 +3,7 @@
 import ArgumentParser
 import GuestMemory
 import PCI
+import Passthrough
 import Testing
 
 @testable import sluice
@@ -89,6 +90,41 @@ import Testing
     guard let error else { return }
     #expect(RunCommand.exitCode(for: error) == .validationFailure)
     #expect(RunCommand.fullMessage(for: error).contains(text))
+  }
+
+  @Test("a device's options are its policies")
+  func policies() throws {
+    let plain = try DeviceArgument("01:00.0")
+    #expect(plain.policies == DevicePolicies())
+    let device = try DeviceArgument(
+      "01:00.0,bar-map=eager,peer-dma=off,peer-dma=on-enable@02:00.1,memory-bit=shadow")
+    var expected = DevicePolicies()
+    expected.barMap = .eager
+    expected.peerDMA = .off
+    expected.peers = ["0000:02:00.1": .mapped(.onEnable)]
+    expected.memoryBit = .shadow
+    #expect(device.policies == expected)
+  }
+
+  @Test(
+    "a wrong option of a device says which, and what there is",
+    arguments: [
+      ("bar-map=off", "'off' is none of on-fault"), ("bar-map", "bar-map"), ("peer-dma=", "peer-dma"),
+      ("peer-dma=off@nvme0", "nvme0"), ("memory-bit=on", "'on' is neither"), ("x-no=1", "bar-map, peer-dma"),
+      ("", "is not an option"),
+    ])
+  func wrongPolicy(_ option: String, _ text: String) {
+    let error = #expect(throws: (any Error).self) { try DeviceArgument("01:00.0,\(option)") }
+    #expect("\(error.map { "\($0)" } ?? "")".contains(text))
+  }
+
+  @Test("a policy for a device that is not there is refused")
+  func unknownPeer() {
+    let error = #expect(throws: (any Error).self) {
+      try RunCommand.parse(["--kernel", "k", "--device", "01:00.0,peer-dma=off@02:00.0"])
+    }
+    guard let error else { return }
+    #expect(RunCommand.fullMessage(for: error).contains("0000:02:00.0"))
   }
 
   @Test("the list of system calls needs no kernel")
