@@ -11,7 +11,7 @@ public enum BootError: Error, Sendable, CustomStringConvertible {
   case empty(BootFile)
   /// The file is shorter than its own headers say. Bytes.
   case truncated(BootFile, has: UInt64, needs: UInt64)
-  /// Neither a bzImage nor an ELF file.
+  /// Neither a bzImage nor an ELF file nor a multiboot kernel.
   case notAKernel(path: String)
   /// A bzImage of a boot protocol before 2.12; the version has its major number in the high byte.
   case oldProtocol(path: String, version: UInt16)
@@ -19,7 +19,7 @@ public enum BootError: Error, Sendable, CustomStringConvertible {
   case no64BitEntry(path: String)
   /// A bzImage or ELF file that contradicts itself.
   case damaged(path: String, reason: String)
-  /// An ELF file that is not a 64-bit x86 program.
+  /// An ELF file that is not an x86 program, or one of 32 bits that is not for multiboot.
   case wrongELF(path: String, reason: String)
   /// An ELF file without the Xen note of type 18 that names the PVH entry.
   case noPVHNote(path: String)
@@ -87,7 +87,8 @@ public enum BootError: Error, Sendable, CustomStringConvertible {
   }
 
   private static let formats =
-    "what works is a bzImage with boot protocol 2.12 or newer, or a 64-bit ELF file with a PVH note"
+    "what works is a bzImage with boot protocol 2.12 or newer, a 64-bit ELF file with a PVH note, or a "
+    + "multiboot (version 1) kernel"
 
   private static func mebibytes(_ bytes: UInt64) -> UInt64 {
     bytes >> 20 + (bytes & 0xF_FFFF == 0 ? 0 : 1)

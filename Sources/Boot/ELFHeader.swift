@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The header of a 64-bit ELF file and its program headers (System V gABI, "Object Files").
+/// The header of an x86 ELF file, 32-bit or 64-bit, and its program headers (System V gABI, "Object
+/// Files").
 struct ELFHeader {
   static let magic: [UInt8] = [0x7F, 0x45, 0x4C, 0x46]
-  static let size = 64
+  private static let size = 64
 
   /// One program header.
   struct Segment: Equatable {
@@ -19,35 +20,52 @@ struct ELFHeader {
 
     static let load: UInt32 = 1
     static let note: UInt32 = 4
-    static let headerSize = 56
   }
 
+  /// Whether its addresses have 64 bits.
+  let is64Bit: Bool
+  /// GPA.
+  let entry: UInt64
   let segments: [Segment]
 
   /// Reads and checks the headers.
   init(_ kernel: borrowing ImageFile) throws(BootError) {
     let path = kernel.file.path
     let header = try kernel.read(Self.size, at: 0)
-    guard header[4] == 2, header[5] == 1 else {
-      throw .wrongELF(path: path, reason: "is not a 64-bit little-endian ELF file")
+    guard header[4] == 1 || header[4] == 2, header[5] == 1 else {
+      throw .wrongELF(path: path, reason: "is not a little-endian ELF file")
     }
+    is64Bit = header[4] == 2
     let type = header.little(UInt16.self, at: 16)
-    guard header.little(UInt16.self, at: 18) == 62, type == 2 || type == 3 else {
-      throw .wrongELF(path: path, reason: "is not an x86-64 program")
+    // EM_X86_64, and EM_386 for programs of 32 bits; ET_EXEC or ET_DYN.
+    guard header.little(UInt16.self, at: 18) == (is64Bit ? 62 : 3), type == 2 || type == 3 else {
+      throw .wrongELF(path: path, reason: "is not an x86 program")
     }
-    let count = Int(header.little(UInt16.self, at: 56) ?? 0)
+    let count = Int(header.little(UInt16.self, at: is64Bit ? 56 : 44) ?? 0)
+    let entrySize = is64Bit ? 56 : 32
     // 0xFFFF (PN_XNUM) means that the number is elsewhere; no kernel needs that.
-    guard header.little(UInt16.self, at: 54) == UInt16(Segment.headerSize), count > 0, count < 0xFFFF
+    guard header.little(UInt16.self, at: is64Bit ? 54 : 42) == UInt16(entrySize), count > 0, count < 0xFFFF
     else { throw .damaged(path: path, reason: "it has no usable program headers") }
-    let table = try kernel.read(count * Segment.headerSize, at: header.little(at: 32) ?? 0)
-    segments = (0..<count).map { Self.segment(table, at: $0 * Segment.headerSize) }
+    let at = Self.word(header, is64Bit ? 32 : 28, is64Bit)
+    let table = try kernel.read(count * entrySize, at: at)
+    entry = Self.word(header, 24, is64Bit)
+    let is64Bit = is64Bit
+    segments = (0..<count).map { Self.segment(table, at: $0 * entrySize, is64Bit) }
   }
 
-  private static func segment(_ table: [UInt8], at base: Int) -> Segment {
-    /// The table has been read whole, so no field is missing.
-    func field(_ offset: Int) -> UInt64 { table.little(at: base + offset) ?? 0 }
+  /// A number of the file's width; what is read has been checked to be there.
+  private static func word(_ bytes: [UInt8], _ offset: Int, _ is64Bit: Bool) -> UInt64 {
+    is64Bit
+      ? bytes.little(at: offset) ?? 0 : UInt64(bytes.little(UInt32.self, at: offset) ?? 0)
+  }
+
+  private static func segment(_ table: [UInt8], at base: Int, _ is64Bit: Bool) -> Segment {
+    /// Elf64_Phdr has the flags second, Elf32_Phdr last but one.
+    func field(_ wide: Int, _ narrow: Int) -> UInt64 {
+      word(table, base + (is64Bit ? wide : narrow), is64Bit)
+    }
     return Segment(
-      type: table.little(at: base) ?? 0, offset: field(8), address: field(24), fileSize: field(32),
-      memorySize: field(40), alignment: field(48))
+      type: table.little(at: base) ?? 0, offset: field(8, 4), address: field(24, 12),
+      fileSize: field(32, 16), memorySize: field(40, 20), alignment: field(48, 28))
   }
 }

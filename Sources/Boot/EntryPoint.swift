@@ -13,4 +13,7 @@ public enum EntryPoint: Sendable, Equatable {
 
   /// The registers to set.
   public var initialState: InitialState { InitialState(self) }
+  /// 32-bit protected mode without paging; EAX holds the boot loader's magic number and EBX the
+  /// multiboot information (Multiboot Specification 0.6.96 §3.2).
+  case multiboot32(eip: GuestAddress, ebx: GuestAddress)
 }

@@ -52,8 +52,10 @@ public struct InitialState: Sendable, Equatable {
   public var rip: UInt64
   /// What `boot_params` is handed in.
   public var rsi: UInt64 = 0
-  /// What the PVH start info is handed in.
+  /// What the PVH start info, or the multiboot information, is handed in.
   public var rbx: UInt64 = 0
+  /// What a multiboot loader says that it is in.
+  public var rax: UInt64 = 0
   /// Bit 1 is always set; interrupts are off.
   public var rflags: UInt64 = 2
   /// Intel SDM volume 3 §2.5.
@@ -120,6 +122,10 @@ public struct InitialState: Sendable, Equatable {
     case .pvh32(let eip, let ebx):
       rip = eip.rawValue
       rbx = ebx.rawValue
+    case .multiboot32(let eip, let ebx):
+      rip = eip.rawValue
+      rbx = ebx.rawValue
+      rax = 0x2BAD_B002
     }
   }
 

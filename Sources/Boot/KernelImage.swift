@@ -4,13 +4,14 @@ public import GuestMemory
 
 /// A kernel file, of whichever format.
 ///
-/// One file per format holds its parser and its loader (`LinuxImage`, `ELFImage`); `Format` says
+/// One file per format holds its loader (`LinuxImage`, `ELFImage`, `MultibootImage`); `Format` says
 /// which file is whose. RAM must be as `GuestMemory.init` leaves it, all zero: what a kernel
 /// wants zeroed is not written.
 public enum KernelImage {
   private enum Format {
     case linux
     case elf
+    case multiboot(MultibootHeader)
   }
 
   /// Loads a kernel with its initrd and command line, and what its boot protocol hands it.
@@ -18,7 +19,8 @@ public enum KernelImage {
   /// ACPI tables are not part of it: `ACPI.install` puts them where this says they are.
   ///
   /// - Parameters:
-  ///   - path: A bzImage with boot protocol 2.12 or newer, or a 64-bit ELF file with a PVH note.
+  ///   - path: A bzImage with boot protocol 2.12 or newer, a 64-bit ELF file with a PVH
+  ///     note, or a kernel for multiboot, version 1.
   ///   - initrd: An initial RAM disk, or nothing.
   ///   - commandLine: What the kernel is told, in UTF-8.
   public static func load(
@@ -32,15 +34,24 @@ public enum KernelImage {
       entry = try LinuxImage.load(kernel, initrd: initrd, commandLine: commandLine, into: memory)
     case .elf:
       entry = try ELFImage.load(kernel, initrd: initrd, commandLine: commandLine, into: memory)
+    case .multiboot(let header):
+      entry = try MultibootImage.load(
+        kernel, header, initrd: initrd, commandLine: commandLine, into: memory)
     }
     try memory.place(entry.initialState.gdtBytes, at: PlatformLayout.gdt)
     return entry
   }
 
   private static func format(of kernel: borrowing ImageFile) throws(BootError) -> Format {
-    let start = try kernel.read(upTo: SetupHeader.maximumEnd, at: 0)
-    if start.starts(with: ELFHeader.magic) { return .elf }
+    let start = try kernel.read(upTo: max(SetupHeader.maximumEnd, MultibootHeader.searchSize), at: 0)
+    let multiboot = MultibootHeader(in: start)
+    if start.starts(with: ELFHeader.magic) {
+      // A PVH entry is looked for first: it says more than multiboot can.
+      if let multiboot, try !ELFImage.hasPVHEntry(kernel) { return .multiboot(multiboot) }
+      return .elf
+    }
     if SetupHeader.isPresent(in: start) { return .linux }
+    if let multiboot, multiboot.addresses != nil { return .multiboot(multiboot) }
     // A kernel that was cut within its first sector or two still starts as a PE file does.
     if start.count < SetupHeader.minimumEnd, SetupHeader.couldBecomeOne(start) {
       throw .truncated(kernel.file, has: kernel.size, needs: UInt64(SetupHeader.minimumEnd))

@@ -14,6 +14,8 @@ public enum PlatformLayout {
   public static let pvhStartInfo = GuestAddress(0x6000)
   /// Linux's `boot_params`, the "zero page", one page long.
   public static let bootParameters = GuestAddress(0x7000)
+  /// The multiboot information, its module list, memory map and strings; one page long.
+  public static let multibootInfo = GuestAddress(0x8000)
   /// The page tables of the 64-bit entry: one PML4, one PDPT and four page directories.
   public static let pageTables = GuestAddress(0x9000)
   /// The kernel's command line, ended by a NUL.

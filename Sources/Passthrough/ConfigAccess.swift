@@ -91,7 +91,19 @@ extension FunctionState {
     if gate.conditions.contains(.alive) { try updateInterrupts() }
     try pass(.set(.fullPower, true), .reset)
     try pass(.set(.outOfReset, true), .reset) { owner in
-      if owner.gate.conditions.contains(.alive) { owner.writeCommand() }
+      if owner.gate.conditions.contains(.alive) { owner.restoreCommand() }
+    }
+  }
+
+  /// Gives the device the guest's command register and checks that it has taken it.
+  private func restoreCommand() {
+    writeCommand()
+    let wanted = deviceCommand.intersection([.ioSpace, .memorySpace, .busMaster])
+    guard let found = readCommand() else { return }
+    if found.intersection([.ioSpace, .memorySpace, .busMaster]) != wanted {
+      warn(
+        "after its reset the command register reads 0x\(String(found.rawValue, radix: 16)), and not "
+          + "0x\(String(wanted.rawValue, radix: 16)) as the guest had it")
     }
   }
 }

@@ -39,7 +39,8 @@ extension AssignedFunction {
         // No memory, no bus mastering: it shall not reach guest RAM any more either.
         owner.writeDevice(Register.command, width: 2, 0)
       }
-      try state.interrupts.turnOff()
+      // A device that has gone may not take this any more; KVM has let go of it all the same.
+      do throws(KernelError) { try state.interrupts.turnOff() } catch { state.warn("\(error)") }
       update(state)
       let text =
         switch loss {

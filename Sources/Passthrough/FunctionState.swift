@@ -38,7 +38,8 @@ struct FunctionState {
     self.observe = observe
     rom = Self.readROM(of: device, observe)
     let command = Self.deviceCommand([], assignment.policies)
-    try device.write(Device.configRegion, offset: UInt64(Register.command), width: 2, command)
+    try device.write(
+      Device.configRegion, offset: UInt64(Register.command), width: 2, UInt64(command.rawValue))
     let bytes = try device.readAll(Device.configRegion, count: 4096)
     var sizes = (0..<6).map { device.regions[$0]?.size ?? 0 }
     sizes.append(UInt64(rom.count))
@@ -78,15 +79,16 @@ struct FunctionState {
     }
   }
 
-  /// What is written to the device for a guest's command register.
-  private static func deviceCommand(_ command: Command, _ policies: DevicePolicies) -> UInt64 {
-    UInt64((policies.memoryBit == .shadow ? command.union(.memorySpace) : command).rawValue)
+  /// What the device's command register is to be while the guest's is as it is.
+  private static func deviceCommand(_ command: Command, _ policies: DevicePolicies) -> Command {
+    policies.memoryBit == .shadow ? command.union(.memorySpace) : command
   }
 
+  /// The same for the guest's present one.
+  var deviceCommand: Command { Self.deviceCommand(config.command, assignment.policies) }
+
   /// Writes the device's command register as the guest has set it.
-  func writeCommand() {
-    writeDevice(Register.command, width: 2, UInt32(Self.deviceCommand(config.command, assignment.policies)))
-  }
+  func writeCommand() { writeDevice(Register.command, width: 2, UInt32(deviceCommand.rawValue)) }
 
   /// Runs an event through the gate and does what it says.
   ///
@@ -200,18 +202,20 @@ struct FunctionState {
     }
   }
 
-  /// Whether the device itself has its memory on now.
-  var isAnswering: Bool {
+  /// The device's own command register; nil, and told, where it does not answer.
+  func readCommand() -> Command? {
     do throws(KernelError) {
       let value = try device.read(
         Device.configRegion, offset: UInt64(Register.command), width: 2)
-      return Command(rawValue: UInt16(truncatingIfNeeded: value)).contains(.memorySpace)
-        && value != 0xFFFF
+      return value == 0xFFFF ? nil : Command(rawValue: UInt16(truncatingIfNeeded: value))
     } catch {
-      warn("\(error); its memory stays closed")
-      return false
+      warn("\(error)")
+      return nil
     }
   }
+
+  /// Whether the device itself has its memory on now.
+  var isAnswering: Bool { readCommand()?.contains(.memorySpace) ?? false }
 
   /// Writes the device's configuration; a device that does not take it is told about and lives on.
   func writeDevice(_ offset: Int, width: Int, _ value: UInt32) {

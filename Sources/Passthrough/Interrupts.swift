@@ -48,17 +48,22 @@ struct Interrupts {
     asked = count
   }
 
-  /// Turns interrupts off: first in the device, then on their way to the guest.
+  /// Turns interrupts off: first in the device, then on their way to the guest, whether or not the device has
+  /// taken the first.
   mutating func turnOff() throws(KernelError) {
-    try silence()
+    defer {
+      mode = .none
+      (asked, count) = (0, 0)
+    }
+    var failure: KernelError?
+    do throws(KernelError) { try silence() } catch { failure = error }
     switch mode {
     case .none: break
     case .intx: try line?.disconnect()
     case .msi: try msi?.disconnectAll()
     case .msix: try msix?.disconnectAll()
     }
-    mode = .none
-    (asked, count) = (0, 0)
+    if let failure { throw failure }
   }
 
   /// Turns interrupts off in the device, and leaves KVM as it is: for the end of a VM.

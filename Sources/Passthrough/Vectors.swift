@@ -67,8 +67,8 @@ struct Vectors {
 
   /// Turns them off in the host; no vector triggers any more.
   mutating func disable() throws(KernelError) {
-    try device.disableInterrupts(kind)
     for vector in vectors.indices { vectors[vector].isTriggering = false }
+    try device.disableInterrupts(kind)
   }
 
   /// Takes every vector from the guest, and what was pending with it.

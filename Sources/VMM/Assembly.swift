@@ -143,6 +143,7 @@ extension CPUState {
       task: segment(state.tr), descriptorTable: (state.gdt.base, state.gdt.limit))
     rsi = state.rsi
     rbx = state.rbx
+    rax = state.rax
     cr3 = state.cr3
     cr4 = state.cr4
     efer = state.efer

@@ -44,7 +44,8 @@ struct RunCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "A bzImage (boot protocol 2.12 or newer) or an ELF file with a PVH note.", valueName: "file"))
+      "A bzImage (boot protocol 2.12 or newer), an ELF file with a PVH note, or a multiboot kernel.",
+      valueName: "file"))
   var kernel: String?
 
   @Option(help: ArgumentHelp("The initial RAM disk.", valueName: "file"))

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import GuestMemory
+
+/// The segments of an ELF file that go into RAM.
+struct ELFSegments {
+  private let segments: [ELFHeader.Segment]
+
+  /// The segments to load, in rising order of address, all of them within the file and RAM.
+  init(
+    _ kernel: borrowing ImageFile, _ header: ELFHeader, _ memory: GuestMemory
+  ) throws(BootError) {
+    let path = kernel.file.path
+    let segments = header.segments
+      .filter { $0.type == ELFHeader.Segment.load && $0.memorySize > 0 }
+      .sorted { $0.address < $1.address }
+    var end = PlatformLayout.highMemory.rawValue
+    for segment in segments {
+      let place = GuestAddress(segment.address)
+      guard segment.fileSize <= segment.memorySize else {
+        throw .damaged(path: path, reason: "the segment at \(place) has more bytes than memory")
+      }
+      guard segment.address >= end else {
+        let reason =
+          end == PlatformLayout.highMemory.rawValue
+          ? "the segment at \(place) is below 1 MiB" : "the segment at \(place) overlaps another"
+        throw .damaged(path: path, reason: reason)
+      }
+      try kernel.require(offset: segment.offset, count: segment.fileSize)
+      let (next, overflow) = segment.address.addingReportingOverflow(segment.memorySize)
+      guard !overflow, memory.holdsLow(segment.address..<next) else {
+        throw .kernelTooLarge(path: path, end: overflow ? .max : next, memory: memory.size)
+      }
+      end = next
+    }
+    self.segments = segments
+  }
+
+  /// The end of the last one, where one of them holds the entry; nil where none does.
+  func end(covering entry: UInt64) -> UInt64? {
+    let isCovered = segments.contains { entry >= $0.address && entry - $0.address < $0.fileSize }
+    return isCovered ? segments.last.map { $0.address + $0.memorySize } : nil
+  }
+
+  /// Copies them into RAM, which is zero where a segment has no bytes.
+  func load(_ kernel: borrowing ImageFile, into memory: GuestMemory) throws(BootError) {
+    for segment in segments {
+      try kernel.load(
+        offset: segment.offset, count: segment.fileSize, into: memory, at: GuestAddress(segment.address))
+    }
+  }
+}

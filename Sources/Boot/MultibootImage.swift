@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import GuestMemory
+
+/// Loads a kernel for multiboot, version 1: an ELF file of either width, or any file whose header says where
+/// it goes.
+enum MultibootImage {
+  static func load(
+    _ kernel: borrowing ImageFile, _ header: MultibootHeader, initrd: String?, commandLine: String,
+    into memory: GuestMemory
+  ) throws(BootError) -> EntryPoint {
+    let path = kernel.file.path
+    guard header.unmet == 0 else {
+      throw .damaged(
+        path: path,
+        reason:
+          "its multiboot header asks for what Sluice has not (flags 0x\(String(header.unmet, radix: 16)))")
+    }
+    let entry: UInt64
+    let end: UInt64
+    if let addresses = header.addresses {
+      (entry, end) = try load(kernel, header.offset, addresses, into: memory)
+    } else {
+      (entry, end) = try loadELF(kernel, into: memory)
+    }
+    var module: Range<UInt64>?
+    if let initrd {
+      module = try Initrd.load(
+        path: initrd, above: end, limit: GuestMemory.holeStart - 1, above4GiB: false, into: memory)
+    }
+    // A loader puts the kernel's own name in front (§3.3, 'cmdline').
+    let line = commandLine.isEmpty ? path : "\(path) \(commandLine)"
+    try KernelImage.place(commandLine: line, limit: .max, in: memory)
+    let info = MultibootInfo(module: module, moduleName: initrd ?? "", memoryMap: MemoryMap(memory))
+    try memory.place(info.bytes, at: PlatformLayout.multibootInfo)
+    return .multiboot32(eip: GuestAddress(entry), ebx: PlatformLayout.multibootInfo)
+  }
+
+  private static func loadELF(
+    _ kernel: borrowing ImageFile, into memory: GuestMemory
+  ) throws(BootError) -> (entry: UInt64, end: UInt64) {
+    let header = try ELFHeader(kernel)
+    let segments = try ELFSegments(kernel, header, memory)
+    guard let end = segments.end(covering: header.entry), header.entry >> 32 == 0 else {
+      throw .damaged(
+        path: kernel.file.path, reason: "no segment holds its entry \(GuestAddress(header.entry))")
+    }
+    try segments.load(kernel, into: memory)
+    return (header.entry, end)
+  }
+
+  private static func load(
+    _ kernel: borrowing ImageFile, _ offset: Int, _ addresses: MultibootHeader.Addresses,
+    into memory: GuestMemory
+  ) throws(BootError) -> (entry: UInt64, end: UInt64) {
+    let path = kernel.file.path
+    let load = UInt64(addresses.load)
+    let before = UInt64(addresses.header) &- load
+    guard load >= PlatformLayout.highMemory.rawValue, addresses.header >= addresses.load,
+      before <= UInt64(offset), UInt64(offset) - before < kernel.size
+    else { throw .damaged(path: path, reason: "its multiboot header has addresses that cannot be") }
+    let start = UInt64(offset) - before
+    let loadEnd = addresses.loadEnd == 0 ? load + (kernel.size - start) : UInt64(addresses.loadEnd)
+    let end = max(loadEnd, UInt64(addresses.bssEnd))
+    guard loadEnd > load, UInt64(addresses.entry) >= load, UInt64(addresses.entry) < loadEnd else {
+      throw .damaged(
+        path: path, reason: "what it loads does not hold its entry \(GuestAddress(UInt64(addresses.entry)))")
+    }
+    try kernel.require(offset: start, count: loadEnd - load)
+    guard memory.holdsLow(load..<end) else {
+      throw .kernelTooLarge(path: path, end: end, memory: memory.size)
+    }
+    try kernel.load(offset: start, count: loadEnd - load, into: memory, at: GuestAddress(load))
+    return (UInt64(addresses.entry), end)
+  }
+}

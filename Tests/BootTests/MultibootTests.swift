@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import GuestMemory
+import Testing
+
+@testable import Boot
+
+/// A made-up kernel for multiboot: a 32-bit ELF file, or anything else with addresses in its header.
+private struct FakeMultiboot {
+  var flags: UInt32 = 3
+  var checksum: UInt32?
+  var headerOffset = 0x800
+  /// header, load, end of what is loaded, end of what is zero, entry
+  var addresses: [UInt32]?
+  var isELF = true
+  var entry: UInt32 = 0x10_0010
+
+  var bytes: [UInt8] {
+    var file = [UInt8](repeating: 0xEE, count: 0x3000)
+    if isELF {
+      file.replaceSubrange(0..<84, with: [UInt8](repeating: 0, count: 84))
+      file.replaceSubrange(0..<7, with: [0x7F, 0x45, 0x4C, 0x46, 1, 1, 1])
+      file.set(UInt16(2), at: 16)
+      file.set(UInt16(3), at: 18)
+      file.set(entry, at: 24)
+      file.set(UInt32(52), at: 28)
+      file.set(UInt16(32), at: 42)
+      file.set(UInt16(1), at: 44)
+      // PT_LOAD: offset, virtual address, address, bytes in the file, in memory
+      for (index, word) in [1, 0x1000, 0xC010_0000, 0x10_0000, 0x100, 0x2000, 7, 4096].enumerated() {
+        file.set(UInt32(word), at: 52 + index * 4)
+      }
+    }
+    file.set(UInt32(0x1BAD_B002), at: headerOffset)
+    file.set(flags, at: headerOffset + 4)
+    file.set(checksum ?? 0 &- 0x1BAD_B002 &- flags, at: headerOffset + 8)
+    for (index, word) in (addresses ?? []).enumerated() { file.set(word, at: headerOffset + 12 + index * 4) }
+    return file
+  }
+}
+
+@Suite("multiboot, version 1")
+struct MultibootTests {
+  let scratch: Scratch
+  let memory: GuestMemory
+
+  init() throws {
+    scratch = try Scratch()
+    memory = try .mebibytes(64)
+  }
+
+  private func load(_ kernel: FakeMultiboot, initrd: String? = nil, _ line: String = "") throws -> EntryPoint
+  {
+    try KernelImage.load(
+      path: try scratch.file("kernel", kernel.bytes), initrd: initrd, commandLine: line, memory: memory)
+  }
+
+  private func failure(_ kernel: FakeMultiboot) throws -> BootError? {
+    BootTests.failure(try scratch.file("kernel", kernel.bytes), memory: memory)
+  }
+
+  private func word(_ address: UInt64) throws -> UInt32 {
+    try #require(memory.read(4, at: GuestAddress(address)).little(at: 0))
+  }
+
+  private func text(_ address: UInt32) throws -> String {
+    let bytes = try memory.read(256, at: GuestAddress(UInt64(address))).prefix { $0 != 0 }
+    return String(decoding: bytes, as: UTF8.self)
+  }
+
+  @Test("a 32-bit ELF kernel starts with the magic number and its information")
+  func elf() throws {
+    let entry = try load(FakeMultiboot())
+    #expect(entry == .multiboot32(eip: GuestAddress(0x10_0010), ebx: PlatformLayout.multibootInfo))
+    let state = entry.initialState
+    #expect(state.rax == 0x2BAD_B002 && state.rbx == 0x8000 && state.rip == 0x10_0010)
+    #expect(state.cs.db == 1 && state.cs.l == 0 && state.cr0 & 1 == 1 && state.cr0 >> 31 == 0)
+    #expect(try word(0x10_0000) == 0xEEEE_EEEE)
+    #expect(try word(0x10_0100) == 0)
+  }
+
+  @Test("the information has memory sizes, command line, module and memory map")
+  func information() throws {
+    let initrd = try scratch.file("module", [1, 2, 3])
+    _ = try load(FakeMultiboot(), initrd: initrd, "one two")
+    let base = PlatformLayout.multibootInfo.rawValue
+    #expect(try word(base) == 0b10_0100_1101)
+    #expect(try word(base + 4) == UInt32(PlatformLayout.lowMemoryEnd.rawValue >> 10))
+    #expect(try word(base + 8) == 63 << 10)
+    #expect(try text(word(base + 16)).hasSuffix("/kernel one two"))
+    #expect(try text(word(base + 64)) == "Sluice")
+    #expect(try word(base + 20) == 1)
+    let module = UInt64(try word(base + 24))
+    let start = UInt64(try word(module))
+    #expect(try word(module + 4) == UInt32(start) + 3)
+    #expect(try memory.read(3, at: GuestAddress(start)) == [1, 2, 3])
+    #expect(try text(word(module + 8)) == initrd)
+    // The map, by the sizes that stand in front of its entries.
+    let size = UInt64(try word(base + 44))
+    var at = UInt64(try word(base + 48))
+    let end = at + size
+    var usable: [UInt64] = []
+    while at < end {
+      if try word(at + 20) == 1 {
+        usable += [UInt64(try word(at + 4)), UInt64(try word(at + 4)) + UInt64(try word(at + 12))]
+      }
+      at += UInt64(try word(at)) + 4
+    }
+    #expect(at == end)
+    #expect(usable == [0, PlatformLayout.lowMemoryEnd.rawValue, 0x10_0000, 64 << 20])
+  }
+
+  @Test("a kernel that is no ELF file goes where its header says")
+  func addresses() throws {
+    var kernel = FakeMultiboot(flags: 1 << 16, isELF: false)
+    kernel.addresses = [0x20_0400, 0x20_0000, 0x20_1000, 0x20_3000, 0x20_0020]
+    let entry = try load(kernel)
+    #expect(entry == .multiboot32(eip: GuestAddress(0x20_0020), ebx: PlatformLayout.multibootInfo))
+    #expect(try word(0x20_0400) == 0x1BAD_B002, "the header is where it says that it is")
+    #expect(try word(0x20_0FFC) == 0xEEEE_EEEE)
+    #expect(try word(0x20_1000) == 0)
+    kernel.addresses?[2] = 0
+    _ = try load(kernel)
+    #expect(try word(0x20_1000) == 0xEEEE_EEEE, "all of the file")
+  }
+
+  @Test("what is no header is none: the checksum, the alignment, the place")
+  func absent() {
+    var kernel = FakeMultiboot()
+    #expect(MultibootHeader(in: kernel.bytes)?.offset == 0x800)
+    kernel.checksum = 1
+    #expect(MultibootHeader(in: kernel.bytes) == nil)
+    kernel.checksum = nil
+    kernel.headerOffset = 0x802
+    #expect(MultibootHeader(in: kernel.bytes) == nil)
+    kernel.headerOffset = 8192
+    #expect(MultibootHeader(in: Array(kernel.bytes.prefix(8192))) == nil)
+    #expect(MultibootHeader(in: []) == nil)
+  }
+
+  @Test("a kernel that asks for a video mode is refused")
+  func unmet() throws {
+    let error = try failure(FakeMultiboot(flags: 4))
+    #expect(error?.description.contains("flags 0x4") == true)
+  }
+
+  @Test(
+    "addresses that cannot be are refused",
+    arguments: [
+      [0x20_0400, 0x8_0000, 0, 0, 0x20_0020], [0x10_0000, 0x20_0000, 0, 0, 0x20_0020],
+      [0x20_0C00, 0x20_0000, 0, 0, 0x20_0020], [0x20_0400, 0x20_0000, 0x20_1000, 0, 0x20_1000],
+      [0x20_0400, 0x20_0000, 0x20_9000, 0, 0x20_0020], [0x20_0400, 0x20_0000, 0, 0xF000_0000, 0x20_0020],
+    ] as [[UInt32]])
+  func wrong(_ addresses: [UInt32]) throws {
+    #expect(try failure(FakeMultiboot(flags: 1 << 16, addresses: addresses, isELF: false)) != nil)
+  }
+
+  @Test("an ELF kernel whose entry is in no segment is refused; so is a 32-bit one without a header")
+  func noEntry() throws {
+    #expect(try failure(FakeMultiboot(entry: 0x10_0100))?.description.contains("entry") == true)
+    #expect(
+      try failure(FakeMultiboot(checksum: 1))?.description.contains("without a multiboot header") == true)
+  }
+
+  @Test("random bytes after a true header do no harm")
+  func random() throws {
+    var generator = SeededGenerator(state: 11)
+    for _ in 0..<200 {
+      var bytes = FakeMultiboot().bytes
+      for _ in 0..<8 {
+        bytes[Int.random(in: 4..<84, using: &generator)] = .random(in: 0...255, using: &generator)
+      }
+      // It loads or says why not.
+      _ = BootTests.failure(try scratch.file("kernel", bytes), memory: memory)
+      let addresses = (0..<5).map { _ in UInt32.random(in: 0...UInt32.max, using: &generator) }
+      let flat = FakeMultiboot(flags: 1 << 16, addresses: addresses, isELF: false)
+      _ = try failure(flat)
+    }
+  }
+}
