@@ -15,6 +15,8 @@ enum Address {
   static let bridge = "0000:00:0d.0"
   /// A SATA controller with a disk: MSI or INTx, and a BAR of I/O ports.
   static let disk = "0000:00:0e.0"
+  /// A drive that cases write to.
+  static let scratchDrive = "0000:00:0f.0"
 
   /// Alone behind a root port. QEMU's monitor knows it as `plug`.
   static let plug = "0000:01:00.0"
@@ -32,6 +34,7 @@ enum Address {
   /// The functions that cases pass through.
   static let assignable =
     [
-      edu, bigDrive, network, testDevice, sharedMemory, smallDrive, usb, messageUSB, disk, plug, errorNetwork,
+      edu, bigDrive, network, testDevice, sharedMemory, smallDrive, usb, messageUSB, disk, scratchDrive, plug,
+      errorNetwork,
     ] + pair
 }

@@ -19,7 +19,7 @@ enum ComparisonCases {
     Device(name: "edu", addresses: [Address.edu, Address.sharedMemory], append: "device=1 peer=2"),
     Device(name: "ivshmem", addresses: [Address.sharedMemory]),
     Device(name: "xhci", addresses: [Address.usb], steps: ["usb-sha256"]),
-    Device(name: "ahci", addresses: [Address.disk], steps: ["disk-sha256"]),
+    Device(name: "ahci", addresses: [Address.disk], steps: ["ahci-sha256"]),
   ]
 
   /// The probe guest's cases.

@@ -33,8 +33,8 @@ enum GateCases {
       let devices = [Address.edu, Address.sharedMemory, Address.network, Address.bigDrive]
       return try SmallGuest("bars", devices).check(bench)
     },
-    Case("rom", "small guest: the expansion ROM, equal to the host's") { bench in
-      let remark = try SmallGuest("rom", [Address.network]).check(bench)
+    Case("expansion-rom", "small guest: the expansion ROM, equal to the host's") { bench in
+      let remark = try SmallGuest("expansion-rom", [Address.network]).check(bench)
       return "\(remark); \(try sameROM(bench))"
     },
   ]

@@ -10,6 +10,7 @@ enum GuestInit {
     "nvme": ["nvme"],
     "e1000e": ["e1000e"],
     "xhci": ["xhci_pci", "usb-storage", "sd_mod"],
+    "ahci": ["ahci", "sd_mod"],
     "pvpanic": ["pvpanic-mmio"],
   ]
 
@@ -79,32 +80,39 @@ enum GuestInit {
       echo "lab: ok usb-sha256 $(sha256sum </dev/sda | cut -c1-64)"
     }
 
-    \(GuestFacts.script)
-    steps=$(parameter steps)
-    while [ -n "$steps" ]; do
-      step=${steps%%,*}
-      case $steps in *,*) steps=${steps#*,} ;; *) steps= ;; esac
-      case $step in
-      nvme-sha256) nvme_sha256 ;;
-      nvme-rebind) load nvme; each_nvme rebind ;;
-      nvme-reset) each_nvme reset ;;
-      nvme-remove-rescan) each_nvme remove ;;
-      kexec) kexec_ "$steps" ;;
-      network) network ;;
-      usb-sha256) usb ;;
-      facts) facts ;;
-      facts-after) facts_after ;;
-      interrupts) grep -E 'nvme|eth|xhci' /proc/interrupts ;;
-      shell) echo "lab: shell"; setsid sh -c 'exec sh -i </dev/ttyS0 >/dev/ttyS0 2>&1' ;;
-      reboot) echo "lab: end"; reboot -f ;;
-      panic) load pvpanic
-        [ -e /sys/bus/acpi/devices/QEMU0001:00 ] || echo "lab: no QEMU0001"
-        echo "lab: end"; echo c >/proc/sysrq-trigger ;;
-      *) echo "lab: not ok unknown step $step" ;;
-      esac
-    done
-    echo "lab: end"
-    poweroff -f
 
-    """
+    """ + GuestLoad.script + GuestLook.script + GuestFacts.script + """
+
+      steps=$(parameter steps)
+      while [ -n "$steps" ]; do
+        step=${steps%%,*}
+        case $steps in *,*) steps=${steps#*,} ;; *) steps= ;; esac
+        case $step in
+        nvme-sha256) nvme_sha256 ;;
+        nvme-rebind) load nvme; each_nvme rebind ;;
+        nvme-reset) each_nvme reset ;;
+        nvme-remove-rescan) each_nvme remove ;;
+        kexec) kexec_ "$steps" ;;
+        network) network ;;
+        usb-sha256) usb ;;
+        nvme-load) nvme_load ;;
+        network-load) network_load ;;
+        ahci-sha256) ahci ;;
+        interrupts) interrupts ;;
+        facts) facts ;;
+        facts-after) facts_after ;;
+        functions) list ;;
+        rom) rom ;;
+        shell) echo "lab: shell"; setsid sh -c 'exec sh -i </dev/ttyS0 >/dev/ttyS0 2>&1' ;;
+        reboot) echo "lab: end"; reboot -f ;;
+        panic) load pvpanic
+          [ -e /sys/bus/acpi/devices/QEMU0001:00 ] || echo "lab: no QEMU0001"
+          echo "lab: end"; echo c >/proc/sysrq-trigger ;;
+        *) echo "lab: not ok unknown step $step" ;;
+        esac
+      done
+      echo "lab: end"
+      poweroff -f
+
+      """
 }

@@ -65,6 +65,30 @@ struct HostDevice {
     return try handle.read(upToCount: 64) ?? Data()
   }
 
+  /// The identities of its capabilities, in the order of the chain.
+  func capabilities() throws -> [UInt8] {
+    let config = [UInt8](try Data(contentsOf: URL(filePath: path + "/config")))
+    guard config.count >= 256 else {
+      throw Failed("\(address): sysfs has \(config.count) bytes of its configuration")
+    }
+    var found: [UInt8] = []
+    var at = Int(config[0x34])
+    while at >= 0x40, found.count < 48 {
+      found.append(config[at])
+      at = Int(config[at + 1])
+    }
+    return found
+  }
+
+  /// Size in bytes and SHA-256 of its expansion ROM, as sysfs shows it.
+  func rom() throws -> [String] {
+    let file = path + "/rom"
+    try Self.write("1", to: file)
+    defer { try? Self.write("0", to: file) }  // the next reader turns it on anyway
+    let text = try Command.output(["sh", "-c", "cat \(file) | wc -c; sha256sum <\(file) | cut -c1-64"])
+    return text.split(separator: "\n").map(String.init)
+  }
+
   /// COMMAND, as the hardware has it.
   var command: UInt16 {
     get throws {

@@ -15,6 +15,13 @@ struct Image {
   static let disk = Image(name: "disk.img", bytes: 8 << 20, seed: 0x55)
   static let virtualDrive = Image(name: "nvme2.img", bytes: 16 << 20, seed: 0x56)
   static let messageStick = Image(name: "stick1.img", bytes: 8 << 20, seed: 0x57)
+  static let scratchDrive = Image(name: "nvme3.img", bytes: 16 << 20, seed: 0x58)
+
+  /// SHA-256 of the first bytes of the file.
+  func sum(ofFirst count: Int, in directory: URL) throws -> String {
+    let path = directory.appending(path: name).path
+    return String(try Command.output(["sh", "-c", "head -c \(count) '\(path)' | sha256sum"]).prefix(64))
+  }
 
   /// Makes the file new, since a guest may have written to it, and returns its SHA-256.
   func make(in directory: URL) throws -> String {

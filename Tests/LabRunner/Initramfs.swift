@@ -16,6 +16,8 @@ struct Initramfs {
     try copy(URL(filePath: "/bin/busybox"), to: "bin/busybox")
     let path = directory.appending(path: "init")
     try Data(script.utf8).write(to: path)
+    // A guest that cannot read its script is a long way to a syntax error.
+    try Command.output(["/bin/busybox", "sh", "-n", path.path])
     try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path.path)
   }
 

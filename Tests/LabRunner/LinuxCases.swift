@@ -41,7 +41,7 @@ enum LinuxCases {
     ]
   }
 
-  private static func checkNetwork(_ lines: GuestLines, _ bench: Bench) throws {
+  static func checkNetwork(_ lines: GuestLines, _ bench: Bench) throws {
     try bench.require(lines.values(of: "ping").count == 1, "no answer to the ping")
     let sums = lines.values(of: "download")
     let expected = [[bench.manifest.downloadSHA256]]

@@ -13,12 +13,14 @@ struct LinuxGuest {
   /// What Sluice must exit with; QEMU always exits with 0 here.
   var status: Int32 = 0
   var options: [String] = []
+  /// More of the kernel's command line.
+  var append = ""
 
   /// The command that runs it under the bench's VMM.
   func command(_ bench: Bench) throws -> [String] {
     let kernel = try bench.kernel(kernel)
     let initramfs = usesKexec ? kernel.kexecInitramfs ?? kernel.initramfs : kernel.initramfs
-    let line = "console=ttyS0 quiet panic=-1 lab.steps=\(steps.joined(separator: ","))"
+    let line = "console=ttyS0 quiet panic=-1 lab.steps=\(steps.joined(separator: ",")) \(append)"
     switch bench.vmm {
     case "qemu":
       return [
@@ -45,13 +47,13 @@ struct LinuxGuest {
       lines.ended,
       "the guest did not come to its end (status \(status)): \(child.lastLine); \(child.lastMessage)")
     try bench.require(status == expected, "exit status \(status), expected \(expected); \(child.lastMessage)")
-    for address in devices where address == Address.bigDrive || address == Address.smallDrive {
+    for address in devices {
       try checkDrive(address, in: lines, bench)
     }
     return lines
   }
 
-  /// Each time the guest read the whole drive, it read what the outside wrote.
+  /// For a drive of known content: each time the guest read the whole drive, it read what the outside wrote.
   private func checkDrive(_ address: String, in lines: GuestLines, _ bench: Bench) throws {
     guard let drive = bench.manifest.drives[address] else { return }
     let sums = lines.values(of: "nvme-sha256").filter { $0.first == drive.serial }.compactMap(\.last)

@@ -30,7 +30,11 @@ struct MachineDevices {
     ] + drive("s1", .messageStick) + [
       "-device", "usb-storage,bus=x1.0,drive=s1",
       "-device", "ich9-ahci,id=a0,addr=\(slot(Address.disk))",
-    ] + drive("d0", .disk) + ["-device", "ide-hd,bus=a0.0,drive=d0"]
+    ] + drive("d0", .disk) + [
+      "-device", "ide-hd,bus=a0.0,drive=d0",
+    ] + drive("n3", .scratchDrive) + [
+      "-device", "nvme,drive=n3,serial=lab-scratch,addr=\(slot(Address.scratchDrive))",
+    ]
   }
 
   private var behindBridge: [String] {

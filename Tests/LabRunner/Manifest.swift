@@ -23,7 +23,8 @@ struct Manifest: Codable {
   var missing: [String: String] = [:]
   /// By the address of the drive in L1.
   var drives: [String: Drive] = [:]
-  /// SHA-256 of the disks behind the USB and SATA controllers, by the controller's address.
+  /// SHA-256 of the disks behind the USB and SATA controllers, by the controller's address, and of the
+  /// first half of the drive that cases write to.
   var sums: [String: String] = [:]
   var downloadSHA256 = ""
   var guests = ""

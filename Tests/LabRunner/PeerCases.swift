@@ -11,7 +11,7 @@ enum PeerCases {
     ) {
       bench in
       try forSluice(bench)
-      let guest = SmallGuest("peer-dma", [Address.edu, Address.sharedMemory], append: "cycles=2")
+      let guest = SmallGuest("peer-dma", [Address.edu, Address.sharedMemory], append: "cycles=1")
       let before = try faults()
       let remark = try guest.check(bench)
       return "\(remark); \(try requireFaults(of: bench.file("guest.log"), besides: before)) IOMMU faults"

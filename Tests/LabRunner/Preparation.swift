@@ -42,6 +42,9 @@ struct Preparation {
     ] {
       manifest.sums[address] = try image.make(in: workspace.images)
     }
+    _ = try Image.scratchDrive.make(in: workspace.images)
+    manifest.sums[Address.scratchDrive] = try Image.scratchDrive.sum(
+      ofFirst: Image.scratchDrive.bytes / 2, in: workspace.images)
     manifest.downloadSHA256 = try Image.download.make(in: workspace.images)
     return manifest
   }

@@ -104,6 +104,23 @@ struct Trace {
     return faults
   }
 
+  /// What contradicts 'nothing of a device is mapped while it is reset'.
+  ///
+  /// The record comes after the reset, so that no window may open until then; at hand-back none is.
+  func faultsOfResetting() -> [String] {
+    var open: [String: Set<Window>] = [:]
+    var faults: [String] = []
+    for record in records {
+      guard let device = record.device else { continue }
+      if let window = record.openedWindow ?? record.mappedWindow { open[device, default: []].insert(window) }
+      if let window = record.closedWindow { open[device]?.remove(window) }
+      if record.event == "reset", open[device]?.isEmpty == false {
+        faults.append("at \(record.time) µs \(device) was reset (\(record.why ?? "?")) with windows open")
+      }
+    }
+    return faults
+  }
+
   /// What contradicts 'nothing of a device is mapped once it is isolated or given back'.
   func faultsOfDeparture(of device: String) -> [String] {
     var open: Set<Window> = []

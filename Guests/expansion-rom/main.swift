@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Shows that an expansion ROM has its signature, reads the same each time and in every width, only
-// while the ROM and memory are enabled, and that writes change nothing. Run by the lab case `rom`,
+// while the ROM and memory are enabled, and that writes change nothing. Run by the lab case `expansion-rom`,
 // which compares the checksum with the ROM on the host.
 //
 // Command line: `device=slot`, else the first endpoint with a ROM; `emulated=1` under QEMU alone.

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Linux guests with devices of other kinds, and with interrupts of other kinds.
+enum DeviceCases {
+  static let all: [Case] = [
+    Case("ahci", "the guest reads the disk on its SATA controller, by MSI") { bench in
+      let guest = LinuxGuest(
+        kernel: .newFull, devices: [Address.disk], steps: ["ahci-sha256", "interrupts", "functions"])
+      let lines = try guest.run(bench)
+      try check("ahci-sha256", Address.disk, in: lines, bench)
+      try checkInterrupts(lines, kind: "PCI-MSI", of: ["ahci"], bench)
+      try checkCapabilities(lines, [Address.disk], bench)
+      return try LinuxCases.describe(lines, bench)
+    },
+    Case("usb-msi", "the guest reads the stick on a USB controller that has MSI and no MSI-X") { bench in
+      let guest = LinuxGuest(
+        kernel: .newFull, devices: [Address.messageUSB], steps: ["usb-sha256", "interrupts", "functions"])
+      let lines = try guest.run(bench)
+      try check("usb-sha256", Address.messageUSB, in: lines, bench)
+      try checkInterrupts(lines, kind: "PCI-MSI", of: ["xhci_hcd"], bench)
+      try checkCapabilities(lines, [Address.messageUSB], bench)
+      return try LinuxCases.describe(lines, bench)
+    },
+    Case("nvme-vf", "the guest reads its drive through an SR-IOV virtual function") { bench in
+      let guest = LinuxGuest(
+        devices: [Address.virtualFunction], steps: ["nvme-sha256", "nvme-reset", "nvme-sha256", "functions"])
+      let lines = try guest.run(bench)
+      try checkCapabilities(lines, [Address.virtualFunction], bench)
+      return try LinuxCases.describe(lines, bench)
+    },
+    Case("linux-intx", "NVMe, e1000e, xHCI and AHCI at once with pci=nomsi: interrupts by line", limit: 150) {
+      bench in
+      let devices = [Address.smallDrive, Address.network, Address.usb, Address.disk]
+      let guest = LinuxGuest(
+        kernel: .newFull, devices: devices,
+        steps: ["nvme-sha256", "network", "usb-sha256", "interrupts", "functions"], append: "pci=nomsi")
+      let lines = try guest.run(bench)
+      try LinuxCases.checkNetwork(lines, bench)
+      try check("usb-sha256", Address.usb, in: lines, bench)
+      try checkInterrupts(lines, kind: "IO-APIC", of: ["nvme", "eth0", "xhci_hcd"], bench)
+      try checkCapabilities(lines, devices, bench)
+      return try LinuxCases.describe(lines, bench)
+    },
+    Case("intx-ahci", "AHCI alone with pci=nomsi") { bench in
+      let guest = LinuxGuest(
+        kernel: .newFull, devices: [Address.disk], steps: ["ahci-sha256", "interrupts"], append: "pci=nomsi")
+      let lines = try guest.run(bench)
+      try check("ahci-sha256", Address.disk, in: lines, bench)
+      try checkInterrupts(lines, kind: "IO-APIC", of: ["ahci"], bench)
+      return try LinuxCases.describe(lines, bench)
+    },
+    Case("rom", "the guest reads its network card's expansion ROM through sysfs, as the host does") { bench in
+      let lines = try LinuxGuest(kernel: .newFull, devices: [Address.network], steps: ["rom"]).run(bench)
+      let guest = lines.values(of: "rom")
+      let host = try HostDevice(Address.network).rom()
+      try bench.require(guest == [host], "the guest read \(guest), the host \(host)")
+      return "\(host[0]) bytes, SHA-256 \(host[1].prefix(16))…"
+    },
+    Case("pair", "two functions of one slot, which only a hot reset resets") { bench in try pair(bench) },
+    Case("no-reset", "a device that nothing resets: one warning, and it works") { bench in
+      let watch = try Watch(bench, [Address.edu])
+      let trace = try watch.finish()
+      let warnings = watch.child.errors.split(separator: "\n").filter { $0.contains("warning") }
+      try bench.require(
+        warnings.count == 1 && warnings[0].contains(Address.edu) && warnings[0].contains("no reset"),
+        "the log warns \(warnings.count) times: \(warnings.joined(separator: "; "))")
+      let resets = trace.records.count { $0.event == "reset" }
+      try bench.require(resets == 0, "the trace has \(resets) resets")
+      return warnings.joined()
+    },
+  ]
+
+  /// What the guest read is what the outside wrote.
+  private static func check(
+    _ step: String, _ address: String, in lines: GuestLines, _ bench: Bench
+  ) throws {
+    let sums = lines.values(of: step)
+    let expected = [[bench.manifest.sums[address] ?? "nothing"]]
+    try bench.require(sums == expected, "\(step): the guest read \(sums), the disk has \(expected)")
+  }
+
+  /// Each of the drivers had interrupts, and all of the kind.
+  private static func checkInterrupts(
+    _ lines: GuestLines, kind: String, of drivers: [String], _ bench: Bench
+  ) throws {
+    let seen = lines.values(of: "interrupts")
+    for driver in drivers {
+      try bench.require(
+        seen.contains { $0.count == 2 && $0[1].hasPrefix(driver) }, "no interrupt for \(driver) in \(seen)")
+    }
+    for one in seen { try bench.require(one[0].hasPrefix(kind), "\(one) is not of the kind \(kind)") }
+  }
+
+  /// The guest finds the devices in the order given, and in each some of the host's capabilities in the
+  /// host's order, those for power and interrupts among them.
+  private static func checkCapabilities(_ lines: GuestLines, _ devices: [String], _ bench: Bench) throws {
+    let functions = lines.values(of: "functions")
+    try bench.require(functions.count == devices.count, "the guest found \(functions)")
+    for (function, address) in zip(functions, devices) {
+      let seen = function.dropFirst(3).compactMap { UInt8($0, radix: 16) }
+      let host = try HostDevice(address).capabilities()
+      let needed = host.filter { [0x01, 0x05, 0x10, 0x11].contains($0) }
+      try bench.require(
+        host.filter(seen.contains) == seen && needed.allSatisfy(seen.contains),
+        "\(address) has the capabilities \(host), the guest sees \(seen)")
+    }
+  }
+
+  private static func pair(_ bench: Bench) throws -> String {
+    let lines = try LinuxGuest(devices: Address.pair, steps: ["functions"]).run(bench)
+    let functions = lines.values(of: "functions").map { Array($0.prefix(3)) }
+    try bench.require(
+      functions == [["0000:00:01.0", "0x1234", "0x11e8"], ["0000:00:01.1", "0x1af4", "0x1110"]],
+      "the guest found \(functions)")
+    guard bench.vmm == "sluice" else { return "under \(bench.vmm)" }
+    let trace = try Trace(file: bench.file("trace.jsonl"))
+    let resets = trace.records.filter { $0.event == "reset" }
+    for why in ["start", "hand-back"] {
+      try bench.require(
+        resets.contains { $0.why == why && $0.method == "bus" }, "the trace has no bus reset at the \(why)")
+    }
+    try bench.require(resets.allSatisfy { $0.method == "bus" }, "the trace has a reset of another kind")
+    let warnings = trace.records.count { $0.event == "warning" }
+    try bench.require(warnings == 0, "\(warnings) warnings")
+    return "\(resets.count) bus resets"
+  }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Steps of a Linux guest that resets a device many times while it is used.
+///
+/// What is read and written is compared, and every failure is counted: a step that counted one is not ok.
+enum GuestLoad {
+  /// Resets of each device.
+  static let resets = 200
+
+  static let script = #"""
+    # bump FILE: adds one to the number in it
+    bump() { echo $(($(cat $1) + 1)) >$1; }
+    # The first half of the drive is read again and again; the second half is written and read back.
+    nvme_reader() {
+      while [ ! -e /tmp/stop ]; do
+        got=$(dd if=/dev/$1 bs=64k count=128 iflag=direct 2>/dev/null | sha256sum | cut -c1-64)
+        [ $got = $2 ] && bump /tmp/reads || bump /tmp/bad
+      done
+    }
+    nvme_writer() {
+      place=128
+      while [ ! -e /tmp/stop ]; do
+        dd if=/dev/urandom of=/tmp/piece bs=64k count=8 2>/dev/null
+        dd if=/tmp/piece of=/dev/$1 bs=64k seek=$place oflag=direct 2>/dev/null || bump /tmp/bad
+        dd if=/dev/$1 of=/tmp/back bs=64k skip=$place count=8 iflag=direct 2>/dev/null || bump /tmp/bad
+        cmp -s /tmp/piece /tmp/back && bump /tmp/writes || bump /tmp/bad
+        place=$((place + 8)); [ $place -lt 256 ] || place=128
+      done
+    }
+    is_live() { [ "$(cat /sys/class/nvme/$1/state)" = live ]; }
+    nvme_load() {
+      load nvme
+      until_ 30 all_drives || { echo "lab: not ok nvme-load the drive did not come up"; return; }
+      drive=$(drives); drive=${drive##*/}
+      function=$(functions 0x010802)
+      until_ 10 test -b /dev/$drive
+      for name in reads writes bad; do echo 0 >/tmp/$name; done
+      sum=$(dd if=/dev/$drive bs=64k count=128 iflag=direct 2>/dev/null | sha256sum | cut -c1-64)
+      echo flr >$function/reset_method || { echo "lab: not ok nvme-load no FLR"; return; }
+      nvme_reader $drive $sum & nvme_writer $drive &
+      resets=0
+      while [ $resets -lt COUNT ]; do
+        echo 1 >$function/reset || { echo "lab: not ok nvme-load reset $resets refused"; break; }
+        until_ 20 is_live ${drive%n1} || { echo "lab: not ok nvme-load dead after $resets resets"; break; }
+        resets=$((resets + 1))
+      done
+      touch /tmp/stop; wait
+      [ $(cat /tmp/bad) = 0 ] || echo "lab: not ok nvme-load $(cat /tmp/bad) wrong"
+      echo "lab: ok nvme-load $resets $(cat /tmp/reads) $(cat /tmp/writes) $sum"
+    }
+
+    # A card that is being reset drops what comes meanwhile. TCP repeats it: each download must be right; and
+    # when the card is back every ping must be answered.
+    downloads() {
+      while [ ! -e /tmp/stop ]; do
+        [ "$(wget -q -O - http://10.0.2.100/ | sha256sum | cut -c1-64)" = $1 ] && bump /tmp/downloads || bump /tmp/bad
+      done
+    }
+    network_load() {
+      network
+      function=$(readlink -f /sys/class/net/eth0/device)
+      for name in downloads bad; do echo 0 >/tmp/$name; done
+      downloads $got &
+      resets=0 answers=0
+      while [ $resets -lt COUNT ]; do
+        echo 1 >$function/reset || { echo "lab: not ok network-load reset $resets refused"; break; }
+        resets=$((resets + 1))
+        ping -c 1 -W 5 10.0.2.2 >/dev/null && answers=$((answers + 1))
+      done
+      touch /tmp/stop; wait
+      [ $(cat /tmp/bad) = 0 ] || echo "lab: not ok network-load $(cat /tmp/bad) downloads wrong"
+      echo "lab: ok network-load $resets $answers $(cat /tmp/downloads)"
+    }
+
+    """#.replacing("COUNT", with: "\(resets)")
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Steps of a Linux guest that looks at its devices the way lspci does.
+enum GuestLook {
+  static let script = #"""
+    # byte FILE OFFSET
+    byte() { dd if=$1 bs=1 skip=$2 count=1 2>/dev/null | od -An -tu1 | tr -d ' '; }
+    capabilities() {
+      at=$(byte $1/config 52)
+      while [ $at -ge 64 ]; do printf ' %02x' $(byte $1/config $at); at=$(byte $1/config $((at + 1))); done
+    }
+    # Every function but the host bridge: address, identity, capabilities.
+    list() {
+      for function in /sys/bus/pci/devices/*; do
+        case $(cat $function/class) in 0x0600*) continue ;; esac
+        echo "lab: ok functions ${function##*/} $(cat $function/vendor) $(cat $function/device)$(capabilities $function)"
+      done
+    }
+    # Kind and name of every interrupt of a device that has come at least once.
+    interrupts() {
+      grep -E 'nvme|eth|xhci|ahci' /proc/interrupts | while read -r line; do
+        count=0
+        for word in $line; do case $word in
+          *:) ;;
+          *[!0-9]*) kind=$word; break ;;
+          *) count=$((count + word)) ;;
+        esac; done
+        [ $count = 0 ] || echo "lab: ok interrupts $kind ${line##* }"
+      done
+    }
+    ahci() {
+      load ahci
+      until_ 60 test -b /dev/sda || { echo "lab: not ok ahci-sha256 no /dev/sda"; return; }
+      echo "lab: ok ahci-sha256 $(sha256sum </dev/sda | cut -c1-64)"
+    }
+    rom() {
+      for file in /sys/bus/pci/devices/*/rom; do
+        echo 1 >$file
+        echo "lab: ok rom $(cat $file | wc -c) $(cat $file | sha256sum | cut -c1-64)"
+        echo 0 >$file
+      done
+    }
+
+    """#
+}
