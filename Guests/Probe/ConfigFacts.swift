@@ -74,25 +74,29 @@ struct BARFacts {
         \(bar.isPrefetchable ? "prefetchable" : "plain")
         """)
     }
+    writeSizes(false)
+  }
+
+  /// What the registers of the BARs and the ROM read after ones and zeros were written; with memory on, which
+  /// no one should do, last of all: another VMM may end.
+  func writeSizes(_ isOn: Bool) {
     for index in UInt16(0)..<7 {
       let offset = index < 6 ? PCIFunction.Register.firstBAR + index * 4 : PCIFunction.Register.rom
-      for isOn in [false, true] {
-        let command = function.command
-        function.setCommand(PCIFunction.Command.memory | PCIFunction.Command.io, isOn)
-        let before = function.load32(offset)
-        function.store32(offset, .max)
-        let ones = function.load32(offset)
-        function.store32(offset, 0)
-        let zeros = function.load32(offset)
-        function.store32(offset, before)
-        let isRestored = function.load32(offset) == before
-        function.store16(PCIFunction.Register.command, command)
-        Console.print(
-          """
-          sizing.\(hex: offset, digits: 2).\(isOn ? "on" : "off") = ones \(hex: ones, digits: 8) zeros \
-          \(hex: zeros, digits: 8) restored \(isRestored ? 1 : 0 as UInt8)
-          """)
-      }
+      let command = function.command
+      function.setCommand(PCIFunction.Command.memory | PCIFunction.Command.io, isOn)
+      let before = function.load32(offset)
+      function.store32(offset, .max)
+      let ones = function.load32(offset)
+      function.store32(offset, 0)
+      let zeros = function.load32(offset)
+      function.store32(offset, before)
+      let isRestored = function.load32(offset) == before
+      function.store16(PCIFunction.Register.command, command)
+      Console.print(
+        """
+        sizing.\(hex: offset, digits: 2).\(isOn ? "on" : "off") = ones \(hex: ones, digits: 8) zeros \
+        \(hex: zeros, digits: 8) restored \(isRestored ? 1 : 0 as UInt8)
+        """)
     }
   }
 }

@@ -30,5 +30,6 @@ func guest(_ machine: Machine, _ report: inout Report) {
   InterruptFacts(function: function).write()
   DMAFacts(function: function, peer: machine.commandLine.number("peer")).write()
   CycleFacts(function: function, ecam: function.ecamAddress(ecam.base)).write()
+  BARFacts(function: function).writeSizes(true)
   report.check(true, "all facts written")
 }

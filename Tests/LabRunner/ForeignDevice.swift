@@ -40,9 +40,10 @@ final class ForeignDevice {
   }
 
   private static func copy(_ number: Int32, from process: Int32) throws -> FileHandle {
-    func function(_ name: String) throws -> UnsafeMutableRawPointer {
-      guard let symbol = unsafe dlsym(nil, name) else { throw Skipped("the C library has no \(name)") }
-      return unsafe symbol
+    func function(_ name: String) throws -> UInt {
+      let symbol = unsafe UInt(bitPattern: dlsym(nil, name))
+      guard symbol != 0 else { throw Skipped("the C library has no \(name)") }
+      return symbol
     }
     typealias Open = @convention(c) (Int32, UInt32) -> Int32
     typealias Copy = @convention(c) (Int32, Int32, UInt32) -> Int32
