@@ -32,7 +32,6 @@ struct AccessFacts {
     writeAgain()
     writeScratch()
     writeEnd()
-    writePower()
     writeReset()
     probe.setMemory(true)
     writeReads("last")
@@ -100,7 +99,10 @@ struct AccessFacts {
     Console.print("beyond.written = \(hex: mmio_load32(end), digits: 8)")
   }
 
-  private func writePower() {
+  /// What configuration space and memory give in D3hot, and in D0 after it.
+  func writePower() {
+    probe.setMemory(true)
+    _ = load(4)
     let function = probe.function
     guard let power = PowerManagement(function) else {
       Console.print("d3hot = no power states")

@@ -7,7 +7,7 @@ struct CycleFacts {
   let function: PCIFunction
   let ecam: UInt64
 
-  private static let samples = 200
+  private static let samples = 50
 
   func write() {
     let function = function
@@ -44,7 +44,7 @@ struct CycleFacts {
   }
 
   private func measure(_ name: StaticString, _ access: () -> Void) {
-    var times = InlineArray<200, UInt64>(repeating: 0)
+    var times = InlineArray<50, UInt64>(repeating: 0)
     access()
     for index in 0..<Self.samples {
       let start = time_stamp()

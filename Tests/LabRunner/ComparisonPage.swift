@@ -115,7 +115,7 @@ struct ComparisonPage {
       "<tr><td>\(escape(String(row.key.dropFirst(7))))</td>\(bar(row.sluice, "here"))\(bar(row.peer, "there"))</tr>"
     }
     return """
-      <h3>Ticks of the guest's time stamp counter, median of 200</h3>
+      <h3>Ticks of the guest's time stamp counter, median of 50</h3>
       <table class="times"><thead><tr><th>access</th><th>Sluice</th><th>\(peer)</th></tr></thead>
       <tbody>\(lines.joined(separator: "\n"))</tbody></table>
       """

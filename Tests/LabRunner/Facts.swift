@@ -10,7 +10,7 @@ struct Facts {
   init() {}
 
   /// Takes the lines `key = value` out of a probe guest's output; the firmware's words are passed over.
-  init(probe output: String) {
+  mutating func add(probe output: String) {
     for line in output.split(whereSeparator: \.isNewline) {
       guard let range = line.range(of: " = ") else { continue }
       let key = line[..<range.lowerBound].split(separator: " ").last ?? ""
