@@ -108,6 +108,7 @@ struct AccessFacts {
       Console.print("d3hot = no power states")
       return
     }
+    function.store16(PCIFunction.Register.command, PCIFunction.Command.memory)
     let command = function.command
     power.enter(PowerManagement.State.d3hot)
     Console.print("d3hot.state = \(power.state)")
@@ -125,6 +126,7 @@ struct AccessFacts {
 
   private func writeReset() {
     let function = probe.function
+    function.store16(PCIFunction.Register.command, PCIFunction.Command.memory)
     guard FunctionReset.start(function) else {
       Console.print("flr = none")
       return

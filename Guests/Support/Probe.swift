@@ -54,6 +54,10 @@ struct Probe {
         Kind(
           bar: 0, constant: 0x08, expected: nil, scratch: 0x28,
           scratchMask: 0x0000_7FFF_FFFF_F000, widths: 4 | 8)
+      case 0x01_0601:  // AHCI: VS
+        Kind(
+          bar: 5, constant: 0x10, expected: nil, scratch: nil, scratchMask: 0,
+          widths: 4)
       case 0x0C_0330:  // xHCI: CAPLENGTH and HCIVERSION
         Kind(
           bar: 0, constant: 0, expected: nil, scratch: nil, scratchMask: 0,
