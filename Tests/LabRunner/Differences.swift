@@ -4,7 +4,7 @@ import Foundation
 
 /// What is known to differ between Sluice and another VMM, from the file `differences` beside the cases.
 ///
-/// Entries are separated by empty lines; `#` begins a comment. Each has `keys` (patterns `CASE/KEY` with `*`),
+/// Entries are separated by empty lines; `#` begins a comment. Each has `keys` (patterns `CASE/KEY` with `*`, ` | ` between them),
 /// `right` (sluice, peer or both), `why` and `source`, and may have patterns for the values: `sluice` and `peer`.
 struct Differences {
   struct Entry: Equatable {
@@ -44,7 +44,7 @@ struct Differences {
       let words = line.split(separator: " ", maxSplits: 1).map(String.init)
       let value = words.count > 1 ? words[1].trimmingCharacters(in: .whitespaces) : ""
       switch words[0] {
-      case "keys": entry.keys += value.split(separator: " ").map(String.init)
+      case "keys": entry.keys += value.components(separatedBy: " | ")
       case "sluice": entry.sluice = value
       case "peer": entry.peer = value
       case "right": entry.right = value

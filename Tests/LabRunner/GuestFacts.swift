@@ -9,8 +9,8 @@ enum GuestFacts {
     slot=0000:00:01.0
     raw() { name=$1; shift; "$@" 2>&1 | tr -s ' \\t' ' ' | sed "s/^/lab: raw $name /"; }
     facts() {
-      raw function lspci -n
-      raw lspci lspci -s $slot -vvvnnxxxx
+      raw function /usr/bin/lspci -n
+      raw lspci /usr/bin/lspci -s $slot -vvvnnxxxx
       raw iomem grep -A9 PCI /proc/iomem
       raw ioports grep -A9 PCI /proc/ioports
       raw interrupts grep -E 'PCI|IO-APIC' /proc/interrupts

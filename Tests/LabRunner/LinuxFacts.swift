@@ -29,10 +29,20 @@ struct LinuxFacts {
       let text = line.trimmingCharacters(in: .whitespaces)
       guard !text.isEmpty else { return }
       if let match = text.firstMatch(of: #/^([^:]{1,40}?)\s*:\s*(.*)$/#) {
-        facts.add("\(section).\(match.1)", String(match.2))
+        let label = String(match.1)
+        facts.add("\(section).\(label)", Self.isCounter(section, text) ? "(counts)" : String(match.2))
       } else {
         facts.add("\(section).\(text)", "there")
       }
+    }
+  }
+
+  /// Whether a value is by chance: where a queue stands, and what a drive has done in its life.
+  private static func isCounter(_ section: String, _ text: String) -> Bool {
+    switch section {
+    case "ethtool": text.contains(#/desc (head|tail)/#)
+    case "smart": text.contains(#/(?i)units|commands|time|hours|cycles|shutdowns/#)
+    default: false
     }
   }
 
