@@ -8,8 +8,8 @@ struct MSIX {
   /// Offset of the capability.
   private let capability: UInt16
   /// Guest-physical addresses.
-  private let table: UInt64
-  private let pendingBits: UInt64
+  private var table: UInt64
+  private var pendingBits: UInt64
   /// How many vectors there are.
   let count: UInt32
 
@@ -31,6 +31,12 @@ struct MSIX {
     self.table = tableBAR.address + UInt64(table & ~7)
     pendingBits = pendingBAR.address + UInt64(pending & ~7)
     count = UInt32(function.load16(capability + Self.control) & 0x7FF) + 1
+  }
+
+  /// Follows the BAR that has both the table and the pending bits.
+  mutating func move(from old: UInt64, to new: UInt64) {
+    table = table &- old &+ new
+    pendingBits = pendingBits &- old &+ new
   }
 
   private func set(_ bit: UInt16, _ on: Bool) {

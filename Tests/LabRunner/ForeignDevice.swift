@@ -7,17 +7,28 @@ final class ForeignDevice {
   private let device: FileHandle
   private let config: UInt64
 
-  init(of process: Int32) throws {
+  /// - Parameter identity: Vendor and device, as the first register has them; nil for the first device.
+  init(of process: Int32, identity: UInt32? = nil) throws {
     let directory = "/proc/\(process)/fd"
-    let number = try FileManager.default.contentsOfDirectory(atPath: directory).first { name in
-      let target = try? FileManager.default.destinationOfSymbolicLink(atPath: "\(directory)/\(name)")
-      return target?.contains("[vfio-device]") == true  // one that is closed meanwhile is not it
+    for name in try FileManager.default.contentsOfDirectory(atPath: directory) {
+      // One that is closed meanwhile is not it.
+      guard let target = try? FileManager.default.destinationOfSymbolicLink(atPath: "\(directory)/\(name)"),
+        target.contains("[vfio-device]"), let number = Int32(name)
+      else { continue }
+      let handle = try Self.copy(number, from: process)
+      let offset = try Self.configOffset(handle)
+      var found: UInt32 = 0
+      guard unsafe pread(handle.fileDescriptor, &found, 4, off_t(offset)) == 4 else { continue }
+      guard identity == nil || identity == found else { continue }
+      (device, config) = (handle, offset)
+      return
     }
-    guard let number = number.flatMap({ Int32($0) }) else {
-      throw Failed("process \(process) has no VFIO device open")
-    }
-    device = try Self.copy(number, from: process)
-    config = try Self.configOffset(device)
+    throw Failed("process \(process) has no such VFIO device open")
+  }
+
+  /// VFIO_DEVICE_RESET.
+  func reset() throws {
+    guard ioctl(device.fileDescriptor, 0x3b6f) == 0 else { throw Failed("VFIO_DEVICE_RESET: errno \(errno)") }
   }
 
   /// COMMAND in the configuration region. VFIO's descriptors have no position.
