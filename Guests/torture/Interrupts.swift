@@ -12,6 +12,8 @@ enum Vector {
   static let line = UInt32(FIRST_VECTOR)
   static let message = UInt32(FIRST_VECTOR) + 1
   static let table = UInt32(FIRST_VECTOR) + 2
+  /// Wakes the other processors.
+  static let wake = UInt32(FIRST_VECTOR) + 3
   /// Two for the drive's completions, to whichever processor.
   static let drive = UInt32(FIRST_VECTOR) + 4
 }

@@ -86,6 +86,7 @@ struct Schedule: ~Copyable {
     let device = Int(random.next(below: 4))
     let number = random.next(below: 1 << 24)
     done += 1
+    LocalAPIC.interruptOthers(Vector.wake)
     counts[event.rawValue] += 1
     switch event {
     case .toggle: change(device, number) { _ in }

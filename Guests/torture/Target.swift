@@ -46,10 +46,16 @@ struct Target {
   }
 
   /// From now on nothing is certain.
-  func beginChange() { shared_store(Shared.epoch(index), shared_load(Shared.epoch(index)) + 1) }
+  func beginChange() {
+    shared_store(Shared.epoch(index), shared_load(Shared.epoch(index)) + 1)
+    LocalAPIC.interruptOthers(Vector.wake)
+  }
 
   /// From now on the register reads its value.
-  func endChange() { shared_store(Shared.epoch(index), shared_load(Shared.epoch(index)) + 1) }
+  func endChange() {
+    shared_store(Shared.epoch(index), shared_load(Shared.epoch(index)) + 1)
+    LocalAPIC.interruptOthers(Vector.wake)
+  }
 
   /// Writes COMMAND, by ports or through memory; whether both ways then read it.
   func setMemory(_ on: Bool, throughMemory: Bool) -> Bool {

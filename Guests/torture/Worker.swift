@@ -83,15 +83,24 @@ struct Words {
   }
 }
 
-/// What the other processors do until they are told to stop.
+/// What the other processors do until they are told to stop: a number of accesses after each time that
+/// the first one wakes them. Without the rests it would hardly get to its events on few processors.
 func work(_ processor: UInt32) {
   LocalAPIC.enable()
   interrupts_on()
   var random = Random(shared_load(Shared.seed) &+ UInt64(processor))
   var words = Words(processor)
   while shared_load(Shared.stop) == 0 {
-    let choice = random.next(below: 8)
-    if choice < 4 { readOnce(processor, UInt32(choice)) } else { words.writeOnce(Int(choice - 4)) }
+    var left = 20 + random.next(below: 1000)
+    while left > 0, shared_load(Shared.stop) == 0 {
+      let choice = random.next(below: 8)
+      if choice < 4 { readOnce(processor, UInt32(choice)) } else { words.writeOnce(Int(choice - 4)) }
+      left -= 1
+    }
+    // Off, so that no interrupt comes between the look and the sleep.
+    interrupts_off()
+    if shared_load(Shared.stop) == 0 { wait_for_interrupt() }
+    interrupts_on()
   }
   shared_store(Shared.tally(processor, .stopped), 1)
   while true { wait_for_interrupt() }

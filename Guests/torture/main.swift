@@ -50,6 +50,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
   report.note("seed \(seed)")
   while schedule.done < events, Console.read() != 0x71 { schedule.step() }
   shared_store(Shared.stop, 1)
+  LocalAPIC.interruptOthers(Vector.wake)
   let stopped = Time.wait(milliseconds: 10_000) { Tally.stopped.sum == UInt64(PROCESSORS) - 1 }
   report.check(stopped, "the other processors stopped")
   schedule.finish(&report)
