@@ -85,6 +85,7 @@ struct Causes {
   mutating func raiseNetwork(_ target: Target, to way: Way, raisingBefore: Bool) {
     let device = E1000e(function: target.function, bar: target.bar)
     let isSwitch = way != ways.network
+    if way == .table || ways.network == .table { Self.waitForThrottle() }
     if raisingBefore, isSwitch {
       device.allow(false)
       device.raise()
@@ -103,10 +104,12 @@ struct Causes {
       if !raisingBefore || !isSwitch { device.raise() }
       device.allow(true)
     }
-    // QEMU 7.2 aborts when MSI-X goes on or off, or the device is reset, within the 128 µs in which
-    // the device holds back a second interrupt.
-    Time.wait(milliseconds: 3)
+    if way == .table { Self.waitForThrottle() }
   }
+
+  /// QEMU 7.2 aborts when MSI-X goes on or off, or the device is reset, while the device holds back a second
+  /// interrupt: 128 µs, and as long as QEMU's main loop gets no processor.
+  private static func waitForThrottle() { Time.wait(milliseconds: 30) }
 
   private mutating func wait(_ device: UInt32, raise: () -> Void) {
     let wanted = shared_load(Shared.causes(device)) + 1

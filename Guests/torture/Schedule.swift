@@ -26,7 +26,7 @@ enum Event: Int, CaseIterable {
   }
 
   /// Of 256: what takes long comes seldom.
-  private static let weights: InlineArray<13, UInt64> = [110, 30, 20, 1, 2, 18, 3, 8, 16, 6, 24, 17, 1]
+  private static let weights: InlineArray<13, UInt64> = [96, 30, 20, 4, 5, 18, 3, 8, 16, 8, 24, 17, 7]
 
   /// The event for a number below 256.
   static func of(_ number: UInt64) -> Event {

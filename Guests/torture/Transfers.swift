@@ -5,7 +5,12 @@ import Hardware
 /// edu's transfers, which go on while everything else happens: each moves all of its bytes, or none
 /// when something was off meanwhile.
 struct Transfers {
-  private var isUnderway = false
+  /// Nothing, RAM to edu, edu to its target.
+  private enum Phase {
+    case idle, filling, sending
+  }
+
+  private var phase = Phase.idle
   private var toMemory = false
   /// Whether edu's bus mastering was off at some time.
   private var wasStopped = false
@@ -34,35 +39,39 @@ struct Transfers {
   /// Both devices' memory is on.
   mutating func step(_ edu: Target, _ memory: Target, _ random: UInt64) {
     let device = Edu(function: edu.function, bar: edu.bar)
-    guard isUnderway else { return begin(device, memory, random) }
+    guard phase != .idle else { return begin(device, random) }
     if random % 8 == 0 {
       edu.function.setCommand(PCIFunction.Command.busMaster, false)
       Time.wait(milliseconds: 1)
       edu.function.setCommand(PCIFunction.Command.busMaster, true)
       wasStopped = true
     }
-    if !device.isTransferring { end(memory) }
+    guard !device.isTransferring else { return }
+    if phase == .sending { return end(memory) }
+    // What was stopped on its way into edu is nothing that could be judged.
+    if wasStopped { phase = .idle } else { send(device, memory) }
   }
 
-  private mutating func begin(_ edu: Edu, _ memory: Target, _ random: UInt64) {
+  private mutating func begin(_ edu: Edu, _ random: UInt64) {
     seed = random &* 0x9E37_79B9_7F4A_7C15 | 1
     toMemory = random % 2 == 0
     let source = dma_page(Self.sourcePage)
     for index in 0..<Self.size / 8 { mmio_store64(source + index * 8, word(index)) }
+    edu.begin(from: source, to: Edu.memory, Self.size, .toDevice)
+    (phase, wasStopped) = (.filling, false)
+  }
+
+  private mutating func send(_ edu: Edu, _ memory: Target) {
     let target = target(memory)
     // All of its page, which is also the first touch.
     for index in UInt64(0)..<512 { mmio_store64(target + index * 8, Self.filler) }
-    guard edu.transfer(from: source, to: Edu.memory, Self.size, .toDevice) else {
-      missing += 1
-      return
-    }
     epoch = shared_load(Shared.epoch(Device.memory))
     edu.begin(from: Edu.memory, to: target, Self.size, .toMemory)
-    (isUnderway, wasStopped) = (true, false)
+    phase = .sending
   }
 
   private mutating func end(_ memory: Target) {
-    isUnderway = false
+    phase = .idle
     done += 1
     let target = target(memory)
     var there: UInt64 = 0
