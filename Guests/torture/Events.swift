@@ -98,7 +98,12 @@ extension Schedule {
     shared_store(Shared.isForeign(UInt32(device)), 1)
     targets[device].beginChange()
     Console.print("outside \(kind) \(UInt64(device))")
-    let isDone = Time.wait(milliseconds: 20_000) { Console.read() == 0x6F }
+    // Everybody is to use the device meanwhile.
+    let isDone = Time.wait(milliseconds: 20_000) {
+      LocalAPIC.interruptOthers(Vector.wake)
+      readOnce(0, UInt32(device))
+      return Console.read() == 0x6F
+    }
     judgement.judge(isDone, "no answer from the host", device, done)
     _ = targets[device].setMemory(false, throughMemory: false)
     if kind < 2 {
