@@ -17,7 +17,7 @@ enum DeviceCases {
         kernel: .newFull, devices: [Address.messageUSB], steps: ["usb-sha256", "interrupts", "functions"])
       let lines = try guest.run(bench)
       try check("usb-sha256", Address.messageUSB, in: lines, bench)
-      try checkInterrupts(lines, kind: "PCI-MSI", of: ["xhci_hcd"], bench)
+      try checkInterrupts(lines, kind: "PCI-MSI", of: ["xhci"], bench)
       try checkCapabilities(lines, [Address.messageUSB], bench)
       return try LinuxCases.describe(lines, bench)
     },
@@ -37,7 +37,7 @@ enum DeviceCases {
       let lines = try guest.run(bench)
       try LinuxCases.checkNetwork(lines, bench)
       try check("usb-sha256", Address.usb, in: lines, bench)
-      try checkInterrupts(lines, kind: "IO-APIC", of: ["nvme", "eth0", "xhci_hcd"], bench)
+      try checkInterrupts(lines, kind: "IO-APIC", of: ["nvme", "eth0", "xhci"], bench)
       try checkCapabilities(lines, devices, bench)
       return try LinuxCases.describe(lines, bench)
     },
