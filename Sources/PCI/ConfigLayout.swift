@@ -2,9 +2,10 @@
 
 /// What each register of a function becomes for the guest.
 extension ConfigSpace {
-  mutating func describeHeader() {
+  mutating func describeHeader(_ optional: Command) {
     for offset in stride(from: 0, to: Register.headerEnd, by: 4) { keep(offset, 4) }
-    var command: Command = [.busMaster, .parityErrorResponse, .systemErrorEnable, .interruptDisable]
+    var command: Command = [.busMaster, .interruptDisable]
+    command.formUnion(optional.intersection(.optional))
     if bars.contains(where: { $0.kind == .io }) { command.insert(.ioSpace) }
     if bars.contains(where: { $0.kind != .io }) { command.insert(.memorySpace) }
     keep(Register.command, 2, value: 0, writable: UInt32(command.rawValue))

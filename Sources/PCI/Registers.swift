@@ -55,6 +55,9 @@ public struct Command: OptionSet, Sendable {
   public static let systemErrorEnable = Command(rawValue: 1 << 8)
   /// The function may not assert its interrupt pin.
   public static let interruptDisable = Command(rawValue: 1 << 10)
+
+  /// Those that a function may have hardwired to 0, whatever its BARs.
+  public static let optional: Command = [.parityErrorResponse, .systemErrorEnable]
 }
 
 /// The power state of a function, as in PMCSR bits 1:0 (PCI PM 1.2 §3.2.4).
