@@ -96,9 +96,8 @@ enum GuestInit {
         kexec) kexec_ "$steps" ;;
         network) network ;;
         usb-sha256) usb ;;
-        nvme-load) nvme_load ;;
-        network-load) network_load ;;
-        ahci-sha256) ahci ;;
+        load) both_load ;;
+        disks-*) disks ${step#disks-} ;;
         interrupts) interrupts ;;
         functions) list ;;
         rom) rom ;;

@@ -102,6 +102,10 @@ enum OutsideCases {
 
   private static func guestMemory(_ bench: Bench) throws -> String {
     let watch = try Watch(bench, [Address.plug])
+    // Before RAM is pinned the end would be another one: it could not be.
+    watch.child.type("b")
+    let command = try watch.state().command
+    try bench.require(command.hasSuffix("6"), "COMMAND is \(command)")
     let process = try ForeignProcess(watch.child.sluice())
     let size: UInt = 128 << 20  // as `SmallGuest` has it
     try process.unmap(process.mapping(of: size), size: size)
