@@ -49,10 +49,10 @@ enum GuestLoad {
       echo "lab: ok nvme-load $resets $(cat /tmp/reads) $(cat /tmp/writes) $sum"
     }
 
-    # The driver of e1000e takes no part in a reset: on bare hardware too it may stand still after one. So it lets
-    # the card go, which is reset four times, and takes it back, all while a download waits. What is sent
-    # meanwhile is lost and TCP repeats it: each download must be right. With the link up again the first
-    # ping must be answered.
+    # The driver of e1000e takes no part in a reset: on bare hardware too it may stand still after one. So it
+    # lets the card go, which is reset twenty times, and takes it back, all while a download is under way. What is
+    # sent meanwhile is lost and TCP repeats it: each download must come to its end and be right. With the link up
+    # again the first ping must be answered.
     downloads() {
       while [ ! -e /tmp/network-stop ]; do
         [ "$(wget -q -O - http://10.0.2.100/ | sha256sum | cut -c1-64)" = $1 ] &&
@@ -60,6 +60,7 @@ enum GuestLoad {
       done
     }
     has_carrier() { grep -q 1 /sys/class/net/eth0/carrier; }
+    has_downloaded() { [ $(cat /tmp/downloads) -ge $1 ]; }
     network_load() {
       network
       function=$(readlink -f /sys/class/net/eth0/device)
@@ -69,11 +70,12 @@ enum GuestLoad {
       resets=0 rounds=0 answers=0
       while [ $resets -lt COUNT ]; do
         ifconfig eth0 down
-        for number in 1 2 3 4; do echo 1 >$function/reset && resets=$((resets + 1)); done
+        for number in $(seq 20); do echo 1 >$function/reset && resets=$((resets + 1)); done
         ifconfig eth0 up
         until_ 20 has_carrier || { echo "lab: not ok network-load no link after $resets resets"; break; }
         rounds=$((rounds + 1))
         ping -c 1 -W 5 10.0.2.2 >/dev/null && answers=$((answers + 1))
+        until_ 30 has_downloaded $rounds || { echo "lab: not ok network-load stuck after $resets resets"; break; }
       done
       touch /tmp/network-stop; wait
       [ $(cat /tmp/network-bad) = 0 ] || echo "lab: not ok network-load $(cat /tmp/network-bad) downloads wrong"
