@@ -109,7 +109,8 @@ extension ConfigSpace {
     // The first header stays at 0x100, with the null ID where that capability is hidden.
     var link = Register.extended
     for (index, capability) in list.shown.enumerated() {
-      let original = original(capability)
+      // Its own ID and version, with no successor yet.
+      let own = config.number(at: capability.offset, width: 4) & 0xF_FFFF
       for offset in capability.offset..<capability.offset + capability.size {
         kept[offset] = 0
         forwarded[offset] = 0xFF
@@ -118,14 +119,11 @@ extension ConfigSpace {
         let header = values.number(at: link, width: 4)
         keep(link, 4, value: header & 0xF_FFFF | UInt32(capability.offset) << 20)
       }
-      keep(capability.offset, 4, value: original)
+      keep(capability.offset, 4, value: own)
       if capability.id == ExtendedCapabilityID.resizableBAR { fixSizes(capability, config) }
       link = capability.offset
     }
   }
-
-  /// A capability's own header with no successor; version 1 and up are alike for our purpose.
-  private func original(_ capability: Capability) -> UInt32 { UInt32(capability.id) | 1 << 16 }
 
   /// Resizable BARs stay at their present sizes: the only ones that are offered (PCIe 6.0 §7.8.6).
   private mutating func fixSizes(_ capability: Capability, _ config: [UInt8]) {

@@ -86,6 +86,8 @@ public enum CapabilityID {
   public static let express: UInt8 = 0x10
   /// MSI-X.
   public static let msix: UInt8 = 0x11
+  /// Serial ATA: where the index and data registers are.
+  public static let serialATA: UInt8 = 0x12
   /// Advanced features: FLR for conventional functions.
   public static let advancedFeatures: UInt8 = 0x13
 }
