@@ -3,10 +3,8 @@
 /// Steps of a Linux guest that resets a device many times while it is used.
 ///
 /// What is read and written is compared, and every failure is counted: a step that counted one is not ok.
+/// `lab.resets=N` on the kernel's command line says how many.
 enum GuestLoad {
-  /// Resets of each device.
-  static let resets = 200
-
   static let script = #"""
     # bump FILE: adds one to the number in it
     bump() { echo $(($(cat $1) + 1)) >$1; }
@@ -39,7 +37,7 @@ enum GuestLoad {
       echo flr >$function/reset_method || { echo "lab: not ok nvme-load no FLR"; return; }
       nvme_reader $drive $sum & nvme_writer $drive &
       resets=0
-      while [ $resets -lt COUNT ]; do
+      while [ $resets -lt $wanted ]; do
         echo 1 >$function/reset || { echo "lab: not ok nvme-load reset $resets refused"; break; }
         until_ 20 is_live ${drive%n1} || { echo "lab: not ok nvme-load dead after $resets resets"; break; }
         resets=$((resets + 1))
@@ -68,7 +66,7 @@ enum GuestLoad {
       echo pm >$function/reset_method || { echo "lab: not ok network-load no reset by power"; return; }
       downloads $got &
       resets=0 rounds=0 answers=0
-      while [ $resets -lt COUNT ]; do
+      while [ $resets -lt $wanted ]; do
         ifconfig eth0 down
         for number in $(seq 20); do echo 1 >$function/reset && resets=$((resets + 1)); done
         ifconfig eth0 up
@@ -81,7 +79,7 @@ enum GuestLoad {
       [ $(cat /tmp/network-bad) = 0 ] || echo "lab: not ok network-load $(cat /tmp/network-bad) downloads wrong"
       echo "lab: ok network-load $resets $rounds $answers $(cat /tmp/downloads)"
     }
-    both_load() { nvme_load & network_load & wait; }
+    both_load() { wanted=$(parameter resets); nvme_load & network_load & wait; }
 
-    """#.replacing("COUNT", with: "\(resets)")
+    """#
 }
