@@ -23,6 +23,7 @@ public struct CapabilityList: Sendable {
     UInt16(CapabilityID.powerManagement), UInt16(CapabilityID.vitalProductData),
     UInt16(CapabilityID.vendorSpecific), UInt16(CapabilityID.express), UInt16(CapabilityID.msix),
     UInt16(CapabilityID.advancedFeatures), UInt16(CapabilityID.messageSignaled),
+    UInt16(CapabilityID.serialATA),
   ]
 
   /// IDs of extended capabilities that work when passed through.
@@ -98,7 +99,7 @@ public struct CapabilityList: Sendable {
     case CapabilityID.msix: nominal = 12
     case CapabilityID.advancedFeatures: nominal = 6
     case CapabilityID.messageSignaled: nominal = MSIState.Layout(config, offset: offset).size
-    case 0x07, 0x0D, 0x12: nominal = 8  // PCI-X, subsystem IDs of bridges, SATA
+    case 0x07, 0x0D, CapabilityID.serialATA: nominal = 8  // PCI-X, subsystem IDs of bridges
     case 0x04, 0x06, 0x0C: nominal = 4  // slot number, CompactPCI hot swap, hot plug
     // What is not known is taken to reach to the next capability, since all of it is to be hidden.
     default: nominal = end - offset

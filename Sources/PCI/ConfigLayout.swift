@@ -2,9 +2,10 @@
 
 /// What each register of a function becomes for the guest.
 extension ConfigSpace {
-  mutating func describeHeader() {
+  mutating func describeHeader(_ optional: Command) {
     for offset in stride(from: 0, to: Register.headerEnd, by: 4) { keep(offset, 4) }
-    var command: Command = [.busMaster, .parityErrorResponse, .systemErrorEnable, .interruptDisable]
+    var command: Command = [.busMaster, .interruptDisable]
+    command.formUnion(optional.intersection(.optional))
     if bars.contains(where: { $0.kind == .io }) { command.insert(.ioSpace) }
     if bars.contains(where: { $0.kind != .io }) { command.insert(.memorySpace) }
     keep(Register.command, 2, value: 0, writable: UInt32(command.rawValue))
@@ -108,7 +109,8 @@ extension ConfigSpace {
     // The first header stays at 0x100, with the null ID where that capability is hidden.
     var link = Register.extended
     for (index, capability) in list.shown.enumerated() {
-      let original = original(capability)
+      // Its own ID and version, with no successor yet.
+      let own = config.number(at: capability.offset, width: 4) & 0xF_FFFF
       for offset in capability.offset..<capability.offset + capability.size {
         kept[offset] = 0
         forwarded[offset] = 0xFF
@@ -117,14 +119,11 @@ extension ConfigSpace {
         let header = values.number(at: link, width: 4)
         keep(link, 4, value: header & 0xF_FFFF | UInt32(capability.offset) << 20)
       }
-      keep(capability.offset, 4, value: original)
+      keep(capability.offset, 4, value: own)
       if capability.id == ExtendedCapabilityID.resizableBAR { fixSizes(capability, config) }
       link = capability.offset
     }
   }
-
-  /// A capability's own header with no successor; version 1 and up are alike for our purpose.
-  private func original(_ capability: Capability) -> UInt32 { UInt32(capability.id) | 1 << 16 }
 
   /// Resizable BARs stay at their present sizes: the only ones that are offered (PCIe 6.0 §7.8.6).
   private mutating func fixSizes(_ capability: Capability, _ config: [UInt8]) {

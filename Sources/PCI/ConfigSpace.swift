@@ -40,14 +40,17 @@ public struct ConfigSpace: Sendable {
   /// - Parameters:
   ///   - config: The configuration space as the host gives it, 256 or 4096 bytes.
   ///   - bars: Its BARs; their registers become the guest's own.
-  public init(_ config: [UInt8], bars: [BaseAddress]) {
+  ///   - optional: The bits of the command register that a function need not have, and this one has.
+  public init(
+    _ config: [UInt8], bars: [BaseAddress], optional: Command = .optional
+  ) {
     values = config
     self.bars = bars
     capabilities = CapabilityList(config)
     kept = [UInt8](repeating: 0, count: config.count)
     writable = kept
     forwarded = [UInt8](repeating: 0xFF, count: config.count)
-    describeHeader()
+    describeHeader(optional)
     describeCapabilities()
     if config.count > Register.extended { describeExtended(CapabilityList(extended: config)) }
   }

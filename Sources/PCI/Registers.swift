@@ -55,6 +55,9 @@ public struct Command: OptionSet, Sendable {
   public static let systemErrorEnable = Command(rawValue: 1 << 8)
   /// The function may not assert its interrupt pin.
   public static let interruptDisable = Command(rawValue: 1 << 10)
+
+  /// Those that a function may have hardwired to 0, whatever its BARs.
+  public static let optional: Command = [.parityErrorResponse, .systemErrorEnable]
 }
 
 /// The power state of a function, as in PMCSR bits 1:0 (PCI PM 1.2 §3.2.4).
@@ -83,6 +86,8 @@ public enum CapabilityID {
   public static let express: UInt8 = 0x10
   /// MSI-X.
   public static let msix: UInt8 = 0x11
+  /// Serial ATA: where the index and data registers are.
+  public static let serialATA: UInt8 = 0x12
   /// Advanced features: FLR for conventional functions.
   public static let advancedFeatures: UInt8 = 0x13
 }

@@ -37,13 +37,13 @@ struct FunctionState {
     self.assignment = assignment
     self.observe = observe
     rom = Self.readROM(of: device, observe)
-    let command = Self.deviceCommand([], assignment.policies)
-    try device.write(
-      Device.configRegion, offset: UInt64(Register.command), width: 2, UInt64(command.rawValue))
+    let optional = try Self.setCommand(of: device, to: .optional).intersection(.optional)
+    _ = try Self.setCommand(of: device, to: Self.deviceCommand([], assignment.policies))
     let bytes = try device.readAll(Device.configRegion, count: 4096)
     var sizes = (0..<6).map { device.regions[$0]?.size ?? 0 }
     sizes.append(UInt64(rom.count))
-    config = ConfigSpace(bytes, bars: BaseAddress.decode(bytes, sizes: sizes))
+    config = ConfigSpace(
+      bytes, bars: BaseAddress.decode(bytes, sizes: sizes), optional: optional)
     var structures: MSIXTable.Layout?
     if let capability = config.capabilities.first(CapabilityID.msix) {
       let found = MSIXTable.Layout(bytes, capability: capability)
@@ -64,6 +64,16 @@ struct FunctionState {
     statistics.windows = windows.count
     interrupts.msi = try vectors(.msi, config.msiLayout?.count)
     interrupts.msix = try vectors(.msix, structures?.count)
+  }
+
+  /// Writes the command register, and reads back what the device keeps of it.
+  private static func setCommand(
+    of device: Device, to command: Command
+  ) throws(KernelError) -> Command {
+    let register = UInt64(Register.command)
+    try device.write(Device.configRegion, offset: register, width: 2, UInt64(command.rawValue))
+    let value = try device.read(Device.configRegion, offset: register, width: 2)
+    return Command(rawValue: UInt16(truncatingIfNeeded: value))
   }
 
   /// The ROM's bytes, read with the memory on; empty, and told, where they cannot be had.

@@ -27,7 +27,7 @@ struct Case: Sendable {
   /// Whether a Linux kernel is the guest.
   var isLinuxGuest: Bool { Self.linux.contains(name) }
 
-  private static let linux = Set(linuxGuests.map(\.name))
+  private static let linux = Set((LinuxCases.all + LifeCycleCases.all).map(\.name))
 
   private static let linuxGuests = LinuxCases.all + LifeCycleCases.all + DeviceCases.all + LoadCases.all
 

@@ -187,6 +187,16 @@ import Testing
     }
   }
 
+  @Test("an extended capability keeps its version")
+  func version() {
+    var function = Function()
+    function.set(0x100, 4, 0x1402_0001)
+    function.set(0x140, 4, 0x0001_0003)
+    #expect(function.space.read(0x100, 4, of: function) == 0x1402_0001)
+    function.set(0x100, 4, 0x0002_0001)
+    #expect(function.space.read(0x100, 4, of: function) == 0x0002_0001)
+  }
+
   @Test("No_Soft_Reset says whether the way from D3hot to D0 is a reset")
   func softReset() {
     var function = Function()

@@ -40,6 +40,17 @@ import Testing
     #expect(space.command == [])
   }
 
+  @Test("COMMAND has the optional bits that the device has")
+  func optional() {
+    for bits in [[], .parityErrorResponse, .systemErrorEnable, .optional, [.optional, .memorySpace]]
+      as [Command]
+    {
+      var space = ConfigSpace(Self.function.config, bars: [], optional: bits)
+      _ = space.write(offset: Register.command, width: 2, 0xFFFF)
+      #expect(space.command == bits.intersection(.optional).union([.busMaster, .interruptDisable]))
+    }
+  }
+
   @Test("a function's place: the line that its pin is wired to, and whether it shares its slot")
   func place() {
     var space = Self.function.space

@@ -2,6 +2,7 @@
 /* KVM (Linux Documentation/virt/kvm/api.rst): request numbers and calls. */
 #pragma once
 
+#include <cpuid.h>
 #include <linux/kvm.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -144,6 +145,12 @@ static inline int cl_kvm_supported_cpuid(int kvm, struct kvm_cpuid_entry2 *entri
 	}
 	free(table);
 	return result;
+}
+
+/* What this processor itself says in leaf `entry->function`. */
+static inline void cl_host_cpuid(struct kvm_cpuid_entry2 *entry)
+{
+	__cpuid(entry->function, entry->eax, entry->ebx, entry->ecx, entry->edx);
 }
 
 static inline int cl_kvm_set_cpuid(int vcpu, const struct kvm_cpuid_entry2 *entries, uint32_t count)
