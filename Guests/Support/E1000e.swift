@@ -6,7 +6,7 @@ import Hardware
 /// an interrupt of any kind when it is told to.
 struct E1000e {
   let function: PCIFunction
-  let bar: BAR
+  var bar: BAR
 
   /// Registers, as offsets in BAR 0.
   enum Register {

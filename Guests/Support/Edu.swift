@@ -5,7 +5,7 @@ import Hardware
 /// QEMU's edu device (QEMU's docs/specs/edu.rst).
 struct Edu {
   let function: PCIFunction
-  let bar: BAR
+  var bar: BAR
 
   /// Registers, as offsets in BAR 0.
   enum Register {

@@ -35,6 +35,11 @@ enum LocalAPIC {
     while mmio_load32(commandLow) & 1 << 12 != 0 { relax() }
   }
 
+  /// Sends an interrupt to every processor but the calling one.
+  static func interruptOthers(_ vector: UInt32) {
+    mmio_store32(commandLow, 0xC4000 | vector)  // all excluding self, fixed, assert
+  }
+
   /// The address of a message to a processor (Intel SDM volume 3 §11.11.1).
   static func messageAddress(_ id: UInt32) -> UInt64 { base | UInt64(id) << 12 }
 }

@@ -8,8 +8,8 @@ struct MSIX {
   /// Offset of the capability.
   private let capability: UInt16
   /// Guest-physical addresses.
-  let tableAddress: UInt64
-  let pendingAddress: UInt64
+  private(set) var tableAddress: UInt64
+  private(set) var pendingAddress: UInt64
   /// How many vectors there are.
   let count: UInt32
 
@@ -31,6 +31,12 @@ struct MSIX {
     tableAddress = tableBAR.address + UInt64(table & ~7)
     pendingAddress = pendingBAR.address + UInt64(pending & ~7)
     count = UInt32(function.load16(capability + Self.control) & 0x7FF) + 1
+  }
+
+  /// Follows the BAR that has both the table and the pending bits.
+  mutating func move(from old: UInt64, to new: UInt64) {
+    tableAddress = tableAddress &- old &+ new
+    pendingAddress = pendingAddress &- old &+ new
   }
 
   private func set(_ bit: UInt16, _ on: Bool) {

@@ -5,8 +5,8 @@ import Hardware
 /// An NVMe controller with its admin queue alone (NVM Express Base 2.0, §3): the simplest way to
 /// make a device raise an interrupt exactly when it is told to.
 struct NVMe: ~Copyable {
-  /// Guest-physical address of BAR 0.
-  private let registers: UInt64
+  /// Guest-physical address of BAR 0, which may move.
+  var registers: UInt64
   /// Bytes between doorbells.
   private let doorbellStride: UInt64
   private var tail: UInt32 = 0

@@ -21,9 +21,10 @@ enum Route {
       interrupt_handle(vector, handler)
       IOAPIC.route(input, processor: 0, interrupt: vector)
     }
-    let before = counts()
+    let before = InlineArray<8, UInt64> { interrupt_count(0, firstVector + UInt32($0)) }
+    let sum = counts()
     raise()
-    _ = Time.wait(milliseconds: 2000) { counts() != before }
+    _ = Time.wait(milliseconds: 2000) { counts() != sum }
     Time.wait(milliseconds: 5)
     var found: UInt32?
     var arrivals = 0
@@ -31,7 +32,7 @@ enum Route {
       let vector = firstVector + input - inputs.lowerBound
       IOAPIC.mask(input, true)
       interrupt_handle(vector, nil)
-      guard interrupt_count(0, vector) > 0 else { continue }
+      guard interrupt_count(0, vector) > before[Int(input - inputs.lowerBound)] else { continue }
       arrivals += 1
       found = input
     }

@@ -50,9 +50,9 @@ func checkSwitches(_ network: E1000e, _ input: UInt32, _ switches: UInt64, _ rep
     default: break
     }
     let next = way.other(done / 3)
-    // QEMU 7.2 aborts when MSI-X goes on or off within the 128 µs in which the device holds back a
-    // second interrupt.
-    if way == .table || next == .table { Time.wait(milliseconds: 3) }
+    // QEMU 7.2 aborts when MSI-X goes on or off while the device holds back a second interrupt: 128 µs,
+    // and as long as QEMU's main loop gets no processor.
+    if way == .table || next == .table { Time.wait(milliseconds: 10) }
     enter(next)
     if done % 3 == 2 { network.raise() }
     if !Time.wait(milliseconds: 1000, until: { Causes.network >= wanted }) {
@@ -67,7 +67,7 @@ func checkSwitches(_ network: E1000e, _ input: UInt32, _ switches: UInt64, _ rep
   ways = (
     interrupt_count(0, Vector.line), interrupt_count(0, Vector.message), interrupt_count(0, Vector.table)
   )
-  Time.wait(milliseconds: 3)
+  Time.wait(milliseconds: 10)
   enter(.line)
   Time.wait(milliseconds: 20)
   report.check(

@@ -27,18 +27,19 @@ struct Case: Sendable {
   /// Whether a Linux kernel is the guest.
   var isLinuxGuest: Bool { Self.linux.contains(name) }
 
-  private static let linux = Set(linuxGuests.map(\.name))
+  private static let linux = Set((LinuxCases.all + LifeCycleCases.all).map(\.name))
 
   private static let linuxGuests = LinuxCases.all + LifeCycleCases.all + DeviceCases.all + LoadCases.all
 
   static let all: [Case] =
-    linuxGuests + SmallGuestCases.all + GateCases.all + PeerCases.all + ToolCases.all
+    linuxGuests + SmallGuestCases.all + GateCases.all + PeerCases.all + Torture.all + ToolCases.all
     + OutsideCases.all + DepartureCases.all + BadInputCases.all + TerminalCases.all + SeccompCases.all
 
   /// What also runs where L1 itself has a 6.1 kernel: its VFIO and KVM differ.
   static var onOldHost: [Case] {
     let names = ["nvme-6.12-cloud", "nvme-6.1-cloud", "nvme-reset", "memory-enable-ivshmem", "msix"]
-    return all.filter { names.contains($0.name) } + GateCases.all + PeerCases.all + OutsideCases.all
+    return all.filter { names.contains($0.name) } + GateCases.all + PeerCases.all + Torture.all
+      + OutsideCases.all
       + DepartureCases.all + DeviceCases.all + LoadCases.all
   }
 }

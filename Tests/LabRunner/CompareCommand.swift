@@ -9,7 +9,9 @@ struct Compare: ParsableCommand {
     abstract: "Show what a guest sees differently under Sluice and under another VMM.")
 
   @Argument(
-    help: "nvme, e1000e, edu, ivshmem, xhci, ahci, and linux-nvme, linux-e1000e, linux-xhci, linux-ahci; all where none is named.")
+    help:
+      "nvme, e1000e, edu, ivshmem, xhci, ahci, and linux-nvme, linux-e1000e, linux-xhci, linux-ahci; all where none is named."
+  )
   var names: [String] = []
   @Option(help: "The other VMM: qemu, or kvmtool for the Linux guests where it is installed.") var with =
     "qemu"

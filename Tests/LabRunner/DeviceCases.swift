@@ -3,58 +3,21 @@
 /// Linux guests with devices of other kinds, and with interrupts of other kinds.
 enum DeviceCases {
   static let all: [Case] = [
-    Case("ahci", "the guest reads the disk on its SATA controller, by MSI") { bench in
-      let guest = LinuxGuest(
-        kernel: .newFull, devices: [Address.disk], steps: ["ahci-sha256", "interrupts", "functions"])
-      let lines = try guest.run(bench)
-      try check("ahci-sha256", Address.disk, in: lines, bench)
-      try checkInterrupts(lines, kind: "PCI-MSI", of: ["ahci"], bench)
-      try checkCapabilities(lines, [Address.disk], bench)
-      return try LinuxCases.describe(lines, bench)
-    },
-    Case("usb-msi", "the guest reads the stick on a USB controller that has MSI and no MSI-X") { bench in
-      let guest = LinuxGuest(
-        kernel: .newFull, devices: [Address.messageUSB], steps: ["usb-sha256", "interrupts", "functions"])
-      let lines = try guest.run(bench)
-      try check("usb-sha256", Address.messageUSB, in: lines, bench)
-      try checkInterrupts(lines, kind: "PCI-MSI", of: ["xhci_hcd"], bench)
-      try checkCapabilities(lines, [Address.messageUSB], bench)
-      return try LinuxCases.describe(lines, bench)
-    },
-    Case("nvme-vf", "the guest reads its drive through an SR-IOV virtual function") { bench in
-      let guest = LinuxGuest(
-        devices: [Address.virtualFunction], steps: ["nvme-sha256", "nvme-reset", "nvme-sha256", "functions"])
-      let lines = try guest.run(bench)
-      try checkCapabilities(lines, [Address.virtualFunction], bench)
-      return try LinuxCases.describe(lines, bench)
+    Case("other-devices", "SATA, USB with MSI, an SR-IOV VF and an expansion ROM in one guest", limit: 120) {
+      bench in try others(bench)
     },
     Case("linux-intx", "NVMe, e1000e, xHCI and AHCI at once with pci=nomsi: interrupts by line", limit: 150) {
       bench in
       let devices = [Address.smallDrive, Address.network, Address.usb, Address.disk]
       let guest = LinuxGuest(
         kernel: .newFull, devices: devices,
-        steps: ["nvme-sha256", "network", "usb-sha256", "interrupts", "functions"], append: "pci=nomsi")
+        steps: ["nvme-sha256", "network", "disks-2", "interrupts", "functions"], append: "pci=nomsi")
       let lines = try guest.run(bench)
       try LinuxCases.checkNetwork(lines, bench)
-      try check("usb-sha256", Address.usb, in: lines, bench)
-      try checkInterrupts(lines, kind: "IO-APIC", of: ["nvme", "eth0", "xhci_hcd"], bench)
+      try checkDisks(lines, devices, bench)
+      try checkInterrupts(lines, kind: "IO-APIC", of: ["nvme", "eth0", "xhci", "ahci"], bench)
       try checkCapabilities(lines, devices, bench)
       return try LinuxCases.describe(lines, bench)
-    },
-    Case("intx-ahci", "AHCI alone with pci=nomsi") { bench in
-      let guest = LinuxGuest(
-        kernel: .newFull, devices: [Address.disk], steps: ["ahci-sha256", "interrupts"], append: "pci=nomsi")
-      let lines = try guest.run(bench)
-      try check("ahci-sha256", Address.disk, in: lines, bench)
-      try checkInterrupts(lines, kind: "IO-APIC", of: ["ahci"], bench)
-      return try LinuxCases.describe(lines, bench)
-    },
-    Case("rom", "the guest reads its network card's expansion ROM through sysfs, as the host does") { bench in
-      let lines = try LinuxGuest(kernel: .newFull, devices: [Address.network], steps: ["rom"]).run(bench)
-      let guest = lines.values(of: "rom")
-      let host = try HostDevice(Address.network).rom()
-      try bench.require(guest == [host], "the guest read \(guest), the host \(host)")
-      return "\(host[0]) bytes, SHA-256 \(host[1].prefix(16))…"
     },
     Case("pair", "two functions of one slot, which only a hot reset resets") { bench in try pair(bench) },
     Case("no-reset", "a device that nothing resets: one warning, and it works") { bench in
@@ -70,13 +33,32 @@ enum DeviceCases {
     },
   ]
 
-  /// What the guest read is what the outside wrote.
-  private static func check(
-    _ step: String, _ address: String, in lines: GuestLines, _ bench: Bench
-  ) throws {
-    let sums = lines.values(of: step)
-    let expected = [[bench.manifest.sums[address] ?? "nothing"]]
-    try bench.require(sums == expected, "\(step): the guest read \(sums), the disk has \(expected)")
+  private static func others(_ bench: Bench) throws -> String {
+    let devices = [Address.disk, Address.messageUSB, Address.virtualFunction, Address.network]
+    let guest = LinuxGuest(
+      kernel: .newFull, devices: devices,
+      steps: ["disks-2", "nvme-sha256", "nvme-reset", "nvme-sha256", "interrupts", "functions", "rom"])
+    let lines = try guest.run(bench)
+    try checkDisks(lines, devices, bench)
+    try bench.require(
+      lines.values(of: "nvme-reset").count == 1, "the guest did not reset the virtual function")
+    try checkInterrupts(lines, kind: "PCI-MSI", of: ["ahci", "xhci", "nvme"], bench)
+    try checkCapabilities(lines, devices, bench)
+    let rom = try HostDevice(Address.network).rom()
+    let seen = lines.values(of: "rom")
+    try bench.require(seen == [rom], "the guest read the ROM \(seen), the host \(rom)")
+    return "\(try LinuxCases.describe(lines, bench)); ROM of \(rom[0]) bytes"
+  }
+
+  /// Each disk behind a SATA or USB controller was read as the outside wrote it. The guest's slots are in
+  /// the order of `devices`, from 1 on.
+  private static func checkDisks(_ lines: GuestLines, _ devices: [String], _ bench: Bench) throws {
+    let seen = lines.values(of: "disk").sorted { $0.first ?? "" < $1.first ?? "" }
+    let expected = devices.enumerated().compactMap { index, address in
+      [Address.disk, Address.usb, Address.messageUSB].contains(address)
+        ? ["0000:00:0\(index + 1).0", bench.manifest.sums[address] ?? "nothing"] : nil
+    }
+    try bench.require(seen == expected, "the guest read \(seen), the disks have \(expected)")
   }
 
   /// Each of the drivers had interrupts, and all of the kind.

@@ -7,17 +7,28 @@ final class ForeignDevice {
   private let device: FileHandle
   private let config: UInt64
 
-  init(of process: Int32) throws {
+  /// - Parameter identity: Vendor and device, as the first register has them; nil for the first device.
+  init(of process: Int32, identity: UInt32? = nil) throws {
     let directory = "/proc/\(process)/fd"
-    let number = try FileManager.default.contentsOfDirectory(atPath: directory).first { name in
-      let target = try? FileManager.default.destinationOfSymbolicLink(atPath: "\(directory)/\(name)")
-      return target?.contains("[vfio-device]") == true  // one that is closed meanwhile is not it
+    for name in try FileManager.default.contentsOfDirectory(atPath: directory) {
+      // One that is closed meanwhile is not it.
+      guard let target = try? FileManager.default.destinationOfSymbolicLink(atPath: "\(directory)/\(name)"),
+        target.contains("[vfio-device]"), let number = Int32(name)
+      else { continue }
+      let handle = try Self.copy(number, from: process)
+      let offset = try Self.configOffset(handle)
+      var found: UInt32 = 0
+      guard unsafe pread(handle.fileDescriptor, &found, 4, off_t(offset)) == 4 else { continue }
+      guard identity == nil || identity == found else { continue }
+      (device, config) = (handle, offset)
+      return
     }
-    guard let number = number.flatMap({ Int32($0) }) else {
-      throw Failed("process \(process) has no VFIO device open")
-    }
-    device = try Self.copy(number, from: process)
-    config = try Self.configOffset(device)
+    throw Failed("process \(process) has no such VFIO device open")
+  }
+
+  /// VFIO_DEVICE_RESET.
+  func reset() throws {
+    guard ioctl(device.fileDescriptor, 0x3b6f) == 0 else { throw Failed("VFIO_DEVICE_RESET: errno \(errno)") }
   }
 
   /// COMMAND in the configuration region. VFIO's descriptors have no position.
@@ -40,16 +51,13 @@ final class ForeignDevice {
   }
 
   private static func copy(_ number: Int32, from process: Int32) throws -> FileHandle {
-    func function(_ name: String) throws -> UInt {
-      let symbol = unsafe UInt(bitPattern: dlsym(nil, name))
-      guard symbol != 0 else { throw Skipped("the C library has no \(name)") }
-      return symbol
+    // SAFETY: the types given are those of <sys/pidfd.h>, which Swift's Glibc module leaves out.
+    func function<Function>(_ name: String, as type: Function.Type) throws -> Function {
+      guard let symbol = unsafe dlsym(nil, name) else { throw Skipped("the C library has no \(name)") }
+      return unsafe unsafeBitCast(symbol, to: type)
     }
-    typealias Open = @convention(c) (Int32, UInt32) -> Int32
-    typealias Copy = @convention(c) (Int32, Int32, UInt32) -> Int32
-    // SAFETY: the types are those of <sys/pidfd.h>, which Swift's Glibc module leaves out.
-    let open = unsafe unsafeBitCast(try function("pidfd_open"), to: Open.self)
-    let copy = unsafe unsafeBitCast(try function("pidfd_getfd"), to: Copy.self)
+    let open = try function("pidfd_open", as: (@convention(c) (Int32, UInt32) -> Int32).self)
+    let copy = try function("pidfd_getfd", as: (@convention(c) (Int32, Int32, UInt32) -> Int32).self)
     let handle = open(process, 0)
     guard handle >= 0 else { throw Failed("pidfd_open of \(process): errno \(errno)") }
     defer { close(handle) }

@@ -29,7 +29,8 @@ enum GuestInit {
     until_() { left=$(($1 * 10)); shift
       until "$@" >/dev/null 2>&1; do left=$((left - 1)); [ $left -gt 0 ] || return 1; usleep 100000; done; }
     functions() { grep -l "^$1" /sys/bus/pci/devices/*/class | sed 's,/class$,,'; }
-    drives() { ls -d /sys/block/nvme*n1 2>/dev/null; }
+    # Without the paths (nvme0c0n1) to a drive in a subsystem.
+    drives() { ls -d /sys/block/nvme*n1 2>/dev/null | grep -v 'c[0-9]*n1$'; }
     all_drives() { [ "$(drives | wc -l)" = "$(functions 0x010802 | wc -l)" ]; }
 
     nvme_sha256() {
@@ -95,9 +96,8 @@ enum GuestInit {
         kexec) kexec_ "$steps" ;;
         network) network ;;
         usb-sha256) usb ;;
-        nvme-load) nvme_load ;;
-        network-load) network_load ;;
-        ahci-sha256) ahci ;;
+        load) both_load ;;
+        disks-*) disks ${step#disks-} ;;
         interrupts) interrupts ;;
         facts) facts ;;
         facts-after) facts_after ;;

@@ -28,14 +28,20 @@ enum GuestLook {
         [ $count = 0 ] || echo "lab: ok interrupts $kind ${line##* }"
       done
     }
-    ahci() {
-      load ahci
-      until_ 60 test -b /dev/sda || { echo "lab: not ok ahci-sha256 no /dev/sda"; return; }
-      echo "lab: ok ahci-sha256 $(sha256sum </dev/sda | cut -c1-64)"
+    # disks COUNT: each disk on SATA and USB controllers, with its controller's address
+    has_disks() { [ "$(ls -d /sys/block/sd* | wc -l)" = $1 ]; }
+    disks() {
+      load ahci; load xhci
+      until_ 60 has_disks $1 || { echo "lab: not ok disks: $(ls -d /sys/block/sd*)"; return; }
+      for disk in /sys/block/sd*; do
+        until_ 10 test -b /dev/${disk##*/}
+        controller=$(readlink -f $disk/device | sed 's,.*/pci0000:00/\([^/]*\)/.*,\1,')
+        echo "lab: ok disk $controller $(sha256sum </dev/${disk##*/} | cut -c1-64)"
+      done
     }
     rom() {
       for file in /sys/bus/pci/devices/*/rom; do
-        echo 1 >$file
+        echo 1 >${file%rom}enable; echo 1 >$file
         echo "lab: ok rom $(cat $file | wc -c) $(cat $file | sha256sum | cut -c1-64)"
         echo 0 >$file
       done

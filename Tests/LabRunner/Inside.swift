@@ -36,7 +36,7 @@ struct Inside {
       try prepare()
       let idle = try IdleVM()
       try Ticker.start()
-      reports.send(Event(.ready, text: kernelVersion(), seconds: uptime()))
+      reports.send(Event(.ready, text: Self.kernelVersion, seconds: uptime()))
       reports.keepPulse()
       for one in cases { for _ in 0..<times { run(one) } }
       withExtendedLifetime(idle) {}
@@ -107,7 +107,7 @@ struct Inside {
     try VirtualFunction.make()
   }
 
-  private func kernelVersion() -> String {
+  static var kernelVersion: String {
     (try? String(contentsOfFile: "/proc/sys/kernel/osrelease", encoding: .utf8))?  // only for the report
       .trimmingCharacters(in: .newlines) ?? "?"
   }

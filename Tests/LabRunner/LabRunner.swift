@@ -9,7 +9,9 @@ struct LabRunner: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "Tests/lab",
     abstract: "Runs Sluice in an emulated machine that has an IOMMU, KVM and VFIO.",
-    subcommands: [Demo.self, Test.self, Run.self, Compare.self, List.self, Shell.self, InsideCommand.self])
+    subcommands: [
+      Demo.self, Test.self, Run.self, Compare.self, List.self, Torment.self, Shell.self, InsideCommand.self,
+    ])
 }
 
 extension KernelName: ExpressibleByArgument {}
@@ -17,7 +19,8 @@ extension KernelName: ExpressibleByArgument {}
 /// The cases that a command was given by name.
 func cases(named names: [String]) throws -> [Case] {
   try names.map { name in
-    guard let one = (Case.all + ComparisonCases.all).first(where: { $0.name == name }) else {
+    let all = Case.all + ComparisonCases.all
+    guard let one = all.first(where: { $0.name == name }) ?? Torture(named: name)?.asCase else {
       throw ValidationError("no case '\(name)': Tests/lab list shows them")
     }
     return one
@@ -64,6 +67,26 @@ struct List: ParsableCommand {
     for one in Case.all {
       say(one.name.padding(toLength: width + 2, withPad: " ", startingAt: 0) + one.purpose)
     }
+  }
+}
+
+/// `torture`
+struct Torment: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "torture", abstract: "Run random events of every kind against one guest, and judge.")
+
+  @Option(help: "How long.") var seconds = 60
+  @Option(help: "The same seed gives the same schedule.") var seed = 1
+  @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
+
+  func validate() throws {
+    guard seconds > 0, seed > 0 else { throw ValidationError("seconds and seed are greater than 0") }
+  }
+
+  func run() throws {
+    var lab = try Lab()
+    try lab.run([Torture(seconds: seconds, seed: seed).asCase], l1: l1)
+    throw ExitCode(lab.report.finish())
   }
 }
 

@@ -19,6 +19,10 @@ enum OutsideCases {
     Case("outside-memory-vfio", "the same through Sluice's own descriptor: KVM_RUN fails with EFAULT") {
       bench in try memoryThroughVFIO(bench)
     },
+    Case("outside-guest-ram", "guest RAM is taken away, which no VM survives: status 1 and one line") {
+      bench in
+      try guestMemory(bench)
+    },
   ]
 
   private static func groupHeld(_ bench: Bench) throws -> String {
@@ -94,5 +98,24 @@ enum OutsideCases {
     let demotions = trace.records.count { $0.event == "gate" && $0.why == "fault" && $0.from == "open" }
     try bench.require(demotions == 3, "\(demotions) windows demoted in 3 faults")
     return "3 times \(value), ffffffff, \(value); \(demotions) windows demoted"
+  }
+
+  private static func guestMemory(_ bench: Bench) throws -> String {
+    let watch = try Watch(bench, [Address.plug])
+    // Before RAM is pinned the end would be another one: it could not be.
+    watch.child.type("b")
+    let command = try watch.state().command
+    try bench.require(command.hasSuffix("6"), "COMMAND is \(command)")
+    let process = try ForeignProcess(watch.child.sluice())
+    let size: UInt = 128 << 20  // as `SmallGuest` has it
+    try process.unmap(process.mapping(of: size), size: size)
+    let status = try watch.child.wait(within: 15)
+    let said = watch.child.errors.split(separator: "\n").filter { $0.hasPrefix("sluice: ") }
+    try bench.require(status == 1, "status \(status), expected 1; \(watch.child.lastMessage)")
+    try bench.require(
+      said.count == 1 && said[0].contains("KVM_RUN") && said[0].contains("EFAULT"),
+      "it said \(said.count) lines: \(said.joined(separator: "; "))")
+    try HostDevice(Address.plug).requireReleased()
+    return said.joined()
   }
 }

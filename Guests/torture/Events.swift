@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Hardware
+
+extension Schedule {
+  /// The register reads all-ones, right after what closed it.
+  private mutating func judgeClosed(_ device: Int) {
+    guard !isEmulated else { return }
+    judgement.closed += 1
+    judgement.judge(targets[device].value == .max, "not closed", device, done)
+  }
+
+  /// The register reads its value, right after what opened it.
+  private mutating func judgeOpen(_ device: Int) {
+    judgement.opened += 1
+    judgement.judge(targets[device].value == targets[device].expected, "not open", device, done)
+  }
+
+  private mutating func judgeCommand(_ agrees: Bool, _ device: Int) {
+    judgement.config += 1
+    judgement.judge(agrees, "COMMAND differs from what was written", device, done)
+  }
+
+  /// Memory off, something, memory on.
+  mutating func change(_ device: Int, _ number: UInt64, _ body: (inout Target) -> Void) {
+    targets[device].beginChange()
+    judgeCommand(targets[device].setMemory(false, throughMemory: number & 1 != 0), device)
+    if number & 6 == 0 { judgeClosed(device) }
+    body(&targets[device])
+    judgeCommand(targets[device].setMemory(true, throughMemory: number & 1 == 0), device)
+    follow(device)
+    // Now and then another processor is to be the first to touch it.
+    if number & 24 != 0 { judgeOpen(device) }
+    targets[device].endChange()
+  }
+
+  private mutating func follow(_ device: Int) {
+    if device == Int(Device.drive) { drive.follow(targets[device]) }
+  }
+
+  /// A move with memory on.
+  mutating func move(_ device: Int) {
+    targets[device].beginChange()
+    targets[device].move()
+    follow(device)
+    judgeOpen(device)
+    targets[device].endChange()
+  }
+
+  /// FLR, and what an operating system does after it.
+  mutating func reset(_ device: Int, _ number: UInt64) {
+    targets[device].beginChange()
+    judgement.judge(FunctionReset.start(targets[device].function), "no FLR", device, done)
+    recover(device)
+    targets[device].endChange()
+  }
+
+  /// D3hot and back; in between it is turned off and on, or not.
+  mutating func sleep(_ device: Int, _ number: UInt64) {
+    guard let power = PowerManagement(targets[device].function) else { return }
+    targets[device].beginChange()
+    power.enter(PowerManagement.State.d3hot)
+    judgeClosed(device)
+    if number & 4 != 0 {
+      judgeCommand(targets[device].setMemory(false, throughMemory: false), device)
+      judgeCommand(targets[device].setMemory(true, throughMemory: true), device)
+      judgeClosed(device)
+    }
+    judgement.judge(targets[device].function.isPresent, "no configuration space in D3hot", device, done)
+    power.enter(PowerManagement.State.d0)
+    recover(device)
+    targets[device].endChange()
+  }
+
+  /// Puts configuration space back and starts the device anew.
+  private mutating func recover(_ device: Int) {
+    targets[device].restore()
+    judgeOpen(device)
+    if device == Int(Device.drive) {
+      drive.follow(targets[device])
+      judgement.judge(drive.start(), "it did not start", device, done)
+    } else if device == Int(Device.network) {
+      causes.prepareNetwork(targets[device])
+    }
+  }
+
+  /// Configuration space is as it was written.
+  mutating func checkConfig(_ device: Int) {
+    judgement.config += 1
+    judgement.judge(targets[device].isConfigured, "configuration space differs", device, done)
+  }
+
+  /// The host does something to the device behind everybody's back, and says when it is done.
+  mutating func sufferOutside(_ device: Int, _ number: UInt64) {
+    // Resets by sysfs and by VFIO need a device that has one; then the memory bit.
+    let hasReset = device == Int(Device.drive) || device == Int(Device.network)
+    let kind = hasReset ? number % 3 : 2
+    shared_store(Shared.isForeign(UInt32(device)), 1)
+    targets[device].beginChange()
+    Console.print("outside \(kind) \(UInt64(device))")
+    // Everybody is to use the device meanwhile.
+    let isDone = Time.wait(milliseconds: 20_000) {
+      LocalAPIC.interruptOthers(Vector.wake)
+      readOnce(0, UInt32(device))
+      return Console.read() == 0x6F
+    }
+    judgement.judge(isDone, "no answer from the host", device, done)
+    _ = targets[device].setMemory(false, throughMemory: false)
+    if kind < 2 {
+      recover(device)
+    } else {
+      _ = targets[device].setMemory(true, throughMemory: false)
+      judgeOpen(device)
+    }
+    targets[device].endChange()
+    if !isEmulated { shared_store(Shared.isForeign(UInt32(device)), 0) }
+  }
+
+  /// Tells what was done, and judges what can be judged at the end only.
+  mutating func finish(_ report: inout Report) {
+    for event in Event.allCases { report.note("event \(event.name) \(counts[event.rawValue])") }
+    report.note("event switch \(causes.switches)")
+    report.note("event mask-change \(drive.changes)")
+    report.note("invariant closed-at-once \(judgement.closed)")
+    report.note("invariant open-at-once \(judgement.opened)")
+    report.note("invariant config \(judgement.config)")
+    report.note("invariant interrupts \(causes.raised + drive.raised)")
+    report.note("invariant transfers \(transfers.done)")
+    report.check(judgement.faults == 0, "\(judgement.faults) faults right after an event")
+    report.check(causes.lost == 0, "\(causes.lost) of \(causes.raised) causes of edu and e1000e lost")
+    report.check(drive.lost == 0, "\(drive.lost) of \(drive.raised) interrupts of the drive lost")
+    report.check(drive.failed == 0, "\(drive.failed) commands of the drive failed")
+    report.check(
+      transfers.partial == 0 && transfers.missing == 0,
+      "\(transfers.done) transfers: \(transfers.moved) whole, \(transfers.partial) partial, \(transfers.missing) missing"
+    )
+  }
+}

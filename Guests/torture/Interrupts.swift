@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Hardware
+
+/// How an interrupt is to come.
+enum Way: UInt64 {
+  case line, message, table
+}
+
+/// Interrupt vectors of the processors.
+enum Vector {
+  static let line = UInt32(FIRST_VECTOR)
+  static let message = UInt32(FIRST_VECTOR) + 1
+  static let table = UInt32(FIRST_VECTOR) + 2
+  /// Wakes the other processors.
+  static let wake = UInt32(FIRST_VECTOR) + 3
+  /// Two for the drive's completions, to whichever processor.
+  static let drive = UInt32(FIRST_VECTOR) + 4
+}
+
+/// edu and e1000e, which raise causes by all three ways.
+struct Causes {
+  private let edu: MSI
+  private let network: MSI
+  private let table: MSIX
+  private var ways = (edu: Way.line, network: Way.line)
+  private(set) var raised: UInt64 = 0
+  private(set) var lost: UInt64 = 0
+  private(set) var switches: UInt64 = 0
+
+  /// Finds where both devices' INTx arrive, and sets all ways up.
+  init?(_ eduTarget: Target, _ networkTarget: Target) {
+    guard let edu = MSI(eduTarget.function), let network = MSI(networkTarget.function),
+      let table = MSIX(networkTarget.function)
+    else { return nil }
+    (self.edu, self.network, self.table) = (edu, network, table)
+    let handler: @convention(c) (UInt32) -> Void = { _ in Self.take() }
+    let device = Edu(function: eduTarget.function, bar: eduTarget.bar)
+    let card = E1000e(function: networkTarget.function, bar: networkTarget.bar)
+    card.prepare()
+    guard let first = Route.find(raising: { device.raise(1) }, handler: handler),
+      let second = Route.find(raising: { card.raise() }, handler: handler)
+    else { return nil }
+    for vector in Vector.line...Vector.table { interrupt_handle(vector, handler) }
+    IOAPIC.route(first, processor: 0, interrupt: Vector.line)
+    IOAPIC.route(second, processor: 0, interrupt: Vector.line)
+    edu.route(processor: 0, interrupt: Vector.message)
+    network.route(processor: 0, interrupt: Vector.message)
+    table.route(0, processor: 0, interrupt: Vector.table)
+    table.mask(0, false)
+  }
+
+  /// The handler: takes the causes of both devices away. What reads all-ones has its memory off.
+  private static func take() {
+    let edu = shared_load(Shared.registers(Device.edu))
+    let causes = mmio_load32(edu + Edu.Register.interruptStatus)
+    if causes != 0, causes != .max {
+      mmio_store32(edu + Edu.Register.interruptAcknowledge, causes)
+      count(Device.edu)
+    }
+    let network = shared_load(Shared.registers(Device.network))
+    let set = mmio_load32(network + E1000e.Register.causeSet)
+    if set != .max, set & E1000e.receiveQueue != 0 {
+      mmio_store32(network + E1000e.Register.cause, .max)
+      count(Device.network)
+    }
+  }
+
+  private static func count(_ device: UInt32) {
+    shared_store(Shared.causes(device), shared_load(Shared.causes(device)) + 1)
+  }
+
+  /// Raises a cause of edu, sometimes after a switch to the other way.
+  mutating func raiseEdu(_ target: Target, switching: Bool) {
+    let device = Edu(function: target.function, bar: target.bar)
+    if switching {
+      ways.edu = ways.edu == .line ? .message : .line
+      edu.enable(ways.edu == .message)
+      switches += 1
+    }
+    wait(Device.edu) { device.raise(1) }
+  }
+
+  /// Raises a cause of e1000e, sometimes around a switch to another way.
+  mutating func raiseNetwork(_ target: Target, to way: Way, raisingBefore: Bool) {
+    let device = E1000e(function: target.function, bar: target.bar)
+    let isSwitch = way != ways.network
+    if way == .table || ways.network == .table { Self.waitForThrottle() }
+    if raisingBefore, isSwitch {
+      device.allow(false)
+      device.raise()
+    }
+    if isSwitch {
+      network.enable(false)
+      table.enable(false)
+      if way == .message { network.enable(true) }
+      if way == .table { table.enable(true) }
+      ways.network = way
+      switches += 1
+    }
+    // What is there by now leads to an interrupt, too.
+    wait(Device.network) {
+      device.allow(false)
+      if !raisingBefore || !isSwitch { device.raise() }
+      device.allow(true)
+    }
+    if way == .table { Self.waitForThrottle() }
+  }
+
+  /// QEMU 7.2 aborts when MSI-X goes on or off, or the device is reset, while the device holds back a second
+  /// interrupt: 128 µs, and as long as QEMU's main loop gets no processor.
+  private static func waitForThrottle() { Time.wait(milliseconds: 30) }
+
+  private mutating func wait(_ device: UInt32, raise: () -> Void) {
+    let wanted = shared_load(Shared.causes(device)) + 1
+    raise()
+    raised += 1
+    if Time.wait(milliseconds: 5000, until: { shared_load(Shared.causes(device)) >= wanted }) { return }
+    lost += 1
+    Console.print(
+      "# lost: device \(device), way \(device == Device.edu ? ways.edu.rawValue : ways.network.rawValue), cause \(raised)"
+    )
+  }
+
+  /// After a reset of e1000e: as before it.
+  func prepareNetwork(_ target: Target) {
+    E1000e(function: target.function, bar: target.bar).prepare()
+    network.enable(ways.network == .message)
+    network.route(processor: 0, interrupt: Vector.message)
+    table.enable(ways.network == .table)
+    table.route(0, processor: 0, interrupt: Vector.table)
+    table.mask(0, false)
+  }
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Hardware
+
+/// What is done to the devices.
+enum Event: Int, CaseIterable {
+  case toggle, moveOn, moveOff, functionReset, power, drive, storm, route, edu, network, transfer, config,
+    outside
+
+  var name: StaticString {
+    switch self {
+    case .toggle: "toggle"
+    case .moveOn: "move-on"
+    case .moveOff: "move-off"
+    case .functionReset: "flr"
+    case .power: "d3hot"
+    case .drive: "command"
+    case .storm: "mask-storm"
+    case .route: "msix-route"
+    case .edu: "edu-interrupt"
+    case .network: "e1000e-interrupt"
+    case .transfer: "dma"
+    case .config: "config"
+    case .outside: "outside"
+    }
+  }
+
+  /// Of 256: what takes long comes seldom.
+  private static let weights: InlineArray<13, UInt64> = [96, 30, 20, 4, 5, 18, 3, 8, 16, 8, 24, 17, 7]
+
+  /// The event for a number below 256.
+  static func of(_ number: UInt64) -> Event {
+    var rest = number
+    for index in weights.indices {
+      if rest < weights[index] { return Event(rawValue: index) ?? .toggle }
+      rest -= weights[index]
+    }
+    return .toggle
+  }
+}
+
+/// What the first processor looked at right after its events.
+struct Judgement {
+  /// Reads of the register after memory went off, and after it came on.
+  var closed: UInt64 = 0
+  var opened: UInt64 = 0
+  /// Looks at configuration space.
+  var config: UInt64 = 0
+  var faults: UInt64 = 0
+
+  /// Judges one of these; tells of the first faults.
+  mutating func judge(_ condition: Bool, _ text: StaticString, _ device: Int, _ event: UInt64) {
+    guard !condition else { return }
+    faults += 1
+    if faults <= 10 { Console.print("# fault: \(text), device \(UInt64(device)), event \(event)") }
+  }
+}
+
+/// The first processor's part: one event after the other, by the seed.
+struct Schedule: ~Copyable {
+  var targets: InlineArray<4, Target>
+  var causes: Causes
+  var drive: Drive
+  var transfers = Transfers()
+  var words = Words(0)
+  var random: Random
+  let hasOutside: Bool
+  let isEmulated: Bool
+  var counts = InlineArray<13, UInt64>(repeating: 0)
+  private(set) var done: UInt64 = 0
+  var judgement = Judgement()
+
+  init(
+    targets: InlineArray<4, Target>, causes: Causes, drive: consuming Drive, seed: UInt64, hasOutside: Bool,
+    isEmulated: Bool
+  ) {
+    (self.targets, self.causes, self.hasOutside, self.isEmulated) = (targets, causes, hasOutside, isEmulated)
+    self.drive = drive
+    random = Random(seed)
+    words.prepare(targets[Int(Device.memory)].bar.address)
+  }
+
+  mutating func step() {
+    // Every event takes as many numbers, so that none changes what follows.
+    let event = Event.of(random.next(below: 256))
+    let device = Int(random.next(below: 4))
+    let number = random.next(below: 1 << 24)
+    done += 1
+    LocalAPIC.interruptOthers(Vector.wake)
+    counts[event.rawValue] += 1
+    switch event {
+    case .toggle: change(device, number) { _ in }
+    case .moveOn: move(device)
+    case .moveOff: change(device, number) { $0.move() }
+    case .functionReset: reset(Int(Device.drive), number)
+    case .power: sleep(number % 2 == 0 ? Int(Device.drive) : Int(Device.network), number)
+    case .drive: drive.identify(masks: number % 4)
+    case .storm: drive.identify(masks: 50)
+    case .route: drive.route(processor: UInt32(number % 4), second: number & 4 != 0)
+    case .edu: causes.raiseEdu(targets[Int(Device.edu)], switching: number % 2 == 0)
+    case .network:
+      let way = Way(rawValue: number % 3) ?? .line
+      causes.raiseNetwork(targets[Int(Device.network)], to: way, raisingBefore: number & 8 != 0)
+    case .transfer: transfers.step(targets[Int(Device.edu)], targets[Int(Device.memory)], number)
+    case .config: checkConfig(device)
+    case .outside: if hasOutside { sufferOutside(device, number) }
+    }
+    readOnce(0, UInt32(device))
+    words.writeOnce(device)
+  }
+}

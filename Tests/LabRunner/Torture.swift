@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// The guest `torture`, with its runner as the host process that does things behind its back.
+struct Torture {
+  let seconds: Int
+  let seed: Int
+
+  /// The short one, which is part of `test`.
+  static let all = [
+    Case(
+      "torture", "small guest: 10 s of everything at once, by a seed; `Tests/lab torture` for longer",
+      limit: 150,
+      takesTurns: true
+    ) { bench in try Torture(seconds: 10, seed: 1).run(bench) }
+  ]
+
+  init(seconds: Int, seed: Int) { (self.seconds, self.seed) = (seconds, seed) }
+
+  /// From a name as ``asCase`` makes it, which is how the runner inside is told.
+  init?(named name: String) {
+    let words = name.split(separator: "-")
+    guard words.count == 3, words[0] == "torture", let seconds = Int(words[1]), let seed = Int(words[2])
+    else {
+      return nil
+    }
+    self.init(seconds: seconds, seed: seed)
+  }
+
+  var asCase: Case {
+    Case("torture-\(seconds)-\(seed)", "", limit: seconds * 2 + 150, takesTurns: true) { try run($0) }
+  }
+
+  /// In the order in which the guest numbers them; with the first register of each.
+  private static let devices: [(address: String, identity: UInt32)] = [
+    (Address.bigDrive, 0x0010_1B36), (Address.network, 0x10D3_8086), (Address.edu, 0x11E8_1234),
+    (Address.sharedMemory, 0x1110_1AF4),
+  ]
+
+  func run(_ bench: Bench) throws -> String {
+    guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
+    bench.note("to repeat: Tests/lab torture --seconds \(seconds) --seed \(seed)")
+    let log = try KernelLog()
+    let guest = SmallGuest("torture", Self.devices.map(\.address), append: "seed=\(seed) outside=1", cpus: 4)
+    let child = try bench.start(guest.command(bench, as: "guest"), as: "guest")
+    try drive(child)
+    let status = try child.wait()
+    let report = SmallGuestReport(child.output)
+    for kind in ["event", "invariant"] { bench.note("\(kind)s: \(Self.numbers(kind, child.output))") }
+    var scan = TraceScan()
+    try scan.read(bench.file("guest.jsonl"))
+    bench.note("trace: \(scan.summary)")
+    if let fault = report.fault {
+      throw Failed("seed \(seed): \(fault) (status \(status)); \(child.lastMessage)")
+    }
+    try bench.require(status == 1, "seed \(seed): status \(status), expected 1; \(child.lastMessage)")
+    try bench.require(scan.faults.isEmpty, "seed \(seed): \(scan.faults.prefix(3).joined(separator: "; "))")
+    let trouble = try log.trouble()
+    try bench.require(trouble.isEmpty, "seed \(seed): L1's log has \(trouble.prefix(3))")
+    // Hundreds of megabytes, and nothing is wrong with them.
+    try FileManager.default.removeItem(at: bench.file("guest.jsonl"))
+    return "\(report.remark); \(scan.gates) gate events"
+  }
+
+  /// Follows the guest: does what it asks for, and ends it when the time is up.
+  private func drive(_ child: Child) throws {
+    try child.expect("# seed", within: 60)
+    let sluice = try child.sluice()
+    let end = ContinuousClock.now + .seconds(seconds)
+    var answered = 0
+    var isEnding = false
+    while child.isRunning {
+      let asked = child.output.split(whereSeparator: \.isNewline).filter { $0.hasPrefix("outside ") }
+      // The last line may not be whole yet.
+      if asked.count > answered, let words = Self.request(asked[answered]) {
+        try suffer(kind: words.kind, device: words.device, sluice)
+        answered += 1
+        child.type(isEnding ? "oq" : "o")
+      } else if !isEnding, ContinuousClock.now > end {
+        isEnding = true
+        child.type("q")
+      }
+      usleep(2_000)
+      if ContinuousClock.now > end + .seconds(seconds + 60) { return }
+    }
+  }
+
+  private static func request(_ line: Substring) -> (kind: Int, device: Int)? {
+    let words = line.split(separator: " ")
+    guard words.count == 3, let kind = Int(words[1]), let device = Int(words[2]), device < devices.count
+    else {
+      return nil
+    }
+    return (kind, device)
+  }
+
+  /// A reset through sysfs, one through Sluice's own descriptor, or the memory bit behind its back.
+  private func suffer(kind: Int, device: Int, _ sluice: Int32) throws {
+    let one = Self.devices[device]
+    if kind == 0 { return try HostDevice.write("1", to: "/sys/bus/pci/devices/\(one.address)/reset") }
+    let foreign = try ForeignDevice(of: sluice, identity: one.identity)
+    if kind == 1 { return try foreign.reset() }
+    try foreign.setMemory(false)
+    usleep(5_000)
+    try foreign.setMemory(true)
+  }
+
+  /// `toggle 12, flr 1` of lines `# event toggle 12`.
+  private static func numbers(_ kind: String, _ output: String) -> String {
+    output.split(whereSeparator: \.isNewline).filter { $0.hasPrefix("# \(kind) ") }
+      .map { String($0.dropFirst(kind.count + 3)) }.joined(separator: ", ")
+  }
+}

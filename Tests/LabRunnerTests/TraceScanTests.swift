@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Testing
+
+@testable import LabRunner
+
+@Suite struct TraceScanTests {
+  private static let device = #""device":"0000:00:06.0""#
+
+  private static func gate(_ from: String, _ to: String) -> String {
+    #"{"time":20,"event":"gate",\#(device),"bar":0,"window":1,"from":"\#(from)","to":"\#(to)","why":"command"}"#
+  }
+
+  private static func dma(_ op: String, container: Int = 0) -> String {
+    #"{"time":21,"event":"dma","op":"\#(op)","what":"bar",\#(device),"bar":0,"window":1,"container":\#(container)}"#
+  }
+
+  private static func command(_ old: String, _ new: String) -> String {
+    #"{"time":30,"event":"command",\#(device),"old":"\#(old)","new":"\#(new)","us":1}"#
+  }
+
+  private static let reset = #"{"time":40,"event":"reset",\#(device),"why":"flr","method":"function","us":1}"#
+  private static let on = command("0x0", "0x2")
+  private static let off = command("0x2", "0x0")
+
+  private func faults(_ lines: String...) -> Int {
+    var scan = TraceScan()
+    for line in lines { scan.take(TraceLine(Array(line.utf8)[...])) }
+    return scan.faults.count
+  }
+
+  @Test("everything gone before the write, and before a reset")
+  func rightOrder() {
+    let open = Self.gate("armed", "open")
+    let close = Self.gate("open", "closed")
+    #expect(faults(Self.on, open, Self.dma("map"), Self.dma("unmap"), close, Self.off) == 0)
+    #expect(faults(Self.on, open, Self.dma("map"), Self.dma("unmap"), close, Self.reset) == 0)
+  }
+
+  @Test("a window or an IOVA that is left is found")
+  func wrongOrder() {
+    let open = Self.gate("armed", "open")
+    let close = Self.gate("open", "closed")
+    #expect(faults(Self.on, open, Self.off) == 1)
+    #expect(faults(Self.on, open, Self.reset) == 1)
+    #expect(faults(Self.on, open, Self.dma("map"), close) == 1)
+    #expect(
+      faults(Self.on, open, Self.dma("map"), Self.dma("map", container: 1), Self.dma("unmap"), close) == 1)
+    #expect(faults(Self.on, Self.off, open) == 1)
+  }
+
+  @Test("a record is taken apart, whatever its text has in it")
+  func line() {
+    let text = #"{"time":1,"event":"warning",\#(Self.device),"text":"a \"b\", {c}: -1"}"#
+    let line = TraceLine(Array(text.utf8)[...])
+    #expect(line["event"] == "warning")
+    #expect(line["text"] == #"a \"b\", {c}: -1"#)
+    #expect(line["device"] == "0000:00:06.0")
+    #expect(line.time == "1")
+    #expect(line["why"] == nil)
+  }
+
+  @Test("a file is read in pieces")
+  func pieces() throws {
+    let file = FileManager.default.temporaryDirectory.appending(path: "trace-\(UUID().uuidString)")
+    defer { try? FileManager.default.removeItem(at: file) }  // only litter
+    // More than one piece, so that lines lie across their ends.
+    let count = 12_000
+    let lines = (0..<count).map { $0 % 2 == 0 ? Self.gate("armed", "open") : Self.gate("open", "armed") }
+    try Data((lines.joined(separator: "\n") + "\n").utf8).write(to: file)
+    var scan = TraceScan()
+    try scan.read(file)
+    #expect(scan.records == count)
+    #expect(scan.gates == count)
+    #expect(scan.faults.isEmpty)
+  }
+
+  @Test("a case's name has its seconds and its seed")
+  func names() {
+    #expect(Torture(named: "torture-60-7")?.seed == 7)
+    #expect(Torture(named: "torture-60-7")?.asCase.name == "torture-60-7")
+    #expect(Torture(named: "torture") == nil)
+    #expect(Torture(named: "memory-enable-ivshmem") == nil)
+  }
+}
