@@ -40,15 +40,13 @@ final class ForeignDevice {
   }
 
   private static func copy(_ number: Int32, from process: Int32) throws -> FileHandle {
-    func function(_ name: String) throws -> UnsafeMutableRawPointer {
+    // SAFETY: the types given are those of <sys/pidfd.h>, which Swift's Glibc module leaves out.
+    func function<Function>(_ name: String, as type: Function.Type) throws -> Function {
       guard let symbol = unsafe dlsym(nil, name) else { throw Skipped("the C library has no \(name)") }
-      return unsafe symbol
+      return unsafe unsafeBitCast(symbol, to: type)
     }
-    typealias Open = @convention(c) (Int32, UInt32) -> Int32
-    typealias Copy = @convention(c) (Int32, Int32, UInt32) -> Int32
-    // SAFETY: the types are those of <sys/pidfd.h>, which Swift's Glibc module leaves out.
-    let open = unsafe unsafeBitCast(try function("pidfd_open"), to: Open.self)
-    let copy = unsafe unsafeBitCast(try function("pidfd_getfd"), to: Copy.self)
+    let open = try function("pidfd_open", as: (@convention(c) (Int32, UInt32) -> Int32).self)
+    let copy = try function("pidfd_getfd", as: (@convention(c) (Int32, Int32, UInt32) -> Int32).self)
     let handle = open(process, 0)
     guard handle >= 0 else { throw Failed("pidfd_open of \(process): errno \(errno)") }
     defer { close(handle) }
