@@ -53,7 +53,7 @@ enum ToolCases {
       guard let found = all.first(where: { $0.address == address }) else { throw Failed("no \(address)") }
       return found
     }
-    let ports = try report(Address.disk).bars.filter { $0.kind.contains("I/O") }
+    let ports = try report(Address.disk).bars.filter { $0.kind == "io" }
     try bench.require(ports.map(\.index) == [4], "the SATA controller's BARs of ports are \(ports)")
     let network = try report(Address.network)
     try bench.require(network.bars.contains { $0.index == 6 }, "the network card has no ROM")
