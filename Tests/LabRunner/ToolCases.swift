@@ -15,7 +15,7 @@ enum ToolCases {
         try bench.require(text.contains(address), "'sluice devices' does not show \(address)")
         try bench.require(json.contains("\"\(address)\""), "'sluice devices --json' does not show \(address)")
       }
-      _ = try JSONSerialization.jsonObject(with: Data(json.utf8))
+      try checkReports(json, bench)
       return "\(addresses.count) functions"
     },
     Case("bind", "sluice bind and unbind give the drive to the guest and back to its driver") { bench in
@@ -32,4 +32,39 @@ enum ToolCases {
       return ""
     },
   ]
+
+  private struct DeviceReport: Decodable {
+    struct Resource: Decodable {
+      var index: Int
+      var kind: String
+    }
+
+    var address: String
+    var sharedWith: [String]
+    var resetMethods: [String]
+    var bars: [Resource]
+    var ready: Bool
+  }
+
+  /// What is peculiar to some of L1's devices is told.
+  private static func checkReports(_ json: String, _ bench: Bench) throws {
+    let all = try JSONDecoder().decode([DeviceReport].self, from: Data(json.utf8))
+    func report(_ address: String) throws -> DeviceReport {
+      guard let found = all.first(where: { $0.address == address }) else { throw Failed("no \(address)") }
+      return found
+    }
+    let ports = try report(Address.disk).bars.filter { $0.kind == "io" }
+    try bench.require(ports.map(\.index) == [4], "the SATA controller's BARs of ports are \(ports)")
+    let network = try report(Address.network)
+    try bench.require(network.bars.contains { $0.index == 6 }, "the network card has no ROM")
+    try bench.require(network.resetMethods == ["pm"], "the network card's resets are \(network.resetMethods)")
+    let pair = try Address.pair.map(report)
+    try bench.require(
+      pair[0].sharedWith == [Address.pair[1]] && pair[1].sharedWith == [Address.pair[0]] && pair[0].ready,
+      "the functions of one slot share \(pair.map(\.sharedWith))")
+    let virtual = try report(Address.virtualFunction)
+    try bench.require(
+      virtual.ready && virtual.sharedWith.isEmpty && virtual.resetMethods.contains("flr"),
+      "the virtual function: \(virtual)")
+  }
 }

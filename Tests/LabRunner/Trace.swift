@@ -106,16 +106,15 @@ struct Trace {
 
   /// What contradicts 'nothing of a device is mapped while it is reset'.
   ///
-  /// The record comes after the reset, so that no window may open until then; at hand-back none is.
+  /// The record comes after the reset: a window that was closed for it has not opened again by then.
   func faultsOfResetting() -> [String] {
-    var open: [String: Set<Window>] = [:]
+    var standing: [String: Standing] = [:]
     var faults: [String] = []
     for record in records {
       guard let device = record.device else { continue }
-      if let window = record.openedWindow ?? record.mappedWindow { open[device, default: []].insert(window) }
-      if let window = record.closedWindow { open[device]?.remove(window) }
-      if record.event == "reset", open[device]?.isEmpty == false {
-        faults.append("at \(record.time) µs \(device) was reset (\(record.why ?? "?")) with windows open")
+      standing[device, default: Standing()].take(record)
+      if record.event == "reset", let count = standing[device]?.count, count > 0 {
+        faults.append("at \(record.time) µs \(device) was reset (\(record.why ?? "?")) with windows mapped")
       }
     }
     return faults
@@ -123,22 +122,31 @@ struct Trace {
 
   /// What contradicts 'nothing of a device is mapped once it is isolated or given back'.
   func faultsOfDeparture(of device: String) -> [String] {
-    var open: Set<Window> = []
-    var mapped: Set<Window> = []
+    var standing = Standing()
     var isGone = false
     for record in records where record.device == device {
+      standing.take(record)
+      if record.event == "device" { isGone = true }
+      if isGone, standing.count > 0 {
+        return ["at \(record.time) µs \(device) is gone with \(standing.count) windows still mapped"]
+      }
+    }
+    return isGone ? [] : ["the trace does not tell that \(device) went"]
+  }
+
+  /// The windows of a device that are open, and those that other devices reach.
+  private struct Standing {
+    var open: Set<Window> = []
+    var mapped: Set<Window> = []
+
+    var count: Int { open.count + mapped.count }
+
+    mutating func take(_ record: Record) {
       if let window = record.openedWindow { open.insert(window) }
       if let window = record.closedWindow { open.remove(window) }
       if let window = record.mappedWindow { mapped.insert(window) }
       if let window = record.unmappedWindow { mapped.remove(window) }
-      if record.event == "device" { isGone = true }
-      if isGone, !open.isEmpty || !mapped.isEmpty {
-        return [
-          "at \(record.time) µs \(device) is gone with \(open.count + mapped.count) windows still mapped"
-        ]
-      }
     }
-    return isGone ? [] : ["the trace does not tell that \(device) went"]
   }
 }
 

@@ -69,4 +69,34 @@ import Testing
   func noRecord() {
     #expect(throws: Failed.self) { try Trace("{") }
   }
+
+  private static func lost(_ state: String) -> String {
+    #"{"time":40,"event":"device",\#(device),"state":"\#(state)","us":1}"#
+  }
+
+  @Test("a device that goes leaves nothing mapped, and the trace says that it went")
+  func departure() throws {
+    let address = "0000:00:06.0"
+    let open = Self.gate("armed", "open", "access")
+    let close = Self.gate("open", "closed", "release")
+    let good = try trace(open, Self.dma("map"), close, Self.dma("unmap"), Self.lost("released"))
+    #expect(good.faultsOfDeparture(of: address).isEmpty)
+    let bad = [
+      try trace(open, Self.lost("released"), close), try trace(open, close),
+      try trace(open, Self.dma("map"), close, Self.lost("isolated"), Self.dma("unmap")),
+      try trace(open, close, Self.lost("isolated"), open),
+    ]
+    for trace in bad { #expect(trace.faultsOfDeparture(of: address).count == 1) }
+  }
+
+  @Test("a reset with a window open or in the IOMMU is found")
+  func reset() throws {
+    let open = Self.gate("armed", "open", "access")
+    let close = Self.gate("open", "closed", "command")
+    let reset = #"{"time":50,"event":"reset",\#(Self.device),"why":"flr","method":"function","us":1}"#
+    #expect(try trace(open, close, reset).faultsOfResetting().isEmpty)
+    #expect(try trace(open, Self.dma("map"), close, Self.dma("unmap"), reset).faultsOfResetting().isEmpty)
+    #expect(try trace(open, reset, close).faultsOfResetting().count == 1)
+    #expect(try trace(open, Self.dma("map"), close, reset).faultsOfResetting().count == 1)
+  }
 }
