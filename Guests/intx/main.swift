@@ -32,6 +32,8 @@ func guest(_ machine: Machine, _ report: inout Report) {
   checkEdu(edu, input, machine.commandLine.number("interrupts") ?? 200, &report)
   checkEduSwitches(edu, &report)
 
+  // QEMU's e1000e does not bear interrupts that go astray: what is wrong by now is told first.
+  guard report.isGood else { return }
   guard let network = E1000e.find() else {
     report.skip("no e1000e: no switches, nothing shared")
     return
