@@ -8,6 +8,9 @@ enum SmallGuestCases {
     Case("hello", "small guest: console, memory map, 4 processors, exit status") { bench in
       try SmallGuest("hello", append: "processors=4", cpus: 4).check(bench)
     },
+    Case("multiboot", "small guest: kernels for multiboot, an ELF file and one that is none") { bench in
+      try multiboot(bench)
+    },
     Case("guest-ends", "each way in which a guest can end has its exit status", limit: 90) { bench in
       try ends(bench)
     },
@@ -58,6 +61,29 @@ enum SmallGuestCases {
     try bench.require(faults.isEmpty, "\(faults.count) faults: " + faults.prefix(3).joined(separator: "; "))
     try bench.require(trace.clearingWrites >= toggles, "only \(trace.clearingWrites) closing writes")
     return "\(trace.clearingWrites) closing writes, \(trace.records.count) records"
+  }
+
+  /// Each sees memory, its command line and its module.
+  private static func multiboot(_ bench: Bench) throws -> String {
+    guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
+    let module = bench.file("module")
+    try Data("one line".utf8).write(to: module)
+    let expected = ["memory 639 + 64512 KiB", "modules 1 one line", "ranges 4", "done"]
+    for suffix in ["elf", "bin"] {
+      let kernel = "\(bench.manifest.guests)/multiboot.\(suffix)"
+      let child = try bench.start(
+        [
+          bench.manifest.sluice, "run", "--kernel", kernel, "--initrd", module.path, "--append", "a b",
+          "--memory", "64M", "--debug-exit",
+        ], as: suffix)
+      let status = try child.wait(within: 20)
+      let lines = child.output.split(whereSeparator: \.isNewline).map(String.init)
+      let line = "command line \(kernel) a b"
+      try bench.require(
+        status == 1 && lines == [expected[0], line] + expected[1...],
+        "\(suffix): status \(status), \(lines); \(child.lastMessage)")
+    }
+    return "2 files"
   }
 
   private static func ends(_ bench: Bench) throws -> String {
