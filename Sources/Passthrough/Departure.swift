@@ -56,9 +56,11 @@ extension AssignedFunction {
   private func giveBack() throws(KernelError) {
     try leave(.released, .release)
     try handling.withLock { _ throws(KernelError) in
-      // It may be gone already: then there is nothing to reset.
       do throws(KernelError) { try reset() } catch {
-        observe(.warning("it goes back without a reset: \(error)"), 0)
+        // The kernel, which is taking the device away, holds it; or it is gone already.
+        if error.errno != KernelError.again {
+          observe(.warning("it goes back without a reset: \(error)"), 0)
+        }
       }
       state.withLock { state in state.layout.unmap() }
       device.close()
