@@ -72,10 +72,11 @@ struct Comparer {
       guard directory.appending(path: "peer.facts").exists else { continue }
       comparisons.append(
         Comparison(
-          String(one.name.dropFirst("compare-".count)), sluice: try facts("sluice.facts"),
+          Self.name(one), sluice: try facts("sluice.facts"),
           peer: try facts("peer.facts"), known))
     }
-    let unused = peer == "qemu" ? Comparison.unused(known, in: comparisons) : []
+    let names = ComparisonCases.all.map(Self.name)
+    let unused = peer == "qemu" ? Comparison.unused(known, in: comparisons, of: names) : []
     for one in comparisons {
       if !isQuiet || !one.unexplained.isEmpty {
         for line in ComparisonText(comparison: one, peer: peer).lines { say(line) }
@@ -94,6 +95,8 @@ struct Comparer {
       say("lab: \(html)")
     }
   }
+
+  private static func name(_ one: Case) -> String { String(one.name.dropFirst("compare-".count)) }
 
   private func verdict(_ one: Comparison) -> Event {
     let explained = one.count { if case .explained = $0.verdict { true } else { false } }

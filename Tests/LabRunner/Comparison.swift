@@ -54,12 +54,17 @@ struct Comparison {
     }
   }
 
-  /// The entries' patterns that no difference of these comparisons fits though their case was run.
-  static func unused(_ differences: Differences, in all: [Comparison]) -> [String] {
+  /// The entries' patterns that no difference of these comparisons fits though all their cases were run.
+  ///
+  /// - Parameter names: All cases that there are.
+  static func unused(
+    _ differences: Differences, in all: [Comparison], of names: [String]
+  ) -> [String] {
     differences.entries.flatMap { entry in
       entry.keys.filter { pattern in
-        let cases = all.filter { Pattern.matches(String(pattern.prefix { $0 != "/" }), $0.name) }
-        guard !cases.isEmpty else { return false }
+        func isMeant(_ name: String) -> Bool { Pattern.matches(String(pattern.prefix { $0 != "/" }), name) }
+        let cases = all.filter { isMeant($0.name) }
+        guard !cases.isEmpty, cases.count == names.count(where: isMeant) else { return false }
         return !cases.contains { one in
           one.rows.contains { row in
             row.verdict == .explained(entry) && Pattern.matches(pattern, "\(one.name)/\(row.key)")

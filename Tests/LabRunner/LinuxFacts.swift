@@ -21,9 +21,12 @@ struct LinuxFacts {
     switch section {
     case "dmesg":
       // The time stamp says nothing.
-      let text = line.replacing(#/^\[ *[0-9.]+\] /#, with: "")
+      let text = line.replacing(#/^\[ *[0-9.]+\] /#, with: "").replacing(#/[0-9]+ usecs/#, with: "some usecs")
       facts.add("dmesg: \(text)", "said")
     case "interrupts", "interrupts-after": addInterrupt(section, line)
+    case "function":
+      let words = line.split(separator: " ", maxSplits: 1).map(String.init)
+      facts.add("function.\(words.first ?? "")", words.last ?? "")
     default:
       // A label before a colon, or a number before one, is the key; what is left is the value.
       let text = line.trimmingCharacters(in: .whitespaces)
