@@ -95,7 +95,7 @@ struct ComparisonPage {
       <table><thead><tr><th>key</th><th>Sluice</th><th>\(peer)</th></tr></thead>
       <tbody>\(rows.joined(separator: "\n"))</tbody></table>
       """
-    if group.rows.count <= 12 { return "<div class=\"group\">\(head)\(table)</div>" }
+    if group.rows.count <= 12 || group.entry == nil { return "<div class=\"group\">\(head)\(table)</div>" }
     return """
       <div class="group">\(head)<details><summary>\(group.rows.count) keys</summary>\(table)</details></div>
       """
