@@ -58,7 +58,7 @@ let package = Package(
     tests("KVM", ["Linux", "GuestMemory"]),
     tests("VFIO", ["Linux"]),
     tests("PCI"),
-    tests("Passthrough", ["PCI"]),
+    tests("Passthrough", ["PCI", "VFIO"]),
     tests("Boot", ["GuestMemory"]),
     tests("Sandbox", ["CLinux", "Linux"]),
     tests("VMM", ["Boot", "Linux", "PCI", "Passthrough", logging]),

@@ -30,19 +30,24 @@ public enum ResetMethod: Sendable {
       self = .none("it has no reset: the guest gets it in the state it is in")
       return
     }
-    let foreign = scope.filter { one in !groups.contains { $0.number == one.group } }
-    guard foreign.isEmpty else {
-      let names = foreign.map { "\($0.address) (group \($0.group))" }.joined(separator: ", ")
-      self = .none(
-        "it has no reset but that of its bus, which would also reset \(names): give the VM "
-          + "\(foreign.count == 1 ? "that device" : "those devices") too; until then the guest gets it in the "
-          + "state it is in")
+    if let obstacle = Self.obstacle(scope, groups: groups.map(\.number)) {
+      self = .none(obstacle)
       return
     }
     let reached = Set(scope.map(\.group))
     self = .bus(
       groups.filter { reached.contains($0.number) },
       isAlone: scope.count { devices.contains($0.address) } <= 1)
+  }
+
+  /// Why the reset of a bus is not for a VM with these groups, and what to do; nil where it is.
+  static func obstacle(_ scope: [Device.Dependent], groups: [String]) -> String? {
+    let foreign = scope.filter { !groups.contains($0.group) }
+    if foreign.isEmpty { return nil }
+    let names = foreign.map { "\($0.address) (group \($0.group))" }.joined(separator: ", ")
+    return "it has no reset but that of its bus, which would also reset \(names): give the VM "
+      + "\(foreign.count == 1 ? "that device" : "those devices") too; until then the guest gets it in the "
+      + "state it is in"
   }
 
   /// Whether the guest can have it reset without another device of the VM being reset too.

@@ -11,6 +11,12 @@ extension Device {
     public let group: String
     /// Its address on the host.
     public let address: String
+
+    /// Names a function.
+    public init(group: String, address: String) {
+      self.group = group
+      self.address = address
+    }
   }
 
   /// Resets the function alone; takes up to seconds (VFIO_DEVICE_RESET).
