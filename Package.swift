@@ -43,6 +43,7 @@ let package = Package(
     module("PCI"),
     module("Passthrough", ["Linux", "GuestMemory", "KVM", "VFIO", "PCI"]),
     module("Boot", ["Linux", "GuestMemory"]),
+    module("Timeline"),
     module("Sandbox", ["CLinux", "CSeccomp", "Linux"]),
     module(
       "VMM",
@@ -50,7 +51,8 @@ let package = Package(
     .executableTarget(
       name: "sluice",
       dependencies: [
-        "VMM", "Passthrough", "VFIO", "PCI", "Linux", "GuestMemory", "Sandbox", argumentParser, logging,
+        "VMM", "Timeline", "Passthrough", "VFIO", "PCI", "Linux", "GuestMemory", "Sandbox", argumentParser,
+        logging,
       ],
       swiftSettings: settings),
     tests("Linux"),
@@ -58,6 +60,7 @@ let package = Package(
     tests("KVM", ["Linux", "GuestMemory"]),
     tests("VFIO", ["Linux"]),
     tests("PCI"),
+    tests("Timeline"),
     tests("Passthrough", ["PCI", "VFIO"]),
     tests("Boot", ["GuestMemory"]),
     tests("Sandbox", ["CLinux", "Linux"]),

@@ -26,7 +26,9 @@ struct Sluice: ParsableCommand {
         128+N ended by signal N; with --debug-exit, 2V+1 for a value V written to port 0xf4.
       """,
     version: "0.1.0",
-    subcommands: [RunCommand.self, DevicesCommand.self, BindCommand.self, UnbindCommand.self])
+    subcommands: [
+      RunCommand.self, DevicesCommand.self, BindCommand.self, UnbindCommand.self, TimelineCommand.self,
+    ])
 
   /// Wrong usage is exit status 2, a failure 1.
   static func main() {

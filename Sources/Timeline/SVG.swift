@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Shapes of an SVG 1.1 drawing, as text.
+struct SVG {
+  private var body = ""
+
+  static func escape(_ text: String) -> String {
+    var result = ""
+    for character in text {
+      switch character {
+      case "&": result += "&amp;"
+      case "<": result += "&lt;"
+      case ">": result += "&gt;"
+      case "\"": result += "&quot;"
+      default: result.append(character)
+      }
+    }
+    return result
+  }
+
+  /// A number with one digit after the point.
+  static func number(_ value: Double) -> String {
+    let tenths = Int((value * 10).rounded())
+    return "\(tenths < 0 ? "-" : "")\(abs(tenths) / 10).\(abs(tenths) % 10)"
+  }
+
+  /// A filled box; `title` shows when the pointer rests on it.
+  mutating func box(
+    _ x: Double, _ y: Double, _ width: Double, _ height: Double, style: String, title: String = ""
+  ) {
+    let place = "x=\"\(Self.number(x))\" y=\"\(Self.number(y))\""
+    let size = "width=\"\(Self.number(max(width, 1)))\" height=\"\(Self.number(height))\""
+    body += "<rect \(place) \(size) class=\"\(style)\">"
+    body += title.isEmpty ? "</rect>\n" : "<title>\(Self.escape(title))</title></rect>\n"
+  }
+
+  mutating func line(_ x: Double, _ top: Double, _ bottom: Double, style: String) {
+    let at = Self.number(x)
+    body +=
+      "<line x1=\"\(at)\" x2=\"\(at)\" y1=\"\(Self.number(top))\" y2=\"\(Self.number(bottom))\" class=\"\(style)\"/>\n"
+  }
+
+  /// - Parameter anchor: `start`, `middle` or `end`.
+  mutating func text(_ x: Double, _ y: Double, _ text: String, style: String = "", anchor: String = "start") {
+    body +=
+      "<text x=\"\(Self.number(x))\" y=\"\(Self.number(y))\" class=\"\(style)\" text-anchor=\"\(anchor)\">"
+    body += "\(Self.escape(text))</text>\n"
+  }
+
+  /// The whole drawing.
+  func document(width: Double, height: Double, css: String) -> String {
+    """
+    <svg xmlns="http://www.w3.org/2000/svg" width="\(Self.number(width))" height="\(Self.number(height))" \
+    viewBox="0 0 \(Self.number(width)) \(Self.number(height))">
+    <style>\(css)</style>
+    <rect width="100%" height="100%" class="paper"/>
+    \(body)</svg>
+
+    """
+  }
+}

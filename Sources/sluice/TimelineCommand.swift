@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Linux
+import Timeline
+
+/// `sluice timeline`.
+struct TimelineCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "timeline",
+    abstract: "Draws a trace: phases, windows, resets, interrupts and DMA maps over time.")
+
+  @Argument(help: ArgumentHelp("What 'sluice run --trace' has written.", valueName: "trace"))
+  var trace: String
+
+  @Option(name: .shortAndLong, help: ArgumentHelp("The picture, as SVG.", valueName: "file"))
+  var output: String
+
+  mutating func run() throws {
+    var timeline: Timeline
+    do {
+      timeline = try Timeline(trace: text())
+    } catch let error as TraceError { throw CommandFailure("\(trace): \(error)") }
+    do throws(KernelError) {
+      let picture = try OwnedDescriptor(opening: output, .replace)
+      try picture.write([UInt8](timeline.draw().utf8))
+    } catch { throw CommandFailure(error.description) }
+  }
+
+  private func text() throws -> String {
+    do throws(KernelError) {
+      let input = try OwnedDescriptor(opening: trace, .read)
+      let size = try input.size(of: trace)
+      return String(decoding: try input.read(Int(clamping: size), at: 0), as: UTF8.self)
+    } catch { throw CommandFailure(error.description) }
+  }
+}
