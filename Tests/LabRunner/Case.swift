@@ -37,7 +37,7 @@ struct Case: Sendable {
 
   /// What also runs where L1 itself has a 6.1 kernel: its VFIO and KVM differ.
   static var onOldHost: [Case] {
-    let names = ["nvme-6.12-cloud", "nvme-6.1-cloud", "nvme-reset", "memory-enable-ivshmem", "msix"]
+    let names = ["nvme-6.12-cloud", "nvme-reset", "msix"]
     return all.filter { names.contains($0.name) } + GateCases.all + PeerCases.all + Torture.all
       + OutsideCases.all
       + DepartureCases.all + DeviceCases.all + LoadCases.all

@@ -5,11 +5,11 @@ enum LoadCases {
   static let all: [Case] = [
     Case(
       "resets-under-load",
-      "200 FLRs of NVMe and 200 PM resets of e1000e by the guest (60 on 6.1); all it moves is compared",
+      "200 FLRs of NVMe and 200 PM resets of e1000e by the guest (40 on 6.1); all it moves is compared",
       limit: 500
     ) { bench in
       // Each takes over a second here, and 6.1's part in it is the same.
-      let resets = Inside.kernelVersion.hasPrefix("6.1.") ? 60 : 200
+      let resets = Inside.kernelVersion.hasPrefix("6.1.") ? 40 : 200
       let devices = [Address.scratchDrive, Address.network]
       let lines = try LinuxGuest(
         kernel: .newFull, devices: devices, steps: ["load"], append: "lab.resets=\(resets)"
