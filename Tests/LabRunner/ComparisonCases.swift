@@ -19,7 +19,7 @@ enum ComparisonCases {
     Device(name: "edu", addresses: [Address.edu, Address.sharedMemory], append: "device=1 peer=2"),
     Device(name: "ivshmem", addresses: [Address.sharedMemory]),
     Device(name: "xhci", addresses: [Address.usb], steps: ["usb-sha256"]),
-    Device(name: "ahci", addresses: [Address.disk], steps: ["ahci-sha256"]),
+    Device(name: "ahci", addresses: [Address.disk], steps: ["disks-1"]),
   ]
 
   /// The probe guest's cases. Its parts are guests of their own: a peer may not survive the later ones.
