@@ -13,25 +13,19 @@ struct Compare: ParsableCommand {
       "nvme, e1000e, edu, ivshmem, xhci, ahci, and linux-nvme, linux-e1000e, linux-xhci, linux-ahci; all where none is named."
   )
   var names: [String] = []
-  @Option(help: "The other VMM: qemu, or kvmtool for the Linux guests where it is installed.") var with =
+  @Option(help: "The other VMM: qemu; there is no other one yet.") var with =
     "qemu"
   @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
   @Option(help: "Write a page of HTML there, too.") var html: String?
   @Option(help: "The known differences.") var differences = "Tests/LabRunner/differences"
 
   func validate() throws {
-    guard ["qemu", "kvmtool"].contains(with) else {
-      throw ValidationError("--with: '\(with)' is neither qemu nor kvmtool")
-    }
-    if with == "kvmtool", !KVMTool.isInstalled {
-      throw ValidationError(
-        "--with kvmtool: \(KVMTool.program) is not there; build kvmtool and put it on the PATH")
-    }
+    guard with == "qemu" else { throw ValidationError("--with: there is only qemu, and not '\(with)'") }
     _ = try chosen()
   }
 
   private func chosen() throws -> [Case] {
-    let all = with == "kvmtool" ? ComparisonCases.linux : ComparisonCases.all
+    let all = ComparisonCases.all
     if names.isEmpty { return all }
     return try names.map { name in
       guard let one = all.first(where: { $0.name == "compare-\(name)" }) else {
@@ -76,7 +70,7 @@ struct Comparer {
           peer: try facts("peer.facts"), known))
     }
     let names = ComparisonCases.all.map(Self.name)
-    let unused = peer == "qemu" ? Comparison.unused(known, in: comparisons, of: names) : []
+    let unused = Comparison.unused(known, in: comparisons, of: names)
     for one in comparisons {
       if !isQuiet || !one.unexplained.isEmpty {
         for line in ComparisonText(comparison: one, peer: peer).lines { say(line) }
@@ -114,10 +108,4 @@ struct Comparer {
       .pass, "\(one.name) beside \(peer)",
       text: "\(one.count { $0.verdict == .same }) keys the same, \(explained) differences explained")
   }
-}
-
-/// kvmtool, which no Debian package has.
-enum KVMTool {
-  static let program = "/usr/local/bin/lkvm"
-  static var isInstalled: Bool { URL(filePath: program).exists }
 }
