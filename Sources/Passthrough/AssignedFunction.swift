@@ -41,13 +41,8 @@ public final class AssignedFunction: Sendable {
     self.observe = observe
     address = device.address
     do throws(KernelError) {
-      if case .none(let why) = assignment.reset {
-        observe(.warning(why), 0)
-      } else {
-        let start = Clock.microseconds()
-        try assignment.reset.perform(on: device)
-        observe(.reset(.start, method: assignment.reset.name), Clock.microseconds() - start)
-      }
+      if case .none(let why) = assignment.reset { observe(.warning(why), 0) }
+      try assignment.reset.perform(on: device, .start, observe)
       let initial = try FunctionState(device, host: host, assignment: assignment, observe: observe)
       bars = initial.config.bars
       interruptPin = initial.config.interruptPin
@@ -122,10 +117,14 @@ public final class AssignedFunction: Sendable {
   /// Resets a function whose gate is closed for it, and lets the guest have it again.
   private func reset(_ reason: ResetReason) throws(KernelError) {
     try handling.withLock { _ throws(KernelError) in
-      let start = Clock.microseconds()
       do throws(KernelError) {
-        try assignment.reset.perform(on: device)
-        observe(.reset(reason, method: assignment.reset.name), Clock.microseconds() - start)
+        if assignment.reset.isForGuest {
+          try assignment.reset.perform(on: device, reason, observe)
+        } else {
+          observe(
+            .warning(
+              "the guest asks for a reset, and there is none that reaches it alone; it goes on as it is"), 0)
+        }
       } catch { observe(.warning("\(error); it goes on as it is"), 0) }
       try state.withLock { state throws(KernelError) in
         try state.finishReset()
@@ -156,20 +155,12 @@ public final class AssignedFunction: Sendable {
 
   /// Reads an I/O BAR; all-ones where the guest has turned I/O off.
   public func readPort(bar: Int, offset: UInt64, width: Int) -> UInt64 {
-    state.withLock { state in
-      guard state.isPortEnabled else { return .max }
-      // What the device does not answer reads as all-ones.
-      return (try? state.device.read(bar, offset: offset, width: width)) ?? .max
-    }
+    state.withLock { state in state.readPort(bar: bar, offset: offset, width: width) }
   }
 
   /// Writes an I/O BAR.
   public func writePort(bar: Int, offset: UInt64, width: Int, _ value: UInt64) {
-    state.withLock { state in
-      guard state.isPortEnabled else { return }
-      // What the device does not take is dropped, as on a bus.
-      try? state.device.write(bar, offset: offset, width: width, value)
-    }
+    state.withLock { state in state.writePort(bar: bar, offset: offset, width: width, value) }
   }
 
   /// Demotes open windows after a bare -EFAULT of KVM_RUN; false where there was none to demote.

@@ -56,7 +56,10 @@ extension AssignedFunction {
   private func giveBack() throws(KernelError) {
     try leave(.released, .release)
     try handling.withLock { _ throws(KernelError) in
-      do throws(KernelError) { try reset() } catch {
+      do throws(KernelError) {
+        // A bus that has others of the VM on it is not reset under their open windows.
+        if assignment.reset.isForGuest { try assignment.reset.perform(on: device, .handBack, observe) }
+      } catch {
         // The kernel, which is taking the device away, holds it; or it is gone already.
         if error.errno != KernelError.again {
           observe(.warning("it goes back without a reset: \(error)"), 0)
@@ -85,13 +88,8 @@ extension AssignedFunction {
   /// back already.
   public func handBack() throws(FunctionError) {
     guard device.isOpen else { return }
-    do throws(KernelError) { try reset() } catch { throw failure(error) }
-  }
-
-  private func reset() throws(KernelError) {
-    if case .none = assignment.reset { return }
-    let start = Clock.microseconds()
-    try assignment.reset.perform(on: device)
-    observe(.reset(.handBack, method: assignment.reset.name), Clock.microseconds() - start)
+    do throws(KernelError) { try assignment.reset.perform(on: device, .handBack, observe) } catch {
+      throw failure(error)
+    }
   }
 }

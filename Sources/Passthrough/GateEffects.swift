@@ -81,7 +81,8 @@ extension FunctionState {
     } catch {
       // The guest has put the BAR where something else is, or the slots are used up: every
       // access goes on being trapped and is right all the same.
-      if !windows[window].wasOpened {
+      if !windows[window].isToldTrapped {
+        windows[window].isToldTrapped = true
         warn("BAR \(windows[window].bar) window \(window) stays trapped: \(error)")
       }
       return false

@@ -92,8 +92,15 @@ extension FunctionState {
   func pendingMSIX(from first: Int) throws(KernelError) -> UInt64 {
     guard let layout = table?.layout, let vectors = interrupts.msix else { return 0 }
     return try vectors.pending(from: first) {
-      // Without an answer nothing is known to be pending.
-      (try? device.read(layout.pendingBar, offset: layout.pendingOffset + UInt64(first / 8), width: 8)) ?? 0
+      pendingBits(layout.pendingBar, layout.pendingOffset + UInt64(first / 8), width: 8)
+    }
+  }
+
+  /// The device's own pending bits; none, and told, where it does not answer.
+  private func pendingBits(_ region: Int, _ offset: UInt64, width: Int) -> UInt64 {
+    do throws(KernelError) { return try device.read(region, offset: offset, width: width) } catch {
+      warn("which of its vectors are pending is not known: \(error)")
+      return 0
     }
   }
 
@@ -101,8 +108,7 @@ extension FunctionState {
   func pendingMSI() throws(KernelError) -> UInt32 {
     guard let layout = config.msiLayout, let vectors = interrupts.msi else { return 0 }
     let bits = try vectors.pending(from: 0) {
-      // Without an answer nothing is known to be pending.
-      (try? device.read(Device.configRegion, offset: UInt64(layout.pending), width: 4)) ?? 0
+      pendingBits(Device.configRegion, UInt64(layout.pending), width: 4)
     }
     return UInt32(truncatingIfNeeded: bits)
   }

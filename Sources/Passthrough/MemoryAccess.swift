@@ -76,8 +76,27 @@ extension FunctionState {
     try pass(.access(window: window), .access)
   }
 
+  /// What a guest reads from an I/O BAR; all-ones where no one answers.
+  mutating func readPort(bar: Int, offset: UInt64, width: Int) -> UInt64 {
+    statistics.trappedAccesses += 1
+    do throws(KernelError) {
+      if isPortEnabled { return try device.read(bar, offset: offset, width: width) }
+    } catch {}  // as where it is off: counted, and all-ones
+    statistics.deniedAccesses += 1
+    return .max
+  }
+
+  /// Takes what a guest writes to an I/O BAR.
+  mutating func writePort(bar: Int, offset: UInt64, width: Int, _ value: UInt64) {
+    statistics.trappedAccesses += 1
+    do throws(KernelError) {
+      if isPortEnabled { return try device.write(bar, offset: offset, width: width, value) }
+    } catch {}  // as where it is off: counted, and dropped
+    statistics.deniedAccesses += 1
+  }
+
   /// Whether I/O BARs answer.
-  var isPortEnabled: Bool {
+  private var isPortEnabled: Bool {
     config.command.contains(.ioSpace)
       && gate.conditions.isSuperset(of: [.fullPower, .outOfReset, .alive])
   }

@@ -50,7 +50,8 @@ public enum ResetMethod: Sendable {
       + "state it is in"
   }
 
-  /// Whether the guest can have it reset without another device of the VM being reset too.
+  /// Whether it can be reset while the VM runs: without another device of the VM being reset too, whose
+  /// windows may be open.
   var isForGuest: Bool {
     switch self {
     case .function: true
@@ -68,12 +69,19 @@ public enum ResetMethod: Sendable {
     }
   }
 
-  /// Resets a device this way.
-  func perform(on device: Device) throws(KernelError) {
+  /// Resets a device this way, and tells; does nothing where there is no way.
+  ///
+  /// Every window that it reaches is closed by now: those of the function alone where it is for a guest that
+  /// runs (``isForGuest``), else those of all the VM's functions.
+  func perform(
+    on device: Device, _ reason: ResetReason, _ observe: FunctionObserver
+  ) throws(KernelError) {
+    let start = Clock.microseconds()
     switch self {
     case .function: try device.reset()
     case .bus(let groups, _): try device.resetBus(groups: groups)
-    case .none: break
+    case .none: return
     }
+    observe(.reset(reason, method: name), Clock.microseconds() - start)
   }
 }

@@ -55,8 +55,10 @@ extension HostDevice {
     guard !isBridge else { throw .notReady(address, .bridge) }
     guard group != nil else { throw .notReady(address, .noGroup) }
     if driver == "vfio-pci" { return }
-    // The directory is there exactly while the driver is.
-    if (try? Sysfs.list("\(pci)/drivers/vfio-pci")) == nil { throw .noDriver(address) }
+    do throws(KernelError) { _ = try Sysfs.list("\(pci)/drivers/vfio-pci") } catch {
+      // The directory is there exactly while the driver is.
+      throw error.errno == KernelError.noEntry ? .noDriver(address) : .binding(address, error)
+    }
     do throws(KernelError) {
       try Sysfs.write("vfio-pci", to: "\(pci)/devices/\(address)/driver_override")
       if driver != nil { try Sysfs.write(address, to: "\(pci)/devices/\(address)/driver/unbind") }

@@ -24,4 +24,12 @@ import VFIO
     let two = try #require(ResetMethod.obstacle(Self.bus, groups: ["9"]))
     #expect(two.contains("0000:03:00.0 (group 7), 0000:03:00.1 (group 7): give the VM those devices too"))
   }
+
+  @Test("while the VM runs nothing is reset that reaches another of its devices")
+  func running() {
+    #expect(ResetMethod.function.isForGuest)
+    #expect(ResetMethod.bus([], isAlone: true).isForGuest)
+    #expect(!ResetMethod.bus([], isAlone: false).isForGuest)
+    #expect(!ResetMethod.none("").isForGuest)
+  }
 }
