@@ -13,6 +13,15 @@ enum DepartureCases {
         HostDevice(Address.plug).driver == nil
       }
     },
+    Case(
+      "outside-unbind-sibling", "one function of a slot is given back: its bus is not reset under the other"
+    ) {
+      bench in
+      let path = "/sys/bus/pci/drivers/vfio-pci/unbind"
+      return try depart(bench, "echo \(Address.pair[0]) >\(path)", Address.pair) {
+        HostDevice(Address.pair[0]).driver == nil
+      }
+    },
     Case("outside-remove", "the host removes the device: given back at once, all-ones") { bench in
       let directory = "/sys/bus/pci/devices/\(Address.plug)"
       return try depart(bench, "echo 1 >\(directory)/remove") { !URL(filePath: directory).exists }
@@ -24,7 +33,7 @@ enum DepartureCases {
       try Monitor.send("device_del plug")
       let seconds = try wait(30, "the device is still there") { !URL(filePath: directory).exists }
       try restore { try Monitor.send("device_add \(MachineDevices.plug)") }
-      return try check(watch, seconds: seconds)
+      return try check(watch, Address.plug, seconds: seconds)
     },
     Case("outside-error", "an error (AER) isolates the one device: all-ones from then on", limit: 90) {
       bench in
@@ -33,16 +42,19 @@ enum DepartureCases {
   ]
 
   /// Has a shell take the device away, which the kernel lets return when Sluice has given it back.
-  private static func depart(_ bench: Bench, _ command: String, until gone: () -> Bool) throws -> String {
-    let watch = try Watch(bench, [Address.plug, Address.edu])
+  private static func depart(
+    _ bench: Bench, _ command: String, _ devices: [String] = [Address.plug, Address.edu],
+    until gone: () -> Bool
+  ) throws -> String {
+    let watch = try Watch(bench, devices)
     let host = try bench.start(["sh", "-c", command], as: "host")
     // Not `host.wait`: a write to sysfs that waits for Sluice cannot be killed.
     let seconds = try wait(10, "Sluice did not give the device back") { !host.isRunning }
     try bench.require(try host.wait() == 0, "'\(command)': \(host.lastMessage)")
     try bench.require(gone(), "after '\(command)' the device is still there")
     // Before the verdict, for the cases to come; the guest does not get it again.
-    try restore { try HostDevice.write("1", to: "/sys/bus/pci/rescan") }
-    return try check(watch, seconds: seconds)
+    try restore(devices[0]) { try HostDevice.write("1", to: "/sys/bus/pci/rescan") }
+    return try check(watch, devices[0], seconds: seconds)
   }
 
   /// Waits until something holds; the seconds that it took.
@@ -60,17 +72,17 @@ enum DepartureCases {
   }
 
   /// The guest sees the first device gone and the second one work, and ends as usual.
-  private static func check(_ watch: Watch, seconds: Double) throws -> String {
+  private static func check(_ watch: Watch, _ device: String, seconds: Double) throws -> String {
     try watch.requireGone()
     let trace = try watch.finish()
     let released = trace.records.filter { $0.event == "device" && $0.state == "released" }
     try watch.bench.require(
-      released.count == 1 && released.first?.device == Address.plug,
+      released.count == 1 && released.first?.device == device,
       "the trace has \(released.count) records of a device released, for \(released.first?.device ?? "none")")
-    let faults = trace.faultsOfDeparture(of: Address.plug)
+    let faults = trace.faultsOfDeparture(of: device) + trace.faultsOfBusResets()
     try watch.bench.require(faults.isEmpty, faults.joined(separator: "; "))
     let time = seconds.formatted(.number.precision(.fractionLength(1)))
-    return "gone after \(time) s; \(try warning(of: Address.plug, watch))"
+    return "gone after \(time) s; \(try warning(of: device, watch))"
   }
 
   /// The one warning that the device goes; the summary names every device.
@@ -85,12 +97,12 @@ enum DepartureCases {
   }
 
   /// Brings the device back for the cases to come.
-  private static func restore(_ bring: () throws -> Void) throws {
+  private static func restore(_ device: String = Address.plug, _ bring: () throws -> Void) throws {
     try bring()
     try wait(20, "the device did not come back") {
-      URL(filePath: "/sys/bus/pci/devices/\(Address.plug)").exists
+      URL(filePath: "/sys/bus/pci/devices/\(device)").exists
     }
-    try HostDevice(Address.plug).bind(to: "vfio-pci")
+    try HostDevice(device).bind(to: "vfio-pci")
   }
 
   private static func isolate(_ bench: Bench) throws -> String {

@@ -76,6 +76,19 @@ struct Trace {
     return faults
   }
 
+  /// What contradicts 'no bus is reset while a window of any device is open'.
+  func faultsOfBusResets() -> [String] {
+    var open: Set<Window> = []
+    var faults: [String] = []
+    for record in records {
+      if let window = record.openedWindow { open.insert(window) }
+      if let window = record.closedWindow { open.remove(window) }
+      guard record.event == "reset", record.method == "bus" else { continue }
+      for window in open { faults.append("at \(record.time) µs a bus was reset with \(window) open") }
+    }
+    return faults
+  }
+
   /// The windows that were ever open.
   var openedWindows: Set<Window> { Set(records.compactMap(\.openedWindow)) }
 
