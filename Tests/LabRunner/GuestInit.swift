@@ -28,6 +28,8 @@ enum GuestInit {
     # until SECONDS COMMAND…: true as soon as the command is
     until_() { left=$(($1 * 10)); shift
       until "$@" >/dev/null 2>&1; do left=$((left - 1)); [ $left -gt 0 ] || return 1; usleep 100000; done; }
+    # The node is there before the disk can be opened.
+    opens() { dd if=/dev/$1 of=/dev/null bs=512 count=1; }
     functions() { grep -l "^$1" /sys/bus/pci/devices/*/class | sed 's,/class$,,'; }
     # Without the paths (nvme0c0n1) to a drive in a subsystem.
     drives() { ls -d /sys/block/nvme*n1 2>/dev/null | grep -v 'c[0-9]*n1$'; }
@@ -38,7 +40,7 @@ enum GuestInit {
       [ -n "$(functions 0x010802)" ] || { echo "lab: not ok nvme-sha256 no drive on the bus"; return; }
       until_ 30 all_drives || { echo "lab: not ok nvme-sha256 a drive did not come up"; return; }
       for drive in $(drives); do
-        until_ 10 test -b /dev/${drive##*/}
+        until_ 10 opens ${drive##*/}
         serial=$(cat $drive/device/serial)
         echo 3 >/proc/sys/vm/drop_caches
         echo "lab: ok nvme-sha256" $serial $(dd if=/dev/${drive##*/} bs=1M 2>/dev/null | sha256sum | cut -c1-64)
@@ -77,7 +79,7 @@ enum GuestInit {
     }
     usb() {
       load xhci
-      until_ 30 test -b /dev/sda || { echo "lab: not ok usb-sha256 no /dev/sda"; return; }
+      until_ 30 opens sda || { echo "lab: not ok usb-sha256 no /dev/sda that opens"; return; }
       echo "lab: ok usb-sha256 $(sha256sum </dev/sda | cut -c1-64)"
     }
 

@@ -31,7 +31,7 @@ enum GuestLoad {
       until_ 30 all_drives || { echo "lab: not ok nvme-load the drive did not come up"; return; }
       drive=$(drives); drive=${drive##*/}
       function=$(functions 0x010802)
-      until_ 10 test -b /dev/$drive
+      until_ 10 opens $drive
       for name in reads writes nvme-bad; do echo 0 >/tmp/$name; done
       sum=$(dd if=/dev/$drive bs=64k count=128 iflag=direct 2>/dev/null | sha256sum | cut -c1-64)
       echo flr >$function/reset_method || { echo "lab: not ok nvme-load no FLR"; return; }

@@ -34,7 +34,7 @@ enum GuestLook {
       load ahci; load xhci
       until_ 60 has_disks $1 || { echo "lab: not ok disks: $(ls -d /sys/block/sd*)"; return; }
       for disk in /sys/block/sd*; do
-        until_ 10 test -b /dev/${disk##*/}
+        until_ 10 opens ${disk##*/}
         controller=$(readlink -f $disk/device | sed 's,.*/pci0000:00/\([^/]*\)/.*,\1,')
         echo "lab: ok disk $controller $(sha256sum </dev/${disk##*/} | cut -c1-64)"
       done
