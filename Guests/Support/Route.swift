@@ -21,6 +21,7 @@ enum Route {
       interrupt_handle(vector, handler)
       IOAPIC.route(input, processor: 0, interrupt: vector)
     }
+    leaveToIOAPIC()
     let before = InlineArray<8, UInt64> { interrupt_count(0, firstVector + UInt32($0)) }
     let sum = counts()
     raise()
@@ -37,6 +38,15 @@ enum Route {
       found = input
     }
     return arrivals == 1 ? found : nil
+  }
+
+  /// Turns the routing of pins to the PIC off, as an operating system does that uses the I/O APIC: where q35's
+  /// LPC bridge (slot 31) routes a pin to the PIC, QEMU does not raise the I/O APIC's input.
+  private static func leaveToIOAPIC() {
+    let bridge = PCIFunction(slot: 31, function: 0)
+    guard bridge.vendor == 0x8086, bridge.device == 0x2918 else { return }
+    // PIRQx_ROUT bit 7, Interrupt Routing Enable: 1 is off (Intel ICH9 datasheet, LPC bridge, 60h-63h, 68h-6Bh).
+    for register in [0x60, 0x68] as InlineArray<2, UInt16> { bridge.store32(register, 0x8080_8080) }
   }
 
   private static func counts() -> UInt64 {
