@@ -25,8 +25,8 @@ extension FunctionState {
       return try pendingMSIX(from: Int(at / 8) * 64) >> (at % 8 * 8)
     }
     let value: UInt64
-    do throws(KernelError) { value = try device.read(bar, offset: offset, width: width) } catch {
-      // Beyond the end of the BAR, or disabled behind our back (EIO): no one answers.
+    do throws(KernelError) { value = try load(bar: bar, offset: offset, width: width) } catch {
+      // Beyond the end of the BAR, or disabled behind our back: no one answers.
       statistics.deniedAccesses += 1
       return .max
     }
@@ -59,7 +59,7 @@ extension FunctionState {
       return
     }
     if let bytes = table?.layout.pending(in: bar), bytes.contains(offset) { return }  // read-only
-    do throws(KernelError) { try device.write(bar, offset: offset, width: width, value) } catch {
+    do throws(KernelError) { try store(bar: bar, offset: offset, width: width, value) } catch {
       statistics.deniedAccesses += 1
       return
     }
@@ -68,12 +68,33 @@ extension FunctionState {
 
   /// Opens the window of an access that the device has just answered.
   private mutating func open(bar: Int, offset: UInt64) throws(KernelError) {
-    guard
-      let window = windows.firstIndex(where: {
-        $0.bar == bar && offset >= $0.offset && offset - $0.offset < $0.size
-      }), gate.states[window] == .armed
-    else { return }
+    guard let window = window(bar: bar, offset: offset), gate.states[window] == .armed else { return }
     try pass(.access(window: window), .access)
+  }
+
+  /// The window that a place in a BAR is in; nil where that cannot be mapped.
+  private func window(bar: Int, offset: UInt64) -> Int? {
+    windows.firstIndex { $0.bar == bar && offset >= $0.offset && offset - $0.offset < $0.size }
+  }
+
+  /// Where 8 bytes are mapped that are to be one access, host virtual: an old vfio-pci makes two of it.
+  private func place(bar: Int, offset: UInt64, width: Int) -> UInt64? {
+    guard width == 8, offset % 8 == 0, let window = window(bar: bar, offset: offset) else { return nil }
+    return windows[window].host + (offset - windows[window].offset)
+  }
+
+  /// Reads a device's memory; EIO or EFAULT where that is disabled.
+  private func load(bar: Int, offset: UInt64, width: Int) throws(KernelError) -> UInt64 {
+    if let place = place(bar: bar, offset: offset, width: width) { return try GuardedMemory.load(place) }
+    return try device.read(bar, offset: offset, width: width)
+  }
+
+  /// Writes a device's memory; EIO or EFAULT where that is disabled.
+  private func store(bar: Int, offset: UInt64, width: Int, _ value: UInt64) throws(KernelError) {
+    if let place = place(bar: bar, offset: offset, width: width) {
+      return try GuardedMemory.store(place, value)
+    }
+    try device.write(bar, offset: offset, width: width, value)
   }
 
   /// What a guest reads from an I/O BAR; all-ones where no one answers.

@@ -66,7 +66,7 @@ extension Rule {
       "clock_gettime", everyone, "times, where the vDSO cannot read the host's clock source",
       isContingent: true),
     Rule("close", [.control], "hand a device back"),
-    Rule("rt_sigreturn", [.vcpu], "come back from the kick"),
+    Rule("rt_sigreturn", [.vcpu], "come back from the kick, and from memory that is off (SIGBUS)"),
     Rule(
       "restart_syscall", [.vcpu, .pin], "go on waiting after the process was stopped and continued",
       isContingent: true),

@@ -41,6 +41,7 @@ public struct Run: Sendable {
       Signals.interrupt, Signals.terminate, Signals.hangup, Signals.brokenPipe,
     ])
     try Thread.installKick()
+    try GuardedMemory.install()
     let crew = try Crew(
       assembly, isSandboxed: configuration.isSandboxed, recorder: recorder, ending: ending,
       hasDebugExit: configuration.hasDebugExit)

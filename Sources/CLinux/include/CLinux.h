@@ -7,5 +7,6 @@
 #pragma once
 
 #include "calls.h"
+#include "guarded.h"
 #include "kvm.h"
 #include "vfio.h"
