@@ -25,8 +25,8 @@ public struct CPUFeatures: Sendable {
     self.cpus = UInt32(cpus)
     if system.hasDeadlineTimer { set(1) { $0.ecx |= 1 << 24 } }
     describePackage()
-    // The processor's name, which KVM leaves to us.
-    for function in 0x8000_0002...0x8000_0004 as ClosedRange<UInt32> {
+    // The processor's name and first-level caches, which KVM leaves to us (of the caches before Linux 6.4).
+    for function in 0x8000_0002...0x8000_0005 as ClosedRange<UInt32> {
       // SAFETY: the call fills in the struct.
       set(function) { leaf in unsafe cl_host_cpuid(&leaf) }
     }
