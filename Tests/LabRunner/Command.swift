@@ -51,11 +51,27 @@ enum Command {
     return (process.exitStatus, String(decoding: output, as: UTF8.self), errors)
   }
 
-  /// Runs a program whose output goes where ours goes; its status.
-  static func passthrough(_ arguments: [String]) throws -> Int32 {
+  /// Runs a program, with each line of what it writes to its two streams as it comes; its status.
+  static func follow(_ arguments: [String], _ body: (String) -> Void) throws -> Int32 {
     let process = make(arguments)
+    let pipe = Pipe()
     process.standardInput = FileHandle.nullDevice
+    process.standardOutput = pipe
+    process.standardError = pipe
+    let queue = LineQueue()
     try process.run()
+    let input = pipe.fileHandleForReading.fileDescriptor
+    Thread.detachNewThread { [pipe] in
+      queue.fill(from: input)
+      _ = pipe  // keeps the descriptor open
+    }
+    reading: while true {
+      switch queue.next(within: .seconds(60)) {
+      case .line(let line): body(line)
+      case .late: continue
+      case .ended: break reading
+      }
+    }
     process.waitUntilExit()
     return process.exitStatus
   }

@@ -63,7 +63,7 @@ struct Inside {
   private func run(_ one: Case) {
     var event = attempt(one)
     for number in 2...3 where event.kind == .fail && one.mayBeTriedAgain {
-      reports.send(Event(.note, one.name, text: "FAILED, try \(number) of 3 follows: \(event.text)"))
+      reports.send(Event(.note, one.name, text: "\(Event.retryMark)\(number) of 3 follows: \(event.text)"))
       let before = event.text
       event = attempt(one)
       event.text = "at try \(number): \(event.text) (before: \(before))"

@@ -7,13 +7,19 @@ struct Report {
   private(set) var passed = 0
   private(set) var failed = 0
   private(set) var skipped = 0
+  /// What failed, for the end; and what passed only at a later try.
+  private(set) var failures: [String] = []
+  private(set) var retried: [String] = []
   private let start = ContinuousClock.now
 
   mutating func add(_ event: Event, prefix: String = "") {
     switch event.kind {
     case .pass: passed += 1
-    case .fail: failed += 1
+    case .fail:
+      failed += 1
+      failures.append("\(prefix)\(event.name): \(event.text)")
     case .skip: skipped += 1
+    case .note where event.text.hasPrefix(Event.retryMark): retried.append(prefix + event.name)
     case .ready, .start, .note, .pulse, .end: break
     }
     show(event, prefix: prefix)
@@ -24,7 +30,11 @@ struct Report {
     self.passed += passed
     self.failed += failed
     self.skipped += skipped
+    if failed > 0 { failures.append("\(failed) of the unit tests") }
   }
+
+  /// Notes that something was tried again; the reason is printed where that happens.
+  mutating func add(retry name: String) { retried.append(name) }
 
   private func show(_ event: Event, prefix: String) {
     let time = event.seconds.formatted(.number.precision(.fractionLength(1)).grouping(.never)) + " s"
@@ -46,6 +56,8 @@ struct Report {
   func finish() -> Int32 {
     let time = (ContinuousClock.now - start).components.seconds
     say("lab: \(time) s in all")
+    if !retried.isEmpty { say("lab: tried again: \(retried.joined(separator: ", "))") }
+    for failure in failures { say("lab: FAILED \(failure)") }
     say("\(passed) passed, \(failed) failed, \(skipped) skipped")
     return failed == 0 ? 0 : 1
   }

@@ -38,6 +38,7 @@ struct Session {
         left.removeAll { $0.name == victim }
       } else {
         say("lab: \(outcome.reason) during \(prefix)\(victim): retrying once in a new L1")
+        report.add(retry: prefix + victim)
       }
     }
   }

@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// `swift test`, shown as it runs, and its numbers.
+/// `swift test`, shown as it runs but for what passes, and its numbers.
 enum UnitTests {
   struct Count: Equatable {
     var passed = 0
@@ -25,14 +25,31 @@ enum UnitTests {
     init() {}
   }
 
+  /// What is shown: a suite's good end, failures, and what tests print; not the beginning and the good end of each
+  /// test, whose arguments may have several lines.
+  struct Filter {
+    private var isInside = false
+
+    mutating func shows(_ line: String) -> Bool {
+      if line.hasPrefix("✔ Test run") { return true }
+      let begins = line.hasPrefix("◇") || line.hasPrefix("✔ Test ")
+      guard begins || isInside else { return !line.contains(#/^\[[0-9]+/[0-9]+\] /#) }
+      isInside = !line.hasSuffix("started.") && !line.hasSuffix(" seconds.")
+      return false
+    }
+  }
+
   static func run() throws -> Count {
     let directory = FileManager.default.temporaryDirectory.appending(path: "lab-unit-\(getpid())")
     try directory.makeDirectory()
     defer { try? FileManager.default.removeItem(at: directory) }  // only litter
     say("lab: unit tests")
-    let status = try Command.passthrough([
-      "swift", "test", "--xunit-output", directory.appending(path: "unit.xml").path,
-    ])
+    var filter = Filter()
+    let status = try Command.follow(
+      ["swift", "test", "--xunit-output", directory.appending(path: "unit.xml").path]
+    ) { line in
+      if filter.shows(line) { say(line) }
+    }
     var count = Count()
     for name in try FileManager.default.contentsOfDirectory(atPath: directory.path) {
       let text = try String(contentsOf: directory.appending(path: name), encoding: .utf8)
