@@ -4,7 +4,7 @@ import Foundation
 
 /// What a case has to hand inside L1.
 final class Bench {
-  let manifest: Manifest
+  var manifest: Manifest
   /// The VMM that runs Linux guests: `sluice` or `qemu`.
   var vmm: String
   let name: String

@@ -17,6 +17,8 @@ struct Compare: ParsableCommand {
     "qemu"
   @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
   @Option(help: "Write a page of HTML there, too.") var html: String?
+  @Flag(help: "Instead, build Sluice with one bug after the other and see that each is told.") var planted =
+    false
   @Option(help: "The known differences.") var differences = "Tests/LabRunner/differences"
 
   func validate() throws {
@@ -37,10 +39,16 @@ struct Compare: ParsableCommand {
 
   func run() throws {
     var lab = try Lab()
-    let cases = try chosen()
-    try lab.run(cases, l1: l1, vmm: with)
     let comparer = Comparer(workspace: lab.workspace, peer: with, differences: URL(filePath: differences))
-    try comparer.finish(cases, l1: l1, html: html, report: &lab.report)
+    if planted {
+      for bug in PlantedBug.all { try bug.build(lab.workspace) }
+      try lab.run(PlantedBug.all.map(\.comparison), l1: l1, vmm: with)
+      try comparer.finish(PlantedBug.all, report: &lab.report)
+    } else {
+      let cases = try chosen()
+      try lab.run(cases, l1: l1, vmm: with)
+      try comparer.finish(cases, l1: l1, html: html, report: &lab.report)
+    }
     throw ExitCode(lab.report.finish())
   }
 }
@@ -56,19 +64,7 @@ struct Comparer {
     _ cases: [Case], l1: KernelName, html: String? = nil, isQuiet: Bool = false, report: inout Report
   ) throws {
     let known = try Differences(file: differences)
-    var comparisons: [Comparison] = []
-    for one in cases {
-      let directory = workspace.out.appending(path: one.name)
-      func facts(_ file: String) throws -> Facts {
-        Facts(text: try String(contentsOf: directory.appending(path: file), encoding: .utf8))
-      }
-      // A case that failed has left none and is counted already.
-      guard directory.appending(path: "peer.facts").exists else { continue }
-      comparisons.append(
-        Comparison(
-          Self.name(one), sluice: try facts("sluice.facts"),
-          peer: try facts("peer.facts"), known))
-    }
+    let comparisons = try cases.compactMap { try comparison(of: $0, named: Self.name($0), known) }
     let names = ComparisonCases.all.map(Self.name)
     let unused = Comparison.unused(known, in: comparisons, of: names)
     for one in comparisons {
@@ -88,6 +84,25 @@ struct Comparer {
       try Data(page.html.utf8).write(to: URL(filePath: html))
       say("lab: \(html)")
     }
+  }
+
+  /// Looks whether each bug is among what is not explained.
+  func finish(_ bugs: [PlantedBug], report: inout Report) throws {
+    let known = try Differences(file: differences)
+    for bug in bugs {
+      // The same device's entries explain it or do not.
+      report.add(bug.verdict(try comparison(of: bug.comparison, named: "e1000e", known)))
+    }
+  }
+
+  /// What a case has left; nil where it failed, which is counted already.
+  private func comparison(of one: Case, named name: String, _ known: Differences) throws -> Comparison? {
+    let directory = workspace.out.appending(path: one.name)
+    func facts(_ file: String) throws -> Facts {
+      Facts(text: try String(contentsOf: directory.appending(path: file), encoding: .utf8))
+    }
+    guard directory.appending(path: "peer.facts").exists else { return nil }
+    return Comparison(name, sluice: try facts("sluice.facts"), peer: try facts("peer.facts"), known)
   }
 
   private static func name(_ one: Case) -> String { String(one.name.dropFirst("compare-".count)) }

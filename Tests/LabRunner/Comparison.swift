@@ -8,7 +8,9 @@ struct Comparison {
     case time
     /// Differs, or is there once only, and an entry of the differences says why.
     case explained(Differences.Entry)
-    /// The same, and no one has said why.
+    /// The same for both, but an entry says that Sluice is right with another value.
+    case contradicted(Differences.Entry)
+    /// Differs, and no one has said why.
     case unexplained
   }
 
@@ -38,14 +40,22 @@ struct Comparison {
     _ key: String, _ sluice: String?, _ peer: String?, _ differences: Differences
   ) -> Verdict {
     if key.contains("/cycles.") { return .time }
-    if sluice == peer { return .same }
+    if sluice == peer {
+      let entry = differences.entries.first { $0.isContradicted(key, sluice: sluice) }
+      return entry.map { .contradicted($0) } ?? .same
+    }
     let entry = differences.entries.first { $0.explains(key, sluice: sluice, peer: peer) }
     return entry.map { .explained($0) } ?? .unexplained
   }
 
   func count(_ predicate: (Row) -> Bool) -> Int { rows.count(where: predicate) }
 
-  var unexplained: [Row] { rows.filter { $0.verdict == .unexplained } }
+  /// What fails: differences that no entry explains, and values that an entry contradicts.
+  var unexplained: [Row] {
+    rows.filter { row in
+      if case .contradicted = row.verdict { true } else { row.verdict == .unexplained }
+    }
+  }
 
   /// Where the peer is said to be right.
   var wrong: [Row] {

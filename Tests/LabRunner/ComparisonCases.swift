@@ -27,20 +27,32 @@ enum ComparisonCases {
     Case(
       "compare-\(device.name)", "what the probe guest sees of \(device.name)", limit: 240, takesTurns: true
     ) { bench in
-      try collect(bench) { vmm, bench in
-        var facts = Facts()
-        for part in 0..<3 {
-          let guest = SmallGuest("Probe", device.addresses, append: "\(device.append) part=\(part)")
-          let label = "\(vmm)-\(part)"
-          let child = try bench.start(guest.command(bench, as: label), as: label)
-          let end = try end(of: child)
-          // A peer may die; Sluice may not.
-          try bench.require(end == nil || vmm != "sluice", "\(end ?? ""); \(child.lastLine)")
-          facts.add(probe: child.output)
-          facts.add("end.\(part)", end ?? "all facts written")
-        }
-        return facts
+      try probe(device, parts: 0..<3, bench)
+    }
+  }
+
+  /// The probe guest under Sluice with a planted bug: a card with several BARs, MSI-X and a ROM.
+  static func planted(_ bug: String) -> Case {
+    Case("planted-\(bug)", "what the probe guest sees of a bug", limit: 240, takesTurns: true) { bench in
+      bench.manifest.sluice = "\(bench.manifest.planted)/\(bug)"
+      return try probe(devices[1], parts: 0..<1, bench)
+    }
+  }
+
+  private static func probe(_ device: Device, parts: Range<Int>, _ bench: Bench) throws -> String {
+    try collect(bench) { vmm, bench in
+      var facts = Facts()
+      for part in parts {
+        let guest = SmallGuest("Probe", device.addresses, append: "\(device.append) part=\(part)")
+        let label = "\(vmm)-\(part)"
+        let child = try bench.start(guest.command(bench, as: label), as: label)
+        let end = try end(of: child)
+        // A peer may die; Sluice may not.
+        try bench.require(end == nil || vmm != "sluice", "\(end ?? ""); \(child.lastLine)")
+        facts.add(probe: child.output)
+        facts.add("end.\(part)", end ?? "all facts written")
       }
+      return facts
     }
   }
 

@@ -28,6 +28,7 @@ struct ComparisonText {
           "    [\(entry.line)] right: \(entry.right == "peer" ? peer : entry.right). \(entry.why) (\(entry.source))"
         )
       case .explained(let entry): lines.append("    [\(entry.line)]")
+      case .contradicted(let entry): lines.append("    [\(entry.line)] WANTS \(entry.sluice ?? "") of Sluice")
       default: lines.append("    UNEXPLAINED")
       }
     }

@@ -23,6 +23,12 @@ struct Differences {
       }
       return keys.contains { Pattern.matches($0, key) } && fits(self.sluice, sluice) && fits(self.peer, peer)
     }
+
+    /// Whether Sluice ought to have another value, one that is right where the peer's is not.
+    func isContradicted(_ key: String, sluice value: String?) -> Bool {
+      guard right == "sluice", let sluice, let value else { return false }
+      return keys.contains { Pattern.matches($0, key) } && !Pattern.matches(sluice, value)
+    }
   }
 
   private(set) var entries: [Entry] = []

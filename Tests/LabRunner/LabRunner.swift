@@ -19,7 +19,7 @@ extension KernelName: ExpressibleByArgument {}
 /// The cases that a command was given by name.
 func cases(named names: [String]) throws -> [Case] {
   try names.map { name in
-    let all = Case.all + ComparisonCases.all
+    let all = Case.all + ComparisonCases.all + PlantedBug.all.map(\.comparison)
     guard let one = all.first(where: { $0.name == name }) ?? Torture(named: name)?.asCase else {
       throw ValidationError("no case '\(name)': Tests/lab list shows them")
     }

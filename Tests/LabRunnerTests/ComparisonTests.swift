@@ -79,9 +79,17 @@ import Testing
       var broken = [("bar.0", "size 4000"), ("msix.ones+0c", "00000001"), ("read.off.4", "ffffffff")]
       broken[index].1 = ["size 2000", "00000000", "00000000"][index]
       let comparison = Comparison("edu", sluice: Self.facts(broken), peer: Self.facts(peer), known)
-      let unused = Comparison.unused(known, in: [comparison], of: ["edu"])
-      #expect(!comparison.unexplained.isEmpty || unused.contains { $0.contains("*/read.off.*") })
+      #expect(comparison.unexplained.map(\.key) == [peer[index].0])
     }
+  }
+
+  @Test("each bug can be planted: its place is in the tree once", arguments: PlantedBug.all.map(\.name))
+  func places(_ name: String) throws {
+    let bug = try #require(PlantedBug.all.first { $0.name == name })
+    let tree = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../..")
+    let source = try String(contentsOf: tree.appending(path: bug.file), encoding: .utf8)
+    #expect(source.components(separatedBy: bug.text).count == 2)
+    #expect(bug.text != bug.replacement)
   }
 
   @Test("an entry that no longer occurs is told, where its case was run")

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// A bug put into a copy of the tree, to see that the comparison tells it.
+struct PlantedBug {
+  let name: String
+  /// The file that gets it, the text that is there once, and what it becomes.
+  let file: String
+  let text: String
+  let replacement: String
+  /// Keys of which at least one has to be told.
+  let keys: [String]
+
+  static let all = [
+    PlantedBug(
+      name: "bar-size", file: "Sources/PCI/BaseAddress.swift", text: "let mask = ~(size - 1)",
+      replacement: "let mask = ~(size * 2 - 1)", keys: ["sizing.*", "bar.*"]),
+    PlantedBug(
+      name: "lost-mask-bit", file: "Sources/PCI/MSIXTable.swift",
+      text: "isEnabled && !isFunctionMasked && entries[vector].control & 1 == 0",
+      replacement: "isEnabled && !isFunctionMasked", keys: ["msix.*"]),
+    PlantedBug(
+      name: "zero-for-all-ones", file: "Sources/Passthrough/MemoryAccess.swift",
+      text: """
+            guard gate.isEffective else {
+              statistics.deniedAccesses += 1
+              return .max
+        """,
+      replacement: """
+            guard gate.isEffective else {
+              statistics.deniedAccesses += 1
+              return 0
+        """, keys: ["read.off.*"]),
+  ]
+
+  /// Builds Sluice with the bug, from a copy of the tree, as a file of the bug's name.
+  func build(_ workspace: Workspace) throws {
+    let place = workspace.planted
+    let copy = place.appending(path: "tree")
+    try copy.makeDirectory()
+    // With its times, so that only what a bug before this one has touched is built again.
+    for part in ["Package.swift", "Sources", "Tests"] {
+      try Command.output(["cp", "-a", "--", workspace.tree.appending(path: part).path, copy.path])
+    }
+    let target = copy.appending(path: file)
+    let source = try String(contentsOf: target, encoding: .utf8)
+    let parts = source.components(separatedBy: text)
+    guard parts.count == 2 else {
+      throw Failed("\(file) has the place for the bug '\(name)' \(parts.count - 1) times, not once")
+    }
+    try Data(parts.joined(separator: replacement).utf8).write(to: target)
+    say("lab: building Sluice with the bug '\(name)'")
+    let build = place.appending(path: "build").path
+    try Command.output(
+      [
+        "swift", "build", "-c", "release", "--static-swift-stdlib", "--product", "sluice", "--scratch-path",
+        build,
+      ], in: copy, mergingErrors: true)
+    let result = place.appending(path: name)
+    try result.removeIfPresent()
+    try FileManager.default.copyItem(at: URL(filePath: "\(build)/release/sluice"), to: result)
+  }
+
+  /// The case that runs the probe under it and under the peer.
+  var comparison: Case { ComparisonCases.planted(name) }
+
+  /// Whether the comparison has told it.
+  func verdict(_ comparison: Comparison?) -> Event {
+    let told = (comparison?.unexplained ?? []).map(\.key).filter { key in
+      keys.contains { Pattern.matches($0, key) }
+    }
+    return told.isEmpty
+      ? Event(.fail, "planted-\(name)", text: "not told: none of \(keys.joined(separator: ", "))")
+      : Event(.pass, "planted-\(name)", text: "told by \(told.prefix(3).joined(separator: ", "))")
+  }
+}
