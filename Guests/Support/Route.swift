@@ -46,7 +46,7 @@ enum Route {
     let bridge = PCIFunction(slot: 31, function: 0)
     guard bridge.vendor == 0x8086, bridge.device == 0x2918 else { return }
     // PIRQx_ROUT bit 7, Interrupt Routing Enable: 1 is off (Intel ICH9 datasheet, LPC bridge, 60h-63h, 68h-6Bh).
-    for register in [0x60, 0x68] as InlineArray<2, UInt16> { bridge.store32(register, 0x8080_8080) }
+    for register in 0..<2 as Range<UInt16> { bridge.store32(0x60 + register * 8, 0x8080_8080) }
   }
 
   private static func counts() -> UInt64 {

@@ -25,7 +25,7 @@ public struct CPUFeatures: Sendable {
     self.cpus = UInt32(cpus)
     if system.hasDeadlineTimer { set(1) { $0.ecx |= 1 << 24 } }
     describePackage()
-    // The processor's name and first-level caches, which KVM leaves to us (of the caches before Linux 6.4).
+    // The processor's name and first-level caches, which KVM leaves to us (the caches on Linux 6.1).
     for function in 0x8000_0002...0x8000_0005 as ClosedRange<UInt32> {
       // SAFETY: the call fills in the struct.
       set(function) { leaf in unsafe cl_host_cpuid(&leaf) }
