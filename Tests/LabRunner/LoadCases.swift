@@ -30,7 +30,9 @@ enum LoadCases {
     let expected = bench.manifest.sums[Address.scratchDrive] ?? "none"
     try bench.require(result[3] == expected, "the guest read \(result[3]), the image has \(expected)")
     try bench.require(resets == wanted, "\(resets) FLRs of \(wanted)")
-    try bench.require(reads >= 5 && writes >= 10, "only \(reads) reads and \(writes) writes")
+    // Some 18 reads and 100 writes in 200 resets: enough of them that resets met most.
+    try bench.require(
+      reads >= wanted / 20 && writes >= wanted / 10, "only \(reads) reads and \(writes) writes")
     return "NVMe: \(resets) FLRs, \(reads) reads of 8 MiB and \(writes) writes of 512 KiB right"
   }
 
