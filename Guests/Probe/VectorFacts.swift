@@ -74,7 +74,8 @@ struct VectorFacts {
     func report(_ script: StaticString, _ steps: () -> Void) {
       let before = count
       steps()
-      Time.wait(milliseconds: 3)
+      // Long enough for a monitor that carries a masked vector's bit itself.
+      Time.wait(milliseconds: 50)
       Console.print(
         "msix.\(script) = \(count - before) delivered, pending \(msix.isPending(0) ? 1 : 0 as UInt8)")
     }

@@ -27,7 +27,8 @@ struct Case: Sendable {
   /// Whether it may be tried again: a Linux guest of a kind that was seen to die under two emulations.
   var mayBeTriedAgain: Bool { Self.mortal.contains(name) }
 
-  private static let mortal = Set((LinuxCases.all + LifeCycleCases.all).map(\.name))
+  private static let mortal = Set(
+    (LinuxCases.all + LifeCycleCases.all + ComparisonCases.linux).map(\.name))
 
   private static let linuxGuests = LinuxCases.all + LifeCycleCases.all + DeviceCases.all + LoadCases.all
 
