@@ -41,9 +41,7 @@ public struct Run: Sendable {
       Signals.interrupt, Signals.terminate, Signals.hangup, Signals.brokenPipe,
     ])
     try Thread.installKick()
-    let crew = try Crew(
-      assembly, isSandboxed: configuration.isSandboxed, recorder: recorder, ending: ending,
-      hasDebugExit: configuration.hasDebugExit)
+    let crew = try Crew(assembly, configuration, recorder: recorder, ending: ending)
     let terminal = Terminal.raw()
     var console = Console(serial: assembly.serial, isTerminal: terminal != nil)
     let loop = try EventLoop()

@@ -8,4 +8,5 @@
 
 #include "calls.h"
 #include "kvm.h"
+#include "threads.h"
 #include "vfio.h"
