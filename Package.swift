@@ -64,7 +64,7 @@ let package = Package(
     tests("Passthrough", ["PCI", "VFIO"]),
     tests("Boot", ["GuestMemory"]),
     tests("Sandbox", ["CLinux", "Linux"]),
-    tests("VMM", ["Boot", "Linux", "PCI", "Passthrough", logging]),
+    tests("VMM", ["Boot", "GuestMemory", "Linux", "PCI", "Passthrough", logging]),
     tests("sluice", ["GuestMemory", "PCI", "Passthrough", "Sandbox", argumentParser]),
     .executableTarget(
       name: "LabRunner", dependencies: [argumentParser, "Linux"], path: "Tests/LabRunner",

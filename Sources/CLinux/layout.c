@@ -34,6 +34,8 @@ LAYOUT(struct vfio_info_cap_header, 8);
 LAYOUT(struct vfio_iommu_type1_dma_map, 32);
 LAYOUT(struct vfio_iommu_type1_dma_unmap, 24);
 LAYOUT(struct vfio_iova_range, 16);
+LAYOUT(struct vfio_iommu_type1_info_dma_avail, 12);
+FIELD(struct vfio_iommu_type1_info_dma_avail, avail, 8);
 LAYOUT(struct vfio_pci_hot_reset_info, 12);
 LAYOUT(struct vfio_pci_dependent_device, 8);
 LAYOUT(struct vfio_pci_hot_reset, 12);

@@ -3,8 +3,8 @@
 internal import CLinux
 public import Linux
 
-/// The guest's RAM: one memfd, mapped into this process, in one or two regions around the
-/// hole below 4 GiB that belongs to devices.
+/// The guest's RAM: one mapping of this process, in one or two regions around the hole below 4 GiB
+/// that belongs to devices.
 ///
 /// The guest changes this memory while it runs, so there are only bounds-checked loads and
 /// stores and no spans.
@@ -22,22 +22,6 @@ public final class GuestMemory: Sendable {
     public var end: GuestAddress { base + size }
   }
 
-  /// What stands behind the memory.
-  public enum Backing: Sendable, Equatable {
-    /// Ordinary shared memory (memfd_create).
-    case memory
-    /// Huge pages of the host's pool, of 2 MiB or 1 GiB (MFD_HUGETLB); the shift is 21 or 30.
-    case hugePages(shift: UInt32)
-
-    /// The page size, in bytes.
-    public var pageSize: UInt64 {
-      switch self {
-      case .memory: 4096
-      case .hugePages(let shift): 1 << UInt64(shift)
-      }
-    }
-  }
-
   /// Where the hole below 4 GiB starts: RAM beyond it continues at 4 GiB.
   public static let holeStart: UInt64 = 0xC000_0000
   /// Where RAM continues.
@@ -47,23 +31,20 @@ public final class GuestMemory: Sendable {
   public let regions: [Region]
   /// Bytes in all.
   public let size: UInt64
+  /// The page size that stands behind it, in bytes.
+  public let pageSize: UInt64
   private let mapping: Mapping
 
   /// Creates and maps guest RAM. No page is populated yet.
   ///
-  /// - Parameter size: In bytes, a multiple of the backing's page size.
-  public init(size: UInt64, backing: Backing = .memory) throws(KernelError) {
-    let file = try Self.file(size: size, backing: backing)
-    do throws(KernelError) {
-      mapping = try Mapping(descriptor: file.number, offset: 0, size: size)
-    } catch {
-      guard case .hugePages(let shift) = backing, error.errno == KernelError.noMemory else { throw error }
-      let pages = size >> UInt64(shift)
-      throw KernelError(
-        "mmap \(pages) huge pages of \(1 << (shift - 10))K for guest RAM; type 'echo \(pages) | sudo tee "
-          + "/sys/kernel/mm/hugepages/hugepages-\(1 << (shift - 10))kB/nr_hugepages'", errno: error.errno)
-    }
+  /// - Parameters:
+  ///   - size: In bytes, a multiple of the backing's page size.
+  ///   - node: The NUMA node of the host that all of it is to come from; nil leaves it to the host.
+  public init(size: UInt64, backing: Backing = .memory, node: Int? = nil) throws(KernelError) {
+    mapping = try backing.map(size)
+    if let node { try mapping.bind(toNode: node) }
     self.size = size
+    pageSize = backing.pageSize
     let low = min(size, Self.holeStart)
     var regions = [Region(base: GuestAddress(0), size: low, hostAddress: mapping.address)]
     if size > low {
@@ -74,17 +55,25 @@ public final class GuestMemory: Sendable {
     self.regions = regions
   }
 
-  private static func file(size: UInt64, backing: Backing) throws(KernelError) -> OwnedDescriptor {
-    var flags: UInt32 = 0
-    if case .hugePages(let shift) = backing { flags = UInt32(MFD_HUGETLB) | shift << 26 }
-    // SAFETY: the name is a literal that lives for the call.
-    let number = try check(unsafe cl_memfd("guest-ram", flags), "memfd_create")
-    let file = OwnedDescriptor(owning: number)
-    guard let length = Int64(exactly: size) else {
-      throw KernelError("ftruncate \(size) bytes of guest RAM", errno: KernelError.invalid)
+  /// Has all pages of a region's part there, as if the guest had written to each (madvise,
+  /// MADV_POPULATE_WRITE); what is in them stays. Several threads may do this at once.
+  ///
+  /// - Parameter piece: Within one of ``regions``, whole pages of the backing.
+  public func populate(_ piece: Region) throws(KernelError) {
+    try mapping.populate(piece.hostAddress - mapping.address, count: piece.size)
+  }
+
+  /// The regions cut into pieces, in rising order.
+  ///
+  /// - Parameter size: What each has at most, in bytes; a multiple of the page size.
+  public func pieces(of size: UInt64) -> [Region] {
+    regions.flatMap { region in
+      stride(from: 0, to: region.size, by: Int(size)).map { offset in
+        Region(
+          base: region.base + offset, size: min(size, region.size - offset),
+          hostAddress: region.hostAddress + offset)
+      }
     }
-    try check(cl_truncate(number, length), "ftruncate \(size) bytes of guest RAM")
-    return file
   }
 
   /// The region that holds all `count` bytes from `address` on.

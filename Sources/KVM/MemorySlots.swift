@@ -8,6 +8,8 @@ internal import Synchronization
 public final class MemorySlots: Sendable {
   private let machine: VirtualMachine
   private let limit: Int
+  /// How many slots there are for windows.
+  public let capacity: Int
   /// Taken by the thread that changes a window, inside the lock of its function; nothing is
   /// locked inside it.
   private let numbers: Mutex<Numbers>
@@ -25,6 +27,7 @@ public final class MemorySlots: Sendable {
   public init(_ machine: VirtualMachine, limit: Int, reserved: Int) {
     self.machine = machine
     self.limit = limit
+    capacity = max(0, limit - reserved)
     numbers = Mutex(Numbers(next: UInt32(reserved)))
   }
 

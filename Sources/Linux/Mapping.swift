@@ -24,6 +24,27 @@ public struct Mapping: ~Copyable, Sendable {
   public init(
     descriptor: Int32, offset: UInt64, size: UInt64, congruentWith congruence: UInt64? = nil
   ) throws(KernelError) {
+    address = try Self.place(size, congruentWith: congruence ?? offset) { start in
+      cl_mmap(
+        start, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, descriptor, Int64(offset))
+    }
+    self.size = size
+  }
+
+  /// Maps `size` bytes of memory that is this process's alone, zero and not there before it is touched;
+  /// aligned as above.
+  public init(anonymous size: UInt64) throws(KernelError) {
+    address = try Self.place(size, congruentWith: 0) { start in
+      cl_mmap(
+        start, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0)
+    }
+    self.size = size
+  }
+
+  /// Finds room in the address space and maps there.
+  private static func place(
+    _ size: UInt64, congruentWith congruence: UInt64, map: (UInt64) -> Int64
+  ) throws(KernelError) -> UInt64 {
     var alignment: UInt64 = 4096
     while alignment < 1 << 30, alignment << 1 <= size { alignment <<= 1 }
     let reserve = size + alignment
@@ -31,16 +52,39 @@ public struct Mapping: ~Copyable, Sendable {
       try check(
         cl_mmap(0, reserve, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0),
         "mmap \(reserve) bytes of address space"))
-    let start = base + ((congruence ?? offset) &- base) & (alignment - 1)
-    let mapped = cl_mmap(
-      start, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, descriptor, Int64(offset))
+    let start = base + (congruence &- base) & (alignment - 1)
+    let mapped = map(start)
     if mapped < 0 { _ = cl_munmap(base, reserve) }
     try check(mapped, "mmap \(size) bytes")
     // The rest of the reservation goes back; failing to return address space is harmless.
     if start > base { _ = cl_munmap(base, start - base) }
     if base + reserve > start + size { _ = cl_munmap(start + size, base + reserve - start - size) }
-    address = start
-    self.size = size
+    return start
+  }
+
+  /// Asks for transparent huge pages (madvise, MADV_HUGEPAGE).
+  public func adviseHugePages() throws(KernelError) {
+    try check(cl_madvise(address, size, MADV_HUGEPAGE), "madvise MADV_HUGEPAGE \(size) bytes")
+  }
+
+  /// Has pages that are touched from now on come from one NUMA node of the host (mbind, MPOL_BIND).
+  public func bind(toNode node: Int) throws(KernelError) {
+    try check(
+      cl_bind_memory(address, size, UInt32(clamping: node)), "mbind \(size) bytes to NUMA node \(node)")
+  }
+
+  /// Has the pages of a part there, as if each had been written to; what is in them stays (madvise,
+  /// MADV_POPULATE_WRITE).
+  ///
+  /// - Parameters:
+  ///   - offset: Where the part begins, in bytes; a multiple of the page size.
+  ///   - count: Bytes; the same.
+  public func populate(_ offset: UInt64, count: UInt64) throws(KernelError) {
+    guard offset <= size, count <= size - offset else {
+      throw KernelError("madvise MADV_POPULATE_WRITE beyond the end", errno: KernelError.invalid)
+    }
+    try check(
+      cl_madvise(address + offset, count, MADV_POPULATE_WRITE), "madvise MADV_POPULATE_WRITE \(count) bytes")
   }
 
   deinit { _ = cl_munmap(address, size) }

@@ -22,6 +22,9 @@ public struct Terminal: ~Copyable, Sendable {
     return Terminal(saved: saved)
   }
 
+  /// Whether a descriptor (1: standard output, 2: standard error) is a terminal.
+  public static func isTerminal(_ number: Int32) -> Bool { cl_is_terminal(number) }
+
   deinit {
     var mode = saved
     // SAFETY: the struct is the one that tcgetattr filled in. A terminal that has gone

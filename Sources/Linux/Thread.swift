@@ -61,7 +61,18 @@ public struct Thread: Sendable {
 
   /// Keeps the calling thread on one processor of the host.
   public static func bind(toProcessor processor: Int) throws(KernelError) {
-    try check(cl_bind_thread(UInt32(processor)), "sched_setaffinity to processor \(processor)")
+    try check(
+      cl_bind_thread(UInt32(clamping: processor)), "sched_setaffinity to processor \(processor)")
+  }
+
+  /// Whether the calling thread may run on a processor of the host (sched_getaffinity).
+  public static func mayRun(onProcessor processor: Int) throws(KernelError) -> Bool {
+    try check(cl_may_run_on(UInt32(clamping: processor)), "sched_getaffinity") > 0
+  }
+
+  /// How many processors the calling thread may run on.
+  public static func processorCount() throws(KernelError) -> Int {
+    Int(try check(cl_processor_count(), "sched_getaffinity"))
   }
 
   /// Makes the kick signal interrupt a call and do nothing else.

@@ -8,12 +8,17 @@ public struct Assignment: Sendable {
   let peers: [PeerPolicy]
   /// How it can be reset.
   let reset: ResetMethod
+  /// How many windows each of its BARs may have.
+  let windowsPerBAR: Int
 
   /// Collects the decisions.
-  public init(policies: DevicePolicies, peers: [PeerPolicy], reset: ResetMethod) {
+  public init(
+    policies: DevicePolicies, peers: [PeerPolicy], reset: ResetMethod, budget: WindowBudget
+  ) {
     self.policies = policies
     self.peers = peers
     self.reset = reset
+    windowsPerBAR = budget.windowsPerBAR(policies.barMap)
   }
 
   /// The earliest of what the other devices ask for.

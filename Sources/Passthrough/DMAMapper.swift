@@ -14,13 +14,14 @@ public final class DMAMapper: Sendable {
   public struct Space: Sendable {
     let container: Container
     let devices: [String]
-    let ranges: [ClosedRange<UInt64>]
+    let limits: Container.Limits
+    var ranges: [ClosedRange<UInt64>] { limits.ranges }
 
-    /// Asks the container for what it can translate.
+    /// Asks the container for what it can map.
     public init(_ container: Container, devices: [String]) throws(KernelError) {
       self.container = container
       self.devices = devices
-      ranges = try container.ranges()
+      limits = try container.limits()
     }
 
     func isTranslatable(_ start: UInt64, _ size: UInt64) -> Bool {
@@ -31,18 +32,41 @@ public final class DMAMapper: Sendable {
   private let spaces: [Space]
   private let memory: GuestMemory
   private let done: Event
-  /// Set by the pinning thread before `done`, read by those who have waited for `done`.
+  /// Set by the last pinning thread before `done`, read by those who have waited for `done`.
   private let outcome = Mutex<KernelError?>(nil)
 
-  /// RAM goes to the IOMMU in pieces of this size, so that neither a VM that ends nor a window that
-  /// opens meanwhile waits for all of it.
-  private static let piece: UInt64 = 128 << 20
+  /// Guest RAM is pinned in pieces of so many bytes, one mapping each.
+  public let pieceSize: UInt64
+  /// For each address space, how many mappings there are for windows.
+  public let windowMappings: [Int]
 
   /// Prepares the mapper; nothing is mapped yet.
   public init(_ spaces: [Space], memory: GuestMemory) throws(KernelError) {
     self.spaces = spaces
     self.memory = memory
+    let least = spaces.map(\.limits.mappings).min() ?? 0
+    let size = max(Self.pieceSize(memory: memory.size, mappings: least), memory.pageSize)
+    let pieces = memory.pieces(of: size).count
+    pieceSize = size
+    windowMappings = spaces.map { max(0, $0.limits.mappings - pieces) }
     done = try Event()
+  }
+
+  /// Small enough that neither a VM that ends nor a window that opens meanwhile waits for long.
+  public static let smallestPiece: UInt64 = 128 << 20
+  /// RAM has no more pieces than about this, however large it is.
+  private static let mostPieces = 1024
+
+  /// The size of the pieces in which guest RAM is pinned: three quarters of the mappings stay for windows.
+  ///
+  /// - Parameters:
+  ///   - memory: Bytes of RAM.
+  ///   - mappings: How many mappings an address space can have.
+  static func pieceSize(memory: UInt64, mappings: Int) -> UInt64 {
+    let most = UInt64(max(1, min(mostPieces, mappings / 4)))
+    var size = smallestPiece
+    while memory / size > most { size <<= 1 }
+    return size
   }
 
   /// The first I/O address that an IOMMU cannot translate, as far as they say.
@@ -57,50 +81,33 @@ public final class DMAMapper: Sendable {
     }
   }
 
-  /// Maps and pins all of guest RAM; runs on a thread of its own while the guest starts.
+  /// Maps and pins a piece of guest RAM in every address space, while the guest starts. Several threads may
+  /// do this at once with different pieces.
   ///
-  /// - Parameters:
-  ///   - shouldStop: Asked between pieces; true when the VM is ending.
-  ///   - mapped: Told of each piece: I/O address, bytes, microseconds.
+  /// - Parameter mapped: Told of each mapping: I/O address, bytes, microseconds.
   public func pinMemory(
-    shouldStop: () -> Bool, mapped: (UInt64, UInt64, Int64) -> Void
-  ) {
-    defer { done.signal() }
-    do throws(KernelError) {
-      for space in spaces {
-        for region in memory.regions {
-          try pin(region, in: space, shouldStop: shouldStop, mapped: mapped)
-        }
-      }
-    } catch {
-      let failure = error
-      outcome.withLock { $0 = failure }
+    _ piece: GuestMemory.Region, mapped: (UInt64, UInt64, Int64) -> Void
+  ) throws(KernelError) {
+    for space in spaces {
+      let start = Clock.microseconds()
+      try space.container.map(iova: piece.base.rawValue, size: piece.size, host: piece.hostAddress)
+      mapped(piece.base.rawValue, piece.size, Clock.microseconds() - start)
     }
   }
 
-  private func pin(
-    _ region: GuestMemory.Region, in space: Space, shouldStop: () -> Bool,
-    mapped: (UInt64, UInt64, Int64) -> Void
-  ) throws(KernelError) {
-    var offset: UInt64 = 0
-    while offset < region.size, !shouldStop() {
-      let size = min(Self.piece, region.size - offset)
-      let start = Clock.microseconds()
-      try space.container.map(
-        iova: region.base.rawValue + offset, size: size, host: region.hostAddress + offset)
-      mapped(region.base.rawValue + offset, size, Clock.microseconds() - start)
-      offset += size
-    }
+  /// Lets those go on who wait for pinned RAM.
+  ///
+  /// - Parameter failure: Why it could not be pinned.
+  public func finishPinning(_ failure: KernelError?) {
+    outcome.withLock { $0 = failure }
+    done.signal()
   }
 
   /// Waits until guest RAM is pinned; until then no device may be a bus master.
   public func waitUntilPinned() throws(KernelError) {
     try done.wait()
-    if let failure { throw failure }
+    if let failure = outcome.withLock({ $0 }) { throw failure }
   }
-
-  /// Why guest RAM could not be pinned; nil where it could, or while that is not known.
-  public var failure: KernelError? { outcome.withLock { $0 } }
 
   /// Maps a window for the devices of a space.
   ///

@@ -55,7 +55,8 @@ struct FunctionState {
       return try Vectors(kind, of: device, machine: host.machine, routes: host.routes, count: count)
     }
     layout = try WindowLayout(
-      device, bars: config.bars, msix: structures, spaces: assignment.peers.count)
+      device, bars: config.bars, msix: structures, spaces: assignment.peers.count,
+      most: assignment.windowsPerBAR)
     windows = layout.windows
     gate = Gate(
       bars: windows.map(\.bar), conditions: [.fullPower, .outOfReset, .alive],

@@ -21,6 +21,12 @@ public struct Host: Sendable {
     self.routes = routes
     self.dma = dma
   }
+
+  /// How many memory slots there are for windows.
+  public var slotCapacity: Int { slots.capacity }
+
+  /// For each I/O address space, how many mappings there are for windows.
+  public var windowMappings: [Int] { dma.windowMappings }
 }
 
 /// How often an open window has been closed, over all functions of a VM.

@@ -42,14 +42,13 @@ struct WindowLayout {
 
   /// A window is no smaller than a huge page, where its area is not.
   private static let smallest: UInt64 = 2 << 20
-  /// No BAR has many more windows than this.
-  private static let most: UInt64 = 128
-
   /// Maps what can be mapped of each memory BAR, less the pages of the MSI-X structures.
   ///
-  /// - Parameter spaces: How many I/O address spaces there are.
+  /// - Parameters:
+  ///   - spaces: How many I/O address spaces there are.
+  ///   - most: How many windows a BAR may have, but for what the MSI-X structures cut; see ``WindowBudget``.
   init(
-    _ device: Device, bars: [BaseAddress], msix: MSIXTable.Layout?, spaces: Int
+    _ device: Device, bars: [BaseAddress], msix: MSIXTable.Layout?, spaces: Int, most: Int
   ) throws(KernelError) {
     for bar in bars where bar.kind != .io && bar.kind != .rom {
       guard let region = device.regions[bar.index] else { continue }
@@ -58,7 +57,7 @@ struct WindowLayout {
       for area in Self.areas(region.mappable, without: reserved) {
         let mapping = BarMapping(try device.map(bar.index, area))
         mappings.append(mapping)
-        for piece in Self.pieces(of: area, barSize: bar.size) {
+        for piece in Self.pieces(of: area, barSize: bar.size, most: most) {
           windows.append(
             Window(
               bar: bar.index, offset: piece.lowerBound, size: piece.upperBound - piece.lowerBound,
@@ -89,9 +88,13 @@ struct WindowLayout {
   }
 
   /// Cuts an area at multiples of a power of two that suits the size of the BAR.
-  static func pieces(of area: Range<UInt64>, barSize: UInt64) -> [Range<UInt64>] {
+  ///
+  /// - Parameter most: How many pieces an area has at most.
+  static func pieces(
+    of area: Range<UInt64>, barSize: UInt64, most: Int = WindowBudget.finest
+  ) -> [Range<UInt64>] {
     var step = smallest
-    while step < barSize / most { step <<= 1 }
+    while step < barSize / UInt64(most) { step <<= 1 }
     var pieces: [Range<UInt64>] = []
     var start = area.lowerBound
     while start < area.upperBound {

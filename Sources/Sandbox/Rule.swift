@@ -6,7 +6,7 @@ public enum ThreadKind: String, CaseIterable, Sendable {
   case control
   /// A vCPU: KVM_RUN and the accesses that it traps.
   case vcpu
-  /// Pins guest RAM while the guest starts, and ends.
+  /// Populates and pins guest RAM while the guest starts, and ends; there can be several.
   case pin
 }
 

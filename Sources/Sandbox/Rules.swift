@@ -59,7 +59,8 @@ extension Rule {
     Rule("munmap", [.control], "a device's mappings when it is handed back"),
     Rule("munmap", [.vcpu, .pin], "malloc, when the heap shrinks", isContingent: true),
     Rule("mprotect", everyone, "malloc, when an arena grows", isContingent: true),
-    Rule("madvise", [.vcpu, .pin], "a thread's stack when it ends"),
+    Rule("madvise", [.vcpu], "a thread's stack when it ends"),
+    Rule("madvise", [.pin], "populate a piece of guest RAM; a thread's stack when it ends"),
     Rule("madvise", [.control], "malloc, when the heap shrinks", isContingent: true),
     Rule("brk", [.control], "malloc, when the heap grows", isContingent: true),
     Rule(

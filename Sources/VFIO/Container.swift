@@ -47,9 +47,8 @@ public final class Container: Sendable {
       "VFIO_IOMMU_UNMAP_DMA \(size) bytes at IOVA 0x\(String(iova, radix: 16))")
   }
 
-  /// The I/O addresses that the IOMMU can translate, in rising order
-  /// (VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE); empty where the kernel does not say.
-  public func ranges() throws(KernelError) -> [ClosedRange<UInt64>] {
+  /// What the container can map (VFIO_IOMMU_GET_INFO).
+  public func limits() throws(KernelError) -> Limits {
     let info = unsafe try InfoBuffer { buffer throws(KernelError) in
       // SAFETY: the buffer begins with the struct and has `count` bytes.
       try check(
@@ -57,15 +56,44 @@ public final class Container: Sendable {
           descriptor.number, buffer.baseAddress?.assumingMemoryBound(to: vfio_iommu_type1_info.self),
           UInt32(buffer.count)), "VFIO_IOMMU_GET_INFO")
     }
-    guard info.word(4) & UInt32(VFIO_IOMMU_INFO_CAPS) != 0 else { return [] }
-    // cap_offset follows argsz, flags and iova_pgsizes.
-    guard
-      let at = info.capability(
-        UInt16(VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE), from: info.word(16))
-    else { return [] }
-    return (0..<Int(info.word(at + 8))).map { index in
-      let entry = at + 16 + index * 16
-      return info.long(entry)...max(info.long(entry), info.long(entry + 8))
+    return Limits(info) { () -> String? in
+      // A kernel without it has the limit that all have by default.
+      do throws(KernelError) { return try Sysfs.read(Limits.parameter) } catch { return nil }
+    }
+  }
+
+  /// What a container can map.
+  public struct Limits: Sendable {
+    /// The I/O addresses that the IOMMU can translate, in rising order
+    /// (VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE); empty where the kernel does not say.
+    public let ranges: [ClosedRange<UInt64>]
+    /// How many mappings there can be yet (VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL).
+    public let mappings: Int
+
+    static let parameter = "/sys/module/vfio_iommu_type1/parameters/dma_entry_limit"
+    /// Linux drivers/vfio/vfio_iommu_type1.c: dma_entry_limit is U16_MAX where nobody has set it.
+    static let defaultMappings = 65535
+
+    /// - Parameter readParameter: The module's parameter, for where the answer does not say.
+    init(_ info: InfoBuffer, readParameter: () -> String?) {
+      let hasCapabilities = info.word(4) & UInt32(VFIO_IOMMU_INFO_CAPS) != 0
+      // cap_offset follows argsz, flags and iova_pgsizes.
+      func capability(_ id: Int32) -> Int? {
+        hasCapabilities ? info.capability(UInt16(id), from: info.word(16)) : nil
+      }
+      if let at = capability(VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE) {
+        ranges = (0..<Int(info.word(at + 8))).map { index in
+          let entry = at + 16 + index * 16
+          return info.long(entry)...max(info.long(entry), info.long(entry + 8))
+        }
+      } else {
+        ranges = []
+      }
+      if let at = capability(VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL) {
+        mappings = Int(info.word(at + 8))
+      } else {
+        mappings = readParameter().flatMap { Int($0) } ?? Self.defaultMappings
+      }
     }
   }
 }

@@ -30,12 +30,13 @@ struct Assembly {
         "\(configuration.cpus) vCPUs: KVM on this machine takes \(system.cpuLimit); give a smaller --cpus")
     }
     let problem = try step(RunError.kernel) { () throws(KernelError) in
-      try HostMemory().problem(guest: configuration.memory, isPinned: !configuration.devices.isEmpty)
+      try HostResources().problem(configuration)
     }
     if let problem { throw .host(problem) }
     let hosts = try AssignedDevices.check(configuration.devices)
     let memory = try step(RunError.kernel) { () throws(KernelError) in
-      try GuestMemory(size: configuration.memory, backing: configuration.backing)
+      try GuestMemory(
+        size: configuration.memory, backing: configuration.backing, node: configuration.memoryNode)
     }
     self.memory = memory
     let entry = try step(RunError.boot) { () throws(BootError) in

@@ -117,11 +117,16 @@ final class AssignedDevices: Sendable {
         })
     }
     let addresses = hosts.map(\.address)
+    let budget = WindowBudget(
+      zip(devices, open).map { configuration, device in
+        WindowBudget.Demand(
+          device.regions, configuration.policies, peers: plan.policies(of: device.address))
+      }, slots: host.slotCapacity, mappings: host.windowMappings)
     var functions: [AssignedFunction] = []
     for (configuration, device) in zip(devices, open) {
       let assignment = Assignment(
         policies: configuration.policies, peers: plan.policies(of: device.address),
-        reset: ResetMethod(device, groups: groups, devices: addresses))
+        reset: ResetMethod(device, groups: groups, devices: addresses), budget: budget)
       functions.append(
         try step(RunError.function) { () throws(FunctionError) in
           try AssignedFunction(

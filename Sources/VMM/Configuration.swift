@@ -31,8 +31,14 @@ public struct Configuration: Sendable {
   public var memory: UInt64 = 512 << 20
   /// What stands behind guest RAM.
   public var backing = GuestMemory.Backing.memory
+  /// The NUMA node of the host that guest RAM comes from; nil leaves it to the host.
+  public var memoryNode: Int?
+  /// Whether all pages of guest RAM are populated while the guest starts.
+  public var isPreallocated = false
   /// vCPUs.
   public var cpus = 1
+  /// For each vCPU that is to stay on one processor of the host, that processor's number.
+  public var cpuPins: [Int: Int] = [:]
   /// Devices in the order of their slots on the guest's bus, from slot 1 on.
   public var devices: [AssignedDevice] = []
   /// Where the trace goes.
@@ -58,6 +64,9 @@ public struct Configuration: Sendable {
       return "--memory: \(memory) bytes are not a multiple of the page size, \(backing.pageSize >> 10)K"
     }
     if cpus < 1 || cpus > 255 { return "--cpus: \(cpus) is not between 1 and 255" }
+    if let missing = cpuPins.keys.filter({ $0 >= cpus }).min() {
+      return "--cpu-pin: there is no vCPU \(missing); --cpus \(cpus) makes 0 to \(cpus - 1)"
+    }
     if devices.count > Self.mostDevices {
       return "--device: \(devices.count) devices, but the root bus has \(Self.mostDevices) slots"
     }

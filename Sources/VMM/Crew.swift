@@ -6,8 +6,8 @@ internal import Logging
 internal import Passthrough
 internal import Sandbox
 
-/// The threads of a VM: one for each vCPU, and one that pins guest RAM. They wait, under their
-/// filters, until all are there.
+/// The threads of a VM: one for each vCPU, and those that populate and pin guest RAM. They wait, under
+/// their filters, until all are there.
 struct Crew {
   private let cpus: [VirtualCPU]
   private var threads: [Thread] = []
@@ -44,9 +44,9 @@ struct Crew {
 
   /// Makes the threads of a machine.
   init(
-    _ assembly: Assembly, isSandboxed: Bool, recorder: Recorder, ending: Ending,
-    hasDebugExit: Bool
+    _ assembly: Assembly, _ configuration: Configuration, recorder: Recorder, ending: Ending
   ) throws(KernelError) {
+    let isSandboxed = configuration.isSandboxed
     if !isSandboxed { recorder.log.warning("--sandbox off: this run is not confined by seccomp") }
     func filter(_ kind: ThreadKind) throws(KernelError) -> Filter? {
       isSandboxed ? try Filter(kind) : nil
@@ -57,27 +57,36 @@ struct Crew {
     cpus = assembly.cpus
     control = try filter(.control)
     let ports = PortBus(
-      serial: assembly.serial, root: assembly.root, ending: ending, hasDebugExit: hasDebugExit)
+      serial: assembly.serial, root: assembly.root, ending: ending,
+      hasDebugExit: configuration.hasDebugExit)
     let vcpuFilter = try filter(.vcpu)
     for cpu in cpus {
       let processor = Processor(
         cpu: cpu, ports: ports, root: assembly.root, ending: ending,
         generation: assembly.devices.host?.generation)
+      let place = configuration.cpuPins[cpu.index]
       threads.append(
         try Thread(name: "vcpu\(cpu.index)") {
           cpu.adopt()
+          if let place, !bind(cpu.index, to: place, ending) { return gate.ready.signal() }
           guard gate.enter(vcpuFilter) else { return }
           if cpu.index == 0 { recorder.phase("first-instruction") }
           processor.run()
         })
     }
-    if let dma = assembly.devices.dma {
-      let pinFilter = try filter(.pin)
+    guard
+      let preparation = Preparation(
+        assembly.memory, dma: assembly.devices.dma, isPreallocated: configuration.isPreallocated,
+        processors: try Thread.processorCount())
+    else { return }
+    preparation.show(on: (Terminal.isTerminal(2), Terminal.isTerminal(1)))
+    let pinFilter = try filter(.pin)
+    for index in 0..<preparation.threadCount {
       threads.append(
-        try Thread(name: "pin") {
+        try Thread(name: "pin\(index)") {
           guard gate.enter(pinFilter) else { return }
-          dma.pinMemory(shouldStop: { ending.isOver }, mapped: recorder.pinned)
-          if let error = dma.failure { ending.end(.failure("guest RAM cannot be pinned: \(error)")) }
+          let failure = preparation.work(shouldStop: { ending.isOver }, pinned: recorder.pinned)
+          if let failure { ending.end(.failure(failure.description)) }
         })
     }
   }
@@ -97,5 +106,16 @@ struct Crew {
   func stop() {
     for cpu in cpus { cpu.interrupt() }
     for thread in threads { thread.join() }
+  }
+}
+
+/// Keeps a vCPU's thread on a processor of the host; false, and the VM ends, where that fails.
+private func bind(_ cpu: Int, to processor: Int, _ ending: Ending) -> Bool {
+  do throws(KernelError) {
+    try Thread.bind(toProcessor: processor)
+    return true
+  } catch {
+    ending.end(.failure("--cpu-pin: vCPU \(cpu): \(error)"))
+    return false
   }
 }

@@ -23,14 +23,20 @@ struct HostMemory {
 
   /// Why a guest of a size cannot run here; nil where it can.
   ///
-  /// - Parameter isPinned: All of it will be pinned, because a device may reach it.
-  func problem(guest size: UInt64, isPinned: Bool) -> String? {
-    let limit = isPinned ? available : total
+  /// - Parameters:
+  ///   - isPinned: All of it will be pinned, because a device may reach it.
+  ///   - isPreallocated: All of it will be populated.
+  func problem(guest size: UInt64, isPinned: Bool, isPreallocated: Bool = false) -> String? {
+    let limit = isPinned || isPreallocated ? available : total
     guard total > 0, size > limit else { return nil }
     let reason =
-      isPinned
-      ? "a guest with devices has all its memory pinned, and this machine has \(limit >> 20) MiB available"
-      : "this machine has \(limit >> 20) MiB"
+      if isPinned {
+        "a guest with devices has all its memory pinned, and this machine has \(limit >> 20) MiB available"
+      } else if isPreallocated {
+        "all of it is to be there from the start, and this machine has \(limit >> 20) MiB available"
+      } else {
+        "this machine has \(limit >> 20) MiB"
+      }
     return "guest memory of \(size >> 20) MiB: \(reason); give a smaller --memory"
   }
 }

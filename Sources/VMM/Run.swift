@@ -42,9 +42,7 @@ public struct Run: Sendable {
     ])
     try Thread.installKick()
     try GuardedMemory.install()
-    let crew = try Crew(
-      assembly, isSandboxed: configuration.isSandboxed, recorder: recorder, ending: ending,
-      hasDebugExit: configuration.hasDebugExit)
+    let crew = try Crew(assembly, configuration, recorder: recorder, ending: ending)
     let terminal = Terminal.raw()
     var console = Console(serial: assembly.serial, isTerminal: terminal != nil)
     let loop = try EventLoop()

@@ -5,10 +5,12 @@ import GuestMemory
 import PCI
 import Passthrough
 
-/// `--memory`: a size and what stands behind it: `512M`, `2G,hugepages=2M`.
+/// `--memory`: a size and what stands behind it: `512M`, `64G,hugepages=1G,prealloc,node=1`.
 struct MemoryArgument: Equatable {
   var bytes: UInt64 = 512 << 20
   var backing = GuestMemory.Backing.memory
+  var isPreallocated = false
+  var node: Int?
 
   /// Reads the argument; a plain number counts MiB, as QEMU has it.
   init(_ argument: String) throws {
@@ -17,13 +19,30 @@ struct MemoryArgument: Equatable {
       throw ValidationError("'\(parts[0])' is no size; write it as 512M or 4G")
     }
     bytes = size
-    for part in parts.dropFirst() {
-      switch part {
-      case "hugepages=2M": backing = .hugePages(shift: 21)
-      case "hugepages=1G": backing = .hugePages(shift: 30)
-      case "hugepages=off": backing = .memory
-      default: throw ValidationError("'\(part)' is not an option; there is hugepages=2M, 1G or off")
+    for part in parts.dropFirst() { try take(part) }
+  }
+
+  private mutating func take(_ option: Substring) throws {
+    let pair = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+    let value = pair.count == 2 ? pair[1] : ""
+    switch pair[0] {
+    case "hugepages":
+      switch value {
+      case "2M": backing = .hugePages(shift: 21)
+      case "1G": backing = .hugePages(shift: 30)
+      case "thp": backing = .transparentHugePages
+      case "off": backing = .memory
+      default: throw ValidationError("hugepages: '\(value)' is none of 2M, 1G, thp and off")
       }
+    case "prealloc" where pair.count == 1: isPreallocated = true
+    case "node":
+      guard let number = Int(decimal: value) else {
+        throw ValidationError("node: '\(value)' is no number of a NUMA node; write it as node=0")
+      }
+      node = number
+    default:
+      throw ValidationError(
+        "'\(option)' is not an option of memory; there are hugepages=, prealloc and node=")
     }
   }
 
@@ -46,6 +65,36 @@ struct MemoryArgument: Equatable {
     guard digits.allSatisfy(\.isNumber), let number = UInt64(digits), number <= UInt64.max >> shift
     else { return nil }
     return number << shift
+  }
+}
+
+/// `--cpu-pin`: vCPUs and the processors of the host that they stay on: `0:2,1:3`.
+struct CPUPinArgument: Equatable {
+  private(set) var pins: [Int: Int] = [:]
+
+  /// Reads the argument.
+  init(_ argument: String) throws {
+    for part in argument.split(separator: ",", omittingEmptySubsequences: false) {
+      let pair = part.split(separator: ":", omittingEmptySubsequences: false)
+      guard pair.count == 2, let cpu = Int(decimal: pair[0]), let processor = Int(decimal: pair[1]) else {
+        throw ValidationError(
+          "'\(part)' is no pair of a vCPU and a processor of the host; write them as 0:2,1:3")
+      }
+      guard pins.updateValue(processor, forKey: cpu) == nil else {
+        throw ValidationError("vCPU \(cpu) is named twice; it can stay on one processor only")
+      }
+    }
+  }
+
+  /// No vCPU stays anywhere.
+  init() {}
+}
+
+extension Int {
+  /// A number of decimal digits alone.
+  fileprivate init?(decimal text: Substring) {
+    guard text.utf8.allSatisfy({ UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 }) else { return nil }
+    self.init(text)
   }
 }
 

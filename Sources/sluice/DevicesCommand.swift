@@ -79,7 +79,7 @@ struct DeviceReport {
 
   private static func quoted(_ text: String) -> String {
     // Names of drivers and addresses hold neither quotes nor control characters; a message may quote.
-    "\"" + text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
+    "\"" + text.map { $0 == "\\" || $0 == "\"" ? "\\\($0)" : "\($0)" }.joined() + "\""
   }
 
   private static func list(_ items: [String]) -> String {

@@ -20,6 +20,33 @@ import Testing
     #expect(told.name.withLock { $0 } == "sluice-test")
   }
 
+  private final class Places: Sendable { let list = Mutex<[Int]>([]) }
+
+  @Test("a thread stays on the processor that it is bound to, and one that is not there is an error")
+  func bind() throws {
+    let places = Places()
+    let mine = try (0..<8192).filter { processor throws(KernelError) in
+      try Thread.mayRun(onProcessor: processor)
+    }
+    #expect(try Thread.processorCount() == mine.count)
+    for processor in [mine[0], mine[mine.count - 1]] {
+      let thread = try Thread(name: "bound") {
+        // One that cannot be bound, or that may run elsewhere, is in no list.
+        guard (try? Thread.bind(toProcessor: processor)) != nil, (try? Thread.processorCount()) == 1,
+          (try? Thread.mayRun(onProcessor: processor)) == true
+        else { return }
+        places.list.withLock { $0.append(processor) }
+      }
+      thread.join()
+    }
+    #expect(places.list.withLock { $0 } == [mine[0], mine[mine.count - 1]])
+    for processor in [8191, 8192, Int.max] {
+      #expect(try !Thread.mayRun(onProcessor: processor))
+      let error = #expect(throws: KernelError.self) { try Thread.bind(toProcessor: processor) }
+      #expect(error?.errno == KernelError.invalid)
+    }
+  }
+
   @Test("the clock goes on, and the program began before now")
   func clock() {
     let first = Clock.microseconds()

@@ -34,11 +34,48 @@ import Testing
     #expect(try MemoryArgument("1G,hugepages=2M").backing == .hugePages(shift: 21))
     #expect(try MemoryArgument("1G,hugepages=1G").backing == .hugePages(shift: 30))
     #expect(try MemoryArgument("1G,hugepages=off").backing == .memory)
+    #expect(try MemoryArgument("1G,hugepages=thp").backing == .transparentHugePages)
     #expect(throws: ValidationError.self) { try MemoryArgument("1G,hugepages=4K") }
     let error = #expect(throws: (any Error).self) {
       try RunCommand.parse(["--kernel", "k", "--memory", "3M,hugepages=2M"])
     }
     #expect(error.map { RunCommand.fullMessage(for: $0) }?.contains("page size, 2048K") == true)
+  }
+
+  @Test("memory can be populated and come from one node")
+  func memoryOptions() throws {
+    #expect(try MemoryArgument("1G") == MemoryArgument("1024M,hugepages=off"))
+    let all = try MemoryArgument("64G,hugepages=1G,prealloc,node=1")
+    #expect(all.bytes == 64 << 30 && all.backing == .hugePages(shift: 30))
+    #expect(all.isPreallocated && all.node == 1)
+    #expect(try !MemoryArgument("1G,node=0").isPreallocated)
+  }
+
+  @Test(
+    "a wrong option of memory says which, and what there is",
+    arguments: [
+      ("prealloc=on", "'prealloc=on' is not an option"), ("prealloc=", "prealloc"), ("node=", "node=0"),
+      ("node", "node=0"), ("node=-1", "'-1'"), ("node=x", "'x'"), ("node=99999999999999999999", "node=0"),
+      ("hugepages", "2M, 1G, thp and off"), ("hugepages=on", "'on'"), ("", "''"), ("numa=0", "'numa=0'"),
+    ])
+  func wrongMemory(_ option: String, _ text: String) {
+    let error = #expect(throws: (any Error).self) { try MemoryArgument("1G,\(option)") }
+    #expect("\(error.map { "\($0)" } ?? "")".contains(text))
+  }
+
+  @Test("vCPUs are put on processors of the host in pairs")
+  func pins() throws {
+    #expect(try CPUPinArgument("0:2,1:3").pins == [0: 2, 1: 3])
+    #expect(try CPUPinArgument("7:0").pins == [7: 0])
+    #expect(try CPUPinArgument("0:1,1:1").pins == [0: 1, 1: 1], "two may share one")
+    #expect(CPUPinArgument().pins.isEmpty)
+  }
+
+  @Test(
+    "what is no such pair is refused",
+    arguments: ["", "0", "0:", ":1", "0:1,", "0:1:2", "0-1", "a:1", "0:-1", "0:+1", "0: 1", "0:1,0:2"])
+  func badPins(_ text: String) {
+    #expect(throws: ValidationError.self) { try CPUPinArgument(text) }
   }
 
   @Test("a device is an address; what follows a comma has to be an option that there is")
@@ -68,12 +105,12 @@ import Testing
     let command = try RunCommand.parse([
       "--kernel", "k", "--initrd", "i", "--append", "console=ttyS0 panic=1", "--memory", "2G", "--cpus", "4",
       "--device", "0000:01:00.0", "--device", "02:00.1", "--trace", "t", "--summary", "--debug-exit",
-      "--sandbox", "off",
+      "--sandbox", "off", "--cpu-pin", "3:0",
     ])
     #expect(command.initrd == "i" && command.append == "console=ttyS0 panic=1" && command.trace == "t")
     #expect(command.memory.bytes == 2 << 30 && command.cpus == 4 && command.sandbox == .off)
     #expect(command.devices.map(\.address.description) == ["0000:01:00.0", "0000:02:00.1"])
-    #expect(command.summary && command.debugExit)
+    #expect(command.summary && command.debugExit && command.cpuPin.pins == [3: 0])
   }
 
   @Test(
@@ -83,7 +120,9 @@ import Testing
       (["--kernel", "k", "--memory", "0"], "--memory"), (["--kernel", "k", "--cpus", "0"], "--cpus"),
       (["--kernel", "k", "--cpus", "256"], "--cpus"), (["--kernel", "k", "--device", "nvme0"], "nvme0"),
       (["--kernel", "k", "--device", "01:00.0", "--device", "0000:01:00.0"], "named twice"),
-      (["--kernel", "k", "--sandbox", "maybe"], "maybe"), (["--kernel", "k", "--no-such"], "--no-such"),
+      (["--kernel", "k", "--sandbox", "maybe"], "maybe"),
+      (["--kernel", "k", "--cpus", "2", "--cpu-pin", "0:1,2:3"], "no vCPU 2; --cpus 2 makes 0 to 1"),
+      (["--kernel", "k", "--cpu-pin", "0"], "0:2,1:3"), (["--kernel", "k", "--no-such"], "--no-such"),
     ] as [([String], String)])
   func usage(_ arguments: [String], _ text: String) {
     let error = #expect(throws: (any Error).self) { try RunCommand.parse(arguments) }

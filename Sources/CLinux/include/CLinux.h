@@ -9,4 +9,5 @@
 #include "calls.h"
 #include "guarded.h"
 #include "kvm.h"
+#include "threads.h"
 #include "vfio.h"

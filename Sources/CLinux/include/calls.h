@@ -7,11 +7,13 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/memfd.h>
+#include <linux/mempolicy.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -180,6 +182,11 @@ static inline int cl_munmap(uint64_t address, uint64_t size)
 	return (int)CL_RESULT(munmap((void *)address, size));
 }
 
+/* Since Linux 5.14; Debian 11's headers do not have it. */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 static inline int cl_madvise(uint64_t address, uint64_t size, int advice)
 {
 	return (int)CL_RESULT(madvise((void *)address, size, advice));
@@ -211,18 +218,21 @@ static inline void cl_copy_out(void *to, uint64_t address, size_t count)
 		memcpy(to, (const void *)address, count);
 }
 
-/* Names the calling thread, as `ps -L` and strace show it. */
-static inline void cl_name_thread(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
-
-/* Keeps the calling thread on one processor, 0 to 1023. */
-static inline int cl_bind_thread(unsigned processor)
+/*
+ * mbind(2), MPOL_BIND: the pages that are first touched in a range from now on come from one NUMA
+ * node and from nowhere else. The kernel wants the number of bits plus one.
+ */
+static inline int cl_bind_memory(uint64_t address, uint64_t size, unsigned node)
 {
-	unsigned long mask[16] = { 0 };
-	if (processor >= 1024)
+	enum { MOST = 1024 }; /* the largest MAX_NUMNODES (CONFIG_NODES_SHIFT = 10) */
+	unsigned long mask[MOST / 64] = { 0 };
+	if (node >= MOST)
 		return -EINVAL;
-	mask[processor / 64] = 1UL << processor % 64;
-	return (int)CL_RESULT(syscall(SYS_sched_setaffinity, 0, sizeof mask, mask));
+	mask[node / 64] = 1UL << node % 64;
+	return (int)CL_RESULT(syscall(SYS_mbind, address, size, MPOL_BIND, mask, MOST + 1UL, 0U));
 }
+
+static inline bool cl_is_terminal(int fd) { return isatty(fd) == 1; }
 
 /* Loads a seccomp filter into the calling thread alone. */
 static inline int cl_seccomp_load(const void *program, uint16_t instructions)

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CLinux
+internal import Linux
+
+extension GuestMemory {
+  /// What stands behind guest RAM.
+  public enum Backing: Sendable, Equatable {
+    /// Ordinary shared memory (memfd_create).
+    case memory
+    /// Memory of this process alone, of transparent huge pages where the host finds some (MADV_HUGEPAGE).
+    ///
+    /// It is not shared memory because hosts seldom have transparent huge pages for that (shmem_enabled).
+    case transparentHugePages
+    /// Huge pages of the host's pool, of 2 MiB or 1 GiB (MFD_HUGETLB); the shift is 21 or 30.
+    case hugePages(shift: UInt32)
+
+    /// The page size that sizes have to be a multiple of, in bytes.
+    public var pageSize: UInt64 {
+      switch self {
+      case .memory, .transparentHugePages: 4096
+      case .hugePages(let shift): 1 << UInt64(shift)
+      }
+    }
+  }
+}
+
+extension GuestMemory.Backing {
+  /// Maps so much of it; nothing is there yet, but huge pages of the pool are reserved.
+  func map(_ size: UInt64) throws(KernelError) -> Mapping {
+    switch self {
+    case .transparentHugePages:
+      let mapping = try Mapping(anonymous: size)
+      try mapping.adviseHugePages()
+      return mapping
+    case .memory:
+      let file = try Self.file(size: size, flags: 0)
+      return try Mapping(descriptor: file.number, offset: 0, size: size)
+    case .hugePages(let shift):
+      let pages = size >> UInt64(shift)
+      let kibibytes = 1 << (shift - 10)
+      do throws(KernelError) {
+        let file = try Self.file(size: size, flags: UInt32(MFD_HUGETLB) | shift << 26)
+        return try Mapping(descriptor: file.number, offset: 0, size: size)
+      } catch {
+        switch error.errno {
+        case KernelError.noMemory:
+          throw KernelError(
+            "mmap \(pages) huge pages of \(kibibytes)K for guest RAM; type 'echo \(pages) | sudo tee "
+              + "/sys/kernel/mm/hugepages/hugepages-\(kibibytes)kB/nr_hugepages'", errno: error.errno)
+        case KernelError.noDevice:
+          throw KernelError(
+            "memfd_create: this machine has no huge pages of \(kibibytes)K; give another hugepages=, or start "
+              + "the host with 'hugepagesz=\(kibibytes)K'", errno: error.errno)
+        default: throw error
+        }
+      }
+    }
+  }
+
+  private static func file(size: UInt64, flags: UInt32) throws(KernelError) -> OwnedDescriptor {
+    // SAFETY: the name is a literal that lives for the call.
+    let number = try check(unsafe cl_memfd("guest-ram", flags), "memfd_create")
+    let file = OwnedDescriptor(owning: number)
+    guard let length = Int64(exactly: size) else {
+      throw KernelError("ftruncate \(size) bytes of guest RAM", errno: KernelError.invalid)
+    }
+    try check(cl_truncate(number, length), "ftruncate \(size) bytes of guest RAM")
+    return file
+  }
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import VFIO
+
+/// How finely the BARs of a VM's devices are cut into windows, so that neither memory slots nor mappings
+/// of an IOMMU run out: where there are few, windows are larger.
+///
+/// Open neighbours are *not* joined into one slot or one mapping afterwards. VFIO cannot extend a mapping, and
+/// between taking two away and adding one a peer's DMA would fault. A slot could be exchanged while the vCPUs
+/// are paused, but what is deleted makes KVM drop its page tables for all of the guest's RAM
+/// (kvm_mmu_zap_all_fast), so that each opening would cost a fault for every page that the guest uses; and a
+/// failure half way would leave an open window without a slot. Windows that open together anyway are one from
+/// the start instead: under `bar-map=on-enable` and `eager` each mappable area of a BAR is one window.
+public struct WindowBudget: Sendable {
+  /// No BAR has more windows than this, but for what the MSI-X structures cut.
+  static let finest = 128
+
+  /// What a device would take.
+  public struct Demand: Sendable {
+    /// For each memory BAR that can be mapped, its size and the areas; bytes.
+    let bars: [(size: UInt64, areas: [Range<UInt64>])]
+    let opening: MappingPolicy
+    /// For each I/O address space, whether windows are mapped there.
+    let isReachable: [Bool]
+
+    /// Takes it from what a device has.
+    ///
+    /// - Parameters:
+    ///   - regions: Those of the device.
+    ///   - peers: When its windows are mapped in each I/O address space.
+    public init(_ regions: [Device.Region?], _ policies: DevicePolicies, peers: [PeerPolicy]) {
+      self.init(
+        regions.prefix(6).compactMap { $0 }.filter { !$0.mappable.isEmpty }.map { ($0.size, $0.mappable) },
+        policies.barMap, peers: peers)
+    }
+
+    init(_ bars: [(size: UInt64, areas: [Range<UInt64>])], _ opening: MappingPolicy, peers: [PeerPolicy]) {
+      self.bars = bars
+      self.opening = opening
+      isReachable = peers.map { $0 != .off }
+    }
+
+    /// How many windows it has at most. The table and the pending bits of MSI-X cut one in two each.
+    func windows(_ budget: WindowBudget) -> Int {
+      bars.reduce(bars.isEmpty ? 0 : 2) { sum, bar in
+        sum
+          + bar.areas.reduce(0) { count, area in
+            count
+              + WindowLayout.pieces(of: area, barSize: bar.size, most: budget.windowsPerBAR(opening)).count
+          }
+      }
+    }
+  }
+
+  /// The most windows of a BAR that opens by need.
+  let most: Int
+
+  init(most: Int) { self.most = most }
+
+  /// Finds the finest windows that all have room.
+  ///
+  /// - Parameters:
+  ///   - demands: Those of all devices of the VM.
+  ///   - slots: How many memory slots there are for windows.
+  ///   - mappings: How many mappings there are for windows in each I/O address space.
+  public init(_ demands: [Demand], slots: Int, mappings: [Int]) {
+    var most = Self.finest
+    while most > 1, !Self(most: most).fits(demands, slots: slots, mappings: mappings) { most /= 2 }
+    self.most = most
+  }
+
+  /// Whether all windows could be open, and mapped for peers, at once.
+  func fits(_ demands: [Demand], slots: Int, mappings: [Int]) -> Bool {
+    let counts = demands.map { $0.windows(self) }
+    guard counts.reduce(0, +) <= slots else { return false }
+    return mappings.indices.allSatisfy { space in
+      zip(demands, counts).reduce(0) { sum, one in sum + (one.0.isReachable[space] ? one.1 : 0) }
+        <= mappings[space]
+    }
+  }
+
+  /// How many windows a BAR may have.
+  ///
+  /// - Parameter opening: When they open.
+  func windowsPerBAR(_ opening: MappingPolicy) -> Int { opening == .onFault ? most : 1 }
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Linux
+import Testing
+
+@testable import GuestMemory
+
+/// What the kernel makes of what was asked for.
+@Suite struct BackingTests {
+  private static let size: UInt64 = 16 << 20
+
+  // What cannot be read is not there.
+  private static let hasNodes = (try? Sysfs.read("/sys/devices/system/node/node0/meminfo")) != nil
+  private static let hasTransparentHugePages =
+    (try? Sysfs.read("/sys/kernel/mm/transparent_hugepage/enabled")) != nil
+
+  private static func smaps(_ memory: GuestMemory) throws -> Smaps {
+    try Smaps(at: memory.regions[0].hostAddress)
+  }
+
+  @Test(
+    "fresh RAM takes nothing of the host's",
+    arguments: [.memory, .transparentHugePages] as [GuestMemory.Backing])
+  func fresh(_ backing: GuestMemory.Backing) throws {
+    let memory = try GuestMemory(size: Self.size, backing: backing)
+    #expect(try Self.smaps(memory).bytes("Rss") == 0)
+    #expect(memory.pageSize == 4096)
+  }
+
+  @Test(
+    "what is populated is there, and the rest is not",
+    arguments: [.memory, .transparentHugePages] as [GuestMemory.Backing])
+  func populate(_ backing: GuestMemory.Backing) throws {
+    let memory = try GuestMemory(size: Self.size, backing: backing)
+    let pieces = memory.pieces(of: 4 << 20)
+    #expect(pieces.count == 4)
+    try memory.store(0x1234 as UInt16, at: GuestAddress(4 << 20))
+    try memory.populate(pieces[1])
+    #expect(try Self.smaps(memory).bytes("Rss") == 4 << 20)
+    #expect(try memory.load(UInt16.self, at: GuestAddress(4 << 20)) == 0x1234, "what was there stays")
+    for piece in pieces { try memory.populate(piece) }
+    #expect(try Self.smaps(memory).bytes("Rss") == Self.size)
+  }
+
+  @Test("pieces cover both regions, and none reaches across the hole")
+  func pieces() throws {
+    let memory = try GuestMemory(size: 3 << 30 | 300 << 20)
+    let pieces = memory.pieces(of: 1 << 30)
+    #expect(pieces.map(\.base.rawValue) == [0, 1 << 30, 2 << 30, 4 << 30])
+    #expect(pieces.map(\.size) == [1 << 30, 1 << 30, 1 << 30, 300 << 20])
+    #expect(pieces.map { $0.hostAddress - memory.regions[0].hostAddress } == [0, 1 << 30, 2 << 30, 3 << 30])
+  }
+
+  @Test(
+    "only transparent huge pages are asked for as such, and they are",
+    .enabled(if: hasTransparentHugePages, "this kernel has no transparent huge pages"))
+  func advice() throws {
+    let ordinary = try GuestMemory(size: Self.size)
+    #expect(try !Self.smaps(ordinary).flags.contains("hg"))
+    let memory = try GuestMemory(size: Self.size, backing: .transparentHugePages)
+    #expect(try Self.smaps(memory).flags.contains("hg"))
+    try memory.populate(memory.regions[0])
+    // A host whose memory is in pieces may have none left; then there are small pages, and no error.
+    #expect(try Self.smaps(memory).bytes("Rss") == Self.size)
+  }
+
+  @Test(
+    "RAM of node 0 has that policy, and what is populated comes from there",
+    .enabled(if: hasNodes, "this kernel knows no NUMA nodes"))
+  func node() throws {
+    let memory = try GuestMemory(size: Self.size, node: 0)
+    try memory.populate(memory.regions[0])
+    let line = try Self.line(ofMapping: memory.regions[0].hostAddress)
+    #expect(line.contains(" bind:0 "), "\(line)")
+    #expect(line.contains(" N0=\(Self.size / 4096)"), "\(line)")
+  }
+
+  /// The line of /proc/self/numa_maps.
+  private static func line(ofMapping address: UInt64) throws -> String {
+    let file = try OwnedDescriptor(opening: "/proc/self/numa_maps", .read)
+    var text = ""
+    while case let bytes = try file.read(upTo: 1 << 16), !bytes.isEmpty {
+      text += String(decoding: bytes, as: UTF8.self)
+    }
+    return text.split(separator: "\n").first { $0.hasPrefix(String(address, radix: 16) + " ") }.map(
+      String.init) ?? ""
+  }
+
+  @Test("a node that is not there is an error with its number", arguments: [1023, 1024, Int.max])
+  func noNode(_ node: Int) {
+    let error = #expect(throws: KernelError.self) { _ = try GuestMemory(size: Self.size, node: node) }
+    #expect(error?.errno == KernelError.invalid)
+    #expect(error?.operation == "mbind \(Self.size) bytes to NUMA node \(node)")
+  }
+
+  @Test("huge pages that the pool does not have are an error that says how to get them")
+  func noPool() throws {
+    // More than any host has: 1 PiB.
+    let error = #expect(throws: KernelError.self) {
+      _ = try GuestMemory(size: 1 << 50, backing: .hugePages(shift: 21))
+    }
+    #expect(
+      error?.operation.contains("hugepages-2048kB/nr_hugepages") == true, "\(String(describing: error))")
+  }
+
+  @Test("a size of huge pages that no processor has is refused with what to do")
+  func noSize() {
+    let error = #expect(throws: KernelError.self) {
+      _ = try GuestMemory(size: 1 << 34, backing: .hugePages(shift: 34))
+    }
+    #expect(error?.operation.contains("no huge pages of 16777216K") == true, "\(String(describing: error))")
+  }
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+@testable import Passthrough
+
+/// A VM on paper: its functions' own gates and window layouts over a kernel that only counts.
+struct ScaleModel {
+  /// What a VM is made of.
+  struct Shape {
+    var memory: UInt64 = 2 << 40
+    var devices = 8
+    /// A GPU: its registers, and its memory.
+    var bars: [UInt64] = [16 << 20, 128 << 30]
+    var page = IOMMUTables.Page.huge
+  }
+
+  private struct Window {
+    let bar: Int
+    let range: Range<UInt64>
+    var hasSlot = false
+    var isMapped = false
+  }
+
+  private struct Function {
+    var gate: Gate
+    var windows: [Window]
+    let peers: [PeerPolicy]
+  }
+
+  private let shape: Shape
+  private(set) var kernel: FakeKernel
+  private var functions: [Function] = []
+  /// Windows per BAR that the budget has chosen.
+  let most: Int
+  /// Mappings that guest RAM takes.
+  let ramMappings: Int
+
+  /// Builds the VM and pins its RAM; nothing of a device is mapped.
+  ///
+  /// - Parameters:
+  ///   - opening: Every device's bar-map policy.
+  ///   - peer: Every device's peer-dma policy.
+  init(_ shape: Shape, _ opening: MappingPolicy, _ peer: PeerPolicy, kernel: FakeKernel = FakeKernel()) {
+    self.shape = shape
+    self.kernel = kernel
+    var policies = DevicePolicies()
+    policies.barMap = opening
+    policies.peerDMA = peer
+    let names = (0..<shape.devices).map { "gpu\($0)" }
+    let plan = PeerPlan(names.map { PeerPlan.Member(address: $0, group: $0, policies: policies) })
+    let piece = max(
+      DMAMapper.pieceSize(memory: shape.memory, mappings: kernel.mappingLimit), 1 << shape.page.rawValue)
+    for start in stride(from: 0, to: shape.memory, by: Int(piece)) {
+      self.kernel.pin(start..<min(start + piece, shape.memory), shape.page)
+    }
+    let pieces = self.kernel.mappings.count
+    ramMappings = pieces
+    let demands = names.map { name in
+      WindowBudget.Demand(shape.bars.map { ($0, [0..<$0]) }, opening, peers: plan.policies(of: name))
+    }
+    // Two slots belong to RAM, below and above the hole.
+    let budget = WindowBudget(
+      demands, slots: kernel.slotLimit - 2,
+      mappings: plan.devices.map { _ in max(0, kernel.mappingLimit - pieces) })
+    most = budget.windowsPerBAR(opening)
+    for _ in 0..<2 { _ = self.kernel.addSlot() }
+    var base = shape.memory
+    for name in names {
+      let peers = plan.policies(of: name)
+      let assignment = Assignment(
+        policies: policies, peers: peers, reset: .function, budget: budget)
+      var windows: [Window] = []
+      for (index, size) in shape.bars.enumerated() {
+        base = (base + size - 1) / size * size
+        for piece in WindowLayout.pieces(of: 0..<size, barSize: size, most: assignment.windowsPerBAR) {
+          windows.append(Window(bar: index, range: base + piece.lowerBound..<base + piece.upperBound))
+        }
+        base += size
+      }
+      let gate = Gate(
+        bars: windows.map(\.bar), conditions: [.fullPower, .outOfReset, .alive], opening: opening,
+        reaching: assignment.earliest)
+      functions.append(Function(gate: gate, windows: windows, peers: peers))
+    }
+    self.kernel.restart()
+  }
+
+  /// Has something happen to every device.
+  mutating func all(_ event: Gate.Event) {
+    for index in functions.indices { handle(event, index) }
+  }
+
+  /// Every device's driver uses its registers and the first bytes of its memory.
+  mutating func touch(memory bytes: UInt64) {
+    for index in functions.indices {
+      for (window, one) in functions[index].windows.enumerated() {
+        let start = functions[index].windows.first { $0.bar == one.bar }?.range.lowerBound ?? 0
+        guard one.bar == 0 || one.range.lowerBound - start < bytes else { continue }
+        handle(.access(window: window), index)
+      }
+    }
+  }
+
+  /// Windows that have a slot.
+  var openWindows: Int { functions.reduce(0) { $0 + $1.gate.states.count { $0 == .open } } }
+
+  private mutating func handle(_ event: Gate.Event, _ index: Int) {
+    var gate = functions[index].gate
+    gate.handle(event) { effect in
+      switch effect {
+      case .addSlot(let window):
+        guard kernel.addSlot() else { return false }
+        functions[index].windows[window].hasSlot = true
+      case .removeSlot(let window):
+        if functions[index].windows[window].hasSlot { kernel.removeSlot() }
+        functions[index].windows[window].hasSlot = false
+      case .addIOVA(let window, let moment):
+        let one = functions[index].windows[window]
+        // All devices share one I/O address space: they treat all alike.
+        guard functions[index].peers[0].includes(moment), !one.isMapped else { break }
+        functions[index].windows[window].isMapped = kernel.map(window: one.range)
+      case .removeIOVA(let window):
+        let one = functions[index].windows[window]
+        if one.isMapped { kernel.unmap(window: one.range) }
+        functions[index].windows[window].isMapped = false
+      case .apply, .readBack, .changed: break
+      }
+      return true
+    }
+    functions[index].gate = gate
+  }
+}

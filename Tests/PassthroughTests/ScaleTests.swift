@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Testing
+
+@testable import Passthrough
+
+/// What a guest with 2 TiB and eight GPUs of 128 GiB costs, by the gate, the layout and the budget themselves.
+@Suite struct ScaleTests {
+  private static let policies: [(MappingPolicy, PeerPolicy)] = [
+    (.onFault, .off), (.onFault, .mapped(.onFault)), (.onFault, .mapped(.onEnable)), (.onEnable, .off),
+    (.onEnable, .mapped(.onEnable)), (.eager, .off), (.eager, .mapped(.eager)),
+  ]
+
+  /// How much of a GPU's memory its driver touches by CPU, before anything uses it.
+  private static let touched: UInt64 = 2 << 30
+
+  @Test("the README has this table, and it comes out of the gate, the layout and the budget")
+  func devices() throws {
+    var lines = [
+      "| `bar-map` | `peer-dma` | slots | mappings | BARs that peers reach, GiB | IOMMU tables, pages "
+        + "| mapping, s: 6.12; 7.2 | unmapping, s: 6.12; 7.2 |",
+      "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for (opening, peer) in Self.policies { lines.append(Self.row(opening, peer)) }
+    try Self.compare(lines)
+  }
+
+  @Test("the README has this table, and it comes out of the pieces that RAM is pinned in")
+  func memory() throws {
+    var lines = [
+      "| pages of guest RAM | mappings | IOMMU tables, pages | IOMMU tables, MiB |",
+      "| --- | --- | --- | --- |",
+    ]
+    for (name, page) in [("4 KiB", .small), ("2 MiB", .large), ("1 GiB", .huge)]
+      as [(String, IOMMUTables.Page)]
+    {
+      var shape = ScaleModel.Shape()
+      shape.page = page
+      let model = ScaleModel(shape, .onFault, .off)
+      #expect(model.kernel.pinned == shape.memory)
+      let pages = model.kernel.tables.count
+      lines.append("| \(name) | \(model.ramMappings) | \(pages) | \(Self.decimal(Double(pages) / 256)) |")
+    }
+    try Self.compare(lines)
+  }
+
+  /// What a policy costs: right after the devices' memory is enabled, once the drivers work, and once all of
+  /// the BARs has been touched.
+  private static func row(_ opening: MappingPolicy, _ peer: PeerPolicy) -> String {
+    var model = ScaleModel(ScaleModel.Shape(), opening, peer)
+    let idle = model.kernel.tables.count
+    model.all(.set(.memoryEnabled, true))
+    let enabled = model.kernel
+    model.touch(memory: touched)
+    let working = model.kernel
+    model.all(.set(.memoryEnabled, false))
+    let closing = model.kernel.work
+    model.all(.set(.memoryEnabled, true))
+    model.touch(memory: .max)
+    let all = model.kernel
+    func three(_ value: (FakeKernel) -> Int) -> String {
+      "\(value(enabled)), \(value(working)), \(value(all))"
+    }
+    let name = if case .mapped(let policy) = peer { policy.rawValue } else { "off" }
+    let mapping = working.work
+    let cells = [
+      three { $0.slots - 2 }, three { $0.mappings.count - model.ramMappings },
+      three { Int($0.reachable >> 30) },
+      three { $0.tables.count - idle },
+      decimal(mapping.mapping612) + "; " + decimal(mapping.mapping72),
+      decimal((closing - mapping).unmapping612) + "; " + decimal((closing - mapping).unmapping72),
+    ]
+    return "| `\(opening.rawValue)` | `\(name)` | \(cells.joined(separator: " | ")) |"
+  }
+
+  private static func decimal(_ value: Double) -> String {
+    value == 0 ? "0" : String(format: value < 0.1 ? "%.3f" : value < 10 ? "%.2f" : "%.0f", value)
+  }
+
+  /// Prints a table, and looks for it in the README.
+  private static func compare(_ lines: [String]) throws {
+    let table = lines.joined(separator: "\n") + "\n"
+    print(table)
+    let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent()
+    let readme = try String(contentsOf: root.appending(path: "README.md"), encoding: .utf8)
+    #expect(readme.contains(table), "README.md has other numbers")
+  }
+
+  @Test("on-fault costs what is touched, however large the BARs are")
+  func proportional() {
+    var works: [FakeKernel.Work] = []
+    for size in [4 << 30, 128 << 30] as [UInt64] {
+      var shape = ScaleModel.Shape()
+      shape.bars = [16 << 20, size]
+      var model = ScaleModel(shape, .onFault, .mapped(.onFault))
+      model.all(.set(.memoryEnabled, true))
+      #expect(model.kernel.work == FakeKernel.Work())
+      // A BAR of 4 GiB has windows of 32 MiB, one of 128 GiB windows of 1 GiB: one is touched.
+      model.touch(memory: 1)
+      works.append(model.kernel.work)
+    }
+    #expect(works[0].slotChanges == works[1].slotChanges && works[0].maps == works[1].maps)
+  }
+
+  @Test(
+    "neither slots nor mappings run out, and nothing stands once memory is off",
+    arguments: [(32764, 65535), (509, 65535), (32764, 2048), (125, 1100), (40, 64), (20, 30)],
+    MappingPolicy.allCases)
+  func limits(_ limits: (slots: Int, mappings: Int), _ policy: MappingPolicy) {
+    var kernel = FakeKernel()
+    kernel.slotLimit = limits.slots
+    kernel.mappingLimit = limits.mappings
+    // The same policy for peers, so that under the tightest limits windows are whole BARs.
+    var model = ScaleModel(ScaleModel.Shape(), policy, .mapped(policy), kernel: kernel)
+    for _ in 0..<2 {
+      model.all(.set(.memoryEnabled, true))
+      model.touch(memory: .max)
+      #expect(model.openWindows == model.kernel.slots - 2)
+      #expect(model.kernel.reachable == 8 * (128 << 30 + 16 << 20))
+      model.all(.move(bar: 1))
+      model.touch(memory: .max)
+      #expect(model.kernel.reachable == 8 * (128 << 30 + 16 << 20))
+      model.all(.set(.memoryEnabled, false))
+      #expect(model.kernel.slots == 2)
+      #expect(model.kernel.mappings.count == model.ramMappings)
+      #expect(model.kernel.reachable == 0)
+    }
+    #expect(model.kernel.refusals == 0)
+  }
+
+  @Test("windows that were cut without a look at the limits would be refused")
+  func withoutBudget() {
+    var kernel = FakeKernel()
+    kernel.slotLimit = 509
+    let model = ScaleModel(ScaleModel.Shape(), .onFault, .mapped(.onFault), kernel: kernel)
+    #expect(model.most < WindowBudget.finest)
+    var greedy = ScaleModel(ScaleModel.Shape(), .onFault, .mapped(.onFault))
+    #expect(greedy.most == WindowBudget.finest)
+    greedy.all(.set(.memoryEnabled, true))
+    greedy.touch(memory: .max)
+    #expect(greedy.kernel.slots > kernel.slotLimit)
+  }
+}

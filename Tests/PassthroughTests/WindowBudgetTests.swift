@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+
+@testable import Passthrough
+
+@Suite struct WindowBudgetTests {
+  private typealias Demand = WindowBudget.Demand
+
+  private static func whole(_ sizes: UInt64...) -> [(size: UInt64, areas: [Range<UInt64>])] {
+    sizes.map { ($0, [0..<$0]) }
+  }
+
+  private static let ample = (slots: 32_000, mappings: [65_000])
+
+  @Test("where there is room windows are as fine as they get")
+  func ample() {
+    let demands = [Demand](
+      repeating: Demand(Self.whole(128 << 30, 16 << 20), .onFault, peers: [.mapped(.onFault)]), count: 31)
+    let budget = WindowBudget(demands, slots: Self.ample.slots, mappings: Self.ample.mappings)
+    #expect(budget.windowsPerBAR(.onFault) == 128)
+    #expect(WindowBudget([], slots: 0, mappings: []).windowsPerBAR(.onFault) == 128)
+  }
+
+  @Test("windows that open together are one from the start", arguments: [MappingPolicy.onEnable, .eager])
+  func together(_ policy: MappingPolicy) {
+    let demand = Demand(Self.whole(128 << 30), policy, peers: [.off])
+    let budget = WindowBudget([demand], slots: Self.ample.slots, mappings: Self.ample.mappings)
+    #expect(budget.windowsPerBAR(policy) == 1)
+    // One, and what MSI-X may cut.
+    #expect(demand.windows(budget) == 3)
+  }
+
+  @Test("few slots make windows larger, and few mappings do where peers reach them")
+  func few() {
+    let own = Demand(Self.whole(128 << 30), .onFault, peers: [.off])
+    let shared = Demand(Self.whole(128 << 30), .onFault, peers: [.off, .mapped(.eager)])
+    func most(_ demand: Demand, slots: Int, mappings: [Int]) -> Int {
+      WindowBudget([demand], slots: slots, mappings: mappings).most
+    }
+    #expect(most(own, slots: 130, mappings: [0]) == 128)
+    #expect(most(own, slots: 129, mappings: [0]) == 64)
+    #expect(most(own, slots: 40, mappings: [0]) == 32)
+    #expect(most(shared, slots: 1000, mappings: [0, 130]) == 128)
+    #expect(most(shared, slots: 1000, mappings: [0, 66]) == 64)
+    #expect(most(shared, slots: 1000, mappings: [9999, 3]) == 1)
+  }
+
+  @Test("where not even whole BARs have room there is nothing larger, and it is no failure")
+  func none() {
+    let demand = Demand(Self.whole(1 << 30, 1 << 30), .onFault, peers: [.mapped(.onFault)])
+    let budget = WindowBudget([demand], slots: 1, mappings: [0])
+    #expect(budget.most == 1)
+    #expect(!budget.fits([demand], slots: 1, mappings: [0]))
+  }
+
+  @Test("whatever the devices and the limits: what is chosen fits, and what is twice as fine does not")
+  func random() {
+    var generator = SystemRandomNumberGenerator()
+    for _ in 0..<300 {
+      let demands = (0..<Int.random(in: 1...12, using: &generator)).map { _ in
+        let bars = (0..<Int.random(in: 1...3, using: &generator)).map { _ in
+          let size = UInt64(1) << UInt64.random(in: 12...38, using: &generator)
+          let areas: [Range<UInt64>] =
+            size > 8192 && Bool.random(using: &generator) ? [0..<4096, 8192..<size] : [0..<size]
+          return (size: size, areas: areas)
+        }
+        return Demand(
+          bars, MappingPolicy.allCases.randomElement(using: &generator) ?? .onFault,
+          peers: [Bool.random(using: &generator) ? .off : .mapped(.onFault), .mapped(.eager)])
+      }
+      let slots = Int.random(in: 0...2000, using: &generator)
+      let mappings = [
+        Int.random(in: 0...2000, using: &generator), Int.random(in: 0...2000, using: &generator),
+      ]
+      let budget = WindowBudget(demands, slots: slots, mappings: mappings)
+      #expect(budget.most == 1 || budget.fits(demands, slots: slots, mappings: mappings))
+      if budget.most < 128 {
+        #expect(!WindowBudget(most: budget.most * 2).fits(demands, slots: slots, mappings: mappings))
+      }
+      // What is laid out once the MSI-X structures are known is never more than was counted.
+      for demand in demands {
+        let most = budget.windowsPerBAR(demand.opening)
+        let table: Range<UInt64> = 0x2000..<0x2800
+        let pending: Range<UInt64> = 0x3000..<0x3008
+        var count = 0
+        for (index, bar) in demand.bars.enumerated() {
+          for area in WindowLayout.areas(bar.areas, without: index == 0 ? [table, pending] : []) {
+            count += WindowLayout.pieces(of: area, barSize: bar.size, most: most).count
+          }
+        }
+        #expect(count <= demand.windows(budget))
+      }
+    }
+  }
+
+  @Test(
+    "guest RAM takes at most about a thousand mappings, and a quarter of few",
+    arguments: [
+      (512 << 20, 65535, 128 << 20), (64 << 30, 65535, 128 << 20), (128 << 30, 65535, 128 << 20),
+      (129 << 30, 65535, 256 << 20), (2 << 40, 65535, 2 << 30), (512 << 20, 4, 512 << 20),
+      (64 << 30, 64, 4 << 30), (1 << 30, 0, 1 << 30),
+    ] as [(UInt64, Int, UInt64)])
+  func ram(_ memory: UInt64, _ mappings: Int, _ size: UInt64) {
+    #expect(DMAMapper.pieceSize(memory: memory, mappings: mappings) == size)
+  }
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Linux
+import Testing
+
+@testable import VFIO
+
+/// Answers of VFIO_IOMMU_GET_INFO.
+@Suite struct ContainerLimitsTests {
+  /// struct vfio_iommu_type1_info (argsz, flags, iova_pgsizes, cap_offset), then capabilities.
+  private static func answer(flags: UInt8, _ capabilities: [[UInt32]]) throws -> InfoBuffer {
+    var words: [UInt32] = [0, UInt32(flags), 0, 0, capabilities.isEmpty ? 0 : 24, 0]
+    for (index, capability) in capabilities.enumerated() {
+      let next = index + 1 < capabilities.count ? UInt32((words.count + capability.count + 1) * 4) : 0
+      words += [capability[0], next] + capability.dropFirst()
+    }
+    let bytes = words.flatMap { word in (0..<4).map { UInt8(truncatingIfNeeded: word >> UInt32($0 * 8)) } }
+    // SAFETY: the buffer has at least 256 bytes, and no answer here has more.
+    return try unsafe InfoBuffer { buffer throws(KernelError) in
+      for (index, byte) in bytes.enumerated() { unsafe buffer[index] = byte }
+      return Int32(bytes.count)
+    }
+  }
+
+  // The ID in the low half of a word, the version in the high one.
+  private static let available: [UInt32] = [0x1_0003, 512]
+  private static let ranges: [UInt32] = [
+    0x1_0001, 2, 0, 0, 0, 0xFEDF_FFFF, 0, 0xFEF0_0000, 0, 0xFFFF_FFFF, 0x7F,
+  ]
+
+  @Test("ranges and the mappings that there can be yet are read")
+  func both() throws {
+    let limits = Container.Limits(try Self.answer(flags: 2, [Self.ranges, Self.available])) { "7" }
+    #expect(limits.ranges == [0...0xFEDF_FFFF, 0xFEF0_0000...0x7F_FFFF_FFFF])
+    #expect(limits.mappings == 512)
+  }
+
+  @Test("a kernel that does not say has its module's parameter, or what all have by default")
+  func absent() throws {
+    let answer = try Self.answer(flags: 2, [Self.ranges])
+    #expect(Container.Limits(answer) { "1000" }.mappings == 1000)
+    #expect(Container.Limits(answer) { nil }.mappings == 65535)
+    #expect(Container.Limits(answer) { "many" }.mappings == 65535)
+  }
+
+  @Test("without the flag there are no capabilities, whatever the offset says")
+  func noFlag() throws {
+    let limits = Container.Limits(try Self.answer(flags: 0, [Self.ranges, Self.available])) { nil }
+    #expect(limits.ranges.isEmpty)
+    #expect(limits.mappings == 65535)
+  }
+}
