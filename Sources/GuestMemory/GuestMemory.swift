@@ -42,7 +42,7 @@ public final class GuestMemory: Sendable {
   ///   - node: The NUMA node of the host that all of it is to come from; nil leaves it to the host.
   public init(size: UInt64, backing: Backing = .memory, node: Int? = nil) throws(KernelError) {
     mapping = try backing.map(size)
-    if let node { try mapping.bind(toNode: node) }
+    if let node { try Self.bind(mapping, toNode: node) }
     self.size = size
     pageSize = backing.pageSize
     let low = min(size, Self.holeStart)
@@ -53,6 +53,15 @@ public final class GuestMemory: Sendable {
           base: GuestAddress(Self.holeEnd), size: size - low, hostAddress: mapping.address + low))
     }
     self.regions = regions
+  }
+
+  private static func bind(_ mapping: borrowing Mapping, toNode node: Int) throws(KernelError) {
+    do throws(KernelError) { try mapping.bind(toNode: node) } catch {
+      guard error.errno == KernelError.invalid else { throw error }
+      throw KernelError(
+        "\(error.operation), which this process may not use; 'grep Mems_allowed_list /proc/self/status' says "
+          + "which it may", errno: error.errno)
+    }
   }
 
   /// Has all pages of a region's part there, as if the guest had written to each (madvise,

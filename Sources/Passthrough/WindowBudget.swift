@@ -8,7 +8,8 @@ public import VFIO
 /// Open neighbours are *not* joined into one slot or one mapping afterwards. VFIO cannot extend a mapping, and
 /// between taking two away and adding one a peer's DMA would fault. A slot could be exchanged while the vCPUs
 /// are paused, but what is deleted makes KVM drop its page tables for all of the guest's RAM
-/// (kvm_mmu_zap_all_fast), so that each opening would cost a fault for every page that the guest uses; and a
+/// (kvm_mmu_zap_all_fast), so that each opening would cost a fault for every page that the guest uses: 300
+/// closings of one window brought 1,818 faults to a guest of a few pages (Linux 6.12, KVM's pf_fixed). And a
 /// failure half way would leave an open window without a slot. Windows that open together anyway are one from
 /// the start instead: under `bar-map=on-enable` and `eager` each mappable area of a BAR is one window.
 public struct WindowBudget: Sendable {

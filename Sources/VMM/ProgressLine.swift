@@ -51,7 +51,7 @@ struct ProgressLine {
 
   private func words(_ done: UInt64) -> String {
     // The number of digits stays, so that a line covers the one before it.
-    let unit: (shift: UInt64, name: String) = total >= 8 << 30 ? (30, "GiB") : (20, "MiB")
+    let unit: (shift: UInt64, name: String) = total >= 64 << 30 ? (30, "GiB") : (20, "MiB")
     let all = String(total >> unit.shift)
     let part = String(done >> unit.shift)
     let room = String(repeating: " ", count: max(0, all.utf8.count - part.utf8.count))

@@ -20,6 +20,15 @@ enum BadInputCases {
           BadInput(
             label: "memory 3T", arguments: ["run", "--kernel", kernel, "--memory", "3T"],
             words: ["memory", "3"]),
+          BadInput(
+            label: "no such node", arguments: ["run", "--kernel", kernel, "--memory", "64M,node=9"],
+            words: ["numa node", "node="]),
+          BadInput(
+            label: "no huge pages", arguments: ["run", "--kernel", kernel, "--memory", "64M,hugepages=2M"],
+            words: ["32 huge pages of 2048k", "nr_hugepages"]),
+          BadInput(
+            label: "no such processor", arguments: ["run", "--kernel", kernel, "--cpu-pin", "0:99"],
+            words: ["--cpu-pin 0:99", "cpus_allowed_list"]),
         ], bench)
     },
     Case("bad-device", "devices that cannot be passed through") { bench in try devices(bench) },

@@ -42,9 +42,9 @@ struct Demo: ParsableCommand {
       say(
         """
         lab: this machine has KVM and an IOMMU (\(groups.count) groups); Sluice runs on it directly:
-          sudo .build/release/sluice devices
-          sudo .build/release/sluice bind ADDRESS
-          sudo .build/release/sluice run --kernel VMLINUZ --initrd INITRD --append console=ttyS0 \
+          sudo .build/ship/sluice devices
+          sudo .build/ship/sluice bind ADDRESS
+          sudo .build/ship/sluice run --kernel VMLINUZ --initrd INITRD --append console=ttyS0 \
         --device ADDRESS --summary
         The demo runs in an emulated machine all the same.
         """)

@@ -19,7 +19,7 @@ import Testing
     "escapes are what they stand for",
     arguments: [
       (#"\"\\\/"#, "\"\\/"), (#"\b\f\n\r\t"#, "\u{8}\u{C}\n\r\t"), (#"\u00b5s\u000a"#, "µs\n"),
-      (#"\uD83D\uDE00"#, "😀"), ("µ😀", "µ😀"),
+      (#"\uD83D\uDE00\uDBFF\uDFFF"#, "😀\u{10FFFF}"), ("µ😀", "µ😀"),
     ])
   func escapes(_ text: String, _ value: String) {
     #expect(FlatObject("{\"a\":\"\(text)\"}")?.strings["a"] == value)
