@@ -25,7 +25,7 @@ struct Workspace {
   var out: URL { lab.appending(path: "out") }
   var manifest: URL { lab.appending(path: "manifest.json") }
 
-  /// What `Release/build` makes.
+  /// What `Sources/Release/build` makes.
   var sluice: URL { tree.appending(path: ".build/ship/sluice") }
   var runner: URL { tree.appending(path: ".build/release/LabRunner") }
 }

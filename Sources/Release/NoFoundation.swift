@@ -2,7 +2,7 @@
 
 // What swift-argument-parser takes from FoundationEssentials, with nothing behind it: an encoder for the hidden
 // option --experimental-dump-help, which prints nothing then, and a protocol that no error of Sluice conforms
-// to. `Release/build` puts this module in the place of that one, whose code would be a third of the program: the
+// to. `Sources/Release/build` puts this module in the place of that one, whose code would be a third of the program: the
 // linker has to keep all of it, since what is reached is decided by tables at run time.
 
 /// Errors with a text of their own; there are none.
