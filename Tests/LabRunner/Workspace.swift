@@ -19,6 +19,8 @@ struct Workspace {
   var initramfs: URL { lab.appending(path: "initramfs") }
   /// Guests of `Guests/`, one ELF file each.
   var guests: URL { lab.appending(path: "guests") }
+  /// Programs of `Tests/Programs`.
+  var programs: URL { lab.appending(path: "programs") }
   /// Logs and traces; the one directory that L1 can write to.
   var out: URL { lab.appending(path: "out") }
   var manifest: URL { lab.appending(path: "manifest.json") }
