@@ -43,7 +43,8 @@ struct BenchGuest {
   /// Without a display the firmware does not write to the serial port, which would cost it time.
   private func qemu(_ bench: Bench, _ machine: String, firmware: String?) throws -> [String] {
     var arguments = [
-      "qemu-system-x86_64", "-accel", "kvm", "-M", machine, "-cpu", Self.processor, "-smp", "\(cpus)", "-m", memory,
+      "qemu-system-x86_64", "-accel", "kvm", "-M", machine, "-cpu", Self.processor, "-smp", "\(cpus)", "-m",
+      memory,
       "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
     ]
     if case .first = image {

@@ -13,12 +13,10 @@ enum GrowthMeasurements {
         .atMost(10))
     ], vmms: [.sluice, .qemu]
   ) { trial in
-    func start(_ memory: String) throws -> Double {
-      let guest = BenchGuest(image: .first, devices: [Address.bigDrive], memory: memory)
-      return try trial.run(guest, marks: ["!"]).marks[0].milliseconds
-    }
-    let small = try start("512M")
-    return ["memory-growth": try start("2G") - small]
+    var guest = BenchGuest(image: .first, devices: [Address.bigDrive])
+    let small = try trial.time(of: guest, to: "!")
+    guest.memory = "2G"
+    return ["memory-growth": try trial.time(of: guest, to: "!") - small]
   }
 
   /// A small guest turns the BAR on and leaves it alone.
@@ -29,14 +27,13 @@ enum GrowthMeasurements {
       Figure("bar-16G", "exec to a guest that has turned on a BAR of 16 GiB", "ms"),
     ], vmms: [.sluice, .qemu]
   ) { trial in
-    func start(_ device: String) throws -> Double {
+    var values: [String: Double] = [:]
+    for (name, device) in [("1M", MachineDevices.benchSmallBAR), ("16G", MachineDevices.benchLargeBAR)] {
       try HostDevice(device).bind(to: "vfio-pci")
       let guest = BenchGuest(image: .small("Bench"), devices: [device], append: "part=5 bar=2")
-      return try trial.run(guest, marks: ["ok - ready"]).marks[0].milliseconds
+      values["bar-\(name)"] = try trial.time(of: guest, to: "ok - ready")
     }
-    return [
-      "bar-1M": try start(MachineDevices.benchSmallBAR), "bar-16G": try start(MachineDevices.benchLargeBAR),
-    ]
+    return values
   }
 
   /// With a device that may reach the BAR, which QEMU always prepares for all of it.
@@ -52,7 +49,7 @@ enum GrowthMeasurements {
     for places in [1, 16, 64] {
       let guest = BenchGuest(
         image: .small("Bench"), devices: devices, append: "part=5 bar=2 touch=\(places)")
-      values["peer-\(places)"] = try trial.run(guest, marks: ["ok - ready"]).marks[0].milliseconds
+      values["peer-\(places)"] = try trial.time(of: guest, to: "ok - ready")
     }
     return values
   }
@@ -63,12 +60,12 @@ enum GrowthMeasurements {
       Figure("init-bar-growth", "growth of exec to /init, BAR of 1 MiB to 16 GiB", "%", .atMost(5))
     ], vmms: [.sluice, .qemu, .microvm]
   ) { trial in
-    func start(_ device: String) throws -> Double {
+    var times: [Double] = []
+    for device in [MachineDevices.benchSmallBAR, MachineDevices.benchLargeBAR] {
       try HostDevice(device).bind(to: "vfio-pci")
-      return try trial.run(BenchGuest(image: .linux(steps: []), devices: [device]), marks: ["lab: init"])
-        .marks[0].milliseconds
+      times.append(
+        try trial.time(of: BenchGuest(image: .linux(steps: []), devices: [device]), to: "lab: init"))
     }
-    let small = try start(MachineDevices.benchSmallBAR)
-    return ["init-bar-growth": (try start(MachineDevices.benchLargeBAR) / small - 1) * 100]
+    return ["init-bar-growth": (times[1] / times[0] - 1) * 100]
   }
 }

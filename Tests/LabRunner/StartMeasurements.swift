@@ -15,8 +15,8 @@ enum StartMeasurements {
         .atMost(0.10, times: .qemu))
     ], vmms: qemus
   ) { trial in
-    let launch = try trial.run(BenchGuest(image: .first, devices: [Address.bigDrive]), marks: ["!"])
-    return ["first-instruction": launch.marks[0].milliseconds]
+    let guest = BenchGuest(image: .first, devices: [Address.bigDrive])
+    return ["first-instruction": try trial.time(of: guest, to: "!")]
   }
 
   /// The same for a kernel, which QEMU's firmware starts.
@@ -26,7 +26,7 @@ enum StartMeasurements {
     vmms: qemus
   ) { trial in
     let guest = BenchGuest(image: .small("hello"), devices: [Address.bigDrive])
-    return ["kernel-start": try trial.run(guest, marks: ["ok - PVH"]).marks[0].milliseconds]
+    return ["kernel-start": try trial.time(of: guest, to: "ok - PVH")]
   }
 
   /// RAM is pinned by then: bus mastering waits for that.
@@ -48,12 +48,10 @@ enum StartMeasurements {
       Figure("per-device", "start-up per additional device, 1 to 9 without resets", "ms", .atMost(2))
     ], vmms: qemus
   ) { trial in
-    func start(_ devices: [String]) throws -> Double {
-      try trial.run(BenchGuest(image: .first, devices: devices), marks: ["!"]).marks[0].milliseconds
-    }
     let devices = [Address.edu] + MachineDevices.benchEdus
     for device in devices { try HostDevice(device).bind(to: "vfio-pci") }
-    let one = try start([Address.edu])
-    return ["per-device": (try start(devices) - one) / Double(devices.count - 1)]
+    let one = try trial.time(of: BenchGuest(image: .first, devices: [Address.edu]), to: "!")
+    let all = try trial.time(of: BenchGuest(image: .first, devices: devices), to: "!")
+    return ["per-device": (all - one) / Double(devices.count - 1)]
   }
 }

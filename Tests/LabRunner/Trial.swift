@@ -9,6 +9,11 @@ struct Trial {
   /// Names its files.
   let label: String
 
+  /// Runs a guest to its end; milliseconds from exec to a text.
+  func time(of guest: BenchGuest, to mark: String) throws -> Double {
+    try run(guest, marks: [mark]).marks[0].milliseconds
+  }
+
   /// Runs a guest to its end.
   ///
   /// - Parameters:
