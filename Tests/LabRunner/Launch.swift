@@ -96,7 +96,8 @@ struct Launch {
     }
   }
 
-  private static func read(_ descriptor: Int32) -> [UInt8] {
+  /// What can be read now; empty at the end.
+  static func read(_ descriptor: Int32) -> [UInt8] {
     unsafe [UInt8](unsafeUninitializedCapacity: 65536) { buffer, count in
       count = unsafe max(0, Foundation.read(descriptor, buffer.baseAddress, buffer.count))
     }
