@@ -46,7 +46,7 @@ enum LinuxMeasurements {
     var guestRAM: [Int] = []
     let guest = try guest(trial, "nvme-sha256", "wait")
     let launch = try trial.run(guest, marks: ["lab: ok nvme-sha256"]) { process, _ in
-      guestRAM.append(MemoryMaps(smaps: try text(of: "/proc/\(process)/smaps")).guestRAM)
+      guestRAM.append(MemoryMaps(smaps: try ProcFile.text("/proc/\(process)/smaps")).guestRAM)
     }
     guard let guestRAM = guestRAM.first, guestRAM > 0 else { throw Failed("no guest RAM in smaps") }
     return ["own-memory": Double(launch.peak - guestRAM) / 1024]
@@ -62,23 +62,10 @@ enum LinuxMeasurements {
     var vectors = 0
     let guest = try guest(trial, "nvme-sha256", "wait", cpus: 4)
     _ = try trial.run(guest, marks: ["lab: ok nvme-sha256"]) { _, _ in
-      let text = try text(of: "/proc/interrupts")
+      let text = try ProcFile.text("/proc/interrupts")
       vectors = text.split(separator: "\n").count { $0.contains("vfio-msi") && $0.contains(guest.devices[0]) }
     }
     return ["vectors": Double(vectors)]
-  }
-
-  /// All of a file that comes in pieces shorter than what was asked for, which `String(contentsOfFile:)` takes for
-  /// its end.
-  private static func text(of path: String) throws -> String {
-    let handle = try FileHandle(forReadingFrom: URL(filePath: path))
-    defer { try? handle.close() }  // nothing was written
-    var bytes: [UInt8] = []
-    while true {
-      let piece = Launch.read(handle.fileDescriptor)
-      if piece.isEmpty { return String(decoding: bytes, as: UTF8.self) }
-      bytes += piece
-    }
   }
 
   private static let reads = Measurement(

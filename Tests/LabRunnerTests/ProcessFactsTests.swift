@@ -41,6 +41,14 @@ import Testing
     #expect((maps.guestRAM, maps.rest) == (524_000, 1512))
   }
 
+  @Test("a file of /proc is read to its end, whose last line of a mapping is VmFlags")
+  func procFile() throws {
+    let text = try ProcFile.text("/proc/self/smaps")
+    #expect(text.utf8.count > 8192)
+    #expect(text.split(separator: "\n").last?.hasPrefix("VmFlags:") == true)
+    #expect(MemoryMaps(smaps: text).rest > 1000)
+  }
+
   private func launch(_ script: String, marks: [String] = [], seconds: Int = 10) throws -> Launch {
     let messages = FileManager.default.temporaryDirectory.appending(path: "launch-\(UUID().uuidString)")
     defer { try? messages.removeIfPresent() }  // only litter
