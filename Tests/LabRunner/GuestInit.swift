@@ -77,6 +77,16 @@ enum GuestInit {
       got=$(wget -q -O - http://10.0.2.100/ | sha256sum | cut -c1-64)
       echo "lab: ok download $got"
     }
+    random_reads() {
+      load nvme
+      until_ 30 all_drives || { echo "lab: not ok random-read no drive"; return; }
+      drive=$(drives); drive=/dev/${drive##*/}
+      until_ 10 test -b $drive
+      for depth in 1 32; do
+        number=$(random-read $drive $depth 3) && echo "lab: ok random-read $depth $number" ||
+          echo "lab: not ok random-read $depth"
+      done
+    }
     usb() {
       load xhci
       until_ 30 opens sda || { echo "lab: not ok usb-sha256 no /dev/sda that opens"; return; }
@@ -99,6 +109,8 @@ enum GuestInit {
         network) network ;;
         usb-sha256) usb ;;
         load) both_load ;;
+        random-read) random_reads ;;
+        wait) sleep 2 ;;
         disks-*) disks ${step#disks-} ;;
         interrupts) interrupts ;;
         facts) facts ;;

@@ -6,7 +6,7 @@ import Foundation
 struct Lab {
   let workspace: Workspace
   private let preparation: Preparation
-  let manifest: Manifest
+  var manifest: Manifest
   var report = Report()
 
   init() throws {
@@ -19,7 +19,8 @@ struct Lab {
 
   /// Runs cases in L1 with a kernel; skips them all where there is no such kernel.
   mutating func run(
-    _ cases: [Case], l1: KernelName, vmm: String = "sluice", times: Int = 1, prefix: String = ""
+    _ cases: [Case], l1: KernelName, vmm: String = "sluice", times: Int = 1, prefix: String = "",
+    isBench: Bool = false
   ) throws {
     if let reason = manifest.missing[l1.rawValue] {
       for one in cases { report.add(Event(.skip, one.name, text: reason), prefix: prefix) }
@@ -30,6 +31,7 @@ struct Lab {
       var session = Session(
         workspace: workspace, preparation: preparation, kernel: l1, vmm: vmm, times: times, prefix: prefix)
       session.isSingleThreaded = isSingleThreaded
+      session.isBench = isBench
       try session.run(some, manifest: manifest, report: &report)
     }
   }

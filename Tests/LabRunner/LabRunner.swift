@@ -10,7 +10,8 @@ struct LabRunner: ParsableCommand {
     commandName: "Tests/lab",
     abstract: "Runs Sluice in an emulated machine that has an IOMMU, KVM and VFIO.",
     subcommands: [
-      Demo.self, Test.self, Run.self, Compare.self, List.self, Torment.self, Shell.self, InsideCommand.self,
+      Demo.self, Test.self, Run.self, Compare.self, BenchCommand.self, List.self, Torment.self, Shell.self,
+      InsideCommand.self,
     ])
 }
 
@@ -19,7 +20,8 @@ extension KernelName: ExpressibleByArgument {}
 /// The cases that a command was given by name.
 func cases(named names: [String]) throws -> [Case] {
   try names.map { name in
-    let all = Case.all + ComparisonCases.all + PlantedBug.all.map(\.comparison)
+    let all =
+      Case.all + ComparisonCases.all + PlantedBug.all.map(\.comparison) + Measurement.all.map(\.asCase)
     guard let one = all.first(where: { $0.name == name }) ?? Torture(named: name)?.asCase else {
       throw ValidationError("no case '\(name)': Tests/lab list shows them")
     }

@@ -13,6 +13,8 @@ struct Machine {
   let initramfs: URL
   /// Whether one thread of QEMU runs all of L1's processors in turn.
   var isSingleThreaded = false
+  /// Whether L1 has the devices that only `bench` needs.
+  var isBench = false
 
   /// The program and its arguments.
   ///
@@ -24,6 +26,7 @@ struct Machine {
     func drive(_ id: String, _ image: Image) -> [String] {
       ["-drive", "file=\(workspace.images.appending(path: image.name).path),if=none,id=\(id),format=raw"]
     }
+    let devices = MachineDevices(images: workspace.images, server: server)
     return [
       "qemu-system-x86_64",
       "-accel", "tcg,thread=\(isSingleThreaded ? "single" : "multi"),tb-size=1024",
@@ -35,7 +38,7 @@ struct Machine {
       "-device", "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on",
       "-virtfs", "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap",
       "-virtfs", "local,path=\(workspace.out.path),mount_tag=out,security_model=none,multidevs=remap",
-    ] + monitor + MachineDevices(images: workspace.images, server: server).arguments
+    ] + monitor + devices.arguments + (isBench ? devices.benchDevices : [])
   }
 
   /// QEMU's monitor on L1's third serial port: what is unplugged there is gone without a word.

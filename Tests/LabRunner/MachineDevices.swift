@@ -66,6 +66,26 @@ struct MachineDevices {
   /// The device that can be unplugged, and plugged in again.
   static let plug = "edu,id=plug,bus=p3,dma_mask=0xffffffffffffffff"
 
+  /// Functions that only `bench` has: several of a kind that costs nothing, and BARs of two sizes.
+  static let benchEdus = (0x14...0x1B).map { "0000:00:\(String($0, radix: 16)).0" }
+  static let benchSmallBAR = "0000:00:1c.0"
+  static let benchLargeBAR = "0000:00:1d.0"
+  /// A drive whose MSI-X table has a BAR of its own: kvmtool replaces the whole BAR that holds it.
+  static let benchDrive = "0000:00:1e.0"
+
+  var benchDevices: [String] {
+    let bars = [("small", "1M", Self.benchSmallBAR), ("large", "16G", Self.benchLargeBAR)]
+    return Self.benchEdus.flatMap { ["-device", "edu,addr=\(slot($0))"] }
+      + bars.flatMap { name, size, address in
+        [
+          "-object", "memory-backend-memfd,id=\(name),size=\(size),share=on",
+          "-device", "ivshmem-plain,memdev=\(name),addr=\(slot(address))",
+        ]
+      } + drive("n4", .benchDrive) + [
+        "-device", "nvme,drive=n4,serial=lab-bench,msix-exclusive-bar=on,addr=\(slot(Self.benchDrive))",
+      ]
+  }
+
   private func slot(_ address: String) -> String { String(address.dropFirst("0000:00:".count)) }
 
   private func drive(_ id: String, _ image: Image) -> [String] {

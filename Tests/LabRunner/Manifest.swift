@@ -34,6 +34,12 @@ struct Manifest: Codable {
   /// The modules of L1's kernel, for `modprobe --dirname`.
   var modules = ""
   var out = ""
+  /// Rounds of a measurement.
+  var pairs = 5
+  /// The programs of `Tests/Programs`.
+  var programs = ""
+  /// The path of kvmtool's program, where there is one.
+  var kvmtool: String?
 
   static func read(_ url: URL) throws -> Manifest {
     try JSONDecoder().decode(Manifest.self, from: Data(contentsOf: url))

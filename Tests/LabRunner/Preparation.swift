@@ -44,6 +44,7 @@ struct Preparation {
       manifest.sums[address] = try image.make(in: workspace.images)
     }
     _ = try Image.scratchDrive.make(in: workspace.images)
+    _ = try Image.benchDrive.make(in: workspace.images)
     manifest.sums[Address.scratchDrive] = try Image.scratchDrive.sum(
       ofFirst: Image.scratchDrive.bytes / 2, in: workspace.images)
     manifest.downloadSHA256 = try Image.download.make(in: workspace.images)
@@ -79,15 +80,20 @@ struct Preparation {
       try archive.add(modules: modules, as: group, from: kernel)
     }
     for program in GuestFacts.programs { try archive.add(program: program) }
+    // Only `bench` builds and needs it.
+    if reader.exists { try archive.copy(reader, to: "bin/random-read") }
     return archive
   }
+
+  private var reader: URL { workspace.programs.appending(path: "random-read") }
 
   private func isOutdated(_ file: URL) throws -> Bool {
     guard file.exists else { return true }
     func date(_ url: URL) throws -> Date {
       try url.resourceValues(forKeys: [.contentModificationDateKey]).contentModificationDate ?? .distantPast
     }
-    return try date(file) < date(workspace.runner)
+    let sources = [workspace.runner] + (reader.exists ? [reader] : [])
+    return try sources.contains { try date(file) < date($0) }
   }
 
   /// L1 with a kernel, and `command` to run in it.

@@ -14,6 +14,8 @@ struct Session {
   var prefix = ""
   /// Whether L1's processors take turns.
   var isSingleThreaded = false
+  /// Whether L1 has the devices that only `bench` needs.
+  var isBench = false
 
   /// Runs the cases, adding to the report. A case that was running when L1 died runs a second time.
   func run(_ cases: [Case], manifest: Manifest, report: inout Report) throws {
@@ -58,6 +60,7 @@ struct Session {
         + "--vmm \(vmm) --times \(times) \(names) </dev/null || echo \"lab: the runner ended with status $?\""
     )
     machine.isSingleThreaded = isSingleThreaded
+    machine.isBench = isBench
     var manifest = manifest
     manifest.modules = machine.kernel.root.path
     try manifest.write(to: workspace.manifest)

@@ -21,6 +21,8 @@ struct Workspace {
   var guests: URL { lab.appending(path: "guests") }
   /// Sluice with planted bugs.
   var planted: URL { lab.appending(path: "planted") }
+  /// Programs of `Tests/Programs`.
+  var programs: URL { lab.appending(path: "programs") }
   /// Logs and traces; the one directory that L1 can write to.
   var out: URL { lab.appending(path: "out") }
   var manifest: URL { lab.appending(path: "manifest.json") }

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// What the lab's `bench` measures from inside a guest.
+//
+// Command line: `device=SLOT` (1) is the function that is used, an NVMe drive in parts 1 to 4; `part=N`:
+// 1, the default: how long accesses take that a monitor answers, `bench.NAME = MINIMUM MEDIAN P99` in ticks of the
+//    time stamp counter; with `table=ADDRESS` only those that need no function, and that in place of an MSI-X table;
+// 2: reads a register of an open window `accesses=N` times;
+// 3: takes `interrupts=N` by MSI-X;
+// 4: turns memory and bus mastering on and switches the machine off;
+// 5: turns on the memory of BAR `bar=N` and reads it at `touch=N` places.
+
+import Hardware
+
+func guest(_ machine: Machine, _ report: inout Report) {
+  let line = machine.commandLine
+  let slot = UInt8(truncatingIfNeeded: (line.number("device") ?? 1) & 31)
+  let function = PCIFunction(slot: slot, function: 0)
+  let part = line.number("part") ?? 1
+  guard part == 1 || function.isPresent else {
+    report.check(false, "a function in slot \(slot)")
+    return
+  }
+  switch part {
+  case 2: readOpen(function, line.number("accesses") ?? 0, &report)
+  case 3: takeInterrupts(function, line.number("interrupts") ?? 0, &report)
+  case 4:
+    _ = BAR.usable(function, 0)
+    function.setCommand(PCIFunction.Command.memory | PCIFunction.Command.busMaster, true)
+    report.check(true, "ready")
+    machine.tables.powerOff()
+  case 5:
+    let bar = BAR.usable(function, UInt8(truncatingIfNeeded: line.number("bar") ?? 0))
+    function.setCommand(PCIFunction.Command.memory, true)
+    if let bar, let places = line.number("touch"), places > 0 {
+      for place in 0..<places { _ = mmio_load32(bar.address + bar.size / places * place) }
+    }
+    report.check(bar != nil, "ready")
+  default:
+    AccessTimes(function: function, table: line.number("table")).write()
+    report.check(true, "all times written")
+  }
+}
+
+/// Reads a register of a window that is open, as often as told.
+private func readOpen(_ function: PCIFunction, _ accesses: UInt64, _ report: inout Report) {
+  guard let bar = BAR.usable(function, 0) else {
+    report.check(false, "BAR 0")
+    return
+  }
+  function.setCommand(PCIFunction.Command.memory, true)
+  for _ in 0...accesses { _ = mmio_load32(bar.address) }
+  report.check(true, "\(accesses) accesses after the first")
+}
+
+/// Lets the drive raise interrupts, one after the other, and counts those that come.
+private func takeInterrupts(_ function: PCIFunction, _ wanted: UInt64, _ report: inout Report) {
+  let interrupt = UInt32(FIRST_VECTOR)
+  guard let bar = BAR.usable(function, 0), let msix = MSIX(function) else {
+    report.check(false, "a drive with MSI-X")
+    return
+  }
+  function.setCommand(PCIFunction.Command.memory | PCIFunction.Command.busMaster, true)
+  msix.route(0, processor: 0, interrupt: interrupt)
+  msix.enable(true)
+  msix.mask(0, false)
+  var nvme = NVMe(registers: bar.address)
+  guard nvme.start() else {
+    report.check(false, "the controller got ready")
+    return
+  }
+  var count: UInt64 = 0
+  while count < wanted {
+    nvme.submitIdentify()
+    guard nvme.waitForCompletion() else { break }
+    let next = count + 1
+    guard Time.wait(milliseconds: 5000, until: { interrupt_count(0, interrupt) >= next }) else { break }
+    count = next
+    nvme.takeCompletion()
+  }
+  report.check(count == wanted, "\(count) of \(wanted) interrupts")
+  report.check(nvme.stop(), "the controller stopped")
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Foundation
+
+/// `bench [NAME…]`
+struct BenchCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "bench",
+    abstract: "Measure Sluice, QEMU and kvmtool in the same L1, in turns.",
+    discussion: "Measurements: \(Measurement.all.map(\.name).joined(separator: ", ")).")
+
+  @Argument(help: "Measurements; all where none is named.") var names: [String] = []
+  @Option(help: "Write all samples there, as JSON.") var json: String?
+  @Option(help: "Rounds after the one to warm up; counts take two and none to warm up.") var pairs = 5
+  @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
+  @Flag(help: "On this machine's /dev/kvm and without L1: dispatch, size, process.") var here = false
+
+  func validate() throws {
+    guard pairs > 0 else { throw ValidationError("--pairs: at least 1") }
+    _ = try chosen()
+  }
+
+  private func chosen() throws -> [Measurement] {
+    let all = Measurement.all.filter { $0.worksHere || !here }
+    if names.isEmpty { return all }
+    return try names.map { name in
+      guard let one = all.first(where: { $0.name == name }) else {
+        throw ValidationError(
+          "no measurement '\(name)'\(here ? " here" : ""): \(all.map(\.name).joined(separator: ", "))")
+      }
+      return one
+    }
+  }
+
+  func run() throws {
+    let chosen = try chosen()
+    let outcome = try here ? measureHere(chosen) : measureInL1(chosen)
+    let table = BenchTable(chosen.flatMap(\.figures), outcome.samples)
+    for line in table.lines { say(line) }
+    say("lab: \(outcome.place), \(Date.now.formatted(.iso8601.year().month().day())), \(pairs) pairs")
+    say("lab: \(table.met) aims met, \(table.missed) missed")
+    if let json {
+      try outcome.samples.write(to: URL(filePath: json))
+      say("lab: \(json)")
+    }
+    throw ExitCode(outcome.failures == 0 ? 0 : 1)
+  }
+
+  private struct Outcome {
+    var samples = Samples()
+    /// Measurements that could not be taken.
+    var failures: Int32 = 0
+    var place = ""
+  }
+
+  private func measureInL1(_ chosen: [Measurement]) throws -> Outcome {
+    var lab = try Lab()
+    lab.manifest.pairs = pairs
+    lab.manifest.programs = lab.workspace.programs.path
+    lab.manifest.kvmtool = Self.kvmtool
+    if lab.manifest.kvmtool == nil {
+      say("lab: no kvmtool: 'lkvm' or 'kvmtool' on the PATH, or its path in LAB_KVMTOOL, would add it")
+    }
+    try lab.run(chosen.map(\.asCase), l1: l1, isBench: true)
+    var outcome = Outcome(place: "L1: Linux \(l1.rawValue), \(try Self.version(of: "qemu-system-x86_64"))")
+    for one in chosen {
+      let file = lab.workspace.out.appending(path: "\(one.asCase.name)/\(Measurement.file)")
+      // What failed has left none.
+      if file.exists { outcome.samples.merge(try .read(file)) }
+    }
+    outcome.failures = lab.report.finish()
+    return outcome
+  }
+
+  private func measureHere(_ chosen: [Measurement]) throws -> Outcome {
+    var manifest = Manifest()
+    let workspace = Workspace.current
+    manifest.pairs = pairs
+    (manifest.sluice, manifest.guests) = (workspace.sluice.path, workspace.guests.path)
+    (manifest.programs, manifest.out) = (workspace.programs.path, workspace.out.path)
+    try workspace.out.makeDirectory()
+    var outcome = Outcome(place: "this machine: \(try Command.output(["uname", "-r"]).dropLast())")
+    for one in chosen {
+      say("start  \(one.name)")
+      let bench = try Bench(
+        one.asCase, manifest: manifest, vmm: "sluice", reports: Reports(port: "/dev/null"))
+      do {
+        _ = try one.asCase.body(bench)
+        outcome.samples.merge(try .read(bench.file(Measurement.file)))
+      } catch {
+        say("FAIL   \(one.name)  \(error)")
+        outcome.failures = 1
+      }
+      try bench.close()
+    }
+    return outcome
+  }
+
+  private static func version(of program: String) throws -> String {
+    String(try Command.output([program, "--version"]).prefix { $0 != "\n" })
+  }
+
+  /// The program, where there is one.
+  private static var kvmtool: String? {
+    let environment = ProcessInfo.processInfo.environment
+    if let path = environment["LAB_KVMTOOL"] { return path }
+    let directories = (environment["PATH"] ?? "").split(separator: ":")
+    return directories.flatMap { ["\($0)/lkvm", "\($0)/kvmtool"] }
+      .first { FileManager.default.isExecutableFile(atPath: $0) }
+  }
+}

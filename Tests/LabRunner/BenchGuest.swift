@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// A guest of `bench`, and the command that runs it under each monitor with its best settings.
+struct BenchGuest {
+  enum Image {
+    /// `Guests/first`: a kernel for Sluice, firmware for QEMU, which so runs it before anything else.
+    case first
+    /// Another one of `Guests/`, as a kernel.
+    case small(String)
+    case linux(steps: [String])
+  }
+
+  let image: Image
+  var devices: [String] = []
+  var append = ""
+  var memory = "512M"
+  var cpus = 1
+
+  func command(_ vmm: VMMName, _ bench: Bench) throws -> [String] {
+    switch vmm {
+    case .sluice: return try sluice(bench)
+    case .qemu: return try qemu(bench, "q35", firmware: nil)
+    case .microvm:
+      // Without timer and clock chip Linux starts later, not sooner: it was measured.
+      return try qemu(bench, "microvm,pcie=on", firmware: "qboot.rom")
+    case .kvmtool: return try kvmtool(bench)
+    case .program:
+      guard case .small(let name) = image else { throw Failed("the exit loop runs small guests only") }
+      return [bench.manifest.programs + "/exit-loop", try bench.guest(name), append]
+    }
+  }
+
+  private func sluice(_ bench: Bench) throws -> [String] {
+    let start = [bench.manifest.sluice, "run", "--memory", memory, "--cpus", "\(cpus)"]
+    return try start + boot(bench, kernel: "--kernel", initrd: "--initrd", append: "--append")
+      + (isLinux ? [] : ["--debug-exit"]) + devices.flatMap { ["--device", $0] }
+  }
+
+  /// The host's; without an MSR that a KVM inside a machine may offer and not take.
+  private static let processor = "host,-arch-capabilities"
+
+  /// Without a display the firmware does not write to the serial port, which would cost it time.
+  private func qemu(_ bench: Bench, _ machine: String, firmware: String?) throws -> [String] {
+    var arguments = [
+      "qemu-system-x86_64", "-accel", "kvm", "-M", machine, "-cpu", Self.processor, "-smp", "\(cpus)", "-m",
+      memory,
+      "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
+    ]
+    if case .first = image {
+      arguments += ["-bios", "\(bench.manifest.guests)/first.bin"]
+    } else {
+      if let firmware { arguments += ["-bios", firmware] }
+      arguments += try boot(bench, kernel: "-kernel", initrd: "-initrd", append: "-append")
+    }
+    if !isLinux { arguments += ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"] }
+    return arguments + vfioDevices(devices)
+  }
+
+  /// It boots without ACPI, so a guest ends by its reset.
+  private func kvmtool(_ bench: Bench) throws -> [String] {
+    guard let program = bench.manifest.kvmtool, isLinux else { throw Failed("no kvmtool for this guest") }
+    let boot = try boot(bench, kernel: "--kernel", initrd: "--initrd", append: "--params", last: ["reboot"])
+    return [
+      program, "run", "--mem", "\(memory.filter(\.isNumber))", "--cpus", "\(cpus)", "--console", "serial",
+      "--network", "mode=none",
+    ] + boot + devices.flatMap { ["--vfio-pci", $0] }
+  }
+
+  var isLinux: Bool { if case .linux = image { true } else { false } }
+
+  private func boot(
+    _ bench: Bench, kernel: String, initrd: String, append: String, last: [String] = []
+  ) throws -> [String] {
+    switch image {
+    case .first: return [kernel, try bench.guest("first")]
+    case .small(let name): return [kernel, try bench.guest(name), append, self.append]
+    case .linux(let steps):
+      let files = try bench.kernel(.newCloud)
+      let steps = (steps + last).joined(separator: ",")
+      let line = "console=ttyS0 quiet panic=-1 lab.steps=\(steps) \(self.append)"
+      return [kernel, files.image, initrd, files.initramfs, append, line]
+    }
+  }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// How starts grow with guest RAM and with the size of a BAR.
+enum GrowthMeasurements {
+  static let all = [memory, bar, peerDMA, linuxBAR]
+
+  /// L1 has 4 GiB, so the guest cannot have them.
+  private static let memory = Measurement(
+    name: "memory-growth",
+    figures: [
+      Figure(
+        "memory-growth", "growth of exec to first guest instruction, 512 MiB to 2 GiB of RAM", "ms",
+        .atMost(10))
+    ], vmms: [.sluice, .qemu]
+  ) { trial in
+    var guest = BenchGuest(image: .first, devices: [Address.bigDrive])
+    let small = try trial.time(of: guest, to: "!")
+    guest.memory = "2G"
+    return ["memory-growth": try trial.time(of: guest, to: "!") - small]
+  }
+
+  /// A small guest turns the BAR on and leaves it alone.
+  private static let bar = Measurement(
+    name: "bar-growth",
+    figures: [
+      Figure("bar-1M", "exec to a guest that has turned on a BAR of 1 MiB", "ms"),
+      Figure("bar-16G", "exec to a guest that has turned on a BAR of 16 GiB", "ms"),
+    ], vmms: [.sluice, .qemu]
+  ) { trial in
+    var values: [String: Double] = [:]
+    for (name, device) in [("1M", MachineDevices.benchSmallBAR), ("16G", MachineDevices.benchLargeBAR)] {
+      try HostDevice(device).bind(to: "vfio-pci")
+      let guest = BenchGuest(image: .small("Bench"), devices: [device], append: "part=5 bar=2")
+      values["bar-\(name)"] = try trial.time(of: guest, to: "ok - ready")
+    }
+    return values
+  }
+
+  /// With a device that may reach the BAR, which QEMU always prepares for all of it.
+  private static let peerDMA = Measurement(
+    name: "peer-dma",
+    figures: [1, 16, 64].map { places in
+      Figure("peer-\(places)", "exec to \(places) places of 16 GiB touched, with peer DMA", "ms")
+    }, vmms: [.sluice, .qemu]
+  ) { trial in
+    let devices = [MachineDevices.benchLargeBAR, Address.edu]
+    for device in devices { try HostDevice(device).bind(to: "vfio-pci") }
+    var values: [String: Double] = [:]
+    for places in [1, 16, 64] {
+      let guest = BenchGuest(
+        image: .small("Bench"), devices: devices, append: "part=5 bar=2 touch=\(places)")
+      values["peer-\(places)"] = try trial.time(of: guest, to: "ok - ready")
+    }
+    return values
+  }
+
+  private static let linuxBAR = Measurement(
+    name: "bar-growth-linux",
+    figures: [
+      Figure("init-bar-growth", "growth of exec to /init, BAR of 1 MiB to 16 GiB", "%", .atMost(5))
+    ], vmms: [.sluice, .qemu, .microvm]
+  ) { trial in
+    var times: [Double] = []
+    for device in [MachineDevices.benchSmallBAR, MachineDevices.benchLargeBAR] {
+      try HostDevice(device).bind(to: "vfio-pci")
+      times.append(
+        try trial.time(of: BenchGuest(image: .linux(steps: []), devices: [device]), to: "lab: init"))
+    }
+    return ["init-bar-growth": (times[1] / times[0] - 1) * 100]
+  }
+}

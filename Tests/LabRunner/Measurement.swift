@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// Figures that one kind of run yields, and how they are taken.
+struct Measurement: Sendable {
+  let name: String
+  let figures: [Figure]
+  let vmms: [VMMName]
+  /// Whether numbers are counts, which do not spread: two rounds are enough then, and none to warm up.
+  var isCounted = false
+  /// Whether it needs neither devices nor L1.
+  var worksHere = false
+  /// One monitor's numbers of one round, by the names of figures.
+  let sample: @Sendable (Trial) throws -> [String: Double]
+
+  static let all: [Measurement] =
+    StartMeasurements.all + ExitMeasurements.all + GrowthMeasurements.all + LinuxMeasurements.all
+    + ProgramMeasurements.all
+
+  static let file = "samples.json"
+
+  /// As a case of the lab, which leaves its samples in a file.
+  var asCase: Case {
+    Case("bench-\(name)", figures.map(\.title).joined(separator: "; "), limit: 3600) { bench in
+      let samples = try take(bench)
+      try samples.write(to: bench.file(Self.file))
+      return "\(rounds(bench)) rounds"
+    }
+  }
+
+  private func rounds(_ bench: Bench) -> Int {
+    isCounted ? min(2, bench.manifest.pairs) : bench.manifest.pairs
+  }
+
+  /// Takes turns: one round is one number of each monitor, one after the other.
+  private func take(_ bench: Bench) throws -> Samples {
+    var samples = Samples()
+    let present = vmms.filter { $0 != .kvmtool || bench.manifest.kvmtool != nil }
+    for round in (isCounted ? 1 : 0)...rounds(bench) {
+      for vmm in present {
+        let label = "\(round)-\(vmm.rawValue)"
+        let numbers = try attempt(Trial(bench: bench, vmm: vmm, label: label))
+        let text = numbers.sorted { $0.key < $1.key }.map { "\($0.key) \(Series.short($0.value))" }
+        bench.note(
+          "\(round == 0 ? "warm-up" : "round \(round)") \(vmm.rawValue): \(text.joined(separator: ", "))")
+        if round > 0 { samples.add(numbers, of: vmm) }
+      }
+    }
+    return samples
+  }
+
+  /// Under two layers of emulation a guest now and then dies: it gets two more tries, which is said.
+  private func attempt(_ trial: Trial) throws -> [String: Double] {
+    for number in 2...3 {
+      do { return try sample(trial) } catch let fault as Failed {
+        trial.bench.note("FAILED \(trial.label), try \(number) of 3 follows: \(fault)")
+      }
+    }
+    do { return try sample(trial) } catch { throw Failed("\(trial.label): \(error)") }
+  }
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// What `bench` measured: by figure and monitor, in the order in which it was taken.
+struct Samples: Codable, Equatable {
+  var values: [String: [String: [Double]]] = [:]
+
+  /// Adds one round's numbers of one monitor.
+  mutating func add(_ numbers: [String: Double], of vmm: VMMName) {
+    for (figure, number) in numbers { values[figure, default: [:]][vmm.rawValue, default: []].append(number) }
+  }
+
+  mutating func merge(_ other: Samples) { values.merge(other.values) { $1 } }
+
+  static func read(_ file: URL) throws -> Samples {
+    try JSONDecoder().decode(Samples.self, from: Data(contentsOf: file))
+  }
+
+  func write(to file: URL) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+    try encoder.encode(self).write(to: file)
+  }
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// From exec to the guest, and from the guest's end to that of the process.
+enum StartMeasurements {
+  private static let qemus: [VMMName] = [.sluice, .qemu, .microvm]
+
+  static let all = [firstInstruction, kernelStart, powerOff, perDevice]
+
+  /// What comes before any guest: QEMU's firmware is replaced by one that writes at once.
+  private static let firstInstruction = Measurement(
+    name: "first-instruction",
+    figures: [
+      Figure(
+        "first-instruction", "exec to first guest instruction, one NVMe, 512 MiB", "ms",
+        .atMost(0.10, times: .qemu))
+    ], vmms: qemus
+  ) { trial in
+    let guest = BenchGuest(image: .first, devices: [Address.bigDrive])
+    return ["first-instruction": try trial.time(of: guest, to: "!")]
+  }
+
+  /// The same for a kernel, which QEMU's firmware starts. Under microvm such a kernel does not come up beside a
+  /// passed-through device in L1; Linux does.
+  private static let kernelStart = Measurement(
+    name: "kernel-start",
+    figures: [Figure("kernel-start", "exec to first line of a small kernel, one NVMe, 512 MiB", "ms")],
+    vmms: [.sluice, .qemu]
+  ) { trial in
+    let guest = BenchGuest(image: .small("hello"), devices: [Address.bigDrive])
+    return ["kernel-start": try trial.time(of: guest, to: "ok - PVH")]
+  }
+
+  /// RAM is pinned by then: bus mastering waits for that.
+  private static let powerOff = Measurement(
+    name: "power-off",
+    figures: [
+      Figure("power-off", "guest power-off to process exit, one NVMe", "ms", .atMost(0.30, times: .qemu))
+    ], vmms: [.sluice, .qemu]
+  ) { trial in
+    let guest = BenchGuest(image: .small("Bench"), devices: [Address.bigDrive], append: "part=4")
+    let launch = try trial.run(guest, marks: ["ok - ready"])
+    return ["power-off": (launch.end - launch.lastByte).milliseconds]
+  }
+
+  /// Devices that have no reset: what is left is the monitor's own.
+  private static let perDevice = Measurement(
+    name: "per-device",
+    figures: [
+      Figure("per-device", "start-up per additional device, 1 to 9 without resets", "ms", .atMost(2))
+    ], vmms: qemus
+  ) { trial in
+    let devices = [Address.edu] + MachineDevices.benchEdus
+    for device in devices { try HostDevice(device).bind(to: "vfio-pci") }
+    let one = try trial.time(of: BenchGuest(image: .first, devices: [Address.edu]), to: "!")
+    let all = try trial.time(of: BenchGuest(image: .first, devices: devices), to: "!")
+    return ["per-device": (all - one) / Double(devices.count - 1)]
+  }
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Testing
+
+@testable import LabRunner
+
+/// What `bench` learns of a process from the outside.
+@Suite struct ProcessFactsTests {
+  @Test("calls are counted by what they are; signals and ends are none")
+  func calls() {
+    let counts = CallCounts(
+      thread: """
+        openat(0xffffff9c, "/dev/kvm", 0x2) = 3
+        ioctl(5, 0xae80, 0)                 = 0
+        ioctl(5, 0xae80, 0)                 = -1 (errno 4)
+        --- SIGUSR1 {si_signo=SIGUSR1} ---
+        ioctl(3, 0xae01, 0)                 = 4
+        +++ exited with 0 +++
+        """)
+    #expect((counts.all, counts.ioctls, counts.runs) == (4, 3, 2))
+    #expect((counts + counts).runs == 4)
+  }
+
+  @Test("guest RAM is what is large, whatever it is called")
+  func maps() {
+    let maps = MemoryMaps(
+      smaps: """
+        7f00-7f10 rw-p 00000000 00:00 0
+        Size:             524288 kB
+        KernelPageSize:        4 kB
+        Rss:              524000 kB
+        Pss:              524000 kB
+        7f20-7f21 r-xp 00000000 00:00 0    /usr/bin/x
+        Size:               2048 kB
+        Rss:                1500 kB
+        7f30-7f31 rw-p 00000000 00:00 0    [heap]
+        Size:                128 kB
+        Rss:                  12 kB
+        """)
+    #expect((maps.guestRAM, maps.rest) == (524_000, 1512))
+  }
+
+  @Test("a file of /proc is read to its end, whose last line of a mapping is VmFlags")
+  func procFile() throws {
+    let text = try ProcFile.text("/proc/self/smaps")
+    #expect(text.utf8.count > 8192)
+    #expect(text.split(separator: "\n").last?.hasPrefix("VmFlags:") == true)
+    #expect(MemoryMaps(smaps: text).rest > 1000)
+  }
+
+  private func launch(_ script: String, marks: [String] = [], seconds: Int = 10) throws -> Launch {
+    let messages = FileManager.default.temporaryDirectory.appending(path: "launch-\(UUID().uuidString)")
+    defer { try? messages.removeIfPresent() }  // only litter
+    return try Launch(["sh", "-c", script], messages: messages, marks: marks, within: .seconds(seconds))
+  }
+
+  @Test("a launch has its times in order, its output and its status")
+  func times() throws {
+    let launch = try launch("echo one; sleep 0.2; echo two; sleep 0.2; exit 3", marks: ["one", "two"])
+    #expect(launch.status == 3)
+    #expect(launch.output == "one\ntwo\n")
+    #expect(launch.firstByte == launch.marks[0])
+    #expect(launch.marks[1] - launch.marks[0] > .milliseconds(150))
+    #expect(launch.lastByte == launch.marks[1])
+    #expect(launch.end - launch.lastByte > .milliseconds(150))
+    #expect(launch.peak > 0)
+  }
+
+  @Test("a signal is shown as a shell shows it")
+  func signal() throws { #expect(try launch("kill -9 $$").status == 137) }
+
+  @Test("a text that does not come is a failure with what the program said")
+  func absent() {
+    #expect {
+      try launch("echo one; echo why >&2", marks: ["two"])
+    } throws: {
+      "\($0)" == "'two' did not come (status 0): why"
+    }
+  }
+
+  @Test("a program that does not end is ended")
+  func endless() {
+    #expect(throws: Failed.self) { try launch("exec sleep 60", seconds: 1) }
+  }
+}
