@@ -58,7 +58,7 @@ struct BenchCommand: ParsableCommand {
     var lab = try Lab()
     lab.manifest.pairs = pairs
     lab.manifest.programs = lab.workspace.programs.path
-    lab.manifest.kvmtool = Self.kvmtool
+    lab.manifest.kvmtool = Workspace.kvmtool
     if lab.manifest.kvmtool == nil {
       say("lab: no kvmtool: 'lkvm' or 'kvmtool' on the PATH, or its path in LAB_KVMTOOL, would add it")
     }
@@ -99,14 +99,5 @@ struct BenchCommand: ParsableCommand {
 
   private static func version(of program: String) throws -> String {
     String(try Command.output([program, "--version"]).prefix { $0 != "\n" })
-  }
-
-  /// The program, where there is one.
-  private static var kvmtool: String? {
-    let environment = ProcessInfo.processInfo.environment
-    if let path = environment["LAB_KVMTOOL"] { return path }
-    let directories = (environment["PATH"] ?? "").split(separator: ":")
-    return directories.flatMap { ["\($0)/lkvm", "\($0)/kvmtool"] }
-      .first { FileManager.default.isExecutableFile(atPath: $0) }
   }
 }

@@ -13,21 +13,28 @@ struct Compare: ParsableCommand {
       "nvme, e1000e, edu, ivshmem, xhci, ahci, and linux-nvme, linux-e1000e, linux-xhci, linux-ahci; all where none is named."
   )
   var names: [String] = []
-  @Option(help: "The other VMM: qemu; there is no other one yet.") var with =
-    "qemu"
+  @Option(
+    help: "The other VMM: qemu, or kvmtool ('lkvm' or 'kvmtool' on the PATH, or LAB_KVMTOOL).")
+  var with = "qemu"
   @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
   @Option(help: "Write a page of HTML there, too.") var html: String?
   @Flag(help: "Instead, build Sluice with one bug after the other and see that each is told.") var planted =
     false
-  @Option(help: "The known differences.") var differences = "Tests/LabRunner/differences"
+  @Option(help: "The known differences (default: those of the other VMM).") var differences: String?
 
   func validate() throws {
-    guard with == "qemu" else { throw ValidationError("--with: there is only qemu, and not '\(with)'") }
+    guard ["qemu", "kvmtool"].contains(with) else {
+      throw ValidationError("--with: there are qemu and kvmtool, and not '\(with)'")
+    }
+    if with == "kvmtool", Workspace.kvmtool == nil {
+      throw ValidationError("--with kvmtool: put 'lkvm' or 'kvmtool' on the PATH, or its path in LAB_KVMTOOL")
+    }
+    if planted, with != "qemu" { throw ValidationError("--planted: only beside qemu") }
     _ = try chosen()
   }
 
   private func chosen() throws -> [Case] {
-    let all = ComparisonCases.all
+    let all = ComparisonCases.all(with: with)
     if names.isEmpty { return all }
     return try names.map { name in
       guard let one = all.first(where: { $0.name == "compare-\(name)" }) else {
@@ -39,7 +46,9 @@ struct Compare: ParsableCommand {
 
   func run() throws {
     var lab = try Lab()
-    let comparer = Comparer(workspace: lab.workspace, peer: with, differences: URL(filePath: differences))
+    lab.manifest.kvmtool = Workspace.kvmtool
+    let file = differences ?? "Tests/LabRunner/differences" + (with == "qemu" ? "" : ".\(with)")
+    let comparer = Comparer(workspace: lab.workspace, peer: with, differences: URL(filePath: file))
     if planted {
       for bug in PlantedBug.all { try bug.build(lab.workspace) }
       try lab.run(PlantedBug.all.map(\.comparison), l1: l1, vmm: with)
@@ -65,7 +74,7 @@ struct Comparer {
   ) throws {
     let known = try Differences(file: differences)
     let comparisons = try cases.compactMap { try comparison(of: $0, named: Self.name($0), known) }
-    let names = ComparisonCases.all.map(Self.name)
+    let names = ComparisonCases.all(with: peer).map(Self.name)
     let unused = Comparison.unused(known, in: comparisons, of: names)
     for one in comparisons {
       if !isQuiet || !one.unexplained.isEmpty {

@@ -81,7 +81,7 @@ enum GuestInit {
       load nvme
       until_ 30 all_drives || { echo "lab: not ok random-read no drive"; return; }
       drive=$(drives); drive=/dev/${drive##*/}
-      until_ 10 test -b $drive
+      until_ 10 opens ${drive#/dev/}
       for depth in 1 32; do
         number=$(random-read $drive $depth 3) && echo "lab: ok random-read $depth $number" ||
           echo "lab: not ok random-read $depth"

@@ -20,8 +20,16 @@ struct LinuxGuest {
   func command(_ bench: Bench) throws -> [String] {
     let kernel = try bench.kernel(kernel)
     let initramfs = usesKexec ? kernel.kexecInitramfs ?? kernel.initramfs : kernel.initramfs
+    // kvmtool boots without ACPI: its guest ends by a reset.
+    let steps = bench.vmm == "kvmtool" ? steps + ["reboot"] : steps
     let line = "console=ttyS0 quiet panic=-1 lab.steps=\(steps.joined(separator: ",")) \(append)"
     switch bench.vmm {
+    case "kvmtool":
+      guard let program = bench.manifest.kvmtool else { throw Failed("there is no kvmtool") }
+      return [
+        program, "run", "--kernel", kernel.image, "--initrd", initramfs, "--params", line, "--mem",
+        memory.filter(\.isNumber), "--cpus", "\(cpus)", "--console", "serial", "--network", "mode=none",
+      ] + devices.flatMap { ["--vfio-pci", $0] }
     case "qemu":
       return [
         "qemu-system-x86_64", "-accel", "kvm", "-M", "q35", "-cpu", "host", "-smp", "\(cpus)",

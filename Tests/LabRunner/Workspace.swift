@@ -23,6 +23,15 @@ struct Workspace {
   var planted: URL { lab.appending(path: "planted") }
   /// Programs of `Tests/Programs`.
   var programs: URL { lab.appending(path: "programs") }
+  /// kvmtool's program, where there is one: it is no package of Debian's.
+  static var kvmtool: String? {
+    let environment = ProcessInfo.processInfo.environment
+    if let path = environment["LAB_KVMTOOL"] { return path }
+    let directories = (environment["PATH"] ?? "").split(separator: ":")
+    return directories.flatMap { ["\($0)/lkvm", "\($0)/kvmtool"] }
+      .first { FileManager.default.isExecutableFile(atPath: $0) }
+  }
+
   /// Logs and traces; the one directory that L1 can write to.
   var out: URL { lab.appending(path: "out") }
   var manifest: URL { lab.appending(path: "manifest.json") }
