@@ -7,28 +7,34 @@ struct ELFSegments {
   private let segments: [ELFHeader.Segment]
 
   /// The segments to load, in rising order of address, all of them within the file and RAM.
+  ///
+  /// - Parameter low: Where below 1 MiB they may be, too.
   init(
-    _ kernel: borrowing ImageFile, _ header: ELFHeader, _ memory: GuestMemory
+    _ kernel: borrowing ImageFile, _ header: ELFHeader, _ memory: GuestMemory, low: Range<UInt64> = 0..<0
   ) throws(BootError) {
     let path = kernel.file.path
     let segments = header.segments
       .filter { $0.type == ELFHeader.Segment.load && $0.memorySize > 0 }
       .sorted { $0.address < $1.address }
-    var end = PlatformLayout.highMemory.rawValue
+    var end: UInt64 = 0
     for segment in segments {
       let place = GuestAddress(segment.address)
       guard segment.fileSize <= segment.memorySize else {
         throw .damaged(path: path, reason: "the segment at \(place) has more bytes than memory")
       }
       guard segment.address >= end else {
-        let reason =
-          end == PlatformLayout.highMemory.rawValue
-          ? "the segment at \(place) is below 1 MiB" : "the segment at \(place) overlaps another"
-        throw .damaged(path: path, reason: reason)
+        throw .damaged(path: path, reason: "the segment at \(place) overlaps another")
       }
       try kernel.require(offset: segment.offset, count: segment.fileSize)
       let (next, overflow) = segment.address.addingReportingOverflow(segment.memorySize)
-      guard !overflow, memory.holdsLow(segment.address..<next) else {
+      let isLow = !overflow && low.contains(segment.address) && next <= low.upperBound
+      guard isLow || segment.address >= PlatformLayout.highMemory.rawValue else {
+        let allowed =
+          low.isEmpty
+          ? "" : " and not within \(GuestAddress(low.lowerBound))-\(GuestAddress(low.upperBound - 1))"
+        throw .damaged(path: path, reason: "the segment at \(place) is below 1 MiB\(allowed)")
+      }
+      guard isLow || !overflow && memory.holdsLow(segment.address..<next) else {
         throw .kernelTooLarge(path: path, end: overflow ? .max : next, memory: memory.size)
       }
       end = next

@@ -26,7 +26,8 @@ enum MultibootImage {
     var module: Range<UInt64>?
     if let initrd {
       module = try Initrd.load(
-        path: initrd, above: end, limit: GuestMemory.holeStart - 1, above4GiB: false, into: memory)
+        path: initrd, above: max(end, PlatformLayout.highMemory.rawValue), limit: GuestMemory.holeStart - 1,
+        above4GiB: false, into: memory)
     }
     // A loader puts the kernel's own name in front (§3.3, 'cmdline').
     let line = commandLine.isEmpty ? path : "\(path) \(commandLine)"
@@ -40,7 +41,7 @@ enum MultibootImage {
     _ kernel: borrowing ImageFile, into memory: GuestMemory
   ) throws(BootError) -> (entry: UInt64, end: UInt64) {
     let header = try ELFHeader(kernel)
-    let segments = try ELFSegments(kernel, header, memory)
+    let segments = try ELFSegments(kernel, header, memory, low: PlatformLayout.multibootLow)
     guard let end = segments.end(covering: header.entry), header.entry >> 32 == 0 else {
       throw .damaged(
         path: kernel.file.path, reason: "no segment holds its entry \(GuestAddress(header.entry))")

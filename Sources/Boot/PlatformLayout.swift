@@ -10,12 +10,14 @@ public enum PlatformLayout {
 
   /// The GDT that the initial segment registers agree with.
   public static let gdt = GuestAddress(0x500)
+  /// The multiboot information, its module list, memory map and strings; one page long.
+  public static let multibootInfo = GuestAddress(0x1000)
+  /// Where a multiboot kernel may have segments below 1 MiB: what else is there is for other kinds of kernels.
+  public static let multibootLow: Range<UInt64> = 0x2000..<commandLine.rawValue
   /// The PVH start info, its module list and memory map (Xen's `hvm_start_info`).
   public static let pvhStartInfo = GuestAddress(0x6000)
   /// Linux's `boot_params`, the "zero page", one page long.
   public static let bootParameters = GuestAddress(0x7000)
-  /// The multiboot information, its module list, memory map and strings; one page long.
-  public static let multibootInfo = GuestAddress(0x8000)
   /// The page tables of the 64-bit entry: one PML4, one PDPT and four page directories.
   public static let pageTables = GuestAddress(0x9000)
   /// The kernel's command line, ended by a NUL.

@@ -14,6 +14,8 @@ private struct FakeMultiboot {
   var addresses: [UInt32]?
   var isELF = true
   var entry: UInt32 = 0x10_0010
+  /// Where the ELF file's only segment goes.
+  var address: UInt32 = 0x10_0000
 
   var bytes: [UInt8] {
     var file = [UInt8](repeating: 0xEE, count: 0x3000)
@@ -27,8 +29,8 @@ private struct FakeMultiboot {
       file.set(UInt16(32), at: 42)
       file.set(UInt16(1), at: 44)
       // PT_LOAD: offset, virtual address, address, bytes in the file, in memory
-      for (index, word) in [1, 0x1000, 0xC010_0000, 0x10_0000, 0x100, 0x2000, 7, 4096].enumerated() {
-        file.set(UInt32(word), at: 52 + index * 4)
+      for (index, word) in [1, 0x1000, 0xC010_0000, address, 0x100, 0x2000, 7, 4096].enumerated() {
+        file.set(word, at: 52 + index * 4)
       }
     }
     file.set(UInt32(0x1BAD_B002), at: headerOffset)
@@ -73,7 +75,7 @@ struct MultibootTests {
     let entry = try load(FakeMultiboot())
     #expect(entry == .multiboot32(eip: GuestAddress(0x10_0010), ebx: PlatformLayout.multibootInfo))
     let state = entry.initialState
-    #expect(state.rax == 0x2BAD_B002 && state.rbx == 0x8000 && state.rip == 0x10_0010)
+    #expect(state.rax == 0x2BAD_B002 && state.rbx == 0x1000 && state.rip == 0x10_0010)
     #expect(state.cs.db == 1 && state.cs.l == 0 && state.cr0 & 1 == 1 && state.cr0 >> 31 == 0)
     #expect(try word(0x10_0000) == 0xEEEE_EEEE)
     #expect(try word(0x10_0100) == 0)
@@ -160,6 +162,19 @@ struct MultibootTests {
     #expect(try failure(FakeMultiboot(entry: 0x10_0100))?.description.contains("entry") == true)
     #expect(
       try failure(FakeMultiboot(checksum: 1))?.description.contains("without a multiboot header") == true)
+  }
+
+  @Test("a segment may be below 1 MiB where nothing else is; the initrd stays above")
+  func low() throws {
+    let initrd = try scratch.file("initrd", [1, 2, 3])
+    let entry = try load(FakeMultiboot(entry: 0x8010, address: 0x8000), initrd: initrd)
+    #expect(entry == .multiboot32(eip: GuestAddress(0x8010), ebx: PlatformLayout.multibootInfo))
+    #expect(try word(0x8000) == 0xEEEE_EEEE)
+    #expect(try word(UInt64(word(PlatformLayout.multibootInfo.rawValue + 24))) >= 0x10_0000)
+    for address in [0x1000, 0x1_F000, 0x9_F000] as [UInt32] {
+      let error = try failure(FakeMultiboot(entry: address + 0x10, address: address))
+      #expect(error?.description.contains("below 1 MiB and not within 0x2000-0x1ffff") == true, "\(address)")
+    }
   }
 
   @Test("random bytes after a true header do no harm")
