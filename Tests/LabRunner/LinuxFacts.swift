@@ -6,8 +6,10 @@ import Foundation
 struct LinuxFacts {
   private(set) var facts = Facts()
 
-  init(_ guest: GuestLines) {
+  /// - Parameter slot: The device's slot, which the facts have as slot 1.
+  init(_ guest: GuestLines, slot: Int = 1) {
     for line in guest.lines where line.hasPrefix("raw ") {
+      let line = line.replacing("00:0\(slot).0", with: "00:01.0")
       let words = line.split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false)
       guard words.count == 3 else { continue }
       add(String(words[1]), String(words[2]))
