@@ -40,6 +40,16 @@ import Testing
     #expect(Facts(text: facts.text).values == facts.values)
   }
 
+  @Test(
+    "the files of known differences can be read, and none says that the other is right",
+    arguments: ["", ".kvmtool"])
+  func files(_ suffix: String) throws {
+    let runner = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../LabRunner")
+    let known = try Differences(file: runner.appending(path: "differences\(suffix)"))
+    #expect(known.entries.count > 5)
+    #expect(known.entries.allSatisfy { $0.right != "peer" })
+  }
+
   @Test("a star stands for anything, anywhere")
   func patterns() {
     for (pattern, text, matches) in [
