@@ -23,7 +23,7 @@ struct BenchGuest {
     case .sluice: return try sluice(bench)
     case .qemu: return try qemu(bench, "q35", firmware: nil)
     case .microvm:
-      // Without timer and clock chip Linux starts later, not sooner: it was measured.
+      // With its timer and clock chip, as it comes; which of them a Linux guest is faster without is not settled.
       return try qemu(bench, "microvm,pcie=on", firmware: "qboot.rom")
     case .kvmtool: return try kvmtool(bench)
     case .program:
