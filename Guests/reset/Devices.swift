@@ -50,7 +50,12 @@ struct ResettableDrive: Resettable {
     for _ in 0..<3 where isGood {
       let before = interrupt_count(0, vector)
       nvme.submitIdentify()
-      isGood = nvme.waitForCompletion() && settles(at: before + 1)
+      let isComplete = nvme.waitForCompletion()
+      isGood = isComplete && settles(at: before + 1)
+      if !isGood {
+        let count = interrupt_count(0, vector) - before
+        Console.print("# completed: \(isComplete ? "yes" : "no"), interrupts: \(count)")
+      }
       nvme.takeCompletion()
     }
     guard nvme.stop() else { return false }

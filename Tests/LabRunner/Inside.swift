@@ -57,7 +57,7 @@ struct Inside {
     withExtendedLifetime(idle) {}
   }
 
-  /// Runs a case. A Linux guest that failed gets up to two more tries, which is said each time: under two
+  /// Runs a case. One that `mayBeTriedAgain` gets up to two more tries, which is said each time. Under two
   /// layers of emulation a kernel now and then dies, above all one with several processors (a triple
   /// fault in two of about seven launches). Under QEMU as the VMM two of five died; why is not known.
   private func run(_ one: Case) {
