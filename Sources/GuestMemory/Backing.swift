@@ -12,13 +12,15 @@ extension GuestMemory {
     ///
     /// It is not shared memory because hosts seldom have transparent huge pages for that (shmem_enabled).
     case transparentHugePages
+    /// The same, and pages of 4 KiB where the host's kernel has no others.
+    case available
     /// Huge pages of the host's pool, of 2 MiB or 1 GiB (MFD_HUGETLB); the shift is 21 or 30.
     case hugePages(shift: UInt32)
 
     /// The page size that sizes have to be a multiple of, in bytes.
     public var pageSize: UInt64 {
       switch self {
-      case .memory, .transparentHugePages: 4096
+      case .memory, .transparentHugePages, .available: 4096
       case .hugePages(let shift): 1 << UInt64(shift)
       }
     }
@@ -32,6 +34,13 @@ extension GuestMemory.Backing {
     case .transparentHugePages:
       let mapping = try Mapping(anonymous: size)
       try mapping.adviseHugePages()
+      return mapping
+    case .available:
+      let mapping = try Mapping(anonymous: size)
+      do throws(KernelError) { try mapping.adviseHugePages() } catch {
+        // EINVAL: the kernel was built without them.
+        guard error.errno == KernelError.invalid else { throw error }
+      }
       return mapping
     case .memory:
       let file = try Self.file(size: size, flags: 0)

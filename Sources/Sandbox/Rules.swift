@@ -61,7 +61,7 @@ extension Rule {
     Rule("mprotect", everyone, "malloc, when an arena grows", isContingent: true),
     Rule("madvise", [.vcpu], "a thread's stack when it ends"),
     Rule("madvise", [.pin], "populate a piece of guest RAM; a thread's stack when it ends"),
-    Rule("madvise", [.control], "malloc, when the heap shrinks", isContingent: true),
+    Rule("madvise", [.control], "give back the code that only the start has run"),
     Rule("brk", [.control], "malloc, when the heap grows", isContingent: true),
     Rule(
       "clock_gettime", everyone, "times, where the vDSO cannot read the host's clock source",

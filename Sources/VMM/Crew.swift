@@ -100,6 +100,7 @@ struct Crew {
     }
     try control?.load()
     gate.go.signal()
+    ProgramCode.release()
   }
 
   /// Takes all vCPUs out of the guest, and waits for the threads' end.

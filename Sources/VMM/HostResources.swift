@@ -17,7 +17,7 @@ struct HostResources {
     // What is in the pool is no available memory; the kernel itself says whether the pool has enough.
     case .hugePages(let own): shift = own
     case .transparentHugePages: if let problem = transparentProblem() { return problem }
-    case .memory: break
+    case .memory, .available: break
     }
     if shift == nil {
       let problem = try HostMemory().problem(

@@ -8,7 +8,7 @@ import Passthrough
 /// `--memory`: a size and what stands behind it: `512M`, `64G,hugepages=1G,prealloc,node=1`.
 struct MemoryArgument: Equatable {
   var bytes: UInt64 = 512 << 20
-  var backing = GuestMemory.Backing.memory
+  var backing = GuestMemory.Backing.available
   var isPreallocated = false
   var node: Int?
 

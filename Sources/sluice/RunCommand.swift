@@ -39,8 +39,10 @@ struct RunCommand: ParsableCommand {
       MEMORY OPTIONS:
         hugepages=2M|1G     Huge pages of the host's pool, reserved before the start: the fewest TLB misses and
                             the smallest IOMMU tables; what is not there is an error.
-        hugepages=thp       Transparent huge pages where the host finds some; nothing has to be reserved.
-        hugepages=off       Pages of 4 KiB, as the host gives them: the default.
+        hugepages=thp       Transparent huge pages where the host finds some; nothing has to be reserved. That is
+                            the default too, but that a host which has them off is no error then.
+        hugepages=off       Shared memory in pages of 4 KiB: for hosts that must not spend a huge page on the few
+                            bytes that a guest without devices touches.
         prealloc            All pages are populated by several threads while the guest starts: for guests that
                             must not wait for memory later. Memory for a guest with devices always is.
         node=N              All of it comes from NUMA node N of the host: for devices that sit there

@@ -192,6 +192,18 @@ static inline int cl_madvise(uint64_t address, uint64_t size, int advice)
 	return (int)CL_RESULT(madvise((void *)address, size, advice));
 }
 
+/* Where the program's own code is; the linker knows. */
+struct cl_code {
+	uint64_t start;
+	uint64_t end;
+};
+
+static inline struct cl_code cl_program_code(void)
+{
+	extern const char __executable_start[], etext[];
+	return (struct cl_code){ (uintptr_t)__executable_start, (uintptr_t)etext };
+}
+
 /* Naturally aligned loads and stores of memory that a guest changes underneath. */
 static inline uint64_t cl_load(uint64_t address, unsigned width)
 {
