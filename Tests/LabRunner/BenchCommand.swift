@@ -77,7 +77,8 @@ struct BenchCommand: ParsableCommand {
     var manifest = Manifest()
     let workspace = Workspace.current
     manifest.pairs = pairs
-    (manifest.sluice, manifest.guests) = (workspace.sluice.path, workspace.guests.path)
+    (manifest.sluice, manifest.symbols) = (workspace.sluice.path, workspace.symbols.path)
+    manifest.guests = workspace.guests.path
     (manifest.programs, manifest.out) = (workspace.programs.path, workspace.out.path)
     try workspace.out.makeDirectory()
     var outcome = Outcome(place: "this machine: \(try Command.output(["uname", "-r"]).dropLast())")

@@ -29,6 +29,8 @@ struct Manifest: Codable {
   var downloadSHA256 = ""
   var guests = ""
   var sluice = ""
+  /// The same program with its symbols.
+  var symbols = ""
   /// The directory of Sluice with planted bugs.
   var planted = ""
   /// The modules of L1's kernel, for `modprobe --dirname`.

@@ -20,6 +20,7 @@ struct Preparation {
     var manifest = Manifest()
     manifest.out = workspace.out.path
     manifest.sluice = workspace.sluice.path
+    manifest.symbols = workspace.symbols.path
     manifest.planted = workspace.planted.path
     manifest.guests = workspace.guests.path
     for name in KernelName.allCases {

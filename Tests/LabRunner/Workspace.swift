@@ -38,5 +38,7 @@ struct Workspace {
 
   /// What `Sources/Release/build` makes.
   var sluice: URL { tree.appending(path: ".build/ship/sluice") }
+  /// The same with its symbols.
+  var symbols: URL { tree.appending(path: ".build/static/release/sluice") }
   var runner: URL { tree.appending(path: ".build/release/LabRunner") }
 }

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// The system calls of a program with the times of their beginning and end, as the kernel's tracefs has them: with
+/// strace in between the times would be strace's.
+struct KernelTrace {
+  private static let directory = URL(filePath: "/sys/kernel/tracing")
+
+  /// Microseconds from exec to the first KVM_RUN that a program's threads spent outside of system calls.
+  let ownTime: Double
+  /// Microseconds from exec to the first KVM_RUN.
+  let time: Double
+
+  /// Has the kernel trace what `body` starts.
+  init(_ body: () throws -> Void) throws {
+    let link = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/thread-self")
+    guard let own = link.split(separator: "/").last else { throw Failed("/proc/thread-self is \(link)") }
+    if !Self.directory.appending(path: "set_event_pid").exists {
+      try Command.output(["mount", "-t", "tracefs", "tracefs", Self.directory.path])
+    }
+    defer { try? Self.write("0", "tracing_on") }  // L1 ends soon
+    try Self.write("8192", "buffer_size_kb")
+    try Self.write("1", "options/event-fork")
+    try Self.write(String(own), "set_event_pid")
+    try Self.write("", "trace")
+    for event in ["raw_syscalls/sys_enter", "raw_syscalls/sys_exit"] {
+      try Self.write("1", "events/\(event)/enable")
+    }
+    try Self.write("1", "tracing_on")
+    try body()
+    try Self.write("0", "tracing_on")
+    let text = try ProcFile.text(Self.directory.appending(path: "trace").path)
+    guard let times = Self.times(text, starter: String(own)) else {
+      throw Failed("tracefs saw no KVM_RUN after an exec: \(text.count) bytes")
+    }
+    (ownTime, time) = times
+  }
+
+  /// Opened as a shell's `>` does it, since that is what empties the buffer.
+  private static func write(_ text: String, _ name: String) throws {
+    let path = directory.appending(path: name).path
+    // SAFETY: the string lives for the call.
+    let descriptor = unsafe open(path, O_WRONLY | O_TRUNC)
+    guard descriptor >= 0 else { throw Failed("\(path) cannot be written: errno \(errno)") }
+    let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+    try handle.write(contentsOf: Data(text.utf8))
+    try handle.close()
+  }
+
+  /// Reads a trace.
+  ///
+  /// - Parameter starter: The thread that started the program.
+  /// - Returns: nil where no thread of the program entered KVM_RUN.
+  static func times(_ text: String, starter: String) -> (own: Double, all: Double)? {
+    var start = 0.0
+    /// When a thread left the kernel; not there while it is in it.
+    var outside: [Substring: Double] = [:]
+    var sum = 0.0
+    for line in text.split(separator: "\n") where !line.hasPrefix("#") {
+      guard let event = Event(line), event.thread != starter else { continue }
+      if event.isEntry {
+        if let since = outside.removeValue(forKey: event.thread) { sum += event.time - since }
+        if event.isRun {
+          // What the others are doing meanwhile counts up to here.
+          return (sum + outside.values.reduce(0) { $0 + event.time - $1 }, event.time - start)
+        }
+      } else if event.isExec {
+        (start, sum, outside) = (event.time, 0, [event.thread: event.time])
+      } else {
+        outside[event.thread] = event.time
+      }
+    }
+    return nil
+  }
+
+  /// A line such as `sluice-398   [001] .....   41.123456: sys_enter: NR 16 (9, ae80, 0, …)`.
+  private struct Event {
+    let thread: Substring
+    /// In microseconds.
+    let time: Double
+    let isEntry: Bool
+    let isRun: Bool
+    let isExec: Bool
+
+    init?(_ line: Substring) {
+      // The name may have blanks and hyphens in it.
+      guard let bracket = line.range(of: " ["), let entry = line.range(of: ": sys_") else { return nil }
+      let name = line[..<bracket.lowerBound].drop { $0 == " " }.split(separator: "-").last
+      let stamp = line[..<entry.lowerBound].split(separator: " ").last.flatMap { Double($0) }
+      guard let name, let stamp else { return nil }
+      thread = name.prefix(while: \.isNumber)
+      time = stamp * 1e6
+      let words = line[entry.upperBound...].split(separator: " ")
+      guard words.count >= 4, words[1] == "NR" else { return nil }
+      isEntry = words[0] == "enter:"
+      let number = words[2]
+      isRun = isEntry && number == "16" && words.count > 4 && words[4].hasPrefix("ae80")
+      isExec = !isEntry && number == "59" && words.last == "0"
+    }
+  }
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+
+@testable import LabRunner
+
+@Suite struct KernelTraceTests {
+  /// 300 µs before a wait of the first thread, 50 after it, 100 of the second thread.
+  private static let text = """
+    # tracer: nop
+               <...>-7       [000] .....    10.000000: sys_enter: NR 56 (11, 0, 0, 0, 0, 0)
+               <...>-9       [001] .....    10.000100: sys_enter: NR 59 (7f, 7f, 7f, 0, 0, 0)
+              sluice-9       [001] .....    10.001000: sys_exit: NR 59 = 0
+              sluice-9       [001] .....    10.001300: sys_enter: NR 16 (4, ae01, 0, 0, 0, 0)
+              sluice-9       [001] .....    10.002000: sys_exit: NR 16 = 5
+              sluice-9       [001] .....    10.002050: sys_enter: NR 7 (7f, 1, ffffffff, 0, 0, 0)
+               vcpu0-10      [000] .....    10.002900: sys_exit: NR 435 = 0
+               vcpu0-10      [000] .....    10.003000: sys_enter: NR 16 (9, ae80, 0, 0, 0, 0)
+               vcpu0-10      [000] .....    10.009000: sys_exit: NR 16 = 0
+    """
+
+  @Test("only time outside of system calls counts, and only that before the first KVM_RUN")
+  func ownTime() throws {
+    let times = try #require(KernelTrace.times(Self.text, starter: "7"))
+    #expect(times.own.rounded() == 450 && times.all.rounded() == 2000)
+  }
+
+  @Test("a program that never ran a guest has no such time")
+  func none() {
+    let text = Self.text.split(separator: "\n").prefix(7).joined(separator: "\n")
+    #expect(KernelTrace.times(text, starter: "7") == nil)
+  }
+}
