@@ -41,6 +41,19 @@ public struct Thread: Sendable {
     self.handle = handle
   }
 
+  /// Calls `body` with every number below `count`, each in a thread of its own that ends with it; one is no
+  /// more than a call.
+  ///
+  /// - Throws: When a thread could not be started; the calls that were begun have ended then.
+  public static func each(
+    _ count: Int, name: String, _ body: @escaping @Sendable (Int) -> Void
+  ) throws(KernelError) {
+    guard count > 1 else { return (0..<count).forEach(body) }
+    var threads: [Thread] = []
+    defer { for thread in threads { thread.join() } }
+    for index in 0..<count { threads.append(try Thread(name: name) { body(index) }) }
+  }
+
   /// Waits for the thread's end.
   public func join() { pthread_join(handle, nil) }
 

@@ -21,6 +21,9 @@ public struct Assignment: Sendable {
     windowsPerBAR = budget.windowsPerBAR(policies.barMap)
   }
 
+  /// Whether its reset leaves the VM's other devices alone, so that they can be reset at the same time.
+  public var isResetAlone: Bool { if case .bus(_, let isAlone) = reset { isAlone } else { true } }
+
   /// The earliest of what the other devices ask for.
   var earliest: MappingPolicy {
     if peers.contains(.mapped(.eager)) { return .eager }

@@ -65,8 +65,7 @@ extension AssignedFunction {
           observe(.warning("it goes back without a reset: \(error)"), 0)
         }
       }
-      state.withLock { state in state.layout.unmap() }
-      device.close()
+      release()
     }
   }
 
@@ -84,12 +83,21 @@ extension AssignedFunction {
     } catch { throw failure(error) }
   }
 
-  /// Resets the device for its next owner; comes after ``close()``. Nothing is done where it has been given
-  /// back already.
+  /// Resets the device for its next owner and gives it back, upon which the kernel resets it once more; comes
+  /// after ``close()``. Nothing is done where it has been given back already.
   public func handBack() throws(FunctionError) {
     guard device.isOpen else { return }
+    defer { release() }
     do throws(KernelError) { try assignment.reset.perform(on: device, .handBack, observe) } catch {
       throw failure(error)
     }
   }
+
+  private func release() {
+    state.withLock { state in state.layout.unmap() }
+    device.close()
+  }
+
+  /// Whether it can be reset at the same time as the VM's other functions.
+  public var isResetAlone: Bool { assignment.isResetAlone }
 }

@@ -103,18 +103,19 @@ final class AssignedDevices: Sendable {
     } catch { throw .kernel(error) }
   }
 
-  /// Opens all devices before the first is reset: a bus reset asks for those that it reaches.
+  /// Opens all devices before the first is reset: a bus reset asks for those that it reaches. What takes as long as
+  /// a reset, as opening does, is done for all at once.
   private static func functions(
     _ devices: [Configuration.AssignedDevice], _ hosts: [HostDevice], groups: [Group], plan: PeerPlan,
     host: Host, recorder: Recorder
   ) throws(RunError) -> [AssignedFunction] {
-    var open: [Device] = []
-    for host in hosts {
-      guard let group = groups.first(where: { $0.number == host.group }) else { continue }
-      open.append(
-        try step(RunError.vfio) { () throws(VFIOError) in
-          try Device(address: host.address, group: group)
-        })
+    let open = try each(hosts) { host throws(RunError) in
+      guard let group = groups.first(where: { $0.number == host.group }) else {
+        throw .vfio(.noDevice(host.address))
+      }
+      return try step(RunError.vfio) { () throws(VFIOError) in
+        try Device(address: host.address, group: group)
+      }
     }
     let addresses = hosts.map(\.address)
     let budget = WindowBudget(
@@ -122,17 +123,18 @@ final class AssignedDevices: Sendable {
         WindowBudget.Demand(
           device.regions, configuration.policies, peers: plan.policies(of: device.address))
       }, slots: host.slotCapacity, mappings: host.windowMappings)
-    var functions: [AssignedFunction] = []
-    for (configuration, device) in zip(devices, open) {
+    let assigned = zip(devices, open).map { configuration, device in
       let assignment = Assignment(
         policies: configuration.policies, peers: plan.policies(of: device.address),
         reset: ResetMethod(device, groups: groups, devices: addresses), budget: budget)
-      functions.append(
-        try step(RunError.function) { () throws(FunctionError) in
-          try AssignedFunction(
-            device, host: host, assignment: assignment, observe: recorder.observer(of: device.address))
-        })
+      return (device, assignment, recorder.observer(of: device.address))
     }
-    return functions
+    // A reset of a bus reaches others, which must not be in the middle of something.
+    let areApart = assigned.allSatisfy { $0.1.isResetAlone }
+    return try each(assigned, atOnce: areApart) { device, assignment, observe throws(RunError) in
+      try step(RunError.function) { () throws(FunctionError) in
+        try AssignedFunction(device, host: host, assignment: assignment, observe: observe)
+      }
+    }
   }
 }

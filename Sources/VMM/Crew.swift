@@ -14,6 +14,8 @@ struct Crew {
   private let control: Filter?
   private let gate: Start
   private let ending: Ending
+  private let handOver: HandOver
+  private let others: [AssignedFunction]
 
   /// Where threads say that they are ready and wait to be let go.
   private final class Start: Sendable {
@@ -55,6 +57,10 @@ struct Crew {
     self.gate = gate
     self.ending = ending
     cpus = assembly.cpus
+    let functions = assembly.devices.functions
+    let handOver = try HandOver(functions.filter(\.isResetAlone))
+    self.handOver = handOver
+    others = functions.filter { !$0.isResetAlone }
     control = try filter(.control)
     let ports = PortBus(
       serial: assembly.serial, root: assembly.root, ending: ending,
@@ -67,6 +73,7 @@ struct Crew {
       let place = configuration.cpuPins[cpu.index]
       threads.append(
         try Thread(name: "vcpu\(cpu.index)") {
+          defer { handOver.help() }
           cpu.adopt()
           if let place, !bind(cpu.index, to: place, ending) { return gate.ready.signal() }
           guard gate.enter(vcpuFilter) else { return }
@@ -103,10 +110,22 @@ struct Crew {
     ProgramCode.release()
   }
 
-  /// Takes all vCPUs out of the guest, and waits for the threads' end.
-  func stop() {
+  /// Takes all vCPUs out of the guest for good.
+  func stop() throws(KernelError) {
     for cpu in cpus { cpu.interrupt() }
+    try handOver.waitForStop(of: cpus.count)
+  }
+
+  /// Gives back the devices, whose gates are closed, and waits for the threads' end; why it failed.
+  func handBack() -> [FunctionError] {
+    handOver.start()
     for thread in threads { thread.join() }
+    var failures = handOver.failed
+    // A bus that several of them share is reset when the others are through.
+    for function in others {
+      do throws(FunctionError) { try function.handBack() } catch { failures.append(error) }
+    }
+    return failures
   }
 }
 

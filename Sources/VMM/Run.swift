@@ -30,19 +30,22 @@ public struct Run: Sendable {
   public func run() throws(RunError) -> Outcome {
     recorder.phase("program-started")
     let assembly = try Assembly(configuration, recorder: recorder, output: writeStandardOutput)
-    let outcome = try step(RunError.kernel) { () throws(KernelError) in try supervise(assembly) }
-    return finish(assembly, outcome)
+    return try step(RunError.kernel) { () throws(KernelError) in
+      // From here on these come through the event loop; a closed pipe is no reason to die.
+      let signals = try Signals([
+        Signals.interrupt, Signals.terminate, Signals.hangup, Signals.brokenPipe,
+      ])
+      try Thread.installKick()
+      try GuardedMemory.install()
+      let crew = try Crew(assembly, configuration, recorder: recorder, ending: ending)
+      return finish(assembly, crew, try supervise(assembly, crew, signals))
+    }
   }
 
-  /// Runs the threads of a machine until its end.
-  private func supervise(_ assembly: Assembly) throws(KernelError) -> Outcome {
-    // From here on these come through the event loop; a closed pipe is no reason to die.
-    let signals = try Signals([
-      Signals.interrupt, Signals.terminate, Signals.hangup, Signals.brokenPipe,
-    ])
-    try Thread.installKick()
-    try GuardedMemory.install()
-    let crew = try Crew(assembly, configuration, recorder: recorder, ending: ending)
+  /// Runs the threads of a machine until its end; no vCPU is in the guest then.
+  private func supervise(
+    _ assembly: Assembly, _ crew: Crew, _ signals: borrowing Signals
+  ) throws(KernelError) -> Outcome {
     let terminal = Terminal.raw()
     var console = Console(serial: assembly.serial, isTerminal: terminal != nil)
     let loop = try EventLoop()
@@ -73,7 +76,7 @@ public struct Run: Sendable {
     }
     let outcome = ending.outcome ?? .quit
     recorder.phase(outcome.name)
-    crew.stop()
+    try crew.stop()
     _ = consume terminal
     return outcome
   }
@@ -86,17 +89,16 @@ public struct Run: Sendable {
   }
 
   /// Hands the devices back and closes the books.
-  private func finish(_ assembly: Assembly, _ outcome: Outcome) -> Outcome {
+  private func finish(_ assembly: Assembly, _ crew: Crew, _ outcome: Outcome) -> Outcome {
     var outcome = outcome
-    func handBack(_ step: (AssignedFunction) throws(FunctionError) -> Void) {
-      for function in assembly.devices.functions {
-        do throws(FunctionError) { try step(function) } catch {
-          if outcome.exitStatus != 1 { outcome = .failure("handing back: \(error)") }
-        }
-      }
+    var failures: [FunctionError] = []
+    for function in assembly.devices.functions {
+      do throws(FunctionError) { try function.close() } catch { failures.append(error) }
     }
-    handBack { function throws(FunctionError) in try function.close() }
-    handBack { function throws(FunctionError) in try function.handBack() }
+    failures += crew.handBack()
+    if let failure = failures.first, outcome.exitStatus != 1 {
+      outcome = .failure("handing back: \(failure)")
+    }
     recorder.phase("devices-handed-back")
     if configuration.printsSummary {
       writeStandardError(recorder.summary(assembly.devices.functions, outcome: outcome))

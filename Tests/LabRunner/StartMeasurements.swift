@@ -4,7 +4,7 @@
 enum StartMeasurements {
   private static let qemus: [VMMName] = [.sluice, .qemu, .microvm]
 
-  static let all = [firstInstruction, kernelStart, powerOff, perDevice]
+  static let all = [firstInstruction, kernelStart, powerOff, drives, perDevice]
 
   /// What comes before any guest: QEMU's firmware is replaced by one that writes at once.
   private static let firstInstruction = Measurement(
@@ -42,20 +42,38 @@ enum StartMeasurements {
     return ["power-off": (launch.end - launch.lastByte).milliseconds]
   }
 
+  /// Resets take 100 ms each.
+  private static let drives = Measurement(
+    name: "four-drives",
+    figures: [
+      Figure("first-instruction-4", "exec to first guest instruction, four NVMe", "ms"),
+      Figure("power-off-4", "guest power-off to process exit, four NVMe", "ms"),
+    ], vmms: [.sluice, .qemu]
+  ) { trial in
+    let drives = [Address.bigDrive, Address.smallDrive, Address.scratchDrive, MachineDevices.benchDrive]
+    for drive in drives { try HostDevice(drive).bind(to: "vfio-pci") }
+    let first = try trial.time(of: BenchGuest(image: .first, devices: drives), to: "!")
+    let guest = BenchGuest(image: .small("Bench"), devices: drives, append: "part=4")
+    let launch = try trial.run(guest, marks: ["ok - ready"])
+    return [
+      "first-instruction-4": first, "power-off-4": (launch.end - launch.lastByte).milliseconds,
+    ]
+  }
+
   /// Devices that have no reset. What the monitor does itself is what is left without the system calls.
   private static let perDevice = Measurement(
     name: "per-device",
     figures: [
       Figure(
-        "per-device-own", "start per additional device, 1 to 9, 16 vCPUs: outside of system calls", "ms",
+        "per-device-own", "start per additional device, 1 to 9, outside of system calls", "ms",
         .atMost(2)),
       Figure("per-device", "the same in all", "ms"),
     ], vmms: qemus
   ) { trial in
     let devices = [Address.edu] + MachineDevices.benchEdus
     for device in devices { try HostDevice(device).bind(to: "vfio-pci") }
-    let one = BenchGuest(image: .first, devices: [Address.edu], cpus: 16)
-    let all = BenchGuest(image: .first, devices: devices, cpus: 16)
+    let one = BenchGuest(image: .first, devices: [Address.edu])
+    let all = BenchGuest(image: .first, devices: devices)
     let few = try KernelTrace { _ = try trial.run(one) }
     let many = try KernelTrace { _ = try trial.run(all) }
     func each(_ time: KeyPath<KernelTrace, Double>) -> Double {
