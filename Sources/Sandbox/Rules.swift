@@ -46,6 +46,7 @@ extension Rule {
     Rule("pwrite64", [.vcpu, .control], "trapped writes of them; memory and bus mastering off at the end"),
     Rule("eventfd2", [.vcpu], "the eventfd of a vector that is used for the first time"),
     Rule("poll", [.vcpu, .pin], "wait for pinned RAM or the start; pending bits of masked vectors"),
+    Rule("poll", [.control], "wait for the vCPUs to stop"),
     Rule("read", [.vcpu, .control], "counts of eventfds; signals and the console's input"),
     Rule("write", everyone, "the console's output, eventfds, the trace and messages"),
     Rule("epoll_wait", [.control], "wait for signals, input and the end"),

@@ -22,7 +22,7 @@ struct BenchCommand: ParsableCommand {
   }
 
   private func chosen() throws -> [Measurement] {
-    let all = Measurement.all.filter { $0.worksHere || !here }
+    let all = Measurement.all.filter { here ? $0.worksHere : $0.worksInL1 }
     if names.isEmpty { return all }
     return try names.map { name in
       guard let one = all.first(where: { $0.name == name }) else {

@@ -9,6 +9,7 @@ struct Measurement: Sendable {
   let vmms: [VMMName]
   /// Whether numbers are counts, which do not spread: two rounds are enough then, and none to warm up.
   var isCounted = false
+  var worksInL1 = true
   /// Whether it needs neither devices nor L1.
   var worksHere = false
   /// One monitor's numbers of one round, by the names of figures.
