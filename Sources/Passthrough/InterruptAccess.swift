@@ -20,7 +20,7 @@ extension FunctionState {
     switch chosenMode {
     case .none, .intx: 0
     case .msi: config.msi?.count ?? 0
-    case .msix: table?.entries.count ?? 0
+    case .msix: table?.count ?? 0
     }
   }
 
@@ -57,15 +57,20 @@ extension FunctionState {
   mutating func setMessageControl(
     enabled: Bool, functionMasked: Bool
   ) throws(KernelError) {
-    guard let changes = table?.setControl(enabled: enabled, functionMasked: functionMasked) else { return }
+    let maySend = table?.setControl(enabled: enabled, functionMasked: functionMasked)
     if try updateInterrupts() { return }
-    for change in changes { try apply(change) }
+    guard let maySend else { return }
+    for vector in 0..<(table?.count ?? 0) where table?.isMasked(vector) == false {
+      try apply(maySend ? .unmasked(vector) : .masked(vector))
+    }
   }
 
   mutating func setMSI(from old: MSIState, to new: MSIState) throws(KernelError) {
     if try updateInterrupts() { return }
     guard interrupts.mode == .msi else { return }
-    for change in new.changes(from: old) { try apply(change) }
+    for vector in 0..<max(new.count, old.count) {
+      if let change = new.change(of: vector, from: old) { try apply(change) }
+    }
   }
 
   /// Carries a change of a vector over to the host.
