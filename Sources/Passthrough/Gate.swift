@@ -128,33 +128,35 @@ public struct Gate: Sendable, Hashable {
     switch event {
     case .set(let condition, false):
       conditions.subtract(condition)
-      try settle(windows: states.indices, to: .closed, perform)
+      try close(perform)
       _ = try perform(.apply)
     case .set(let condition, true):
       _ = try perform(.apply)
+      let wasEffective = isEffective
       conditions.formUnion(condition)
       guard isEffective else { return }
       guard try perform(.readBack) else {
         // What was read is the memory bit: that is the condition which does not hold, and the one
         // that a guest can set again, whichever event it was that asked.
         conditions.subtract(.memoryEnabled)
-        try settle(windows: states.indices, to: .closed, perform)
+        try close(perform)
         return
       }
-      let closed = states.indices.filter { states[$0] == .closed }
-      try settle(windows: closed, to: .armed, perform)
-      try map(closed, at: .enable, perform)
+      for window in states.indices where states[window] == .closed {
+        try change(window, to: .armed, perform)
+      }
+      if !wasEffective { try map(bar: nil, at: .enable, perform) }
     case .move(let bar):
-      let moved = bars.indices.filter { bars[$0] == bar && isMapped($0) }
-      try settle(windows: moved, to: .armed, perform)
+      try demote(bar: bar, perform)
       _ = try perform(.apply)
-      if isEffective { try map(bars.indices.filter { bars[$0] == bar }, at: .move, perform) }
+      if isEffective { try map(bar: bar, at: .move, perform) }
     case .access(let window):
       if states[window] == .armed { try open(window, perform) }
-    case .demote:
-      try settle(windows: states.indices.filter(isMapped), to: .armed, perform)
+    case .demote: try demote(bar: nil, perform)
     }
   }
+
+  // A bar of nil stands for all of them; nothing here makes an array, so that an exit does not allocate.
 
   private func isMapped(_ window: Int) -> Bool { states[window] == .open || isReachable[window] }
 
@@ -169,12 +171,12 @@ public struct Gate: Sendable, Hashable {
 
   /// Maps armed windows that nobody has touched, where a policy asks for that.
   private mutating func map<Failure: Error>(
-    _ windows: [Int], at moment: Moment, _ perform: (Effect) throws(Failure) -> Bool
+    bar: Int?, at moment: Moment, _ perform: (Effect) throws(Failure) -> Bool
   ) throws(Failure) {
     func includes(_ policy: MappingPolicy) -> Bool {
       moment == .enable ? policy != .onFault : policy == .eager
     }
-    for window in windows where states[window] == .armed {
+    for window in states.indices where states[window] == .armed && bar ?? bars[window] == bars[window] {
       if includes(opening) { try open(window, perform) }
       guard includes(reaching), states[window] == .armed else { continue }
       isReachable[window] = true
@@ -182,16 +184,33 @@ public struct Gate: Sendable, Hashable {
     }
   }
 
-  /// Brings windows into a state that is not open: all slots go before any IOVA.
-  private mutating func settle<Failure: Error>(
-    windows: some Collection<Int>, to state: State, _ perform: (Effect) throws(Failure) -> Bool
+  private mutating func close<Failure: Error>(
+    _ perform: (Effect) throws(Failure) -> Bool
   ) throws(Failure) {
-    for window in windows where states[window] == .open { _ = try perform(.removeSlot(window)) }
-    for window in windows where isReachable[window] {
+    try unmap(bar: nil, perform)
+    for window in states.indices { try change(window, to: .closed, perform) }
+  }
+
+  private mutating func demote<Failure: Error>(
+    bar: Int?, _ perform: (Effect) throws(Failure) -> Bool
+  ) throws(Failure) {
+    try unmap(bar: bar, perform)
+    for window in states.indices where states[window] == .open && bar ?? bars[window] == bars[window] {
+      try change(window, to: .armed, perform)
+    }
+  }
+
+  /// Takes away what is mapped of windows that are about to change: all slots go before any IOVA.
+  private mutating func unmap<Failure: Error>(
+    bar: Int?, _ perform: (Effect) throws(Failure) -> Bool
+  ) throws(Failure) {
+    for window in states.indices where states[window] == .open && bar ?? bars[window] == bars[window] {
+      _ = try perform(.removeSlot(window))
+    }
+    for window in states.indices where isReachable[window] && bar ?? bars[window] == bars[window] {
       _ = try perform(.removeIOVA(window))
       isReachable[window] = false
     }
-    for window in windows { try change(window, to: state, perform) }
   }
 
   private mutating func change<Failure: Error>(

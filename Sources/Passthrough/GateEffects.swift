@@ -13,18 +13,20 @@ extension FunctionState {
   /// - Parameter apply: The write to the device that the event is about.
   /// - Throws: When a mapping could not be taken away: then the device must not be written.
   mutating func pass(
-    _ event: Gate.Event, _ reason: FunctionEvent.Reason, apply: (FunctionState) -> Void = { _ in }
+    _ event: Gate.Event, _ reason: FunctionEvent.Reason, apply: (inout FunctionState) -> Void = { _ in }
   ) throws(KernelError) {
-    var gate = gate
+    // It is taken out while its effects are done, and not copied: an exit does not allocate.
+    var gate = Gate(bars: [], conditions: gate.conditions)
+    swap(&gate, &self.gate)
     // The states are true to what was done even when the event ends early.
-    defer { self.gate = gate }
+    defer { swap(&gate, &self.gate) }
     let start = Clock.microseconds()
     var closed = false
     try gate.handle(event) { effect throws(KernelError) in
       switch effect {
       case .removeSlot(let window): try removeSlot(window)
       case .removeIOVA(let window): try removeIOVA(window)
-      case .apply: apply(self)
+      case .apply: apply(&self)
       case .readBack: return isAnswering
       case .addSlot(let window): return addSlot(window)
       case .addIOVA(let window, let moment): addIOVA(window, moment)
@@ -98,8 +100,9 @@ extension FunctionState {
 
   private mutating func addIOVA(_ window: Int, _ moment: Gate.Moment) {
     let base = address(window)
-    for (space, policy) in assignment.peers.enumerated() {
-      guard policy.includes(moment), windows[window].ioAddresses[space] == nil else { continue }
+    for space in assignment.peers.indices {
+      guard assignment.peers[space].includes(moment), windows[window].ioAddresses[space] == nil
+      else { continue }
       let start = Clock.microseconds()
       let size = windows[window].size
       do throws(KernelError) {
