@@ -57,7 +57,7 @@ extension FunctionState {
   private func changeCommand(from old: Command, to new: Command) {
     let start = Clock.microseconds()
     writeCommand()
-    observe(.command(old: old.rawValue, new: new.rawValue), Clock.microseconds() - start)
+    tell(.command(old: old.rawValue, new: new.rawValue), since: start)
   }
 
   /// Changes the power state; true where the function has to be reset for it.

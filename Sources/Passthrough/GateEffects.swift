@@ -7,7 +7,7 @@ internal import PCI
 internal import VFIO
 
 /// What the gate says, done: memory slots, I/O addresses, and the write to the device between them.
-extension FunctionState {
+extension FunctionState: GateKeeper {
   /// Runs an event through the gate and does what it says.
   ///
   /// - Parameter apply: The write to the device that the event is about.
@@ -15,28 +15,22 @@ extension FunctionState {
   mutating func pass(
     _ event: Gate.Event, _ reason: FunctionEvent.Reason, apply: (inout FunctionState) -> Void = { _ in }
   ) throws(KernelError) {
-    // It is taken out while its effects are done, and not copied: an exit does not allocate.
-    var gate = Gate(bars: [], conditions: gate.conditions)
-    swap(&gate, &self.gate)
-    // The states are true to what was done even when the event ends early.
-    defer { swap(&gate, &self.gate) }
     let start = Clock.microseconds()
     var closed = false
-    try gate.handle(event) { effect throws(KernelError) in
+    try handle(event) { state, effect throws(KernelError) in
       switch effect {
-      case .removeSlot(let window): try removeSlot(window)
-      case .removeIOVA(let window): try removeIOVA(window)
-      case .apply: apply(&self)
-      case .readBack: return isAnswering
-      case .addSlot(let window): return addSlot(window)
-      case .addIOVA(let window, let moment): addIOVA(window, moment)
+      case .removeSlot(let window): try state.removeSlot(window)
+      case .removeIOVA(let window): try state.removeIOVA(window)
+      case .apply: apply(&state)
+      case .readBack: return state.isAnswering
+      case .addSlot(let window): return state.addSlot(window)
+      case .addIOVA(let window, let moment): state.addIOVA(window, moment)
       case .changed(let window, let from, let to):
         if from == .open {
           closed = true
-          statistics.closes += 1
+          state.statistics.closes += 1
         }
-        observe(
-          .gate(place(window, from: from), from: from, to: to, reason), Clock.microseconds() - start)
+        state.tell(.gate(state.place(window, from: from), from: from, to: to, reason), since: start)
       }
       return true
     }
@@ -70,8 +64,7 @@ extension FunctionState {
       let start = Clock.microseconds()
       try host.dma.unmap(window: address, size: windows[window].size, in: space)
       windows[window].ioAddresses[space] = nil
-      observe(
-        .peerDMA(place(window, at: address), space: space, isMapped: false), Clock.microseconds() - start)
+      tell(.peerDMA(place(window, at: address), space: space, isMapped: false), since: start)
     }
   }
 
@@ -108,8 +101,7 @@ extension FunctionState {
       do throws(KernelError) {
         try host.dma.map(window: base, size: size, host: windows[window].host, in: space)
         windows[window].ioAddresses[space] = base
-        observe(
-          .peerDMA(place(window, at: base), space: space, isMapped: true), Clock.microseconds() - start)
+        tell(.peerDMA(place(window, at: base), space: space, isMapped: true), since: start)
       } catch {
         guard !windows[window].isToldUnreachable else { continue }
         windows[window].isToldUnreachable = true

@@ -41,7 +41,7 @@ extension FunctionState {
     if interrupts.count < count {
       warn("the host has \(interrupts.count) vectors for it, the guest has asked for \(count)")
     }
-    observe(.interrupts(mode, count: count), Clock.microseconds() - start)
+    tell(.interrupts(mode, count: count), since: start)
     for vector in 0..<count where isActive(vector) { try apply(.unmasked(vector)) }
     return true
   }
@@ -78,27 +78,23 @@ extension FunctionState {
     let start = Clock.microseconds()
     switch change {
     case .unmasked(let vector):
-      guard let message = message(vector) else { return }
-      let observe = observe
-      _ = try interrupts.connect(vector, message) { step in
-        observe(.vector(vector, step), Clock.microseconds() - start)
-      }
+      guard let message = message(vector), let isNew = try interrupts.connect(vector, message) else { return }
+      if isNew { tell(.vector(vector, .allocate), since: start) }
+      tell(.vector(vector, .unmask), since: start)
     case .masked(let vector):
-      if try interrupts.disconnect(vector) { observe(.vector(vector, .mask), Clock.microseconds() - start) }
+      if try interrupts.disconnect(vector) { tell(.vector(vector, .mask), since: start) }
     case .message(let vector):
       guard let message = message(vector) else { return }
-      if try interrupts.route(vector, message) {
-        observe(.vector(vector, .route), Clock.microseconds() - start)
-      }
+      if try interrupts.route(vector, message) { tell(.vector(vector, .route), since: start) }
     }
   }
 
   /// The MSI-X pending bits of 64 vectors; all 0 where the function has none.
   func pendingMSIX(from first: Int) throws(KernelError) -> UInt64 {
-    guard let layout = table?.layout, let vectors = interrupts.msix else { return 0 }
-    return try vectors.pending(from: first) {
+    guard let layout = table?.layout else { return 0 }
+    return try interrupts.msix?.pending(from: first) {
       pendingBits(layout.pendingBar, layout.pendingOffset + UInt64(first / 8), width: 8)
-    }
+    } ?? 0
   }
 
   /// The device's own pending bits; none, and told, where it does not answer.
@@ -111,10 +107,10 @@ extension FunctionState {
 
   /// The MSI pending bits.
   func pendingMSI() throws(KernelError) -> UInt32 {
-    guard let layout = config.msiLayout, let vectors = interrupts.msi else { return 0 }
-    let bits = try vectors.pending(from: 0) {
+    guard let layout = config.msiLayout else { return 0 }
+    let bits = try interrupts.msi?.pending(from: 0) {
       pendingBits(Device.configRegion, UInt64(layout.pending), width: 4)
     }
-    return UInt32(truncatingIfNeeded: bits)
+    return UInt32(truncatingIfNeeded: bits ?? 0)
   }
 }
