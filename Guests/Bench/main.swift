@@ -2,13 +2,14 @@
 
 // What the lab's `bench` measures from inside a guest.
 //
-// Command line: `device=SLOT` (1) is the function that is used, an NVMe drive in parts 1 to 4; `part=N`:
+// Command line: `device=SLOT` (1) is the function that is used, an NVMe drive in parts 1 to 4 and 6; `part=N`:
 // 1, the default: how long accesses take that a monitor answers, `bench.NAME = MINIMUM MEDIAN P99` in ticks of the
 //    time stamp counter; with `table=ADDRESS` only those that need no function, and that in place of an MSI-X table;
 // 2: reads a register of an open window `accesses=N` times;
 // 3: takes `interrupts=N` by MSI-X;
 // 4: turns memory and bus mastering on and switches the machine off;
-// 5: turns on the memory of BAR `bar=N` and reads it at `touch=N` places.
+// 5: turns on the memory of BAR `bar=N` and reads it at `touch=N` places;
+// 6: does the access `kind=NAME`, see Repetition.swift, `exits=N` times.
 
 import Hardware
 
@@ -36,6 +37,10 @@ func guest(_ machine: Machine, _ report: inout Report) {
       for place in 0..<places { _ = mmio_load32(bar.address + bar.size / places * place) }
     }
     report.check(bar != nil, "ready")
+  case 6:
+    let exits = line.number("exits") ?? 0
+    let isDone = Repetition(function: function, line: line, times: exits).run()
+    report.check(isDone, "\(exits) times")
   default:
     AccessTimes(function: function, table: line.number("table")).write()
     report.check(true, "all times written")

@@ -28,7 +28,7 @@ final class CPUPause: Sendable {
     }
   }
 
-  /// Complete before the first vCPU runs; nothing is added after that.
+  /// Complete before the first vCPU runs; nothing is added after that. Taken inside `turn` by whoever pauses.
   private let members = Mutex<[Member]>([])
   /// Held for a pause, by the thread that opens a window, inside the lock of its function and that of
   /// nothing else; vCPUs that want to enter the guest meanwhile wait for it.
@@ -69,12 +69,14 @@ final class CPUPause: Sendable {
     try turn.withLock { _ throws(KernelError) in
       isWanted.store(true, ordering: .sequentiallyConsistent)
       defer { isWanted.store(false, ordering: .sequentiallyConsistent) }
-      for member in members.withLock({ $0 }) {
-        guard member.isInGuest.load(ordering: .sequentiallyConsistent) else { continue }
-        member.interrupt()
-        while member.isInGuest.load(ordering: .sequentiallyConsistent) {
-          try left.wait()
-          try left.take()
+      try members.withLock { members throws(KernelError) in
+        for index in members.indices
+        where members[index].isInGuest.load(ordering: .sequentiallyConsistent) {
+          members[index].interrupt()
+          while members[index].isInGuest.load(ordering: .sequentiallyConsistent) {
+            try left.wait()
+            try left.take()
+          }
         }
       }
       try body()

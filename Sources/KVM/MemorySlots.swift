@@ -7,6 +7,7 @@ internal import Synchronization
 /// The memory slots of a machine: who adds one gets a number, who removes it gives it back.
 public final class MemorySlots: Sendable {
   private let machine: VirtualMachine
+  private let pause: CPUPause
   private let limit: Int
   /// How many slots there are for windows.
   public let capacity: Int
@@ -26,6 +27,7 @@ public final class MemorySlots: Sendable {
   ///   - reserved: How many slots, from 0 on, belong to guest RAM.
   public init(_ machine: VirtualMachine, limit: Int, reserved: Int) {
     self.machine = machine
+    pause = machine.pause
     self.limit = limit
     capacity = max(0, limit - reserved)
     numbers = Mutex(Numbers(next: UInt32(reserved)))
@@ -47,7 +49,7 @@ public final class MemorySlots: Sendable {
       throw KernelError("all \(limit) memory slots are in use", errno: KernelError.noMemory)
     }
     do throws(KernelError) {
-      try machine.pause.during { () throws(KernelError) in
+      try pause.during { () throws(KernelError) in
         try machine.setMemory(slot: number, at: base, size: size, host: host)
       }
     } catch {

@@ -53,9 +53,12 @@ public final class VirtualMachine: Sendable {
 
   /// Lets an eventfd raise an interrupt without running any code of this process (KVM_IRQFD).
   ///
-  /// A count that the event already has is injected once.
+  /// A count that the event already has is injected once, and taken.
   public func connect(event: Int32, toInterrupt gsi: UInt32) throws(KernelError) {
     try check(cl_kvm_irqfd(descriptor.number, event, gsi, 0, -1), "KVM_IRQFD gsi \(gsi)")
+    // KVM injects a count that is already there, without taking it. What arrives from now on it takes itself,
+    // so that what is taken here has been injected: none is lost, none doubled.
+    try check(cl_eventfd_take(event), "read eventfd")
   }
 
   /// Lets an eventfd raise a level-triggered line, which stays up until the guest's end of interrupt; then

@@ -56,27 +56,8 @@ extension ConfigSpace {
     if interruptPin != nil { values[Register.interruptLine] = interruptLine }
   }
 
-  /// Where the MSI registers are; nil where the function has none.
-  public var msiLayout: MSIState.Layout? {
-    capabilities.first(CapabilityID.messageSignaled).map { MSIState.Layout(values, offset: $0.offset) }
-  }
-
   /// The MSI registers; nil where the function has none.
-  public var msi: MSIState? { msi(values) }
-
-  func msi(_ values: [UInt8]) -> MSIState? {
-    guard let layout = msiLayout else { return nil }
-    var state = MSIState()
-    let control = values.number(at: layout.offset + 2, width: 2)
-    state.isEnabled = control & 1 != 0
-    state.count = min(layout.count, 1 << Int(control >> 4 & 7))
-    let low = UInt64(values.number(at: layout.offset + 4, width: 4))
-    let high = layout.is64Bit ? UInt64(values.number(at: layout.offset + 8, width: 4)) : 0
-    state.message = InterruptMessage(
-      address: high << 32 | low, data: values.number(at: layout.data, width: 2))
-    if layout.hasMask { state.mask = values.number(at: layout.mask, width: 4) }
-    return state
-  }
+  public var msi: MSIState? { msiLayout.map { MSIState($0) { values.number(at: $0, width: $1) } } }
 
   /// Whether a read takes in MSI pending bits, which are to be set before it.
   public func readsPending(offset: Int, width: Int) -> Bool {

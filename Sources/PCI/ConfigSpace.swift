@@ -25,6 +25,8 @@ public struct ConfigSpace: Sendable {
   public let bars: [BaseAddress]
   /// Shown and hidden capabilities.
   public let capabilities: CapabilityList
+  /// Where the MSI registers are; nil where the function has none.
+  public let msiLayout: MSIState.Layout?
   /// Bytes: 256 or 4096.
   public var size: Int { values.count }
 
@@ -47,6 +49,8 @@ public struct ConfigSpace: Sendable {
     values = config
     self.bars = bars
     capabilities = CapabilityList(config)
+    msiLayout = capabilities.first(CapabilityID.messageSignaled)
+      .map { MSIState.Layout(config, offset: $0.offset) }
     kept = [UInt8](repeating: 0, count: config.count)
     writable = kept
     forwarded = [UInt8](repeating: 0xFF, count: config.count)
@@ -79,18 +83,19 @@ public struct ConfigSpace: Sendable {
 
   /// Takes a guest's write: changes the bits kept here, and says what else has to happen, in
   /// the order of the registers.
-  public mutating func write(offset: Int, width: Int, _ value: UInt32) -> [Effect] {
-    guard offset >= 0, offset + width <= values.count else { return [] }
-    let before = values
+  public mutating func write(offset: Int, width: Int, _ value: UInt32) -> Effects {
+    var effects = Effects()
+    guard offset >= 0, offset + width <= values.count else { return effects }
+    let write = ConfigWrite(
+      offset: offset, width: width, value: value, before: values.number(at: offset, width: width))
     for index in 0..<width {
       let byte = UInt8(truncatingIfNeeded: value >> UInt32(index * 8))
       let mask = writable[offset + index]
       values[offset + index] = values[offset + index] & ~mask | byte & mask
     }
-    let written = offset..<offset + width
-    var effects = headerEffects(before, written)
-    effects += capabilityEffects(before, written, value)
-    effects += forwarding(offset: offset, width: width, value)
+    addHeaderEffects(of: write, to: &effects)
+    addCapabilityEffects(of: write, to: &effects)
+    addForwarding(of: write, to: &effects)
     return effects
   }
 
@@ -98,17 +103,15 @@ public struct ConfigSpace: Sendable {
   ///
   /// Bits beside them that a guest can write and that are kept here go along as they are kept: a
   /// PMCSR write for the sake of PME must not bring the function back into D0.
-  private func forwarding(offset: Int, width: Int, _ value: UInt32) -> [Effect] {
-    let masks = (offset..<offset + width).map { forwarded[$0] }
+  private func addForwarding(of write: ConfigWrite, to effects: inout Effects) {
+    let (offset, width) = (write.offset, write.width)
     let kept = values.number(at: offset, width: width) & writable.number(at: offset, width: width)
     let own = forwarded.number(at: offset, width: width)
-    let value = value & own | kept & ~own
-    if masks.allSatisfy({ $0 == 0 }) { return [] }
-    if masks.allSatisfy({ $0 != 0 }) {
-      return [.forward(offset: offset, width: width, value: value)]
-    }
-    return masks.indices.filter { masks[$0] != 0 }.map { index in
-      .forward(offset: offset + index, width: 1, value: value >> UInt32(index * 8) & 0xFF)
+    let value = write.value & own | kept & ~own
+    let bytes = (0..<width).count { forwarded[offset + $0] != 0 }
+    if bytes == width { return effects.append(.forward(offset: offset, width: width, value: value)) }
+    for index in 0..<width where forwarded[offset + index] != 0 {
+      effects.append(.forward(offset: offset + index, width: 1, value: value >> UInt32(index * 8) & 0xFF))
     }
   }
 }

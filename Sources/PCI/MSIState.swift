@@ -62,6 +62,22 @@ public struct MSIState: Equatable, Sendable {
   /// The mask bits.
   public var mask: UInt32 = 0
 
+  /// As a function has it that has just been reset.
+  public init() {}
+
+  /// Reads the registers.
+  ///
+  /// - Parameter number: The number of so many bytes at an offset.
+  init(_ layout: Layout, number: (_ offset: Int, _ width: Int) -> UInt32) {
+    let control = number(layout.offset + 2, 2)
+    isEnabled = control & 1 != 0
+    count = min(layout.count, 1 << Int(control >> 4 & 7))
+    let low = UInt64(number(layout.offset + 4, 4))
+    let high = layout.is64Bit ? UInt64(number(layout.offset + 8, 4)) : 0
+    message = InterruptMessage(address: high << 32 | low, data: number(layout.data, 2))
+    if layout.hasMask { mask = number(layout.mask, 4) }
+  }
+
   /// Whether a vector may send.
   public func isActive(_ vector: Int) -> Bool {
     isEnabled && vector < count && mask & 1 << UInt32(vector) == 0
@@ -73,15 +89,13 @@ public struct MSIState: Equatable, Sendable {
       address: message.address, data: message.data & ~UInt32(count - 1) | UInt32(vector))
   }
 
-  /// The vectors that differ from an earlier state.
-  public func changes(from old: MSIState) -> [MessageChange] {
-    (0..<max(count, old.count)).compactMap { vector in
-      switch (old.isActive(vector), isActive(vector)) {
-      case (false, true): .unmasked(vector)
-      case (true, false): .masked(vector)
-      case (true, true): old.message(vector) == message(vector) ? nil : .message(vector)
-      case (false, false): nil
-      }
+  /// What has become of a vector since an earlier state; nil for nothing.
+  public func change(of vector: Int, from old: MSIState) -> MessageChange? {
+    switch (old.isActive(vector), isActive(vector)) {
+    case (false, true): .unmasked(vector)
+    case (true, false): .masked(vector)
+    case (true, true): old.message(vector) == message(vector) ? nil : .message(vector)
+    case (false, false): nil
     }
   }
 }

@@ -52,6 +52,8 @@ public struct MSIXTable: Sendable {
   public let layout: Layout
   /// The entries, by vector.
   public private(set) var entries: [Entry]
+  /// How many vectors there are.
+  public var count: Int { entries.count }
   /// The MSI-X Enable bit.
   public private(set) var isEnabled = false
   /// The Function Mask bit.
@@ -70,19 +72,23 @@ public struct MSIXTable: Sendable {
 
   /// Whether a vector may send.
   public func isActive(_ vector: Int) -> Bool {
-    isEnabled && !isFunctionMasked && entries[vector].control & 1 == 0
+    isEnabled && !isFunctionMasked && !isMasked(vector)
   }
 
-  /// Sets the capability's control bits; the vectors whose state that changes.
-  public mutating func setControl(enabled: Bool, functionMasked: Bool) -> [MessageChange] {
-    let before = entries.indices.map(isActive)
+  /// Sets the capability's control bits.
+  ///
+  /// - Returns: What that means for every vector that is not masked by itself: whether it may send now; nil
+  ///   where nothing has changed for it.
+  public mutating func setControl(enabled: Bool, functionMasked: Bool) -> Bool? {
+    let before = isEnabled && !isFunctionMasked
     isEnabled = enabled
     isFunctionMasked = functionMasked
-    return entries.indices.compactMap { vector in
-      let active = isActive(vector)
-      return active == before[vector] ? nil : active ? .unmasked(vector) : .masked(vector)
-    }
+    let now = enabled && !functionMasked
+    return now == before ? nil : now
   }
+
+  /// Whether a vector is masked by itself.
+  public func isMasked(_ vector: Int) -> Bool { entries[vector].control & 1 != 0 }
 
   /// Reads the table; `offset` counts from its start. Accesses that are not of 4 or 8 aligned
   /// bytes have no defined result and give all-ones.

@@ -45,17 +45,19 @@ extension FunctionState {
 
   private mutating func setCommand(from old: Command, to new: Command) throws(KernelError) {
     if new.contains(.busMaster), !old.contains(.busMaster) { try host.dma.waitUntilPinned() }
-    let write: (FunctionState) -> Void = { state in
-      let start = Clock.microseconds()
-      state.writeCommand()
-      state.observe(.command(old: old.rawValue, new: new.rawValue), Clock.microseconds() - start)
-    }
-    switch (gate.conditions.contains(.memoryEnabled), new.contains(.memorySpace)) {
-    case (true, false): try pass(.set(.memoryEnabled, false), .command, apply: write)
-    case (false, true): try pass(.set(.memoryEnabled, true), .command, apply: write)
-    default: write(self)
+    let isOn = new.contains(.memorySpace)
+    if gate.conditions.contains(.memoryEnabled) == isOn {
+      changeCommand(from: old, to: new)
+    } else {
+      try pass(.set(.memoryEnabled, isOn), .command) { owner in owner.changeCommand(from: old, to: new) }
     }
     try updateInterrupts()
+  }
+
+  private func changeCommand(from old: Command, to new: Command) {
+    let start = Clock.microseconds()
+    writeCommand()
+    tell(.command(old: old.rawValue, new: new.rawValue), since: start)
   }
 
   /// Changes the power state; true where the function has to be reset for it.

@@ -20,12 +20,16 @@ final class DecodedRanges: Sendable {
 
   /// - Parameter isAnswering: Whether the function answers what its enable bits let through.
   func update(_ config: ConfigSpace, isAnswering: Bool) {
-    let now = config.bars.map { bar in
-      Range(
-        bar: bar.index, base: config.base(of: bar), size: bar.size, isPort: bar.kind == .io,
-        isEnabled: isAnswering && config.isEnabled(bar))
+    ranges.withLock { ranges in
+      for index in config.bars.indices {
+        let bar = config.bars[index]
+        let now = Range(
+          bar: bar.index, base: config.base(of: bar), size: bar.size, isPort: bar.kind == .io,
+          isEnabled: isAnswering && config.isEnabled(bar))
+        // In place but for the first time: an exit does not allocate.
+        if index < ranges.count { ranges[index] = now } else { ranges.append(now) }
+      }
     }
-    ranges.withLock { $0 = now }
   }
 
   /// The BAR at an address; one that is enabled goes before one that is not.

@@ -5,8 +5,9 @@ internal import Linux
 internal import PCI
 internal import VFIO
 
-/// All that changes about an assigned function; its owner holds the lock.
-struct FunctionState {
+/// All that changes about an assigned function; its owner holds the lock. It cannot be copied, so that no access
+/// to it counts references.
+struct FunctionState: ~Copyable {
   let device: Device
   let host: Host
   let assignment: Assignment
@@ -31,39 +32,41 @@ struct FunctionState {
   init(
     _ device: Device, host: Host, assignment: Assignment, observe: @escaping FunctionObserver
   ) throws(KernelError) {
-    self.device = device
-    self.host = host
-    self.assignment = assignment
-    self.observe = observe
-    rom = Self.readROM(of: device, observe)
+    let rom = Self.readROM(of: device, observe)
     let optional = try Self.setCommand(of: device, to: .optional).intersection(.optional)
     _ = try Self.setCommand(of: device, to: Self.deviceCommand([], assignment.policies))
     let bytes = try device.readAll(Device.configRegion, count: 4096)
     var sizes = (0..<6).map { device.regions[$0]?.size ?? 0 }
     sizes.append(UInt64(rom.count))
-    config = ConfigSpace(
-      bytes, bars: BaseAddress.decode(bytes, sizes: sizes), optional: optional)
-    var structures: MSIXTable.Layout?
-    if let capability = config.capabilities.first(CapabilityID.msix) {
-      let found = MSIXTable.Layout(bytes, capability: capability)
-      structures = found
-      table = MSIXTable(found)
-    }
-    func vectors(_ kind: Device.InterruptKind, _ count: Int?) throws(KernelError) -> Vectors? {
-      guard let count else { return nil }
-      statistics.vectors += count
-      return try Vectors(kind, of: device, machine: host.machine, routes: host.routes, count: count)
-    }
-    layout = try WindowLayout(
+    let config = ConfigSpace(bytes, bars: BaseAddress.decode(bytes, sizes: sizes), optional: optional)
+    let structures = config.capabilities.first(CapabilityID.msix)
+      .map { MSIXTable.Layout(bytes, capability: $0) }
+    let layout = try WindowLayout(
       device, bars: config.bars, msix: structures, spaces: assignment.peers.count,
       most: assignment.windowsPerBAR)
+    func vectors(_ kind: Device.InterruptKind, _ count: Int?) throws(KernelError) -> Vectors? {
+      guard let count else { return nil }
+      return try Vectors(kind, of: device, machine: host.machine, routes: host.routes, count: count)
+    }
+    let msi = try vectors(.msi, config.msiLayout?.count)
+    let msix = try vectors(.msix, structures?.count)
+    // What cannot be copied cannot be given up half made: from here on nothing fails.
+    self.device = device
+    self.host = host
+    self.assignment = assignment
+    self.observe = observe
+    self.rom = rom
+    self.config = config
+    self.layout = layout
+    table = structures.map { MSIXTable($0) }
     windows = layout.windows
     gate = Gate(
-      bars: windows.map(\.bar), conditions: [.fullPower, .outOfReset, .alive],
+      bars: layout.windows.map(\.bar), conditions: [.fullPower, .outOfReset, .alive],
       opening: assignment.policies.barMap, reaching: assignment.earliest)
-    statistics.windows = windows.count
-    interrupts.msi = try vectors(.msi, config.msiLayout?.count)
-    interrupts.msix = try vectors(.msix, structures?.count)
+    interrupts.msi = msi
+    interrupts.msix = msix
+    statistics.windows = layout.windows.count
+    statistics.vectors = (msi?.count ?? 0) + (msix?.count ?? 0)
   }
 
   /// Writes the command register, and reads back what the device keeps of it.
@@ -99,6 +102,11 @@ struct FunctionState {
 
   /// Writes the device's command register as the guest has set it.
   func writeCommand() { writeDevice(Register.command, width: 2, UInt32(deviceCommand.rawValue)) }
+
+  /// Tells of something that has just been done.
+  ///
+  /// - Parameter start: When it began.
+  func tell(_ event: FunctionEvent, since start: Int64) { observe(event, Clock.microseconds() - start) }
 
   /// Tells of something that did not work and that the VM goes on without.
   func warn(_ text: String) { observe(.warning(text), 0) }

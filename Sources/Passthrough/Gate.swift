@@ -87,11 +87,11 @@ public struct Gate: Sendable, Hashable {
   /// When windows become reachable for the other devices, at the earliest.
   public let reaching: MappingPolicy
   /// For each window, its state.
-  public private(set) var states: [State]
+  public fileprivate(set) var states: [State]
   /// For each window, whether it may have an IOVA somewhere.
-  public private(set) var isReachable: [Bool]
+  public fileprivate(set) var isReachable: [Bool]
   /// Which conditions hold.
-  public private(set) var conditions: Condition
+  public fileprivate(set) var conditions: Condition
 
   /// Makes a gate with all windows closed.
   ///
@@ -118,88 +118,129 @@ public struct Gate: Sendable, Hashable {
   /// Whether a window is mapped anywhere.
   public var isMapped: Bool { states.indices.contains(where: isMapped) }
 
+  private func isMapped(_ window: Int) -> Bool { states[window] == .open || isReachable[window] }
+
+  /// - Parameter bar: nil stands for all of them.
+  fileprivate func isPart(_ window: Int, of bar: Int?) -> Bool { bar == nil || bar == bars[window] }
+
+  /// Takes an event, as a gate that stands for itself; see ``GateKeeper/handle(_:perform:)``.
+  public mutating func handle<Failure: Error>(
+    _ event: Event, perform: (Effect) throws(Failure) -> Bool
+  ) throws(Failure) {
+    var keeper = Alone(gate: self)
+    defer { self = keeper.gate }
+    try keeper.handle(event) { _, effect throws(Failure) in try perform(effect) }
+  }
+
+  private struct Alone: GateKeeper { var gate: Gate }
+}
+
+/// Who has a gate and does what it says. It is given back to itself for each effect, so that the gate need not
+/// be copied for that.
+protocol GateKeeper: ~Copyable {
+  var gate: Gate { get set }
+}
+
+extension GateKeeper where Self: ~Copyable {
   /// Takes an event and has its effects performed, in order.
   ///
   /// - Parameter perform: Does one effect. What it returns counts for `readBack` and `addSlot`; what
   ///   it throws ends the event, with the states saying what has been done so far.
-  public mutating func handle<Failure: Error>(
-    _ event: Event, perform: (Effect) throws(Failure) -> Bool
+  mutating func handle<Failure: Error>(
+    _ event: Gate.Event, perform: (inout Self, Gate.Effect) throws(Failure) -> Bool
   ) throws(Failure) {
     switch event {
     case .set(let condition, false):
-      conditions.subtract(condition)
-      try settle(windows: states.indices, to: .closed, perform)
-      _ = try perform(.apply)
+      gate.conditions.subtract(condition)
+      try close(perform)
+      _ = try perform(&self, .apply)
     case .set(let condition, true):
-      _ = try perform(.apply)
-      conditions.formUnion(condition)
-      guard isEffective else { return }
-      guard try perform(.readBack) else {
+      _ = try perform(&self, .apply)
+      let wasEffective = gate.isEffective
+      gate.conditions.formUnion(condition)
+      guard gate.isEffective else { return }
+      guard try perform(&self, .readBack) else {
         // What was read is the memory bit: that is the condition which does not hold, and the one
         // that a guest can set again, whichever event it was that asked.
-        conditions.subtract(.memoryEnabled)
-        try settle(windows: states.indices, to: .closed, perform)
+        gate.conditions.subtract(.memoryEnabled)
+        try close(perform)
         return
       }
-      let closed = states.indices.filter { states[$0] == .closed }
-      try settle(windows: closed, to: .armed, perform)
-      try map(closed, at: .enable, perform)
+      for window in gate.states.indices where gate.states[window] == .closed {
+        try change(window, to: .armed, perform)
+      }
+      if !wasEffective { try map(bar: nil, at: .enable, perform) }
     case .move(let bar):
-      let moved = bars.indices.filter { bars[$0] == bar && isMapped($0) }
-      try settle(windows: moved, to: .armed, perform)
-      _ = try perform(.apply)
-      if isEffective { try map(bars.indices.filter { bars[$0] == bar }, at: .move, perform) }
+      try demote(bar: bar, perform)
+      _ = try perform(&self, .apply)
+      if gate.isEffective { try map(bar: bar, at: .move, perform) }
     case .access(let window):
-      if states[window] == .armed { try open(window, perform) }
-    case .demote:
-      try settle(windows: states.indices.filter(isMapped), to: .armed, perform)
+      if gate.states[window] == .armed { try open(window, perform) }
+    case .demote: try demote(bar: nil, perform)
     }
   }
 
-  private func isMapped(_ window: Int) -> Bool { states[window] == .open || isReachable[window] }
+  // Nothing here makes an array of windows, so that an exit does not allocate.
 
   private mutating func open<Failure: Error>(
-    _ window: Int, _ perform: (Effect) throws(Failure) -> Bool
+    _ window: Int, _ perform: (inout Self, Gate.Effect) throws(Failure) -> Bool
   ) throws(Failure) {
-    guard try perform(.addSlot(window)) else { return }
+    guard try perform(&self, .addSlot(window)) else { return }
     try change(window, to: .open, perform)
-    isReachable[window] = true
-    _ = try perform(.addIOVA(window, .open))
+    gate.isReachable[window] = true
+    _ = try perform(&self, .addIOVA(window, .open))
   }
 
   /// Maps armed windows that nobody has touched, where a policy asks for that.
   private mutating func map<Failure: Error>(
-    _ windows: [Int], at moment: Moment, _ perform: (Effect) throws(Failure) -> Bool
+    bar: Int?, at moment: Gate.Moment, _ perform: (inout Self, Gate.Effect) throws(Failure) -> Bool
   ) throws(Failure) {
     func includes(_ policy: MappingPolicy) -> Bool {
       moment == .enable ? policy != .onFault : policy == .eager
     }
-    for window in windows where states[window] == .armed {
-      if includes(opening) { try open(window, perform) }
-      guard includes(reaching), states[window] == .armed else { continue }
-      isReachable[window] = true
-      _ = try perform(.addIOVA(window, moment))
+    for window in gate.states.indices where gate.states[window] == .armed && gate.isPart(window, of: bar) {
+      if includes(gate.opening) { try open(window, perform) }
+      guard includes(gate.reaching), gate.states[window] == .armed else { continue }
+      gate.isReachable[window] = true
+      _ = try perform(&self, .addIOVA(window, moment))
     }
   }
 
-  /// Brings windows into a state that is not open: all slots go before any IOVA.
-  private mutating func settle<Failure: Error>(
-    windows: some Collection<Int>, to state: State, _ perform: (Effect) throws(Failure) -> Bool
+  private mutating func close<Failure: Error>(
+    _ perform: (inout Self, Gate.Effect) throws(Failure) -> Bool
   ) throws(Failure) {
-    for window in windows where states[window] == .open { _ = try perform(.removeSlot(window)) }
-    for window in windows where isReachable[window] {
-      _ = try perform(.removeIOVA(window))
-      isReachable[window] = false
+    try unmap(bar: nil, perform)
+    for window in gate.states.indices { try change(window, to: .closed, perform) }
+  }
+
+  private mutating func demote<Failure: Error>(
+    bar: Int?, _ perform: (inout Self, Gate.Effect) throws(Failure) -> Bool
+  ) throws(Failure) {
+    try unmap(bar: bar, perform)
+    for window in gate.states.indices where gate.states[window] == .open && gate.isPart(window, of: bar) {
+      try change(window, to: .armed, perform)
     }
-    for window in windows { try change(window, to: state, perform) }
+  }
+
+  /// Takes away what is mapped of windows that are about to change: all slots go before any IOVA.
+  private mutating func unmap<Failure: Error>(
+    bar: Int?, _ perform: (inout Self, Gate.Effect) throws(Failure) -> Bool
+  ) throws(Failure) {
+    for window in gate.states.indices where gate.states[window] == .open && gate.isPart(window, of: bar) {
+      _ = try perform(&self, .removeSlot(window))
+    }
+    for window in gate.states.indices where gate.isReachable[window] && gate.isPart(window, of: bar) {
+      _ = try perform(&self, .removeIOVA(window))
+      gate.isReachable[window] = false
+    }
   }
 
   private mutating func change<Failure: Error>(
-    _ window: Int, to state: State, _ perform: (Effect) throws(Failure) -> Bool
+    _ window: Int, to state: Gate.State, _ perform: (inout Self, Gate.Effect) throws(Failure) -> Bool
   ) throws(Failure) {
-    let old = states[window]
+    let old = gate.states[window]
     guard old != state else { return }
-    states[window] = state
-    _ = try perform(.changed(window, from: old, to: state))
+    gate.states[window] = state
+    _ = try perform(&self, .changed(window, from: old, to: state))
   }
 }

@@ -7,34 +7,30 @@ internal import PCI
 internal import VFIO
 
 /// What the gate says, done: memory slots, I/O addresses, and the write to the device between them.
-extension FunctionState {
+extension FunctionState: GateKeeper {
   /// Runs an event through the gate and does what it says.
   ///
   /// - Parameter apply: The write to the device that the event is about.
   /// - Throws: When a mapping could not be taken away: then the device must not be written.
   mutating func pass(
-    _ event: Gate.Event, _ reason: FunctionEvent.Reason, apply: (FunctionState) -> Void = { _ in }
+    _ event: Gate.Event, _ reason: FunctionEvent.Reason, apply: (inout FunctionState) -> Void = { _ in }
   ) throws(KernelError) {
-    var gate = gate
-    // The states are true to what was done even when the event ends early.
-    defer { self.gate = gate }
     let start = Clock.microseconds()
     var closed = false
-    try gate.handle(event) { effect throws(KernelError) in
+    try handle(event) { state, effect throws(KernelError) in
       switch effect {
-      case .removeSlot(let window): try removeSlot(window)
-      case .removeIOVA(let window): try removeIOVA(window)
-      case .apply: apply(self)
-      case .readBack: return isAnswering
-      case .addSlot(let window): return addSlot(window)
-      case .addIOVA(let window, let moment): addIOVA(window, moment)
+      case .removeSlot(let window): try state.removeSlot(window)
+      case .removeIOVA(let window): try state.removeIOVA(window)
+      case .apply: apply(&state)
+      case .readBack: return state.isAnswering
+      case .addSlot(let window): return state.addSlot(window)
+      case .addIOVA(let window, let moment): state.addIOVA(window, moment)
       case .changed(let window, let from, let to):
         if from == .open {
           closed = true
-          statistics.closes += 1
+          state.statistics.closes += 1
         }
-        observe(
-          .gate(place(window, from: from), from: from, to: to, reason), Clock.microseconds() - start)
+        state.tell(.gate(state.place(window, from: from), from: from, to: to, reason), since: start)
       }
       return true
     }
@@ -68,8 +64,7 @@ extension FunctionState {
       let start = Clock.microseconds()
       try host.dma.unmap(window: address, size: windows[window].size, in: space)
       windows[window].ioAddresses[space] = nil
-      observe(
-        .peerDMA(place(window, at: address), space: space, isMapped: false), Clock.microseconds() - start)
+      tell(.peerDMA(place(window, at: address), space: space, isMapped: false), since: start)
     }
   }
 
@@ -98,15 +93,15 @@ extension FunctionState {
 
   private mutating func addIOVA(_ window: Int, _ moment: Gate.Moment) {
     let base = address(window)
-    for (space, policy) in assignment.peers.enumerated() {
-      guard policy.includes(moment), windows[window].ioAddresses[space] == nil else { continue }
+    for space in assignment.peers.indices {
+      guard assignment.peers[space].includes(moment), windows[window].ioAddresses[space] == nil
+      else { continue }
       let start = Clock.microseconds()
       let size = windows[window].size
       do throws(KernelError) {
         try host.dma.map(window: base, size: size, host: windows[window].host, in: space)
         windows[window].ioAddresses[space] = base
-        observe(
-          .peerDMA(place(window, at: base), space: space, isMapped: true), Clock.microseconds() - start)
+        tell(.peerDMA(place(window, at: base), space: space, isMapped: true), since: start)
       } catch {
         guard !windows[window].isToldUnreachable else { continue }
         windows[window].isToldUnreachable = true

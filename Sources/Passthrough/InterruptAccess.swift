@@ -20,7 +20,7 @@ extension FunctionState {
     switch chosenMode {
     case .none, .intx: 0
     case .msi: config.msi?.count ?? 0
-    case .msix: table?.entries.count ?? 0
+    case .msix: table?.count ?? 0
     }
   }
 
@@ -41,7 +41,7 @@ extension FunctionState {
     if interrupts.count < count {
       warn("the host has \(interrupts.count) vectors for it, the guest has asked for \(count)")
     }
-    observe(.interrupts(mode, count: count), Clock.microseconds() - start)
+    tell(.interrupts(mode, count: count), since: start)
     for vector in 0..<count where isActive(vector) { try apply(.unmasked(vector)) }
     return true
   }
@@ -57,15 +57,20 @@ extension FunctionState {
   mutating func setMessageControl(
     enabled: Bool, functionMasked: Bool
   ) throws(KernelError) {
-    guard let changes = table?.setControl(enabled: enabled, functionMasked: functionMasked) else { return }
+    let maySend = table?.setControl(enabled: enabled, functionMasked: functionMasked)
     if try updateInterrupts() { return }
-    for change in changes { try apply(change) }
+    guard let maySend else { return }
+    for vector in 0..<(table?.count ?? 0) where table?.isMasked(vector) == false {
+      try apply(maySend ? .unmasked(vector) : .masked(vector))
+    }
   }
 
   mutating func setMSI(from old: MSIState, to new: MSIState) throws(KernelError) {
     if try updateInterrupts() { return }
     guard interrupts.mode == .msi else { return }
-    for change in new.changes(from: old) { try apply(change) }
+    for vector in 0..<max(new.count, old.count) {
+      if let change = new.change(of: vector, from: old) { try apply(change) }
+    }
   }
 
   /// Carries a change of a vector over to the host.
@@ -73,27 +78,23 @@ extension FunctionState {
     let start = Clock.microseconds()
     switch change {
     case .unmasked(let vector):
-      guard let message = message(vector) else { return }
-      let observe = observe
-      _ = try interrupts.connect(vector, message) { step in
-        observe(.vector(vector, step), Clock.microseconds() - start)
-      }
+      guard let message = message(vector), let isNew = try interrupts.connect(vector, message) else { return }
+      if isNew { tell(.vector(vector, .allocate), since: start) }
+      tell(.vector(vector, .unmask), since: start)
     case .masked(let vector):
-      if try interrupts.disconnect(vector) { observe(.vector(vector, .mask), Clock.microseconds() - start) }
+      if try interrupts.disconnect(vector) { tell(.vector(vector, .mask), since: start) }
     case .message(let vector):
       guard let message = message(vector) else { return }
-      if try interrupts.route(vector, message) {
-        observe(.vector(vector, .route), Clock.microseconds() - start)
-      }
+      if try interrupts.route(vector, message) { tell(.vector(vector, .route), since: start) }
     }
   }
 
   /// The MSI-X pending bits of 64 vectors; all 0 where the function has none.
   func pendingMSIX(from first: Int) throws(KernelError) -> UInt64 {
-    guard let layout = table?.layout, let vectors = interrupts.msix else { return 0 }
-    return try vectors.pending(from: first) {
+    guard let layout = table?.layout else { return 0 }
+    return try interrupts.msix?.pending(from: first) {
       pendingBits(layout.pendingBar, layout.pendingOffset + UInt64(first / 8), width: 8)
-    }
+    } ?? 0
   }
 
   /// The device's own pending bits; none, and told, where it does not answer.
@@ -106,10 +107,10 @@ extension FunctionState {
 
   /// The MSI pending bits.
   func pendingMSI() throws(KernelError) -> UInt32 {
-    guard let layout = config.msiLayout, let vectors = interrupts.msi else { return 0 }
-    let bits = try vectors.pending(from: 0) {
+    guard let layout = config.msiLayout else { return 0 }
+    let bits = try interrupts.msi?.pending(from: 0) {
       pendingBits(Device.configRegion, UInt64(layout.pending), width: 4)
     }
-    return UInt32(truncatingIfNeeded: bits)
+    return UInt32(truncatingIfNeeded: bits ?? 0)
   }
 }

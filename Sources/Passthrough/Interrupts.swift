@@ -76,17 +76,11 @@ struct Interrupts {
     }
   }
 
-  /// Connects a vector of the kind that is on; false where the host has not so many.
-  mutating func connect(
-    _ vector: Int, _ message: InterruptMessage, done: (VectorChange) -> Void
-  ) throws(KernelError) -> Bool {
-    guard vector < count else { return false }
-    if mode == .msix {
-      try msix?.connect(vector, message, done: done)
-    } else {
-      try msi?.connect(vector, message, done: done)
-    }
-    return true
+  /// Connects a vector of the kind that is on; nil where the host has not so many, else whether the device has
+  /// only now been given its event.
+  mutating func connect(_ vector: Int, _ message: InterruptMessage) throws(KernelError) -> Bool? {
+    guard vector < count else { return nil }
+    return try mode == .msix ? msix?.connect(vector, message) : msi?.connect(vector, message)
   }
 
   /// Masks a vector of the kind that is on.

@@ -17,10 +17,10 @@ extension FunctionState {
       return .max
     }
     if bar == BaseAddress.romIndex { return readROM(offset, width: width) }
-    if let table, let bytes = table.layout.table(in: bar), bytes.contains(offset) {
-      return table.read(offset: offset - bytes.lowerBound, width: width)
+    if let bytes = table?.layout.table(in: bar), bytes.contains(offset) {
+      return table?.read(offset: offset - bytes.lowerBound, width: width) ?? .max
     }
-    if let table, let bytes = table.layout.pending(in: bar), bytes.contains(offset) {
+    if let bytes = table?.layout.pending(in: bar), bytes.contains(offset) {
       let at = offset - bytes.lowerBound
       return try pendingMSIX(from: Int(at / 8) * 64) >> (at % 8 * 8)
     }

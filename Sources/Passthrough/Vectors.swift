@@ -21,7 +21,12 @@ struct Vectors {
 
   /// What a vector has of its way.
   private struct Vector {
-    var path: Path?
+    var path: Path? {
+      didSet { (event, gsi) = (path?.event.number ?? -1, path?.gsi ?? 0) }
+    }
+    /// Those of its path, which a change of mask so need not reach for.
+    private(set) var event: Int32 = -1
+    private(set) var gsi: UInt32 = 0
     /// The event raises the guest's interrupt.
     var isConnected = false
     /// The device signals the event.
@@ -81,44 +86,32 @@ struct Vectors {
 
   /// Lets a vector raise a message in the guest.
   ///
-  /// - Parameter done: Told of each step that was needed.
-  mutating func connect(
-    _ vector: Int, _ message: InterruptMessage, done: (VectorChange) -> Void
-  ) throws(KernelError) {
-    let path: Path
-    if let known = vectors[vector].path {
-      path = known
-    } else {
-      path = try Path(gsi: routes.allocate())
-      vectors[vector].path = path
-    }
-    try routes.route(path.gsi, to: Message(address: message.address, data: message.data))
+  /// - Returns: Whether the device has only now been given the vector's event.
+  mutating func connect(_ vector: Int, _ message: InterruptMessage) throws(KernelError) -> Bool {
+    if vectors[vector].event < 0 { vectors[vector].path = try Path(gsi: routes.allocate()) }
+    let (event, gsi) = (vectors[vector].event, vectors[vector].gsi)
+    try routes.route(gsi, to: Message(address: message.address, data: message.data))
     if !vectors[vector].isConnected {
-      // KVM injects a count that is already there, without taking it. What arrives from now on it
-      // takes itself, so that what is taken here has been injected: none is lost, none doubled.
-      try machine.connect(event: path.event.number, toInterrupt: path.gsi)
+      try machine.connect(event: event, toInterrupt: gsi)
       vectors[vector].isConnected = true
-      try path.event.take()
     }
-    if !vectors[vector].isTriggering {
-      try device.setTrigger(kind, vector: vector, event: path.event.number)
-      vectors[vector].isTriggering = true
-      done(.allocate)
-    }
-    done(.unmask)
+    if vectors[vector].isTriggering { return false }
+    try device.setTrigger(kind, vector: vector, event: event)
+    vectors[vector].isTriggering = true
+    return true
   }
 
   /// Gives a connected vector another message; false where it has not been used.
   func route(_ vector: Int, _ message: InterruptMessage) throws(KernelError) -> Bool {
-    guard let path = vectors[vector].path else { return false }
-    try routes.route(path.gsi, to: Message(address: message.address, data: message.data))
+    guard vectors[vector].event >= 0 else { return false }
+    try routes.route(vectors[vector].gsi, to: Message(address: message.address, data: message.data))
     return true
   }
 
   /// Masks a vector: its event keeps what arrives. False where it was not connected.
   mutating func disconnect(_ vector: Int) throws(KernelError) -> Bool {
-    guard vectors[vector].isConnected, let path = vectors[vector].path else { return false }
-    try machine.disconnect(event: path.event.number, fromInterrupt: path.gsi)
+    guard vectors[vector].isConnected else { return false }
+    try machine.disconnect(event: vectors[vector].event, fromInterrupt: vectors[vector].gsi)
     vectors[vector].isConnected = false
     return true
   }

@@ -76,21 +76,23 @@ public final class Device: Sendable {
     return Region(offset: info.long(24), size: size, mappable: mappable)
   }
 
-  private func region(_ index: Int, _ offset: UInt64, _ width: Int) -> Region? {
-    guard index < regions.count, let region = regions[index] else { return nil }
-    return offset <= region.size && UInt64(width) <= region.size - offset ? region : nil
+  /// Where an access is in the descriptor's file; nil beyond the region's end.
+  private func place(_ index: Int, _ offset: UInt64, _ width: Int) -> Int64? {
+    guard index < regions.count, let start = regions[index]?.offset, let size = regions[index]?.size,
+      offset <= size, UInt64(width) <= size - offset
+    else { return nil }
+    return Int64(start + offset)
   }
 
   /// Reads 1, 2, 4 or 8 bytes of a region; EIO where its memory is disabled.
   public func read(_ index: Int, offset: UInt64, width: Int) throws(KernelError) -> UInt64 {
-    guard let region = region(index, offset, width) else {
+    guard let place = place(index, offset, width) else {
       throw KernelError("read region \(index) beyond its end", errno: KernelError.invalid)
     }
     var value: UInt64 = 0
     // SAFETY: the call fills in the number.
     try check(
-      unsafe cl_pread_scalar(
-        descriptor.number, Int64(region.offset + offset), UInt32(width), &value),
+      unsafe cl_pread_scalar(descriptor.number, place, UInt32(width), &value),
       "read region \(index) at 0x\(String(offset, radix: 16))")
     return value
   }
@@ -99,11 +101,11 @@ public final class Device: Sendable {
   public func write(
     _ index: Int, offset: UInt64, width: Int, _ value: UInt64
   ) throws(KernelError) {
-    guard let region = region(index, offset, width) else {
+    guard let place = place(index, offset, width) else {
       throw KernelError("write region \(index) beyond its end", errno: KernelError.invalid)
     }
     try check(
-      cl_pwrite_scalar(descriptor.number, Int64(region.offset + offset), UInt32(width), value),
+      cl_pwrite_scalar(descriptor.number, place, UInt32(width), value),
       "write region \(index) at 0x\(String(offset, radix: 16))")
   }
 

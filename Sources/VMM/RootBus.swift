@@ -4,16 +4,22 @@ internal import Boot
 internal import Passthrough
 
 /// The guest's only PCI bus: a host bridge in slot 0, assigned functions from slot 1 on.
-struct RootBus: Sendable {
-  private let functions: [AssignedFunction]
+final class RootBus: Sendable {
+  /// What is at a device and function number. It cannot be copied, so that who reaches a function through it
+  /// counts no reference.
+  private struct Place: ~Copyable, Sendable {
+    let function: AssignedFunction?
+  }
+
   /// By device and function number.
-  private let table: [AssignedFunction?]
+  private let table: InlineArray<256, Place>
+  /// Where there are functions.
+  private let occupied: [Int]
 
   init(functions: [AssignedFunction], places: [GuestPlace]) {
-    self.functions = functions
-    var table = [AssignedFunction?](repeating: nil, count: 256)
-    for (function, place) in zip(functions, places) { table[place.index] = function }
-    self.table = table
+    occupied = zip(functions, places).map { $1.index }
+    let all = Dictionary(zip(occupied, functions)) { $1 }
+    table = InlineArray { Place(function: all[$0]) }
   }
 
   /// The bridge's configuration space: a generic PCI Express host bridge (1b36:0008, pci.ids) that
@@ -37,8 +43,7 @@ struct RootBus: Sendable {
       let dword = offset / 4 < Self.bridge.count ? Self.bridge[offset / 4] : 0
       return UInt64(dword >> UInt32(offset % 4 * 8))
     }
-    guard let function = table[index] else { return .max }
-    return UInt64(try function.readConfig(offset, width: width))
+    return UInt64(try table[index].function?.readConfig(offset, width: width) ?? .max)
   }
 
   /// Writes configuration space; see ``readConfig(_:width:)``.
@@ -48,19 +53,20 @@ struct RootBus: Sendable {
       return try writeConfig(address + 4, width: 4, value >> 32)
     }
     let offset = Int(address & 0xFFF)
-    guard address >> 20 == 0, offset + width <= 0x1000, let function = table[Int(address >> 12 & 0xFF)]
-    else { return }
-    try function.writeConfig(offset, width: width, UInt32(truncatingIfNeeded: value))
+    guard address >> 20 == 0, offset + width <= 0x1000 else { return }
+    let index = Int(address >> 12 & 0xFF)
+    try table[index].function?.writeConfig(offset, width: width, UInt32(truncatingIfNeeded: value))
   }
 
   /// The function that answers at an address. Where BARs overlap one that is enabled goes first; one that is
   /// not still counts the access.
-  private func find(_ address: UInt64, isPort: Bool) -> (AssignedFunction, BarPlace)? {
-    var found: (AssignedFunction, BarPlace)?
-    for function in functions {
-      guard let place = function.decode(address, isPort: isPort) else { continue }
-      if place.isEnabled { return (function, place) }
-      if found == nil { found = (function, place) }
+  private func find(_ address: UInt64, isPort: Bool) -> (index: Int, place: BarPlace)? {
+    var found: (Int, BarPlace)?
+    for number in occupied.indices {
+      let index = occupied[number]
+      guard let place = table[index].function?.decode(address, isPort: isPort) else { continue }
+      if place.isEnabled { return (index, place) }
+      if found == nil { found = (index, place) }
     }
     return found
   }
@@ -70,8 +76,8 @@ struct RootBus: Sendable {
     if PlatformLayout.ecam.contains(address) {
       return try readConfig(address - PlatformLayout.ecam.lowerBound, width: width)
     }
-    guard let (function, place) = find(address, isPort: false) else { return .max }
-    return try function.readMemory(bar: place.bar, offset: place.offset, width: width)
+    guard let (index, place) = find(address, isPort: false) else { return .max }
+    return try table[index].function?.readMemory(bar: place.bar, offset: place.offset, width: width) ?? .max
   }
 
   /// Writes memory: the ECAM or a BAR; dropped where no one answers.
@@ -79,20 +85,20 @@ struct RootBus: Sendable {
     if PlatformLayout.ecam.contains(address) {
       return try writeConfig(address - PlatformLayout.ecam.lowerBound, width: width, value)
     }
-    guard let (function, place) = find(address, isPort: false) else { return }
-    try function.writeMemory(bar: place.bar, offset: place.offset, width: width, value)
+    guard let (index, place) = find(address, isPort: false) else { return }
+    try table[index].function?.writeMemory(bar: place.bar, offset: place.offset, width: width, value)
   }
 
   /// Reads an I/O BAR; all-ones where no one answers.
   func readPort(_ port: UInt16, width: Int) -> UInt64 {
-    guard let (function, place) = find(UInt64(port), isPort: true) else { return .max }
-    return function.readPort(bar: place.bar, offset: place.offset, width: width)
+    guard let (index, place) = find(UInt64(port), isPort: true) else { return .max }
+    return table[index].function?.readPort(bar: place.bar, offset: place.offset, width: width) ?? .max
   }
 
   /// Writes an I/O BAR; dropped where no one answers.
   func writePort(_ port: UInt16, width: Int, _ value: UInt64) {
-    guard let (function, place) = find(UInt64(port), isPort: true) else { return }
-    function.writePort(bar: place.bar, offset: place.offset, width: width, value)
+    guard let (index, place) = find(UInt64(port), isPort: true) else { return }
+    table[index].function?.writePort(bar: place.bar, offset: place.offset, width: width, value)
   }
 
   /// Demotes open windows after a bare -EFAULT of KVM_RUN: first those of devices whose memory is
@@ -102,7 +108,7 @@ struct RootBus: Sendable {
   func demote() throws(FunctionError) -> Bool {
     for all in [false, true] {
       var demoted = false
-      for function in functions where try function.demote(all: all) { demoted = true }
+      for index in occupied where try table[index].function?.demote(all: all) == true { demoted = true }
       if demoted { return true }
     }
     return false

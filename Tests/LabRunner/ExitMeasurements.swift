@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
+
 /// What accesses cost that a monitor answers, and those that it does not.
 enum ExitMeasurements {
-  static let all = [device, dispatch, openAccesses, interrupts]
+  static let all = [device, dispatch, openAccesses, interrupts, allocations]
 
   /// What the guest wrote of an access: the least, the median and the 99th of 100.
   private static func ticks(_ launch: Launch, _ key: String) throws -> (least: Double, median: Double) {
@@ -98,5 +100,66 @@ enum ExitMeasurements {
     ], vmms: [.sluice, .qemu], isCounted: true
   ) { trial in
     ["interrupts": try perEvent(trial, { "part=3 interrupts=\($0)" }, \.all)]
+  }
+
+  /// What is done again and again, as `Guests/Bench` calls it.
+  private static let kinds = [
+    ("port-read", "port read"),
+    ("config-read", "config read, kept here"),
+    ("config-read-device", "config read of the device"),
+    ("config-write", "config write, kept here"),
+    ("config-write-device", "config write to the device"),
+    ("table-read", "MSI-X table read"),
+    ("mask", "MSI-X mask and unmask"),
+    ("memory-bit", "memory bit off and on"),
+    ("first-touch", "memory bit off and on, and the access that opens the window"),
+  ]
+
+  /// All that hands out memory; the Swift runtime's own functions end in these. A realloc of nothing counts twice.
+  private static let allocators = ["malloc", "calloc", "realloc", "posix_memalign"]
+  /// The ones for a string or an array count twice where they end in the others.
+  private static let counters = [
+    "swift_retain", "swift_retain_n", "swift_bridgeObjectRetain", "swift_release", "swift_release_n",
+    "swift_bridgeObjectRelease",
+  ]
+
+  private static let allocations = Measurement(
+    name: "allocations",
+    figures: kinds.flatMap { name, title in
+      [
+        Figure("allocations-\(name)", "heap allocations: \(title)", "", .atMost(0.005)),
+        Figure("references-\(name)", "retains and releases: \(title)", "", .atMost(0.005)),
+      ]
+    }, vmms: [.sluice], isCounted: true
+  ) { trial in
+    let program = trial.bench.manifest.sluice
+    let tree = URL(filePath: program).deletingLastPathComponent().deletingLastPathComponent()
+    let probes = try CallProbes(
+      program: program, unstripped: tree.appending(path: "static/release/sluice").path,
+      functions: allocators + counters)
+    defer { try? CallProbes.remove() }  // those that are left only make L1 slower
+    func calls(_ kind: String, _ exits: Int) throws -> [String: Int] {
+      let before = try probes.counts(of: "vcpu0")
+      _ = try trial.run(
+        BenchGuest(
+          image: .small("Bench"), devices: [Address.bigDrive], append: "part=6 kind=\(kind) exits=\(exits)",
+          memory: "128M"))
+      return try probes.counts(of: "vcpu0").merging(before) { $0 - $1 }
+    }
+    var numbers: [String: Double] = [:]
+    let events = 1000
+    for (kind, _) in kinds {
+      let few = try calls(kind, 100)
+      guard few.values.contains(where: { $0 > 0 }) else {
+        throw Failed("no call of the vCPU's thread was seen")
+      }
+      let many = try calls(kind, 100 + events)
+      func perExit(_ functions: [String]) -> Double {
+        Double(functions.reduce(0) { $0 + (many[$1] ?? 0) - (few[$1] ?? 0) }) / Double(events)
+      }
+      numbers["allocations-\(kind)"] = perExit(allocators)
+      numbers["references-\(kind)"] = perExit(counters)
+    }
+    return numbers
   }
 }

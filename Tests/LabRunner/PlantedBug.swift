@@ -18,7 +18,7 @@ struct PlantedBug {
       replacement: "let mask = ~(size * 2 - 1)", keys: ["sizing.*", "bar.*"]),
     PlantedBug(
       name: "lost-mask-bit", file: "Sources/PCI/MSIXTable.swift",
-      text: "isEnabled && !isFunctionMasked && entries[vector].control & 1 == 0",
+      text: "isEnabled && !isFunctionMasked && !isMasked(vector)",
       replacement: "isEnabled && !isFunctionMasked", keys: ["msix.*"]),
     PlantedBug(
       name: "zero-for-all-ones", file: "Sources/Passthrough/MemoryAccess.swift",

@@ -22,6 +22,23 @@ import Testing
     #expect((counts + counts).runs == 4)
   }
 
+  @Test("a histogram has the calls of each thread; those of one name are added")
+  func histogram() throws {
+    let text = """
+      # trigger info: hist:keys=common_pid.execname:vals=hitcount:sort=hitcount:size=2048 [active]
+
+      { common_pid: sluice          [       345] } hitcount:        118
+      { common_pid: vcpu0           [       347] } hitcount:          7
+      { common_pid: vcpu01          [       348] } hitcount:         50
+      { common_pid: vcpu0           [       351] } hitcount:       2094
+
+      Totals:
+          Hits: 2269
+      """
+    #expect(try CallProbes.count(text, of: "vcpu0") == 2101)
+    #expect(try CallProbes.count(text, of: "pin0") == 0)
+  }
+
   @Test("guest RAM is what is large, whatever it is called")
   func maps() {
     let maps = MemoryMaps(

@@ -16,7 +16,7 @@ import Testing
         Function.power, Function.message, Function.msix, Function.express, Function.features, Function.vendor,
       ])
     for offset in stride(from: Function.hidden, to: 0x100, by: 4) {
-      #expect(space.write(offset: offset, width: 4, 0xFFFF_FFFF) == [])
+      #expect(space.effects(offset: offset, width: 4, 0xFFFF_FFFF) == [])
       #expect(space.read(offset: offset, width: 4, device: 0xFFFF_FFFF) == 0)
     }
   }
@@ -34,8 +34,8 @@ import Testing
   func headers() {
     var space = Self.function.space
     let before = space.chain(of: Self.function)
-    for offset in before { #expect(space.write(offset: offset, width: 2, 0xFFFF) == []) }
-    #expect(space.write(offset: Register.capabilities, width: 1, 0xFF) == [])
+    for offset in before { #expect(space.effects(offset: offset, width: 2, 0xFFFF) == []) }
+    #expect(space.effects(offset: Register.capabilities, width: 1, 0xFF) == [])
     #expect(space.chain(of: Self.function) == before)
   }
 
@@ -45,7 +45,8 @@ import Testing
     let at = Function.vendor + 4
     #expect(space.read(at, 4, of: Self.function) == Self.function.config.number(at: at, width: 4))
     #expect(
-      space.write(offset: at, width: 4, 0x1122_3344) == [.forward(offset: at, width: 4, value: 0x1122_3344)])
+      space.effects(offset: at, width: 4, 0x1122_3344) == [.forward(offset: at, width: 4, value: 0x1122_3344)]
+    )
   }
 
   @Test("MSI-X control has two bits that a guest writes; size and places are fixed")
@@ -53,12 +54,12 @@ import Testing
     var space = Self.function.space
     let at = Function.msix
     #expect(
-      space.write(offset: at + 2, width: 2, 0xFFFF) == [.msix(enabled: true, functionMasked: true)])
+      space.effects(offset: at + 2, width: 2, 0xFFFF) == [.msix(enabled: true, functionMasked: true)])
     #expect(space.read(at + 2, 2, of: Self.function) == 0xC003)
-    #expect(space.write(offset: at + 3, width: 1, 0x80) == [.msix(enabled: true, functionMasked: false)])
-    #expect(space.write(offset: at, width: 4, 0x8000_0000) == [])
-    #expect(space.write(offset: at + 3, width: 1, 0) == [.msix(enabled: false, functionMasked: false)])
-    #expect(space.write(offset: at + 4, width: 4, 0xFFFF_FFFF) == [])
+    #expect(space.effects(offset: at + 3, width: 1, 0x80) == [.msix(enabled: true, functionMasked: false)])
+    #expect(space.effects(offset: at, width: 4, 0x8000_0000) == [])
+    #expect(space.effects(offset: at + 3, width: 1, 0) == [.msix(enabled: false, functionMasked: false)])
+    #expect(space.effects(offset: at + 4, width: 4, 0xFFFF_FFFF) == [])
     #expect(space.read(at + 4, 4, of: Self.function) == 0x2000)
     #expect(space.read(at + 8, 4, of: Self.function) == 0x3000)
   }
@@ -74,14 +75,14 @@ import Testing
   func expressReset() {
     var space = Self.function.space
     let control = Function.express + 8
-    let effects = space.write(offset: control, width: 2, 0x8000 | 0x2010)
+    let effects = space.effects(offset: control, width: 2, 0x8000 | 0x2010)
     #expect(effects == [.reset, .forward(offset: control, width: 2, value: 0x2010)])
     #expect(space.read(offset: control, width: 2, device: 0xA010) == 0x2010)
     #expect(
-      space.write(offset: control + 1, width: 1, 0x80)
+      space.effects(offset: control + 1, width: 1, 0x80)
         == [.reset, .forward(offset: control + 1, width: 1, value: 0)])
     #expect(
-      space.write(offset: control, width: 1, 0x80) == [.forward(offset: control, width: 1, value: 0x80)])
+      space.effects(offset: control, width: 1, 0x80) == [.forward(offset: control, width: 1, value: 0x80)])
   }
 
   @Test("without FLR in the device's capabilities the bit does nothing")
@@ -91,7 +92,7 @@ import Testing
     var space = function.space
     let control = Function.express + 8
     #expect(
-      space.write(offset: control, width: 2, 0x8000) == [.forward(offset: control, width: 2, value: 0)])
+      space.effects(offset: control, width: 2, 0x8000) == [.forward(offset: control, width: 2, value: 0)])
   }
 
   @Test("error bits of the device status register go to the device")
@@ -99,7 +100,7 @@ import Testing
     var space = Self.function.space
     let control = Function.express + 8
     #expect(
-      space.write(offset: control, width: 4, 0x000F_2010)
+      space.effects(offset: control, width: 4, 0x000F_2010)
         == [.forward(offset: control, width: 4, value: 0x000F_2010)])
   }
 
@@ -107,13 +108,13 @@ import Testing
   func featuresReset() {
     var space = Self.function.space
     let control = Function.features + 4
-    #expect(space.write(offset: control, width: 1, 1) == [.reset])
+    #expect(space.effects(offset: control, width: 1, 1) == [.reset])
     #expect(space.read(control, 1, of: Self.function) == 0)
-    #expect(space.write(offset: control, width: 1, 0xFE) == [])
+    #expect(space.effects(offset: control, width: 1, 0xFE) == [])
     var function = Function()
     function.capability(Function.features, CapabilityID.advancedFeatures, 0x0106)
     space = function.space
-    #expect(space.write(offset: control, width: 1, 1) == [])
+    #expect(space.effects(offset: control, width: 1, 1) == [])
   }
 
   @Test(
@@ -124,7 +125,7 @@ import Testing
     var space = function.space
     #expect(space.read(Function.express + 2, 2, of: function) == 0x0092)
     for offset in [0xC, 0x10, 0x2C, 0x30] {
-      #expect(space.write(offset: Function.express + offset, width: 4, 0xFFFF_FFFF) == [])
+      #expect(space.effects(offset: Function.express + offset, width: 4, 0xFFFF_FFFF) == [])
       #expect(space.read(offset: Function.express + offset, width: 4, device: 0xFFFF_FFFF) == 0)
     }
     // Device Capabilities 2 stay the device's.
@@ -150,9 +151,9 @@ import Testing
     #expect(space.read(0x104, 4, of: function) == 0x11)
     #expect(space.read(0x14C, 4, of: function) == 0)
     #expect(space.read(0x304, 4, of: function) == 0)
-    #expect(space.write(offset: 0x304, width: 4, 0x7) == [])
-    #expect(space.write(offset: 0x104, width: 4, 0x10) == [.forward(offset: 0x104, width: 4, value: 0x10)])
-    #expect(space.write(offset: 0x100, width: 4, 0) == [])
+    #expect(space.effects(offset: 0x304, width: 4, 0x7) == [])
+    #expect(space.effects(offset: 0x104, width: 4, 0x10) == [.forward(offset: 0x104, width: 4, value: 0x10)])
+    #expect(space.effects(offset: 0x100, width: 4, 0) == [])
     #expect(space.extendedChain(of: function) == [[0x100, 1], [0x200, 3]])
   }
 
@@ -181,8 +182,8 @@ import Testing
       let control = space.read(entry + 4, 4, of: function)
       #expect(UInt64(control >> 16) << 28 | UInt64(sizes >> 4) == 1 << UInt64(size))
       #expect(control >> 8 & 0x3F == size)
-      #expect(space.write(offset: entry, width: 4, 0xFFFF_FFFF) == [])
-      #expect(space.write(offset: entry + 4, width: 4, 0) == [])
+      #expect(space.effects(offset: entry, width: 4, 0xFFFF_FFFF) == [])
+      #expect(space.effects(offset: entry + 4, width: 4, 0) == [])
       #expect(space.read(entry + 4, 4, of: function) == control)
     }
   }

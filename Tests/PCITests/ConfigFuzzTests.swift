@@ -31,7 +31,7 @@ import Testing
       let end = Bool.random(using: &generator) ? 256 : 4200
       let offset = Int.random(in: 0..<end, using: &generator)
       let value = UInt32.random(in: 0...UInt32.max, using: &generator)
-      for effect in space.write(offset: offset, width: width, value) {
+      for effect in space.effects(offset: offset, width: width, value) {
         guard case .forward(let offset, let width, _) = effect else { continue }
         for byte in offset..<offset + width where fixed.contains(byte) {
           Issue.record("a write of \(value) at \(offset) reaches the device at \(byte)")
@@ -65,7 +65,7 @@ import Testing
         let width = 1 << Int.random(in: 0...2, using: &generator)
         let offset = Int.random(in: 0..<4200, using: &generator)
         let value = UInt32.random(in: 0...UInt32.max, using: &generator)
-        for effect in space.write(offset: offset, width: width, value) {
+        for effect in space.effects(offset: offset, width: width, value) {
           guard case .forward(let at, let count, _) = effect else { continue }
           #expect(at >= offset && at + count <= offset + width)
         }

@@ -23,7 +23,7 @@ import Testing
   func identity() {
     var space = Self.function.space
     for offset in [Register.vendor, Register.classRevision, Register.subsystem] {
-      #expect(space.write(offset: offset, width: 4, 0xFFFF_FFFF) == [])
+      #expect(space.effects(offset: offset, width: 4, 0xFFFF_FFFF) == [])
       #expect(space.read(offset, 4, of: Self.function) == Self.function.config.number(at: offset, width: 4))
     }
     #expect(!space.needsDevice(offset: 0, width: 4))
@@ -72,9 +72,9 @@ import Testing
     function.bars = [rom]
     var space = function.space
     #expect(space.read(Register.rom, 4, of: function) == 0)
-    #expect(space.write(offset: Register.rom, width: 4, 0xFFFF_FFFE) == [.base(bar: 6)])
+    #expect(space.effects(offset: Register.rom, width: 4, 0xFFFF_FFFE) == [.base(bar: 6)])
     #expect(space.read(Register.rom, 4, of: function) == 0xFFFF_0000)
-    #expect(space.write(offset: Register.rom, width: 4, 0xC008_0001) == [.base(bar: 6)])
+    #expect(space.effects(offset: Register.rom, width: 4, 0xC008_0001) == [.base(bar: 6)])
     #expect(space.base(of: rom) == 0xC008_0000)
     #expect(space.isROMEnabled)
     #expect(!space.isEnabled(rom))
@@ -89,7 +89,7 @@ import Testing
   @Test("the ROM register takes no address where there is none")
   func rom() {
     var space = Self.function.space
-    #expect(space.write(offset: Register.rom, width: 4, 0xFFFF_F801) == [])
+    #expect(space.effects(offset: Register.rom, width: 4, 0xFFFF_F801) == [])
     #expect(space.read(Register.rom, 4, of: Self.function) == 0)
   }
 
@@ -105,7 +105,7 @@ import Testing
     let at = Self.bar(register)
     // The low word of an 8 GiB BAR has no address bit, so that nothing moves.
     let effects: [ConfigSpace.Effect] = register == 2 ? [] : [.base(bar: owner)]
-    #expect(space.write(offset: at, width: 4, 0xFFFF_FFFF) == effects)
+    #expect(space.effects(offset: at, width: 4, 0xFFFF_FFFF) == effects)
     #expect(space.read(at, 4, of: Self.function) == expected)
     _ = space.write(offset: at, width: 4, 0)
     #expect(space.read(at, 4, of: Self.function) == expected & (register % 2 == 0 || register == 1 ? 0xF : 0))
@@ -117,7 +117,7 @@ import Testing
     function.bars = []
     var space = function.space
     for register in 0..<6 {
-      #expect(space.write(offset: Self.bar(register), width: 4, 0xFFFF_FFFF) == [])
+      #expect(space.effects(offset: Self.bar(register), width: 4, 0xFFFF_FFFF) == [])
       #expect(space.read(Self.bar(register), 4, of: function) == 0)
     }
   }
@@ -126,14 +126,14 @@ import Testing
   func moves() {
     var space = Self.function.space
     let bars = Self.function.bars
-    #expect(space.write(offset: Self.bar(0), width: 4, 0xC000_4000) == [.base(bar: 0)])
-    #expect(space.write(offset: Self.bar(0), width: 4, 0xC000_4FFF) == [])
+    #expect(space.effects(offset: Self.bar(0), width: 4, 0xC000_4000) == [.base(bar: 0)])
+    #expect(space.effects(offset: Self.bar(0), width: 4, 0xC000_4FFF) == [])
     #expect(space.base(of: bars[0]) == 0xC000_4000)
-    #expect(space.write(offset: Self.bar(0) + 3, width: 1, 0xD0) == [.base(bar: 0)])
+    #expect(space.effects(offset: Self.bar(0) + 3, width: 1, 0xD0) == [.base(bar: 0)])
     #expect(space.base(of: bars[0]) == 0xD000_4000)
-    #expect(space.write(offset: Self.bar(3), width: 4, 0x42) == [.base(bar: 2)])
+    #expect(space.effects(offset: Self.bar(3), width: 4, 0x42) == [.base(bar: 2)])
     #expect(space.base(of: bars[2]) == 0x42_0000_0000)
-    #expect(space.write(offset: Self.bar(1), width: 2, 0xC0E5) == [.base(bar: 1)])
+    #expect(space.effects(offset: Self.bar(1), width: 2, 0xC0E5) == [.base(bar: 1)])
     #expect(space.base(of: bars[1]) == 0xC0E0)
   }
 
@@ -152,11 +152,11 @@ import Testing
     let all: Command = [
       .ioSpace, .memorySpace, .busMaster, .parityErrorResponse, .systemErrorEnable, .interruptDisable,
     ]
-    #expect(space.write(offset: Register.command, width: 2, 0xFFFF) == [.command(from: [], to: all)])
-    #expect(space.write(offset: Register.command, width: 2, 0xFFFF) == [])
+    #expect(space.effects(offset: Register.command, width: 2, 0xFFFF) == [.command(from: [], to: all)])
+    #expect(space.effects(offset: Register.command, width: 2, 0xFFFF) == [])
     #expect(space.read(Register.command, 2, of: Self.function) == UInt32(all.rawValue))
     #expect(
-      space.write(offset: Register.command, width: 1, 0)
+      space.effects(offset: Register.command, width: 1, 0)
         == [.command(from: all, to: [.systemErrorEnable, .interruptDisable])])
     var function = Self.function
     function.bars = [BaseAddress(index: 0, kind: .io, size: 8)]
@@ -169,8 +169,8 @@ import Testing
   func status() {
     var space = Self.function.space
     let forward = ConfigSpace.Effect.forward(offset: 7, width: 1, value: 0xF9)
-    #expect(space.write(offset: Register.status, width: 2, 0xFFFF) == [forward])
-    let effects = space.write(offset: Register.command, width: 4, 0x2000_0002)
+    #expect(space.effects(offset: Register.status, width: 2, 0xFFFF) == [forward])
+    let effects = space.effects(offset: Register.command, width: 4, 0x2000_0002)
     #expect(
       effects == [
         .command(from: [], to: .memorySpace), .forward(offset: 7, width: 1, value: 0x20),
@@ -184,11 +184,11 @@ import Testing
   @Test("the registers that only software uses keep what a guest writes, and the device does not see it")
   func scratch() {
     var space = Self.function.space
-    #expect(space.write(offset: Register.interruptLine, width: 1, 0x0A) == [])
-    #expect(space.write(offset: Register.cacheLineSize, width: 1, 0x10) == [])
+    #expect(space.effects(offset: Register.interruptLine, width: 1, 0x0A) == [])
+    #expect(space.effects(offset: Register.cacheLineSize, width: 1, 0x10) == [])
     #expect(space.read(Register.interruptLine, 1, of: Self.function) == 0x0A)
     #expect(space.read(Register.cacheLineSize, 1, of: Self.function) == 0x10)
-    #expect(space.write(offset: Register.latencyTimer, width: 1, 0x40) == [])
+    #expect(space.effects(offset: Register.latencyTimer, width: 1, 0x40) == [])
     #expect(space.read(Register.latencyTimer, 1, of: Self.function) == 0)
   }
 
@@ -199,7 +199,7 @@ import Testing
     #expect(space.read(offset: 256, width: 4) == 0xFFFF_FFFF)
     #expect(space.read(offset: 255, width: 2) == 0xFFFF)
     #expect(space.read(offset: 4095, width: 1) == 0xFF)
-    #expect(space.write(offset: 254, width: 4, 0) == [])
-    #expect(space.write(offset: 4092, width: 4, 0) == [])
+    #expect(space.effects(offset: 254, width: 4, 0) == [])
+    #expect(space.effects(offset: 4092, width: 4, 0) == [])
   }
 }

@@ -15,7 +15,7 @@ import Testing
     function.set(Self.at + 2, 2, 0x0184 | 0x21)
     var space = function.space
     #expect(space.read(Self.at + 2, 2, of: function) == 0x0184, "the host's Enable is not the guest's")
-    let effects = space.write(offset: Self.at + 2, width: 2, 0xFFFF)
+    let effects = space.effects(offset: Self.at + 2, width: 2, 0xFFFF)
     #expect(space.read(Self.at + 2, 2, of: function) == 0x0184 | 0x71)
     var enabled = MSIState()
     enabled.isEnabled = true
@@ -27,7 +27,7 @@ import Testing
   func registers() throws {
     var space = Self.function.space
     for (offset, value) in [(4, 0xFEE0_1003), (8, 1), (12, 0x4042), (16, 0xFFFF_FFFF)] as [(Int, UInt32)] {
-      for effect in space.write(offset: Self.at + offset, width: 4, value) {
+      for effect in space.effects(offset: Self.at + offset, width: 4, value) {
         if case .forward(let at, let width, _) = effect {
           #expect(at >= Self.at + 14 && at + width <= Self.at + 16)
         }
@@ -46,7 +46,7 @@ import Testing
     #expect(space.readsPending(offset: Self.at + 22, width: 1))
     #expect(!space.readsPending(offset: Self.at + 16, width: 4))
     space.setPending(0xFFFF_FFF5)
-    #expect(space.write(offset: Self.at + 20, width: 4, 0) == [])
+    #expect(space.effects(offset: Self.at + 20, width: 4, 0) == [])
     #expect(space.read(Self.at + 20, 4, of: Self.function) == 5)
   }
 

@@ -103,6 +103,28 @@ extension ConfigSpace {
   }
 }
 
+extension ConfigSpace {
+  /// What a write has to bring about.
+  mutating func effects(offset: Int, width: Int, _ value: UInt32) -> [Effect] {
+    Array(write(offset: offset, width: width, value))
+  }
+}
+
+extension MSIState {
+  /// The vectors that differ from an earlier state.
+  func changes(from old: MSIState) -> [MessageChange] {
+    (0..<max(count, old.count)).compactMap { change(of: $0, from: old) }
+  }
+}
+
+extension MSIXTable {
+  /// Sets the control bits; the vectors that this changes.
+  mutating func changes(enabled: Bool, functionMasked: Bool) -> [MessageChange] {
+    guard let maySend = setControl(enabled: enabled, functionMasked: functionMasked) else { return [] }
+    return entries.indices.filter { !isMasked($0) }.map { maySend ? .unmasked($0) : .masked($0) }
+  }
+}
+
 /// A random number generator with a seed, so that a failure can be repeated (SplitMix64).
 struct SeededGenerator: RandomNumberGenerator {
   var state: UInt64

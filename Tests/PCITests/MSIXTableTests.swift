@@ -43,7 +43,7 @@ import Testing
     var table = MSIXTable(Self.layout)
     #expect(table.entries == [MSIXTable.Entry](repeating: .init(), count: 4))
     #expect(table.read(offset: 12, width: 4) == 1)
-    #expect(table.setControl(enabled: true, functionMasked: false) == [])
+    #expect(table.changes(enabled: true, functionMasked: false) == [])
     #expect((0..<4).allSatisfy { !table.isActive($0) })
   }
 
@@ -108,19 +108,19 @@ import Testing
   func functionMask() {
     var table = Self.active()
     _ = table.write(offset: 60, width: 4, 0)
-    #expect(table.setControl(enabled: true, functionMasked: true) == [.masked(1), .masked(3)])
+    #expect(table.changes(enabled: true, functionMasked: true) == [.masked(1), .masked(3)])
     #expect(table.write(offset: 28, width: 4, 1) == nil)
     #expect(table.write(offset: 12, width: 4, 0) == nil)
-    #expect(table.setControl(enabled: true, functionMasked: false) == [.unmasked(0), .unmasked(3)])
-    #expect(table.setControl(enabled: true, functionMasked: false) == [])
+    #expect(table.changes(enabled: true, functionMasked: false) == [.unmasked(0), .unmasked(3)])
+    #expect(table.changes(enabled: true, functionMasked: false) == [])
   }
 
   @Test("MSI-X that is switched off masks the vectors that could send, and keeps the table")
   func disable() {
     var table = Self.active()
-    #expect(table.setControl(enabled: false, functionMasked: false) == [.masked(1)])
-    #expect(table.setControl(enabled: false, functionMasked: true) == [])
+    #expect(table.changes(enabled: false, functionMasked: false) == [.masked(1)])
+    #expect(table.changes(enabled: false, functionMasked: true) == [])
     #expect(table.entries[1].data == 0x31)
-    #expect(table.setControl(enabled: true, functionMasked: false) == [.unmasked(1)])
+    #expect(table.changes(enabled: true, functionMasked: false) == [.unmasked(1)])
   }
 }

@@ -17,14 +17,14 @@ import Testing
     let function = Function()
     var space = function.space
     #expect(
-      space.write(offset: Self.register, width: 2, 3) == [.power(from: .d0, to: .d3hot), Self.forward(3)])
+      space.effects(offset: Self.register, width: 2, 3) == [.power(from: .d0, to: .d3hot), Self.forward(3)])
     #expect(space.read(offset: Self.register, width: 2, device: 0) == 3)
     #expect(
-      space.write(offset: Self.register, width: 2, 0) == [.power(from: .d3hot, to: .d0), Self.forward(0)])
+      space.effects(offset: Self.register, width: 2, 0) == [.power(from: .d3hot, to: .d0), Self.forward(0)])
     #expect(
-      space.write(offset: Self.register, width: 2, 1) == [.power(from: .d0, to: .d1), Self.forward(1)])
+      space.effects(offset: Self.register, width: 2, 1) == [.power(from: .d0, to: .d1), Self.forward(1)])
     #expect(
-      space.write(offset: Self.register, width: 2, 2) == [.power(from: .d1, to: .d2), Self.forward(2)])
+      space.effects(offset: Self.register, width: 2, 2) == [.power(from: .d1, to: .d2), Self.forward(2)])
   }
 
   @Test("PME bits reach the device with the state that the function has")
@@ -32,9 +32,9 @@ import Testing
     let function = Function()
     var space = function.space
     _ = space.write(offset: Self.register, width: 2, 3)
-    #expect(space.write(offset: Self.register, width: 2, 0x8103) == [Self.forward(0x8103)])
+    #expect(space.effects(offset: Self.register, width: 2, 0x8103) == [Self.forward(0x8103)])
     #expect(
-      space.write(offset: Self.register + 1, width: 1, 0x80)
+      space.effects(offset: Self.register + 1, width: 1, 0x80)
         == [.forward(offset: Self.register + 1, width: 1, value: 0x80)])
     #expect(space.read(offset: Self.register, width: 2, device: 0x8000) == 0x8003)
   }
@@ -47,10 +47,10 @@ import Testing
     function.capability(Function.power, CapabilityID.powerManagement, capabilities)
     for state in states {
       var space = function.space
-      #expect(space.write(offset: Self.register, width: 2, state) == [Self.forward(0)])
+      #expect(space.effects(offset: Self.register, width: 2, state) == [Self.forward(0)])
       #expect(space.read(offset: Self.register, width: 2, device: 0) == 0)
       _ = space.write(offset: Self.register, width: 2, 3)
-      #expect(space.write(offset: Self.register, width: 2, state) == [Self.forward(3)])
+      #expect(space.effects(offset: Self.register, width: 2, state) == [Self.forward(3)])
       #expect(space.read(offset: Self.register, width: 2, device: 0) == 3)
     }
   }
