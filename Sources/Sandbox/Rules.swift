@@ -62,8 +62,10 @@ extension Rule {
     Rule("munmap", [.pin], "malloc, when the heap shrinks", isContingent: true),
     Rule("mprotect", everyone, "malloc, when an arena grows", isContingent: true),
     Rule("madvise", [.vcpu], "a thread's stack when it ends"),
-    Rule("madvise", [.pin], "populate a piece of guest RAM; a thread's stack when it ends"),
-    Rule("madvise", [.control], "give back the code that only the start has run"),
+    Rule(
+      "madvise", [.pin],
+      "populate guest RAM; give back the code that only the start has run; a thread's stack when it ends"),
+    Rule("madvise", [.control], "malloc, when the heap shrinks", isContingent: true),
     Rule("brk", [.control], "malloc, when the heap grows", isContingent: true),
     Rule(
       "clock_gettime", everyone, "times, where the vDSO cannot read the host's clock source",

@@ -107,7 +107,6 @@ struct Crew {
     }
     try control?.load()
     gate.go.signal()
-    ProgramCode.release()
   }
 
   /// Takes all vCPUs out of the guest for good.

@@ -78,6 +78,9 @@ final class Preparation: Sendable {
         break
       }
       advance(pieces[index].size)
+      // The guest has begun by now, and most of its RAM is still to come: what the start has run is not there
+      // beside all of it.
+      if index == 0 { ProgramCode.release() }
     }
     leave(failure)
     return failure

@@ -69,6 +69,15 @@ struct BenchGuest {
     ] + boot + devices.flatMap { ["--vfio-pci", $0] }
   }
 
+  /// Whether it has written what it writes before it uses the debug exit port.
+  func hasEnded(_ output: String) -> Bool {
+    switch image {
+    case .first: output.contains("!")
+    case .small: SmallGuestReport(output).fault == nil
+    case .linux: false
+    }
+  }
+
   var isLinux: Bool { if case .linux = image { true } else { false } }
 
   private func boot(

@@ -130,13 +130,12 @@ enum ExitMeasurements {
         Figure("allocations-\(name)", "heap allocations: \(title)", "", .atMost(0.005)),
         Figure("references-\(name)", "retains and releases: \(title)", "", .atMost(0.005)),
       ]
-    }, vmms: [.sluice], isCounted: true
+    }, vmms: [.sluice], isCounted: true, traces: true
   ) { trial in
-    let program = trial.bench.manifest.sluice
-    let tree = URL(filePath: program).deletingLastPathComponent().deletingLastPathComponent()
-    let probes = try CallProbes(
-      program: program, unstripped: tree.appending(path: "static/release/sluice").path,
-      functions: allocators + counters)
+    let manifest = trial.bench.manifest
+    let program = try ProgramFile(
+      URL(filePath: manifest.sluice), symbols: URL(filePath: manifest.symbols))
+    let probes = try CallProbes(program, functions: allocators + counters)
     defer { try? CallProbes.remove() }  // those that are left only make L1 slower
     func calls(_ kind: String, _ exits: Int) throws -> [String: Int] {
       let before = try probes.counts(of: "vcpu0")

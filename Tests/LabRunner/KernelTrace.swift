@@ -5,8 +5,6 @@ import Foundation
 /// The system calls of a program with the times of their beginning and end, as the kernel's tracefs has them: with
 /// strace in between the times would be strace's.
 struct KernelTrace {
-  private static let directory = URL(filePath: "/sys/kernel/tracing")
-
   /// Microseconds from exec to the first KVM_RUN that a program's threads spent outside of system calls.
   let ownTime: Double
   /// Microseconds from exec to the first KVM_RUN.
@@ -16,36 +14,25 @@ struct KernelTrace {
   init(_ body: () throws -> Void) throws {
     let link = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/thread-self")
     guard let own = link.split(separator: "/").last else { throw Failed("/proc/thread-self is \(link)") }
-    if !Self.directory.appending(path: "set_event_pid").exists {
-      try Command.output(["mount", "-t", "tracefs", "tracefs", Self.directory.path])
-    }
-    defer { try? Self.write("0", "tracing_on") }  // L1 ends soon
-    try Self.write("8192", "buffer_size_kb")
-    try Self.write("1", "options/event-fork")
-    try Self.write(String(own), "set_event_pid")
-    try Self.write("", "trace")
-    for event in ["raw_syscalls/sys_enter", "raw_syscalls/sys_exit"] {
-      try Self.write("1", "events/\(event)/enable")
-    }
-    try Self.write("1", "tracing_on")
+    try Tracefs.mount()
+    defer { try? Self.end() }  // what goes on only makes L1 slower
+    try Tracefs.write("8192", to: "buffer_size_kb")
+    try Tracefs.write("1", to: "options/event-fork")
+    try Tracefs.write(String(own), to: "set_event_pid", truncating: true)
+    try Tracefs.write("", to: "trace", truncating: true)
+    try Tracefs.write("1", to: "events/raw_syscalls/enable")
     try body()
-    try Self.write("0", "tracing_on")
-    let text = try ProcFile.text(Self.directory.appending(path: "trace").path)
+    try Self.end()
+    let text = try Tracefs.text("trace")
     guard let times = Self.times(text, starter: String(own)) else {
       throw Failed("tracefs saw no KVM_RUN after an exec: \(text.count) bytes")
     }
     (ownTime, time) = times
   }
 
-  /// Opened as a shell's `>` does it, since that is what empties the buffer.
-  private static func write(_ text: String, _ name: String) throws {
-    let path = directory.appending(path: name).path
-    // SAFETY: the string lives for the call.
-    let descriptor = unsafe open(path, O_WRONLY | O_TRUNC)
-    guard descriptor >= 0 else { throw Failed("\(path) cannot be written: errno \(errno)") }
-    let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-    try handle.write(contentsOf: Data(text.utf8))
-    try handle.close()
+  private static func end() throws {
+    try Tracefs.write("0", to: "events/raw_syscalls/enable")
+    try Tracefs.write("", to: "set_event_pid", truncating: true)
   }
 
   /// Reads a trace.

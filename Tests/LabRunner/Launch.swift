@@ -43,7 +43,8 @@ struct Launch {
     var isOver = false
     defer {
       if !isOver {
-        kill(process, SIGKILL)
+        // Strace may stand in front: whoever is left would keep its devices.
+        kill(-process, SIGKILL)
         waitpid(process, nil, 0)
       }
     }
@@ -103,7 +104,8 @@ struct Launch {
     }
   }
 
-  /// Starts a program found on the PATH with the three standard streams; the process.
+  /// Starts a program found on the PATH with the three standard streams, in a process group of its own; the
+  /// process.
   private static func spawn(_ arguments: [String], _ streams: [Int32]) throws -> Int32 {
     // SAFETY: the calls fill in the struct, and only they use it.
     var actions = unsafe posix_spawn_file_actions_t()
@@ -112,11 +114,15 @@ struct Launch {
     for (number, stream) in streams.enumerated() {
       unsafe posix_spawn_file_actions_adddup2(&actions, stream, Int32(number))
     }
+    var attributes = posix_spawnattr_t()
+    unsafe posix_spawnattr_init(&attributes)
+    defer { unsafe posix_spawnattr_destroy(&attributes) }
+    unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
     // SAFETY: the strings live until they are freed, after the call that reads them.
     let strings = unsafe arguments.map { unsafe strdup($0) } + [nil]
     defer { unsafe strings.forEach { unsafe free($0) } }
     var process: Int32 = 0
-    let fault = unsafe posix_spawnp(&process, arguments[0], &actions, nil, strings, environ)
+    let fault = unsafe posix_spawnp(&process, arguments[0], &actions, &attributes, strings, environ)
     guard fault == 0 else { throw Failed("'\(arguments[0])' cannot be started: errno \(fault)") }
     return process
   }

@@ -4,11 +4,13 @@ import Foundation
 
 /// An x86-64 ELF program, and where its functions are in the file.
 struct ProgramFile {
-  private(set) var bytes: Data
+  let path: String
+  private var bytes: Data
   /// The file with its symbols, which is laid out in the same way.
   private let symbols: URL
 
   init(_ file: URL, symbols: URL) throws {
+    path = file.path
     bytes = try Data(contentsOf: file)
     self.symbols = symbols
     guard bytes.starts(with: [0x7F] + "ELF".utf8) else { throw Failed("\(file.path) is no ELF file") }

@@ -100,4 +100,13 @@ import Testing
   func endless() {
     #expect(throws: Failed.self) { try launch("exec sleep 60", seconds: 1) }
   }
+
+  @Test("a failure's status is not taken for a guest's end")
+  func ended() {
+    let guest = BenchGuest(image: .small("Bench"))
+    #expect(guest.hasEnded("ok - 5 accesses\ndone 1\n"))
+    #expect(!guest.hasEnded("") && !guest.hasEnded("ok - 5 accesses\n"))
+    #expect(BenchGuest(image: .first).hasEnded("!") && !BenchGuest(image: .first).hasEnded(""))
+    #expect(!BenchGuest(image: .linux(steps: [])).hasEnded("lab: end"))
+  }
 }
