@@ -20,7 +20,7 @@ struct KernelTrace {
     try Tracefs.write("1", to: "options/event-fork")
     try Tracefs.write(String(own), to: "set_event_pid", truncating: true)
     try Tracefs.write("", to: "trace", truncating: true)
-    try Tracefs.write("1", to: "events/raw_syscalls/enable")
+    for events in Self.events { try Tracefs.write("1", to: "events/\(events)/enable") }
     try body()
     try Self.end()
     let text = try Tracefs.text("trace")
@@ -30,8 +30,10 @@ struct KernelTrace {
     (ownTime, time) = times
   }
 
+  private static let events = ["raw_syscalls", "sched/sched_switch"]
+
   private static func end() throws {
-    try Tracefs.write("0", to: "events/raw_syscalls/enable")
+    for events in events { try Tracefs.write("0", to: "events/\(events)/enable") }
     try Tracefs.write("", to: "set_event_pid", truncating: true)
   }
 
@@ -41,10 +43,20 @@ struct KernelTrace {
   /// - Returns: nil where no thread of the program entered KVM_RUN.
   static func times(_ text: String, starter: String) -> (own: Double, all: Double)? {
     var start = 0.0
-    /// When a thread left the kernel; not there while it is in it.
+    /// When a thread left the kernel; not there while it is in it, or has no processor.
     var outside: [Substring: Double] = [:]
+    /// Threads that have lost their processor outside of a call.
+    var waiting: Set<Substring> = []
     var sum = 0.0
     for line in text.split(separator: "\n") where !line.hasPrefix("#") {
+      if let change = Switch(line) {
+        if let since = outside.removeValue(forKey: change.from) {
+          sum += change.time - since
+          waiting.insert(change.from)
+        }
+        if waiting.remove(change.to) != nil { outside[change.to] = change.time }
+        continue
+      }
       guard let event = Event(line), event.thread != starter else { continue }
       if event.isEntry {
         if let since = outside.removeValue(forKey: event.thread) { sum += event.time - since }
@@ -53,12 +65,33 @@ struct KernelTrace {
           return (sum + outside.values.reduce(0) { $0 + event.time - $1 }, event.time - start)
         }
       } else if event.isExec {
-        (start, sum, outside) = (event.time, 0, [event.thread: event.time])
+        (start, sum, outside, waiting) = (event.time, 0, [event.thread: event.time], [])
       } else {
         outside[event.thread] = event.time
       }
     }
     return nil
+  }
+
+  /// A line such as `sluice-398 [001] d.... 41.123456: sched_switch: prev_comm=… prev_pid=398 … next_pid=0 …`.
+  private struct Switch {
+    let from: Substring
+    let to: Substring
+    /// In microseconds.
+    let time: Double
+
+    init?(_ line: Substring) {
+      guard let entry = line.range(of: ": sched_switch: ") else { return nil }
+      let stamp = line[..<entry.lowerBound].split(separator: " ").last.flatMap { Double($0) }
+      guard let stamp, let from = line.range(of: " prev_pid="), let to = line.range(of: " next_pid=")
+      else { return nil }
+      (self.from, self.to) = (Self.number(line, from.upperBound), Self.number(line, to.upperBound))
+      time = stamp * 1e6
+    }
+
+    private static func number(_ line: Substring, _ start: Substring.Index) -> Substring {
+      line[start...].prefix(while: \.isNumber)
+    }
   }
 
   /// A line such as `sluice-398   [001] .....   41.123456: sys_enter: NR 16 (9, ae80, 0, …)`.

@@ -5,13 +5,18 @@ import Testing
 @testable import LabRunner
 
 @Suite struct KernelTraceTests {
-  /// 300 µs before a wait of the first thread, 50 after it, 100 of the second thread.
+  /// 300 µs before a wait of the first thread, in which it has no processor for 50 more; 50 after it, 100 of the
+  /// second thread.
   private static let text = """
     # tracer: nop
                <...>-7       [000] .....    10.000000: sys_enter: NR 56 (11, 0, 0, 0, 0, 0)
                <...>-9       [001] .....    10.000100: sys_enter: NR 59 (7f, 7f, 7f, 0, 0, 0)
               sluice-9       [001] .....    10.001000: sys_exit: NR 59 = 0
-              sluice-9       [001] .....    10.001300: sys_enter: NR 16 (4, ae01, 0, 0, 0, 0)
+              sluice-9       [001] d....    10.001200: sched_switch: prev_comm=sluice prev_pid=9 prev_prio=120 \
+    prev_state=R ==> next_comm=sh next_pid=8 next_prio=120
+                  sh-8       [001] d....    10.001250: sched_switch: prev_comm=sh prev_pid=8 prev_prio=120 \
+    prev_state=S ==> next_comm=sluice next_pid=9 next_prio=120
+              sluice-9       [001] .....    10.001350: sys_enter: NR 16 (4, ae01, 0, 0, 0, 0)
               sluice-9       [001] .....    10.002000: sys_exit: NR 16 = 5
               sluice-9       [001] .....    10.002050: sys_enter: NR 7 (7f, 1, ffffffff, 0, 0, 0)
                vcpu0-10      [000] .....    10.002900: sys_exit: NR 435 = 0
