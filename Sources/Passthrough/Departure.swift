@@ -84,9 +84,10 @@ extension AssignedFunction {
   }
 
   /// Resets the device for its next owner and gives it back, upon which the kernel resets it once more; comes
-  /// after ``close()``. Nothing is done where it has been given back already.
+  /// after ``close()``. Nothing is done where it has been given back already, nor where ``close()`` has failed to
+  /// take a mapping away: the kernel does both when the process ends.
   public func handBack() throws(FunctionError) {
-    guard device.isOpen else { return }
+    guard device.isOpen, !state.withLock({ state in state.gate.isMapped }) else { return }
     defer { release() }
     do throws(KernelError) { try assignment.reset.perform(on: device, .handBack, observe) } catch {
       throw failure(error)
