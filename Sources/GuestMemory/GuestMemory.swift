@@ -72,6 +72,9 @@ public final class GuestMemory: Sendable {
     try mapping.populate(piece.hostAddress - mapping.address, count: piece.size)
   }
 
+  /// Gives the host its pages back, when neither a vCPU nor a device uses them any more.
+  public func discard() throws(KernelError) { try mapping.discard() }
+
   /// The regions cut into pieces, in rising order.
   ///
   /// - Parameter size: What each has at most, in bytes; a multiple of the page size.

@@ -87,5 +87,10 @@ public struct Mapping: ~Copyable, Sendable {
       cl_madvise(address + offset, count, MADV_POPULATE_WRITE), "madvise MADV_POPULATE_WRITE \(count) bytes")
   }
 
+  /// Gives the pages back (madvise, MADV_DONTNEED): of anonymous memory what is in them is lost.
+  public func discard() throws(KernelError) {
+    try check(cl_madvise(address, size, MADV_DONTNEED), "madvise MADV_DONTNEED \(size) bytes")
+  }
+
   deinit { _ = cl_munmap(address, size) }
 }

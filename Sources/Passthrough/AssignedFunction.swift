@@ -20,7 +20,8 @@ public final class AssignedFunction: Sendable {
   let observe: FunctionObserver
   /// Taken by vCPU threads for a trapped access and by the control thread for the hand-over and for what
   /// the host wants; inside it those of ``DecodedRanges``, of the machine's slots and routes, and of the
-  /// trace. Never two functions' at once, and not while a reset is going on, which may take a second.
+  /// trace. Never two functions' at once, and not while a reset is going on, which may take a second: but for the
+  /// one at the start, for which the guest is to wait.
   let state: Mutex<FunctionState>
   /// Held by whoever resets the device or gives it back, so that neither meets the other; never taken
   /// inside `state`, which is taken inside it.
@@ -29,8 +30,9 @@ public final class AssignedFunction: Sendable {
   private let decoded = DecodedRanges()
   let notices: Notices
 
-  /// Takes a device over: resets it, leaves it with memory and bus mastering off, and makes the
-  /// guest's view of it. Nothing of it is mapped.
+  /// Takes over a device that the kernel has just opened, leaves it with memory and bus mastering off, and makes
+  /// the guest's view of it. Nothing of it is mapped. The kernel has reset it where it can do so alone; what is
+  /// reset only with its bus is reset here.
   ///
   /// - Parameter observe: Told of everything that happens, with the function's lock held.
   public init(
@@ -42,7 +44,7 @@ public final class AssignedFunction: Sendable {
     address = device.address
     do throws(KernelError) {
       if case .none(let why) = assignment.reset { observe(.warning(why), 0) }
-      try assignment.reset.perform(on: device, .start, observe)
+      if case .bus = assignment.reset { try assignment.reset.perform(on: device, .start, observe) }
       let initial = try FunctionState(device, host: host, assignment: assignment, observe: observe)
       bars = initial.config.bars
       interruptPin = initial.config.interruptPin
@@ -70,6 +72,26 @@ public final class AssignedFunction: Sendable {
           state.interrupts.line = try Line(device, machine: state.host.machine, gsi: gsi)
         }
         update(state)
+      }
+    } catch { throw failure(error) }
+  }
+
+  /// Resets the function for the guest, whose accesses wait until that is done: it has no other function's reset
+  /// to wait for, and goes on with what it does without this one.
+  ///
+  /// - Parameter begun: Called when every access waits; the guest may start then.
+  /// - Throws: When it cannot be reset; it does not answer the guest then.
+  public func resetAtStart(begun: () -> Void) throws(FunctionError) {
+    do throws(KernelError) {
+      try state.withLock { state throws(KernelError) in
+        begun()
+        guard case .function = assignment.reset else { return }
+        do throws(KernelError) { try assignment.reset.perform(on: device, .start, observe) } catch {
+          try state.pass(.set(.alive, false), .shutdown)
+          update(state)
+          throw error
+        }
+        state.writeCommand()
       }
     } catch { throw failure(error) }
   }

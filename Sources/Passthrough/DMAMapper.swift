@@ -109,6 +109,19 @@ public final class DMAMapper: Sendable {
     if let failure = outcome.withLock({ $0 }) { throw failure }
   }
 
+  /// Takes guest RAM from the devices, at the end of the VM, and lets go of its pages.
+  ///
+  /// - Parameter unmapped: Told of each stretch: I/O address, bytes, microseconds.
+  public func unpinMemory(unmapped: (UInt64, UInt64, Int64) -> Void) throws(KernelError) {
+    for space in spaces {
+      for region in memory.regions {
+        let start = Clock.microseconds()
+        try space.container.unmap(iova: region.base.rawValue, size: region.size)
+        unmapped(region.base.rawValue, region.size, Clock.microseconds() - start)
+      }
+    }
+  }
+
   /// Maps a window for the devices of a space.
   ///
   /// - Parameter base: Where they see it; a multiple of the page size.

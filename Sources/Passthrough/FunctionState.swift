@@ -28,7 +28,7 @@ struct FunctionState: ~Copyable {
     case reset(ResetReason)
   }
 
-  /// Takes a device that has just been reset and makes the guest's view of it.
+  /// Takes a device that the kernel has just opened and makes the guest's view of it.
   init(
     _ device: Device, host: Host, assignment: Assignment, observe: @escaping FunctionObserver
   ) throws(KernelError) {

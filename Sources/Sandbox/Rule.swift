@@ -8,6 +8,8 @@ public enum ThreadKind: String, CaseIterable, Sendable {
   case vcpu
   /// Populates and pins guest RAM while the guest starts, and ends; there can be several.
   case pin
+  /// Resets a device for the guest, and gives it back at the end; one for each.
+  case device
 }
 
 /// A system call that a kind of thread may make, and why. What no rule allows kills the process.

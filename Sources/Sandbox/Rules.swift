@@ -26,15 +26,26 @@ extension Rule {
         Request("VFIO_IOMMU_UNMAP_DMA", IOC_VFIO_IOMMU_UNMAP_DMA, "take a closing window from peers"),
       ])),
     Rule(
+      "ioctl", [.device], "reset a device",
+      .requests([
+        Request("VFIO_DEVICE_RESET", IOC_VFIO_DEVICE_RESET, "for the guest, and for its next owner"),
+        Request(
+          "VFIO_DEVICE_PCI_HOT_RESET", IOC_VFIO_DEVICE_PCI_HOT_RESET,
+          "the same by a reset of its bus; the same number is VFIO_IOMMU_MAP_DMA", isContingent: true),
+      ])),
+    Rule(
       "ioctl", [.control], "close the gates, hand devices back and restore the terminal",
       .requests([
         Request("KVM_SET_USER_MEMORY_REGION", IOC_KVM_SET_USER_MEMORY_REGION, "close windows at the end"),
         Request("KVM_IRQFD", IOC_KVM_IRQFD, "take interrupts from a device that is lost", isContingent: true),
         Request("VFIO_DEVICE_SET_IRQS", IOC_VFIO_DEVICE_SET_IRQS, "turn interrupts off at the end"),
-        Request("VFIO_DEVICE_RESET", IOC_VFIO_DEVICE_RESET, "reset a device for its next owner"),
+        Request(
+          "VFIO_DEVICE_RESET", IOC_VFIO_DEVICE_RESET, "reset a device that the host wants back",
+          isContingent: true),
         Request(
           "VFIO_DEVICE_PCI_HOT_RESET", IOC_VFIO_DEVICE_PCI_HOT_RESET,
-          "the same by a reset of its bus; the same number is VFIO_IOMMU_MAP_DMA", isContingent: true),
+          "reset a bus with several devices of the VM; the same number is VFIO_IOMMU_MAP_DMA",
+          isContingent: true),
         Request("VFIO_IOMMU_UNMAP_DMA", IOC_VFIO_IOMMU_UNMAP_DMA, "take windows from peers at the end"),
         Request("TCGETS", UInt(TCGETS), "part of tcsetattr"),
         Request("TCSETS", UInt(TCSETS), "restore the terminal"),
@@ -44,9 +55,10 @@ extension Rule {
       .requests([Request("VFIO_IOMMU_MAP_DMA", IOC_VFIO_IOMMU_MAP_DMA, "pin a piece of guest RAM")])),
     Rule("pread64", [.vcpu], "trapped reads of a device's registers and configuration space"),
     Rule("pwrite64", [.vcpu, .control], "trapped writes of them; memory and bus mastering off at the end"),
+    Rule("pwrite64", [.device], "memory and bus mastering off after the reset at the start"),
     Rule("eventfd2", [.vcpu], "the eventfd of a vector that is used for the first time"),
     Rule("poll", [.vcpu, .pin], "wait for pinned RAM or the start; pending bits of masked vectors"),
-    Rule("poll", [.control], "wait for the vCPUs to stop"),
+    Rule("poll", [.device], "wait for the end of the VM"),
     Rule("read", [.vcpu, .control], "counts of eventfds; signals and the console's input"),
     Rule("write", everyone, "the console's output, eventfds, the trace and messages"),
     Rule("epoll_wait", [.control], "wait for signals, input and the end"),
@@ -54,32 +66,32 @@ extension Rule {
     Rule("tgkill", [.vcpu, .control], "kick vCPUs out of KVM_RUN: to open a window, and at the end"),
     // What the C library and the Swift runtime need.
     Rule("futex", [.vcpu, .control], "locks, and the end of threads"),
-    Rule("futex", [.pin], "locks", isContingent: true),
+    Rule("futex", [.pin, .device], "locks", isContingent: true),
     Rule("gettid", everyone, "Swift's Mutex, which is a priority-inheriting futex"),
     Rule("mmap", everyone, "malloc, when the heap grows", isContingent: true),
-    Rule("munmap", [.control], "the machine's mappings at the end; a device's when it is handed back"),
-    Rule("munmap", [.vcpu], "a device's mappings when it is handed back", isContingent: true),
-    Rule("munmap", [.pin], "malloc, when the heap shrinks", isContingent: true),
+    Rule("munmap", [.control], "the machine's mappings at the end"),
+    Rule("munmap", [.device], "a device's mappings when it is handed back"),
+    Rule("munmap", [.vcpu, .pin], "malloc, when the heap shrinks", isContingent: true),
     Rule("mprotect", everyone, "malloc, when an arena grows", isContingent: true),
-    Rule("madvise", [.vcpu], "a thread's stack when it ends"),
+    Rule("madvise", [.vcpu, .device], "a thread's stack when it ends"),
     Rule(
       "madvise", [.pin],
       "populate guest RAM; give back the code that only the start has run; a thread's stack when it ends"),
-    Rule("madvise", [.control], "malloc, when the heap shrinks", isContingent: true),
+    Rule("madvise", [.control], "give guest RAM back at the end"),
     Rule("brk", [.control], "malloc, when the heap grows", isContingent: true),
     Rule(
       "clock_gettime", everyone, "times, where the vDSO cannot read the host's clock source",
       isContingent: true),
-    Rule("close", [.control], "hand a device back"),
-    Rule("close", [.vcpu], "the same, at the end", isContingent: true),
+    Rule("close", [.control], "what is open of the machine at the end; a device that the host wants back"),
+    Rule("close", [.device], "hand a device back"),
     Rule("rt_sigreturn", [.vcpu], "come back from the kick, and from memory that is off (SIGBUS)"),
     Rule(
-      "restart_syscall", [.vcpu, .pin], "go on waiting after the process was stopped and continued",
+      "restart_syscall", [.vcpu, .pin, .device], "go on waiting after the process was stopped and continued",
       isContingent: true),
-    Rule("rt_sigprocmask", [.vcpu, .pin], "part of pthread_exit"),
-    Rule("exit", [.vcpu, .pin], "the end of a thread"),
+    Rule("rt_sigprocmask", [.vcpu, .pin, .device], "part of pthread_exit"),
+    Rule("exit", [.vcpu, .pin, .device], "the end of a thread"),
     Rule("exit_group", [.control], "the end of the process"),
-    Rule("exit_group", [.vcpu, .pin], "the end of the process by the C library", isContingent: true),
+    Rule("exit_group", [.vcpu, .pin, .device], "the end of the process by the C library", isContingent: true),
   ]
 
   /// The table as text: a line for each call of each kind of thread, and one for each request; `(contingent)`

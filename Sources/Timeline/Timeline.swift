@@ -85,7 +85,14 @@ public struct Timeline {
     let maps = records.filter { $0.event == "dma" && $0.what == "ram" }
     guard !maps.isEmpty else { return }
     name("guest RAM → IOMMU")
-    for record in maps { span(record, "ram", "\(Self.bytes(record.size ?? 0)) mapped and pinned") }
+    for record in maps {
+      let size = Self.bytes(record.size ?? 0)
+      if record.op == "map" {
+        span(record, "ram", "\(size) mapped and pinned")
+      } else {
+        span(record, "unmap", "\(size) unmapped")
+      }
+    }
     y += Self.lane
   }
 

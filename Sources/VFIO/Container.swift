@@ -40,7 +40,7 @@ public final class Container: Sendable {
       "VFIO_IOMMU_MAP_DMA \(size) bytes at IOVA 0x\(String(iova, radix: 16))")
   }
 
-  /// Takes a mapping away (VFIO_IOMMU_UNMAP_DMA): all of what one ``map(iova:size:host:)`` made.
+  /// Takes mappings away (VFIO_IOMMU_UNMAP_DMA): all of what ``map(iova:size:host:)`` made there, at least once.
   public func unmap(iova: UInt64, size: UInt64) throws(KernelError) {
     try check(
       cl_vfio_unmap_dma(descriptor.number, iova, size),

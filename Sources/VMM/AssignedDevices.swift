@@ -103,8 +103,8 @@ final class AssignedDevices: Sendable {
     } catch { throw .kernel(error) }
   }
 
-  /// Opens all devices before the first is reset: a bus reset asks for those that it reaches. What takes as long as
-  /// a reset, as opening does, is done for all at once.
+  /// Opens all devices before the first is reset: a bus reset asks for those that it reaches. The kernel resets
+  /// what it opens, which takes its time and is done for all at once.
   private static func functions(
     _ devices: [Configuration.AssignedDevice], _ hosts: [HostDevice], groups: [Group], plan: PeerPlan,
     host: Host, recorder: Recorder
@@ -123,18 +123,17 @@ final class AssignedDevices: Sendable {
         WindowBudget.Demand(
           device.regions, configuration.policies, peers: plan.policies(of: device.address))
       }, slots: host.slotCapacity, mappings: host.windowMappings)
-    let assigned = zip(devices, open).map { configuration, device in
+    var functions: [AssignedFunction] = []
+    for (configuration, device) in zip(devices, open) {
       let assignment = Assignment(
         policies: configuration.policies, peers: plan.policies(of: device.address),
         reset: ResetMethod(device, groups: groups, devices: addresses), budget: budget)
-      return (device, assignment, recorder.observer(of: device.address))
+      functions.append(
+        try step(RunError.function) { () throws(FunctionError) in
+          try AssignedFunction(
+            device, host: host, assignment: assignment, observe: recorder.observer(of: device.address))
+        })
     }
-    // A reset of a bus reaches others, which must not be in the middle of something.
-    let areApart = assigned.allSatisfy { $0.1.isResetAlone }
-    return try each(assigned, atOnce: areApart) { device, assignment, observe throws(RunError) in
-      try step(RunError.function) { () throws(FunctionError) in
-        try AssignedFunction(device, host: host, assignment: assignment, observe: observe)
-      }
-    }
+    return functions
   }
 }

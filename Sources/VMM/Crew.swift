@@ -6,16 +6,18 @@ internal import Logging
 internal import Passthrough
 internal import Sandbox
 
-/// The threads of a VM: one for each vCPU, and those that populate and pin guest RAM. They wait, under
-/// their filters, until all are there.
+/// The threads of a VM: one for each vCPU and for each device, and those that populate and pin guest RAM. They
+/// wait, under their filters, until all are there.
 struct Crew {
   private let cpus: [VirtualCPU]
-  private var threads: [Thread] = []
+  private var vcpus: [Thread] = []
+  private var others: [Thread] = []
   private let control: Filter?
   private let gate: Start
   private let ending: Ending
   private let handOver: HandOver
-  private let others: [AssignedFunction]
+  /// Those that are reset with others of the VM.
+  private let bound: [AssignedFunction]
 
   /// Where threads say that they are ready and wait to be let go.
   private final class Start: Sendable {
@@ -31,10 +33,21 @@ struct Crew {
 
     /// Loads a thread's filter, says so, and waits; whether the thread shall go on.
     func enter(_ filter: Filter?) -> Bool {
-      do throws(KernelError) {
+      succeed { () throws(KernelError) in
         try filter?.load()
         ready.signal()
         try go.wait()
+      }
+    }
+
+    /// Loads the filter of a thread that need not wait; whether it shall go on, and say itself that it is ready.
+    func pass(_ filter: Filter?) -> Bool {
+      succeed { () throws(KernelError) in try filter?.load() }
+    }
+
+    private func succeed(_ body: () throws(KernelError) -> Void) -> Bool {
+      do throws(KernelError) {
+        try body()
         return true
       } catch {
         ending.end(.failure(error.description))
@@ -57,11 +70,10 @@ struct Crew {
     self.gate = gate
     self.ending = ending
     cpus = assembly.cpus
-    let functions = assembly.devices.functions
-    let handOver = try HandOver(functions.filter(\.isResetAlone))
-    self.handOver = handOver
-    others = functions.filter { !$0.isResetAlone }
+    handOver = try HandOver()
+    bound = assembly.devices.functions.filter { !$0.isResetAlone }
     control = try filter(.control)
+    try addDevices(assembly.devices.functions.filter(\.isResetAlone), filter(.device))
     let ports = PortBus(
       serial: assembly.serial, root: assembly.root, ending: ending,
       hasDebugExit: configuration.hasDebugExit)
@@ -71,9 +83,8 @@ struct Crew {
         cpu: cpu, ports: ports, root: assembly.root, ending: ending,
         generation: assembly.devices.host?.generation)
       let place = configuration.cpuPins[cpu.index]
-      threads.append(
+      vcpus.append(
         try Thread(name: "vcpu\(cpu.index)") {
-          defer { handOver.help() }
           cpu.adopt()
           if let place, !bind(cpu.index, to: place, ending) { return gate.ready.signal() }
           guard gate.enter(vcpuFilter) else { return }
@@ -89,7 +100,7 @@ struct Crew {
     preparation.show(on: (Terminal.isTerminal(2), Terminal.isTerminal(1)))
     let pinFilter = try filter(.pin)
     for index in 0..<preparation.threadCount {
-      threads.append(
+      others.append(
         try Thread(name: "pin\(index)") {
           guard gate.enter(pinFilter) else { return }
           let failure = preparation.work(shouldStop: { ending.isOver }, pinned: recorder.pinned)
@@ -98,9 +109,23 @@ struct Crew {
     }
   }
 
+  /// Makes a thread for each device: it begins to reset it while the other threads are made.
+  private mutating func addDevices(_ functions: [AssignedFunction], _ filter: Filter?) throws(KernelError) {
+    let (gate, ending, handOver) = (gate, ending, handOver)
+    for function in functions {
+      others.append(
+        try Thread(name: "device") {
+          guard gate.pass(filter) else { return }
+          handOver.serve(
+            function, begun: { gate.ready.signal() },
+            failed: { error in ending.end(.failure(error.description)) })
+        })
+    }
+  }
+
   /// Confines the calling thread too and lets all go: the guest's first instruction comes after this.
   func start() throws(KernelError) {
-    var waiting = UInt64(threads.count)
+    var waiting = UInt64(vcpus.count + others.count)
     while waiting > 0 {
       try gate.ready.wait()
       waiting -= min(waiting, try gate.ready.take())
@@ -109,22 +134,22 @@ struct Crew {
     gate.go.signal()
   }
 
-  /// Takes all vCPUs out of the guest for good.
-  func stop() throws(KernelError) {
+  /// Takes all vCPUs out of the guest for good, and waits for their threads' end.
+  func stop() {
     for cpu in cpus { cpu.interrupt() }
-    try handOver.waitForStop(of: cpus.count)
+    for thread in vcpus { thread.join() }
   }
 
   /// Gives back the devices, whose gates are closed, and waits for the threads' end; why it failed.
-  func handBack() -> [FunctionError] {
-    handOver.start()
-    for thread in threads { thread.join() }
-    var failures = handOver.failed
+  ///
+  /// - Parameter meanwhile: What does not need the devices.
+  func handBack(meanwhile: () -> Void) -> [FunctionError] {
+    handOver.begin()
+    meanwhile()
+    for thread in others { thread.join() }
     // A bus that several of them share is reset when the others are through.
-    for function in others {
-      do throws(FunctionError) { try function.handBack() } catch { failures.append(error) }
-    }
-    return failures
+    for function in bound { handOver.giveBack(function) }
+    return handOver.failed
   }
 }
 

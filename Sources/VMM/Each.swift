@@ -4,16 +4,10 @@ internal import Linux
 internal import Synchronization
 
 /// What `body` makes of each element, in their order; of several failures the first one's is thrown.
-///
-/// - Parameter atOnce: Whether each has a thread of its own; false where one could disturb another.
+/// Each has a thread of its own.
 func each<Element: Sendable, Value: Sendable>(
-  _ elements: [Element], atOnce: Bool = true, _ body: @escaping @Sendable (Element) throws(RunError) -> Value
+  _ elements: [Element], _ body: @escaping @Sendable (Element) throws(RunError) -> Value
 ) throws(RunError) -> [Value] {
-  guard atOnce else {
-    var values: [Value] = []
-    for element in elements { values.append(try body(element)) }
-    return values
-  }
   let results = Results<Value>(elements.count)
   do throws(KernelError) {
     try Thread.each(elements.count, name: "device") { index in

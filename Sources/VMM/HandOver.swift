@@ -4,60 +4,39 @@ internal import Linux
 internal import Passthrough
 internal import Synchronization
 
-/// Gives devices back by several threads at once, because each takes as long as its resets.
-///
-/// Under the filters no thread can be made any more: the vCPUs' threads do it when no vCPU runs.
+/// Hands devices to the guest and back. Each has a thread of its own for that, because each takes as long as its
+/// resets, and under the filters no thread can be made any more.
 final class HandOver: Sendable {
-  private let functions: [AssignedFunction]
-  /// Signalled by each vCPU's thread when its vCPU has run for the last time.
-  private let stopped: Event
-  /// Signalled once, when all have stopped and every gate is closed; waiting threads leave it as it is.
-  private let begin: Event
-  /// The next of ``functions``. Raised by each thread that takes one; orders nothing else.
-  private let next = Atomic<Int>(0)
+  /// Signalled once, when no vCPU runs any more and every gate is closed; waiting threads leave it as it is.
+  private let end: Event
   /// Taken by each thread whose device could not be given back; nothing is locked inside it.
   private let failures = Mutex<[FunctionError]>([])
 
-  /// - Parameter functions: Those that can be reset without another one of the VM.
-  init(_ functions: [AssignedFunction]) throws(KernelError) {
-    self.functions = functions
-    stopped = try Event()
-    begin = try Event()
+  init() throws(KernelError) { end = try Event() }
+
+  /// What the thread of a device does, from the start of the VM to its end.
+  ///
+  /// - Parameters:
+  ///   - function: One whose reset reaches no other one of the VM.
+  ///   - begun: Called when the guest may start.
+  ///   - failed: Told why the guest cannot have it.
+  func serve(_ function: AssignedFunction, begun: () -> Void, failed: (FunctionError) -> Void) {
+    do throws(FunctionError) { try function.resetAtStart(begun: begun) } catch { failed(error) }
+    // Where waiting fails the kernel does it, when the process ends.
+    do throws(KernelError) { try end.wait() } catch { return }
+    giveBack(function)
   }
 
-  /// What a vCPU's thread does at its end.
-  func help() {
-    stopped.signal()
-    // Where waiting fails there is one pair of hands less.
-    do throws(KernelError) { try begin.wait() } catch { return }
-    work()
-  }
+  /// Lets the devices' threads give them back.
+  func begin() { end.signal() }
 
-  /// Waits until so many vCPUs have stopped.
-  func waitForStop(of count: Int) throws(KernelError) {
-    var waiting = UInt64(count)
-    while waiting > 0 {
-      try stopped.wait()
-      waiting -= min(waiting, try stopped.take())
+  /// Gives a device back whose gate is closed.
+  func giveBack(_ function: AssignedFunction) {
+    do throws(FunctionError) { try function.handBack() } catch {
+      failures.withLock { $0.append(error) }
     }
   }
 
-  /// Lets the vCPUs' threads begin, and does a part of it.
-  func start() {
-    begin.signal()
-    work()
-  }
-
-  /// Why devices could not be given back; once all threads have ended.
+  /// Why devices could not be given back; once all are through.
   var failed: [FunctionError] { failures.withLock { $0 } }
-
-  private func work() {
-    while true {
-      let index = next.add(1, ordering: .relaxed).oldValue
-      guard index < functions.count else { return }
-      do throws(FunctionError) { try functions[index].handBack() } catch {
-        failures.withLock { $0.append(error) }
-      }
-    }
-  }
 }

@@ -37,9 +37,18 @@ final class Recorder: Sendable {
 
   /// Notes that a piece of guest RAM has been mapped for devices.
   func pinned(iova: UInt64, size: UInt64, microseconds: Int64) {
+    memory("map", iova: iova, size: size, microseconds: microseconds)
+  }
+
+  /// Notes that a stretch of guest RAM has been taken from devices.
+  func unpinned(iova: UInt64, size: UInt64, microseconds: Int64) {
+    memory("unmap", iova: iova, size: size, microseconds: microseconds)
+  }
+
+  private func memory(_ operation: String, iova: UInt64, size: UInt64, microseconds: Int64) {
     trace?.record(
       "dma",
-      "\"op\":\"map\",\"what\":\"ram\",\"iova\":\"\(Trace.hex(iova))\",\"size\":\(size),"
+      "\"op\":\"\(operation)\",\"what\":\"ram\",\"iova\":\"\(Trace.hex(iova))\",\"size\":\(size),"
         + "\"us\":\(microseconds)")
   }
 

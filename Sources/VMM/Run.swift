@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import GuestMemory
 internal import Linux
 public import Logging
 internal import Passthrough
@@ -76,7 +77,7 @@ public struct Run: Sendable {
     }
     let outcome = ending.outcome ?? .quit
     recorder.phase(outcome.name)
-    try crew.stop()
+    crew.stop()
     _ = consume terminal
     return outcome
   }
@@ -88,6 +89,14 @@ public struct Run: Sendable {
     } catch { ending.end(.failure(error.description)) }
   }
 
+  /// Lets go of guest RAM, of which there may be much: no vCPU runs, and no device is a bus master any more.
+  private func release(_ assembly: Assembly) {
+    do throws(KernelError) {
+      try assembly.devices.dma?.unpinMemory(unmapped: recorder.unpinned)
+      try assembly.memory.discard()
+    } catch { recorder.log.warning("guest RAM is there until the end of the process: \(error)") }
+  }
+
   /// Hands the devices back and closes the books.
   private func finish(_ assembly: Assembly, _ crew: Crew, _ outcome: Outcome) -> Outcome {
     var outcome = outcome
@@ -95,7 +104,7 @@ public struct Run: Sendable {
     for function in assembly.devices.functions {
       do throws(FunctionError) { try function.close() } catch { failures.append(error) }
     }
-    failures += crew.handBack()
+    failures += crew.handBack { release(assembly) }
     if let failure = failures.first, outcome.exitStatus != 1 {
       outcome = .failure("handing back: \(failure)")
     }

@@ -40,6 +40,8 @@ import Testing
     #expect(try memory.load(UInt16.self, at: GuestAddress(4 << 20)) == 0x1234, "what was there stays")
     for piece in pieces { try memory.populate(piece) }
     #expect(try Self.smaps(memory).bytes("Rss") == Self.size)
+    try memory.discard()
+    #expect(try Self.smaps(memory).bytes("Rss") == 0, "what is discarded is not")
   }
 
   @Test("pieces cover both regions, and none reaches across the hole")

@@ -18,6 +18,7 @@ import Testing
     {"time":7000,"event":"vector","device":"0000:00:06.0","vector":1,"op":"allocate","us":9}
     {"time":8000,"event":"warning","device":"0000:00:06.0","text":"a <b> & \\"c\\""}
     {"time":9000,"event":"phase","name":"power-off"}
+    {"time":9500,"event":"dma","op":"unmap","what":"ram","iova":"0x0","size":134217728,"us":70}
 
     """
 
@@ -27,8 +28,8 @@ import Testing
     let picture = timeline.draw()
     for text in [
       "window 0 closed, 0 µs to 4.0 ms", "window 0 armed, 4.0 ms to 5.0 ms",
-      "window 0 open, 5.0 ms to 9.0 ms",
-      "reset: start, 1.5 ms, at 2.0 ms", "128 MiB mapped and pinned", "BAR 0, 8 KiB", "MSIX",
+      "window 0 open, 5.0 ms to 9.5 ms",
+      "reset: start, 1.5 ms, at 2.0 ms", "128 MiB mapped and pinned", "128 MiB unmapped, 70 µs", "BAR 0, 8 KiB", "MSIX",
       "program-started 100 µs", "a &lt;b&gt; &amp; &quot;c&quot;", "vector-allocate",
     ] { #expect(picture.contains(text), "\(text)") }
     #expect(!picture.contains("<b>"))
@@ -36,7 +37,7 @@ import Testing
 
   @Test("what is no trace is refused, with its line")
   func wrong() {
-    #expect { try Timeline(trace: Self.trace + "{}\n") } throws: { "\($0)".hasPrefix("line 10 is no record") }
+    #expect { try Timeline(trace: Self.trace + "{}\n") } throws: { "\($0)".hasPrefix("line 11 is no record") }
     #expect(throws: TraceError.self) { try Timeline(trace: "ELF") }
   }
 
