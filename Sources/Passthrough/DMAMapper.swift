@@ -109,15 +109,15 @@ public final class DMAMapper: Sendable {
     if let failure = outcome.withLock({ $0 }) { throw failure }
   }
 
-  /// Takes guest RAM from the devices, at the end of the VM, and lets go of its pages.
+  /// Takes guest RAM from the devices, at the end of the VM, as far as it has been pinned, and lets go of its pages.
   ///
-  /// - Parameter unmapped: Told of each stretch: I/O address, bytes, microseconds.
+  /// - Parameter unmapped: Told of each region: I/O address, bytes that were mapped, microseconds.
   public func unpinMemory(unmapped: (UInt64, UInt64, Int64) -> Void) throws(KernelError) {
     for space in spaces {
       for region in memory.regions {
         let start = Clock.microseconds()
-        try space.container.unmap(iova: region.base.rawValue, size: region.size)
-        unmapped(region.base.rawValue, region.size, Clock.microseconds() - start)
+        let size = try space.container.unmapAll(iova: region.base.rawValue, size: region.size)
+        unmapped(region.base.rawValue, size, Clock.microseconds() - start)
       }
     }
   }

@@ -91,7 +91,8 @@ extension Rule {
     Rule("rt_sigprocmask", [.vcpu, .pin, .device], "part of pthread_exit"),
     Rule("exit", [.vcpu, .pin, .device], "the end of a thread"),
     Rule("exit_group", [.control], "the end of the process"),
-    Rule("exit_group", [.vcpu, .pin, .device], "the end of the process by the C library", isContingent: true),
+    Rule(
+      "exit_group", [.vcpu, .pin, .device], "the end of the process by the C library", isContingent: true),
   ]
 
   /// The table as text: a line for each call of each kind of thread, and one for each request; `(contingent)`

@@ -40,11 +40,22 @@ public final class Container: Sendable {
       "VFIO_IOMMU_MAP_DMA \(size) bytes at IOVA 0x\(String(iova, radix: 16))")
   }
 
-  /// Takes mappings away (VFIO_IOMMU_UNMAP_DMA): all of what ``map(iova:size:host:)`` made there, at least once.
+  /// Takes a mapping away (VFIO_IOMMU_UNMAP_DMA): all of what one ``map(iova:size:host:)`` made.
   public func unmap(iova: UInt64, size: UInt64) throws(KernelError) {
-    try check(
-      cl_vfio_unmap_dma(descriptor.number, iova, size),
-      "VFIO_IOMMU_UNMAP_DMA \(size) bytes at IOVA 0x\(String(iova, radix: 16))")
+    guard try unmapAll(iova: iova, size: size) == size else {
+      throw KernelError(Self.unmapping(iova, size), errno: KernelError.noEntry)
+    }
+  }
+
+  /// Takes away what there is in a range (VFIO_IOMMU_UNMAP_DMA), which cuts no mapping in two.
+  ///
+  /// - Returns: How many bytes were mapped there.
+  public func unmapAll(iova: UInt64, size: UInt64) throws(KernelError) -> UInt64 {
+    UInt64(try check(cl_vfio_unmap_dma(descriptor.number, iova, size), Self.unmapping(iova, size)))
+  }
+
+  private static func unmapping(_ iova: UInt64, _ size: UInt64) -> String {
+    "VFIO_IOMMU_UNMAP_DMA \(size) bytes at IOVA 0x\(String(iova, radix: 16))"
   }
 
   /// What the container can map (VFIO_IOMMU_GET_INFO).

@@ -29,7 +29,8 @@ import Testing
     for text in [
       "window 0 closed, 0 µs to 4.0 ms", "window 0 armed, 4.0 ms to 5.0 ms",
       "window 0 open, 5.0 ms to 9.5 ms",
-      "reset: start, 1.5 ms, at 2.0 ms", "128 MiB mapped and pinned", "128 MiB unmapped, 70 µs", "BAR 0, 8 KiB", "MSIX",
+      "reset: start, 1.5 ms, at 2.0 ms", "128 MiB mapped and pinned", "128 MiB unmapped, 70 µs",
+      "BAR 0, 8 KiB", "MSIX",
       "program-started 100 µs", "a &lt;b&gt; &amp; &quot;c&quot;", "vector-allocate",
     ] { #expect(picture.contains(text), "\(text)") }
     #expect(!picture.contains("<b>"))

@@ -172,10 +172,11 @@ static inline int cl_vfio_map_dma(int container, uint64_t iova, uint64_t size, u
 	return (int)CL_RESULT(ioctl(container, VFIO_IOMMU_MAP_DMA, &map));
 }
 
-static inline int cl_vfio_unmap_dma(int container, uint64_t iova, uint64_t size)
+/* How many bytes were mapped there. */
+static inline int64_t cl_vfio_unmap_dma(int container, uint64_t iova, uint64_t size)
 {
 	struct vfio_iommu_type1_dma_unmap unmap = { .argsz = sizeof unmap, .iova = iova, .size = size };
 	if (ioctl(container, VFIO_IOMMU_UNMAP_DMA, &unmap) < 0)
 		return -errno;
-	return unmap.size == size ? 0 : -ENOENT;
+	return (int64_t)unmap.size;
 }
