@@ -76,10 +76,9 @@ public final class AssignedFunction: Sendable {
     } catch { throw failure(error) }
   }
 
-  /// Resets the function for the guest, whose accesses wait until that is done: it has no other function's reset
-  /// to wait for, and goes on with what it does without this one.
+  /// Resets the function for the guest, which may run meanwhile: its accesses to this function wait, no others.
   ///
-  /// - Parameter begun: Called when every access waits; the guest may start then.
+  /// - Parameter begun: Called when accesses wait; the guest must not start before that.
   /// - Throws: When it cannot be reset; it does not answer the guest then.
   public func resetAtStart(begun: () -> Void) throws(FunctionError) {
     do throws(KernelError) {

@@ -130,7 +130,7 @@ enum ExitMeasurements {
         Figure("allocations-\(name)", "heap allocations: \(title)", "", .atMost(0.005)),
         Figure("references-\(name)", "retains and releases: \(title)", "", .atMost(0.005)),
       ]
-    }, vmms: [.sluice], isCounted: true, traces: true
+    }, vmms: [.sluice], isCounted: true, takesTurns: true
   ) { trial in
     let manifest = trial.bench.manifest
     let program = try ProgramFile(

@@ -75,7 +75,7 @@ enum LinuxMeasurements {
       Figure(
         "random-read-\(depth)", "NVMe 4 KiB random reads in the guest, queue depth \(depth)", "per s",
         .atLeast(1.0, times: .qemu))
-    }, vmms: [.sluice, .qemu, .kvmtool]
+    }, vmms: [.sluice, .qemu]
   ) { trial in
     let launch = try trial.run(guest(trial, "random-read"))
     var values: [String: Double] = [:]

@@ -9,9 +9,9 @@ struct Measurement: Sendable {
   let vmms: [VMMName]
   /// Whether numbers are counts, which do not spread: two rounds are enough then, and none to warm up.
   var isCounted = false
-  /// Whether it has the kernel trace: that changes its code, which QEMU 7.2 now and then runs in between where
-  /// each processor of L1 has a thread of its own.
-  var traces = false
+  /// Whether it wants an L1 whose processors take turns. One that has the kernel trace does: that changes its code,
+  /// which QEMU 7.2 now and then runs in between where each processor has a thread of its own.
+  var takesTurns = false
   var worksInL1 = true
   /// Whether it needs neither devices nor L1.
   var worksHere = false
@@ -27,7 +27,7 @@ struct Measurement: Sendable {
   /// As a case of the lab, which leaves its samples in a file.
   var asCase: Case {
     Case(
-      "bench-\(name)", figures.map(\.title).joined(separator: "; "), limit: 3600, takesTurns: traces
+      "bench-\(name)", figures.map(\.title).joined(separator: "; "), limit: 900, takesTurns: takesTurns
     ) { bench in
       let samples = try take(bench)
       try samples.write(to: bench.file(Self.file))

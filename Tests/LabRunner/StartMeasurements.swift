@@ -68,7 +68,7 @@ enum StartMeasurements {
         "per-device-own", "start per additional device, 1 to 9, outside of system calls", "ms",
         .atMost(2)),
       Figure("per-device", "the same in all", "ms"),
-    ], vmms: qemus, traces: true
+    ], vmms: qemus, takesTurns: true
   ) { trial in
     let devices = [Address.edu] + MachineDevices.benchEdus
     for device in devices { try HostDevice(device).bind(to: "vfio-pci") }
