@@ -87,9 +87,12 @@ public struct Mapping: ~Copyable, Sendable {
       cl_madvise(address + offset, count, MADV_POPULATE_WRITE), "madvise MADV_POPULATE_WRITE \(count) bytes")
   }
 
-  /// Gives the pages back (madvise, MADV_DONTNEED): of anonymous memory what is in them is lost.
+  /// Gives the pages back (madvise, MADV_DONTNEED): of anonymous memory what is in them is lost. A part that has been
+  /// unmapped has none, and is no error.
   public func discard() throws(KernelError) {
-    try check(cl_madvise(address, size, MADV_DONTNEED), "madvise MADV_DONTNEED \(size) bytes")
+    let result = cl_madvise(address, size, MADV_DONTNEED)
+    if result == -ENOMEM { return }
+    try check(result, "madvise MADV_DONTNEED \(size) bytes")
   }
 
   deinit { _ = cl_munmap(address, size) }

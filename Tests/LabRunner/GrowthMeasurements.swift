@@ -2,7 +2,7 @@
 
 /// How starts grow with guest RAM and with the size of a BAR.
 enum GrowthMeasurements {
-  static let all = [memory, memoryHere, bar, peerDMA, linuxBAR]
+  static let all = [memory, memoryHere, bar, peerDMA, linuxBAR, linuxBARCalls]
 
   /// L1 has 4 GiB, so the guest cannot have them.
   private static let memory = Measurement(
@@ -74,6 +74,17 @@ enum GrowthMeasurements {
     return values
   }
 
+  private static let linuxBARs = [MachineDevices.benchSmallBAR, MachineDevices.benchLargeBAR]
+
+  /// A number of the start of Linux with the large BAR, by how many per cent it is above that with the small one.
+  private static func growth(_ number: (BenchGuest) throws -> Double) throws -> Double {
+    let numbers = try linuxBARs.map { device in
+      try HostDevice(device).bind(to: "vfio-pci")
+      return try number(BenchGuest(image: .linux(steps: []), devices: [device]))
+    }
+    return (numbers[1] / numbers[0] - 1) * 100
+  }
+
   /// QEMU, which prepares for all of the BAR, takes a minute; ``bar`` has it. The same start of Linux takes from 5.9 to
   /// 9.2 s in L1, so that it takes many pairs to see 5 %; where L1's processors take turns Linux does not come up.
   private static let linuxBAR = Measurement(
@@ -82,12 +93,15 @@ enum GrowthMeasurements {
       Figure("init-bar-growth", "growth of exec to /init, BAR of 1 MiB to 16 GiB", "%", .atMost(5))
     ], vmms: [.sluice]
   ) { trial in
-    var times: [Double] = []
-    for device in [MachineDevices.benchSmallBAR, MachineDevices.benchLargeBAR] {
-      try HostDevice(device).bind(to: "vfio-pci")
-      times.append(
-        try trial.time(of: BenchGuest(image: .linux(steps: []), devices: [device]), to: "lab: init"))
-    }
-    return ["init-bar-growth": (times[1] / times[0] - 1) * 100]
+    ["init-bar-growth": try growth { try trial.time(of: $0, to: "lab: init") }]
+  }
+
+  /// What is done, which does not spread.
+  private static let linuxBARCalls = Measurement(
+    name: "bar-growth-calls",
+    figures: [Figure("calls-bar-growth", "the same in ioctl calls to power-off", "%", .atMost(5))],
+    vmms: [.sluice], isCounted: true
+  ) { trial in
+    ["calls-bar-growth": try growth { Double(try trial.calls(of: $0).ioctls) }]
   }
 }
