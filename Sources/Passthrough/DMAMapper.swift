@@ -111,13 +111,13 @@ public final class DMAMapper: Sendable {
 
   /// Takes guest RAM from the devices, at the end of the VM, as far as it has been pinned, and lets go of its pages.
   ///
-  /// - Parameter unmapped: Told of each region: I/O address, bytes that were mapped, microseconds.
+  /// - Parameter unmapped: Told of each region of which anything was mapped: I/O address, bytes that were mapped, microseconds.
   public func unpinMemory(unmapped: (UInt64, UInt64, Int64) -> Void) throws(KernelError) {
     for space in spaces {
       for region in memory.regions {
         let start = Clock.microseconds()
         let size = try space.container.unmapAll(iova: region.base.rawValue, size: region.size)
-        unmapped(region.base.rawValue, size, Clock.microseconds() - start)
+        if size > 0 { unmapped(region.base.rawValue, size, Clock.microseconds() - start) }
       }
     }
   }

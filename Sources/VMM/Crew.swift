@@ -144,7 +144,7 @@ struct Crew {
   ///
   /// - Parameter meanwhile: What does not need the devices.
   func handBack(meanwhile: () -> Void) -> [FunctionError] {
-    handOver.begin()
+    handOver.giveBackAll()
     meanwhile()
     for thread in others { thread.join() }
     // A bus that several of them share is reset when the others are through.

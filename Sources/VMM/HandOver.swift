@@ -28,7 +28,7 @@ final class HandOver: Sendable {
   }
 
   /// Lets the devices' threads give them back.
-  func begin() { end.signal() }
+  func giveBackAll() { end.signal() }
 
   /// Gives a device back whose gate is closed.
   func giveBack(_ function: AssignedFunction) {

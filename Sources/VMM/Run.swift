@@ -89,7 +89,8 @@ public struct Run: Sendable {
     } catch { ending.end(.failure(error.description)) }
   }
 
-  /// Lets go of guest RAM, of which there may be much: no vCPU runs, and no device is a bus master any more.
+  /// Lets go of guest RAM, of which there may be much: no vCPU runs, and no device is a bus master any more. One whose
+  /// gate could not be closed meets the IOMMU.
   private func release(_ assembly: Assembly) {
     do throws(KernelError) {
       try assembly.devices.dma?.unpinMemory(unmapped: recorder.unpinned)

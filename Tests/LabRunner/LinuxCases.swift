@@ -59,7 +59,7 @@ enum LinuxCases {
     let guest = lines.lines.first.map { String($0.trimmingPrefix("init ")) } ?? ""
     guard bench.vmm == "sluice" else { return "\(guest), under \(bench.vmm)" }
     let trace = try Trace(file: bench.file("trace.jsonl"))
-    let faults = trace.faultsOfLaziness() + trace.faultsOfClosing()
+    let faults = trace.faultsOfStarting() + trace.faultsOfLaziness() + trace.faultsOfClosing()
     try bench.require(faults.isEmpty, faults.prefix(3).joined(separator: "; "))
     try bench.require(!trace.openedWindows.isEmpty, "the trace shows no window that opened")
     return "\(guest); \(trace.openedWindows.count) windows opened, \(trace.clearingWrites) closing writes"

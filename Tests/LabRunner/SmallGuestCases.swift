@@ -57,7 +57,7 @@ enum SmallGuestCases {
   /// Nothing of the device is mapped when its memory goes off, by the trace of the run.
   private static func closingOrder(_ bench: Bench, toggles: Int) throws -> String {
     let trace = try Trace(file: bench.file("guest.jsonl"))
-    let faults = trace.faultsOfClosing() + trace.faultsOfLaziness()
+    let faults = trace.faultsOfStarting() + trace.faultsOfClosing() + trace.faultsOfLaziness()
     try bench.require(faults.isEmpty, "\(faults.count) faults: " + faults.prefix(3).joined(separator: "; "))
     try bench.require(trace.clearingWrites >= toggles, "only \(trace.clearingWrites) closing writes")
     return "\(trace.clearingWrites) closing writes, \(trace.records.count) records"

@@ -76,6 +76,19 @@ struct Trace {
     return faults
   }
 
+  /// What contradicts 'a guest waits for the reset of a device at the start'.
+  func faultsOfStarting() -> [String] {
+    var used: Set<String> = []
+    var faults: [String] = []
+    for record in records {
+      guard let device = record.device else { continue }
+      if ["command", "gate", "interrupts"].contains(record.event) { used.insert(device) }
+      guard record.event == "reset", record.why == "start", used.contains(device) else { continue }
+      faults.append("at \(record.time) µs \(device) was reset for the guest, which had used it by then")
+    }
+    return faults
+  }
+
   /// What contradicts 'no bus is reset while a window of any device is open'.
   func faultsOfBusResets() -> [String] {
     var open: Set<Window> = []

@@ -38,6 +38,16 @@ import Testing
     #expect(try !trace(Self.gate("armed", "open", "access")).faultsOfLaziness().isEmpty)
   }
 
+  @Test("a guest that uses a device before its reset at the start is found")
+  func start() throws {
+    func reset(_ why: String) -> String {
+      #"{"time":25,"event":"reset",\#(Self.device),"why":"\#(why)","method":"function","us":1}"#
+    }
+    let write = Self.command("0x0", "0x2")
+    #expect(try trace(Self.start, reset("start"), write, reset("flr")).faultsOfStarting().isEmpty)
+    #expect(try trace(Self.start, write, reset("start")).faultsOfStarting().count == 1)
+  }
+
   @Test("closing before the write is right")
   func rightOrder() throws {
     let trace = try trace(
