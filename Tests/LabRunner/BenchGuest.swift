@@ -88,9 +88,11 @@ struct BenchGuest {
     case .small(let name): return [kernel, try bench.guest(name), append, self.append]
     case .linux(let steps):
       let files = try bench.kernel(.newCloud)
+      let initramfs = steps.contains("random-read") ? files.fioInitramfs : files.initramfs
+      guard let initramfs else { throw Failed("fio is not installed") }
       let steps = (steps + last).joined(separator: ",")
       let line = "console=ttyS0 quiet panic=-1 lab.steps=\(steps) \(self.append)"
-      return [kernel, files.image, initrd, files.initramfs, append, line]
+      return [kernel, files.image, initrd, initramfs, append, line]
     }
   }
 }

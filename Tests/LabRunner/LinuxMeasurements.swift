@@ -73,7 +73,7 @@ enum LinuxMeasurements {
     name: "random-read",
     figures: [1, 32].map { depth in
       Figure(
-        "random-read-\(depth)", "NVMe 4 KiB random reads in the guest, queue depth \(depth)", "per s",
+        "random-read-\(depth)", "NVMe 4 KiB random reads in the guest (fio), queue depth \(depth)", "per s",
         .atLeast(1.0, times: .qemu))
     }, vmms: [.sluice, .qemu]
   ) { trial in

@@ -10,6 +10,8 @@ struct Manifest: Codable {
     var initramfs: String
     /// The same with kexec, this kernel and the plain initramfs in it.
     var kexecInitramfs: String?
+    /// The same with fio; nil where that is not installed, which only `bench` does.
+    var fioInitramfs: String?
   }
 
   struct Drive: Codable {
