@@ -17,7 +17,7 @@ enum GuestInit {
   static let script = """
     #!/bin/busybox sh
     /bin/busybox --install -s /bin
-    export PATH=/bin:/sbin:/usr/sbin
+    export PATH=/bin:/sbin:/usr/bin:/usr/sbin
     mount -t proc proc /proc
     mount -t sysfs sysfs /sys
     mount -t devtmpfs dev /dev
