@@ -2,7 +2,8 @@
 
 // Shows when one device's DMA reaches the BAR of another: not before the first touch (or before it,
 // as the policy says), after it, not while the other's memory is off, and after that as before. Where
-// it does not reach no byte changes. Run by the lab case `peer-dma`. Needs QEMU's edu and ivshmem.
+// it does not reach no byte changes. At the end neighbouring windows that were touched once are reached again when
+// one of them is. Run by the lab case `peer-dma`. Needs QEMU's edu and ivshmem.
 //
 // Command line: `untouched=1` when the DMA has to arrive before the first touch; `touched=0` when it
 // has to arrive never; `pause=N` milliseconds with memory off, for the host to look; `cycles=N` (1);
@@ -13,6 +14,9 @@ import Hardware
 private let size: UInt64 = 2048
 private let sourcePage: UInt32 = 0
 private let targetPage: UInt32 = 1
+/// Bytes of a window of a BAR of 256 MiB, and how many of them are touched together.
+private let window: UInt64 = 2 << 20
+private let neighbours: UInt64 = 4
 
 func guest(_ machine: Machine, _ report: inout Report) {
   guard let edu = Edu.find(machine.commandLine),
@@ -38,6 +42,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
     peer.check("on again, before a touch", arrives: untouched, &report)
     peer.check("on again and touched", arrives: touched, &report)
   }
+  if touched { peer.checkNeighbours(&report) }
 }
 
 /// The two devices.
@@ -57,10 +62,13 @@ private struct Peer {
   /// Moves new bytes from RAM into edu, and from there to the other device's next page; its address.
   private mutating func send(_ report: inout Report) -> UInt64 {
     offset += 0x1000
+    return send(to: bar.address + offset, &report)
+  }
+
+  private mutating func send(to target: UInt64, _ report: inout Report) -> UInt64 {
     seed = seed &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
     let source = dma_page(sourcePage)
     for word in 0..<size / 8 { mmio_store64(source + word * 8, seed ^ word &* 0x0101_0101_0101_0101) }
-    let target = bar.address + offset
     let isDone =
       edu.transfer(from: source, to: Edu.memory, size, .toDevice)
       && edu.transfer(from: Edu.memory, to: target, size, .toMemory)
@@ -108,6 +116,23 @@ private struct Peer {
     report.check(changed == 0, "memory off: \(changed) words changed")
     // What follows is to be the first touch after memory came on.
     memory.setCommand(PCIFunction.Command.memory, false)
+  }
+
+  /// Touches neighbouring windows, turns memory off and on and touches one of them: the device reaches all, at the
+  /// right places, and so does the CPU.
+  mutating func checkNeighbours(_ report: inout Report) {
+    let first = bar.address + 8 * window
+    for index in 0..<neighbours { mmio_store64(first + index * window, index) }
+    memory.setCommand(PCIFunction.Command.memory, false)
+    memory.setCommand(PCIFunction.Command.memory, true)
+    report.check(mmio_load64(first + window) == 1, "neighbours: the one that is touched is as it was")
+    var count: UInt64 = 0
+    for index in 0..<neighbours { count += arrived(send(to: first + index * window + 0x1000, &report)) }
+    let all = neighbours * size / 8
+    report.check(count == all, "neighbours: \(count) of \(all) words arrived")
+    var kept: UInt64 = 0
+    for index in 0..<neighbours where mmio_load64(first + index * window) == index { kept += 1 }
+    report.check(kept == neighbours, "neighbours: \(kept) of \(neighbours) are as they were")
   }
 
   /// From the other device into RAM.

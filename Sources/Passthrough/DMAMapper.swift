@@ -122,10 +122,10 @@ public final class DMAMapper: Sendable {
     }
   }
 
-  /// Maps a window for the devices of a space.
+  /// Maps a window, or neighbouring ones, for the devices of a space.
   ///
   /// - Parameter base: Where they see it; a multiple of the page size.
-  func map(window base: UInt64, size: UInt64, host: UInt64, in space: Int) throws(KernelError) {
+  func map(windows base: UInt64, size: UInt64, host: UInt64, in space: Int) throws(KernelError) {
     guard spaces[space].isTranslatable(base, size) else {
       let ranges = spaces[space].ranges.map { Self.text($0.lowerBound, $0.upperBound) }
       throw KernelError(
@@ -134,8 +134,8 @@ public final class DMAMapper: Sendable {
     try spaces[space].container.map(iova: base, size: size, host: host)
   }
 
-  /// Takes a window away from the devices of a space.
-  func unmap(window base: UInt64, size: UInt64, in space: Int) throws(KernelError) {
+  /// Takes windows that follow each other away from the devices of a space.
+  func unmap(windows base: UInt64, size: UInt64, in space: Int) throws(KernelError) {
     try spaces[space].container.unmap(iova: base, size: size)
   }
 

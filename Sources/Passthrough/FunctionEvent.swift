@@ -24,12 +24,14 @@ public enum FunctionEvent: Sendable {
     case release
   }
 
-  /// Where a window is.
+  /// Where a window is, or several that follow each other.
   public struct Place: Sendable {
     /// The BAR.
     public let bar: Int
-    /// The window's number within the function.
+    /// The window's number within the function; the first one's.
     public let window: Int
+    /// How many windows it is.
+    public var windows = 1
     /// Guest-physical address of its first byte.
     public let address: UInt64
     /// Bytes.
@@ -40,7 +42,7 @@ public enum FunctionEvent: Sendable {
   case gate(Place, from: Gate.State, to: Gate.State, Reason)
   /// The device's command register has been written.
   case command(old: UInt16, new: UInt16)
-  /// A window became, or is no more, reachable for other devices at its guest-physical address.
+  /// Windows became, or are no more, reachable for other devices at their guest-physical address.
   ///
   /// - Parameter space: The I/O address space.
   case peerDMA(Place, space: Int, isMapped: Bool)
@@ -97,6 +99,8 @@ public struct FunctionStatistics: Sendable {
   public var windows = 0
   /// Windows that were open at some time.
   public var windowsOpened = 0
+  /// Memory slots that were added; one may hold several windows.
+  public var slotsAdded = 0
   /// Bytes of the windows that were open at some time.
   public var bytesMapped: UInt64 = 0
   /// Accesses to BARs that came to Sluice.

@@ -61,8 +61,9 @@ struct FunctionState: ~Copyable {
     table = structures.map { MSIXTable($0) }
     windows = layout.windows
     gate = Gate(
-      bars: layout.windows.map(\.bar), conditions: [.fullPower, .outOfReset, .alive],
-      opening: assignment.policies.barMap, reaching: assignment.earliest)
+      bars: layout.windows.map(\.bar), adjoins: layout.adjoins,
+      conditions: [.fullPower, .outOfReset, .alive], opening: assignment.policies.barMap,
+      reaching: assignment.earliest)
     interrupts.msi = msi
     interrupts.msix = msix
     statistics.windows = layout.windows.count

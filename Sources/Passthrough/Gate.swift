@@ -7,6 +7,10 @@
 /// and the guest has not touched the window yet, and *open* from the first touch on. Closing takes
 /// a window's memory slot and its IOVA away before the device is written; opening and arming come
 /// after.
+///
+/// What adjoins in a BAR is one piece where that costs nothing: neighbours that were open when the gate
+/// last closed open again together, by the first touch of any of them, and what is mapped or unmapped together
+/// is one run in one effect.
 public struct Gate: Sendable, Hashable {
   /// What a window lets through.
   public enum State: String, Sendable {
@@ -62,26 +66,28 @@ public struct Gate: Sendable, Hashable {
 
   /// One step. They are to be done in the order given.
   public enum Effect: Sendable, Hashable {
-    /// Take the window's memory slot away.
-    case removeSlot(Int)
-    /// Take the window's IOVA away in every container that has it.
-    case removeIOVA(Int)
+    /// Take all memory slots of neighbouring windows away.
+    case removeSlots(Range<Int>)
+    /// Take all IOVAs of neighbouring windows away in every container that has one.
+    case removeIOVAs(Range<Int>)
     /// Write to the device what the event is about. Never while a window of it is mapped that the
     /// write would disable.
     case apply
     /// Read back whether the device really answers now; the outcome decides between armed and closed.
     case readBack
-    /// Map the window for the guest's CPUs; when that fails the window stays armed.
-    case addSlot(Int)
-    /// Map the window for the other devices that are to have it from this moment on. A failure changes
-    /// nothing else.
-    case addIOVA(Int, Moment)
+    /// Map neighbouring windows for the guest's CPUs, by one slot; when that fails they stay armed.
+    case addSlot(Range<Int>)
+    /// Map neighbouring windows for the other devices that are to have them from this moment on. A failure
+    /// changes nothing else.
+    case addIOVA(Range<Int>, Moment)
     /// The window has gone from one state to another.
     case changed(Int, from: State, to: State)
   }
 
   /// For each window, the BAR that it is a part of.
   public let bars: [Int]
+  /// For each window, whether it begins where the one before it ends, in the BAR and in the host's memory.
+  public let adjoins: [Bool]
   /// When windows open.
   public let opening: MappingPolicy
   /// When windows become reachable for the other devices, at the earliest.
@@ -90,6 +96,8 @@ public struct Gate: Sendable, Hashable {
   public fileprivate(set) var states: [State]
   /// For each window, whether it may have an IOVA somewhere.
   public fileprivate(set) var isReachable: [Bool]
+  /// For each window that has a neighbour, whether it was open when its BAR last went from open to closed.
+  public fileprivate(set) var wasOpen: [Bool]
   /// Which conditions hold.
   public fileprivate(set) var conditions: Condition
 
@@ -97,19 +105,24 @@ public struct Gate: Sendable, Hashable {
   ///
   /// - Parameters:
   ///   - bars: The BAR of each window.
+  ///   - adjoins: Whether each window adjoins the one before it; none does where nothing is said.
   ///   - conditions: What holds at the start.
   ///   - opening: When windows open.
   ///   - reaching: The earliest of what the other devices ask for.
   public init(
-    bars: [Int], conditions: Condition, opening: MappingPolicy = .onFault,
+    bars: [Int], adjoins: [Bool] = [], conditions: Condition, opening: MappingPolicy = .onFault,
     reaching: MappingPolicy = .onFault
   ) {
     self.bars = bars
+    self.adjoins = bars.indices.map { window in
+      window > 0 && window < adjoins.count && adjoins[window] && bars[window] == bars[window - 1]
+    }
     self.conditions = conditions
     self.opening = opening
     self.reaching = reaching
     states = [State](repeating: .closed, count: bars.count)
     isReachable = [Bool](repeating: false, count: bars.count)
+    wasOpen = [Bool](repeating: false, count: bars.count)
   }
 
   /// Whether the function answers memory accesses.
@@ -122,6 +135,46 @@ public struct Gate: Sendable, Hashable {
 
   /// - Parameter bar: nil stands for all of them.
   fileprivate func isPart(_ window: Int, of bar: Int?) -> Bool { bar == nil || bar == bars[window] }
+
+  /// A window with those of its neighbours, and theirs, for which something holds.
+  fileprivate func run(around window: Int, where holds: (Int) -> Bool) -> Range<Int> {
+    var first = window
+    var end = window + 1
+    while adjoins[first], holds(first - 1) { first -= 1 }
+    while end < adjoins.count, adjoins[end], holds(end) { end += 1 }
+    return first..<end
+  }
+
+  /// The first run of neighbours for which something holds; nil where it holds for no window.
+  ///
+  /// - Parameter start: The window to begin at, which is the first one or follows a run.
+  fileprivate func run(from start: Int, where holds: (Int) -> Bool) -> Range<Int>? {
+    (start..<bars.count).first(where: holds).map { run(around: $0, where: holds) }
+  }
+
+  /// Keeps in mind what is open of the BARs that are about to be closed; one without an open window keeps what it
+  /// had.
+  ///
+  /// - Parameter bar: nil stands for all of them.
+  fileprivate mutating func remember(bar: Int?) {
+    var first = 0
+    while first < bars.count {
+      var end = first
+      var isOpen = false
+      while end < bars.count, bars[end] == bars[first] {
+        if states[end] == .open { isOpen = true }
+        end += 1
+      }
+      if isOpen, isPart(first, of: bar) {
+        for window in first..<end where hasNeighbour(window) { wasOpen[window] = states[window] == .open }
+      }
+      first = end
+    }
+  }
+
+  private func hasNeighbour(_ window: Int) -> Bool {
+    adjoins[window] || window + 1 < adjoins.count && adjoins[window + 1]
+  }
 
   /// Takes an event, as a gate that stands for itself; see ``GateKeeper/handle(_:perform:)``.
   public mutating func handle<Failure: Error>(
@@ -151,6 +204,7 @@ extension GateKeeper where Self: ~Copyable {
   ) throws(Failure) {
     switch event {
     case .set(let condition, false):
+      if gate.isEffective { gate.remember(bar: nil) }
       gate.conditions.subtract(condition)
       try close(perform)
       _ = try perform(&self, .apply)
@@ -162,6 +216,7 @@ extension GateKeeper where Self: ~Copyable {
       guard try perform(&self, .readBack) else {
         // What was read is the memory bit: that is the condition which does not hold, and the one
         // that a guest can set again, whichever event it was that asked.
+        gate.remember(bar: nil)
         gate.conditions.subtract(.memoryEnabled)
         try close(perform)
         return
@@ -185,10 +240,23 @@ extension GateKeeper where Self: ~Copyable {
   private mutating func open<Failure: Error>(
     _ window: Int, _ perform: (inout Self, Gate.Effect) throws(Failure) -> Bool
   ) throws(Failure) {
-    guard try perform(&self, .addSlot(window)) else { return }
-    try change(window, to: .open, perform)
-    gate.isReachable[window] = true
-    _ = try perform(&self, .addIOVA(window, .open))
+    var run = gate.run(around: window) { gate.states[$0] == .armed && gate.wasOpen[$0] }
+    if try !perform(&self, .addSlot(run)) {
+      // There may be room for the one, where the guest has put something else over its neighbour.
+      guard run.count > 1 else { return }
+      run = window..<window + 1
+      guard try perform(&self, .addSlot(run)) else { return }
+    }
+    for window in run { gate.states[window] = .open }
+    for window in run { _ = try perform(&self, .changed(window, from: .armed, to: .open)) }
+    try reach(run, .open, perform)
+  }
+
+  private mutating func reach<Failure: Error>(
+    _ run: Range<Int>, _ moment: Gate.Moment, _ perform: (inout Self, Gate.Effect) throws(Failure) -> Bool
+  ) throws(Failure) {
+    for window in run { gate.isReachable[window] = true }
+    _ = try perform(&self, .addIOVA(run, moment))
   }
 
   /// Maps armed windows that nobody has touched, where a policy asks for that.
@@ -198,11 +266,16 @@ extension GateKeeper where Self: ~Copyable {
     func includes(_ policy: MappingPolicy) -> Bool {
       moment == .enable ? policy != .onFault : policy == .eager
     }
-    for window in gate.states.indices where gate.states[window] == .armed && gate.isPart(window, of: bar) {
-      if includes(gate.opening) { try open(window, perform) }
-      guard includes(gate.reaching), gate.states[window] == .armed else { continue }
-      gate.isReachable[window] = true
-      _ = try perform(&self, .addIOVA(window, moment))
+    if includes(gate.opening) {
+      for window in gate.states.indices where gate.states[window] == .armed && gate.isPart(window, of: bar) {
+        try open(window, perform)
+      }
+    }
+    guard includes(gate.reaching) else { return }
+    var next = 0
+    while let run = gate.run(from: next, where: { gate.states[$0] == .armed && gate.isPart($0, of: bar) }) {
+      try reach(run, moment, perform)
+      next = run.upperBound
     }
   }
 
@@ -216,6 +289,7 @@ extension GateKeeper where Self: ~Copyable {
   private mutating func demote<Failure: Error>(
     bar: Int?, _ perform: (inout Self, Gate.Effect) throws(Failure) -> Bool
   ) throws(Failure) {
+    gate.remember(bar: bar)
     try unmap(bar: bar, perform)
     for window in gate.states.indices where gate.states[window] == .open && gate.isPart(window, of: bar) {
       try change(window, to: .armed, perform)
@@ -226,12 +300,16 @@ extension GateKeeper where Self: ~Copyable {
   private mutating func unmap<Failure: Error>(
     bar: Int?, _ perform: (inout Self, Gate.Effect) throws(Failure) -> Bool
   ) throws(Failure) {
-    for window in gate.states.indices where gate.states[window] == .open && gate.isPart(window, of: bar) {
-      _ = try perform(&self, .removeSlot(window))
+    var next = 0
+    while let run = gate.run(from: next, where: { gate.states[$0] == .open && gate.isPart($0, of: bar) }) {
+      _ = try perform(&self, .removeSlots(run))
+      next = run.upperBound
     }
-    for window in gate.states.indices where gate.isReachable[window] && gate.isPart(window, of: bar) {
-      _ = try perform(&self, .removeIOVA(window))
-      gate.isReachable[window] = false
+    next = 0
+    while let run = gate.run(from: next, where: { gate.isReachable[$0] && gate.isPart($0, of: bar) }) {
+      _ = try perform(&self, .removeIOVAs(run))
+      for window in run { gate.isReachable[window] = false }
+      next = run.upperBound
     }
   }
 

@@ -19,12 +19,12 @@ extension FunctionState: GateKeeper {
     var closed = false
     try handle(event) { state, effect throws(KernelError) in
       switch effect {
-      case .removeSlot(let window): try state.removeSlot(window)
-      case .removeIOVA(let window): try state.removeIOVA(window)
+      case .removeSlots(let run): try state.removeSlots(run)
+      case .removeIOVAs(let run): try state.removeIOVAs(run)
       case .apply: apply(&state)
       case .readBack: return state.isAnswering
-      case .addSlot(let window): return state.addSlot(window)
-      case .addIOVA(let window, let moment): state.addIOVA(window, moment)
+      case .addSlot(let run): return state.addSlot(run)
+      case .addIOVA(let run, let moment): state.addIOVA(run, moment)
       case .changed(let window, let from, let to):
         if from == .open {
           closed = true
@@ -38,12 +38,17 @@ extension FunctionState: GateKeeper {
   }
 
   private func place(_ window: Int, from: Gate.State) -> FunctionEvent.Place {
-    place(window, at: from == .open ? windows[window].mappedAt : address(window))
+    place(window..<window + 1, at: from == .open ? windows[window].mappedAt : address(window))
   }
 
-  private func place(_ window: Int, at address: UInt64) -> FunctionEvent.Place {
-    .init(bar: windows[window].bar, window: window, address: address, size: windows[window].size)
+  private func place(_ run: Range<Int>, at address: UInt64) -> FunctionEvent.Place {
+    .init(
+      bar: windows[run.lowerBound].bar, window: run.lowerBound, windows: run.count, address: address,
+      size: size(run))
   }
+
+  /// Bytes of neighbouring windows.
+  private func size(_ run: Range<Int>) -> UInt64 { run.reduce(0) { $0 + windows[$1].size } }
 
   /// The guest-physical address of a window, by the BAR's register.
   private func address(_ window: Int) -> UInt64 {
@@ -52,64 +57,95 @@ extension FunctionState: GateKeeper {
     return config.base(of: bar) &+ one.offset
   }
 
-  private mutating func removeSlot(_ window: Int) throws(KernelError) {
-    guard let slot = windows[window].slot else { return }
-    try host.slots.remove(slot)
-    windows[window].slot = nil
-  }
-
-  private mutating func removeIOVA(_ window: Int) throws(KernelError) {
-    for space in assignment.peers.indices {
-      guard let address = windows[window].ioAddresses[space] else { continue }
-      let start = Clock.microseconds()
-      try host.dma.unmap(window: address, size: windows[window].size, in: space)
-      windows[window].ioAddresses[space] = nil
-      tell(.peerDMA(place(window, at: address), space: space, isMapped: false), since: start)
+  private mutating func removeSlots(_ run: Range<Int>) throws(KernelError) {
+    for window in run {
+      guard let slot = windows[window].slot else { continue }
+      try host.slots.remove(slot)
+      windows[window].slot = nil
     }
   }
 
-  private mutating func addSlot(_ window: Int) -> Bool {
-    let base = address(window)
+  /// Takes neighbours away together, however they were mapped: the kernel finds what is in a range.
+  private mutating func removeIOVAs(_ run: Range<Int>) throws(KernelError) {
+    for space in assignment.peers.indices {
+      var next = run.lowerBound
+      while let mapped = part(of: next..<run.upperBound, where: { $0.ioAddresses[space] != nil }) {
+        next = mapped.upperBound
+        guard let address = windows[mapped.lowerBound].ioAddresses[space] else { continue }
+        let start = Clock.microseconds()
+        try host.dma.unmap(windows: address, size: size(mapped), in: space)
+        for window in mapped { windows[window].ioAddresses[space] = nil }
+        tell(.peerDMA(place(mapped, at: address), space: space, isMapped: false), since: start)
+      }
+    }
+  }
+
+  /// The first windows in a run that follow each other and of which something holds.
+  private func part(of run: Range<Int>, where holds: (Window) -> Bool) -> Range<Int>? {
+    guard let first = run.first(where: { holds(windows[$0]) }) else { return nil }
+    let end = (first..<run.upperBound).first { !holds(windows[$0]) }
+    return first..<(end ?? run.upperBound)
+  }
+
+  private mutating func addSlot(_ run: Range<Int>) -> Bool {
+    let first = run.lowerBound
+    let base = address(first)
     do throws(KernelError) {
-      windows[window].slot = try host.slots.add(
-        at: .init(base), size: windows[window].size, host: windows[window].host)
+      windows[first].slot = try host.slots.add(at: .init(base), size: size(run), host: windows[first].host)
     } catch {
       // The guest has put the BAR where something else is, or the slots are used up: every
-      // access goes on being trapped and is right all the same.
-      if !windows[window].isToldTrapped {
-        windows[window].isToldTrapped = true
-        warn("BAR \(windows[window].bar) window \(window) stays trapped: \(error)")
+      // access goes on being trapped and is right all the same. Of several windows one is tried next.
+      if run.count == 1, !windows[first].isToldTrapped {
+        windows[first].isToldTrapped = true
+        warn("BAR \(windows[first].bar) window \(first) stays trapped: \(error)")
       }
       return false
     }
-    windows[window].mappedAt = base
-    if !windows[window].wasOpened {
-      windows[window].wasOpened = true
-      statistics.windowsOpened += 1
-      statistics.bytesMapped += windows[window].size
-    }
+    statistics.slotsAdded += 1
+    for window in run { noteOpen(window) }
     return true
   }
 
-  private mutating func addIOVA(_ window: Int, _ moment: Gate.Moment) {
-    let base = address(window)
-    for space in assignment.peers.indices {
-      guard assignment.peers[space].includes(moment), windows[window].ioAddresses[space] == nil
-      else { continue }
-      let start = Clock.microseconds()
-      let size = windows[window].size
-      do throws(KernelError) {
-        try host.dma.map(window: base, size: size, host: windows[window].host, in: space)
-        windows[window].ioAddresses[space] = base
-        tell(.peerDMA(place(window, at: base), space: space, isMapped: true), since: start)
-      } catch {
-        guard !windows[window].isToldUnreachable else { continue }
-        windows[window].isToldUnreachable = true
-        let range = DMAMapper.text(base, base &+ (size - 1))
-        warn(
-          "\(host.dma.peers(in: space, of: device.address)) cannot reach its BAR \(windows[window].bar) at "
-            + "\(range): \(error)")
+  private mutating func noteOpen(_ window: Int) {
+    windows[window].mappedAt = address(window)
+    guard !windows[window].wasOpened else { return }
+    windows[window].wasOpened = true
+    statistics.windowsOpened += 1
+    statistics.bytesMapped += windows[window].size
+  }
+
+  private mutating func addIOVA(_ run: Range<Int>, _ moment: Gate.Moment) {
+    for space in assignment.peers.indices where assignment.peers[space].includes(moment) {
+      var next = run.lowerBound
+      while let missing = part(of: next..<run.upperBound, where: { $0.ioAddresses[space] == nil }) {
+        next = missing.upperBound
+        if map(missing, in: space) { continue }
+        // All but what cannot be reached is.
+        if missing.count > 1 { for window in missing { _ = map(window..<window + 1, in: space) } }
       }
     }
+  }
+
+  /// Maps windows that follow each other for the devices of a space; false, and told for a single one, where
+  /// that fails.
+  private mutating func map(_ run: Range<Int>, in space: Int) -> Bool {
+    let first = run.lowerBound
+    let base = address(first)
+    let start = Clock.microseconds()
+    do throws(KernelError) {
+      try host.dma.map(windows: base, size: size(run), host: windows[first].host, in: space)
+    } catch {
+      if run.count == 1, !windows[first].isToldUnreachable {
+        windows[first].isToldUnreachable = true
+        let range = DMAMapper.text(base, base &+ (size(run) - 1))
+        warn(
+          "\(host.dma.peers(in: space, of: device.address)) cannot reach its BAR \(windows[first].bar) at "
+            + "\(range): \(error)")
+      }
+      return false
+    }
+    for window in run { windows[window].ioAddresses[space] = address(window) }
+    tell(.peerDMA(place(run, at: base), space: space, isMapped: true), since: start)
+    return true
   }
 }

@@ -5,13 +5,13 @@ public import VFIO
 /// How finely the BARs of a VM's devices are cut into windows, so that neither memory slots nor mappings
 /// of an IOMMU run out: where there are few, windows are larger.
 ///
-/// Open neighbours are *not* joined into one slot or one mapping afterwards. VFIO cannot extend a mapping, and
-/// between taking two away and adding one a peer's DMA would fault. A slot could be exchanged while the vCPUs
-/// are paused, but what is deleted makes KVM drop its page tables for all of the guest's RAM
-/// (kvm_mmu_zap_all_fast), so that each opening would cost a fault for every page that the guest uses: 300
-/// closings of one window brought 1,818 faults to a guest of a few pages (Linux 6.12, KVM's pf_fixed). And a
-/// failure half way would leave an open window without a slot. Windows that open together anyway are one from
-/// the start instead: under `bar-map=on-enable` and `eager` each mappable area of a BAR is one window.
+/// It reckons with windows that were opened one by one. Neighbours that were open when the gate last closed come back
+/// as one slot and one mapping (``Gate``), but those that are open are not joined: VFIO cannot extend a mapping, and
+/// between taking two away and adding one a peer's DMA would fault. A slot could be exchanged while the vCPUs are
+/// paused, but what is deleted makes KVM drop its page tables for all of the guest's RAM (kvm_mmu_zap_all_fast), so
+/// that each opening would cost a fault for every page that the guest uses: 300 closings of one window brought 1,818
+/// faults to a guest of a few pages (Linux 6.12, KVM's pf_fixed). Windows that open together anyway are one from the
+/// start: under `bar-map=on-enable` and `eager` each mappable area of a BAR is one window.
 public struct WindowBudget: Sendable {
   /// No BAR has more windows than this, but for what the MSI-X structures cut.
   static let finest = 128

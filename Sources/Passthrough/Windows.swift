@@ -15,7 +15,7 @@ struct Window {
   let size: UInt64
   /// Host virtual address of its mapping.
   let host: UInt64
-  /// The memory slot, while it is open.
+  /// The memory slot, while it is open; in the first of the windows that share one.
   var slot: UInt32?
   /// The I/O address in each address space, while devices there can reach it.
   var ioAddresses: [UInt64?]
@@ -33,6 +33,15 @@ struct Window {
 struct WindowLayout {
   private(set) var windows: [Window] = []
   private(set) var mappings: [BarMapping] = []
+  /// For each window, whether it begins where the one before it ends.
+  var adjoins: [Bool] {
+    windows.indices.map { index in
+      guard index > 0 else { return false }
+      let (before, window) = (windows[index - 1], windows[index])
+      return before.bar == window.bar && before.offset + before.size == window.offset
+        && before.host + before.size == window.host
+    }
+  }
 
   /// A mapping of a BAR in an array.
   final class BarMapping: Sendable {

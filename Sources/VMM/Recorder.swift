@@ -58,7 +58,7 @@ final class Recorder: Sendable {
     for function in functions {
       let one = function.statistics
       lines.append(
-        "  \(function.address): windows opened \(one.windowsOpened) of \(one.windows), "
+        "  \(function.address): windows opened \(one.windowsOpened) of \(one.windows), slots added \(one.slotsAdded), "
           + "\(one.bytesMapped) bytes mapped, \(one.trappedAccesses) trapped accesses "
           + "(\(one.deniedAccesses) denied), \(one.closes) closes, "
           + "vectors used \(one.vectorsUsed) of \(one.vectors)")

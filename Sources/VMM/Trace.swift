@@ -81,7 +81,8 @@ final class Trace: Sendable {
       record(
         "dma",
         "\"op\":\"\(isMapped ? "map" : "unmap")\",\"what\":\"bar\",\(device),\(Self.fields(place)),"
-          + "\"iova\":\"\(Self.hex(place.address))\",\"size\":\(place.size),\"container\":\(space),\(took)")
+          + "\"windows\":\(place.windows),\"iova\":\"\(Self.hex(place.address))\",\"size\":\(place.size),\"container\":\(space),\(took)"
+      )
     case .interrupts(let mode, let count):
       record("interrupts", "\(device),\"mode\":\"\(mode.rawValue)\",\"vectors\":\(count),\(took)")
     case .vector(let vector, let change):

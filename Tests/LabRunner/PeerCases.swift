@@ -14,6 +14,7 @@ enum PeerCases {
       let guest = SmallGuest("peer-dma", [Address.edu, Address.sharedMemory], append: "cycles=1")
       let before = try faults()
       let remark = try guest.check(bench)
+      try requireNeighbours(bench)
       return "\(remark); \(try requireFaults(of: bench.file("guest.log"), besides: before)) IOMMU faults"
     },
     Case(
@@ -57,6 +58,22 @@ enum PeerCases {
     return expected.count
   }
 
+  /// What the guest touched together came back as one slot and one mapping, and went by one call.
+  private static func requireNeighbours(_ bench: Bench) throws {
+    let trace = try Trace(file: bench.file("guest.jsonl"))
+    let maps = trace.records.filter { $0.mappedWindows.first?.device == Address.sharedMemory }
+    let joined = maps.filter { $0.mappedWindows.count > 1 }
+    try bench.require(
+      joined.count == 1 && joined[0].windows == 4 && joined[0].size == 8 << 20,
+      "mapped together: \(joined.map { "\($0.mappedWindows.count) windows, \($0.size ?? 0) bytes" })")
+    let unmaps = trace.records.filter { $0.unmappedWindows.count == 4 }
+    try bench.require(unmaps.count == 2, "\(unmaps.count) calls that unmap four windows, 2 expected")
+    // Each slot of its windows comes with a mapping, for edu.
+    let summary = try String(contentsOf: bench.file("guest.err"), encoding: .utf8)
+    let line = summary.split(separator: "\n").first { $0.contains("\(Address.sharedMemory): ") } ?? ""
+    try bench.require(line.contains("slots added \(maps.count),"), "\(maps.count) slots expected: \(line)")
+  }
+
   private struct Policy {
     let name: String
     let options: String
@@ -71,7 +88,7 @@ enum PeerCases {
       let trace = try Trace(file: bench.file("\(name).jsonl"))
       let faults = trace.faultsOfClosing()
       try bench.require(faults.isEmpty, "\(name): \(faults.prefix(3).joined(separator: "; "))")
-      let mapped = trace.records.filter { $0.mappedWindow?.device == Address.sharedMemory }
+      let mapped = trace.records.filter { $0.mappedWindows.first?.device == Address.sharedMemory }
       let used = Set(mapped.map(\.container)).count
       try bench.require(used == containers, "\(name): ivshmem in \(used) containers, \(containers) expected")
       return "\(name): \(mapped.count) mapped"

@@ -11,6 +11,8 @@ struct Trace {
     var device: String?
     var bar: Int?
     var window: Int?
+    /// How many windows, from that one on; one where it is not said.
+    var windows: Int?
     var from: String?
     var to: String?
     var why: String?
@@ -25,6 +27,7 @@ struct Trace {
     var method: String?
     var mode: String?
     var container: Int?
+    var size: UInt64?
   }
 
   /// A piece of a BAR.
@@ -63,12 +66,15 @@ struct Trace {
     var touched: Set<Window> = []
     for record in records {
       if record.event == "phase", record.name == "first-instruction" { hasStarted = true }
-      guard let window = record.openedWindow ?? record.mappedWindow else { continue }
-      if !hasStarted { faults.append("\(window) was mapped before the guest's first instruction") }
-      if record.openedWindow != nil {
+      let mapped = [record.openedWindow].compactMap { $0 } + record.mappedWindows
+      if !hasStarted {
+        faults += mapped.map { "\($0) was mapped before the guest's first instruction" }
+      }
+      if let window = record.openedWindow {
         if record.why != "access" { faults.append("\(window) opened because of \(record.why ?? "nothing")") }
         touched.insert(window)
-      } else if !touched.contains(window) {
+      }
+      for window in record.mappedWindows where !touched.contains(window) {
         faults.append("\(window) had an IOVA before its first touch")
       }
     }
@@ -116,8 +122,8 @@ struct Trace {
     for record in records {
       if let window = record.openedWindow { open.insert(window) }
       if let window = record.closedWindow { open.remove(window) }
-      if let window = record.mappedWindow { mapped.insert(window) }
-      if let window = record.unmappedWindow { mapped.remove(window) }
+      mapped.formUnion(record.mappedWindows)
+      mapped.subtract(record.unmappedWindows)
       guard record.clearsMemory, let device = record.device else { continue }
       for window in open where window.device == device {
         faults.append("at \(record.time) µs COMMAND went to \(record.new ?? "?") with \(window) still open")
@@ -170,8 +176,8 @@ struct Trace {
     mutating func take(_ record: Record) {
       if let window = record.openedWindow { open.insert(window) }
       if let window = record.closedWindow { open.remove(window) }
-      if let window = record.mappedWindow { mapped.insert(window) }
-      if let window = record.unmappedWindow { mapped.remove(window) }
+      mapped.formUnion(record.mappedWindows)
+      mapped.subtract(record.unmappedWindows)
     }
   }
 }
@@ -182,10 +188,17 @@ extension Trace.Record {
     return Trace.Window(device: device, bar: bar, index: window)
   }
 
+  private var places: [Trace.Window] {
+    guard let place else { return [] }
+    return (0..<(windows ?? 1)).map {
+      Trace.Window(device: place.device, bar: place.bar, index: place.index + $0)
+    }
+  }
+
   var openedWindow: Trace.Window? { event == "gate" && to == "open" ? place : nil }
   var closedWindow: Trace.Window? { event == "gate" && from == "open" && to != "open" ? place : nil }
-  var mappedWindow: Trace.Window? { event == "dma" && what == "bar" && op == "map" ? place : nil }
-  var unmappedWindow: Trace.Window? { event == "dma" && what == "bar" && op == "unmap" ? place : nil }
+  var mappedWindows: [Trace.Window] { event == "dma" && what == "bar" && op == "map" ? places : [] }
+  var unmappedWindows: [Trace.Window] { event == "dma" && what == "bar" && op == "unmap" ? places : [] }
 
   /// Whether this is a write of COMMAND that takes the memory bit (PCI 3.0 §6.2.2, bit 1) away.
   var clearsMemory: Bool {

@@ -82,9 +82,12 @@ struct TraceScan {
   }
 
   private mutating func map(_ line: TraceLine) {
-    let window = window(line)
-    mapped[window, default: 0] += line["op"] == "map" ? 1 : -1
-    if mapped[window] == 0 { mapped[window] = nil }
+    var window = window(line)
+    for _ in 0..<(line["windows"].flatMap { Int($0) } ?? 1) {
+      mapped[window, default: 0] += line["op"] == "map" ? 1 : -1
+      if mapped[window] == 0 { mapped[window] = nil }
+      window.index += 1
+    }
   }
 
   private mutating func command(_ line: TraceLine) {

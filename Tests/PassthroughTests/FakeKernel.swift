@@ -23,6 +23,7 @@ struct FakeKernel {
   struct Work: Equatable {
     var slotChanges = 0
     var maps = 0
+    var unmaps = 0
     var mappedBytes: UInt64 = 0
     var unmappedBytes: UInt64 = 0
   }
@@ -52,8 +53,8 @@ struct FakeKernel {
     pinned += range.upperBound - range.lowerBound
   }
 
-  /// Maps a window for peers; false where there are no more mappings, or one overlaps.
-  mutating func map(window range: Range<UInt64>) -> Bool {
+  /// Maps windows for peers; false where there are no more mappings, or one overlaps.
+  mutating func map(windows range: Range<UInt64>) -> Bool {
     guard map(range, IOMMUTables.Page(contiguous: range)) else { return false }
     let size = range.upperBound - range.lowerBound
     reachable += size
@@ -62,14 +63,21 @@ struct FakeKernel {
     return true
   }
 
-  mutating func unmap(window range: Range<UInt64>) {
-    guard let mapping = mappings.removeValue(forKey: range.lowerBound), mapping.range == range else {
+  /// Takes all mappings in a range away; refused where they do not fill it.
+  mutating func unmap(windows range: Range<UInt64>) {
+    var start = range.lowerBound
+    while let mapping = mappings.removeValue(forKey: start) {
+      tables.unmap(mapping.range, mapping.page)
+      start = mapping.range.upperBound
+      if start >= range.upperBound { break }
+    }
+    guard start == range.upperBound else {
       refusals += 1
       return
     }
-    tables.unmap(range, mapping.page)
     let size = range.upperBound - range.lowerBound
     reachable -= size
+    work.unmaps += 1
     work.unmappedBytes += size
   }
 
@@ -99,6 +107,7 @@ extension FakeKernel.Work {
   static func - (left: Self, right: Self) -> Self {
     Self(
       slotChanges: left.slotChanges - right.slotChanges, maps: left.maps - right.maps,
+      unmaps: left.unmaps - right.unmaps,
       mappedBytes: left.mappedBytes - right.mappedBytes,
       unmappedBytes: left.unmappedBytes - right.unmappedBytes)
   }

@@ -8,23 +8,31 @@ import Testing
   /// Two windows in each of two BARs; memory is off, as after a reset.
   private static let start = gate([0, 0, 2, 2])
 
+  /// The same with windows that adjoin in each BAR.
+  private static let neighbours = gate([0, 0, 2, 2], areNeighbours: true)
+
   private static func gate(
-    _ bars: [Int], _ opening: MappingPolicy = .onFault, _ reaching: MappingPolicy = .onFault
+    _ bars: [Int], areNeighbours: Bool = false, _ opening: MappingPolicy = .onFault,
+    _ reaching: MappingPolicy = .onFault
   ) -> Gate {
     Gate(
-      bars: bars, conditions: [.fullPower, .outOfReset, .alive], opening: opening, reaching: reaching)
+      bars: bars, adjoins: bars.map { _ in areNeighbours }, conditions: [.fullPower, .outOfReset, .alive],
+      opening: opening, reaching: reaching)
   }
 
   // Fewer states than these would mean that the world has lost a dimension.
   @Test(
     "every interleaving of two vCPUs with COMMAND, D-state, reset, moves and faults keeps the invariants",
-    arguments: zip([[0, 0, 2, 2], [0, 0, 0, 2, 2, 4]], [3_000, 10_000]))
-  func real(_ bars: [Int], _ least: Int) {
+    arguments: [
+      ([0, 0, 2, 2], false, 3_000), ([0, 0, 0, 2, 2, 4], false, 10_000), ([0, 0, 2], true, 20_000),
+      ([0, 0, 0], true, 30_000),
+    ])
+  func real(_ bars: [Int], _ areNeighbours: Bool, _ least: Int) {
     let start = ContinuousClock.now
-    let explorer = GateExplorer(Self.gate(bars))
+    let explorer = GateExplorer(Self.gate(bars, areNeighbours: areNeighbours))
     let time = ContinuousClock.now - start
     print(
-      "gate explorer: windows in BARs \(bars): \(explorer.count) states, \(explorer.steps) steps, "
+      "gate explorer: windows in BARs \(bars)\(areNeighbours ? ", adjoining" : ""): \(explorer.count) states, \(explorer.steps) steps, "
         + "depth \(explorer.depth), \(time)")
     #expect(explorer.problem == nil)
     #expect(explorer.wasOpen)
@@ -35,7 +43,7 @@ import Testing
   @Test(
     "the same under every policy", arguments: MappingPolicy.allCases, MappingPolicy.allCases)
   func policies(_ opening: MappingPolicy, _ reaching: MappingPolicy) {
-    let explorer = GateExplorer(Self.gate([0, 0, 2, 2], opening, reaching))
+    let explorer = GateExplorer(Self.gate([0, 0, 2], areNeighbours: true, opening, reaching))
     print(
       "gate explorer: bar-map=\(opening.rawValue), peer-dma=\(reaching.rawValue): "
         + "\(explorer.count) states, \(explorer.steps) steps, depth \(explorer.depth)")
@@ -46,7 +54,9 @@ import Testing
 
   @Test("a gate with a fault is caught", arguments: GateFault.allCases)
   func faulty(_ fault: GateFault) {
-    let gate = fault.needsPolicy ? Self.gate([0, 0, 2, 2], .onFault, .eager) : Self.start
+    let gate =
+      fault.needsPolicy
+      ? Self.gate([0, 0, 2, 2], .onFault, .eager) : fault.needsNeighbours ? Self.neighbours : Self.start
     let explorer = GateExplorer(FaultyGate(gate, fault))
     print("gate mutant: \(fault.rawValue): \(explorer.problem ?? "not caught")")
     #expect(explorer.problem != nil, "\(fault.rawValue)")

@@ -37,14 +37,14 @@ import Testing
   func readBackWhileOpen() {
     var gate = Gate.open(1)
     let effects = gate.effects(of: .set(.memoryEnabled, true), refusing: [.readBack])
-    #expect(effects.contains(.removeSlot(1)) && effects.contains(.removeIOVA(1)))
+    #expect(effects.contains(.removeSlots(1..<2)) && effects.contains(.removeIOVAs(1..<2)))
     #expect(gate.states == [.closed, .closed, .closed, .closed])
   }
 
   @Test("a window that gets no slot stays armed and gets its slot by the next access")
   func noSlot() {
     var gate = Gate.armed()
-    #expect(gate.effects(of: .access(window: 2), refusing: [.addSlot(2)]) == [.addSlot(2)])
+    #expect(gate.effects(of: .access(window: 2), refusing: [.addSlot(2..<3)]) == [.addSlot(2..<3)])
     #expect(gate.states[2] == .armed)
     _ = gate.effects(of: .access(window: 2))
     #expect(gate.states[2] == .open)
@@ -53,7 +53,7 @@ import Testing
   @Test("a window that gets no IOVA is open all the same")
   func noIOVA() {
     var gate = Gate.armed()
-    _ = gate.effects(of: .access(window: 0), refusing: [.addIOVA(0, .open)])
+    _ = gate.effects(of: .access(window: 0), refusing: [.addIOVA(0..<1, .open)])
     #expect(gate.states[0] == .open)
   }
 
@@ -71,8 +71,8 @@ import Testing
         if done == point { throw Refused() }
         done += 1
         switch effect {
-        case .addSlot(let window): standing.insert(window)
-        case .removeIOVA(let window): standing.remove(window)
+        case .addSlot(let run): standing.formUnion(run)
+        case .removeIOVAs(let run): standing.subtract(run)
         case .apply: wasApplied = true
         default: break
         }
@@ -99,6 +99,25 @@ import Testing
     breakOff(.demote, .open(0, 3))
     breakOff(.access(window: 1), .armed())
     breakOff(.access(window: 1), .open(0))
+    var neighbours = Gate.neighbours()
+    breakOff(.set(.memoryEnabled, false), neighbours)
+    breakOff(.demote, neighbours)
+    _ = neighbours.effects(of: .demote)
+    breakOff(.access(window: 1), neighbours)
+  }
+
+  @Test("where neighbours do not get one slot the one that is touched gets its own")
+  func noSlotForAll() {
+    var gate = Gate.neighbours()
+    _ = gate.effects(of: .demote)
+    #expect(
+      gate.effects(of: .access(window: 1), refusing: [.addSlot(0..<3)])
+        == [
+          .addSlot(0..<3), .addSlot(1..<2), .changed(1, from: .armed, to: .open), .addIOVA(1..<2, .open),
+        ])
+    #expect(gate.states == [.armed, .open, .armed, .armed, .armed])
+    // The next one finds no neighbour that could come with it.
+    #expect(gate.effects(of: .access(window: 0)).first == .addSlot(0..<1))
   }
 
   @Test("a setting event whose write fails arms nothing")

@@ -7,6 +7,7 @@ protocol GateMachine: Hashable {
   var states: [Gate.State] { get }
   var conditions: Gate.Condition { get }
   var bars: [Int] { get }
+  var adjoins: [Bool] { get }
   var opening: MappingPolicy { get }
   var reaching: MappingPolicy { get }
   mutating func take(_ event: Gate.Event, _ perform: (Gate.Effect) -> Bool)
@@ -45,11 +46,17 @@ enum GateFault: String, CaseIterable {
   case mapsBeforeReadBack = "a policy maps before the device is read back"
   case mapsBeforeMoving = "a policy maps a moved BAR before it is moved"
   case opensUntouched = "a window opens untouched though its policy is on-fault"
+  case opensNeighbours = "a window opens with neighbours that nobody has touched"
+  case joinsApart = "windows that do not adjoin get one slot"
+  case removesPart = "of windows that go together the last is left"
 
   /// Whether the gate has to have a policy that maps early for the fault to be possible.
   var needsPolicy: Bool {
     self == .armedKeepsIOVA || self == .mapsBeforeReadBack || self == .mapsBeforeMoving
   }
+
+  /// Whether windows have to adjoin for the fault to be possible.
+  var needsNeighbours: Bool { self == .opensNeighbours || self == .removesPart }
 }
 
 /// The gate with one fault: its effects are changed on their way, or its state beside it.
@@ -66,6 +73,7 @@ struct FaultyGate: GateMachine {
   }
 
   var bars: [Int] { gate.bars }
+  var adjoins: [Bool] { gate.adjoins }
   var opening: MappingPolicy { gate.opening }
   var reaching: MappingPolicy { gate.reaching }
   var states: [Gate.State] { gate.states.indices.map { held.contains($0) ? .open : gate.states[$0] } }
@@ -82,7 +90,8 @@ struct FaultyGate: GateMachine {
       takeSorted(event, perform)
     case (.opensClosed, .access(let window)) where states[window] == .closed:
       held.insert(window)
-      for effect in [.addSlot(window), .addIOVA(window, .open), .changed(window, from: .closed, to: .open)]
+      let run = window..<window + 1
+      for effect in [.addSlot(run), .addIOVA(run, .open), .changed(window, from: .closed, to: .open)]
         as [Gate.Effect]
       { _ = perform(effect) }
     case (.readsBackFirst, .set(_, true)):
@@ -97,7 +106,7 @@ struct FaultyGate: GateMachine {
       var armed = gate
       armed.take(event) { $0 == .readBack ? false : perform($0) }
     case (.opensAtOnce, .set(.memoryEnabled, true)):
-      _ = perform(.addSlot(0))
+      _ = perform(.addSlot(0..<1))
       gate.take(event, perform)
     case (.mapsBeforeReadBack, .set(_, true)), (.mapsBeforeMoving, .move):
       takeLate(event, perform)
@@ -119,21 +128,27 @@ struct FaultyGate: GateMachine {
     let isMove = if case .move = event { true } else { false }
     var removed = 0
     let open = Set(gate.states.indices.filter { gate.states[$0] == .open })
-    gate.take(event) { [fault] effect in
+    gate.take(event) { [fault, bars = gate.bars] effect in
       switch (fault, effect) {
-      case (.keepsSlots, .removeSlot), (.keepsIOVA, .removeIOVA): return true
-      case (.moveKeepsSlots, .removeSlot) where isMove: return true
-      case (.moveKeepsIOVA, .removeIOVA) where isMove: return true
-      case (.demoteKeepsIOVA, .removeIOVA) where event == .demote: return true
-      case (.armedKeepsIOVA, .removeIOVA(let window)) where !open.contains(window): return true
-      case (.demoteKeepsSlots, .removeSlot) where event == .demote: return true
+      case (.keepsSlots, .removeSlots), (.keepsIOVA, .removeIOVAs): return true
+      case (.moveKeepsSlots, .removeSlots) where isMove: return true
+      case (.moveKeepsIOVA, .removeIOVAs) where isMove: return true
+      case (.demoteKeepsIOVA, .removeIOVAs) where event == .demote: return true
+      case (.armedKeepsIOVA, .removeIOVAs(let run)) where open.isDisjoint(with: run): return true
+      case (.demoteKeepsSlots, .removeSlots) where event == .demote: return true
       case (.addsIOVAOnly, .addSlot), (.skipsReadBack, .readBack), (.tellsNothing, .changed): return true
       case (.ignoresMissingSlot, .addSlot):
         _ = perform(effect)
         return true
-      case (.closesFirstOnly, .removeSlot):
+      case (.closesFirstOnly, .removeSlots):
         removed += 1
         return removed > 1 || perform(effect)
+      case (.removesPart, .removeSlots(let run)): return perform(.removeSlots(run.dropLast(run.count / 2)))
+      case (.opensNeighbours, .addSlot(let run)):
+        let end = bars.lastIndex(of: bars[run.lowerBound]).map { $0 + 1 }
+        return perform(.addSlot(run.lowerBound..<(end ?? run.upperBound)))
+      case (.joinsApart, .addSlot(let run)):
+        return perform(.addSlot(run.lowerBound..<min(run.upperBound + 1, bars.count)))
       default: return perform(effect)
       }
     }
@@ -153,11 +168,11 @@ struct FaultyGate: GateMachine {
   private mutating func takeSorted(_ event: Gate.Event, _ perform: (Gate.Effect) -> Bool) {
     var slots: [Gate.Effect] = []
     gate.take(event) { effect in
-      if case .removeSlot = effect {
+      if case .removeSlots = effect {
         slots.append(effect)
         return true
       }
-      if case .removeIOVA = effect { return perform(effect) }
+      if case .removeIOVAs = effect { return perform(effect) }
       for slot in slots { _ = perform(slot) }
       slots = []
       return perform(effect)

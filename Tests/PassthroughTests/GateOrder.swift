@@ -12,22 +12,24 @@ func orderProblem(
   var isApplied = false
   for effect in effects {
     switch effect {
-    case .removeSlot(let window): slots.remove(window)
-    case .removeIOVA(let window):
-      if slots.contains(window) { return "the IOVA of window \(window) goes before its slot" }
-      addresses.remove(window)
+    case .removeSlots(let run): slots.subtract(run)
+    case .removeIOVAs(let run):
+      if let window = run.first(where: slots.contains) {
+        return "the IOVA of window \(window) goes before its slot"
+      }
+      addresses.subtract(run)
     case .apply:
       if isApplied { return "the device is written twice" }
       isApplied = true
       let standing = slots.union(addresses).filter { isDisabled(by: event, bar: bars[$0]) }
       if !standing.isEmpty { return "the device is written while windows \(standing.sorted()) stand" }
     case .readBack: if !isApplied { return "read back before the device is written" }
-    case .addSlot(let window): slots.insert(window)
-    case .addIOVA(let window, let moment):
-      if moment == .open, !slots.contains(window) {
+    case .addSlot(let run): slots.formUnion(run)
+    case .addIOVA(let run, let moment):
+      if moment == .open, let window = run.first(where: { !slots.contains($0) }) {
         return "the IOVA of window \(window) comes before its slot"
       }
-      addresses.insert(window)
+      addresses.formUnion(run)
     case .changed(let window, _, let to):
       if (to == .open) != slots.contains(window) { return "window \(window) is told to be \(to)" }
       if to != .open, addresses.contains(window) { return "window \(window) is \(to) with an IOVA" }
@@ -64,6 +66,16 @@ extension Gate {
   static func armed() -> Gate {
     var gate = Gate(bars: [0, 0, 2, 2], conditions: [.fullPower, .outOfReset, .alive])
     _ = gate.effects(of: .set(.memoryEnabled, true))
+    return gate
+  }
+
+  /// A gate of two BARs, of four windows that adjoin and one, of which the first three and the last are open.
+  static func neighbours() -> Gate {
+    var gate = Gate(
+      bars: [0, 0, 0, 0, 2], adjoins: [false, true, true, true, true],
+      conditions: [.fullPower, .outOfReset, .alive])
+    _ = gate.effects(of: .set(.memoryEnabled, true))
+    for window in [0, 1, 2, 4] { _ = gate.effects(of: .access(window: window)) }
     return gate
   }
 

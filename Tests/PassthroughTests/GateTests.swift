@@ -18,7 +18,7 @@ import Testing
     var gate = Gate.open(0, 2)
     let effects = gate.effects(of: .set(.memoryEnabled, false))
     let expected: [Gate.Effect] = [
-      .removeSlot(0), .removeSlot(2), .removeIOVA(0), .removeIOVA(2),
+      .removeSlots(0..<1), .removeSlots(2..<3), .removeIOVAs(0..<1), .removeIOVAs(2..<3),
       .changed(0, from: .open, to: .closed), .changed(1, from: .armed, to: .closed),
       .changed(2, from: .open, to: .closed), .changed(3, from: .armed, to: .closed), .apply,
     ]
@@ -40,7 +40,9 @@ import Testing
   @Test("the first access maps a window's slot and then its IOVA; the second does nothing")
   func opens() {
     var gate = Gate.armed()
-    let expected: [Gate.Effect] = [.addSlot(1), .changed(1, from: .armed, to: .open), .addIOVA(1, .open)]
+    let expected: [Gate.Effect] = [
+      .addSlot(1..<2), .changed(1, from: .armed, to: .open), .addIOVA(1..<2, .open),
+    ]
     #expect(gate.effects(of: .access(window: 1)) == expected)
     #expect(gate.states == [.armed, .open, .armed, .armed])
     #expect(gate.effects(of: .access(window: 1)) == [])
@@ -51,7 +53,7 @@ import Testing
     var gate = Gate.open(0, 1, 2)
     let effects = gate.effects(of: .move(bar: 0))
     let expected: [Gate.Effect] = [
-      .removeSlot(0), .removeSlot(1), .removeIOVA(0), .removeIOVA(1),
+      .removeSlots(0..<1), .removeSlots(1..<2), .removeIOVAs(0..<1), .removeIOVAs(1..<2),
       .changed(0, from: .open, to: .armed), .changed(1, from: .open, to: .armed), .apply,
     ]
     #expect(effects == expected)
@@ -62,7 +64,7 @@ import Testing
   func demotes() {
     var gate = Gate.open(1, 3)
     let expected: [Gate.Effect] = [
-      .removeSlot(1), .removeSlot(3), .removeIOVA(1), .removeIOVA(3),
+      .removeSlots(1..<2), .removeSlots(3..<4), .removeIOVAs(1..<2), .removeIOVAs(3..<4),
       .changed(1, from: .open, to: .armed), .changed(3, from: .open, to: .armed),
     ]
     #expect(gate.effects(of: .demote) == expected)
@@ -99,7 +101,9 @@ import Testing
         orderProblem(event, bars: gate.bars, open: [0], effects: turned)
           == "the device is written while windows [0] stand")
     }
-    let effects: [Gate.Effect] = [.removeIOVA(0), .removeSlot(0), .changed(0, from: .open, to: .armed)]
+    let effects: [Gate.Effect] = [
+      .removeIOVAs(0..<1), .removeSlots(0..<1), .changed(0, from: .open, to: .armed),
+    ]
     #expect(
       orderProblem(.demote, bars: [0], open: [0], effects: effects)
         == "the IOVA of window 0 goes before its slot")

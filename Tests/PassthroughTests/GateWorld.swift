@@ -36,6 +36,8 @@ struct GateWorld<Machine: GateMachine>: Hashable {
   /// Windows with a slot, and with an IOVA in each of two containers; a bit for each.
   private(set) var slots: UInt8 = 0
   private(set) var addresses: [UInt8] = [0, 0]
+  /// Windows that a vCPU has touched; where none adjoins nobody asks.
+  private(set) var touched: UInt8 = 0
   /// The device: its memory bit, and whether it has been cleared behind the gate's back.
   private(set) var memoryBit = false
   private(set) var isDisabledOutside = false
@@ -163,17 +165,22 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     var states = machine.states
     var writes = 0
     var hasClosed = false
+    let hasNeighbours = machine.adjoins.contains(true)
+    if hasNeighbours, case .access(let window) = event { touched |= 1 << window }
     let bars = machine.bars
+    let adjoins = machine.adjoins
     let opening = machine.opening
     // Exclusive access: the machine is away while it works on the world.
     var machine = machine
     machine.take(event) { effect in
       switch effect {
-      case .removeSlot(let window): slots &= ~(1 << window)
-      case .removeIOVA(let window):
-        require(slots & 1 << window == 0, "the IOVA of window \(window) goes before its slot")
-        addresses[0] &= ~(1 << window)
-        if host != .forgetsContainer { addresses[1] &= ~(1 << window) }
+      case .removeSlots(let run): for window in run { slots &= ~(1 << window) }
+      case .removeIOVAs(let run):
+        for window in run {
+          require(slots & 1 << window == 0, "the IOVA of window \(window) goes before its slot")
+          addresses[0] &= ~(1 << window)
+          if host != .forgetsContainer { addresses[1] &= ~(1 << window) }
+        }
       case .apply:
         writes += 1
         for window in bars.indices where event.disables(bars[window]) {
@@ -186,22 +193,32 @@ struct GateWorld<Machine: GateMachine>: Hashable {
         require(writes == 1, "read back before the device is written")
         wasRefused = !isAnswering
         return !wasRefused
-      case .addSlot(let window):
-        require(isAnswering || isDisabledOutside, "window \(window) opens while the device is disabled")
-        require(slots & 1 << window == 0, "window \(window) gets a second slot")
-        require(opening.opens(at: event), "window \(window) opens untouched by \(event)")
-        if event.isWritten { require(writes == 1, "window \(window) opens before \(event) is written") }
-        if answer { slots |= 1 << window }
+      case .addSlot(let run):
+        for window in run {
+          require(isAnswering || isDisabledOutside, "window \(window) opens while the device is disabled")
+          require(slots & 1 << window == 0, "window \(window) gets a second slot")
+          require(opening.opens(at: event), "window \(window) opens untouched by \(event)")
+          require(
+            opening != .onFault || !hasNeighbours || touched & 1 << window != 0,
+            "window \(window) opens with another, and has never been touched")
+          require(
+            window == run.lowerBound || adjoins[window],
+            "window \(window) shares a slot with one that it does not adjoin")
+          if event.isWritten { require(writes == 1, "window \(window) opens before \(event) is written") }
+          if answer { slots |= 1 << window }
+        }
         return answer
-      case .addIOVA(let window, let moment):
-        require(
-          moment != .open || slots & 1 << window != 0, "window \(window) gets an IOVA and has no slot")
-        require(
-          isAnswering || isDisabledOutside, "window \(window) gets an IOVA while the device is disabled")
-        require(moment != .move || writes == 1, "window \(window) gets an IOVA before its BAR is moved")
-        // The first container is as early as the policy has it, the second waits for the touch.
-        addresses[0] |= 1 << window
-        if moment == .open { addresses[1] |= 1 << window }
+      case .addIOVA(let run, let moment):
+        for window in run {
+          require(
+            moment != .open || slots & 1 << window != 0, "window \(window) gets an IOVA and has no slot")
+          require(
+            isAnswering || isDisabledOutside, "window \(window) gets an IOVA while the device is disabled")
+          require(moment != .move || writes == 1, "window \(window) gets an IOVA before its BAR is moved")
+          // The first container is as early as the policy has it, the second waits for the touch.
+          addresses[0] |= 1 << window
+          if moment == .open { addresses[1] |= 1 << window }
+        }
       case .changed(let window, let from, let to):
         require(states[window] == from, "window \(window) is told to come from \(from)")
         states[window] = to

@@ -77,8 +77,8 @@ struct ScaleModel {
         base += size
       }
       let gate = Gate(
-        bars: windows.map(\.bar), conditions: [.fullPower, .outOfReset, .alive], opening: opening,
-        reaching: assignment.earliest)
+        bars: windows.map(\.bar), adjoins: windows.map { _ in true },
+        conditions: [.fullPower, .outOfReset, .alive], opening: opening, reaching: assignment.earliest)
       functions.append(Function(gate: gate, windows: windows, peers: peers))
     }
     self.kernel.restart()
@@ -103,25 +103,34 @@ struct ScaleModel {
   /// Windows that have a slot.
   var openWindows: Int { functions.reduce(0) { $0 + $1.gate.states.count { $0 == .open } } }
 
+  private func range(of run: Range<Int>, _ index: Int) -> Range<UInt64> {
+    let windows = functions[index].windows[run]
+    return (windows.first?.range.lowerBound ?? 0)..<(windows.last?.range.upperBound ?? 0)
+  }
+
   private mutating func handle(_ event: Gate.Event, _ index: Int) {
     var gate = functions[index].gate
     gate.handle(event) { effect in
       switch effect {
-      case .addSlot(let window):
+      case .addSlot(let run):
         guard kernel.addSlot() else { return false }
-        functions[index].windows[window].hasSlot = true
-      case .removeSlot(let window):
-        if functions[index].windows[window].hasSlot { kernel.removeSlot() }
-        functions[index].windows[window].hasSlot = false
-      case .addIOVA(let window, let moment):
-        let one = functions[index].windows[window]
-        // All devices share one I/O address space: they treat all alike.
-        guard functions[index].peers[0].includes(moment), !one.isMapped else { break }
-        functions[index].windows[window].isMapped = kernel.map(window: one.range)
-      case .removeIOVA(let window):
-        let one = functions[index].windows[window]
-        if one.isMapped { kernel.unmap(window: one.range) }
-        functions[index].windows[window].isMapped = false
+        functions[index].windows[run.lowerBound].hasSlot = true
+      case .removeSlots(let run):
+        for window in run where functions[index].windows[window].hasSlot {
+          kernel.removeSlot()
+          functions[index].windows[window].hasSlot = false
+        }
+      case .addIOVA(let run, let moment):
+        // All devices share one I/O address space: they treat all alike, and so windows that come together are
+        // mapped or not together.
+        guard functions[index].peers[0].includes(moment), !functions[index].windows[run.lowerBound].isMapped
+        else { break }
+        let isMapped = kernel.map(windows: range(of: run, index))
+        for window in run { functions[index].windows[window].isMapped = isMapped }
+      case .removeIOVAs(let run):
+        guard functions[index].windows[run.lowerBound].isMapped else { break }
+        kernel.unmap(windows: range(of: run, index))
+        for window in run { functions[index].windows[window].isMapped = false }
       case .apply, .readBack, .changed: break
       }
       return true

@@ -51,8 +51,8 @@ import Testing
     try Self.compare(lines)
   }
 
-  /// What a policy costs: right after the devices' memory is enabled, once the drivers work, and once all of
-  /// the BARs has been touched.
+  /// What a policy costs: right after the devices' memory is enabled, once the drivers work, once they work again
+  /// after all memory bits were cleared and set, and once all of the BARs has been touched.
   private static func row(_ opening: MappingPolicy, _ peer: PeerPolicy) -> String {
     var model = ScaleModel(ScaleModel.Shape(), opening, peer)
     let idle = model.kernel.tables.count
@@ -63,17 +63,20 @@ import Testing
     model.all(.set(.memoryEnabled, false))
     let closing = model.kernel.work
     model.all(.set(.memoryEnabled, true))
-    model.touch(memory: .max)
-    let all = model.kernel
-    func three(_ value: (FakeKernel) -> Int) -> String {
-      "\(value(enabled)), \(value(working)), \(value(all))"
+    model.touch(memory: touched)
+    let again = model.kernel
+    var whole = ScaleModel(ScaleModel.Shape(), opening, peer)
+    whole.all(.set(.memoryEnabled, true))
+    whole.touch(memory: .max)
+    func four(_ value: (FakeKernel) -> Int) -> String {
+      [enabled, working, again, whole.kernel].map { "\(value($0))" }.joined(separator: ", ")
     }
     let name = if case .mapped(let policy) = peer { policy.rawValue } else { "off" }
     let mapping = working.work
     let cells = [
-      three { $0.slots - 2 }, three { $0.mappings.count - model.ramMappings },
-      three { Int($0.reachable >> 30) },
-      three { $0.tables.count - idle },
+      four { $0.slots - 2 }, four { $0.mappings.count - model.ramMappings },
+      four { Int($0.reachable >> 30) },
+      four { $0.tables.count - idle },
       decimal(mapping.mapping612) + "; " + decimal(mapping.mapping72),
       decimal((closing - mapping).unmapping612) + "; " + decimal((closing - mapping).unmapping72),
     ]
@@ -120,15 +123,18 @@ import Testing
     kernel.mappingLimit = limits.mappings
     // The same policy for peers, so that under the tightest limits windows are whole BARs.
     var model = ScaleModel(ScaleModel.Shape(), policy, .mapped(policy), kernel: kernel)
-    for _ in 0..<2 {
+    for isFirst in [true, false] {
       model.all(.set(.memoryEnabled, true))
       model.touch(memory: .max)
-      #expect(model.openWindows == model.kernel.slots - 2)
+      // What was open before opens again as one: a slot for each BAR.
+      #expect(model.kernel.slots - 2 == (isFirst && policy == .onFault ? model.openWindows : 8 * 2))
       #expect(model.kernel.reachable == 8 * (128 << 30 + 16 << 20))
       model.all(.move(bar: 1))
       model.touch(memory: .max)
       #expect(model.kernel.reachable == 8 * (128 << 30 + 16 << 20))
+      let before = model.kernel.work
       model.all(.set(.memoryEnabled, false))
+      #expect((model.kernel.work - before).unmaps == 8 * 2)
       #expect(model.kernel.slots == 2)
       #expect(model.kernel.mappings.count == model.ramMappings)
       #expect(model.kernel.reachable == 0)
