@@ -127,7 +127,10 @@ private struct Peer {
     memory.setCommand(PCIFunction.Command.memory, true)
     report.check(mmio_load64(first + window) == 1, "neighbours: the one that is touched is as it was")
     var count: UInt64 = 0
-    for index in 0..<neighbours { count += arrived(send(to: first + index * window + 0x1000, &report)) }
+    for index in 0..<neighbours {
+      let target = send(to: first + index * window + 0x1000, &report)
+      count += arrived(target)
+    }
     let all = neighbours * size / 8
     report.check(count == all, "neighbours: \(count) of \(all) words arrived")
     var kept: UInt64 = 0
