@@ -70,7 +70,7 @@ enum PeerCases {
     try bench.require(unmaps.count == 2, "\(unmaps.count) calls that unmap four windows, 2 expected")
     // Each slot of its windows comes with a mapping, for edu.
     let summary = try String(contentsOf: bench.file("guest.err"), encoding: .utf8)
-    let line = summary.split(separator: "\n").first { $0.contains("\(Address.sharedMemory): ") } ?? ""
+    let line = summary.split(separator: "\n").first { $0.hasPrefix("  \(Address.sharedMemory): ") } ?? ""
     try bench.require(line.contains("slots added \(maps.count),"), "\(maps.count) slots expected: \(line)")
   }
 
