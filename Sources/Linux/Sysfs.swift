@@ -4,10 +4,25 @@ internal import CLinux
 
 /// Small files, links and directories of sysfs.
 public enum Sysfs {
+  /// What there is; nil where there is nothing of that name, or where its device has just gone (ENOENT, ENODEV).
+  ///
+  /// - Throws: Every other error: what may not be looked at is not absent.
+  public static func present<Value>(
+    _ look: () throws(KernelError) -> Value
+  ) throws(KernelError) -> Value? {
+    do throws(KernelError) { return try look() } catch {
+      guard error.errno == KernelError.noEntry || error.errno == KernelError.noDevice else { throw error }
+      return nil
+    }
+  }
+
   /// The text of an attribute, without its newline.
   public static func read(_ path: String) throws(KernelError) -> String {
     let file = try OwnedDescriptor(opening: path, .read)
-    let bytes = try file.read(upTo: 65536)
+    let bytes: [UInt8]
+    do throws(KernelError) { bytes = try file.read(upTo: 65536) } catch {
+      throw KernelError("read \(path)", errno: error.errno)
+    }
     let text = String(decoding: bytes, as: UTF8.self)
     return text.last == "\n" ? String(text.dropLast()) : text
   }

@@ -100,20 +100,27 @@ extension FunctionState {
   /// What a guest reads from an I/O BAR; all-ones where no one answers.
   mutating func readPort(bar: Int, offset: UInt64, width: Int) -> UInt64 {
     statistics.trappedAccesses += 1
-    do throws(KernelError) {
-      if isPortEnabled { return try device.read(bar, offset: offset, width: width) }
-    } catch {}  // as where it is off: counted, and all-ones
-    statistics.deniedAccesses += 1
-    return .max
+    guard isPortEnabled else { return deny() }
+    // A device that does not answer is as one that is off.
+    do throws(KernelError) { return try device.read(bar, offset: offset, width: width) } catch {
+      return deny()
+    }
   }
 
   /// Takes what a guest writes to an I/O BAR.
   mutating func writePort(bar: Int, offset: UInt64, width: Int, _ value: UInt64) {
     statistics.trappedAccesses += 1
-    do throws(KernelError) {
-      if isPortEnabled { return try device.write(bar, offset: offset, width: width, value) }
-    } catch {}  // as where it is off: counted, and dropped
+    guard isPortEnabled else {
+      deny()
+      return
+    }
+    do throws(KernelError) { try device.write(bar, offset: offset, width: width, value) } catch { deny() }
+  }
+
+  /// Counts an access that does not reach the device; all-ones, for one that reads.
+  @discardableResult private mutating func deny() -> UInt64 {
     statistics.deniedAccesses += 1
+    return .max
   }
 
   /// Whether I/O BARs answer.

@@ -37,34 +37,38 @@ extension HostDevice {
 
   /// Whether the device can be passed through now.
   public var readiness: Readiness {
-    if isBridge { return .bridge }
-    guard let group else { return .noGroup }
-    let driver = driver
-    if driver != "vfio-pci" { return .bound(driver: driver, address: address) }
-    let blockers = blockers
-    if !blockers.isEmpty {
-      return .shared(
-        group: group, others: blockers.map { "\($0.address) (\($0.driver ?? "no driver"))" })
+    get throws(KernelError) {
+      if try isBridge { return .bridge }
+      guard let group = try group else { return .noGroup }
+      let driver = try driver
+      if driver != "vfio-pci" { return .bound(driver: driver, address: address) }
+      let blockers = try blockers
+      guard blockers.isEmpty else {
+        return .shared(group: group, others: blockers.map { "\($0.device.address) (\($0.driver))" })
+      }
+      return .ready
     }
-    return .ready
   }
 
   /// Gives the device to vfio-pci (driver_override; Documentation/driver-api/vfio.rst).
   public func bind() throws(VFIOError) {
     let pci = "\(root)/bus/pci"
-    guard !isBridge else { throw .notReady(address, .bridge) }
-    guard group != nil else { throw .notReady(address, .noGroup) }
-    if driver == "vfio-pci" { return }
+    switch try look({ () throws(KernelError) in try readiness }) {
+    case .bridge: throw .notReady(address, .bridge)
+    case .noGroup: throw .notReady(address, .noGroup)
+    case .ready, .shared: return
+    case .bound: break
+    }
     do throws(KernelError) { _ = try Sysfs.list("\(pci)/drivers/vfio-pci") } catch {
       // The directory is there exactly while the driver is.
       throw error.errno == KernelError.noEntry ? .noDriver(address) : .binding(address, error)
     }
     do throws(KernelError) {
       try Sysfs.write("vfio-pci", to: "\(pci)/devices/\(address)/driver_override")
-      if driver != nil { try Sysfs.write(address, to: "\(pci)/devices/\(address)/driver/unbind") }
+      if try driver != nil { try Sysfs.write(address, to: "\(pci)/devices/\(address)/driver/unbind") }
       try Sysfs.write(address, to: "\(pci)/drivers_probe")
     } catch { throw .binding(address, error) }
-    let now = driver
+    let now = try look { () throws(KernelError) in try driver }
     guard now == "vfio-pci" else { throw .notBound(address, driver: now) }
   }
 
@@ -73,10 +77,14 @@ extension HostDevice {
     let pci = "\(root)/bus/pci"
     do throws(KernelError) {
       try Sysfs.write("\n", to: "\(pci)/devices/\(address)/driver_override")
-      if driver == "vfio-pci" {
+      if try driver == "vfio-pci" {
         try Sysfs.write(address, to: "\(pci)/devices/\(address)/driver/unbind")
       }
       try Sysfs.write(address, to: "\(pci)/drivers_probe")
     } catch { throw .binding(address, error) }
+  }
+
+  private func look<Value>(_ read: () throws(KernelError) -> Value) throws(VFIOError) -> Value {
+    do throws(KernelError) { return try read() } catch { throw .binding(address, error) }
   }
 }

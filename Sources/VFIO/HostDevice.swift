@@ -2,7 +2,8 @@
 
 public import Linux
 
-/// A PCI device of this host, as sysfs shows it (Documentation/ABI/testing/sysfs-bus-pci).
+/// A PCI device of this host, as sysfs shows it now (Documentation/ABI/testing/sysfs-bus-pci). Whatever is asked of it
+/// throws where sysfs does not let us look.
 public struct HostDevice: Sendable {
   /// Domain, bus, device and function, as sysfs spells them: `0000:01:00.0`.
   public let address: String
@@ -12,57 +13,81 @@ public struct HostDevice: Sendable {
   private var directory: String { "\(root)/bus/pci/devices/\(address)" }
 
   /// Looks a device up; nil where the host has none at that address.
-  public init?(address: String, root: String = "/sys") {
+  public init?(address: String, root: String = "/sys") throws(KernelError) {
     self.address = address
     self.root = root
-    guard (try? Sysfs.read("\(directory)/vendor")) != nil else { return nil }  // absent: nil says so
+    guard try attribute("vendor") != nil else { return nil }
   }
 
   /// Every PCI device of the host.
   public static func all(root: String = "/sys") throws(KernelError) -> [HostDevice] {
-    try Sysfs.list("\(root)/bus/pci/devices").compactMap { HostDevice(address: $0, root: root) }
+    try devices(Sysfs.list("\(root)/bus/pci/devices"), root: root)
+  }
+
+  /// Those of some devices that are there.
+  private static func devices(_ addresses: [String], root: String) throws(KernelError) -> [HostDevice] {
+    try addresses.map { address throws(KernelError) in try HostDevice(address: address, root: root) }
+      .compactMap { $0 }
   }
 
   /// An attribute's text; nil where the kernel has no such attribute for this device.
-  private func attribute(_ name: String) -> String? { try? Sysfs.read("\(directory)/\(name)") }
+  private func attribute(_ name: String) throws(KernelError) -> String? {
+    try Sysfs.present { () throws(KernelError) in try Sysfs.read("\(directory)/\(name)") }
+  }
 
-  private func number(_ name: String) -> UInt32 {
-    guard let text = attribute(name), text.hasPrefix("0x") else { return 0 }
+  private func number(_ name: String) throws(KernelError) -> UInt32 {
+    guard let text = try attribute(name), text.hasPrefix("0x") else { return 0 }
     return UInt32(text.dropFirst(2), radix: 16) ?? 0
   }
 
-  /// Vendor ID.
-  public var vendor: UInt16 { UInt16(truncatingIfNeeded: number("vendor")) }
-  /// Device ID.
-  public var device: UInt16 { UInt16(truncatingIfNeeded: number("device")) }
-  /// Class code: base class, subclass, programming interface.
-  public var classCode: UInt32 { number("class") }
-  // The links are there exactly while there is something to point to.
+  /// Where a link of the device points to; it is there exactly while there is something to point to.
+  private func link(_ name: String) throws(KernelError) -> String? {
+    try Sysfs.present { () throws(KernelError) in try Sysfs.link("\(directory)/\(name)") }
+  }
 
+  /// Vendor ID.
+  public var vendor: UInt16 {
+    get throws(KernelError) { UInt16(truncatingIfNeeded: try number("vendor")) }
+  }
+  /// Device ID.
+  public var device: UInt16 {
+    get throws(KernelError) { UInt16(truncatingIfNeeded: try number("device")) }
+  }
+  /// Class code: base class, subclass, programming interface.
+  public var classCode: UInt32 { get throws(KernelError) { try number("class") } }
   /// The driver that has the device; nil where there is none.
-  public var driver: String? { try? Sysfs.link("\(directory)/driver") }
+  public var driver: String? { get throws(KernelError) { try link("driver") } }
   /// The number of the IOMMU group; nil where no IOMMU isolates the device.
-  public var group: String? { try? Sysfs.link("\(directory)/iommu_group") }
+  public var group: String? { get throws(KernelError) { try link("iommu_group") } }
   /// The ways the kernel can reset it, best first (Linux 5.15 and newer).
   public var resetMethods: [String] {
-    (attribute("reset_method") ?? "").split(separator: " ").map(String.init)
+    get throws(KernelError) { (try attribute("reset_method") ?? "").split(separator: " ").map(String.init) }
   }
 
   /// Whether it is a bridge, which stays with the host (header type 1).
-  public var isBridge: Bool { classCode >> 16 == 0x06 }
+  public var isBridge: Bool { get throws(KernelError) { try classCode >> 16 == 0x06 } }
 
-  /// Every device of the same IOMMU group, this one included.
+  /// Every device of the same IOMMU group, this one included; none where the group has gone meanwhile.
   public var groupMembers: [String] {
-    guard let group else { return [] }
-    // A group that went away meanwhile has no members.
-    return (try? Sysfs.list("\(root)/kernel/iommu_groups/\(group)/devices")) ?? []
+    get throws(KernelError) {
+      guard let group = try group else { return [] }
+      return try Sysfs.present { () throws(KernelError) in
+        try Sysfs.list("\(root)/kernel/iommu_groups/\(group)/devices")
+      } ?? []
+    }
   }
 
-  /// The devices of the same group that keep it from being viable: bound to a driver of the
-  /// host, and not a bridge.
-  public var blockers: [HostDevice] {
-    groupMembers.filter { $0 != address }.compactMap { HostDevice(address: $0, root: root) }
-      .filter { !$0.isBridge && $0.driver != nil && $0.driver != "vfio-pci" }
+  /// The devices of the same group that keep it from being viable, each with its driver: one of the host's, and
+  /// they are no bridges.
+  public var blockers: [(device: HostDevice, driver: String)] {
+    get throws(KernelError) {
+      var blockers: [(device: HostDevice, driver: String)] = []
+      for device in try Self.devices(groupMembers, root: root) where device.address != address {
+        guard try !device.isBridge, let driver = try device.driver, driver != "vfio-pci" else { continue }
+        blockers.append((device, driver))
+      }
+      return blockers
+    }
   }
 
   /// A BAR or the ROM (index 6) with its size; bytes.
@@ -77,8 +102,11 @@ public struct HostDevice: Sendable {
 
   /// The BARs that have a size, from the `resource` attribute (include/linux/ioport.h flags).
   public var resources: [Resource] {
-    guard let text = attribute("resource") else { return [] }
-    return text.split(separator: "\n").prefix(7).enumerated().compactMap { index, line in
+    get throws(KernelError) { Self.resources(try attribute("resource") ?? "") }
+  }
+
+  private static func resources(_ text: String) -> [Resource] {
+    text.split(separator: "\n").prefix(7).enumerated().compactMap { index, line in
       let fields = line.split(separator: " ").compactMap { UInt64($0.dropFirst(2), radix: 16) }
       guard fields.count == 3, fields[2] != 0, fields[1] >= fields[0], fields[1] - fields[0] < .max
       else { return nil }

@@ -22,24 +22,36 @@ final class AssignedDevices: Sendable {
   /// The first I/O address that the IOMMU does not translate.
   var ioLimit: UInt64 { dma?.limit ?? .max }
 
+  /// A device of the host that can be passed through.
+  struct ReadyDevice {
+    let address: String
+    let group: String
+  }
+
   /// The host's view of the devices, each found to be ready.
   static func check(
     _ devices: [Configuration.AssignedDevice]
-  ) throws(RunError) -> [HostDevice] {
-    var hosts: [HostDevice] = []
+  ) throws(RunError) -> [ReadyDevice] {
+    var hosts: [ReadyDevice] = []
     for device in devices {
       let address = device.address.description
-      guard let host = HostDevice(address: address) else { throw .vfio(.noDevice(address)) }
-      let state = host.readiness
-      guard state == .ready else { throw .vfio(.notReady(address, state)) }
-      hosts.append(host)
+      let found = try step(RunError.kernel) { () throws(KernelError) in
+        try HostDevice(address: address).map { host throws(KernelError) in
+          (state: try host.readiness, group: try host.group)
+        }
+      }
+      guard let found else { throw .vfio(.noDevice(address)) }
+      guard found.state == .ready, let group = found.group else {
+        throw .vfio(.notReady(address, found.state))
+      }
+      hosts.append(ReadyDevice(address: address, group: group))
     }
     return hosts
   }
 
   /// Takes the devices over.
   init(
-    _ devices: [Configuration.AssignedDevice], hosts: [HostDevice], machine: VirtualMachine,
+    _ devices: [Configuration.AssignedDevice], hosts: [ReadyDevice], machine: VirtualMachine,
     slots: MemorySlots, memory: GuestMemory, recorder: Recorder
   ) throws(RunError) {
     places = GuestPlace.all(devices.map(\.address))
@@ -50,7 +62,7 @@ final class AssignedDevices: Sendable {
     }
     let plan = PeerPlan(
       zip(devices, hosts).map { device, host in
-        PeerPlan.Member(address: host.address, group: host.group ?? "", policies: device.policies)
+        PeerPlan.Member(address: host.address, group: host.group, policies: device.policies)
       })
     let (groups, spaces) = try Self.spaces(plan, of: hosts)
     let (dma, registration) = try Self.mapper(spaces, groups, machine: machine, memory: memory)
@@ -66,7 +78,7 @@ final class AssignedDevices: Sendable {
 
   /// Attaches every group to the I/O address space that the plan has for it.
   private static func spaces(
-    _ plan: PeerPlan, of hosts: [HostDevice]
+    _ plan: PeerPlan, of hosts: [ReadyDevice]
   ) throws(RunError) -> ([Group], [DMAMapper.Space]) {
     var groups: [Group] = []
     var spaces: [DMAMapper.Space] = []
@@ -106,7 +118,7 @@ final class AssignedDevices: Sendable {
   /// Opens all devices before the first is reset: a bus reset asks for those that it reaches. The kernel resets
   /// what it opens, which takes its time and is done for all at once.
   private static func functions(
-    _ devices: [Configuration.AssignedDevice], _ hosts: [HostDevice], groups: [Group], plan: PeerPlan,
+    _ devices: [Configuration.AssignedDevice], _ hosts: [ReadyDevice], groups: [Group], plan: PeerPlan,
     host: Host, recorder: Recorder
   ) throws(RunError) -> [AssignedFunction] {
     let open = try each(hosts) { host throws(RunError) in

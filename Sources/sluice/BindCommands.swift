@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import Linux
 import PCI
 import VFIO
 
 private func hostDevice(_ address: Address) throws -> HostDevice {
-  guard let device = HostDevice(address: address.description) else {
+  let device: HostDevice?
+  do throws(KernelError) { device = try HostDevice(address: address.description) } catch {
+    throw CommandFailure(error.description)
+  }
+  guard let device else {
     throw CommandFailure(VFIOError.noDevice(address.description).description)
   }
   return device

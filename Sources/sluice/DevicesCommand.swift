@@ -24,7 +24,10 @@ struct DevicesCommand: ParsableCommand {
     do throws(KernelError) { devices = try HostDevice.all() } catch {
       throw CommandFailure("\(error); this machine shows no PCI bus in sysfs")
     }
-    let reports = devices.map(DeviceReport.init)
+    let reports: [DeviceReport]
+    do throws(KernelError) {
+      reports = try devices.map { device throws(KernelError) in try DeviceReport(device) }
+    } catch { throw CommandFailure(error.description) }
     if json {
       print("[\n" + reports.map { "  " + $0.json }.joined(separator: ",\n") + "\n]")
     } else if reports.isEmpty {
@@ -37,23 +40,32 @@ struct DevicesCommand: ParsableCommand {
 
 /// What is told about a device.
 struct DeviceReport {
-  private let device: HostDevice
+  private let address: String
+  private let identity: String
+  private let classCode: String
+  private let driver: String?
+  private let group: String?
+  private let others: [String]
+  private let resetMethods: [String]
+  private let resources: [HostDevice.Resource]
   private let readiness: HostDevice.Readiness
 
-  init(_ device: HostDevice) {
-    self.device = device
-    readiness = device.readiness
+  init(_ device: HostDevice) throws(KernelError) {
+    address = device.address
+    identity = Self.hex(UInt64(try device.vendor), 4) + ":" + Self.hex(UInt64(try device.device), 4)
+    classCode = Self.hex(UInt64(try device.classCode), 6)
+    driver = try device.driver
+    group = try device.group
+    others = try device.groupMembers.filter { $0 != device.address }
+    resetMethods = try device.resetMethods
+    resources = try device.resources
+    readiness = try device.readiness
   }
 
   private static func hex(_ value: UInt64, _ digits: Int) -> String {
     let text = String(value, radix: 16)
     return String(repeating: "0", count: max(0, digits - text.count)) + text
   }
-
-  private var identity: String {
-    Self.hex(UInt64(device.vendor), 4) + ":" + Self.hex(UInt64(device.device), 4)
-  }
-  private var others: [String] { device.groupMembers.filter { $0 != device.address } }
 
   private static func size(_ bytes: UInt64) -> String {
     for (shift, unit) in [(30, "G"), (20, "M"), (10, "K")] as [(UInt64, String)]
@@ -63,13 +75,13 @@ struct DeviceReport {
 
   /// A paragraph.
   var text: String {
-    var lines = ["\(device.address)  \(identity)  class \(Self.hex(UInt64(device.classCode), 6))"]
-    lines.append("    driver: \(device.driver ?? "none")")
+    var lines = ["\(address)  \(identity)  class \(classCode)"]
+    lines.append("    driver: \(driver ?? "none")")
     let shared = others.isEmpty ? "" : ", shared with \(others.joined(separator: ", "))"
-    lines.append("    IOMMU group: \(device.group.map { $0 + shared } ?? "none")")
+    lines.append("    IOMMU group: \(group.map { $0 + shared } ?? "none")")
     lines.append(
-      "    reset: \(device.resetMethods.isEmpty ? "none" : device.resetMethods.joined(separator: ", "))")
-    for resource in device.resources {
+      "    reset: \(resetMethods.isEmpty ? "none" : resetMethods.joined(separator: ", "))")
+    for resource in resources {
       let name = resource.index == 6 ? "ROM" : "BAR \(resource.index)"
       lines.append("    \(name): \(Self.size(resource.size)) \(resource.kind)")
     }
@@ -88,18 +100,18 @@ struct DeviceReport {
 
   /// One JSON object.
   var json: String {
-    let bars = device.resources.map { resource in
+    let bars = resources.map { resource in
       "{\"index\":\(resource.index),\"size\":\(resource.size),\"kind\":\(Self.quoted(resource.kind))}"
     }
     let fields = [
-      "\"address\":\(Self.quoted(device.address))",
-      "\"vendor\":\(Self.quoted(Self.hex(UInt64(device.vendor), 4)))",
-      "\"device\":\(Self.quoted(Self.hex(UInt64(device.device), 4)))",
-      "\"class\":\(Self.quoted(Self.hex(UInt64(device.classCode), 6)))",
-      "\"driver\":\(device.driver.map(Self.quoted) ?? "null")",
-      "\"group\":\(device.group.map(Self.quoted) ?? "null")",
+      "\"address\":\(Self.quoted(address))",
+      "\"vendor\":\(Self.quoted(String(identity.prefix(4))))",
+      "\"device\":\(Self.quoted(String(identity.suffix(4))))",
+      "\"class\":\(Self.quoted(classCode))",
+      "\"driver\":\(driver.map(Self.quoted) ?? "null")",
+      "\"group\":\(group.map(Self.quoted) ?? "null")",
       "\"sharedWith\":\(Self.list(others))",
-      "\"resetMethods\":\(Self.list(device.resetMethods))",
+      "\"resetMethods\":\(Self.list(resetMethods))",
       "\"bars\":[\(bars.joined(separator: ","))]",
       "\"ready\":\(readiness == .ready)",
       "\"advice\":\(Self.quoted(readiness.description))",

@@ -8,7 +8,7 @@ import Foundation
 final class FakeHost {
   let root = FileManager.default.temporaryDirectory.appending(path: "sluice-sysfs-\(UUID().uuidString)").path
 
-  private func make(_ path: String) throws {
+  func make(_ path: String) throws {
     try FileManager.default.createDirectory(atPath: "\(root)/\(path)", withIntermediateDirectories: true)
   }
 
@@ -58,5 +58,5 @@ final class FakeHost {
 
   func remove(_ path: String) throws { try FileManager.default.removeItem(atPath: "\(root)/\(path)") }
 
-  func device(_ address: String) -> HostDevice? { HostDevice(address: address, root: root) }
+  func device(_ address: String) throws -> HostDevice? { try HostDevice(address: address, root: root) }
 }

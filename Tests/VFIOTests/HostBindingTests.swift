@@ -23,7 +23,7 @@ import Testing
   ) {
     let host = try FakeHost(drivers: drivers)
     try host.add(Self.address, driver: driver, group: "3")
-    return (host, try #require(host.device(Self.address)))
+    return (host, try #require(try host.device(Self.address)))
   }
 
   @Test("binding names vfio-pci, takes the device from its driver and has the bus look again")
@@ -87,7 +87,7 @@ import Testing
   func noGroup() throws {
     let host = try FakeHost()
     try host.add(Self.address, driver: "nvme")
-    let device = try #require(host.device(Self.address))
+    let device = try #require(try host.device(Self.address))
     #expect(failure(device.bind)?.contains("is in no IOMMU group") == true)
     #expect(try host.read("\(Self.device)/driver_override") == "")
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Linux
 import Testing
 
 @testable import VFIO
@@ -10,7 +11,7 @@ import Testing
   @Test("a device that the host does not have is nil")
   func absent() throws {
     let host = try FakeHost()
-    #expect(host.device(Self.address) == nil)
+    #expect(try host.device(Self.address) == nil)
     #expect(try HostDevice.all(root: host.root).isEmpty)
   }
 
@@ -19,21 +20,44 @@ import Testing
     let host = try FakeHost()
     try host.add(
       Self.address, driver: "nvme", group: "12", attributes: ["reset_method": "flr bus\n"])
-    let device = try #require(host.device(Self.address))
-    #expect(device.vendor == 0x1B36 && device.device == 0x10 && device.classCode == 0x01_0802)
-    #expect(device.driver == "nvme" && device.group == "12")
-    #expect(device.resetMethods == ["flr", "bus"])
-    #expect(device.groupMembers == [Self.address])
-    #expect(!device.isBridge)
+    let device = try #require(try host.device(Self.address))
+    #expect(try device.vendor == 0x1B36 && device.device == 0x10 && device.classCode == 0x01_0802)
+    #expect(try device.driver == "nvme" && device.group == "12")
+    #expect(try device.resetMethods == ["flr", "bus"])
+    #expect(try device.groupMembers == [Self.address])
+    #expect(try !device.isBridge)
   }
 
   @Test("what a device does not have is nil or empty")
   func bare() throws {
     let host = try FakeHost()
     try host.add(Self.address, classCode: "nonsense")
-    let device = try #require(host.device(Self.address))
-    #expect(device.driver == nil && device.group == nil && device.classCode == 0)
-    #expect(device.resetMethods == [] && device.resources == [] && device.groupMembers == [])
+    let device = try #require(try host.device(Self.address))
+    #expect(try device.driver == nil && device.group == nil && device.classCode == 0)
+    #expect(try device.resetMethods == [] && device.resources == [] && device.groupMembers == [])
+  }
+
+  @Test("what cannot be looked at is an error that names it, and not absent")
+  func unreadable() throws {
+    // Where the kernel has a file there is a directory, and where it has a link a file.
+    let host = try FakeHost()
+    try host.add(Self.address, driver: "vfio-pci", attributes: ["iommu_group": ""])
+    let device = try #require(try host.device(Self.address))
+    let file = "bus/pci/devices/\(Self.address)/vendor"
+    func message(_ look: () throws(KernelError) -> Void) -> String? {
+      do throws(KernelError) {
+        try look()
+        return nil
+      } catch { return error.description }
+    }
+    let group = "readlink \(host.root)/bus/pci/devices/\(Self.address)/iommu_group: Invalid argument"
+    #expect(message { () throws(KernelError) in _ = try device.group } == group)
+    #expect(message { () throws(KernelError) in _ = try device.readiness } == group)
+    #expect(throws: VFIOError.self) { try device.bind() }
+    try host.remove(file)
+    try host.make(file)
+    let all = message { () throws(KernelError) in _ = try HostDevice.all(root: host.root) }
+    #expect(all?.contains(file) == true && all?.contains("Is a directory") == true)
   }
 
   @Test("all devices are listed in the order of their addresses")
@@ -58,7 +82,7 @@ import Testing
       0x0000000000001000 0x0000000000001fff 0x0000000000000101
       """
     try host.add(Self.address, attributes: ["resource": text])
-    let resources = try #require(host.device(Self.address)).resources
+    let resources = try #require(try host.device(Self.address)).resources
     #expect(resources.map(\.index) == [0, 2, 3, 4, 6])
     #expect(resources.map(\.size) == [16 << 10, 32, 4096, 16 << 30, 256 << 10])
     #expect(resources.map(\.kind) == ["mem64", "io", "mem32", "mem64 prefetchable", "mem32 prefetchable"])
@@ -70,13 +94,13 @@ import Testing
   func badResources(_ text: String) throws {
     let host = try FakeHost()
     try host.add(Self.address, attributes: ["resource": text])
-    #expect(try #require(host.device(Self.address)).resources == [])
+    #expect(try #require(try host.device(Self.address)).resources == [])
   }
 
   // MARK: Readiness
 
   private static func readiness(_ host: FakeHost) throws -> HostDevice.Readiness {
-    try #require(host.device(address)).readiness
+    try #require(try host.device(address)).readiness
   }
 
   @Test("a device bound to vfio-pci in a group of its own is ready")
@@ -121,7 +145,7 @@ import Testing
     let host = try FakeHost()
     try host.add(Self.address, driver: "pcieport", group: "3", classCode: "0x060400")
     #expect(try Self.readiness(host) == .bridge)
-    #expect(throws: VFIOError.self) { try #require(host.device(Self.address)).bind() }
+    #expect(throws: VFIOError.self) { try #require(try host.device(Self.address)).bind() }
     #expect(try host.read("bus/pci/devices/\(Self.address)/driver_override") == "")
   }
 
@@ -140,6 +164,6 @@ import Testing
       state.description
         == "shares IOMMU group 7 with 0000:01:00.1 (nvme), 0000:02:00.0 (e1000e), which the host uses; type "
         + "'sluice bind 0000:01:00.1' and 'sluice bind 0000:02:00.0' to give the whole group to VFIO")
-    #expect(try #require(host.device(Self.address)).groupMembers.count == 6)
+    #expect(try #require(try host.device(Self.address)).groupMembers.count == 6)
   }
 }
