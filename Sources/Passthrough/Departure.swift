@@ -90,7 +90,10 @@ extension AssignedFunction {
     guard device.isOpen, !state.withLock({ state in state.gate.isMapped }) else { return }
     defer { release() }
     do throws(KernelError) { try assignment.reset.perform(on: device, .handBack, observe) } catch {
-      throw failure(error)
+      throw FunctionError(
+        device: address,
+        cause: "\(error): it goes back as the guest left it; have "
+          + "'echo 1 >/sys/bus/pci/devices/\(address)/reset' work before anything uses it")
     }
   }
 

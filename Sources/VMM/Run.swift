@@ -106,20 +106,24 @@ public struct Run: Sendable {
       do throws(FunctionError) { try function.close() } catch { failures.append(error) }
     }
     failures += crew.handBack { release(assembly) }
-    if let failure = failures.first, outcome.exitStatus != 1 {
-      outcome = .failure("handing back: \(failure)")
-    }
+    for failure in failures { add("handing back: \(failure)", to: &outcome) }
     recorder.phase("devices-handed-back")
     if configuration.printsSummary {
       writeStandardError(recorder.summary(assembly.devices.functions, outcome: outcome))
     }
     if let trace = recorder.trace {
       trace.flush()
-      if let (error, lost) = trace.failure, outcome.exitStatus != 1 {
-        outcome = .failure(
-          "trace \(trace.path): \(error); \(lost) records are not in it; make room or name another file")
+      if let (error, lost) = trace.failure {
+        add(
+          "trace \(trace.path): \(error); \(lost) records are not in it; make room or name another file",
+          to: &outcome)
       }
     }
     return outcome
+  }
+
+  /// Has a run end with a failure, or tells of it where it ends with another one.
+  private func add(_ failure: String, to outcome: inout Outcome) {
+    if case .failure = outcome { recorder.log.error("\(failure)") } else { outcome = .failure(failure) }
   }
 }

@@ -13,6 +13,9 @@ enum OutsideCases {
       let drive = try reset(Address.smallDrive, bench, as: "drive")
       return "edu by its bus: \(edu); NVMe by FLR: \(drive)"
     },
+    Case("outside-reset-refused", "the host takes a device's resets away: the guest lives, the end says so") {
+      bench in try resetRefused(bench)
+    },
     Case("outside-memory-sysfs", "the host turns the device's memory off and on through sysfs") { bench in
       try memoryThroughSysfs(bench)
     },
@@ -63,6 +66,33 @@ enum OutsideCases {
     try HostDevice(device).requireReleased()
     let changes = watch.child.output.split(separator: "\n").count { $0.contains("# device 1 reads") }
     return "\(changes) changes seen in 3 resets"
+  }
+
+  /// The kernel refuses the resets of a device that had one when it was opened.
+  private static func resetRefused(_ bench: Bench) throws -> String {
+    let device = HostDevice(Address.smallDrive)
+    let methods = "/sys/bus/pci/devices/\(device.address)/reset_method"
+    let before = try String(contentsOfFile: methods, encoding: .utf8)
+    let watch = try Watch(bench, [device.address, Address.edu])
+    try HostDevice.write("\n", to: methods)
+    let end = Result {
+      try watch.requireAlive()
+      watch.child.type("q")
+      return try watch.child.wait(within: 20)
+    }
+    try HostDevice.write("default", to: methods)
+    let status = try end.get()
+    let after = try String(contentsOfFile: methods, encoding: .utf8)
+    try bench.require(after == before, "the reset methods are \(after), before \(before)")
+    let said = watch.child.errors.split(separator: "\n").filter { $0.contains("handing back") }
+    try bench.require(status == 1, "status \(status), expected 1")
+    for word in [device.address, "VFIO_DEVICE_RESET", "/sys/bus/pci/devices/\(device.address)/reset"] {
+      try bench.require(said.count == 1 && said[0].contains(word), "no '\(word)' in \(said)")
+    }
+    for address in [device.address, Address.edu] { try HostDevice(address).requireReleased() }
+    let trace = try Trace(file: bench.file("guest.jsonl"))
+    try bench.require(trace.faultsOfClosing().isEmpty, "\(trace.faultsOfClosing())")
+    return String(said[0])
   }
 
   private static func memoryThroughSysfs(_ bench: Bench) throws -> String {
