@@ -8,6 +8,10 @@ struct SmallGuest {
   let devices: [String]
   let append: String
   let cpus: Int
+  /// Of `--memory`.
+  var memory = "128M"
+  /// What else Sluice is to be told.
+  var options: [String] = []
 
   init(_ name: String, _ devices: [String] = [], append: String = "", cpus: Int = 1) {
     (self.name, self.devices, self.append, self.cpus) = (name, devices, append, cpus)
@@ -52,8 +56,8 @@ struct SmallGuest {
   private func sluice(_ bench: Bench, as label: String) throws -> [String] {
     [
       bench.manifest.sluice, "run", "--kernel", try bench.guest(name), "--debug-exit", "--cpus", "\(cpus)",
-      "--memory", "128M", "--summary", "--trace", bench.file("\(label).jsonl").path, "--append", append,
-    ] + devices.flatMap { ["--device", $0] }
+      "--memory", memory, "--summary", "--trace", bench.file("\(label).jsonl").path, "--append", append,
+    ] + options + devices.flatMap { ["--device", $0] }
   }
 
   private func qemu(_ bench: Bench) throws -> [String] {

@@ -11,10 +11,14 @@ final class Watch {
   private var seen = 0
 
   /// Starts it and waits until it reads its devices.
-  init(_ bench: Bench, _ devices: [String], strange: Int = 0, as label: String = "guest") throws {
+  convenience init(_ bench: Bench, _ devices: [String], strange: Int = 0, as label: String = "guest") throws {
+    try self.init(bench, SmallGuest("watch", devices, append: "strange=\(strange)"), as: label)
+  }
+
+  /// - Parameter guest: A `watch`.
+  init(_ bench: Bench, _ guest: SmallGuest, as label: String = "guest") throws {
     guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
     (self.bench, self.label) = (bench, label)
-    let guest = SmallGuest("watch", devices, append: "strange=\(strange)")
     child = try bench.start(guest.command(bench, as: label), as: label)
     try child.expect("\nwatching", within: 30)
     seen = child.output.utf8.count
