@@ -240,7 +240,9 @@ extension GateKeeper where Self: ~Copyable {
   private mutating func open<Failure: Error>(
     _ window: Int, _ perform: (inout Self, Gate.Effect) throws(Failure) -> Bool
   ) throws(Failure) {
-    var run = gate.run(around: window) { gate.states[$0] == .armed && gate.wasOpen[$0] }
+    var run = gate.run(around: window) {
+      gate.wasOpen[window] && gate.wasOpen[$0] && gate.states[$0] == .armed
+    }
     if try !perform(&self, .addSlot(run)) {
       // There may be room for the one, where the guest has put something else over its neighbour.
       guard run.count > 1 else { return }

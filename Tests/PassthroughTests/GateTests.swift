@@ -131,4 +131,40 @@ import Testing
       gate.effects(of: .set(.fullPower, true))
         == [.apply, .readBack, .changed(0, from: .closed, to: .armed)])
   }
+
+  @Test("what was open together opens again by one touch, as one slot and one IOVA, and closes by one call")
+  func neighbours() {
+    var gate = Gate.neighbours()
+    let closing = gate.effects(of: .set(.memoryEnabled, false)).prefix(4)
+    #expect(closing == [.removeSlots(0..<3), .removeSlots(4..<5), .removeIOVAs(0..<3), .removeIOVAs(4..<5)])
+    _ = gate.effects(of: .set(.memoryEnabled, true))
+    #expect(
+      gate.effects(of: .access(window: 1)) == [
+        .addSlot(0..<3), .changed(0, from: .armed, to: .open), .changed(1, from: .armed, to: .open),
+        .changed(2, from: .armed, to: .open), .addIOVA(0..<3, .open),
+      ])
+    #expect(gate.states == [.open, .open, .open, .armed, .armed])
+    #expect(gate.effects(of: .access(window: 2)) == [])
+  }
+
+  @Test("one that was not open brings none of its neighbours, and none comes that was not open last")
+  func strangers() {
+    var gate = Gate.neighbours()
+    _ = gate.effects(of: .move(bar: 0))
+    #expect(gate.effects(of: .access(window: 3)).first == .addSlot(3..<4))
+    // Off and on without a touch of the BAR changes nothing of what it had open, which is now the last alone.
+    for isOn in [false, true, false, true] { _ = gate.effects(of: .set(.memoryEnabled, isOn)) }
+    #expect(gate.wasOpen == [false, false, false, true, false])
+    #expect(gate.effects(of: .access(window: 2)).first == .addSlot(2..<3))
+  }
+
+  @Test("windows that adjoin are reachable from the start by one IOVA")
+  func reachTogether() {
+    var gate = Gate(
+      bars: [0, 0, 0, 2], adjoins: [false, true, false, true], conditions: [.fullPower, .outOfReset, .alive],
+      reaching: .onEnable)
+    let effects = gate.effects(of: .set(.memoryEnabled, true))
+    #expect(
+      effects.suffix(3) == [.addIOVA(0..<2, .enable), .addIOVA(2..<3, .enable), .addIOVA(3..<4, .enable)])
+  }
 }
