@@ -29,6 +29,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
     _ = BAR.usable(function, 0)
     function.setCommand(PCIFunction.Command.memory | PCIFunction.Command.busMaster, true)
     report.check(true, "ready")
+    report.end()
     machine.tables.powerOff()
   case 5:
     let bar = BAR.usable(function, UInt8(truncatingIfNeeded: line.number("bar") ?? 0))

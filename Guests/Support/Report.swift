@@ -33,9 +33,12 @@ struct Report: ~Copyable {
     prefix("ok - skipped: ")
   }
 
+  /// Says that nothing follows.
+  func end() { Console.print("done \(checks)") }
+
   /// Ends the report and the machine: value 0 on the debug exit port when all checks passed, else 1.
   consuming func finish() -> Never {
-    Console.print("done \(checks)")
+    end()
     Machine.exit(value: failures == 0 && checks > 0 ? 0 : 1)
   }
 

@@ -136,8 +136,30 @@ public struct Gate: Sendable, Hashable {
   /// - Parameter bar: nil stands for all of them.
   fileprivate func isPart(_ window: Int, of bar: Int?) -> Bool { bar == nil || bar == bars[window] }
 
+  // The gate itself looks for runs: who asked it with a closure of his own would have to copy it.
+
+  /// The windows that open together with one that is touched: those next to it that were open with it.
+  fileprivate func opening(with window: Int) -> Range<Int> {
+    guard wasOpen[window] else { return window..<window + 1 }
+    return run(around: window) { wasOpen[$0] && states[$0] == .armed }
+  }
+
+  /// The first run of windows in a state.
+  ///
+  /// - Parameters:
+  ///   - start: The window to begin at, which is the first one or follows a run.
+  ///   - bar: nil stands for all of them.
+  fileprivate func run(_ state: State, from start: Int, bar: Int?) -> Range<Int>? {
+    run(from: start) { states[$0] == state && isPart($0, of: bar) }
+  }
+
+  /// The first run of windows that may have an IOVA; the parameters are the same.
+  fileprivate func reachableRun(from start: Int, bar: Int?) -> Range<Int>? {
+    run(from: start) { isReachable[$0] && isPart($0, of: bar) }
+  }
+
   /// A window with those of its neighbours, and theirs, for which something holds.
-  fileprivate func run(around window: Int, where holds: (Int) -> Bool) -> Range<Int> {
+  private func run(around window: Int, where holds: (Int) -> Bool) -> Range<Int> {
     var first = window
     var end = window + 1
     while adjoins[first], holds(first - 1) { first -= 1 }
@@ -146,10 +168,9 @@ public struct Gate: Sendable, Hashable {
   }
 
   /// The first run of neighbours for which something holds; nil where it holds for no window.
-  ///
-  /// - Parameter start: The window to begin at, which is the first one or follows a run.
-  fileprivate func run(from start: Int, where holds: (Int) -> Bool) -> Range<Int>? {
-    (start..<bars.count).first(where: holds).map { run(around: $0, where: holds) }
+  private func run(from start: Int, where holds: (Int) -> Bool) -> Range<Int>? {
+    guard let first = (start..<bars.count).first(where: holds) else { return nil }
+    return run(around: first, where: holds)
   }
 
   /// Keeps in mind what is open of the BARs that are about to be closed; one without an open window keeps what it
@@ -240,9 +261,7 @@ extension GateKeeper where Self: ~Copyable {
   private mutating func open<Failure: Error>(
     _ window: Int, _ perform: (inout Self, Gate.Effect) throws(Failure) -> Bool
   ) throws(Failure) {
-    var run = gate.run(around: window) {
-      gate.wasOpen[window] && gate.wasOpen[$0] && gate.states[$0] == .armed
-    }
+    var run = gate.opening(with: window)
     if try !perform(&self, .addSlot(run)) {
       // There may be room for the one, where the guest has put something else over its neighbour.
       guard run.count > 1 else { return }
@@ -275,7 +294,7 @@ extension GateKeeper where Self: ~Copyable {
     }
     guard includes(gate.reaching) else { return }
     var next = 0
-    while let run = gate.run(from: next, where: { gate.states[$0] == .armed && gate.isPart($0, of: bar) }) {
+    while let run = gate.run(.armed, from: next, bar: bar) {
       try reach(run, moment, perform)
       next = run.upperBound
     }
@@ -303,12 +322,12 @@ extension GateKeeper where Self: ~Copyable {
     bar: Int?, _ perform: (inout Self, Gate.Effect) throws(Failure) -> Bool
   ) throws(Failure) {
     var next = 0
-    while let run = gate.run(from: next, where: { gate.states[$0] == .open && gate.isPart($0, of: bar) }) {
+    while let run = gate.run(.open, from: next, bar: bar) {
       _ = try perform(&self, .removeSlots(run))
       next = run.upperBound
     }
     next = 0
-    while let run = gate.run(from: next, where: { gate.isReachable[$0] && gate.isPart($0, of: bar) }) {
+    while let run = gate.reachableRun(from: next, bar: bar) {
       _ = try perform(&self, .removeIOVAs(run))
       for window in run { gate.isReachable[window] = false }
       next = run.upperBound

@@ -66,8 +66,10 @@ struct MachineDevices {
   /// The device that can be unplugged, and plugged in again.
   static let plug = "edu,id=plug,bus=p3,dma_mask=0xffffffffffffffff"
 
-  /// Functions that only `bench` has: several of a kind that costs nothing, and BARs of two sizes.
-  static let benchEdus = (0x14...0x1B).map { "0000:00:\(String($0, radix: 16)).0" }
+  /// Functions that only `bench` has: 16 of a kind that costs nothing, two in a slot, and BARs of two sizes.
+  static let benchEdus = (0x14...0x1B).flatMap { slot in
+    (0...1).map { "0000:00:\(String(slot, radix: 16)).\($0)" }
+  }
   static let benchSmallBAR = "0000:00:1c.0"
   static let benchLargeBAR = "0000:00:1d.0"
   /// A drive whose MSI-X table has a BAR of its own: kvmtool replaces the whole BAR that holds it.
@@ -75,7 +77,7 @@ struct MachineDevices {
 
   var benchDevices: [String] {
     let bars = [("small", "1M", Self.benchSmallBAR), ("large", "16G", Self.benchLargeBAR)]
-    return Self.benchEdus.flatMap { ["-device", "edu,addr=\(slot($0))"] }
+    return Self.benchEdus.flatMap { ["-device", "edu,addr=\(slot($0)),multifunction=on"] }
       + bars.flatMap { name, size, address in
         [
           "-object", "memory-backend-memfd,id=\(name),size=\(size),share=on",
