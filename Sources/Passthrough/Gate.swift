@@ -136,41 +136,51 @@ public struct Gate: Sendable, Hashable {
   /// - Parameter bar: nil stands for all of them.
   fileprivate func isPart(_ window: Int, of bar: Int?) -> Bool { bar == nil || bar == bars[window] }
 
-  // The gate itself looks for runs: who asked it with a closure of his own would have to copy it.
+  /// What windows of a run have in common. Not a closure, which would copy the gate.
+  fileprivate enum Trait {
+    case open
+    case armed
+    /// Armed, and open when the gate last closed.
+    case reopening
+    /// It may have an IOVA.
+    case reachable
+  }
+
+  private func has(_ trait: Trait, _ window: Int) -> Bool {
+    switch trait {
+    case .open: states[window] == .open
+    case .armed: states[window] == .armed
+    case .reopening: states[window] == .armed && wasOpen[window]
+    case .reachable: isReachable[window]
+    }
+  }
 
   /// The windows that open together with one that is touched: those next to it that were open with it.
   fileprivate func opening(with window: Int) -> Range<Int> {
-    guard wasOpen[window] else { return window..<window + 1 }
-    return run(around: window) { wasOpen[$0] && states[$0] == .armed }
+    has(.reopening, window) ? run(.reopening, around: window) : window..<window + 1
   }
 
-  /// The first run of windows in a state.
+  /// A window with those of its neighbours, and theirs, that have something in common.
+  private func run(_ trait: Trait, around window: Int) -> Range<Int> {
+    var first = window
+    var end = window + 1
+    while adjoins[first], has(trait, first - 1) { first -= 1 }
+    while end < adjoins.count, adjoins[end], has(trait, end) { end += 1 }
+    return first..<end
+  }
+
+  /// The first run of windows that have something in common; nil where none has it.
   ///
   /// - Parameters:
   ///   - start: The window to begin at, which is the first one or follows a run.
   ///   - bar: nil stands for all of them.
-  fileprivate func run(_ state: State, from start: Int, bar: Int?) -> Range<Int>? {
-    run(from: start) { states[$0] == state && isPart($0, of: bar) }
-  }
-
-  /// The first run of windows that may have an IOVA; the parameters are the same.
-  fileprivate func reachableRun(from start: Int, bar: Int?) -> Range<Int>? {
-    run(from: start) { isReachable[$0] && isPart($0, of: bar) }
-  }
-
-  /// A window with those of its neighbours, and theirs, for which something holds.
-  private func run(around window: Int, where holds: (Int) -> Bool) -> Range<Int> {
-    var first = window
-    var end = window + 1
-    while adjoins[first], holds(first - 1) { first -= 1 }
-    while end < adjoins.count, adjoins[end], holds(end) { end += 1 }
-    return first..<end
-  }
-
-  /// The first run of neighbours for which something holds; nil where it holds for no window.
-  private func run(from start: Int, where holds: (Int) -> Bool) -> Range<Int>? {
-    guard let first = (start..<bars.count).first(where: holds) else { return nil }
-    return run(around: first, where: holds)
+  fileprivate func run(_ trait: Trait, from start: Int, bar: Int?) -> Range<Int>? {
+    var window = start
+    while window < bars.count {
+      if has(trait, window), isPart(window, of: bar) { return run(trait, around: window) }
+      window += 1
+    }
+    return nil
   }
 
   /// Keeps in mind what is open of the BARs that are about to be closed; one without an open window keeps what it
@@ -327,7 +337,7 @@ extension GateKeeper where Self: ~Copyable {
       next = run.upperBound
     }
     next = 0
-    while let run = gate.reachableRun(from: next, bar: bar) {
+    while let run = gate.run(.reachable, from: next, bar: bar) {
       _ = try perform(&self, .removeIOVAs(run))
       for window in run { gate.isReachable[window] = false }
       next = run.upperBound

@@ -48,7 +48,11 @@ extension FunctionState: GateKeeper {
   }
 
   /// Bytes of neighbouring windows.
-  private func size(_ run: Range<Int>) -> UInt64 { run.reduce(0) { $0 + windows[$1].size } }
+  private func size(_ run: Range<Int>) -> UInt64 {
+    var size: UInt64 = 0
+    for window in run { size += windows[window].size }
+    return size
+  }
 
   /// The guest-physical address of a window, by the BAR's register.
   private func address(_ window: Int) -> UInt64 {
@@ -69,7 +73,7 @@ extension FunctionState: GateKeeper {
   private mutating func removeIOVAs(_ run: Range<Int>) throws(KernelError) {
     for space in assignment.peers.indices {
       var next = run.lowerBound
-      while let mapped = part(of: next..<run.upperBound, where: { $0.ioAddresses[space] != nil }) {
+      while let mapped = part(of: next..<run.upperBound, isMapped: true, in: space) {
         next = mapped.upperBound
         guard let address = windows[mapped.lowerBound].ioAddresses[space] else { continue }
         let start = Clock.microseconds()
@@ -80,11 +84,14 @@ extension FunctionState: GateKeeper {
     }
   }
 
-  /// The first windows in a run that follow each other and of which something holds.
-  private func part(of run: Range<Int>, where holds: (Window) -> Bool) -> Range<Int>? {
-    guard let first = run.first(where: { holds(windows[$0]) }) else { return nil }
-    let end = (first..<run.upperBound).first { !holds(windows[$0]) }
-    return first..<(end ?? run.upperBound)
+  /// The first windows in a run that follow each other and are mapped in a space, or are not.
+  private func part(of run: Range<Int>, isMapped: Bool, in space: Int) -> Range<Int>? {
+    var first = run.lowerBound
+    while first < run.upperBound, (windows[first].ioAddresses[space] != nil) != isMapped { first += 1 }
+    guard first < run.upperBound else { return nil }
+    var end = first + 1
+    while end < run.upperBound, (windows[end].ioAddresses[space] != nil) == isMapped { end += 1 }
+    return first..<end
   }
 
   private mutating func addSlot(_ run: Range<Int>) -> Bool {
@@ -117,7 +124,7 @@ extension FunctionState: GateKeeper {
   private mutating func addIOVA(_ run: Range<Int>, _ moment: Gate.Moment) {
     for space in assignment.peers.indices where assignment.peers[space].includes(moment) {
       var next = run.lowerBound
-      while let missing = part(of: next..<run.upperBound, where: { $0.ioAddresses[space] == nil }) {
+      while let missing = part(of: next..<run.upperBound, isMapped: false, in: space) {
         next = missing.upperBound
         if map(missing, in: space) { continue }
         // All but what cannot be reached is.
