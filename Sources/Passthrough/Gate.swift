@@ -136,7 +136,10 @@ public struct Gate: Sendable, Hashable {
   /// - Parameter bar: nil stands for all of them.
   fileprivate func isPart(_ window: Int, of bar: Int?) -> Bool { bar == nil || bar == bars[window] }
 
-  /// What windows of a run have in common. Not a closure, which would copy the gate.
+  // Whoever has the gate copies it, and counts references, for what does not change it, and for closures: those
+  // that look for windows on the way of an exit are 'mutating'.
+
+  /// What windows of a run have in common.
   fileprivate enum Trait {
     case open
     case armed
@@ -156,7 +159,7 @@ public struct Gate: Sendable, Hashable {
   }
 
   /// The windows that open together with one that is touched: those next to it that were open with it.
-  fileprivate func opening(with window: Int) -> Range<Int> {
+  fileprivate mutating func opening(with window: Int) -> Range<Int> {
     has(.reopening, window) ? run(.reopening, around: window) : window..<window + 1
   }
 
@@ -174,7 +177,7 @@ public struct Gate: Sendable, Hashable {
   /// - Parameters:
   ///   - start: The window to begin at, which is the first one or follows a run.
   ///   - bar: nil stands for all of them.
-  fileprivate func run(_ trait: Trait, from start: Int, bar: Int?) -> Range<Int>? {
+  fileprivate mutating func run(_ trait: Trait, from start: Int, bar: Int?) -> Range<Int>? {
     var window = start
     while window < bars.count {
       if has(trait, window), isPart(window, of: bar) { return run(trait, around: window) }
