@@ -38,7 +38,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
 private func checkPages(_ probe: Probe, _ wanted: UInt64, _ report: inout Report) {
   let pages = max(1, probe.bar.size >> 12)
   let steps = max(1, min(pages, wanted))
-  let stride = pages / steps << 12
+  let stride = (pages / steps) << 12
   var different: UInt32 = 0
   for step in 0..<steps {
     let address = probe.bar.address + step * stride
