@@ -104,7 +104,7 @@ public struct Gate: Sendable, Hashable {
   /// Makes a gate with all windows closed.
   ///
   /// - Parameters:
-  ///   - bars: The BAR of each window.
+  ///   - bars: The BAR of each window; those of one BAR follow each other.
   ///   - adjoins: Whether each window adjoins the one before it; none does where nothing is said.
   ///   - conditions: What holds at the start.
   ///   - opening: When windows open.
