@@ -83,7 +83,8 @@ enum ResourceCases {
 
   /// Of 24 mappings RAM takes one and edu's BAR one: a BAR of 256 MiB, all of which is touched, has 16 windows.
   private static func checkFewMappings(_ bench: Bench) throws -> String {
-    let guest = SmallGuest("bar-lazy-open", [Address.sharedMemory, Address.edu], append: "device=1 steps=128")
+    let guest = SmallGuest(
+      "bar-lazy-open", [Address.sharedMemory, Address.edu], append: "device=1 steps=128")
     let remark = try guest.check(bench)
     let said = try String(contentsOf: bench.file("guest.err"), encoding: .utf8).split(separator: "\n")
     let refused = said.filter { $0.contains("cannot reach") || $0.contains("stays trapped") }
