@@ -22,7 +22,8 @@ struct DevicesCommand: ParsableCommand {
   func run() throws {
     let devices: [HostDevice]
     do throws(KernelError) { devices = try HostDevice.all() } catch {
-      throw CommandFailure("\(error); this machine shows no PCI bus in sysfs")
+      let isAbsent = error.errno == KernelError.noEntry
+      throw CommandFailure(error.description + (isAbsent ? "; this machine shows no PCI bus in sysfs" : ""))
     }
     let reports: [DeviceReport]
     do throws(KernelError) {

@@ -24,13 +24,11 @@ struct Case: Sendable {
     self.takesTurns = takesTurns
   }
 
-  /// Whether it may be tried again: a Linux guest of a kind that was seen to die under two emulations. `linux-intx` was
-  /// seen once, with an oops of its kernel at power-off after all that it had to show, and passed five times then.
+  /// Whether it may be tried again: a Linux guest of a kind that was seen to die under two emulations.
   var mayBeTriedAgain: Bool { Self.mortal.contains(name) }
 
   private static let mortal = Set(
-    (LinuxCases.all + LifeCycleCases.all + ComparisonCases.linux).map(\.name)
-      + ["other-devices", "linux-intx"])
+    (LinuxCases.all + LifeCycleCases.all + ComparisonCases.linux).map(\.name))
 
   private static let linuxGuests = LinuxCases.all + LifeCycleCases.all + DeviceCases.all + LoadCases.all
 
