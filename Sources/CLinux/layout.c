@@ -19,9 +19,13 @@ LAYOUT(struct kvm_irq_routing, 8);
 LAYOUT(struct kvm_pit_config, 64);
 LAYOUT(struct kvm_create_device, 12);
 LAYOUT(struct kvm_device_attr, 24);
+LAYOUT(struct kvm_enable_cap, 104);
+LAYOUT(struct kvm_vcpu_events, 64);
 FIELD(struct kvm_run, immediate_exit, 1);
 FIELD(struct kvm_run, exit_reason, 8);
 FIELD(struct kvm_run, mmio, 32);
+FIELD(struct kvm_run, internal.data, 40);
+FIELD(struct kvm_run, emulation_failure.flags, 40);
 FIELD(struct kvm_run, io, 32);
 
 LAYOUT(struct vfio_group_status, 8);

@@ -7,7 +7,6 @@ internal import Synchronization
 /// The memory slots of a machine: who adds one gets a number, who removes it gives it back.
 public final class MemorySlots: Sendable {
   private let machine: VirtualMachine
-  private let pause: CPUPause
   private let limit: Int
   /// How many slots there are for windows.
   public let capacity: Int
@@ -27,7 +26,6 @@ public final class MemorySlots: Sendable {
   ///   - reserved: How many slots, from 0 on, belong to guest RAM.
   public init(_ machine: VirtualMachine, limit: Int, reserved: Int) {
     self.machine = machine
-    pause = machine.pause
     self.limit = limit
     capacity = max(0, limit - reserved)
     numbers = Mutex(Numbers(next: UInt32(reserved)))
@@ -35,9 +33,8 @@ public final class MemorySlots: Sendable {
 
   /// Maps host memory into the guest and returns the slot that holds it.
   ///
-  /// No vCPU is in the guest meanwhile. One that had met the memory while it had no slot would have
-  /// its instruction emulated by KVM, which finds the new slot and copies byte by byte through our
-  /// mapping, in widths that a device's registers may not take.
+  /// For a device's memory every vCPU is between two instructions (``VirtualCPU/duringPause(_:)``). KVM
+  /// would do the rest of an instruction that it emulates by byte copies through the new slot.
   public func add(at base: GuestAddress, size: UInt64, host: UInt64) throws(KernelError) -> UInt32 {
     let number: UInt32? = numbers.withLock { numbers in
       if let free = numbers.free.popLast() { return free }
@@ -49,9 +46,7 @@ public final class MemorySlots: Sendable {
       throw KernelError("all \(limit) memory slots are in use", errno: KernelError.noMemory)
     }
     do throws(KernelError) {
-      try pause.during { () throws(KernelError) in
-        try machine.setMemory(slot: number, at: base, size: size, host: host)
-      }
+      try machine.setMemory(slot: number, at: base, size: size, host: host)
     } catch {
       numbers.withLock { $0.free.append(number) }
       throw error

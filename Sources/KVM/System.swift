@@ -85,6 +85,12 @@ public struct System: ~Copyable, Sendable {
   /// Whether KVM emulates the LAPIC's TSC-deadline timer (KVM_CAP_TSC_DEADLINE_TIMER).
   public var hasDeadlineTimer: Bool { value(of: KVM_CAP_TSC_DEADLINE_TIMER) > 0 }
 
+  /// True if KVM can report every instruction that it cannot emulate (KVM_CAP_EXIT_ON_EMULATION_FAILURE, Linux 5.14).
+  var reportsEmulationFailures: Bool { value(of: Self.exitOnEmulationFailure) > 0 }
+
+  /// KVM_CAP_EXIT_ON_EMULATION_FAILURE.
+  static let exitOnEmulationFailure: Int32 = KVM_CAP_EXIT_ON_EMULATION_FAILURE
+
   /// The bytes of a vCPU's shared run structure.
   borrowing func runSize() throws(KernelError) -> UInt64 {
     UInt64(

@@ -33,7 +33,7 @@ public final class VirtualCPU: Sendable {
   public struct Access: ~Copyable {
     /// Port number or GPA.
     public let address: UInt64
-    /// Bytes: 1, 2, 4 or 8.
+    /// Bytes: 1, 2 or 4 for a port. 1 to 8 for memory: KVM splits an access at the end of a page.
     public let width: Int
     /// Repetitions of a string instruction; 1 for memory.
     public let count: Int
@@ -66,8 +66,15 @@ public final class VirtualCPU: Sendable {
     case memory(Access)
     /// An access to an I/O port.
     case port(Access)
-    /// A signal or an immediate exit.
+    /// A signal or an immediate exit: the instruction is complete.
     case interrupted
+    /// The vCPU is between two instructions, and the caller or another vCPU waits for that: see
+    /// ``VirtualCPU/duringPause(_:)``.
+    case pausable
+    /// KVM cannot emulate the instruction at RIP (KVM_INTERNAL_ERROR_EMULATION). Nothing of it has been done.
+    ///
+    /// - Parameter address: GPA of the access that needed the emulation; nil if KVM does not report it.
+    case notEmulated(address: UInt64?)
     /// A triple fault.
     case shutdown
     /// A bare -EFAULT: the host took away what stands behind a slot.
@@ -79,12 +86,18 @@ public final class VirtualCPU: Sendable {
   /// Makes the calling thread the one that runs this vCPU.
   public func adopt() { member.adopt() }
 
-  /// Runs the guest until something needs us (KVM_RUN).
-  public func run() -> Exit {
-    pause.enter(member)
-    let result = cl_kvm_run(descriptor.number)
-    pause.leave(member)
+  /// Runs the guest until KVM needs an answer (KVM_RUN).
+  ///
+  /// - Parameter isPausing: Complete the instruction that the vCPU is inside of, and begin no other one.
+  public func run(isPausing: Bool = false) -> Exit {
     let run = shared.address
+    switch pause.enter(member, isPausing: isPausing) {
+    case .guest: break
+    case .completion: cl_run_set_immediate_exit(run, true)
+    case .none: return .pausable
+    }
+    let result = cl_kvm_run(descriptor.number)
+    pause.leave(member, isInside: result == 0 && cl_run_is_access(run))
     guard result == 0 else {
       switch -result {
       case KernelError.interrupted, KernelError.again:
@@ -104,16 +117,56 @@ public final class VirtualCPU: Sendable {
       return .failed(
         "vCPU \(index): the processor refused the guest's state (KVM_EXIT_FAIL_ENTRY, hardware reason "
           + "0x\(String(cl_run_hardware_exit(run), radix: 16)))")
-    case KVM_EXIT_INTERNAL_ERROR:
-      return .failed(
-        "vCPU \(index) at \(instruction()): KVM could not emulate an instruction "
-          + "(KVM_EXIT_INTERNAL_ERROR \(cl_run_suberror(run)))")
+    case KVM_EXIT_INTERNAL_ERROR: return internalError()
     case KVM_EXIT_SYSTEM_EVENT:
       return .failed("vCPU \(index): KVM system event \(cl_run_system_event(run))")
     case let reason:
       return .failed("vCPU \(index) at \(instruction()): KVM exit \(reason), which Sluice does not know")
     }
   }
+
+  /// Why KVM cannot continue (KVM api.rst, KVM_EXIT_INTERNAL_ERROR).
+  private func internalError() -> Exit {
+    let run = shared.address
+    let suberror = cl_run_suberror(run)
+    if suberror == KVM_INTERNAL_ERROR_EMULATION {
+      let address = cl_run_emulation_address(run)
+      return .notEmulated(address: address == .max ? nil : address)
+    }
+    let words = (0..<cl_run_internal_count(run)).map { String(cl_run_internal_data(run, $0), radix: 16) }
+    return .failed(
+      "vCPU \(index) at \(instruction()): KVM_EXIT_INTERNAL_ERROR \(Self.name(suberror)), data "
+        + words.joined(separator: " "))
+  }
+
+  private static func name(_ suberror: UInt32) -> String {
+    switch Int32(bitPattern: suberror) {
+    case KVM_INTERNAL_ERROR_SIMUL_EX: "KVM_INTERNAL_ERROR_SIMUL_EX"
+    case KVM_INTERNAL_ERROR_DELIVERY_EV: "KVM_INTERNAL_ERROR_DELIVERY_EV"
+    case KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON: "KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON"
+    default: "\(suberror)"
+    }
+  }
+
+  /// Makes the guest handle #UD at its present instruction (KVM_SET_VCPU_EVENTS), as a processor does that has no
+  /// such instruction.
+  public func injectUndefinedInstruction() throws(KernelError) {
+    try check(cl_kvm_inject_undefined(descriptor.number), "KVM_SET_VCPU_EVENTS on vCPU \(index)")
+  }
+
+  /// Calls `body` while every vCPU of the machine is between two instructions. This one is: ``run(isPausing:)`` has
+  /// returned ``Exit/pausable``.
+  ///
+  /// - Returns: False if another vCPU was inside an instruction for too long. `body` has not been called then, and
+  ///   that vCPU gets ``Exit/pausable`` after its instruction.
+  public func duringPause<Failure: Error>(
+    _ body: () throws(Failure) -> Void
+  ) throws(Failure) -> Result<Bool, KernelError> {
+    try pause.during(body)
+  }
+
+  /// Notes that the vCPU's thread enters the guest no more.
+  public func retire() { pause.leave(member, isInside: false) }
 
   /// RIP, for an error message; registers that cannot be read say so.
   private func instruction() -> String {

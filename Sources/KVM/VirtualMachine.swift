@@ -29,6 +29,12 @@ public final class VirtualMachine: Sendable {
       "KVM_SET_TSS_ADDR")
     try check(cl_kvm_number(number, IOC_KVM_CREATE_IRQCHIP, 0), "KVM_CREATE_IRQCHIP")
     try check(cl_kvm_create_pit(number), "KVM_CREATE_PIT2")
+    if system.reportsEmulationFailures {
+      // Else KVM injects #UD by itself unless the guest is at CPL 0.
+      try check(
+        cl_kvm_enable(number, UInt32(System.exitOnEmulationFailure), 1),
+        "KVM_ENABLE_CAP KVM_CAP_EXIT_ON_EMULATION_FAILURE")
+    }
   }
 
   /// Makes a range of host memory the guest's (KVM_SET_USER_MEMORY_REGION).

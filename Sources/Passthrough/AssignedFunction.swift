@@ -26,6 +26,8 @@ public final class AssignedFunction: Sendable {
   /// Held by whoever resets the device or gives it back, so that neither meets the other; never taken
   /// inside `state`, which is taken inside it.
   let handling = Mutex(())
+  /// Set inside `state`, taken before it.
+  private let opening: OpeningRequest
   /// Where the BARs are now, for the bus.
   private let decoded = DecodedRanges()
   let notices: Notices
@@ -41,11 +43,13 @@ public final class AssignedFunction: Sendable {
     self.device = device
     self.assignment = assignment
     self.observe = observe
+    opening = OpeningRequest(host.openings)
     address = device.address
     do throws(KernelError) {
       if case .none(let why) = assignment.reset { observe(.warning(why), 0) }
       if case .bus = assignment.reset { try assignment.reset.perform(on: device, .start, observe) }
-      let initial = try FunctionState(device, host: host, assignment: assignment, observe: observe)
+      let initial = try FunctionState(
+        device, host: host, assignment: assignment, opening: opening, observe: observe)
       bars = initial.config.bars
       interruptPin = initial.config.interruptPin
       state = Mutex(initial)
@@ -171,6 +175,24 @@ public final class AssignedFunction: Sendable {
       try state.withLock { state throws(KernelError) in
         try state.writeMemory(bar: bar, offset: offset, width: width, value)
       }
+    } catch { throw failure(error) }
+  }
+
+  /// Opens the windows that are due. Every vCPU is between two instructions and stays there.
+  public func openDueWindows() throws(FunctionError) {
+    guard opening.take() else { return }
+    do throws(KernelError) {
+      try state.withLock { state throws(KernelError) in try state.pass(.open, state.openingReason) }
+    } catch { throw failure(error) }
+  }
+
+  /// Makes an armed window due for an instruction that KVM cannot emulate.
+  ///
+  /// - Parameter place: The address that the instruction accesses, in a BAR; nil for all armed windows.
+  /// - Returns: True if a window is due now.
+  public func makeDue(_ place: BarPlace?) throws(FunctionError) -> Bool {
+    do throws(KernelError) {
+      return try state.withLock { state throws(KernelError) in try state.makeDue(place) }
     } catch { throw failure(error) }
   }
 

@@ -16,6 +16,10 @@ struct FunctionState: ~Copyable {
   var gate: Gate
   var layout: WindowLayout
   var windows: [Window]
+  /// Asks the vCPUs for a moment between instructions, in which due windows open.
+  let opening: OpeningRequest
+  /// Why windows are due, for the trace.
+  var openingReason = FunctionEvent.Reason.access
   var table: MSIXTable?
   var interrupts = Interrupts()
   /// The expansion ROM, as it was at the start; empty where there is none.
@@ -30,7 +34,8 @@ struct FunctionState: ~Copyable {
 
   /// Takes a device that the kernel has just opened and makes the guest's view of it.
   init(
-    _ device: Device, host: Host, assignment: Assignment, observe: @escaping FunctionObserver
+    _ device: Device, host: Host, assignment: Assignment, opening: OpeningRequest,
+    observe: @escaping FunctionObserver
   ) throws(KernelError) {
     let rom = Self.readROM(of: device, observe)
     let optional = try Self.setCommand(of: device, to: .optional).intersection(.optional)
@@ -55,6 +60,7 @@ struct FunctionState: ~Copyable {
     self.host = host
     self.assignment = assignment
     self.observe = observe
+    self.opening = opening
     self.rom = rom
     self.config = config
     self.layout = layout

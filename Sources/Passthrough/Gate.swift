@@ -8,6 +8,10 @@
 /// a window's memory slot and its IOVA away before the device is written; opening and arming come
 /// after.
 ///
+/// An access or a policy makes an armed window *due*. A due window opens by ``Event/open``, which the
+/// owner sends while no vCPU is inside an instruction: KVM would do the rest of such an instruction
+/// through the new slot (KVM api.rst, KVM_EXIT_MMIO).
+///
 /// What adjoins in a BAR is one piece where that costs nothing: neighbours that were open when the gate
 /// last closed open again together, by the first touch of any of them, and what is mapped or unmapped together
 /// is one run in one effect.
@@ -24,6 +28,10 @@ public struct Gate: Sendable, Hashable {
   public fileprivate(set) var states: [State]
   /// For each window, whether it may have an IOVA somewhere.
   public fileprivate(set) var isReachable: [Bool]
+  /// For each window, true if the next ``Event/open`` opens it.
+  public fileprivate(set) var isDue: [Bool]
+  /// True if a window is due.
+  public fileprivate(set) var isOpeningDue = false
   /// For each window that has a neighbour, whether it was open when its BAR last went from open to closed.
   public fileprivate(set) var wasOpen: [Bool]
   /// Which conditions hold.
@@ -50,6 +58,7 @@ public struct Gate: Sendable, Hashable {
     self.reaching = reaching
     states = [State](repeating: .closed, count: bars.count)
     isReachable = [Bool](repeating: false, count: bars.count)
+    isDue = [Bool](repeating: false, count: bars.count)
     wasOpen = [Bool](repeating: false, count: bars.count)
   }
 
@@ -84,6 +93,13 @@ public struct Gate: Sendable, Hashable {
     case .reopening: states[window] == .armed && wasOpen[window]
     case .reachable: isReachable[window]
     }
+  }
+
+  /// Makes an armed window due.
+  fileprivate mutating func makeDue(_ window: Int) {
+    guard states[window] == .armed else { return }
+    isDue[window] = true
+    isOpeningDue = true
   }
 
   /// The windows that open together with one that is touched: those next to it that were open with it.
@@ -191,13 +207,23 @@ extension GateKeeper where Self: ~Copyable {
       try demote(bar: bar, perform)
       _ = try perform(&self, .apply)
       if gate.isEffective { try map(bar: bar, at: .move, perform) }
-    case .access(let window):
-      if gate.states[window] == .armed { try open(window, perform) }
+    case .access(let window): gate.makeDue(window)
+    case .open: try openDue(perform)
     case .demote: try demote(bar: nil, perform)
     }
   }
 
   // Nothing here makes an array of windows, so that an exit does not allocate.
+
+  private mutating func openDue<Failure: Error>(
+    _ perform: (inout Self, Gate.Effect) throws(Failure) -> Bool
+  ) throws(Failure) {
+    gate.isOpeningDue = false
+    for window in gate.states.indices where gate.isDue[window] {
+      gate.isDue[window] = false
+      if gate.states[window] == .armed { try open(window, perform) }
+    }
+  }
 
   private mutating func open<Failure: Error>(
     _ window: Int, _ perform: (inout Self, Gate.Effect) throws(Failure) -> Bool
@@ -221,7 +247,7 @@ extension GateKeeper where Self: ~Copyable {
     _ = try perform(&self, .addIOVA(run, moment))
   }
 
-  /// Maps armed windows that nobody has touched, where a policy asks for that.
+  /// Makes armed windows due and maps them for peers as the policies say, although no access has come.
   private mutating func map<Failure: Error>(
     bar: Int?, at moment: Gate.Moment, _ perform: (inout Self, Gate.Effect) throws(Failure) -> Bool
   ) throws(Failure) {
@@ -229,9 +255,7 @@ extension GateKeeper where Self: ~Copyable {
       moment == .enable ? policy != .onFault : policy == .eager
     }
     if includes(gate.opening) {
-      for window in gate.states.indices where gate.states[window] == .armed && gate.isPart(window, of: bar) {
-        try open(window, perform)
-      }
+      for window in gate.states.indices where gate.isPart(window, of: bar) { gate.makeDue(window) }
     }
     guard includes(gate.reaching) else { return }
     var next = 0
@@ -245,7 +269,11 @@ extension GateKeeper where Self: ~Copyable {
     _ perform: (inout Self, Gate.Effect) throws(Failure) -> Bool
   ) throws(Failure) {
     try unmap(bar: nil, perform)
-    for window in gate.states.indices { try change(window, to: .closed, perform) }
+    gate.isOpeningDue = false
+    for window in gate.states.indices {
+      gate.isDue[window] = false
+      try change(window, to: .closed, perform)
+    }
   }
 
   private mutating func demote<Failure: Error>(

@@ -16,6 +16,7 @@ extension FunctionState: GateKeeper {
     _ event: Gate.Event, _ reason: FunctionEvent.Reason, apply: (inout FunctionState) -> Void = { _ in }
   ) throws(KernelError) {
     let start = Clock.microseconds()
+    if case .move(let bar) = event { allowSlots(bar: bar) }
     var closed = false
     try handle(event) { state, effect throws(KernelError) in
       switch effect {
@@ -26,6 +27,7 @@ extension FunctionState: GateKeeper {
       case .addSlot(let run): return state.addSlot(run)
       case .addIOVA(let run, let moment): state.addIOVA(run, moment)
       case .changed(let window, let from, let to):
+        if from == .closed { state.windows[window].refusedAt = nil }
         if from == .open {
           closed = true
           state.statistics.closes += 1
@@ -35,6 +37,15 @@ extension FunctionState: GateKeeper {
       return true
     }
     if closed { host.generation.advance() }
+    if gate.isOpeningDue {
+      openingReason = reason
+      opening.request()
+    }
+  }
+
+  /// Lets a BAR's windows ask for slots again: it gets another address.
+  private mutating func allowSlots(bar: Int) {
+    for window in windows.indices where windows[window].bar == bar { windows[window].refusedAt = nil }
   }
 
   private func place(_ window: Int, from: Gate.State) -> FunctionEvent.Place {
@@ -102,7 +113,9 @@ extension FunctionState: GateKeeper {
     } catch {
       // The guest has put the BAR where something else is, or the slots are used up: every
       // access goes on being trapped and is right all the same. Of several windows one is tried next.
-      if run.count == 1, !windows[first].isToldTrapped {
+      guard run.count == 1 else { return false }
+      windows[first].refusedAt = host.generation.current
+      if !windows[first].isToldTrapped {
         windows[first].isToldTrapped = true
         warn("BAR \(windows[first].bar) window \(first) stays trapped: \(error)")
       }

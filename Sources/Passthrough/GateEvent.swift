@@ -38,8 +38,10 @@ extension Gate {
     case set(Condition, Bool)
     /// The guest moves a BAR.
     case move(bar: Int)
-    /// The guest touches a window.
+    /// The guest has accessed a window; the instruction may have further accesses.
     case access(window: Int)
+    /// Every vCPU is between two instructions: windows that are due open.
+    case open
     /// The kernel took the memory away under an open window.
     case demote
   }

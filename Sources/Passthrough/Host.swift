@@ -11,6 +11,8 @@ public struct Host: Sendable {
   let dma: DMAMapper
   /// Counts the changes that can make a bare -EFAULT of KVM_RUN a thing of the past.
   public let generation = GateGeneration()
+  /// True while a function has a window that is due.
+  public let openings = Openings()
 
   /// Collects them.
   public init(
@@ -38,4 +40,35 @@ public final class GateGeneration: Sendable {
   public var current: UInt64 { count.load(ordering: .acquiring) }
 
   func advance() { count.add(1, ordering: .acquiringAndReleasing) }
+}
+
+/// The request to open due windows, for all functions of a VM.
+///
+/// The thread that makes a window due holds its function's lock; vCPU threads take the request without a lock.
+public final class Openings: Sendable {
+  private let wanted = Atomic<Bool>(false)
+
+  /// True if a function has made a request that no vCPU has taken.
+  public var isWanted: Bool { wanted.load(ordering: .acquiring) }
+
+  /// Takes the request, before the functions are asked for theirs.
+  public func take() { wanted.store(false, ordering: .sequentiallyConsistent) }
+
+  func request() { wanted.store(true, ordering: .sequentiallyConsistent) }
+}
+
+/// One function's part of ``Openings``.
+final class OpeningRequest: Sendable {
+  private let wanted = Atomic<Bool>(false)
+  private let all: Openings
+
+  init(_ all: Openings) { self.all = all }
+
+  func request() {
+    wanted.store(true, ordering: .sequentiallyConsistent)
+    all.request()
+  }
+
+  /// True if there was a request.
+  func take() -> Bool { wanted.exchange(false, ordering: .sequentiallyConsistent) }
 }

@@ -30,7 +30,7 @@ extension FunctionState {
       statistics.deniedAccesses += 1
       return .max
     }
-    try open(bar: bar, offset: offset)
+    try noteAccess(bar: bar, offset: offset)
     return value
   }
 
@@ -63,13 +63,34 @@ extension FunctionState {
       statistics.deniedAccesses += 1
       return
     }
-    try open(bar: bar, offset: offset)
+    try noteAccess(bar: bar, offset: offset)
   }
 
-  /// Opens the window of an access that the device has just answered.
-  private mutating func open(bar: Int, offset: UInt64) throws(KernelError) {
-    guard let window = window(bar: bar, offset: offset), gate.states[window] == .armed else { return }
+  /// Makes the window due of an access that the device has answered.
+  private mutating func noteAccess(bar: Int, offset: UInt64) throws(KernelError) {
+    guard let window = window(bar: bar, offset: offset), mayBecomeDue(window) else { return }
     try pass(.access(window: window), .access)
+  }
+
+  /// True if an access to the window changes its state: the window is armed, and since it last got no slot a
+  /// window of this VM has been closed.
+  private func mayBecomeDue(_ window: Int) -> Bool {
+    gate.states[window] == .armed && !gate.isDue[window]
+      && windows[window].refusedAt != host.generation.current
+  }
+
+  /// Makes the window at a place due, or all armed windows; true if one is due now.
+  mutating func makeDue(_ place: BarPlace?) throws(KernelError) -> Bool {
+    guard gate.isEffective else { return false }
+    if let place {
+      guard let window = window(bar: place.bar, offset: place.offset) else { return false }
+      if mayBecomeDue(window) { try pass(.access(window: window), .access) }
+      return gate.isDue[window]
+    }
+    for window in windows.indices where mayBecomeDue(window) {
+      try pass(.access(window: window), .access)
+    }
+    return gate.isOpeningDue
   }
 
   /// The window that a place in a BAR is in; nil where that cannot be mapped.

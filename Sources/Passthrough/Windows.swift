@@ -19,6 +19,8 @@ struct Window {
   var slot: UInt32?
   /// The I/O address in each address space, while devices there can reach it.
   var ioAddresses: [UInt64?]
+  /// The gate generation in which the window got no slot.
+  var refusedAt: UInt64?
   /// Whether it has been told that it stays trapped.
   var isToldTrapped = false
   /// Whether it has been told that other devices cannot reach it.

@@ -14,6 +14,13 @@ extension Rule {
         Request("KVM_RUN", IOC_KVM_RUN, "run the guest"),
         Request(
           "KVM_GET_REGS", IOC_KVM_GET_REGS, "say where the guest was in a fatal error", isContingent: true),
+        Request(
+          "KVM_GET_VCPU_EVENTS", IOC_KVM_GET_VCPU_EVENTS, "keep the other events when #UD is injected",
+          isContingent: true),
+        Request(
+          "KVM_SET_VCPU_EVENTS", IOC_KVM_SET_VCPU_EVENTS,
+          "inject #UD for an instruction that KVM cannot emulate",
+          isContingent: true),
         Request("KVM_SET_USER_MEMORY_REGION", IOC_KVM_SET_USER_MEMORY_REGION, "open and close windows"),
         Request("KVM_SET_GSI_ROUTING", IOC_KVM_SET_GSI_ROUTING, "route a vector's message"),
         Request("KVM_IRQFD", IOC_KVM_IRQFD, "mask and unmask a vector"),

@@ -81,7 +81,8 @@ struct Crew {
     for cpu in cpus {
       let processor = Processor(
         cpu: cpu, ports: ports, root: assembly.root, ending: ending,
-        generation: assembly.devices.host?.generation)
+        generation: assembly.devices.host?.generation, openings: assembly.devices.host?.openings,
+        warn: { text in recorder.log.warning("\(text)") })
       let place = configuration.cpuPins[cpu.index]
       vcpus.append(
         try Thread(name: "vcpu\(cpu.index)") {

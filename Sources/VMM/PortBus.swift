@@ -20,7 +20,7 @@ final class PortBus: Sendable {
     self.hasDebugExit = hasDebugExit
   }
 
-  /// The place in configuration space, as in the ECAM, that CONFIG_DATA stands for; nil where
+  /// The place in configuration space, as in the ECAM, that CONFIG_DATA stands for; nil if
   /// CONFIG_ADDRESS is not enabled.
   private func configTarget(_ port: UInt16) -> UInt64? {
     let address = configAddress.load(ordering: .relaxed)
@@ -32,8 +32,38 @@ final class PortBus: Sendable {
   private static let configData = PlatformLayout.configAddress + 4...PlatformLayout.configAddress + 7
   private static let com1 = PlatformLayout.com1...PlatformLayout.com1 + 7
 
-  /// Reads a port; all-ones where no one answers.
+  /// Bytes of the largest register at a port.
+  private static func widest(at port: UInt16) -> Int {
+    com1.contains(port) || com1.contains(port &+ 3) ? 1 : 4
+  }
+
+  /// Reads 1, 2 or 4 bytes from a port on; all-ones for bytes that nothing answers.
   func read(_ port: UInt16, width: Int) throws(FunctionError) -> UInt64 {
+    let widest = Self.widest(at: port)
+    if AccessPieces.isWhole(UInt64(port), width: width, widest: widest) {
+      return try readPiece(port, width: width)
+    }
+    var value: UInt64 = 0
+    for piece in AccessPieces(UInt64(port), width: width, widest: widest) {
+      let port = UInt16(truncatingIfNeeded: piece.address)
+      value |= piece.placed(try readPiece(port, width: piece.width))
+    }
+    return value
+  }
+
+  /// Writes 1, 2 or 4 bytes from a port on; bytes that nothing answers are dropped.
+  func write(_ port: UInt16, width: Int, _ value: UInt64) throws(FunctionError) {
+    let widest = Self.widest(at: port)
+    if AccessPieces.isWhole(UInt64(port), width: width, widest: widest) {
+      return try writePiece(port, width: width, value)
+    }
+    for piece in AccessPieces(UInt64(port), width: width, widest: widest) {
+      let port = UInt16(truncatingIfNeeded: piece.address)
+      try writePiece(port, width: piece.width, piece.of(value))
+    }
+  }
+
+  private func readPiece(_ port: UInt16, width: Int) throws(FunctionError) -> UInt64 {
     switch port {
     case Self.com1 where width == 1: return UInt64(serial.read(port - PlatformLayout.com1))
     case PlatformLayout.configAddress where width == 4:
@@ -48,8 +78,7 @@ final class PortBus: Sendable {
     }
   }
 
-  /// Writes a port; dropped where no one answers.
-  func write(_ port: UInt16, width: Int, _ value: UInt64) throws(FunctionError) {
+  private func writePiece(_ port: UInt16, width: Int, _ value: UInt64) throws(FunctionError) {
     let byte = UInt8(truncatingIfNeeded: value)
     switch port {
     case Self.com1 where width == 1: serial.write(port - PlatformLayout.com1, byte)

@@ -1,26 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import KVM
+internal import Linux
 internal import Passthrough
 
-/// A vCPU's thread: runs the guest and does the accesses that it traps.
+/// A vCPU's thread: runs the guest and serves the accesses that it traps.
 struct Processor: Sendable {
   let cpu: VirtualCPU
   let ports: PortBus
   let root: RootBus
   let ending: Ending
-  /// nil where there is no assigned function.
+  /// Nil if there is no assigned function.
   let generation: GateGeneration?
+  /// The same.
+  let openings: Openings?
+  /// Logs a warning.
+  let warn: @Sendable (String) -> Void
 
   /// Runs until the VM ends.
   func run() {
+    defer { cpu.retire() }
+    var hasWarned = false
     do throws(FunctionError) {
       while !ending.isOver {
         let before = generation?.current
-        switch cpu.run() {
+        switch cpu.run(isPausing: openings?.isWanted ?? false) {
         case .memory(let access): try memory(access)
         case .port(let access): try port(access)
         case .interrupted: continue
+        case .pausable: try openWindows()
+        case .notEmulated(let address): try emulate(address, &hasWarned)
         case .shutdown: ending.end(.tripleFault)
         case .fault: try survive(before)
         case .failed(let cause): ending.end(.failure(cause))
@@ -45,6 +54,29 @@ struct Processor: Sendable {
       } else {
         access.complete(try ports.read(port, width: access.width), index)
       }
+    }
+  }
+
+  /// Opens the windows that are due, while every vCPU is between two instructions. If one of them takes too long
+  /// it does this itself after its instruction; until then accesses stay trapped.
+  private func openWindows() throws(FunctionError) {
+    openings?.take()
+    let result = try cpu.duringPause { () throws(FunctionError) in try root.openDueWindows() }
+    if case .failure(let error) = result { ending.end(.failure(error.description)) }
+  }
+
+  /// Runs an instruction again that KVM cannot emulate, with the window open that it accesses. If no window can
+  /// be opened for it, the guest gets #UD.
+  private func emulate(_ address: UInt64?, _ hasWarned: inout Bool) throws(FunctionError) {
+    if try root.makeDue(address) { return }
+    if !hasWarned {
+      hasWarned = true
+      warn(
+        "vCPU \(cpu.index): KVM cannot emulate an instruction of the guest that accesses a device; the guest gets "
+          + "#UD for each such instruction")
+    }
+    do throws(KernelError) { try cpu.injectUndefinedInstruction() } catch {
+      ending.end(.failure(error.description))
     }
   }
 

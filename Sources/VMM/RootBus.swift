@@ -26,18 +26,15 @@ final class RootBus: Sendable {
   /// has nothing but an identity. Class code 06 00 00 (PCI Code and ID Assignment §1.7).
   private static let bridge: [UInt32] = [0x0008_1B36, 0, 0x0600_0000, 0]
 
-  /// Reads configuration space.
+  /// Reads configuration space; all-ones if no function answers.
   ///
   /// - Parameters:
   ///   - address: As in the ECAM: bus in bits 27:20, slot in 19:15, function in 14:12, offset below
-  ///     (PCIe 6.0 §7.2.2).
-  ///   - width: 1, 2, 4 or 8 bytes.
+  ///     (PCIe 6.0 §7.2.2). A multiple of `width`.
+  ///   - width: 1, 2 or 4 bytes.
   func readConfig(_ address: UInt64, width: Int) throws(FunctionError) -> UInt64 {
-    if width == 8 {
-      return try readConfig(address, width: 4) | readConfig(address + 4, width: 4) << 32
-    }
+    guard address >> 20 == 0 else { return .max }
     let offset = Int(address & 0xFFF)
-    guard address >> 20 == 0, offset + width <= 0x1000 else { return .max }
     let index = Int(address >> 12 & 0xFF)
     if index == 0 {
       let dword = offset / 4 < Self.bridge.count ? Self.bridge[offset / 4] : 0
@@ -48,14 +45,10 @@ final class RootBus: Sendable {
 
   /// Writes configuration space; see ``readConfig(_:width:)``.
   func writeConfig(_ address: UInt64, width: Int, _ value: UInt64) throws(FunctionError) {
-    if width == 8 {
-      try writeConfig(address, width: 4, value)
-      return try writeConfig(address + 4, width: 4, value >> 32)
-    }
-    let offset = Int(address & 0xFFF)
-    guard address >> 20 == 0, offset + width <= 0x1000 else { return }
+    guard address >> 20 == 0 else { return }
     let index = Int(address >> 12 & 0xFF)
-    try table[index].function?.writeConfig(offset, width: width, UInt32(truncatingIfNeeded: value))
+    try table[index].function?.writeConfig(
+      Int(address & 0xFFF), width: width, UInt32(truncatingIfNeeded: value))
   }
 
   /// The function that answers at an address. Where BARs overlap one that is enabled goes first; one that is
@@ -71,8 +64,36 @@ final class RootBus: Sendable {
     return found
   }
 
-  /// Reads memory: the ECAM or a BAR; all-ones where no one answers.
+  /// Reads memory, 1 to 8 bytes: the ECAM or BARs; all-ones for bytes that nothing answers.
   func readMemory(_ address: UInt64, width: Int) throws(FunctionError) -> UInt64 {
+    let widest = Self.widest(at: address)
+    if AccessPieces.isWhole(address, width: width, widest: widest) {
+      return try readPiece(address, width: width)
+    }
+    var value: UInt64 = 0
+    for piece in AccessPieces(address, width: width, widest: widest) {
+      value |= piece.placed(try readPiece(piece.address, width: piece.width))
+    }
+    return value
+  }
+
+  /// Writes memory, 1 to 8 bytes: the ECAM or BARs; bytes that nothing answers are dropped.
+  func writeMemory(_ address: UInt64, width: Int, _ value: UInt64) throws(FunctionError) {
+    let widest = Self.widest(at: address)
+    if AccessPieces.isWhole(address, width: width, widest: widest) {
+      return try writePiece(address, width: width, value)
+    }
+    for piece in AccessPieces(address, width: width, widest: widest) {
+      try writePiece(piece.address, width: piece.width, piece.of(value))
+    }
+  }
+
+  /// Registers of configuration space have 4 bytes, those of BARs up to 8.
+  private static func widest(at address: UInt64) -> Int {
+    PlatformLayout.ecam.contains(address) || PlatformLayout.ecam.contains(address &+ 7) ? 4 : 8
+  }
+
+  private func readPiece(_ address: UInt64, width: Int) throws(FunctionError) -> UInt64 {
     if PlatformLayout.ecam.contains(address) {
       return try readConfig(address - PlatformLayout.ecam.lowerBound, width: width)
     }
@@ -80,8 +101,7 @@ final class RootBus: Sendable {
     return try table[index].function?.readMemory(bar: place.bar, offset: place.offset, width: width) ?? .max
   }
 
-  /// Writes memory: the ECAM or a BAR; dropped where no one answers.
-  func writeMemory(_ address: UInt64, width: Int, _ value: UInt64) throws(FunctionError) {
+  private func writePiece(_ address: UInt64, width: Int, _ value: UInt64) throws(FunctionError) {
     if PlatformLayout.ecam.contains(address) {
       return try writeConfig(address - PlatformLayout.ecam.lowerBound, width: width, value)
     }
@@ -89,7 +109,9 @@ final class RootBus: Sendable {
     try table[index].function?.writeMemory(bar: place.bar, offset: place.offset, width: width, value)
   }
 
-  /// Reads an I/O BAR; all-ones where no one answers.
+  /// Reads an I/O BAR; all-ones if nothing answers.
+  ///
+  /// - Parameter port: A multiple of `width`, which is 1, 2 or 4.
   func readPort(_ port: UInt16, width: Int) -> UInt64 {
     guard let (index, place) = find(UInt64(port), isPort: true) else { return .max }
     return table[index].function?.readPort(bar: place.bar, offset: place.offset, width: width) ?? .max
@@ -99,6 +121,23 @@ final class RootBus: Sendable {
   func writePort(_ port: UInt16, width: Int, _ value: UInt64) {
     guard let (index, place) = find(UInt64(port), isPort: true) else { return }
     table[index].function?.writePort(bar: place.bar, offset: place.offset, width: width, value)
+  }
+
+  /// Opens the windows that are due; every vCPU is between two instructions.
+  func openDueWindows() throws(FunctionError) {
+    for index in occupied { try table[index].function?.openDueWindows() }
+  }
+
+  /// Makes windows due for an instruction that KVM cannot emulate; true if one is due now.
+  ///
+  /// - Parameter address: GPA of the access; nil, or an address outside of every BAR, stands for all armed windows.
+  func makeDue(_ address: UInt64?) throws(FunctionError) -> Bool {
+    if let address, let (index, place) = find(address, isPort: false) {
+      return try table[index].function?.makeDue(place) ?? false
+    }
+    var isDue = false
+    for index in occupied where try table[index].function?.makeDue(nil) == true { isDue = true }
+    return isDue
   }
 
   /// Demotes open windows after a bare -EFAULT of KVM_RUN: first those of devices whose memory is

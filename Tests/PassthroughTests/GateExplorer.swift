@@ -31,7 +31,7 @@ struct GateExplorer<Machine: GateMachine> {
         level += 1
         levelEnd = worlds.count
       }
-      for step in worlds[next].steps {
+      for step in worlds[next].steps(host) {
         var world = worlds[next]
         world.take(step, host: host)
         steps += 1

@@ -15,7 +15,7 @@ import Testing
     #expect(effects == [.apply, .readBack])
     #expect(gate.states == [.closed])
     #expect(!gate.isEffective)
-    #expect(gate.effects(of: .access(window: 0)) == [])
+    #expect(gate.effects(ofTouch: 0) == [])
     _ = gate.effects(of: .set(.memoryEnabled, true))
     #expect(gate.states == [.armed])
   }
@@ -41,19 +41,19 @@ import Testing
     #expect(gate.states == [.closed, .closed, .closed, .closed])
   }
 
-  @Test("a window that gets no slot stays armed and gets its slot by the next access")
+  @Test("a window that gets no slot stays armed and asks for a slot by the next access")
   func noSlot() {
     var gate = Gate.armed()
-    #expect(gate.effects(of: .access(window: 2), refusing: [.addSlot(2..<3)]) == [.addSlot(2..<3)])
+    #expect(gate.effects(ofTouch: 2, refusing: [.addSlot(2..<3)]) == [.addSlot(2..<3)])
     #expect(gate.states[2] == .armed)
-    _ = gate.effects(of: .access(window: 2))
+    _ = gate.effects(ofTouch: 2)
     #expect(gate.states[2] == .open)
   }
 
   @Test("a window that gets no IOVA is open all the same")
   func noIOVA() {
     var gate = Gate.armed()
-    _ = gate.effects(of: .access(window: 0), refusing: [.addIOVA(0..<1, .open)])
+    _ = gate.effects(ofTouch: 0, refusing: [.addIOVA(0..<1, .open)])
     #expect(gate.states[0] == .open)
   }
 
@@ -97,13 +97,13 @@ import Testing
     breakOff(.set(.alive, false), .open(2))
     breakOff(.move(bar: 0), .open(0, 1, 2))
     breakOff(.demote, .open(0, 3))
-    breakOff(.access(window: 1), .armed())
-    breakOff(.access(window: 1), .open(0))
+    breakOff(.open, .due(1, .armed()))
+    breakOff(.open, .due(1, .open(0)))
     var neighbours = Gate.neighbours()
     breakOff(.set(.memoryEnabled, false), neighbours)
     breakOff(.demote, neighbours)
     _ = neighbours.effects(of: .demote)
-    breakOff(.access(window: 1), neighbours)
+    breakOff(.open, .due(1, neighbours))
   }
 
   @Test("where neighbours do not get one slot the one that is touched gets its own")
@@ -111,13 +111,13 @@ import Testing
     var gate = Gate.neighbours()
     _ = gate.effects(of: .demote)
     #expect(
-      gate.effects(of: .access(window: 1), refusing: [.addSlot(0..<3)])
+      gate.effects(ofTouch: 1, refusing: [.addSlot(0..<3)])
         == [
           .addSlot(0..<3), .addSlot(1..<2), .changed(1, from: .armed, to: .open), .addIOVA(1..<2, .open),
         ])
     #expect(gate.states == [.armed, .open, .armed, .armed, .armed])
     // The next one finds no neighbour that could come with it.
-    #expect(gate.effects(of: .access(window: 0)).first == .addSlot(0..<1))
+    #expect(gate.effects(ofTouch: 0).first == .addSlot(0..<1))
   }
 
   @Test("a setting event whose write fails arms nothing")

@@ -10,6 +10,7 @@ protocol GateMachine: Hashable {
   var adjoins: [Bool] { get }
   var opening: MappingPolicy { get }
   var reaching: MappingPolicy { get }
+  var isOpeningDue: Bool { get }
   mutating func take(_ event: Gate.Event, _ perform: (Gate.Effect) -> Bool)
 }
 
@@ -48,6 +49,8 @@ enum GateFault: String, CaseIterable {
   case opensUntouched = "a window opens untouched though its policy is on-fault"
   case opensNeighbours = "a window opens with neighbours that nobody has touched"
   case joinsApart = "windows that do not adjoin get one slot"
+  case opensByAccess = "a window opens by its access, inside the instruction"
+  case keepsDue = "a window that was due before it closed opens when it is armed again"
   case removesPart = "of windows that go together the last is left"
 
   /// Whether the gate has to have a policy that maps early for the fault to be possible.
@@ -66,6 +69,7 @@ struct FaultyGate: GateMachine {
   /// Windows that the fault holds open, and conditions that it sees otherwise.
   private var held: Set<Int> = []
   private var lost: Gate.Condition = []
+  private var due: Set<Int> = []
 
   init(_ gate: Gate, _ fault: GateFault) {
     self.gate = gate
@@ -76,6 +80,7 @@ struct FaultyGate: GateMachine {
   var adjoins: [Bool] { gate.adjoins }
   var opening: MappingPolicy { gate.opening }
   var reaching: MappingPolicy { gate.reaching }
+  var isOpeningDue: Bool { gate.isOpeningDue }
   var states: [Gate.State] { gate.states.indices.map { held.contains($0) ? .open : gate.states[$0] } }
   var conditions: Gate.Condition {
     lost.isEmpty ? gate.conditions : gate.conditions.union(.memoryEnabled).subtracting(lost)
@@ -94,6 +99,16 @@ struct FaultyGate: GateMachine {
       for effect in [.addSlot(run), .addIOVA(run, .open), .changed(window, from: .closed, to: .open)]
         as [Gate.Effect]
       { _ = perform(effect) }
+    case (.opensByAccess, .access):
+      gate.take(event, perform)
+      gate.take(.open, perform)
+    case (.keepsDue, .set(_, true)):
+      gate.take(event, perform)
+      if gate.conditions == .all { for window in due { gate.take(.access(window: window), { _ in true }) } }
+      due = []
+    case (.keepsDue, .set(_, false)):
+      due.formUnion(gate.isDue.indices.filter { gate.isDue[$0] })
+      gate.take(event, perform)
     case (.readsBackFirst, .set(_, true)):
       let answer = perform(.readBack)
       gate.take(event) { $0 == .readBack ? answer : perform($0) }

@@ -37,7 +37,7 @@ func orderProblem(
   }
   switch event {
   case .set, .move: return isApplied ? nil : "the device is not written"
-  case .access, .demote: return isApplied ? "the device is written" : nil
+  case .access, .open, .demote: return isApplied ? "the device is written" : nil
   }
 }
 
@@ -45,7 +45,7 @@ private func isDisabled(by event: Gate.Event, bar: Int) -> Bool {
   switch event {
   case .set(_, let on): !on
   case .move(let moved): bar == moved
-  case .access, .demote: false
+  case .access, .open, .demote: false
   }
 }
 
@@ -62,6 +62,11 @@ extension Gate {
     return effects
   }
 
+  /// Handles an access and the next moment between instructions, and returns the effects.
+  mutating func effects(ofTouch window: Int, refusing refused: Set<Effect> = []) -> [Effect] {
+    effects(of: .access(window: window), refusing: refused) + effects(of: .open, refusing: refused)
+  }
+
   /// A gate of four windows in two BARs whose function has its memory on.
   static func armed() -> Gate {
     var gate = Gate(bars: [0, 0, 2, 2], conditions: [.fullPower, .outOfReset, .alive])
@@ -75,14 +80,21 @@ extension Gate {
       bars: [0, 0, 0, 0, 2], adjoins: [false, true, true, true, true],
       conditions: [.fullPower, .outOfReset, .alive])
     _ = gate.effects(of: .set(.memoryEnabled, true))
-    for window in [0, 1, 2, 4] { _ = gate.effects(of: .access(window: window)) }
+    for window in [0, 1, 2, 4] { _ = gate.effects(ofTouch: window) }
     return gate
   }
 
   /// The same with windows open.
   static func open(_ windows: Int...) -> Gate {
     var gate = armed()
-    for window in windows { _ = gate.effects(of: .access(window: window)) }
+    for window in windows { _ = gate.effects(ofTouch: window) }
+    return gate
+  }
+
+  /// A gate after an access, whose window is due.
+  static func due(_ window: Int, _ gate: Gate) -> Gate {
+    var gate = gate
+    _ = gate.effects(of: .access(window: window))
     return gate
   }
 }

@@ -43,9 +43,43 @@ import Testing
     let expected: [Gate.Effect] = [
       .addSlot(1..<2), .changed(1, from: .armed, to: .open), .addIOVA(1..<2, .open),
     ]
-    #expect(gate.effects(of: .access(window: 1)) == expected)
+    #expect(gate.effects(ofTouch: 1) == expected)
     #expect(gate.states == [.armed, .open, .armed, .armed])
+    #expect(gate.effects(ofTouch: 1) == [])
+  }
+
+  @Test("an access has no effect: its window opens between two instructions, if it is still armed")
+  func opensLater() {
+    var gate = Gate.armed()
+    #expect(gate.effects(of: .open) == [])
     #expect(gate.effects(of: .access(window: 1)) == [])
+    #expect(gate.effects(of: .access(window: 3)) == [])
+    #expect(gate.isOpeningDue && gate.isDue == [false, true, false, true])
+    var closed = gate
+    _ = closed.effects(of: .set(.memoryEnabled, false))
+    #expect(!closed.isOpeningDue && closed.isDue == [false, false, false, false])
+    _ = closed.effects(of: .set(.memoryEnabled, true))
+    #expect(closed.effects(of: .open) == [])
+    #expect(
+      gate.effects(of: .open) == [
+        .addSlot(1..<2), .changed(1, from: .armed, to: .open), .addIOVA(1..<2, .open),
+        .addSlot(3..<4), .changed(3, from: .armed, to: .open), .addIOVA(3..<4, .open),
+      ])
+    #expect(!gate.isOpeningDue && gate.isDue == [false, false, false, false])
+  }
+
+  @Test("a policy that maps early makes windows due; they open between two instructions")
+  func policyOpensLater() {
+    var gate = Gate(
+      bars: [0, 2], conditions: [.fullPower, .outOfReset, .alive], opening: .eager, reaching: .onEnable)
+    #expect(
+      gate.effects(of: .set(.memoryEnabled, true)).suffix(2)
+        == [.addIOVA(0..<1, .enable), .addIOVA(1..<2, .enable)])
+    #expect(gate.isDue == [true, true])
+    _ = gate.effects(of: .open)
+    #expect(gate.states == [.open, .open])
+    _ = gate.effects(of: .move(bar: 2))
+    #expect(gate.isDue == [false, true])
   }
 
   @Test("a move takes away the windows of its BAR alone, and leaves them armed")
@@ -75,14 +109,14 @@ import Testing
   @Test("no event that disables has its effects in a wrong order, whatever is open")
   func order() {
     var events: [Gate.Event] = [
-      .move(bar: 0), .move(bar: 2), .demote, .access(window: 0), .access(window: 3),
+      .move(bar: 0), .move(bar: 2), .demote, .access(window: 0), .access(window: 3), .open,
     ]
     for condition in Self.conditions { events += [.set(condition, false), .set(condition, true)] }
     for event in events {
       for mask in 0..<16 {
         let open = Set((0..<4).filter { mask & 1 << $0 != 0 })
         var gate = Gate.armed()
-        for window in open.sorted() { _ = gate.effects(of: .access(window: window)) }
+        for window in open.sorted() { _ = gate.effects(ofTouch: window) }
         let effects = gate.effects(of: event)
         #expect(orderProblem(event, bars: gate.bars, open: open, effects: effects) == nil, "\(event)")
       }
@@ -113,7 +147,7 @@ import Testing
   func missing(_ condition: Gate.Condition) {
     var gate = Gate.open(0)
     _ = gate.effects(of: .set(condition, false))
-    for window in 0..<4 { #expect(gate.effects(of: .access(window: window)) == []) }
+    for window in 0..<4 { #expect(gate.effects(ofTouch: window) == []) }
     for other in Self.conditions where other != condition {
       #expect(gate.effects(of: .set(other, true)) == [.apply])
     }
@@ -139,23 +173,23 @@ import Testing
     #expect(closing == [.removeSlots(0..<3), .removeSlots(4..<5), .removeIOVAs(0..<3), .removeIOVAs(4..<5)])
     _ = gate.effects(of: .set(.memoryEnabled, true))
     #expect(
-      gate.effects(of: .access(window: 1)) == [
+      gate.effects(ofTouch: 1) == [
         .addSlot(0..<3), .changed(0, from: .armed, to: .open), .changed(1, from: .armed, to: .open),
         .changed(2, from: .armed, to: .open), .addIOVA(0..<3, .open),
       ])
     #expect(gate.states == [.open, .open, .open, .armed, .armed])
-    #expect(gate.effects(of: .access(window: 2)) == [])
+    #expect(gate.effects(ofTouch: 2) == [])
   }
 
   @Test("one that was not open brings none of its neighbours, and none comes that was not open last")
   func strangers() {
     var gate = Gate.neighbours()
     _ = gate.effects(of: .move(bar: 0))
-    #expect(gate.effects(of: .access(window: 3)).first == .addSlot(3..<4))
+    #expect(gate.effects(ofTouch: 3).first == .addSlot(3..<4))
     // Off and on without a touch of the BAR changes nothing of what it had open, which is now the last alone.
     for isOn in [false, true, false, true] { _ = gate.effects(of: .set(.memoryEnabled, isOn)) }
     #expect(gate.wasOpen == [false, false, false, true, false])
-    #expect(gate.effects(of: .access(window: 2)).first == .addSlot(2..<3))
+    #expect(gate.effects(ofTouch: 2).first == .addSlot(2..<3))
   }
 
   @Test("windows that adjoin are reachable from the start by one IOVA")

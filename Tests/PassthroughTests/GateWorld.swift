@@ -11,17 +11,31 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     case running
     /// Out of it, for an access to a window that had no slot.
     case trapped(Int)
+    /// The access has been served; KVM has not completed the instruction, which may have further accesses.
+    case inside
     /// Out of it, for a bare -EFAULT; stale once the gate's generation has changed since it ran.
     case faulted(isStale: Bool)
     /// The same, having seen that the generation is the one that it ran under.
     case demoting(isStale: Bool)
+
+    var rank: Int {
+      switch self {
+      case .running: 0
+      case .inside: 1
+      case .faulted(let isStale): isStale ? 2 : 3
+      case .demoting(let isStale): isStale ? 4 : 5
+      case .trapped(let window): 6 + window
+      }
+    }
   }
 
-  /// What can happen next. The last parameter is whether KVM has room for a slot, or the device
+  /// What can happen next. The last parameter is true if KVM has room for a slot, or the device
   /// takes the memory bit.
   enum Step: Hashable {
     case touch(cpu: Int, window: Int)
-    case resume(cpu: Int, Bool)
+    case resume(cpu: Int)
+    case complete(cpu: Int)
+    case open(Bool)
     case memory(Bool, Bool)
     case power(Bool, Bool)
     case beginReset
@@ -36,8 +50,10 @@ struct GateWorld<Machine: GateMachine>: Hashable {
   /// Windows with a slot, and with an IOVA in each of two containers; a bit for each.
   private(set) var slots: UInt8 = 0
   private(set) var addresses: [UInt8] = [0, 0]
-  /// Windows that a vCPU has touched; where none adjoins nobody asks.
+  /// Windows that a vCPU has touched at any time; kept only if windows adjoin.
   private(set) var touched: UInt8 = 0
+  /// Windows that a vCPU has touched and that have not opened or closed since; kept only for on-fault.
+  private(set) var touchedNow: UInt8 = 0
   /// The device: its memory bit, and whether it has been cleared behind the gate's back.
   private(set) var memoryBit = false
   private(set) var isDisabledOutside = false
@@ -62,15 +78,18 @@ struct GateWorld<Machine: GateMachine>: Hashable {
   /// Every window is open.
   var isOpen: Bool { machine.states.allSatisfy { $0 == .open } }
 
-  /// The steps that are possible here.
-  var steps: [Step] {
+  /// The steps that are possible here. The host opens windows while no vCPU is inside an instruction.
+  func steps(_ host: HostFault?) -> [Step] {
     var steps: [Step] = []
     for cpu in cpus.indices {
       switch cpus[cpu] {
       case .running: steps += machine.bars.indices.map { .touch(cpu: cpu, window: $0) }
-      case .trapped: steps += [.resume(cpu: cpu, true), .resume(cpu: cpu, false)]
-      case .faulted, .demoting: steps.append(.resume(cpu: cpu, true))
+      case .inside: steps += [.complete(cpu: cpu)] + machine.bars.indices.map { .touch(cpu: cpu, window: $0) }
+      case .trapped, .faulted, .demoting: steps.append(.resume(cpu: cpu))
       }
+    }
+    if machine.isOpeningDue, isBetweenInstructions || host == .opensInside {
+      steps += [.open(true), .open(false)]
     }
     if isResetting { steps += [.endReset(true), .endReset(false)] }
     if isAlive { steps.append(.lost) }
@@ -87,13 +106,17 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     if !holds, problem == nil { problem = text() }
   }
 
-  /// Takes a step.
+  /// Takes a step. The vCPUs are alike, so worlds that differ by their order are one.
   ///
   /// - Parameter host: Faults outside of the gate: a container or the generation that is forgotten.
   mutating func take(_ step: Step, host: HostFault? = nil) {
+    defer { if cpus[0].rank > cpus[1].rank { cpus.swapAt(0, 1) } }
     switch step {
     case .touch(let cpu, let window): touch(cpu, window)
-    case .resume(let cpu, let answer): resume(cpu, answer, host)
+    case .resume(let cpu): resume(cpu, host)
+    case .complete(let cpu): cpus[cpu] = .running
+    case .open(let answer):
+      handle(.open, answer, host) { _ in }
     case .memory(let on, let answer):
       wantsMemory = on
       handle(.set(.memoryEnabled, on), answer, host) { $0.writeMemoryBit() }
@@ -121,6 +144,15 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     }
   }
 
+  private var isBetweenInstructions: Bool {
+    cpus.allSatisfy { cpu in
+      switch cpu {
+      case .running, .faulted, .demoting: true
+      case .trapped, .inside: false
+      }
+    }
+  }
+
   private mutating func writeMemoryBit() {
     memoryBit = wantsMemory && isWilling
     isDisabledOutside = false
@@ -133,26 +165,27 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     cpus[cpu] = .faulted(isStale: false)
   }
 
-  private mutating func resume(_ cpu: Int, _ answer: Bool, _ host: HostFault?) {
+  private mutating func resume(_ cpu: Int, _ host: HostFault?) {
     let before = cpus[cpu]
     cpus[cpu] = .running
     switch before {
-    case .running: break
+    case .running, .inside: break
     case .faulted(let isStale): if !isStale { cpus[cpu] = .demoting(isStale: false) }
     case .demoting(let isStale):
       // Another vCPU may have closed the window since: that is asked once more.
       require(
         machine.states.contains(.open) || isStale && host != .asksOnce,
         "an -EFAULT that no window explains ends the VM")
-      handle(.demote, answer, host) { _ in }
+      handle(.demote, true, host) { _ in }
     case .trapped(let window):
+      cpus[cpu] = .inside
       let isLetThrough = machine.conditions == .all
       if !isLetThrough { require(!isWanted || wasRefused, "an access to an enabled window is lost") }
       if isLetThrough, !isAnswering {
         require(isDisabledOutside, "an access is let through to a disabled device")
         break
       }
-      handle(.access(window: window), answer, host) { _ in }
+      handle(.access(window: window), true, host) { _ in }
     }
   }
 
@@ -166,7 +199,11 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     var writes = 0
     var hasClosed = false
     let hasNeighbours = machine.adjoins.contains(true)
-    if hasNeighbours, case .access(let window) = event { touched |= 1 << window }
+    if case .access(let window) = event {
+      if hasNeighbours { touched |= 1 << window }
+      if states[window] == .armed, machine.opening == .onFault { touchedNow |= 1 << window }
+    }
+    let isBetweenInstructions = isBetweenInstructions
     let bars = machine.bars
     let adjoins = machine.adjoins
     let opening = machine.opening
@@ -197,10 +234,11 @@ struct GateWorld<Machine: GateMachine>: Hashable {
         for window in run {
           require(isAnswering || isDisabledOutside, "window \(window) opens while the device is disabled")
           require(slots & 1 << window == 0, "window \(window) gets a second slot")
-          require(opening.opens(at: event), "window \(window) opens untouched by \(event)")
+          require(isBetweenInstructions, "window \(window) opens while a vCPU is inside an instruction")
+          require(event == .open, "window \(window) opens at \(event)")
           require(
-            opening != .onFault || !hasNeighbours || touched & 1 << window != 0,
-            "window \(window) opens with another, and has never been touched")
+            opening != .onFault || (touched | touchedNow) & 1 << window != 0,
+            "window \(window) opens and has not been touched")
           require(
             window == run.lowerBound || adjoins[window],
             "window \(window) shares a slot with one that it does not adjoin")
@@ -222,6 +260,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
       case .changed(let window, let from, let to):
         require(states[window] == from, "window \(window) is told to come from \(from)")
         states[window] = to
+        touchedNow &= ~(1 << window)
         if from == .open { hasClosed = true }
       }
       require(slots == 0 || isAnswering || isDisabledOutside, "a slot stands while the device is disabled")
@@ -233,7 +272,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
         switch cpus[cpu] {
         case .faulted: cpus[cpu] = .faulted(isStale: true)
         case .demoting: cpus[cpu] = .demoting(isStale: true)
-        case .running, .trapped: break
+        case .running, .trapped, .inside: break
         }
       }
     }
@@ -261,18 +300,7 @@ enum HostFault: String, CaseIterable {
   case forgetsContainer = "an IOVA stays in a second container"
   case forgetsGeneration = "the generation is not advanced"
   case asksOnce = "the generation is asked only before the demotion"
-}
-
-extension MappingPolicy {
-  /// Whether a window may open because of an event.
-  fileprivate func opens(at event: Gate.Event) -> Bool {
-    switch event {
-    case .access: true
-    case .set(_, let on): on && self != .onFault
-    case .move: self == .eager
-    case .demote: false
-    }
-  }
+  case opensInside = "windows open while a vCPU is inside an instruction"
 }
 
 extension Gate.Event {
@@ -280,14 +308,14 @@ extension Gate.Event {
     switch self {
     case .set(_, let on): !on
     case .move(let moved): moved == bar
-    case .access, .demote: false
+    case .access, .open, .demote: false
     }
   }
 
   fileprivate var isWritten: Bool {
     switch self {
     case .set, .move: true
-    case .access, .demote: false
+    case .access, .open, .demote: false
     }
   }
 }

@@ -86,7 +86,10 @@ struct ScaleModel {
 
   /// Has something happen to every device.
   mutating func all(_ event: Gate.Event) {
-    for index in functions.indices { handle(event, index) }
+    for index in functions.indices {
+      handle(event, index)
+      handle(.open, index)
+    }
   }
 
   /// Every device's driver uses its registers and the first bytes of its memory.
@@ -96,6 +99,7 @@ struct ScaleModel {
         let start = functions[index].windows.first { $0.bar == one.bar }?.range.lowerBound ?? 0
         guard one.bar == 0 || one.range.lowerBound - start < bytes else { continue }
         handle(.access(window: window), index)
+        handle(.open, index)
       }
     }
   }

@@ -64,6 +64,67 @@ import Testing
     }
   }
 
+  @Test("an access of any width at any address is its bytes, and all-ones for those that nothing answers")
+  func everyWidth() throws {
+    let ecam = PlatformLayout.ecam
+    let edges: [UInt64] = [
+      0, ecam.lowerBound - 8, ecam.lowerBound, ecam.lowerBound + 0xFF8, ecam.lowerBound + 0x7FF8,
+      ecam.upperBound - 8, .max - 15, .max - 7,
+    ]
+    for edge in edges {
+      for offset in 0..<8 as Range<UInt64> {
+        for width in 1...8 {
+          let address = edge + offset
+          var bytes: UInt64 = 0
+          for index in 0..<UInt64(width) {
+            bytes |= (try root.readMemory(address &+ index, width: 1) & 0xFF) << (index * 8)
+          }
+          let value = try root.readMemory(address, width: width) & Self.ones(width)
+          #expect(value == bytes, "\(width) bytes at 0x\(String(address, radix: 16))")
+          try root.writeMemory(address, width: width, value)
+        }
+      }
+    }
+  }
+
+  @Test("a port access of any width at any port is its bytes")
+  func everyPortWidth() throws {
+    // CONFIG_ADDRESS is a register of 4 bytes only, and reading the receiver takes a byte.
+    for port in [0, 0x3F9, 0x3FB, 0x3FD, 0x3FF, 0xCFD, 0xFFFD, 0xFFFF] as [UInt16] {
+      for width in [1, 2, 4] {
+        var bytes: UInt64 = 0
+        for index in 0..<UInt16(width) {
+          bytes |= (try ports.read(port &+ index, width: 1) & 0xFF) << UInt64(index * 8)
+        }
+        #expect(try ports.read(port, width: width) & Self.ones(width) == bytes, "\(width) bytes at \(port)")
+      }
+    }
+    try ports.write(0x3F7, width: 4, 0x0300_4100)
+    #expect(wire.bytes == [0x41])
+    #expect(try ports.read(0x3FA, width: 2) & 0xFF00 == 0)
+  }
+
+  @Test("pieces are naturally aligned and cover the access")
+  func pieces() {
+    for address in 0..<16 as Range<UInt64> {
+      for width in 1...8 {
+        for widest in [1, 4, 8] {
+          var next = address
+          var value: UInt64 = 0
+          for piece in AccessPieces(address, width: width, widest: widest) {
+            #expect(piece.address == next && piece.width <= widest && next % UInt64(piece.width) == 0)
+            value |= piece.placed(piece.of(0x8877_6655_4433_2211))
+            next += UInt64(piece.width)
+          }
+          #expect(next == address + UInt64(width))
+          #expect(value == 0x8877_6655_4433_2211 & Self.ones(width))
+          let isWhole = AccessPieces.isWhole(address, width: width, widest: widest)
+          #expect(isWhole == (Array(AccessPieces(address, width: width, widest: widest)).count == 1))
+        }
+      }
+    }
+  }
+
   @Test("8-byte reads of the ECAM are two of four")
   func eightBytes() throws {
     #expect(try ecam(slot: 0, offset: 0, width: 8) == 0x0008_1B36)
@@ -121,8 +182,10 @@ import Testing
     #expect(wire.bytes == [0x41])
     try ports.write(PlatformLayout.com1 + 7, width: 1, 0x99)
     #expect(try ports.read(PlatformLayout.com1 + 7, width: 1) == 0x99)
-    try ports.write(PlatformLayout.com1, width: 4, 0x41)
-    #expect(wire.bytes == [0x41])
+    // As QEMU splits it: the divisor's registers are not reached, the interrupt enable register is.
+    try ports.write(PlatformLayout.com1, width: 2, 0x0542)
+    #expect(wire.bytes == [0x41, 0x42])
+    #expect(try ports.read(PlatformLayout.com1 + 1, width: 1) == 5)
   }
 }
 
@@ -140,12 +203,13 @@ import Testing
     return ending.outcome
   }
 
-  @Test("the reset register resets by bit 2, in a write of one byte")
+  @Test("the reset register resets by bit 2 of its byte")
   func reset() throws {
     #expect(try outcome(PlatformLayout.reset, UInt64(PlatformLayout.resetValue)) == .reset)
     #expect(try outcome(PlatformLayout.reset, 4) == .reset)
     #expect(try outcome(PlatformLayout.reset, 2) == nil)
-    #expect(try outcome(PlatformLayout.reset, 6, width: 2) == nil)
+    // QEMU splits an access that is not aligned, too.
+    #expect(try outcome(PlatformLayout.reset, 6, width: 2) == .reset)
     // The same bytes as a part of CONFIG_ADDRESS are none.
     #expect(try outcome(PlatformLayout.configAddress, 0x0600, width: 4) == nil)
   }

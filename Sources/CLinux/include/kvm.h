@@ -33,8 +33,8 @@ enum : unsigned long {
 	IOC_KVM_SET_SREGS = KVM_SET_SREGS,
 	IOC_KVM_SET_MSRS = KVM_SET_MSRS,
 	IOC_KVM_SET_CPUID2 = KVM_SET_CPUID2,
-	IOC_KVM_SET_LAPIC = KVM_SET_LAPIC,
-	IOC_KVM_GET_LAPIC = KVM_GET_LAPIC,
+	IOC_KVM_GET_VCPU_EVENTS = KVM_GET_VCPU_EVENTS,
+	IOC_KVM_SET_VCPU_EVENTS = KVM_SET_VCPU_EVENTS,
 };
 
 /* An ioctl whose argument is a number or nothing. */
@@ -198,6 +198,27 @@ static inline int cl_kvm_set_regs(int vcpu, const struct kvm_regs *regs)
 	return (int)CL_RESULT(ioctl(vcpu, KVM_SET_REGS, regs));
 }
 
+/* KVM_ENABLE_CAP of a machine, with one argument. */
+static inline int cl_kvm_enable(int vm, uint32_t capability, uint64_t argument)
+{
+	struct kvm_enable_cap enable = { .cap = capability, .args = { argument } };
+	return (int)CL_RESULT(ioctl(vm, KVM_ENABLE_CAP, &enable));
+}
+
+/* Queues #UD (vector 6, a fault without an error code) and leaves other events as they are. */
+static inline int cl_kvm_inject_undefined(int vcpu)
+{
+	struct kvm_vcpu_events events;
+	if (ioctl(vcpu, KVM_GET_VCPU_EVENTS, &events) < 0)
+		return -errno;
+	events.flags = 0;
+	events.exception.injected = 1;
+	events.exception.nr = 6;
+	events.exception.has_error_code = 0;
+	events.exception.error_code = 0;
+	return (int)CL_RESULT(ioctl(vcpu, KVM_SET_VCPU_EVENTS, &events));
+}
+
 /* KVM_RUN: 0, or -errno. */
 static inline int cl_kvm_run(int vcpu) { return (int)CL_RESULT(ioctl(vcpu, KVM_RUN, 0)); }
 
@@ -205,6 +226,13 @@ static inline int cl_kvm_run(int vcpu) { return (int)CL_RESULT(ioctl(vcpu, KVM_R
 static inline uint32_t cl_run_exit_reason(uint64_t run)
 {
 	return ((const struct kvm_run *)run)->exit_reason;
+}
+
+/* Whether KVM_RUN returned for an access, which it completes when it is entered again. */
+static inline bool cl_run_is_access(uint64_t run)
+{
+	uint32_t reason = cl_run_exit_reason(run);
+	return reason == KVM_EXIT_MMIO || reason == KVM_EXIT_IO;
 }
 
 /* One trapped access. `data` is where its bytes are: `count` times `width` of them. */
@@ -244,6 +272,36 @@ static inline uint64_t cl_run_hardware_exit(uint64_t run)
 static inline uint32_t cl_run_suberror(uint64_t run)
 {
 	return ((const struct kvm_run *)run)->internal.suberror;
+}
+
+static inline uint32_t cl_run_internal_count(uint64_t run)
+{
+	uint32_t count = ((const struct kvm_run *)run)->internal.ndata;
+	return count < 16 ? count : 16;
+}
+
+static inline uint64_t cl_run_internal_data(uint64_t run, uint32_t index)
+{
+	return ((const struct kvm_run *)run)->internal.data[index & 15];
+}
+
+/*
+ * The GPA of the access for which KVM had to emulate an instruction that it cannot emulate; UINT64_MAX if the
+ * answer does not have it. After the flags and the bytes of the instruction KVM puts the processor's exit reason and
+ * its two words (prepare_emulation_failure_exit in arch/x86/kvm/x86.c). These are debug data: the caller
+ * compares the address with its own. SVM has the GPA of a nested page fault in EXITINFO2 (AMD APM vol. 2 §15.25.6);
+ * VMX has no such word.
+ */
+static inline uint64_t cl_run_emulation_address(uint64_t run)
+{
+	enum { SVM_EXIT_NPF = 0x400, INSTRUCTION_WORDS = 2 };
+	const struct kvm_run *state = (const struct kvm_run *)run;
+	bool has_bytes = state->emulation_failure.flags &
+			 KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES;
+	uint32_t first = 1 + (has_bytes ? INSTRUCTION_WORDS : 0);
+	if (state->internal.ndata < first + 3 || state->internal.data[first] != SVM_EXIT_NPF)
+		return UINT64_MAX;
+	return state->internal.data[first + 2];
 }
 
 static inline uint32_t cl_run_system_event(uint64_t run)
