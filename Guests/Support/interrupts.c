@@ -4,12 +4,6 @@
 
 enum { VECTORS = 96, CODE64 = 0x18 };
 
-/* As interrupt_common in boot.S leaves the stack. */
-struct frame {
-	uint64_t r11, r10, r9, r8, rdi, rsi, rdx, rcx, rax;
-	uint64_t vector, error, rip, cs, rflags, rsp, ss;
-};
-
 struct gate {
 	uint16_t offset_low, selector;
 	uint8_t stack, type;
@@ -41,6 +35,8 @@ void interrupt_handle(uint32_t vector, void (*handler)(uint32_t vector))
 void interrupt(struct frame *frame)
 {
 	if (frame->vector < 32) {
+		if (execution_trapped(frame))
+			return;
 		uint64_t cr2;
 		__asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
 		exception_report(frame->vector, frame->error, frame->rip, cr2);
@@ -61,7 +57,9 @@ void interrupts_initialize(void)
 	};
 	for (int i = 0; i < VECTORS; i++) {
 		uint64_t entry = (uint64_t)interrupt_entries + 16 * i;
-		idt[i] = (struct gate){ .offset_low = (uint16_t)entry, .selector = CODE64, .type = 0x8E,
+		/* INT3 may come from CPL 3 (execute.c). */
+		idt[i] = (struct gate){ .offset_low = (uint16_t)entry, .selector = CODE64,
+					.type = i == 3 ? 0xEE : 0x8E,
 					.offset_middle = (uint16_t)(entry >> 16),
 					.offset_high = (uint32_t)(entry >> 32) };
 	}

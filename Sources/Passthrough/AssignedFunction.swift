@@ -189,8 +189,7 @@ public final class AssignedFunction: Sendable {
   /// Makes an armed window due for an instruction that KVM cannot emulate.
   ///
   /// - Parameter place: The address that the instruction accesses, in a BAR; nil for all armed windows.
-  /// - Returns: True if a window is due now.
-  public func makeDue(_ place: BarPlace?) throws(FunctionError) -> Bool {
+  public func makeDue(_ place: BarPlace?) throws(FunctionError) -> EmulationRemedy {
     do throws(KernelError) {
       return try state.withLock { state throws(KernelError) in try state.makeDue(place) }
     } catch { throw failure(error) }

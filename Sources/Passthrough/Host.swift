@@ -57,6 +57,16 @@ public final class Openings: Sendable {
   func request() { wanted.store(true, ordering: .sequentiallyConsistent) }
 }
 
+/// How an instruction that KVM cannot emulate can run.
+public enum EmulationRemedy: Int, Sendable {
+  /// Not at all: no window that it accesses can open.
+  case none
+  /// Its window is open now; another vCPU may have opened it since the instruction was tried.
+  case isOpen
+  /// Its window is due.
+  case isDue
+}
+
 /// One function's part of ``Openings``.
 final class OpeningRequest: Sendable {
   private let wanted = Atomic<Bool>(false)

@@ -79,18 +79,18 @@ extension FunctionState {
       && windows[window].refusedAt != host.generation.current
   }
 
-  /// Makes the window at a place due, or all armed windows; true if one is due now.
-  mutating func makeDue(_ place: BarPlace?) throws(KernelError) -> Bool {
-    guard gate.isEffective else { return false }
+  /// Makes the window at a place due, or all armed windows.
+  mutating func makeDue(_ place: BarPlace?) throws(KernelError) -> EmulationRemedy {
+    guard gate.isEffective else { return .none }
     if let place {
-      guard let window = window(bar: place.bar, offset: place.offset) else { return false }
+      guard let window = window(bar: place.bar, offset: place.offset) else { return .none }
       if mayBecomeDue(window) { try pass(.access(window: window), .access) }
-      return gate.isDue[window]
+      return gate.isDue[window] ? .isDue : gate.states[window] == .open ? .isOpen : .none
     }
     for window in windows.indices where mayBecomeDue(window) {
       try pass(.access(window: window), .access)
     }
-    return gate.isOpeningDue
+    return gate.isOpeningDue ? .isDue : gate.states.contains(.open) ? .isOpen : .none
   }
 
   /// The window that a place in a BAR is in; nil where that cannot be mapped.

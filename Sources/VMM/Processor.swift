@@ -17,19 +17,32 @@ struct Processor: Sendable {
   /// Logs a warning.
   let warn: @Sendable (String) -> Void
 
+  /// The instructions of one vCPU that KVM could not emulate.
+  private struct EmulationFailures {
+    /// Two vCPUs may race for a window this often in a row; then the instruction is at fault.
+    static let most = 8
+    var hasWarned = false
+    /// Consecutive failures with an open window.
+    var repeated = 0
+  }
+
   /// Runs until the VM ends.
   func run() {
     defer { cpu.retire() }
-    var hasWarned = false
+    var failures = EmulationFailures()
     do throws(FunctionError) {
       while !ending.isOver {
         let before = generation?.current
         switch cpu.run(isPausing: openings?.isWanted ?? false) {
-        case .memory(let access): try memory(access)
-        case .port(let access): try port(access)
+        case .memory(let access):
+          failures.repeated = 0
+          try memory(access)
+        case .port(let access):
+          failures.repeated = 0
+          try port(access)
         case .interrupted: continue
         case .pausable: try openWindows()
-        case .notEmulated(let address): try emulate(address, &hasWarned)
+        case .notEmulated(let address): try emulate(address, &failures)
         case .shutdown: ending.end(.tripleFault)
         case .fault: try survive(before)
         case .failed(let cause): ending.end(.failure(cause))
@@ -67,10 +80,16 @@ struct Processor: Sendable {
 
   /// Runs an instruction again that KVM cannot emulate, with the window open that it accesses. If no window can
   /// be opened for it, the guest gets #UD.
-  private func emulate(_ address: UInt64?, _ hasWarned: inout Bool) throws(FunctionError) {
-    if try root.makeDue(address) { return }
-    if !hasWarned {
-      hasWarned = true
+  private func emulate(_ address: UInt64?, _ failures: inout EmulationFailures) throws(FunctionError) {
+    switch try root.makeDue(address) {
+    case .isDue: return
+    case .isOpen where failures.repeated < EmulationFailures.most:
+      failures.repeated += 1
+      return
+    case .isOpen, .none: failures.repeated = 0
+    }
+    if !failures.hasWarned {
+      failures.hasWarned = true
       warn(
         "vCPU \(cpu.index): KVM cannot emulate an instruction of the guest that accesses a device; the guest gets "
           + "#UD for each such instruction")

@@ -128,16 +128,19 @@ final class RootBus: Sendable {
     for index in occupied { try table[index].function?.openDueWindows() }
   }
 
-  /// Makes windows due for an instruction that KVM cannot emulate; true if one is due now.
+  /// Makes windows due for an instruction that KVM cannot emulate.
   ///
   /// - Parameter address: GPA of the access; nil, or an address outside of every BAR, stands for all armed windows.
-  func makeDue(_ address: UInt64?) throws(FunctionError) -> Bool {
+  func makeDue(_ address: UInt64?) throws(FunctionError) -> EmulationRemedy {
     if let address, let (index, place) = find(address, isPort: false) {
-      return try table[index].function?.makeDue(place) ?? false
+      return try table[index].function?.makeDue(place) ?? .none
     }
-    var isDue = false
-    for index in occupied where try table[index].function?.makeDue(nil) == true { isDue = true }
-    return isDue
+    var best = EmulationRemedy.none
+    for index in occupied {
+      let one = try table[index].function?.makeDue(nil) ?? .none
+      if one.rawValue > best.rawValue { best = one }
+    }
+    return best
   }
 
   /// Demotes open windows after a bare -EFAULT of KVM_RUN: first those of devices whose memory is

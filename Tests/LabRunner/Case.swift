@@ -33,8 +33,8 @@ struct Case: Sendable {
   private static let linuxGuests = LinuxCases.all + LifeCycleCases.all + DeviceCases.all + LoadCases.all
 
   static let all: [Case] =
-    linuxGuests + SmallGuestCases.all + GateCases.all + PeerCases.all + ResourceCases.all + Torture.all
-    + ToolCases.all
+    linuxGuests + SmallGuestCases.all + InstructionCases.all + GateCases.all + PeerCases.all
+    + ResourceCases.all + Torture.all + ToolCases.all
     + OutsideCases.all + DepartureCases.all + BadInputCases.all + TerminalCases.all + SeccompCases.all
 
   /// What also runs where L1 itself has a 6.1 kernel: its VFIO and KVM differ.

@@ -83,6 +83,25 @@ static inline void triple_fault(void)
 	__asm__ volatile("lidt %0; ud2" : : "m"(none));
 }
 
+/* As interrupt_common in boot.S leaves the stack. */
+struct frame {
+	uint64_t r11, r10, r9, r8, rdi, rsi, rdx, rcx, rax;
+	uint64_t vector, error, rip, cs, rflags, rsp, ss;
+};
+
+/* execute.c: single instructions, on the calling processor. */
+int execution_trapped(struct frame *frame);
+/* Turns SSE and x87 on. */
+void execution_initialize(void);
+/* Once, on the first processor, after the last change of the page map. */
+void execution_allow_user(void);
+void execution_clear(void);
+void execution_append(uint8_t byte);
+/* Runs the bytes; the vector of the exception that they raise, or 0. */
+uint64_t execution_run(uint32_t is_user, uint64_t rax, uint64_t rcx, uint64_t rdx, uint64_t rsi, uint64_t rdi);
+/* 0 to 4: RAX, RCX, RDX, RSI, RDI after the run; 5: RFLAGS; 6, 7: XMM0. */
+uint64_t execution_register(uint32_t index);
+
 /* interrupts.c */
 enum { FIRST_VECTOR = 48, SPURIOUS_VECTOR = 95, PROCESSORS = 4 };
 void interrupts_initialize(void);

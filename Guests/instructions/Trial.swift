@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Hardware
+
+/// A run of one instruction: where its operands are, and a sum over all that it may change.
+struct Trial {
+  /// Guest-physical address of the operand at [RDI].
+  let destination: UInt64
+  /// Of the operand at [RSI].
+  let source: UInt64
+  let isUser: Bool
+
+  /// The result of a run.
+  struct Result: Equatable {
+    var vector: UInt64 = 0
+    /// The registers, the defined flags and XMM0.
+    var registers: UInt64 = 0
+    /// Memory around both operands, read afterwards.
+    var memory: UInt64 = 0
+    /// RAX, to show.
+    var rax: UInt64 = 0
+
+    /// A sum over everything.
+    var sum: UInt32 {
+      var sum = Sum()
+      sum.add(vector)
+      sum.add(registers)
+      sum.add(memory)
+      return UInt32(truncatingIfNeeded: sum.value ^ sum.value >> 32)
+    }
+  }
+
+  /// FNV-1a over words.
+  struct Sum {
+    var value: UInt64 = 0xCBF2_9CE4_8422_2325
+    mutating func add(_ word: UInt64) {
+      var rest = word
+      for _ in 0..<8 {
+        value = (value ^ rest & 0xFF) &* 0x100_0000_01B3
+        rest >>= 8
+      }
+    }
+  }
+
+  private static let words: UInt64 = 6
+
+  /// Fills memory around both operands with a pattern.
+  func fill() {
+    for index in 0..<Self.words {
+      mmio_store64(Self.place(destination, index), 0x8070_6050_4030_2010 &+ index &* 0x0101_0101_0101_0101)
+      mmio_store64(Self.place(source, index), 0x0F1E_2D3C_4B5A_6978 &+ index &* 0x0302_0103_0201_0302)
+    }
+    // cmpxchg finds an equal value at the operand itself, however it is aligned.
+    mmio_store64(destination, 0x8070_6050_4030_2010)
+  }
+
+  /// From two words before the operand on.
+  private static func place(_ operand: UInt64, _ index: UInt64) -> UInt64 { (operand & ~7) - 16 + index * 8 }
+
+  /// Runs the instruction once. Memory is read only by ``remember(_:)``.
+  func run(_ operation: Operation, _ width: UInt64) -> Result {
+    operation.assemble(width)
+    var result = Result()
+    result.vector = execution_run(
+      isUser ? 1 : 0, operation.rax, operation.rcx, 0x2122_2324_2526_2728, source, destination)
+    var sum = Sum()
+    for index in 0..<3 as Range<UInt32> { sum.add(execution_register(index)) }
+    // How far a string instruction went.
+    sum.add(execution_register(3) &- source)
+    sum.add(execution_register(4) &- destination)
+    sum.add(execution_register(5) & operation.flags)
+    sum.add(execution_register(6))
+    sum.add(execution_register(7))
+    result.registers = sum.value
+    result.rax = execution_register(0)
+    return result
+  }
+
+  /// Adds memory to a result; the windows open for that at the latest.
+  func remember(_ result: inout Result) {
+    var sum = Sum()
+    for index in 0..<Self.words {
+      sum.add(mmio_load64(Self.place(destination, index)))
+      sum.add(mmio_load64(Self.place(source, index)))
+    }
+    result.memory = sum.value
+  }
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// The guest `instructions`: the result of an instruction does not depend on the state of the windows that it
+/// accesses, nor on the policy that opens them.
+enum InstructionCases {
+  static let all: [Case] = [
+    Case(
+      "instructions", "small guest: every kind of instruction on armed, open and closed windows, each policy",
+      limit: 200, takesTurns: true
+    ) { bench in
+      guard bench.vmm == "sluice" else { return try guest().check(bench) }
+      var facts: [(policy: String, facts: Facts)] = []
+      var remark = ""
+      for policy in ["on-fault", "on-enable", "eager"] {
+        let label = "guest-\(policy)"
+        remark = try guest(policy).check(bench, as: label)
+        var one = Facts()
+        one.add(probe: try String(contentsOf: bench.file("\(label).log"), encoding: .utf8))
+        facts.append((policy, one))
+      }
+      return "\(remark) with each policy; \(try same(facts)) results the same with each"
+    },
+    Case(
+      "instructions-together", "small guest: four processors access one armed window at the same time",
+      limit: 240
+    ) { bench in
+      try guest(cpus: 4, append: "part=2 rounds=200").check(bench)
+    },
+    Case(
+      "instructions-unmapped", "small guest: instructions that KVM cannot emulate, on closed windows: #UD",
+      limit: 60, takesTurns: true
+    ) { bench in
+      let remark = try guest(append: "part=1").check(bench)
+      guard bench.vmm == "sluice" else { return remark }
+      let errors = try String(contentsOf: bench.file("guest.err"), encoding: .utf8)
+      let warnings = errors.split(separator: "\n").count { $0.contains("#UD") }
+      try bench.require(warnings == 1, "\(warnings) warnings of #UD, expected 1: \(errors)")
+      return remark
+    },
+  ]
+
+  /// The guest with its three devices, with a policy for all of them.
+  static func guest(_ policy: String = "on-fault", cpus: Int = 1, append: String = "part=0") -> SmallGuest {
+    // edu and ivshmem with 16 MiB, which share a slot, and a drive.
+    let devices = Address.pair + [Address.bigDrive]
+    return SmallGuest(
+      "instructions", devices.map { "\($0),peer-dma=off,bar-map=\(policy)" },
+      append: "edu=8 memory=9 table=16 \(append)", cpus: cpus)
+  }
+
+  /// How many results there are, the same under every policy.
+  private static func same(_ all: [(policy: String, facts: Facts)]) throws -> Int {
+    guard let first = all.first, first.facts.keys.count > 100 else { throw Failed("too few results") }
+    for (policy, facts) in all.dropFirst() {
+      guard facts.keys == first.facts.keys else { throw Failed("\(policy) gives other keys") }
+      let different = facts.keys.filter { facts.values[$0] != first.facts.values[$0] }
+      guard different.isEmpty else {
+        let shown = different.prefix(5).map {
+          "\($0): \(facts.values[$0] ?? "") and \(first.facts.values[$0] ?? "")"
+        }
+        throw Failed(
+          "\(different.count) results differ between \(policy) and \(first.policy): \(shown.joined(separator: "; "))"
+        )
+      }
+    }
+    return first.facts.keys.count
+  }
+}
