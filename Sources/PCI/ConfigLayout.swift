@@ -97,6 +97,15 @@ extension ConfigSpace {
       keep(at + 2, 2)
     }
     keep(at + 4, 4)
+    if capability.size >= 0x2C {
+      // AtomicOps need every component of the path to the root complex, of which the guest sees none: bits 9:6 of
+      // Device Capabilities 2, and Requester Enable and Egress Blocking of Device Control 2 (PCIe 6.0 §7.5.3.15).
+      let device = values.number(at: at + 0x24, width: 4)
+      keep(at + 0x24, 4, value: device & ~0x3C0)
+      kept[at + 0x28] |= 0xC0
+      forwarded[at + 0x28] &= 0x3F
+      values[at + 0x28] &= 0x3F
+    }
     // Initiate Function Level Reset is ours, and always reads 0.
     kept[at + 9] |= 0x80
     forwarded[at + 9] &= 0x7F

@@ -129,7 +129,7 @@ import Testing
       #expect(space.read(offset: Function.express + offset, width: 4, device: 0xFFFF_FFFF) == 0)
     }
     // Device Capabilities 2 stay the device's.
-    #expect(space.needsDevice(offset: Function.express + 0x24, width: 4))
+    #expect(space.needsDevice(offset: Function.express + 0x28, width: 4))
   }
 
   @Test("a root-complex integrated endpoint stays one")
@@ -206,5 +206,18 @@ import Testing
     #expect(function.space.keepsStateInD3)
     function.link([])
     #expect(function.space.keepsStateInD3, "without the capability there is no D3hot")
+  }
+
+  @Test("AtomicOps are not offered and cannot be enabled, whatever type the device has", arguments: [0, 1, 9])
+  func atomicOperations(_ type: UInt32) {
+    var function = Function()
+    function.set(Function.express + 2, 2, 2 | type << 4)
+    function.set(Function.express + 0x24, 4, 0x0001_17FF)
+    function.set(Function.express + 0x28, 2, 0x04C5)
+    var space = function.space
+    #expect(space.read(Function.express + 0x24, 4, of: function) == 0x0001_143F)
+    #expect(space.read(Function.express + 0x28, 2, of: function) == 0x0405)
+    let effects = space.effects(offset: Function.express + 0x28, width: 2, 0x00DF)
+    #expect(effects == [.forward(offset: Function.express + 0x28, width: 2, value: 0x001F)])
   }
 }
