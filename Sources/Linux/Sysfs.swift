@@ -27,6 +27,14 @@ public enum Sysfs {
     return text.last == "\n" ? String(text.dropLast()) : text
   }
 
+  /// Up to `count` bytes of a binary attribute.
+  public static func bytes(_ path: String, count: Int) throws(KernelError) -> [UInt8] {
+    let file = try OwnedDescriptor(opening: path, .read)
+    do throws(KernelError) { return try file.read(upTo: count) } catch {
+      throw KernelError("read \(path)", errno: error.errno)
+    }
+  }
+
   /// Writes an attribute.
   public static func write(_ text: String, to path: String) throws(KernelError) {
     let file = try OwnedDescriptor(opening: path, .write)

@@ -30,7 +30,7 @@ extension HostDevice {
         "shares IOMMU group \(group) with \(others.joined(separator: ", ")), which the host uses; type "
           + others.map { "'sluice bind \($0.prefix { $0 != " " })'" }.joined(separator: " and ")
           + " to give the whole group to VFIO"
-      case .bridge: "is a bridge, which cannot be passed through"
+      case .bridge: "is a bridge to another bus, which cannot be passed through"
       }
     }
   }
@@ -40,8 +40,7 @@ extension HostDevice {
     get throws(KernelError) {
       if try isBridge { return .bridge }
       guard let group = try group else { return .noGroup }
-      let driver = try driver
-      if driver != "vfio-pci" { return .bound(driver: driver, address: address) }
+      if try !hasVFIODriver { return .bound(driver: try driver, address: address) }
       let blockers = try blockers
       guard blockers.isEmpty else {
         return .shared(group: group, others: blockers.map { "\($0.device.address) (\($0.driver))" })
@@ -77,7 +76,7 @@ extension HostDevice {
     let pci = "\(root)/bus/pci"
     do throws(KernelError) {
       try Sysfs.write("\n", to: "\(pci)/devices/\(address)/driver_override")
-      if try driver == "vfio-pci" {
+      if try hasVFIODriver {
         try Sysfs.write(address, to: "\(pci)/devices/\(address)/driver/unbind")
       }
       try Sysfs.write(address, to: "\(pci)/drivers_probe")

@@ -64,8 +64,35 @@ public struct HostDevice: Sendable {
     get throws(KernelError) { (try attribute("reset_method") ?? "").split(separator: " ").map(String.init) }
   }
 
-  /// Whether it is a bridge, which stays with the host (header type 1).
-  public var isBridge: Bool { get throws(KernelError) { try classCode >> 16 == 0x06 } }
+  /// True if it is a bridge to another bus, which stays with the host: header type 1 or 2 (PCI 3.0 §6.1). The class
+  /// does not decide: an NVSwitch or a non-transparent bridge has class 0680 and header type 0, an ISA bridge has
+  /// class 0601.
+  public var isBridge: Bool {
+    get throws(KernelError) {
+      let header =
+        try Sysfs.present { () throws(KernelError) in
+          try Sysfs.bytes("\(directory)/config", count: 64)
+        } ?? []
+      guard header.count > Self.headerType else { return [0x0604, 0x0607].contains(try classCode >> 8) }
+      return header[Self.headerType] & 0x7F != 0
+    }
+  }
+
+  private static let headerType = 0x0E
+
+  /// True if a VFIO driver has the device: vfio-pci or a variant of it such as mlx5-vfio-pci. Each registers a
+  /// VFIO device (Documentation/ABI/testing/sysfs-devices-vfio-dev, Linux 6.1).
+  public var hasVFIODriver: Bool {
+    get throws(KernelError) {
+      guard let driver = try driver else { return false }
+      if driver == "vfio-pci" { return true }
+      return try Sysfs.present { () throws(KernelError) in try Sysfs.list("\(directory)/vfio-dev") }?.isEmpty
+        == false
+    }
+  }
+
+  /// The address of the physical function that a virtual function belongs to; nil if it is none.
+  public var physicalFunction: String? { get throws(KernelError) { try link("physfn") } }
 
   /// Every device of the same IOMMU group, this one included; none where the group has gone meanwhile.
   public var groupMembers: [String] {
@@ -77,13 +104,15 @@ public struct HostDevice: Sendable {
     }
   }
 
-  /// The devices of the same group that keep it from being viable, each with its driver: one of the host's, and
-  /// they are no bridges.
+  /// The devices of the same group that keep it from being viable, each with its driver, which is no VFIO driver.
+  /// Bridges to another bus do not count (Linux drivers/iommu/iommu.c, driver_managed_dma).
   public var blockers: [(device: HostDevice, driver: String)] {
     get throws(KernelError) {
       var blockers: [(device: HostDevice, driver: String)] = []
       for device in try Self.devices(groupMembers, root: root) where device.address != address {
-        guard try !device.isBridge, let driver = try device.driver, driver != "vfio-pci" else { continue }
+        guard try !device.isBridge, let driver = try device.driver, try !device.hasVFIODriver else {
+          continue
+        }
         blockers.append((device, driver))
       }
       return blockers

@@ -166,4 +166,49 @@ import Testing
         + "'sluice bind 0000:01:00.1' and 'sluice bind 0000:02:00.0' to give the whole group to VFIO")
     #expect(try #require(try host.device(Self.address)).groupMembers.count == 6)
   }
+
+  /// 64 bytes of configuration space with a header type, as text that keeps its bytes.
+  private static func header(_ type: UInt8) -> String {
+    String(repeating: "\u{01}", count: 14) + String(UnicodeScalar(type))
+      + String(repeating: "\u{01}", count: 49)
+  }
+
+  @Test(
+    "the header type decides on a bridge, not the class",
+    arguments: [
+      ("0x068000", 0, false), ("0x060100", 0, false), ("0x060400", 1, true), ("0x060700", 2, true),
+      ("0x028000", 1, true),
+    ] as [(String, UInt8, Bool)])
+  func headerType(_ classCode: String, _ type: UInt8, _ isBridge: Bool) throws {
+    let host = try FakeHost()
+    try host.add(
+      Self.address, driver: "vfio-pci", group: "3", classCode: classCode,
+      attributes: ["config": Self.header(type)])
+    #expect(try #require(try host.device(Self.address)).isBridge == isBridge)
+    #expect(try Self.readiness(host) == (isBridge ? .bridge : .ready))
+  }
+
+  @Test("an ISA bridge with a driver of the host keeps its group from being viable")
+  func isaBridge() throws {
+    let host = try FakeHost()
+    try host.add(Self.address, driver: "vfio-pci", group: "3")
+    try host.add(
+      "0000:00:1f.0", driver: "lpc_ich", group: "3", classCode: "0x060100",
+      attributes: ["config": Self.header(0)])
+    try host.add(
+      "0000:00:1c.0", driver: "pcieport", group: "3", classCode: "0x060400",
+      attributes: ["config": Self.header(1)])
+    #expect(try Self.readiness(host) == .shared(group: "3", others: ["0000:00:1f.0 (lpc_ich)"]))
+  }
+
+  @Test("a variant of vfio-pci is a VFIO driver: the device has a VFIO device")
+  func variant() throws {
+    let host = try FakeHost(drivers: ["vfio-pci", "mlx5_vfio_pci", "mlx5_core"])
+    try host.add(Self.address, driver: "mlx5_vfio_pci", group: "3")
+    #expect(try Self.readiness(host) == .bound(driver: "mlx5_vfio_pci", address: Self.address))
+    try host.make("bus/pci/devices/\(Self.address)/vfio-dev/vfio0")
+    #expect(try Self.readiness(host) == .ready)
+    try host.add("0000:01:00.1", driver: "mlx5_core", group: "3")
+    #expect(try Self.readiness(host) == .shared(group: "3", others: ["0000:01:00.1 (mlx5_core)"]))
+  }
 }
