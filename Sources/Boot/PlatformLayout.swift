@@ -70,6 +70,12 @@ public enum PlatformLayout {
   public static let reset: UInt16 = 0xCF9
   /// What resets the machine when written to `reset`.
   public static let resetValue: UInt8 = 6
+  /// The command register of a PC's keyboard controller (8042), of which there is only the reset line.
+  public static let keyboardCommand: UInt16 = 0x64
+  /// Pulses the reset line when written to `keyboardCommand`.
+  public static let keyboardReset: UInt8 = 0xFE
+  /// System Control Port A of a PS/2: bit 0 resets the processor, bit 1 is A20, which is always on here.
+  public static let systemControl: UInt16 = 0x92
   /// The debug exit port (QEMU's isa-debug-exit), four ports; there only where asked for.
   public static let debugExit: UInt16 = 0xF4
 

@@ -71,6 +71,9 @@ final class PortBus: Sendable {
     case Self.configData:
       guard let target = configTarget(port) else { return .max }
       return try root.readConfig(target, width: width)
+    // Neither buffer of the keyboard controller is full.
+    case PlatformLayout.keyboardCommand: return 0
+    case PlatformLayout.systemControl: return 2
     // Which events a guest may report: a panic.
     case PlatformLayout.pvpanic: return 1
     case PlatformLayout.sleepControl, PlatformLayout.sleepStatus, PlatformLayout.reset: return 0
@@ -88,6 +91,8 @@ final class PortBus: Sendable {
       if let target = configTarget(port) { try root.writeConfig(target, width: width, value) }
     // Bit 2 is the one that resets, as on a PC.
     case PlatformLayout.reset where width == 1: if byte & 4 != 0 { ending.end(.reset) }
+    case PlatformLayout.keyboardCommand: if byte == PlatformLayout.keyboardReset { ending.end(.reset) }
+    case PlatformLayout.systemControl: if byte & 1 != 0 { ending.end(.reset) }
     case PlatformLayout.sleepControl:
       if byte == PlatformLayout.powerOffValue { ending.end(.powerOff) }
     case PlatformLayout.pvpanic: if byte & 1 != 0 { ending.end(.panic) }

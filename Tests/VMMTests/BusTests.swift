@@ -214,6 +214,19 @@ import Testing
     #expect(try outcome(PlatformLayout.configAddress, 0x0600, width: 4) == nil)
   }
 
+  @Test("the keyboard controller's reset line and port 0x92 reset, as on a PC")
+  func oldResets() throws {
+    #expect(try outcome(0x64, 0xFE) == .reset)
+    #expect(try outcome(0x64, 0xD1) == nil)
+    #expect(try outcome(0x92, 1) == .reset)
+    #expect(try outcome(0x92, 2) == nil)
+    let ports = PortBus(
+      serial: try Serial { _ in }, root: RootBus(functions: [], places: []), ending: try Ending(),
+      hasDebugExit: false)
+    #expect(try ports.read(0x64, width: 1) & 2 == 0, "a guest waits for an empty input buffer")
+    #expect(try ports.read(0x92, width: 1) & 0xFF == 2)
+  }
+
   @Test("S5 powers off, other sleep states do nothing")
   func sleep() throws {
     #expect(try outcome(PlatformLayout.sleepControl, UInt64(PlatformLayout.powerOffValue)) == .powerOff)
