@@ -71,10 +71,10 @@ struct Matrix {
     var open = Trial.Sum()
     var closed = Trial.Sum()
     operation.forEachWidth { width in
-      let offsets: InlineArray<4, UInt64> = [0, 1, 6, 15]
+      let offsets: InlineArray<3, UInt64> = [0, 1, 6]
       for index in offsets.indices {
         let offset = offsets[index]
-        guard !operation.isAligned || offset == 0 else { continue }
+        guard !operation.isAligned || offset == 0, !isUser || offset < 6 else { continue }
 
         let trial = trial(direction, offset)
         let first = run(trial, operation, width, isArmed: true)

@@ -139,9 +139,10 @@ public final class DMAMapper: Sendable {
     try spaces[space].container.unmap(iova: base, size: size)
   }
 
-  /// The devices of a space, less the one whose windows are meant.
+  /// The devices of a space but one; that one if there is no other.
   func peers(in space: Int, of device: String) -> String {
-    spaces[space].devices.filter { $0 != device }.joined(separator: ", ")
+    let others = spaces[space].devices.filter { $0 != device }
+    return others.isEmpty ? device : others.joined(separator: ", ")
   }
 
   static func text(_ first: UInt64, _ last: UInt64) -> String {

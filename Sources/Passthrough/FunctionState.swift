@@ -41,6 +41,11 @@ struct FunctionState: ~Copyable {
     let optional = try Self.setCommand(of: device, to: .optional).intersection(.optional)
     _ = try Self.setCommand(of: device, to: Self.deviceCommand([], assignment.policies))
     let bytes = try device.readAll(Device.configRegion, count: 4096)
+    guard bytes.count >= 64, bytes.prefix(4) != [0xFF, 0xFF, 0xFF, 0xFF] else {
+      throw KernelError(
+        "its configuration space reads all-ones: it has no power (D3cold) or has left the bus",
+        errno: KernelError.io)
+    }
     var sizes = (0..<6).map { device.regions[$0]?.size ?? 0 }
     sizes.append(UInt64(rom.count))
     let config = ConfigSpace(bytes, bars: BaseAddress.decode(bytes, sizes: sizes), optional: optional)

@@ -50,12 +50,16 @@ public struct PeerPlan: Sendable {
     }
   }
 
-  /// When a device's windows are mapped in each address space: off where no other device is in it. Devices
-  /// of one group cannot be told apart; where their policies differ the most generous one counts.
-  public func policies(of address: String) -> [PeerPolicy] {
+  /// When a device's windows are mapped in each address space: off if no device there is to reach them. Devices
+  /// of one group share an address space; if their policies differ the most generous one counts.
+  ///
+  /// - Parameter reachesItself: The device may address its own BARs, as a conventional PCI device may: lsi53c895a
+  ///   fetches its program from the RAM in its BAR. A PCI Express function does not (PCIe 6.0 §2.2.4.1: requests go
+  ///   upstream).
+  public func policies(of address: String, reachesItself: Bool = false) -> [PeerPolicy] {
     guard let target = members.first(where: { $0.address == address }) else { return [] }
     return devices.map { others in
-      let all = others.filter { $0 != address }.map(target.policies.policy(for:))
+      let all = others.filter { reachesItself || $0 != address }.map(target.policies.policy(for:))
       for policy in [MappingPolicy.eager, .onEnable, .onFault] where all.contains(.mapped(policy)) {
         return .mapped(policy)
       }

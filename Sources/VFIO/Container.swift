@@ -143,14 +143,20 @@ public final class Group: Sendable {
         cl_vfio_set_container(descriptor.number, container.descriptor.number),
         "VFIO_GROUP_SET_CONTAINER of group \(number)")
       if isFirst { try container.setIOMMU() }
+    } catch  where error.errno == KernelError.notPermitted {
+      throw .noIsolation(device: device, group: number, error)
     } catch { throw .device(device, error) }
   }
 
   /// The descriptor of a device of this group (VFIO_GROUP_GET_DEVICE_FD).
-  func device(_ address: String) throws(KernelError) -> OwnedDescriptor {
+  ///
+  /// - Parameter token: The VF token, as text; nil for none (Linux drivers/vfio/pci/vfio_pci_core.c,
+  ///   vfio_pci_core_match).
+  func device(_ address: String, token: String?) throws(KernelError) -> OwnedDescriptor {
+    let name = token.map { "\(address) vf_token=\($0)" } ?? address
     // SAFETY: the string lives for the call.
-    OwnedDescriptor(
+    return OwnedDescriptor(
       owning: try check(
-        unsafe cl_vfio_device_fd(descriptor.number, address), "VFIO_GROUP_GET_DEVICE_FD"))
+        unsafe cl_vfio_device_fd(descriptor.number, name), "VFIO_GROUP_GET_DEVICE_FD"))
   }
 }

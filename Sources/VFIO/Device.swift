@@ -13,6 +13,19 @@ public final class Device: Sendable {
   public let hasReset: Bool
   let descriptor: SharedDescriptor
 
+  /// True if the function has a PCI Express capability; read from configuration space, which is little-endian.
+  public func isExpress() throws(KernelError) -> Bool {
+    let config = try readAll(Self.configRegion, count: 256)
+    guard config.count == 256, config[0x06] & 0x10 != 0 else { return false }
+    var at = Int(config[0x34] & ~3)
+    // At most one capability for each 4 bytes after the header (PCI 3.0 §6.7).
+    for _ in 0..<48 where at >= 0x40 {
+      if config[at] == 0x10 { return true }
+      at = Int(config[at + 1] & ~3)
+    }
+    return false
+  }
+
   /// The region number of the expansion ROM.
   public static let romRegion = VFIO_PCI_ROM_REGION_INDEX
   /// The region number of config space.
@@ -28,11 +41,19 @@ public final class Device: Sendable {
     public let mappable: [Range<UInt64>]
   }
 
-  /// Opens a device of a group and reads what it has.
-  public init(address: String, group: Group) throws(VFIOError) {
+  /// Opens a device of a group and reads its regions.
+  ///
+  /// - Parameter token: The VF token, as text; nil for none.
+  public init(address: String, group: Group, token: String? = nil) throws(VFIOError) {
     self.address = address
     do throws(KernelError) {
-      descriptor = SharedDescriptor(try group.device(address))
+      descriptor = SharedDescriptor(try group.device(address, token: token))
+    } catch  where error.errno == KernelError.accessDenied {
+      throw .token(device: address, isGiven: token != nil, error)
+    } catch  where error.errno == KernelError.invalid && token != nil {
+      throw .needlessToken(device: address, error)
+    } catch { throw .device(address, error) }
+    do throws(KernelError) {
       var info = vfio_device_info()
       // SAFETY: the call fills in the struct.
       try check(

@@ -22,6 +22,12 @@ public enum VFIOError: Error, CustomStringConvertible {
   case notBound(String, driver: String?)
   /// A write to sysfs was refused.
   case binding(String, KernelError)
+  /// VFIO_SET_IOMMU or VFIO_GROUP_SET_CONTAINER was refused with EPERM: the platform does not isolate the group.
+  case noIsolation(device: String, group: String, KernelError)
+  /// The owner of the physical function has set a VF token, and the VF was opened without it or with another one.
+  case token(device: String, isGiven: Bool, KernelError)
+  /// A VF token was given for a device whose physical function VFIO does not have.
+  case needlessToken(device: String, KernelError)
   /// A request about a device failed.
   case device(String, KernelError)
   /// A request about the container failed.
@@ -58,6 +64,17 @@ public enum VFIOError: Error, CustomStringConvertible {
     case .binding(let address, let error) where Self.isPermission(error):
       "device \(address): \(error); this needs root: type it with sudo"
     case .binding(let address, let error): "device \(address): \(error)"
+    case .noIsolation(let device, let group, let error):
+      "device \(device): \(error): the platform does not isolate IOMMU group \(group); 'dmesg | tail' says whether "
+        + "interrupt remapping is missing (turn it on in the firmware, or, if you trust the guest, load "
+        + "vfio_iommu_type1 with allow_unsafe_interrupts=1) or the firmware demands an RMRR for the device (turn "
+        + "its legacy support off in the firmware, or use another device)"
+    case .token(let device, let isGiven, let error):
+      "device \(device): \(error): \(isGiven ? "the VF token is not that" : "its physical function has a VF token") "
+        + "of the process that has the physical function through VFIO, which sets it (QEMU: vf-token=UUID of that "
+        + "device, DPDK: --vfio-vf-token, or VFIO_DEVICE_FEATURE_PCI_VF_TOKEN); give '\(device),vf-token=UUID' with the same UUID"
+    case .needlessToken(let device, let error):
+      "device \(device): \(error): VFIO has no physical function of it, so there is no VF token; leave vf-token= out"
     case .device(let address, let error): "device \(address): \(error)"
     case .container(let error) where error.errno == KernelError.noMemory:
       "\(error); the limit on locked memory is too low: type 'ulimit -l unlimited', or run as root"

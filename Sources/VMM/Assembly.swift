@@ -91,6 +91,27 @@ struct Assembly {
     bar.kind == .rom ? "the ROM" : "BAR \(bar.index)"
   }
 
+  /// Why a BAR gets no address, and the remedy. The windows below 4 GiB are fixed.
+  private static func noRoom(for bar: BaseAddress, memory64: Range<UInt64>) -> String {
+    let size = bar.size >= 1 << 20 ? "\(bar.size >> 20) MiB" : "\(bar.size) bytes"
+    let name = "\(name(bar)) of \(size)"
+    func text(_ window: Range<UInt64>) -> String {
+      "0x\(String(window.lowerBound, radix: 16))-0x\(String(max(window.upperBound, 1) - 1, radix: 16))"
+    }
+    switch bar.kind {
+    case .io:
+      return
+        "\(name) does not fit beside the others in the guest's I/O ports \(text(ioWindow)); give fewer devices"
+    case .memory32, .rom:
+      return "\(name) takes addresses of 32 bits and does not fit beside the others in "
+        + "\(text(PlatformLayout.pciWindow32)); give fewer devices"
+    case .memory64:
+      return
+        "\(name) does not fit in the guest-physical addresses \(text(memory64)) that the processor and the IOMMU "
+        + "translate above guest RAM; give fewer devices or a smaller --memory"
+    }
+  }
+
   /// Gives every BAR an address; the 64-bit window that the guest is told of.
   private static func place(
     _ devices: AssignedDevices, memory: GuestMemory, addressBits: Int
@@ -109,8 +130,7 @@ struct Assembly {
       for function in devices.functions {
         if position < function.bars.count {
           throw .host(
-            "device \(function.address): \(Self.name(function.bars[position])) of \(error.size >> 20) MiB fits "
-              + "in no window of guest-physical addresses; give fewer devices or a smaller --memory")
+            "device \(function.address): \(Self.noRoom(for: function.bars[position], memory64: window))")
         }
         position -= function.bars.count
       }

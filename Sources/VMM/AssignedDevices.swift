@@ -26,6 +26,8 @@ final class AssignedDevices: Sendable {
   struct ReadyDevice {
     let address: String
     let group: String
+    /// The VF token, as text; nil for none.
+    let token: String?
   }
 
   /// The host's view of the devices, each found to be ready.
@@ -44,7 +46,7 @@ final class AssignedDevices: Sendable {
       guard found.state == .ready, let group = found.group else {
         throw .vfio(.notReady(address, found.state))
       }
-      hosts.append(ReadyDevice(address: address, group: group))
+      hosts.append(ReadyDevice(address: address, group: group, token: device.token))
     }
     return hosts
   }
@@ -126,19 +128,24 @@ final class AssignedDevices: Sendable {
         throw .vfio(.noDevice(host.address))
       }
       return try step(RunError.vfio) { () throws(VFIOError) in
-        try Device(address: host.address, group: group)
+        try Device(address: host.address, group: group, token: host.token)
       }
     }
     let addresses = hosts.map(\.address)
+    let peers = try step(RunError.kernel) { () throws(KernelError) in
+      try open.map { device throws(KernelError) in
+        plan.policies(of: device.address, reachesItself: try !device.isExpress())
+      }
+    }
     let budget = WindowBudget(
-      zip(devices, open).map { configuration, device in
-        WindowBudget.Demand(
-          device.regions, configuration.policies, peers: plan.policies(of: device.address))
+      zip(zip(devices, open), peers).map { pair, peers in
+        WindowBudget.Demand(pair.1.regions, pair.0.policies, peers: peers)
       }, slots: host.slotCapacity, mappings: host.windowMappings)
     var functions: [AssignedFunction] = []
-    for (configuration, device) in zip(devices, open) {
+    for (index, device) in open.enumerated() {
+      let configuration = devices[index]
       let assignment = Assignment(
-        policies: configuration.policies, peers: plan.policies(of: device.address),
+        policies: configuration.policies, peers: peers[index],
         reset: ResetMethod(device, groups: groups, devices: addresses), budget: budget)
       functions.append(
         try step(RunError.function) { () throws(FunctionError) in

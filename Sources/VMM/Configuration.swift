@@ -14,10 +14,14 @@ public struct Configuration: Sendable {
     /// How it is handed to the guest.
     public var policies: DevicePolicies
 
+    /// The token that its physical function's owner has set, a UUID as text; nil for none.
+    public var token: String?
+
     /// Names a device.
-    public init(address: Address, policies: DevicePolicies = DevicePolicies()) {
+    public init(address: Address, policies: DevicePolicies = DevicePolicies(), token: String? = nil) {
       self.address = address
       self.policies = policies
+      self.token = token
     }
   }
 

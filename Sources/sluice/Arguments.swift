@@ -102,6 +102,8 @@ extension Int {
 struct DeviceArgument: Equatable {
   let address: Address
   private(set) var policies = DevicePolicies()
+  /// The VF token, a UUID as text.
+  private(set) var token: String?
 
   /// Reads the argument.
   init(_ argument: String) throws {
@@ -133,10 +135,25 @@ struct DeviceArgument: Equatable {
         throw ValidationError("memory-bit: '\(value)' is neither forward nor shadow")
       }
       policies.memoryBit = policy
+    case "vf-token":
+      guard Self.isUUID(value) else {
+        throw ValidationError(
+          "vf-token: '\(value)' is no UUID; write it as 2ab74924-c335-45f4-9b16-8569e5b08258")
+      }
+      token = value
     default:
       throw ValidationError(
-        "'\(option)' is not an option of a device; there are bar-map, peer-dma and memory-bit")
+        "'\(option)' is not an option of a device; there are bar-map, peer-dma, memory-bit and vf-token")
     }
+  }
+
+  /// True for 8-4-4-4-12 hexadecimal digits (RFC 9562 §4).
+  private static func isUUID(_ text: String) -> Bool {
+    let parts = text.utf8.split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
+    return parts.map(\.count) == [8, 4, 4, 4, 12]
+      && parts.joined().allSatisfy { byte in
+        (0x30...0x39).contains(byte) || (0x41...0x46).contains(byte & ~0x20)
+      }
   }
 
   /// `POLICY`, or `POLICY@ADDRESS` for one peer.

@@ -35,6 +35,8 @@ struct RunCommand: ParsableCommand {
                             a driver under test expects.
         memory-bit=shadow   The guest's bit rules the gate while the device's stays set: for devices
                             that do not survive having it cleared.
+        vf-token=UUID       The token that the owner of the physical function has set: for a virtual function
+                            whose physical function VFIO has, too.
 
       MEMORY OPTIONS:
         hugepages=2M|1G     Huge pages of the host's pool, reserved before the start: the fewest TLB misses and
@@ -123,7 +125,7 @@ struct RunCommand: ParsableCommand {
     configuration.cpus = cpus
     configuration.cpuPins = cpuPin.pins
     configuration.devices = devices.map {
-      Configuration.AssignedDevice(address: $0.address, policies: $0.policies)
+      Configuration.AssignedDevice(address: $0.address, policies: $0.policies, token: $0.token)
     }
     configuration.trace = trace
     configuration.printsSummary = summary

@@ -32,6 +32,21 @@ import Testing
     #expect(PeerPlan([]).spaces == [])
   }
 
+  @Test("a device that may address its own BARs has them mapped by the policy of its peers")
+  func itself() {
+    for policy in [PeerPolicy.off, .mapped(.onFault), .mapped(.onEnable), .mapped(.eager)] {
+      let plan = PeerPlan([Self.member("a", policy), Self.member("b", except: ["a": .off])])
+      #expect(plan.policies(of: "a") == [policy])
+      #expect(plan.policies(of: "a", reachesItself: true) == [policy])
+      #expect(PeerPlan([Self.member("a", policy)]).policies(of: "a", reachesItself: true) == [policy])
+      #expect(plan.policies(of: "b") == [.off])
+      #expect(plan.policies(of: "b", reachesItself: true) == [.mapped(.onFault)])
+    }
+    let apart = PeerPlan([Self.member("a", except: ["b": .off]), Self.member("b"), Self.member("c")])
+    #expect(apart.devices == [["a", "b"], ["c"]])
+    #expect(apart.policies(of: "c", reachesItself: true) == [.mapped(.onFault), .mapped(.onFault)])
+  }
+
   @Test("a device that is to reach something else has an address space of its own")
   func pairs() {
     let plan = PeerPlan([

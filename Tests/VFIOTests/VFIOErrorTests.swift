@@ -25,6 +25,14 @@ import Testing
     (.notBound(address, driver: "nvme"), "'dmesg | tail'"),
     (.binding(address, kernel(KernelError.accessDenied)), "type it with sudo"),
     (.container(kernel(KernelError.noMemory)), "'ulimit -l unlimited'"),
+    (.noIsolation(device: address, group: "5", kernel(KernelError.notPermitted)), "interrupt remapping"),
+    (
+      .noIsolation(device: address, group: "5", kernel(KernelError.notPermitted)), "allow_unsafe_interrupts=1"
+    ),
+    (.noIsolation(device: address, group: "5", kernel(KernelError.notPermitted)), "RMRR"),
+    (.token(device: address, isGiven: false, kernel(KernelError.accessDenied)), "vf-token=UUID"),
+    (.token(device: address, isGiven: true, kernel(KernelError.accessDenied)), "which sets it"),
+    (.needlessToken(device: address, kernel(KernelError.invalid)), "leave vf-token= out"),
   ]
 
   @Test("an error that a person can do something about says what to type", arguments: advised)
@@ -36,6 +44,8 @@ import Testing
     .noDevice(address), .notReady(address, .noGroup), .notViable(device: address, group: "5"),
     .noDriver(address), .notBound(address, driver: nil), .binding(address, kernel(5)),
     .device(address, kernel(5)), .group(device: address, group: "5", kernel(5)),
+    .noIsolation(device: address, group: "5", kernel(5)), .token(device: address, isGiven: true, kernel(5)),
+    .needlessToken(device: address, kernel(5)),
   ]
 
   @Test("an error about a device begins with its address", arguments: about)

@@ -137,7 +137,9 @@ import Testing
     let plain = try DeviceArgument("01:00.0")
     #expect(plain.policies == DevicePolicies())
     let device = try DeviceArgument(
-      "01:00.0,bar-map=eager,peer-dma=off,peer-dma=on-enable@02:00.1,memory-bit=shadow")
+      "01:00.0,bar-map=eager,peer-dma=off,peer-dma=on-enable@02:00.1,memory-bit=shadow,"
+        + "vf-token=2AB74924-c335-45f4-9b16-8569e5b08258")
+    #expect(device.token == "2AB74924-c335-45f4-9b16-8569e5b08258")
     var expected = DevicePolicies()
     expected.barMap = .eager
     expected.peerDMA = .off
@@ -150,7 +152,10 @@ import Testing
     "a wrong option of a device says which, and what there is",
     arguments: [
       ("bar-map=off", "'off' is none of on-fault"), ("bar-map", "bar-map"), ("peer-dma=", "peer-dma"),
-      ("peer-dma=off@nvme0", "nvme0"), ("memory-bit=on", "'on' is neither"), ("x-no=1", "bar-map, peer-dma"),
+      ("peer-dma=off@nvme0", "nvme0"), ("memory-bit=on", "'on' is neither"),
+      ("vf-token=1234", "'1234' is no UUID"), ("vf-token=", "is no UUID"),
+      ("vf-token=2ab74924-c335-45f4-9b16-8569e5b0825g", "is no UUID"),
+      ("vf-token=2ab74924c33545f49b168569e5b08258", "is no UUID"), ("x-no=1", "bar-map, peer-dma"),
       ("", "is not an option"),
     ])
   func wrongPolicy(_ option: String, _ text: String) {
