@@ -3,8 +3,8 @@
 internal import CLinux
 public import Linux
 
-/// The guest's RAM: one mapping of this process, in one or two regions around the hole below 4 GiB
-/// that belongs to devices.
+/// The guest's RAM: one mapping of this process, in regions around the hole below 4 GiB that belongs to devices, and
+/// around addresses that the host's IOMMU reserves.
 ///
 /// The guest changes this memory while it runs, so there are only bounds-checked loads and
 /// stores and no spans.
@@ -27,7 +27,7 @@ public final class GuestMemory: Sendable {
   /// Where RAM continues.
   public static let holeEnd: UInt64 = 0x1_0000_0000
 
-  /// In rising order: below the hole and, where there is more, above it.
+  /// In rising order of addresses, without overlaps.
   public let regions: [Region]
   /// Bytes in all.
   public let size: UInt64
@@ -40,19 +40,46 @@ public final class GuestMemory: Sendable {
   /// - Parameters:
   ///   - size: In bytes, a multiple of the backing's page size.
   ///   - node: The NUMA node of the host that all of it is to come from; nil leaves it to the host.
-  public init(size: UInt64, backing: Backing = .memory, node: Int? = nil) throws(KernelError) {
+  ///   - holes: GPAs that are to hold no RAM besides those below 4 GiB: I/O addresses that the IOMMU reserves.
+  public init(
+    size: UInt64, backing: Backing = .memory, node: Int? = nil, holes: [ClosedRange<UInt64>] = []
+  ) throws(KernelError) {
     mapping = try backing.map(size)
     if let node { try Self.bind(mapping, toNode: node) }
     self.size = size
     pageSize = backing.pageSize
-    let low = min(size, Self.holeStart)
-    var regions = [Region(base: GuestAddress(0), size: low, hostAddress: mapping.address)]
-    if size > low {
-      regions.append(
-        Region(
-          base: GuestAddress(Self.holeEnd), size: size - low, hostAddress: mapping.address + low))
+    var host = mapping.address
+    regions = Self.ranges(of: size, around: holes, pageSize: backing.pageSize).map { range in
+      defer { host += range.upperBound - range.lowerBound }
+      return Region(
+        base: GuestAddress(range.lowerBound), size: range.upperBound - range.lowerBound, hostAddress: host)
     }
-    self.regions = regions
+  }
+
+  /// The GPAs of RAM: as low as possible, without the hole below 4 GiB and without `holes`, in whole pages.
+  static func ranges(of size: UInt64, around holes: [ClosedRange<UInt64>], pageSize: UInt64) -> [Range<
+    UInt64
+  >] {
+    // A hole that reaches to 2^64 has no RAM behind it.
+    let last = UInt64.max & ~(pageSize - 1)
+    var all = holes.map { hole in
+      let end = hole.upperBound >= last ? last : (hole.upperBound + 1).roundedUp(to: pageSize)
+      return hole.lowerBound & ~(pageSize - 1)..<end
+    }
+    all.append(holeStart..<holeEnd)
+    var ranges: [Range<UInt64>] = []
+    var rest = size
+    var start: UInt64 = 0
+    for hole in all.sorted(by: { $0.lowerBound < $1.lowerBound }) where rest > 0 {
+      if hole.lowerBound > start {
+        let count = min(rest, hole.lowerBound - start)
+        ranges.append(start..<start + count)
+        rest -= count
+      }
+      start = max(start, hole.upperBound)
+    }
+    if rest > 0, rest <= last - start { ranges.append(start..<start + rest) }
+    return ranges
   }
 
   private static func bind(_ mapping: borrowing Mapping, toNode node: Int) throws(KernelError) {

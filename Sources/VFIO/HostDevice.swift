@@ -119,6 +119,27 @@ public struct HostDevice: Sendable {
     }
   }
 
+  /// The I/O addresses of the device's group that VFIO does not map
+  /// (Documentation/ABI/testing/sysfs-kernel-iommu_groups, reserved_regions). VFIO does map those of type
+  /// `direct-relaxable` (drivers/vfio/vfio_iommu_type1.c, vfio_iommu_resv_exclude).
+  public var reservedAddresses: [ClosedRange<UInt64>] {
+    get throws(KernelError) {
+      guard let group = try group else { return [] }
+      let text =
+        try Sysfs.present { () throws(KernelError) in
+          try Sysfs.read("\(root)/kernel/iommu_groups/\(group)/reserved_regions")
+        } ?? ""
+      return text.split(separator: "\n").compactMap { line in
+        let fields = line.split(separator: " ")
+        guard fields.count == 3, fields[2] != "direct-relaxable",
+          let start = UInt64(fields[0].dropFirst(2), radix: 16),
+          let end = UInt64(fields[1].dropFirst(2), radix: 16), start <= end
+        else { return nil }
+        return start...end
+      }
+    }
+  }
+
   /// A BAR or the ROM (index 6) with its size; bytes.
   public struct Resource: Sendable, Equatable {
     /// 0 to 5, and 6 for the expansion ROM.

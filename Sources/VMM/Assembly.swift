@@ -34,9 +34,11 @@ struct Assembly {
     }
     if let problem { throw .host(problem) }
     let hosts = try AssignedDevices.check(configuration.devices)
+    let reserved = hosts.flatMap(\.reserved)
     let memory = try step(RunError.kernel) { () throws(KernelError) in
       try GuestMemory(
-        size: configuration.memory, backing: configuration.backing, node: configuration.memoryNode)
+        size: configuration.memory, backing: configuration.backing, node: configuration.memoryNode,
+        holes: reserved)
     }
     self.memory = memory
     let entry = try step(RunError.boot) { () throws(BootError) in
@@ -59,7 +61,7 @@ struct Assembly {
       recorder: recorder)
     root = RootBus(functions: devices.functions, places: devices.places)
     let window = try Self.place(
-      devices, memory: memory, addressBits: features.addressBits)
+      devices, memory: memory, addressBits: features.addressBits, reserved: reserved)
     let cpuCount = configuration.cpus
     try step(RunError.boot) { () throws(BootError) in
       _ = try ACPI.install(Platform(cpus: cpuCount, pciWindow64: window), in: memory)
@@ -91,6 +93,20 @@ struct Assembly {
     bar.kind == .rom ? "the ROM" : "BAR \(bar.index)"
   }
 
+  /// The largest part of a range of GPAs that holds no reserved address.
+  static func largest(_ range: Range<UInt64>, without reserved: [ClosedRange<UInt64>]) -> Range<UInt64> {
+    var parts = [range]
+    for hole in reserved {
+      parts = parts.flatMap { part -> [Range<UInt64>] in
+        guard hole.lowerBound < part.upperBound, hole.upperBound >= part.lowerBound else { return [part] }
+        let before = part.lowerBound..<max(part.lowerBound, hole.lowerBound)
+        let after = hole.upperBound == .max ? part.upperBound : hole.upperBound + 1
+        return [before, min(after, part.upperBound)..<part.upperBound]
+      }
+    }
+    return parts.max { $0.upperBound - $0.lowerBound < $1.upperBound - $1.lowerBound } ?? range
+  }
+
   /// Why a BAR gets no address, and the remedy. The windows below 4 GiB are fixed.
   private static func noRoom(for bar: BaseAddress, memory64: Range<UInt64>) -> String {
     let size = bar.size >= 1 << 20 ? "\(bar.size >> 20) MiB" : "\(bar.size) bytes"
@@ -114,14 +130,14 @@ struct Assembly {
 
   /// Gives every BAR an address; the 64-bit window that the guest is told of.
   private static func place(
-    _ devices: AssignedDevices, memory: GuestMemory, addressBits: Int
+    _ devices: AssignedDevices, memory: GuestMemory, addressBits: Int, reserved: [ClosedRange<UInt64>]
   ) throws(RunError) -> Range<UInt64> {
     let bars = devices.functions.flatMap(\.bars)
     let largest = bars.map(\.size).max() ?? 0
     let start = max(GuestMemory.holeEnd, memory.regions.last?.end.rawValue ?? 0)
       .roundedUp(to: max(1 << 30, largest))
     let end = min(1 << UInt64(addressBits), devices.ioLimit)
-    let window = start..<max(start, end)
+    let window = Self.largest(start..<max(start, end), without: reserved)
     var placement = BarPlacement(
       io: ioWindow, memory32: PlatformLayout.pciWindow32, memory64: window)
     let addresses: [UInt64]

@@ -28,6 +28,8 @@ final class AssignedDevices: Sendable {
     let group: String
     /// The VF token, as text; nil for none.
     let token: String?
+    /// I/O addresses that its IOMMU group cannot use.
+    let reserved: [ClosedRange<UInt64>]
   }
 
   /// The host's view of the devices, each found to be ready.
@@ -39,14 +41,14 @@ final class AssignedDevices: Sendable {
       let address = device.address.description
       let found = try step(RunError.kernel) { () throws(KernelError) in
         try HostDevice(address: address).map { host throws(KernelError) in
-          (state: try host.readiness, group: try host.group)
+          (state: try host.readiness, group: try host.group, reserved: try host.reservedAddresses)
         }
       }
       guard let found else { throw .vfio(.noDevice(address)) }
       guard found.state == .ready, let group = found.group else {
         throw .vfio(.notReady(address, found.state))
       }
-      hosts.append(ReadyDevice(address: address, group: group, token: device.token))
+      hosts.append(ReadyDevice(address: address, group: group, token: device.token, reserved: found.reserved))
     }
     return hosts
   }

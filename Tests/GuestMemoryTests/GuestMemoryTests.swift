@@ -29,6 +29,41 @@ import Testing
     }
   }
 
+  /// AMD's HyperTransport addresses below 1 TiB, as /sys/kernel/iommu_groups/N/reserved_regions has them.
+  private static let hyperTransport: ClosedRange<UInt64> = 0xFD_0000_0000...0xFF_FFFF_FFFF
+
+  @Test("RAM goes around addresses that the IOMMU reserves, in whole pages of its backing")
+  func holes() {
+    func ranges(_ size: UInt64, _ holes: [ClosedRange<UInt64>], page: UInt64 = 4096) -> [Range<UInt64>] {
+      GuestMemory.ranges(of: size, around: holes, pageSize: page)
+    }
+    let tebibyte: UInt64 = 1 << 40
+    #expect(ranges(8 << 30, [Self.hyperTransport]) == [0..<3 << 30, 4 << 30..<9 << 30])
+    #expect(
+      ranges(2 * tebibyte, [Self.hyperTransport, 0xFEE0_0000...0xFEEF_FFFF])
+        == [0..<3 << 30, 4 << 30..<0xFD_0000_0000, tebibyte..<2 * tebibyte + (13 << 30)])
+    #expect(ranges(2 << 30, [0x1000...0x1FFF]) == [0..<0x1000, 0x2000..<(2 << 30) + 0x1000])
+    #expect(
+      ranges(2 << 30, [0x4000_1000...0x4000_1FFF], page: 2 << 20)
+        == [0..<0x4000_0000, 0x4020_0000..<(2 << 30) + (2 << 20)])
+    #expect(ranges(1 << 30, [0x1000...0x2FFF, 0x2000...0x3FFF, 0...0xFFF]) == [0x4000..<(1 << 30) + 0x4000])
+    #expect(ranges(8 << 30, [1 << 36...UInt64.max]) == [0..<3 << 30, 4 << 30..<9 << 30])
+    for size in [1 << 20, 3 << 30, 5 << 40] as [UInt64] {
+      let all = ranges(size, [Self.hyperTransport, 1 << 32...(1 << 32) + 5])
+      #expect(all.reduce(0) { $0 + $1.upperBound - $1.lowerBound } == size)
+      #expect(zip(all, all.dropFirst()).allSatisfy { $0.upperBound < $1.lowerBound })
+    }
+  }
+
+  @Test("RAM in several regions is one mapping, and an access does not cross a hole")
+  func holesInUse() throws {
+    let memory = try GuestMemory(size: 2 * Self.mebibyte, holes: [0x10_0000...0x1F_FFFF])
+    #expect(memory.regions.map(\.base) == [Self.address(0), Self.address(0x20_0000)])
+    try memory.store(7 as UInt8, at: Self.address(0x2F_FFFF))
+    #expect(throws: GuestMemory.OutOfRange.self) { try memory.load(UInt16.self, at: Self.address(0xF_FFFF)) }
+    #expect(throws: GuestMemory.OutOfRange.self) { try memory.load(UInt8.self, at: Self.address(0x10_0000)) }
+  }
+
   @Test("numbers are stored and loaded little-endian, in every width")
   func numbers() throws {
     let memory = try GuestMemory(size: 2 * Self.mebibyte)

@@ -211,4 +211,21 @@ import Testing
     try host.add("0000:01:00.1", driver: "mlx5_core", group: "3")
     #expect(try Self.readiness(host) == .shared(group: "3", others: ["0000:01:00.1 (mlx5_core)"]))
   }
+
+  @Test("reserved I/O addresses are those that VFIO does not map")
+  func reservedAddresses() throws {
+    let host = try FakeHost()
+    try host.add(Self.address, driver: "vfio-pci", group: "3")
+    let device = try #require(try host.device(Self.address))
+    #expect(try device.reservedAddresses == [])
+    let text = """
+      0x000000007d000000 0x000000007effffff direct-relaxable
+      0x00000000fee00000 0x00000000feefffff msi
+      0x000000fd00000000 0x000000ffffffffff reserved
+      nonsense
+      0x2 0x1 reserved
+      """
+    try host.write(text, to: "kernel/iommu_groups/3/reserved_regions")
+    #expect(try device.reservedAddresses == [0xFEE0_0000...0xFEEF_FFFF, 0xFD_0000_0000...0xFF_FFFF_FFFF])
+  }
 }
