@@ -52,6 +52,8 @@ public final class AssignedFunction: Sendable {
         device, host: host, assignment: assignment, opening: opening, observe: observe)
       bars = initial.config.bars
       interruptPin = initial.config.interruptPin
+      if initial.windows.contains(where: \.isWholePage) { host.decoder.noteSmallWindow() }
+      host.decoder.add(decoded)
       state = Mutex(initial)
       notices = try Notices(device)
     } catch {
@@ -101,8 +103,9 @@ public final class AssignedFunction: Sendable {
 
   /// Tells the bus where the function answers; with the function's lock held.
   func update(_ state: borrowing FunctionState) {
-    decoded.update(
+    let hasChanged = decoded.update(
       state.config, isAnswering: state.gate.conditions.isSuperset(of: [.fullPower, .outOfReset, .alive]))
+    if hasChanged { state.host.decoder.noteChange() }
   }
 
   /// The BAR at an address; nil where there is none.
@@ -183,6 +186,13 @@ public final class AssignedFunction: Sendable {
     guard opening.take() else { return }
     do throws(KernelError) {
       try state.withLock { state throws(KernelError) in try state.pass(.open, state.openingReason) }
+    } catch { throw failure(error) }
+  }
+
+  /// Takes away windows whose page another BAR has come into, so that accesses reach each BAR.
+  public func leaveSharedPages() throws(FunctionError) {
+    do throws(KernelError) {
+      try state.withLock { state throws(KernelError) in try state.leaveSharedPages() }
     } catch { throw failure(error) }
   }
 

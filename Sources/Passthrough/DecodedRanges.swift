@@ -6,7 +6,7 @@ internal import Synchronization
 /// The addresses that a function's BARs answer to, for a look-up that does not wait for the
 /// function's lock.
 final class DecodedRanges: Sendable {
-  private struct Range {
+  private struct Range: Equatable {
     var bar: Int
     var base: UInt64
     var size: UInt64
@@ -19,16 +19,40 @@ final class DecodedRanges: Sendable {
   private let ranges = Mutex<[Range]>([])
 
   /// - Parameter isAnswering: Whether the function answers what its enable bits let through.
-  func update(_ config: ConfigSpace, isAnswering: Bool) {
+  ///
+  /// - Returns: True if a range has changed.
+  @discardableResult
+  func update(_ config: ConfigSpace, isAnswering: Bool) -> Bool {
     ranges.withLock { ranges in
+      var hasChanged = false
       for index in config.bars.indices {
         let bar = config.bars[index]
         let now = Range(
           bar: bar.index, base: config.base(of: bar), size: bar.size, isPort: bar.kind == .io,
           isEnabled: isAnswering && config.isEnabled(bar))
         // In place but for the first time: an exit does not allocate.
-        if index < ranges.count { ranges[index] = now } else { ranges.append(now) }
+        if index < ranges.count {
+          if ranges[index] != now { hasChanged = true }
+          ranges[index] = now
+        } else {
+          hasChanged = true
+          ranges.append(now)
+        }
       }
+      return hasChanged
+    }
+  }
+
+  /// How many memory BARs that are decoded have bytes in the page at a GPA.
+  func count(inPageAt page: UInt64) -> Int {
+    ranges.withLock { ranges in
+      var count = 0
+      for range in ranges where !range.isPort && range.isEnabled {
+        let offset = page &- range.base
+        // The page begins in the BAR, or the BAR begins in the page.
+        if offset < range.size || range.base &- page < WindowLayout.page { count += 1 }
+      }
+      return count
     }
   }
 

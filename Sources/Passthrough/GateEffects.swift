@@ -66,7 +66,7 @@ extension FunctionState: GateKeeper {
   }
 
   /// The guest-physical address of a window, by the BAR's register.
-  private func address(_ window: Int) -> UInt64 {
+  func address(_ window: Int) -> UInt64 {
     let one = windows[window]
     guard let bar = config.bars.first(where: { $0.index == one.bar }) else { return 0 }
     return config.base(of: bar) &+ one.offset
@@ -105,9 +105,17 @@ extension FunctionState: GateKeeper {
     return first..<end
   }
 
+  /// True if windows can be mapped at an address: whole pages of the guest in which no other BAR is. Else every access
+  /// is trapped and reaches its own BAR.
+  func hasOwnPages(_ run: Range<Int>, at base: UInt64) -> Bool {
+    guard windows[run.lowerBound].isWholePage else { return true }
+    return base % WindowLayout.page == 0 && !host.decoder.isShared(pageAt: base)
+  }
+
   private mutating func addSlot(_ run: Range<Int>) -> Bool {
     let first = run.lowerBound
     let base = address(first)
+    guard hasOwnPages(run, at: base) else { return false }
     do throws(KernelError) {
       windows[first].slot = try host.slots.add(at: .init(base), size: size(run), host: windows[first].host)
     } catch {
@@ -151,6 +159,7 @@ extension FunctionState: GateKeeper {
   private mutating func map(_ run: Range<Int>, in space: Int) -> Bool {
     let first = run.lowerBound
     let base = address(first)
+    guard hasOwnPages(run, at: base) else { return false }
     let start = Clock.microseconds()
     do throws(KernelError) {
       try host.dma.map(windows: base, size: size(run), host: windows[first].host, in: space)

@@ -13,6 +13,8 @@ public struct Host: Sendable {
   public let generation = GateGeneration()
   /// True while a function has a window that is due.
   public let openings = Openings()
+  /// Where the BARs of all functions are.
+  public let decoder = AddressDecoder()
 
   /// Collects them.
   public init(

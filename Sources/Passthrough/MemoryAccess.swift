@@ -77,6 +77,7 @@ extension FunctionState {
   private func mayBecomeDue(_ window: Int) -> Bool {
     gate.states[window] == .armed && !gate.isDue[window]
       && windows[window].refusedAt != host.generation.current
+      && hasOwnPages(window..<window + 1, at: address(window))
   }
 
   /// Makes the window at a place due, or all armed windows.
@@ -148,6 +149,16 @@ extension FunctionState {
   private var isPortEnabled: Bool {
     config.command.contains(.ioSpace)
       && gate.conditions.isSuperset(of: [.fullPower, .outOfReset, .alive])
+  }
+
+  /// Demotes the function's windows if one with a whole page shares that page now.
+  mutating func leaveSharedPages() throws(KernelError) {
+    for window in windows.indices
+    where windows[window].isWholePage && gate.states[window] == .open
+      && host.decoder.isShared(pageAt: windows[window].mappedAt)
+    {
+      return try pass(.demote, .move)
+    }
   }
 
   /// Demotes the open windows after KVM has met memory that the kernel took away.

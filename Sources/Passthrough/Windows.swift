@@ -21,6 +21,8 @@ struct Window {
   var ioAddresses: [UInt64?]
   /// The gate generation in which the window got no slot.
   var refusedAt: UInt64?
+  /// True if it is larger than its BAR, which shares the page with nothing on the host.
+  var isWholePage = false
   /// Whether it has been told that it stays trapped.
   var isToldTrapped = false
   /// Whether it has been told that other devices cannot reach it.
@@ -65,7 +67,7 @@ struct WindowLayout {
       guard let region = device.regions[bar.index] else { continue }
       var reserved: [Range<UInt64>] = []
       if let msix { reserved = [msix.table(in: bar.index), msix.pending(in: bar.index)].compactMap { $0 } }
-      for area in Self.areas(region.mappable, without: reserved) {
+      for area in Self.areas(region.mappable, barSize: region.size, without: reserved) {
         let mapping = BarMapping(try device.map(bar.index, area))
         mappings.append(mapping)
         for piece in Self.pieces(of: area, barSize: bar.size, most: most) {
@@ -73,11 +75,25 @@ struct WindowLayout {
             Window(
               bar: bar.index, offset: piece.lowerBound, size: piece.upperBound - piece.lowerBound,
               host: mapping.mapping.address + (piece.lowerBound - area.lowerBound),
-              ioAddresses: [UInt64?](repeating: nil, count: spaces)))
+              ioAddresses: [UInt64?](repeating: nil, count: spaces),
+              isWholePage: region.size < Self.page))
         }
       }
     }
   }
+
+  /// The mappable pages of a BAR that hold no reserved byte. A BAR that is smaller than a page and can be mapped has
+  /// one page: the kernel sets VFIO_REGION_INFO_FLAG_MMAP only if nothing else is in the page on the host
+  /// (drivers/vfio/pci/vfio_pci_core.c, vfio_pci_probe_mmaps).
+  static func areas(
+    _ mappable: [Range<UInt64>], barSize: UInt64, without reserved: [Range<UInt64>]
+  ) -> [Range<UInt64>] {
+    if barSize < page, mappable == [0..<barSize] { return areas([0..<page], without: reserved) }
+    return areas(mappable, without: reserved)
+  }
+
+  /// Bytes of a page.
+  static let page: UInt64 = 4096
 
   /// The whole pages of mappable areas that hold no reserved byte.
   static func areas(

@@ -59,7 +59,8 @@ struct Assembly {
     devices = try AssignedDevices(
       configuration.devices, hosts: hosts, machine: machine, slots: slots, memory: memory,
       recorder: recorder)
-    root = RootBus(functions: devices.functions, places: devices.places)
+    root = RootBus(
+      functions: devices.functions, places: devices.places, decoder: devices.host?.decoder)
     let window = try Self.place(
       devices, memory: memory, addressBits: features.addressBits, reserved: reserved)
     let cpuCount = configuration.cpus

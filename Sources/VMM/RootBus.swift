@@ -15,8 +15,11 @@ final class RootBus: Sendable {
   private let table: InlineArray<256, Place>
   /// Where there are functions.
   private let occupied: [Int]
+  /// Nil if there is no function.
+  private let decoder: AddressDecoder?
 
-  init(functions: [AssignedFunction], places: [GuestPlace]) {
+  init(functions: [AssignedFunction], places: [GuestPlace], decoder: AddressDecoder? = nil) {
+    self.decoder = decoder
     occupied = zip(functions, places).map { $1.index }
     let all = Dictionary(zip(occupied, functions)) { $1 }
     table = InlineArray { Place(function: all[$0]) }
@@ -47,8 +50,11 @@ final class RootBus: Sendable {
   func writeConfig(_ address: UInt64, width: Int, _ value: UInt64) throws(FunctionError) {
     guard address >> 20 == 0 else { return }
     let index = Int(address >> 12 & 0xFF)
+    let before = decoder?.sharedPageChanges
     try table[index].function?.writeConfig(
       Int(address & 0xFFF), width: width, UInt32(truncatingIfNeeded: value))
+    if decoder?.sharedPageChanges == before { return }
+    for index in occupied { try table[index].function?.leaveSharedPages() }
   }
 
   /// The function that answers at an address. Where BARs overlap one that is enabled goes first; one that is

@@ -18,6 +18,10 @@ enum Address {
   /// A drive that cases write to.
   static let scratchDrive = "0000:00:0f.0"
 
+  /// A conventional SCSI controller (lsi53c895a) with a disk. It fetches its program from the RAM in its BAR 2, and
+  /// its BAR 1 is smaller than a page.
+  static let scsi = "0000:00:03.0"
+
   /// Alone behind a root port. QEMU's monitor knows it as `plug`.
   static let plug = "0000:01:00.0"
   /// A network card that reports errors (AER), alone behind a root port.
@@ -35,6 +39,6 @@ enum Address {
   static let assignable =
     [
       edu, bigDrive, network, testDevice, sharedMemory, smallDrive, usb, messageUSB, disk, scratchDrive, plug,
-      errorNetwork,
+      errorNetwork, scsi,
     ] + pair
 }

@@ -19,7 +19,29 @@ enum DeviceCases {
       try checkCapabilities(lines, devices, bench)
       return try LinuxCases.describe(lines, bench)
     },
+    Case(
+      "conventional", "lsi53c895a runs its program from its own BAR; its BAR 1 is smaller than a page",
+      limit: 120
+    ) { bench in
+      let lines = try LinuxGuest(kernel: .newFull, devices: [Address.scsi], steps: ["disks-1"]).run(bench)
+      try checkDisks(lines, [Address.scsi], bench)
+      guard bench.vmm == "sluice" else { return "under \(bench.vmm)" }
+      let trace = try Trace(file: bench.file("trace.jsonl"))
+      let opened = Set(trace.openedWindows.map(\.bar))
+      try bench.require(opened == [1, 2], "windows of BARs \(opened.sorted()) were opened, expected 1 and 2")
+      return "the disk was read; windows of BARs 1 and 2 were opened"
+    },
     Case("pair", "two functions of one slot, which only a hot reset resets") { bench in try pair(bench) },
+    Case(
+      "no-kvmclock", "a guest without KVM's clock calibrates its timers; 'reboot=k' resets by port 0x64",
+      limit: 120
+    ) {
+      bench in
+      var guest = LinuxGuest(
+        devices: [Address.smallDrive], steps: ["nvme-sha256", "reboot"], append: "no-kvmclock reboot=k")
+      guest.status = 3
+      return try LinuxCases.describe(try guest.run(bench), bench)
+    },
     Case("no-reset", "a device that nothing resets: one warning, and it works") { bench in
       let watch = try Watch(bench, [Address.edu])
       let trace = try watch.finish()
@@ -55,7 +77,7 @@ enum DeviceCases {
   private static func checkDisks(_ lines: GuestLines, _ devices: [String], _ bench: Bench) throws {
     let seen = lines.values(of: "disk").sorted { $0.first ?? "" < $1.first ?? "" }
     let expected = devices.enumerated().compactMap { index, address in
-      [Address.disk, Address.usb, Address.messageUSB].contains(address)
+      [Address.disk, Address.usb, Address.messageUSB, Address.scsi].contains(address)
         ? ["0000:00:0\(index + 1).0", bench.manifest.sums[address] ?? "nothing"] : nil
     }
     try bench.require(seen == expected, "the guest read \(seen), the disks have \(expected)")

@@ -11,6 +11,7 @@ enum GuestInit {
     "e1000e": ["e1000e"],
     "xhci": ["xhci_pci", "usb-storage", "sd_mod"],
     "ahci": ["ahci", "sd_mod"],
+    "scsi": ["sym53c8xx", "sd_mod"],
     "pvpanic": ["pvpanic-mmio"],
   ]
 

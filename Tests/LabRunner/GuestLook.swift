@@ -31,7 +31,7 @@ enum GuestLook {
     # disks COUNT: each disk on SATA and USB controllers, with its controller's address
     has_disks() { [ "$(ls -d /sys/block/sd* | wc -l)" = $1 ]; }
     disks() {
-      load ahci; load xhci
+      load ahci; load xhci; load scsi
       until_ 60 has_disks $1 || { echo "lab: not ok disks: $(ls -d /sys/block/sd*)"; return; }
       for disk in /sys/block/sd*; do
         until_ 10 opens ${disk##*/}

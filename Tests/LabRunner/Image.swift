@@ -13,6 +13,7 @@ struct Image {
   static let stick = Image(name: "stick.img", bytes: 8 << 20, seed: 0x53)
   static let download = Image(name: "download.bin", bytes: 4 << 20, seed: 0x54)
   static let disk = Image(name: "disk.img", bytes: 8 << 20, seed: 0x55)
+  static let scsiDisk = Image(name: "disk1.img", bytes: 4 << 20, seed: 0x5A)
   static let virtualDrive = Image(name: "nvme2.img", bytes: 16 << 20, seed: 0x56)
   static let messageStick = Image(name: "stick1.img", bytes: 8 << 20, seed: 0x57)
   static let scratchDrive = Image(name: "nvme3.img", bytes: 16 << 20, seed: 0x58)

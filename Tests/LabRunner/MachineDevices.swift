@@ -32,6 +32,9 @@ struct MachineDevices {
       "-device", "ich9-ahci,id=a0,addr=\(slot(Address.disk))",
     ] + drive("d0", .disk) + [
       "-device", "ide-hd,bus=a0.0,drive=d0",
+      "-device", "lsi53c895a,id=l0,addr=\(slot(Address.scsi))",
+    ] + drive("d1", .scsiDisk) + [
+      "-device", "scsi-hd,bus=l0.0,drive=d1",
     ] + drive("n3", .scratchDrive) + [
       "-device", "nvme,drive=n3,serial=lab-scratch,addr=\(slot(Address.scratchDrive))",
     ]

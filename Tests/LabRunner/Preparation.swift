@@ -41,6 +41,7 @@ struct Preparation {
     }
     for (address, image) in [
       (Address.usb, Image.stick), (Address.messageUSB, .messageStick), (Address.disk, .disk),
+      (Address.scsi, .scsiDisk),
     ] {
       manifest.sums[address] = try image.make(in: workspace.images)
     }

@@ -106,4 +106,49 @@ import Testing
     ranges.update(space, isAnswering: true)
     #expect(ranges.find(0xC000_0010, isPort: false) == BarPlace(bar: 6, offset: 0x10, isEnabled: true))
   }
+
+  /// A function with a BAR of 256 bytes and one of 8 KiB, whose memory is on or off.
+  private static func ranges(_ small: UInt64, _ large: UInt64, isOn: Bool = true) -> DecodedRanges {
+    let bars = [
+      BaseAddress(index: 0, kind: .memory32, size: 256), BaseAddress(index: 1, kind: .memory64, size: 8192),
+    ]
+    var space = ConfigSpace([UInt8](repeating: 0, count: 256), bars: bars)
+    space.setBase(of: bars[0], to: small)
+    space.setBase(of: bars[1], to: large)
+    _ = space.write(offset: 4, width: 2, isOn ? 2 : 0)
+    let ranges = DecodedRanges()
+    #expect(ranges.update(space, isAnswering: true))
+    #expect(!ranges.update(space, isAnswering: true), "nothing has changed")
+    return ranges
+  }
+
+  @Test("a page is shared if BARs of one or of several functions that are decoded have bytes in it")
+  func sharedPages() {
+    let decoder = AddressDecoder()
+    decoder.add(Self.ranges(0xC000_0100, 0xC000_2000))
+    #expect(!decoder.isShared(pageAt: 0xC000_0100))
+    #expect(!decoder.isShared(pageAt: 0xC000_3FFF))
+    decoder.add(Self.ranges(0xC000_0200, 0xD000_0000, isOn: false))
+    #expect(!decoder.isShared(pageAt: 0xC000_0000), "memory of the other function is off")
+    decoder.add(Self.ranges(0xC000_0F00, 0xC000_2000))
+    #expect(decoder.isShared(pageAt: 0xC000_0100))
+    #expect(decoder.isShared(pageAt: 0xC000_3000), "two BARs overlap")
+    #expect(!decoder.isShared(pageAt: 0xC000_1000))
+    decoder.add(Self.ranges(0xFFFF_FF00, .max - 8191))
+    #expect(!decoder.isShared(pageAt: .max) && !decoder.isShared(pageAt: 0xFFFF_FFFF))
+    #expect(!decoder.isShared(pageAt: 0))
+    decoder.add(Self.ranges(0xFFFF_F000, .max - 8191))
+    #expect(decoder.isShared(pageAt: .max) && decoder.isShared(pageAt: 0xFFFF_F800))
+  }
+
+  @Test("changes count only while a window has a whole page for a smaller BAR")
+  func changes() {
+    let decoder = AddressDecoder()
+    decoder.noteChange()
+    #expect(decoder.sharedPageChanges == 0)
+    decoder.noteSmallWindow()
+    let before = decoder.sharedPageChanges
+    decoder.noteChange()
+    #expect(decoder.sharedPageChanges > before)
+  }
 }

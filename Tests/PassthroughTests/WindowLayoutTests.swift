@@ -28,6 +28,18 @@ import Testing
     #expect(WindowLayout.areas([0x800..<0x3800], without: []) == [0x1000..<0x3000])
   }
 
+  @Test("a BAR smaller than a page that can be mapped has one page, unless it holds an MSI-X structure")
+  func small() {
+    for size in [16, 256, 1024, 2048] as [UInt64] {
+      #expect(WindowLayout.areas([0..<size], barSize: size, without: []) == [0..<0x1000])
+      #expect(WindowLayout.areas([], barSize: size, without: []) == [])
+      #expect(WindowLayout.areas([0..<size], barSize: size, without: [0..<16]) == [])
+    }
+    #expect(WindowLayout.areas([0..<0x800], barSize: 0x1000, without: []) == [])
+    #expect(WindowLayout.areas([0..<0x2000], barSize: 0x2000, without: []) == [0..<0x2000])
+    #expect(WindowLayout.pieces(of: 0..<0x1000, barSize: 256).count == 1)
+  }
+
   @Test("sparse areas stay apart; a table between them cuts neither")
   func sparse() {
     #expect(
