@@ -66,7 +66,8 @@ final class Bench {
     for child in children where child.isRunning { child.kill() }
     let target = URL(filePath: manifest.out).appending(path: name)
     try target.removeIfPresent()
-    try FileManager.default.copyItem(at: directory, to: target)
+    // Not by FileManager, which keeps the owner: QEMU may be an ordinary user's, who may not give files away.
+    try Command.output(["cp", "-r", directory.path, target.path])
     try directory.removeIfPresent()
   }
 }

@@ -42,7 +42,7 @@ struct Inside {
       withExtendedLifetime(idle) {}
       reports.send(Event(.end))
     } catch {
-      reports.send(Event(.end, text: "L1 cannot be prepared: \(error)"))
+      reports.send(Event(.end, text: "L1 cannot be prepared: \(sentence(error))"))
     }
   }
 
@@ -89,7 +89,7 @@ struct Inside {
       event.text = error.description
     } catch {
       event.kind = .fail
-      event.text = "\(error)"
+      event.text = sentence(error)
     }
     event.seconds = (ContinuousClock.now - start) / .seconds(1)
     return event

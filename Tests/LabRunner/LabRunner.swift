@@ -13,6 +13,19 @@ struct LabRunner: ParsableCommand {
       Demo.self, Test.self, Run.self, Compare.self, BenchCommand.self, List.self, Torment.self, Shell.self,
       InsideCommand.self,
     ])
+
+  /// A failure of the lab itself is one sentence and status 1.
+  static func main() {
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+    } catch let error where error is ExitCode || exitCode(for: error) != .failure {
+      exit(withError: error)
+    } catch {
+      FileHandle.standardError.write(Data("lab: \(sentence(error))\n".utf8))
+      exit(withError: ExitCode(1))
+    }
+  }
 }
 
 extension KernelName: ExpressibleByArgument {}
@@ -54,6 +67,7 @@ struct Test: ParsableCommand {
     let units = try UnitTests.run()
     var lab = try Lab()
     lab.report.add(passed: units.passed, failed: units.failed, skipped: units.skipped)
+    try OrdinaryUser(workspace: lab.workspace).run(&lab.report)
     try lab.run(Case.all, l1: .newFull)
     try lab.run(Case.onOldHost, l1: .oldFull, prefix: "l1-6.1/")
     throw ExitCode(lab.report.finish())

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// The lab as an ordinary user: root runs one case as `nobody`, in a copy of the files that the lab has built.
+struct OrdinaryUser {
+  let workspace: Workspace
+
+  /// The user and the group `nobody` of Debian.
+  private static let nobody = "65534"
+  private static let name = "ordinary-user"
+
+  /// Runs the case `hello`, and adds the result to the report.
+  func run(_ report: inout Report) throws {
+    guard geteuid() == 0 else {
+      report.add(Event(.skip, Self.name, text: "the whole lab runs as an ordinary user already"))
+      return
+    }
+    report.add(Event(.start, Self.name))
+    let start = ContinuousClock.now
+    var event = Event(.pass, Self.name)
+    let directory = URL(filePath: "/var/tmp/lab-\(getpid())")
+    defer { try? FileManager.default.removeItem(at: directory) }  // only litter
+    do {
+      try copy(to: directory)
+      let (status, output, errors) = try Command.result(
+        [
+          "setpriv", "--reuid", Self.nobody, "--regid", Self.nobody, "--clear-groups", "env",
+          "HOME=\(directory.path)", "TMPDIR=\(directory.path)",
+          directory.appending(path: ".build/release/LabRunner").path,
+          "run", "hello",
+        ], in: directory)
+      let lines = (output + errors).split(separator: "\n")
+      event.text = String(lines.last { $0.contains("passed, ") } ?? lines.last ?? "no output")
+      if status != 0 {
+        event.kind = .fail
+        event.text = lines.suffix(5).joined(separator: "; ")
+      }
+    } catch {
+      event.kind = .fail
+      event.text = sentence(error)
+    }
+    event.seconds = (ContinuousClock.now - start) / .seconds(1)
+    report.add(event)
+  }
+
+  /// Kernels are linked, since they are large and only read.
+  private func copy(to directory: URL) throws {
+    try directory.makeDirectory()
+    for (path, option) in [
+      (".build/release/LabRunner", "-L"), (".build/ship/sluice", "-L"), (".build/lab/guests", "-r"),
+      (".build/lab/kernels", "-rl"),
+    ] {
+      let target = directory.appending(path: path)
+      try target.deletingLastPathComponent().makeDirectory()
+      try Command.output(["cp", option, workspace.tree.appending(path: path).path, target.path])
+    }
+    try Command.output([
+      "find", directory.path, "-type", "d", "-exec", "chown", "\(Self.nobody):\(Self.nobody)", "{}", "+",
+    ])
+  }
+}

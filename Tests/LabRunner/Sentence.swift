@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// An error as one sentence. Foundation's errors print their whole contents.
+func sentence(_ error: any Error) -> String {
+  guard type(of: error) is NSError.Type || error is CocoaError || error is POSIXError else {
+    return "\(error)"
+  }
+  let error = error as NSError
+  let path = error.userInfo[NSFilePathErrorKey] as? String ?? (error.userInfo[NSURLErrorKey] as? URL)?.path
+  let cause = (error.userInfo[NSUnderlyingErrorKey] as? NSError).map { $0.localizedDescription }
+  return [path, error.localizedDescription, cause].compactMap { $0 }.joined(separator: ": ")
+}
