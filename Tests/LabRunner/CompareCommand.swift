@@ -10,7 +10,7 @@ struct Compare: ParsableCommand {
 
   @Argument(
     help:
-      "nvme, e1000e, edu, ivshmem, xhci, ahci, and linux-nvme, linux-e1000e, linux-xhci, linux-ahci; all where none is named."
+      "nvme, e1000e, edu, ivshmem, xhci, ahci, instructions, and linux-nvme, linux-e1000e, linux-xhci, linux-ahci; all where none is named."
   )
   var names: [String] = []
   @Option(

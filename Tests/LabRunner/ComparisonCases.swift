@@ -95,7 +95,25 @@ enum ComparisonCases {
     }
   }
 
-  static let all = probes + linux
+  /// The results of the guest `instructions`. Instructions that KVM cannot emulate are left out where they would end
+  /// QEMU's VM: on closed windows.
+  static let instructions = Case(
+    "compare-instructions", "the results of instructions on a device's memory", limit: 300, takesTurns: true
+  ) { bench in
+    try collect(bench) { vmm, bench in
+      let child = try bench.start(InstructionCases.guest(under: vmm).command(bench, as: vmm), as: vmm)
+      let status = try child.wait()
+      let report = SmallGuestReport(child.output)
+      try bench.require(
+        status == 1 && (vmm != "sluice" || report.fault == nil),
+        "under \(vmm): status \(status); \(report.fault ?? child.lastMessage)")
+      var facts = Facts()
+      facts.add(probe: child.output)
+      return facts
+    }
+  }
+
+  static let all = probes + linux + [instructions]
 
   /// What a peer can start. kvmtool takes no PVH kernel, and replaces the whole BAR that holds an MSI-X table: a
   /// drive or a USB controller, whose registers are beside it, stands still.

@@ -10,7 +10,7 @@ enum InstructionCases {
       "instructions", "small guest: every kind of instruction on armed, open and closed windows, each policy",
       limit: 200, takesTurns: true
     ) { bench in
-      guard bench.vmm == "sluice" else { return try guest().check(bench) }
+      guard bench.vmm == "sluice" else { return try guest(under: bench.vmm).check(bench) }
       var facts: [(policy: String, facts: Facts)] = []
       var remark = ""
       for policy in ["on-fault", "on-enable", "eager"] {
@@ -42,7 +42,16 @@ enum InstructionCases {
   ]
 
   /// The guest with its three devices, with a policy for all of them.
-  static func guest(_ policy: String = "on-fault", cpus: Int = 1, append: String = "part=0") -> SmallGuest {
+  ///
+  /// - Parameter vmm: Sluice has the two functions of one slot in one slot, QEMU has each in its own.
+  static func guest(
+    _ policy: String = "on-fault", under vmm: String = "sluice", cpus: Int = 1, append: String = "part=0"
+  ) -> SmallGuest {
+    if vmm != "sluice" {
+      return SmallGuest(
+        "instructions", Address.pair + [Address.bigDrive], append: "edu=8 memory=16 table=24 \(append)",
+        cpus: cpus)
+    }
     // edu and ivshmem with 16 MiB, which share a slot, and a drive.
     let devices = Address.pair + [Address.bigDrive]
     return SmallGuest(
