@@ -69,7 +69,8 @@ public struct ConfigSpace: Sendable {
     writable.set(bits, at: offset, width: width)
   }
 
-  /// Whether a read of these bytes needs the device's bits.
+  /// True if a read of these bytes needs the device's bits. Bytes beyond the end of a 256-byte space are all-ones for
+  /// every function.
   public func needsDevice(offset: Int, width: Int) -> Bool {
     kept.number(at: offset, width: width) != UInt32.max >> UInt32(32 - width * 8)
   }

@@ -107,7 +107,7 @@ public enum ExtendedCapabilityID {
 /// Little-endian numbers in an array of bytes, as configuration space has them.
 extension Array where Element == UInt8 {
   func number(at offset: Int, width: Int) -> UInt32 {
-    guard offset >= 0, offset + width <= count else { return UInt32.max }
+    guard offset >= 0, offset + width <= count else { return UInt32.max >> UInt32(32 - width * 8) }
     return (0..<width).reduce(0) { $0 | UInt32(self[offset + $1]) << UInt32($1 * 8) }
   }
 

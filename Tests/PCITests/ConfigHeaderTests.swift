@@ -196,6 +196,10 @@ import Testing
   func beyond() {
     var space = Function(size: 256).space
     #expect(space.size == 256)
+    for (width, ones) in [(1, 0xFF), (2, 0xFFFF), (4, .max)] as [(Int, UInt32)] {
+      #expect(!space.needsDevice(offset: 0x100, width: width), "no device is asked")
+      #expect(space.read(offset: 0x100, width: width, device: 0) == ones)
+    }
     #expect(space.read(offset: 256, width: 4) == 0xFFFF_FFFF)
     #expect(space.read(offset: 255, width: 2) == 0xFFFF)
     #expect(space.read(offset: 4095, width: 1) == 0xFF)
