@@ -36,6 +36,13 @@ public struct Event: ~Copyable, Sendable {
     try check(cl_poll_readable(descriptor.number, milliseconds), "poll eventfd") > 0
   }
 
+  /// Waits until the count of this event or of another one is not zero; both stay as they are.
+  ///
+  /// - Returns: False if the other one's is not zero.
+  public borrowing func wait(orFor other: borrowing Event) throws(KernelError) -> Bool {
+    try check(cl_poll_either(descriptor.number, other.descriptor.number), "poll eventfd") & 2 == 0
+  }
+
   /// Waits until the count is not zero; the count stays as it is, so that every waiter passes.
   public borrowing func wait() throws(KernelError) {
     while try check(cl_poll_readable(descriptor.number, -1), "poll eventfd") == 0 {}

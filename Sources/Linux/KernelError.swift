@@ -6,7 +6,7 @@ internal import CLinux
 public struct KernelError: Error, Equatable, CustomStringConvertible {
   /// What was asked, in the kernel's words: `KVM_CREATE_VM`, `open /dev/kvm`.
   public let operation: String
-  /// The error number (errno.h), positive.
+  /// The error number that the kernel returned (errno.h), positive; 0 if the kernel was not asked.
   public let errno: Int32
 
   /// Creates an error from what was asked and an error number.
@@ -15,8 +15,14 @@ public struct KernelError: Error, Equatable, CustomStringConvertible {
     self.errno = errno
   }
 
-  /// The operation and the reason, for a person.
-  public var description: String { "\(operation): \(Self.reason(errno))" }
+  /// Creates an error of a limit that Sluice knows, without asking the kernel.
+  public init(limit: String) {
+    operation = limit
+    errno = 0
+  }
+
+  /// The operation and the reason, or the limit.
+  public var description: String { errno == 0 ? operation : "\(operation): \(Self.reason(errno))" }
 
   /// The C library's words for an error number.
   public static func reason(_ errno: Int32) -> String {
@@ -56,6 +62,8 @@ extension KernelError {
   public static let again: Int32 = EAGAIN
   /// Not enough memory, or a limit on locked memory.
   public static let noMemory: Int32 = ENOMEM
+  /// The process has as many descriptors as RLIMIT_NOFILE allows.
+  public static let tooManyFiles: Int32 = EMFILE
   /// An argument that the kernel does not accept.
   public static let invalid: Int32 = EINVAL
   /// Nothing of that kind is here: the request is not supported.

@@ -1,9 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
 import Linux
 import Testing
 
 @Suite struct DescriptorTests {
+  @Test("the limit on descriptors can be raised to the hard limit")
+  func limit() throws {
+    try DescriptorLimit.raise()
+    // "Max open files  SOFT  HARD  files"
+    let text = try String(contentsOfFile: "/proc/self/limits", encoding: .utf8)
+    let line = try #require(text.split(separator: "\n").first { $0.hasPrefix("Max open files") })
+    let fields = line.split(separator: " ").dropFirst(3)
+    #expect(fields.first == fields.dropFirst().first)
+    let current = try DescriptorLimit.current
+    #expect(fields.first == "unlimited" || fields.first == "\(current)")
+  }
+
   private let directory: Temporary
 
   init() throws { directory = try Temporary() }

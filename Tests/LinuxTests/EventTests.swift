@@ -25,6 +25,19 @@ import Testing
     #expect(try !event.isSignaled())
   }
 
+  @Test("a wait for either of two events ends with the first, and with the second if both are there")
+  func either() throws {
+    let one = try Event()
+    let other = try Event()
+    one.signal()
+    #expect(try one.wait(orFor: other))
+    other.signal()
+    #expect(try !one.wait(orFor: other))
+    try one.take()
+    #expect(try !one.wait(orFor: other))
+    #expect(try other.take() == 1, "the count stays")
+  }
+
   private final class Gate: Sendable {
     let open: Event
     let passed = Atomic<Int>(0)

@@ -21,6 +21,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -119,6 +120,17 @@ static inline int cl_poll_readable(int fd, int timeout)
 		ready = poll(&one, 1, timeout);
 	while (ready < 0 && errno == EINTR);
 	return ready < 0 ? -errno : ready > 0 && (one.revents & POLLIN);
+}
+
+/* Waits until one of two descriptors is readable: bit 0 for the first, bit 1 for the second. */
+static inline int cl_poll_either(int first, int second)
+{
+	struct pollfd both[] = { { .fd = first, .events = POLLIN }, { .fd = second, .events = POLLIN } };
+	int ready;
+	do
+		ready = poll(both, 2, -1);
+	while (ready < 0 && errno == EINTR);
+	return ready < 0 ? -errno : (both[0].revents & POLLIN) | (both[1].revents & POLLIN) << 1;
 }
 
 static inline int cl_epoll_create(void) { return (int)CL_RESULT(epoll_create1(EPOLL_CLOEXEC)); }
@@ -242,6 +254,25 @@ static inline int cl_bind_memory(uint64_t address, uint64_t size, unsigned node)
 		return -EINVAL;
 	mask[node / 64] = 1UL << node % 64;
 	return (int)CL_RESULT(syscall(SYS_mbind, address, size, MPOL_BIND, mask, MOST + 1UL, 0U));
+}
+
+/* Raises the soft limit on descriptors to the hard one. */
+static inline int cl_raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return -errno;
+	limit.rlim_cur = limit.rlim_max;
+	return (int)CL_RESULT(setrlimit(RLIMIT_NOFILE, &limit));
+}
+
+/* The soft limit on descriptors, or -errno. */
+static inline int64_t cl_descriptor_limit(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return -errno;
+	return limit.rlim_cur > INT64_MAX ? INT64_MAX : (int64_t)limit.rlim_cur;
 }
 
 static inline bool cl_is_terminal(int fd) { return isatty(fd) == 1; }
