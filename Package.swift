@@ -61,7 +61,7 @@ let package = Package(
     tests("VFIO", ["Linux"]),
     tests("PCI"),
     tests("Timeline"),
-    tests("Passthrough", ["PCI", "VFIO"]),
+    tests("Passthrough", ["GuestMemory", "KVM", "Linux", "PCI", "VFIO"]),
     tests("Boot", ["GuestMemory"]),
     tests("Sandbox", ["CLinux", "Linux"]),
     tests("VMM", ["Boot", "GuestMemory", "Linux", "PCI", "Passthrough", logging]),

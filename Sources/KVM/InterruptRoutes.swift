@@ -18,59 +18,126 @@ public struct Message: Equatable, Hashable, Sendable {
   }
 }
 
-/// The machine's table of interrupt routes (KVM_SET_GSI_ROUTING): the irqchips' pins, fixed,
-/// and one GSI for each message that a device may send.
+/// A GSI that a vector has in ``InterruptRoutes``. It is valid until it is released, or until another vector takes
+/// over the GSI of a parked route.
+public struct Route: Equatable, Sendable {
+  /// The GSI, for KVM_IRQFD.
+  public let gsi: UInt32
+  /// Tells apart the owners that a GSI has one after the other.
+  let ticket: UInt64
+
+  /// Names an owner's GSI.
+  package init(gsi: UInt32, ticket: UInt64) {
+    self.gsi = gsi
+    self.ticket = ticket
+  }
+}
+
+/// The machine's table of interrupt routes (KVM_SET_GSI_ROUTING): the fixed pins of the irqchips, and one GSI
+/// for each vector that has a message.
+///
+/// A vector that is masked parks its route: unmasking it needs no change of the table. If the table is full, a
+/// vector that is unmasked takes over a parked one.
 public final class InterruptRoutes: Sendable {
   private let machine: VirtualMachine
-  /// Taken by the thread that changes a vector, inside the lock of its function; nothing is
-  /// locked inside it. KVM's table is replaced under it, so the newest always wins.
-  private let table = Mutex(Table())
+  /// Number of messages that have room in the table.
+  public let capacity: Int
+  /// Owner: all assigned functions. Innermost in the lock order, inside the lock of the function that changes a
+  /// vector. KVM's table is replaced under it, so the newest always wins.
+  private let table: Mutex<Table>
+
+  private struct Entry {
+    var message: Message
+    let ticket: UInt64
+    var isParked = false
+  }
 
   private struct Table {
-    var messages: [UInt32: Message] = [:]
-    var free: [UInt32] = []
-    var next = InterruptRoutes.firstMessage
+    /// By GSI, from ``InterruptRoutes/pins`` on; nil if free.
+    var entries: [Entry?] = []
+    var free: [Int] = []
+    var nextTicket: UInt64 = 0
   }
 
-  /// The IOAPIC's pins are GSI 0 to 23; messages come after them.
-  private static let pins: UInt32 = 24
-  private static let firstMessage = pins
+  /// The I/O APIC's pins are GSI 0 to 23; messages come after them.
+  private static let pins = 24
+  /// Routes of the pins: the first 16 lead to a PIC and to the I/O APIC.
+  private static let pinRoutes = 40
 
   /// Manages the routes of a machine.
-  public init(_ machine: VirtualMachine) { self.machine = machine }
+  ///
+  /// - Parameter limit: Number of routes that the machine may have, see ``System/routeCount``.
+  public init(_ machine: VirtualMachine, limit: Int) {
+    self.machine = machine
+    // KVM_SET_GSI_ROUTING refuses more routes, and GSIs from this number on (virt/kvm/irqchip.c).
+    capacity = max(0, limit - Self.pinRoutes)
+    table = Mutex(Table())
+  }
 
-  /// Reserves a GSI for a message; it has no route yet.
-  public func allocate() -> UInt32 {
+  /// Number of messages in the table, parked ones included.
+  public var count: Int { table.withLock { $0.entries.count - $0.free.count } }
+
+  /// Routes a message to a GSI of the vector.
+  ///
+  /// - Parameter route: The vector's route so far, which may have been parked; nil if it has none.
+  /// - Returns: The vector's route from now on.
+  /// - Throws: An error of KVM_SET_GSI_ROUTING, or that the table is full. The table is unchanged then.
+  public func set(_ route: Route?, to message: Message) throws(KernelError) -> Route {
+    try table.withLock { table throws(KernelError) in
+      let old = Self.index(of: route, in: table)
+      let index = if let old { old } else { try room(&table) }
+      let before = table.entries[index]
+      let ticket = old == nil ? table.nextTicket : before?.ticket ?? 0
+      table.entries[index] = Entry(message: message, ticket: ticket)
+      if old == nil || before?.message != message {
+        do throws(KernelError) { try commit(table) } catch {
+          table.entries[index] = before
+          if before == nil { table.free.append(index) }
+          throw error
+        }
+      }
+      if old == nil { table.nextTicket += 1 }
+      return Route(gsi: UInt32(index + Self.pins), ticket: ticket)
+    }
+  }
+
+  /// Lets another vector take over the route if the table is full. No event is connected to it.
+  public func park(_ route: Route) {
     table.withLock { table in
-      if let free = table.free.popLast() { return free }
-      table.next += 1
-      return table.next - 1
+      if let index = Self.index(of: route, in: table) { table.entries[index]?.isParked = true }
     }
   }
 
-  /// Gives a GSI back together with its route.
-  public func release(_ gsi: UInt32) throws(KernelError) {
-    try table.withLock { table throws(KernelError) in
-      table.free.append(gsi)
-      if table.messages.removeValue(forKey: gsi) != nil { try commit(table) }
+  /// Frees routes to which no event is connected. KVM's table keeps them until its next change, which is harmless:
+  /// nothing raises their GSIs.
+  public func release(_ route: Route) {
+    table.withLock { table in
+      guard let index = Self.index(of: route, in: table) else { return }
+      table.entries[index] = nil
+      table.free.append(index)
     }
   }
 
-  /// Routes a GSI to a message; returns false where it was routed there already.
-  @discardableResult
-  public func route(_ gsi: UInt32, to message: Message) throws(KernelError) -> Bool {
-    try table.withLock { table throws(KernelError) in
-      guard table.messages[gsi] != message else { return false }
-      table.messages[gsi] = message
-      try commit(table)
-      return true
+  private static func index(of route: Route?, in table: borrowing Table) -> Int? {
+    guard let route else { return nil }
+    let index = Int(route.gsi) - pins
+    return table.entries[index]?.ticket == route.ticket ? index : nil
+  }
+
+  private func room(_ table: inout Table) throws(KernelError) -> Int {
+    if let free = table.free.popLast() { return free }
+    if table.entries.count < capacity {
+      table.entries.append(nil)
+      return table.entries.count - 1
     }
+    if let parked = table.entries.firstIndex(where: { $0?.isParked == true }) { return parked }
+    throw KernelError(limit: "all \(capacity) interrupt routes of the VM are in use")
   }
 
   private func commit(_ table: borrowing Table) throws(KernelError) {
     var routes: [cl_route] = []
-    routes.reserveCapacity(40 + table.messages.count)
-    for pin in 0..<Self.pins {
+    routes.reserveCapacity(Self.pinRoutes + table.entries.count)
+    for pin in 0..<UInt32(Self.pins) {
       if pin < 16 {
         let chip = pin < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE
         routes.append(cl_route(gsi: pin, chip: Int32(chip), pin: pin % 8, data: 0, address: 0))
@@ -78,9 +145,11 @@ public final class InterruptRoutes: Sendable {
       routes.append(
         cl_route(gsi: pin, chip: Int32(KVM_IRQCHIP_IOAPIC), pin: pin, data: 0, address: 0))
     }
-    for (gsi, message) in table.messages {
+    for index in table.entries.indices {
+      guard let message = table.entries[index]?.message else { continue }
       routes.append(
-        cl_route(gsi: gsi, chip: -1, pin: 0, data: message.data, address: message.address))
+        cl_route(
+          gsi: UInt32(index + Self.pins), chip: -1, pin: 0, data: message.data, address: message.address))
     }
     // SAFETY: the array lives for the call, which reads `count` of its elements.
     let result = unsafe routes.withUnsafeBufferPointer { buffer in

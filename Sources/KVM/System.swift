@@ -79,6 +79,10 @@ public struct System: ~Copyable, Sendable {
   /// How many memory slots a virtual machine has (KVM_CAP_NR_MEMSLOTS).
   public var memorySlotCount: Int { Int(value(of: KVM_CAP_NR_MEMSLOTS)) }
 
+  /// Number of routes and of GSIs that a virtual machine may have (KVM_CAP_IRQ_ROUTING; on x86
+  /// KVM_MAX_IRQ_ROUTES, include/linux/kvm_host.h).
+  public var routeCount: Int { Int(value(of: KVM_CAP_IRQ_ROUTING)) }
+
   /// How many vCPUs a virtual machine may have (KVM_CAP_MAX_VCPUS).
   public var cpuLimit: Int { Int(max(value(of: KVM_CAP_MAX_VCPUS), value(of: KVM_CAP_NR_VCPUS))) }
 

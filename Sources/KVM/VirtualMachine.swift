@@ -64,7 +64,11 @@ public final class VirtualMachine: Sendable {
     try check(cl_kvm_irqfd(descriptor.number, event, gsi, 0, -1), "KVM_IRQFD gsi \(gsi)")
     // KVM injects a count that is already there, without taking it. What arrives from now on it takes itself,
     // so that what is taken here has been injected: none is lost, none doubled.
-    try check(cl_eventfd_take(event), "read eventfd")
+    do throws(KernelError) { try check(cl_eventfd_take(event), "read eventfd") } catch {
+      // A caller that gets an error may connect the event again, which KVM refuses while it is connected.
+      try disconnect(event: event, fromInterrupt: gsi)
+      throw error
+    }
   }
 
   /// Lets an eventfd raise a level-triggered line, which stays up until the guest's end of interrupt; then

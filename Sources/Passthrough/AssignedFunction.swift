@@ -31,6 +31,9 @@ public final class AssignedFunction: Sendable {
   /// Where the BARs are now, for the bus.
   private let decoded = DecodedRanges()
   let notices: Notices
+  private let host: Host
+  /// Signalled when no vCPU need wait for pinned RAM: the VM ends, or the function leaves the guest.
+  let isLeaving: Event
 
   /// Takes over a device that the kernel has just opened, leaves it with memory and bus mastering off, and makes
   /// the guest's view of it. Nothing of it is mapped. The kernel has reset it where it can do so alone; what is
@@ -41,6 +44,7 @@ public final class AssignedFunction: Sendable {
     _ device: Device, host: Host, assignment: Assignment, observe: @escaping FunctionObserver
   ) throws(FunctionError) {
     self.device = device
+    self.host = host
     self.assignment = assignment
     self.observe = observe
     opening = OpeningRequest(host.openings)
@@ -56,6 +60,7 @@ public final class AssignedFunction: Sendable {
       host.decoder.add(decoded)
       state = Mutex(initial)
       notices = try Notices(device)
+      isLeaving = try Event()
     } catch {
       throw FunctionError(device: device.address, cause: error.description)
     }
@@ -75,7 +80,7 @@ public final class AssignedFunction: Sendable {
         for (bar, address) in zip(bars, addresses) { state.config.setBase(of: bar, to: address) }
         state.config.setPlace(isMultifunction: isMultifunction, interruptLine: UInt8(gsi))
         if interruptPin != nil {
-          state.interrupts.line = try Line(device, machine: state.host.machine, gsi: gsi)
+          state.interrupts.line = try Line(device, state.host.interrupts, gsi: gsi)
         }
         update(state)
       }
@@ -121,16 +126,15 @@ public final class AssignedFunction: Sendable {
 
   /// Reads configuration space: 1, 2 or 4 bytes.
   public func readConfig(_ offset: Int, width: Int) throws(FunctionError) -> UInt32 {
-    do throws(KernelError) {
-      return try state.withLock { state throws(KernelError) in
-        try state.readConfig(offset, width: width)
-      }
-    } catch { throw failure(error) }
+    state.withLock { state in state.readConfig(offset, width: width) }
   }
 
   /// Writes configuration space: 1, 2 or 4 bytes. Comes back when the write has had its effect, a
   /// reset included.
+  ///
+  /// - Throws: Why guest RAM could not be pinned, or why a mapping of the function could not be removed.
   public func writeConfig(_ offset: Int, width: Int, _ value: UInt32) throws(FunctionError) {
+    guard try waitUntilMaster(offset, width: width, value) else { return }
     do throws(KernelError) {
       let rest = try state.withLock { state throws(KernelError) in
         let rest = try state.writeConfig(offset, width: width, value)
@@ -139,23 +143,39 @@ public final class AssignedFunction: Sendable {
         return rest
       }
       if case .reset(let reason) = rest { try reset(reason) }
-    } catch { throw failure(error) }
+    } catch { try isolate(error) }
   }
+
+  /// Waits for pinned RAM before a write that may set Bus Master Enable, without a lock that a request of the host
+  /// needs; false if the write no longer matters.
+  private func waitUntilMaster(_ offset: Int, width: Int, _ value: UInt32) throws(FunctionError) -> Bool {
+    let byte = Register.command - offset
+    guard (0..<width).contains(byte), value >> UInt32(byte * 8) & UInt32(Command.busMaster.rawValue) != 0
+    else { return true }
+    do throws(KernelError) { return try host.dma.waitUntilPinned(orUntil: isLeaving) } catch {
+      throw failure(error)
+    }
+  }
+
+  /// Lets vCPUs go that wait for pinned RAM: the VM ends.
+  public func stopWaiting() { isLeaving.signal() }
 
   /// Resets a function whose gate is closed for it, and lets the guest have it again.
   private func reset(_ reason: ResetReason) throws(KernelError) {
     try handling.withLock { _ throws(KernelError) in
+      var failure: (warning: Warning, text: String)?
       do throws(KernelError) {
         if assignment.reset.isForGuest {
           try assignment.reset.perform(on: device, reason, observe)
         } else {
-          observe(
-            .warning(
-              "the guest asks for a reset, and there is none that reaches it alone; it goes on as it is"), 0)
+          let text =
+            "the guest asks for a reset, and there is none that reaches it alone; it goes on as it is"
+          failure = (.noReset, text)
         }
-      } catch { observe(.warning("\(error); it goes on as it is"), 0) }
+      } catch { failure = (.reset, "\(error); it goes on as it is") }
       try state.withLock { state throws(KernelError) in
-        try state.finishReset()
+        if let failure { state.warn(failure.warning, failure.text) }
+        try state.finishReset(isInD0: failure == nil || reason == .power)
         update(state)
       }
     }
@@ -167,7 +187,10 @@ public final class AssignedFunction: Sendable {
       return try state.withLock { state throws(KernelError) in
         try state.readMemory(bar: bar, offset: offset, width: width)
       }
-    } catch { throw failure(error) }
+    } catch {
+      try isolate(error)
+      return .max
+    }
   }
 
   /// Writes a memory BAR.
@@ -178,7 +201,7 @@ public final class AssignedFunction: Sendable {
       try state.withLock { state throws(KernelError) in
         try state.writeMemory(bar: bar, offset: offset, width: width, value)
       }
-    } catch { throw failure(error) }
+    } catch { try isolate(error) }
   }
 
   /// Opens the windows that are due. Every vCPU is between two instructions and stays there.
@@ -221,7 +244,10 @@ public final class AssignedFunction: Sendable {
   public func demote(all: Bool) throws(FunctionError) -> Bool {
     do throws(KernelError) {
       return try state.withLock { state throws(KernelError) in try state.demote(all: all) }
-    } catch { throw failure(error) }
+    } catch {
+      try isolate(error)
+      return true
+    }
   }
 
   /// What it has done so far.

@@ -8,10 +8,10 @@ internal import VFIO
 /// Accesses to configuration space.
 extension FunctionState {
   /// What a guest reads; all-ones where the function does not answer.
-  mutating func readConfig(_ offset: Int, width: Int) throws(KernelError) -> UInt32 {
+  mutating func readConfig(_ offset: Int, width: Int) -> UInt32 {
     let ones = UInt32.max >> UInt32(32 - width * 8)
     guard gate.conditions.isSuperset(of: [.outOfReset, .alive]) else { return ones }
-    if config.readsPending(offset: offset, width: width) { config.setPending(try pendingMSI()) }
+    if config.readsPending(offset: offset, width: width) { config.setPending(pendingMSI()) }
     guard config.needsDevice(offset: offset, width: width) else {
       return config.read(offset: offset, width: width)
     }
@@ -19,7 +19,7 @@ extension FunctionState {
       let value = try device.read(Device.configRegion, offset: UInt64(offset), width: width)
       return config.read(offset: offset, width: width, device: UInt32(truncatingIfNeeded: value))
     } catch {
-      warn("\(error)")
+      warn(.configRead, "\(error)")
       return ones
     }
   }
@@ -32,9 +32,9 @@ extension FunctionState {
       switch effect {
       case .command(let old, let new): try setCommand(from: old, to: new)
       case .base(let bar): try pass(.move(bar: bar), .move)
-      case .msi(let old, let new): try setMSI(from: old, to: new)
+      case .msi(let old, let new): setMSI(from: old, to: new)
       case .msix(let enabled, let functionMasked):
-        try setMessageControl(enabled: enabled, functionMasked: functionMasked)
+        setMessageControl(enabled: enabled, functionMasked: functionMasked)
       case .power(let old, let new): if try setPower(from: old, to: new) { rest = .reset(.power) }
       case .forward(let offset, let width, let value): writeDevice(offset, width: width, value)
       case .reset: rest = .reset(.flr)
@@ -44,17 +44,16 @@ extension FunctionState {
   }
 
   private mutating func setCommand(from old: Command, to new: Command) throws(KernelError) {
-    if new.contains(.busMaster), !old.contains(.busMaster) { try host.dma.waitUntilPinned() }
     let isOn = new.contains(.memorySpace)
     if gate.conditions.contains(.memoryEnabled) == isOn {
       changeCommand(from: old, to: new)
     } else {
       try pass(.set(.memoryEnabled, isOn), .command) { owner in owner.changeCommand(from: old, to: new) }
     }
-    try updateInterrupts()
+    updateInterrupts()
   }
 
-  private func changeCommand(from old: Command, to new: Command) {
+  private mutating func changeCommand(from old: Command, to new: Command) {
     let start = Clock.microseconds()
     writeCommand()
     tell(.command(old: old.rawValue, new: new.rawValue), since: start)
@@ -78,32 +77,38 @@ extension FunctionState {
       // What the device forgets on its way back it is told again.
       if new == .d0 { owner.writeCommand() }
     }
+    if new == .d0 { restoreInterrupts() }
     return false
   }
 
   /// Closes the gate for a reset, and turns interrupts off for as long.
   mutating func beginReset() throws(KernelError) {
     try pass(.set(.outOfReset, false), .reset)
-    try interrupts.turnOff()
+    turnInterruptsOff()
   }
 
-  /// Gives a function that has been reset what the guest had, and arms it.
-  mutating func finishReset() throws(KernelError) {
-    config.powerOn()
-    if gate.conditions.contains(.alive) { try updateInterrupts() }
-    try pass(.set(.fullPower, true), .reset)
+  /// Gives a function whose reset has ended what the guest had, and arms it.
+  ///
+  /// - Parameter isInD0: False if nothing has brought the function out of the power state that it was in.
+  mutating func finishReset(isInD0: Bool) throws(KernelError) {
+    if isInD0 {
+      config.powerOn()
+      try pass(.set(.fullPower, true), .reset)
+    }
+    if gate.conditions.contains(.alive) { restoreInterrupts() }
     try pass(.set(.outOfReset, true), .reset) { owner in
       if owner.gate.conditions.contains(.alive) { owner.restoreCommand() }
     }
   }
 
   /// Gives the device the guest's command register and checks that it has taken it.
-  private func restoreCommand() {
+  private mutating func restoreCommand() {
     writeCommand()
     let wanted = deviceCommand.intersection([.ioSpace, .memorySpace, .busMaster])
     guard let found = readCommand() else { return }
     if found.intersection([.ioSpace, .memorySpace, .busMaster]) != wanted {
       warn(
+        .restore,
         "after its reset the command register reads 0x\(String(found.rawValue, radix: 16)), and not "
           + "0x\(String(wanted.rawValue, radix: 16)) as the guest had it")
     }

@@ -25,15 +25,25 @@ public final class DMAMapper: Sendable {
     }
 
     func isTranslatable(_ start: UInt64, _ size: UInt64) -> Bool {
-      ranges.isEmpty || ranges.contains { $0.contains(start) && $0.contains(start + size - 1) }
+      Self.isTranslatable(start, size, ranges)
+    }
+
+    /// True if all of a range of I/O addresses, which does not wrap, is in one of those that an IOMMU names.
+    static func isTranslatable(_ start: UInt64, _ size: UInt64, _ ranges: [ClosedRange<UInt64>]) -> Bool {
+      guard size > 0, size - 1 <= .max - start else { return false }
+      let last = start + (size - 1)
+      return ranges.isEmpty || ranges.contains { $0.contains(start) && $0.contains(last) }
     }
   }
 
   private let spaces: [Space]
   private let memory: GuestMemory
   private let done: Event
-  /// Set by the last pinning thread before `done`, read by those who have waited for `done`.
+  /// Set by the last pinning thread before `done`, read by those who have waited for `done`. Innermost in the lock
+  /// order.
   private let outcome = Mutex<KernelError?>(nil)
+  /// Set before `done` if all of guest RAM is pinned; read by every thread that would wait.
+  private let isPinned = Atomic<Bool>(false)
 
   /// Guest RAM is pinned in pieces of so many bytes, one mapping each.
   public let pieceSize: UInt64
@@ -100,13 +110,20 @@ public final class DMAMapper: Sendable {
   /// - Parameter failure: Why it could not be pinned.
   public func finishPinning(_ failure: KernelError?) {
     outcome.withLock { $0 = failure }
+    if failure == nil { isPinned.store(true, ordering: .releasing) }
     done.signal()
   }
 
-  /// Waits until guest RAM is pinned; until then no device may be a bus master.
-  public func waitUntilPinned() throws(KernelError) {
-    try done.wait()
+  /// Waits until guest RAM is pinned; until then no device may be a bus master. No lock is held meanwhile.
+  ///
+  /// - Parameter end: Ends the wait when it is signalled.
+  /// - Returns: True if guest RAM is pinned, false if `end` came first.
+  /// - Throws: Why guest RAM could not be pinned.
+  func waitUntilPinned(orUntil end: borrowing Event) throws(KernelError) -> Bool {
+    if isPinned.load(ordering: .acquiring) { return true }
+    guard try done.wait(orFor: end) else { return false }
     if let failure = outcome.withLock({ $0 }) { throw failure }
+    return true
   }
 
   /// Takes guest RAM from the devices, at the end of the VM, as far as it has been pinned, and lets go of its pages.
@@ -131,12 +148,28 @@ public final class DMAMapper: Sendable {
       throw KernelError(
         "the IOMMU translates only \(ranges.joined(separator: ", "))", errno: KernelError.invalid)
     }
+    // Guest RAM has its addresses from the start, pinned yet or not: a mapping in its way would fail the pinning.
+    if let region = Self.overlap(base, size, memory.regions) {
+      throw KernelError(
+        limit: "guest RAM is at \(Self.text(region.base.rawValue, region.base.rawValue + (region.size - 1)))")
+    }
     try spaces[space].container.map(iova: base, size: size, host: host)
+  }
+
+  /// The RAM that shares an address with a range, or nil.
+  static func overlap(_ base: UInt64, _ size: UInt64, _ regions: [GuestMemory.Region]) -> GuestMemory.Region?
+  {
+    // Differences only: a range may end at 2^64.
+    regions.first { region in
+      let start = region.base.rawValue
+      return start >= base ? start - base < size : base - start < region.size
+    }
   }
 
   /// Takes windows that follow each other away from the devices of a space.
   func unmap(windows base: UInt64, size: UInt64, in space: Int) throws(KernelError) {
-    try spaces[space].container.unmap(iova: base, size: size)
+    // The kernel removes whole mappings and returns their bytes. With fewer than expected nothing is left either.
+    _ = try spaces[space].container.unmapAll(iova: base, size: size)
   }
 
   /// The devices of a space but one; that one if there is no other.

@@ -19,7 +19,7 @@ extension AssignedFunction {
       switch number {
       case notices.error.number:
         try notices.error.take()
-        try leave(.isolated, .error)
+        try leave(.isolated, .error, Self.errorReported)
       case notices.request.number:
         try notices.request.take()
         try giveBack()
@@ -29,9 +29,24 @@ extension AssignedFunction {
     } catch { throw failure(error) }
   }
 
+  private static let errorReported =
+    "the host's kernel reports an error of it (AER): the guest does not reach it any more"
+
+  /// Takes the function from the guest after a mapping could not be removed; that is tried once more.
+  ///
+  /// - Throws: The cause, if the mapping stands even so. The VM has to end then.
+  func isolate(_ cause: KernelError) throws(FunctionError) {
+    do throws(KernelError) {
+      try leave(.isolated, .error, "\(cause): the guest does not reach it any more")
+    } catch { throw failure(error) }
+  }
+
   /// Closes the gate for good: from now on the guest reads all-ones of the function, its configuration space
   /// included. Nothing is done where that is so already.
-  private func leave(_ loss: Loss, _ reason: FunctionEvent.Reason) throws(KernelError) {
+  private func leave(
+    _ loss: Loss, _ reason: FunctionEvent.Reason, _ text: String
+  ) throws(KernelError) {
+    isLeaving.signal()
     let start = Clock.microseconds()
     try state.withLock { state throws(KernelError) in
       guard state.gate.conditions.contains(.alive) else { return }
@@ -40,13 +55,8 @@ extension AssignedFunction {
         owner.writeDevice(Register.command, width: 2, 0)
       }
       // A device that has gone may not take this any more; KVM has let go of it all the same.
-      do throws(KernelError) { try state.interrupts.turnOff() } catch { state.warn("\(error)") }
+      state.turnInterruptsOff()
       update(state)
-      let text =
-        switch loss {
-        case .isolated: "the host's kernel reports an error of it (AER): the guest does not reach it any more"
-        case .released: "the host wants it back: the guest does not have it any more"
-        }
       observe(.warning(text), 0)
       observe(.lost(loss), Clock.microseconds() - start)
     }
@@ -54,7 +64,7 @@ extension AssignedFunction {
 
   /// Gives the device back while the VM runs: the kernel waits for it.
   private func giveBack() throws(KernelError) {
-    try leave(.released, .release)
+    try leave(.released, .release, "the host wants it back: the guest does not have it any more")
     try handling.withLock { _ throws(KernelError) in
       do throws(KernelError) {
         // A bus that has others of the VM on it is not reset under their open windows.

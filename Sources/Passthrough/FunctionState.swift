@@ -21,10 +21,12 @@ struct FunctionState: ~Copyable {
   /// Why windows are due, for the trace.
   var openingReason = FunctionEvent.Reason.access
   var table: MSIXTable?
-  var interrupts = Interrupts()
+  var interrupts = Interrupts<Device, MachineInterrupts>()
   /// The expansion ROM, as it was at the start; empty where there is none.
   let rom: [UInt8]
   var statistics = FunctionStatistics()
+  /// The kinds of warnings that have been logged.
+  private var warned: Warning = []
 
   /// What a write by the guest leaves to be done without the lock.
   enum Rest: Equatable {
@@ -51,15 +53,12 @@ struct FunctionState: ~Copyable {
     let config = ConfigSpace(bytes, bars: BaseAddress.decode(bytes, sizes: sizes), optional: optional)
     let structures = config.capabilities.first(CapabilityID.msix)
       .map { MSIXTable.Layout(bytes, capability: $0) }
-    let layout = try WindowLayout(
+    let layout = WindowLayout(
       device, bars: config.bars, msix: structures, spaces: assignment.peers.count,
       most: assignment.windowsPerBAR)
-    func vectors(_ kind: Device.InterruptKind, _ count: Int?) throws(KernelError) -> Vectors? {
-      guard let count else { return nil }
-      return try Vectors(kind, of: device, machine: host.machine, routes: host.routes, count: count)
-    }
-    let msi = try vectors(.msi, config.msiLayout?.count)
-    let msix = try vectors(.msix, structures?.count)
+    if let (bar, error) = layout.failure { observe(.warning("BAR \(bar) stays trapped: \(error)"), 0) }
+    let msi = config.msiLayout.map { Vectors(.msi, of: device, host.interrupts, count: $0.count) }
+    let msix = structures.map { Vectors(.msix, of: device, host.interrupts, count: $0.count) }
     // What cannot be copied cannot be given up half made: from here on nothing fails.
     self.device = device
     self.host = host
@@ -113,36 +112,41 @@ struct FunctionState: ~Copyable {
   var deviceCommand: Command { Self.deviceCommand(config.command, assignment.policies) }
 
   /// Writes the device's command register as the guest has set it.
-  func writeCommand() { writeDevice(Register.command, width: 2, UInt32(deviceCommand.rawValue)) }
+  mutating func writeCommand() { writeDevice(Register.command, width: 2, UInt32(deviceCommand.rawValue)) }
 
   /// Tells of something that has just been done.
   ///
   /// - Parameter start: When it began.
   func tell(_ event: FunctionEvent, since start: Int64) { observe(event, Clock.microseconds() - start) }
 
-  /// Tells of something that did not work and that the VM goes on without.
-  func warn(_ text: String) { observe(.warning(text), 0) }
+  /// Logs something that does not work and that the VM runs on without: once for each kind, because a guest can
+  /// cause it again and again.
+  mutating func warn(_ kind: Warning, _ text: @autoclosure () -> String) {
+    guard warned.isDisjoint(with: kind) else { return }
+    warned.formUnion(kind)
+    observe(.warning(text()), 0)
+  }
 
   /// The device's own command register; nil, and told, where it does not answer.
-  func readCommand() -> Command? {
+  mutating func readCommand() -> Command? {
     do throws(KernelError) {
       let value = try device.read(
         Device.configRegion, offset: UInt64(Register.command), width: 2)
       return value == 0xFFFF ? nil : Command(rawValue: UInt16(truncatingIfNeeded: value))
     } catch {
-      warn("\(error)")
+      warn(.command, "\(error)")
       return nil
     }
   }
 
   /// Whether the device itself has its memory on now.
-  var isAnswering: Bool { readCommand()?.contains(.memorySpace) ?? false }
+  var isAnswering: Bool { mutating get { readCommand()?.contains(.memorySpace) ?? false } }
 
   /// Writes the device's configuration; a device that does not take it is told about and lives on.
-  func writeDevice(_ offset: Int, width: Int, _ value: UInt32) {
+  mutating func writeDevice(_ offset: Int, width: Int, _ value: UInt32) {
     do throws(KernelError) {
       try device.write(
         Device.configRegion, offset: UInt64(offset), width: width, UInt64(value))
-    } catch { warn("\(error)") }
+    } catch { warn(.configWrite, "\(error)") }
   }
 }

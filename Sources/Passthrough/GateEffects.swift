@@ -75,9 +75,16 @@ extension FunctionState: GateKeeper {
   private mutating func removeSlots(_ run: Range<Int>) throws(KernelError) {
     for window in run {
       guard let slot = windows[window].slot else { continue }
-      try host.slots.remove(slot)
+      try retrying { () throws(KernelError) in try host.slots.remove(slot) }
       windows[window].slot = nil
     }
+  }
+
+  /// Tries a removal again, because a window must not close for the guest and stay mapped. The kernel refuses one for
+  /// want of memory (ENOMEM: virt/kvm/kvm_main.c, kvm_set_memslot).
+  private func retrying(_ remove: () throws(KernelError) -> Void) throws(KernelError) {
+    for _ in 0..<2 { do throws(KernelError) { return try remove() } catch {} }
+    try remove()
   }
 
   /// Takes neighbours away together, however they were mapped: the kernel finds what is in a range.
@@ -88,7 +95,10 @@ extension FunctionState: GateKeeper {
         next = mapped.upperBound
         guard let address = windows[mapped.lowerBound].ioAddresses[space] else { continue }
         let start = Clock.microseconds()
-        try host.dma.unmap(windows: address, size: size(mapped), in: space)
+        let size = size(mapped)
+        try retrying { () throws(KernelError) in
+          try host.dma.unmap(windows: address, size: size, in: space)
+        }
         for window in mapped { windows[window].ioAddresses[space] = nil }
         tell(.peerDMA(place(mapped, at: address), space: space, isMapped: false), since: start)
       }
@@ -121,11 +131,9 @@ extension FunctionState: GateKeeper {
     } catch {
       // The guest has put the BAR where something else is, or the slots are used up: every
       // access goes on being trapped and is right all the same. Of several windows one is tried next.
-      guard run.count == 1 else { return false }
-      windows[first].refusedAt = host.generation.current
-      if !windows[first].isToldTrapped {
-        windows[first].isToldTrapped = true
-        warn("BAR \(windows[first].bar) window \(first) stays trapped: \(error)")
+      if run.count == 1 {
+        windows[first].refusedAt = host.generation.current
+        warn(.slot, "BAR \(windows[first].bar) window \(first) stays trapped: \(error)")
       }
       return false
     }
@@ -164,12 +172,10 @@ extension FunctionState: GateKeeper {
     do throws(KernelError) {
       try host.dma.map(windows: base, size: size(run), host: windows[first].host, in: space)
     } catch {
-      if run.count == 1, !windows[first].isToldUnreachable {
-        windows[first].isToldUnreachable = true
+      if run.count == 1 {
         let range = DMAMapper.text(base, base &+ (size(run) - 1))
-        warn(
-          "\(host.dma.peers(in: space, of: device.address)) cannot reach its BAR \(windows[first].bar) at "
-            + "\(range): \(error)")
+        let (bar, peers) = (windows[first].bar, host.dma.peers(in: space, of: device.address))
+        warn(.address, "\(peers) cannot reach its BAR \(bar) at \(range): \(error)")
       }
       return false
     }

@@ -26,6 +26,9 @@ public struct Host: Sendable {
     self.dma = dma
   }
 
+  /// The guest's side of the functions' interrupts.
+  var interrupts: MachineInterrupts { MachineInterrupts(machine: machine, routes: routes) }
+
   /// How many memory slots there are for windows.
   public var slotCapacity: Int { slots.capacity }
 

@@ -24,26 +24,54 @@ extension FunctionState {
     }
   }
 
-  /// Turns on in the host what the guest has chosen, where that is not on yet; true where it was not.
+  /// True if the device can be given interrupts. A device in D1 to D3hot takes none: the kernel refuses MSI and MSI-X
+  /// with EINVAL (drivers/pci/msi/msi.c, pci_msi_supported).
+  private var takesInterrupts: Bool { gate.conditions.isSuperset(of: [.fullPower, .alive]) }
+
+  /// Turns on in the host what the guest has chosen, if that is not on yet; true if it was not.
+  ///
+  /// What cannot be turned on is tried again at the guest's next write to COMMAND or to the registers of MSI and
+  /// MSI-X. While the device takes no interrupts they are off; ``restoreInterrupts()`` makes up for it.
   @discardableResult
-  mutating func updateInterrupts() throws(KernelError) -> Bool {
+  mutating func updateInterrupts() -> Bool {
     let mode = chosenMode
     let count = chosenCount
     guard mode != interrupts.mode || count != interrupts.asked else { return false }
-    let start = Clock.microseconds()
-    do throws(KernelError) { try interrupts.turn(mode, count: count) } catch {
-      guard mode == .intx else { throw error }
-      // The host may have no way to share the line. Everything else goes on working.
-      warn("its interrupt pin does not work: \(error)")
-      interrupts.line = nil
+    guard takesInterrupts else {
+      turnInterruptsOff()
       return true
     }
-    if interrupts.count < count {
-      warn("the host has \(interrupts.count) vectors for it, the guest has asked for \(count)")
+    let start = Clock.microseconds()
+    turnInterruptsOff()
+    do throws(InterruptFailure) { try interrupts.turn(mode, count: count) } catch {
+      switch mode {
+      case .none: warn(error.warning, "\(error.error)")
+      // The host may have no way to share the line. Everything else goes on working.
+      case .intx: warn(error.warning, "its interrupt pin does not work: \(error.error)")
+      case .msi, .msix: warn(error.warning, "it has no interrupts: \(error.error)")
+      }
+      return true
+    }
+    let got = interrupts.count
+    if got < count {
+      warn(.count, "the host has \(got) vectors for it, the guest has asked for \(count)")
     }
     tell(.interrupts(mode, count: count), since: start)
-    for vector in 0..<count where isActive(vector) { try apply(.unmasked(vector)) }
+    for vector in 0..<count where isActive(vector) { apply(.unmasked(vector)) }
     return true
+  }
+
+  /// Turns on what the guest has chosen while the device took no interrupts.
+  mutating func restoreInterrupts() {
+    if updateInterrupts() { return }
+    for vector in 0..<interrupts.asked where isActive(vector) && !interrupts.isConnected(vector) {
+      apply(.unmasked(vector))
+    }
+  }
+
+  /// Turns interrupts off, as far as that is possible.
+  mutating func turnInterruptsOff() {
+    if let failure = interrupts.turnOff() { warn(failure.warning, "\(failure.error)") }
   }
 
   private func isActive(_ vector: Int) -> Bool {
@@ -54,63 +82,88 @@ extension FunctionState {
     interrupts.mode == .msix ? table?.message(vector) : config.msi?.message(vector)
   }
 
-  mutating func setMessageControl(
-    enabled: Bool, functionMasked: Bool
-  ) throws(KernelError) {
+  mutating func setMessageControl(enabled: Bool, functionMasked: Bool) {
     let maySend = table?.setControl(enabled: enabled, functionMasked: functionMasked)
-    if try updateInterrupts() { return }
+    if updateInterrupts() { return }
     guard let maySend else { return }
     for vector in 0..<(table?.count ?? 0) where table?.isMasked(vector) == false {
-      try apply(maySend ? .unmasked(vector) : .masked(vector))
+      apply(maySend ? .unmasked(vector) : .masked(vector))
     }
   }
 
-  mutating func setMSI(from old: MSIState, to new: MSIState) throws(KernelError) {
-    if try updateInterrupts() { return }
+  mutating func setMSI(from old: MSIState, to new: MSIState) {
+    if updateInterrupts() { return }
     guard interrupts.mode == .msi else { return }
     for vector in 0..<max(new.count, old.count) {
-      if let change = new.change(of: vector, from: old) { try apply(change) }
+      if let change = new.change(of: vector, from: old) { apply(change) }
     }
   }
 
-  /// Carries a change of a vector over to the host.
-  mutating func apply(_ change: MessageChange) throws(KernelError) {
+  /// Carries a change of a vector over to the host. A vector for which the host lacks something stays masked.
+  mutating func apply(_ change: MessageChange) {
     let start = Clock.microseconds()
-    switch change {
-    case .unmasked(let vector):
-      guard let message = message(vector), let isNew = try interrupts.connect(vector, message) else { return }
-      if isNew { tell(.vector(vector, .allocate), since: start) }
-      tell(.vector(vector, .unmask), since: start)
-    case .masked(let vector):
-      if try interrupts.disconnect(vector) { tell(.vector(vector, .mask), since: start) }
-    case .message(let vector):
-      guard let message = message(vector) else { return }
-      if try interrupts.route(vector, message) { tell(.vector(vector, .route), since: start) }
-    }
+    do throws(InterruptFailure) {
+      switch change {
+      case .unmasked(let vector):
+        guard takesInterrupts, let message = message(vector),
+          let isNew = try interrupts.connect(vector, message)
+        else { return }
+        if isNew { tell(.vector(vector, .allocate), since: start) }
+        tell(.vector(vector, .unmask), since: start)
+      case .masked(let vector):
+        if try interrupts.disconnect(vector) { tell(.vector(vector, .mask), since: start) }
+      case .message(let vector):
+        guard takesInterrupts || interrupts.isConnected(vector), let message = message(vector),
+          let isNew = try interrupts.route(vector, message)
+        else { return }
+        if isNew { tell(.vector(vector, .allocate), since: start) }
+        tell(.vector(vector, .route), since: start)
+      }
+    } catch { warn(error, of: change) }
   }
 
-  /// The MSI-X pending bits of 64 vectors; all 0 where the function has none.
-  func pendingMSIX(from first: Int) throws(KernelError) -> UInt64 {
+  private mutating func warn(_ failure: InterruptFailure, of change: MessageChange) {
+    let vector =
+      switch change {
+      case .unmasked(let vector), .masked(let vector), .message(let vector): vector
+      }
+    let state = failure.warning == .mask ? "cannot be masked" : "stays masked"
+    let remedy = failure.error.errno == KernelError.tooManyFiles ? "; raise 'ulimit -n' before the start" : ""
+    warn(failure.warning, "vector \(vector) \(state): \(failure.error)\(remedy)")
+  }
+
+  /// The MSI-X pending bits of 64 vectors; all 0 if the function has none.
+  mutating func pendingMSIX(from first: Int) -> UInt64 {
     guard let layout = table?.layout else { return 0 }
-    return try interrupts.msix?.pending(from: first) {
-      pendingBits(layout.pendingBar, layout.pendingOffset + UInt64(first / 8), width: 8)
-    } ?? 0
-  }
-
-  /// The device's own pending bits; none, and told, where it does not answer.
-  private func pendingBits(_ region: Int, _ offset: UInt64, width: Int) -> UInt64 {
-    do throws(KernelError) { return try device.read(region, offset: offset, width: width) } catch {
-      warn("which of its vectors are pending is not known: \(error)")
-      return 0
-    }
+    return pending(
+      interrupts.msix, from: first, layout.pendingBar, layout.pendingOffset + UInt64(first / 8), width: 8)
   }
 
   /// The MSI pending bits.
-  func pendingMSI() throws(KernelError) -> UInt32 {
+  mutating func pendingMSI() -> UInt32 {
     guard let layout = config.msiLayout else { return 0 }
-    let bits = try interrupts.msi?.pending(from: 0) {
-      pendingBits(Device.configRegion, UInt64(layout.pending), width: 4)
-    }
-    return UInt32(truncatingIfNeeded: bits ?? 0)
+    let bits = pending(interrupts.msi, from: 0, Device.configRegion, UInt64(layout.pending), width: 4)
+    return UInt32(truncatingIfNeeded: bits)
+  }
+
+  /// The pending bits of vectors, with the device's own at a place in a region; 0, and a warning, if they cannot be
+  /// read.
+  private mutating func pending(
+    _ vectors: Vectors<Device, MachineInterrupts>?, from first: Int, _ region: Int, _ offset: UInt64,
+    width: Int
+  ) -> UInt64 {
+    var failure: KernelError?
+    var bits: UInt64 = 0
+    do throws(KernelError) {
+      bits =
+        try vectors?.pending(from: first) {
+          do throws(KernelError) { return try device.read(region, offset: offset, width: width) } catch {
+            failure = error
+            return 0
+          }
+        } ?? 0
+    } catch { failure = error }
+    if let failure { warn(.pending, "which of its vectors are pending is not known: \(failure)") }
+    return bits
   }
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import KVM
 internal import Linux
 internal import PCI
 internal import VFIO
@@ -17,14 +16,16 @@ public enum InterruptMode: String, Sendable {
   case msix
 }
 
-/// A function's interrupts in the host. One kind is on at a time; the other's ways are kept.
-struct Interrupts {
-  /// Which kind is on.
+/// A function's interrupts in the host. At most one of INTx, MSI and MSI-X is on. The others keep their eventfds.
+struct Interrupts<Source: InterruptSource, Sink: InterruptSink> {
+  /// The kind that reaches the guest.
   private(set) var mode = InterruptMode.none
+  /// The kind that is on in the device: still the old one if it could not be turned off.
+  private var inDevice = InterruptMode.none
   /// The pin's way, once the function has its place on the bus.
-  var line: Line?
-  var msi: Vectors?
-  var msix: Vectors?
+  var line: Line<Source, Sink>?
+  var msi: Vectors<Source, Sink>?
+  var msix: Vectors<Source, Sink>?
   /// How many vectors of it were asked for.
   private(set) var asked = 0
   /// How many of them the host has.
@@ -36,60 +37,80 @@ struct Interrupts {
   /// Turns the kind that is on off, and another one on; no vector is connected then.
   ///
   /// - Parameter count: How many vectors the guest can unmask.
-  mutating func turn(_ new: InterruptMode, count: Int) throws(KernelError) {
-    try turnOff()
-    switch new {
-    case .none: break
-    case .intx: try line?.enable()
-    case .msi: self.count = try msi?.enable(count: count) ?? 0
-    case .msix: self.count = try msix?.enable(count: count) ?? 0
-    }
-    mode = new
+  /// - Throws: Why the new kind is not on; ``mode`` is `none` then.
+  mutating func turn(_ new: InterruptMode, count: Int) throws(InterruptFailure) {
+    if let failure = turnOff(), inDevice != .none { throw failure }
+    do throws(KernelError) {
+      switch new {
+      case .none: break
+      case .intx:
+        defer { if line?.isOn == true { inDevice = .intx } }
+        try line?.enable()
+      case .msi: self.count = try msi?.enable(count: count) ?? 0
+      case .msix: self.count = try msix?.enable(count: count) ?? 0
+      }
+    } catch { throw InterruptFailure(warning: new == .intx ? .line : .enable, error: error) }
+    (mode, inDevice) = (new, new)
     asked = count
   }
 
-  /// Turns interrupts off: first in the device, then on their way to the guest, whether or not the device has
+  /// Turns interrupts off: first in the device, then on their path to the guest, whether or not the device has
   /// taken the first.
-  mutating func turnOff() throws(KernelError) {
-    defer {
-      mode = .none
-      (asked, count) = (0, 0)
-    }
+  ///
+  /// - Returns: Why that is not complete, or nil. The rest is done when interrupts are next turned on or off.
+  mutating func turnOff() -> InterruptFailure? {
     var failure: KernelError?
     do throws(KernelError) { try silence() } catch { failure = error }
-    switch mode {
-    case .none: break
-    case .intx: try line?.disconnect()
-    case .msi: try msi?.disconnectAll()
-    case .msix: try msix?.disconnectAll()
-    }
-    if let failure { throw failure }
+    do throws(KernelError) {
+      switch mode {
+      case .none: break
+      case .intx: try line?.disconnect()
+      case .msi: try msi?.disconnectAll()
+      case .msix: try msix?.disconnectAll()
+      }
+    } catch { failure = failure ?? error }
+    mode = .none
+    (asked, count) = (0, 0)
+    return failure.map { InterruptFailure(warning: .disable, error: $0) }
   }
 
   /// Turns interrupts off in the device, and leaves KVM as it is: for the end of a VM.
   mutating func silence() throws(KernelError) {
-    switch mode {
+    switch inDevice {
     case .none: break
     case .intx: try line?.disable()
     case .msi: try msi?.disable()
     case .msix: try msix?.disable()
     }
+    inDevice = .none
   }
 
-  /// Connects a vector of the kind that is on; nil where the host has not so many, else whether the device has
+  /// True if a vector of the kind that is on raises the guest's interrupt.
+  func isConnected(_ vector: Int) -> Bool {
+    switch mode {
+    case .none, .intx: false
+    case .msi: msi?.isConnected(vector) ?? false
+    case .msix: msix?.isConnected(vector) ?? false
+    }
+  }
+
+  /// Connects a vector of the kind that is on. Returns nil if the host has fewer vectors, else true if the device has
   /// only now been given its event.
-  mutating func connect(_ vector: Int, _ message: InterruptMessage) throws(KernelError) -> Bool? {
+  mutating func connect(_ vector: Int, _ message: InterruptMessage) throws(InterruptFailure) -> Bool? {
     guard vector < count else { return nil }
     return try mode == .msix ? msix?.connect(vector, message) : msi?.connect(vector, message)
   }
 
   /// Masks a vector of the kind that is on.
-  mutating func disconnect(_ vector: Int) throws(KernelError) -> Bool {
-    try mode == .msix ? msix?.disconnect(vector) ?? false : msi?.disconnect(vector) ?? false
+  mutating func disconnect(_ vector: Int) throws(InterruptFailure) -> Bool {
+    do throws(KernelError) {
+      return try mode == .msix ? msix?.disconnect(vector) ?? false : msi?.disconnect(vector) ?? false
+    } catch { throw InterruptFailure(warning: .mask, error: error) }
   }
 
-  /// Gives a vector of the kind that is on another message.
-  func route(_ vector: Int, _ message: InterruptMessage) throws(KernelError) -> Bool {
-    try mode == .msix ? msix?.route(vector, message) ?? false : msi?.route(vector, message) ?? false
+  /// Gives a vector of the kind that is on another message; returns as ``connect(_:_:)`` does.
+  mutating func route(_ vector: Int, _ message: InterruptMessage) throws(InterruptFailure) -> Bool? {
+    guard vector < count else { return nil }
+    return try mode == .msix ? msix?.route(vector, message) : msi?.route(vector, message)
   }
 }

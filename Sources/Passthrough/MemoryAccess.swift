@@ -22,7 +22,7 @@ extension FunctionState {
     }
     if let bytes = table?.layout.pending(in: bar), bytes.contains(offset) {
       let at = offset - bytes.lowerBound
-      return try pendingMSIX(from: Int(at / 8) * 64) >> (at % 8 * 8)
+      return pendingMSIX(from: Int(at / 8) * 64) >> (at % 8 * 8)
     }
     let value: UInt64
     do throws(KernelError) { value = try load(bar: bar, offset: offset, width: width) } catch {
@@ -55,7 +55,7 @@ extension FunctionState {
     if bar == BaseAddress.romIndex { return }  // read-only
     if let bytes = table?.layout.table(in: bar), bytes.contains(offset) {
       let change = table?.write(offset: offset - bytes.lowerBound, width: width, value)
-      if let change { try apply(change) }
+      if let change { apply(change) }
       return
     }
     if let bytes = table?.layout.pending(in: bar), bytes.contains(offset) { return }  // read-only

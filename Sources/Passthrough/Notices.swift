@@ -13,12 +13,7 @@ final class Notices: Sendable {
     error = try Event()
     request = try Event()
     for (kind, number) in [(Device.InterruptKind.error, error.number), (.request, request.number)] {
-      do throws(KernelError) {
-        guard try device.interruptInfo(kind).count > 0 else { continue }
-      } catch {
-        guard error.errno == KernelError.invalid else { throw error }
-        continue
-      }
+      guard device.interruptInfo(kind).count > 0 else { continue }
       try device.setTrigger(kind, vector: 0, event: number)
     }
   }

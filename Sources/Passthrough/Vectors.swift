@@ -7,26 +7,23 @@ internal import VFIO
 
 /// Carries MSI or MSI-X over to the host: device → eventfd → irqfd, for each vector from the moment that
 /// the guest first unmasks it.
-struct Vectors {
-  /// One vector's way; kept for the life of the VM once it has been used.
-  private final class Path: Sendable {
+///
+/// A vector for which the host lacks something stays masked. The next unmask tries again.
+struct Vectors<Source: InterruptSource, Sink: InterruptSink> {
+  /// A vector's eventfd in an array. Kept for the life of the VM: a vCPU's filter has no close().
+  private final class Owner: Sendable {
     let event: Event
-    let gsi: UInt32
-
-    init(gsi: UInt32) throws(KernelError) {
-      event = try Event()
-      self.gsi = gsi
-    }
+    init(_ event: consuming Event) { self.event = event }
   }
 
-  /// What a vector has of its way.
+  /// Host state of one vector.
   private struct Vector {
-    var path: Path? {
-      didSet { (event, gsi) = (path?.event.number ?? -1, path?.gsi ?? 0) }
+    var owner: Owner? {
+      didSet { event = owner?.event.number ?? -1 }
     }
-    /// Those of its path, which a change of mask so need not reach for.
+    /// Cached from `owner`, so that masking does not dereference it.
     private(set) var event: Int32 = -1
-    private(set) var gsi: UInt32 = 0
+    var route: Route?
     /// The event raises the guest's interrupt.
     var isConnected = false
     /// The device signals the event.
@@ -34,29 +31,27 @@ struct Vectors {
   }
 
   private let kind: Device.InterruptKind
-  private let device: Device
-  private let machine: VirtualMachine
-  private let routes: InterruptRoutes
+  private let source: Source
+  private let sink: Sink
   /// All vectors have to be allocated at once (VFIO_IRQ_INFO_NORESIZE).
   private let isFixed: Bool
   private var vectors: [Vector]
 
-  init(
-    _ kind: Device.InterruptKind, of device: Device, machine: VirtualMachine, routes: InterruptRoutes,
-    count: Int
-  ) throws(KernelError) {
+  init(_ kind: Device.InterruptKind, of source: Source, _ sink: Sink, count: Int) {
     self.kind = kind
-    self.device = device
-    self.machine = machine
-    self.routes = routes
-    isFixed = try device.interruptInfo(kind).isFixed
+    self.source = source
+    self.sink = sink
+    isFixed = source.isFixed(kind)
     vectors = [Vector](repeating: Vector(), count: count)
   }
 
   /// How many vectors there are.
   var count: Int { vectors.count }
   /// How many vectors have been used.
-  var used: Int { vectors.count { $0.path != nil } }
+  var used: Int { vectors.count { $0.owner != nil } }
+
+  /// True if a vector raises the guest's interrupt.
+  func isConnected(_ vector: Int) -> Bool { vector < vectors.count && vectors[vector].isConnected }
 
   /// Turns them on in the host, before any vector is unmasked.
   ///
@@ -66,53 +61,84 @@ struct Vectors {
   /// - Parameter count: How many the guest may unmask.
   /// - Returns: How many of them the host has.
   func enable(count: Int) throws(KernelError) -> Int {
-    let got = try device.enableInterrupts(kind, count: isFixed ? count : 1)
+    let got = try source.enableInterrupts(kind, count: isFixed ? count : 1)
     return isFixed ? got : count
   }
 
   /// Turns them off in the host; no vector triggers any more.
   mutating func disable() throws(KernelError) {
     for vector in vectors.indices { vectors[vector].isTriggering = false }
-    try device.disableInterrupts(kind)
+    try source.disableInterrupts(kind)
   }
 
-  /// Takes every vector from the guest, and what was pending with it.
+  /// Takes every vector from the guest, with pending interrupts, and frees its route.
+  ///
+  /// - Throws: The first error, after all have been tried. A vector that could not be disconnected keeps its route.
   mutating func disconnectAll() throws(KernelError) {
+    var failure: KernelError?
     for vector in vectors.indices {
-      _ = try disconnect(vector)
-      try vectors[vector].path?.event.take()
+      do throws(KernelError) {
+        _ = try disconnect(vector)
+        if let route = vectors[vector].route { sink.release(route) }
+        vectors[vector].route = nil
+        try vectors[vector].owner?.event.take()
+      } catch { failure = failure ?? error }
     }
+    if let failure { throw failure }
   }
 
   /// Lets a vector raise a message in the guest.
   ///
   /// - Returns: Whether the device has only now been given the vector's event.
-  mutating func connect(_ vector: Int, _ message: InterruptMessage) throws(KernelError) -> Bool {
-    if vectors[vector].event < 0 { vectors[vector].path = try Path(gsi: routes.allocate()) }
-    let (event, gsi) = (vectors[vector].event, vectors[vector].gsi)
-    try routes.route(gsi, to: Message(address: message.address, data: message.data))
+  /// - Throws: What the host lacks; the vector stays masked.
+  mutating func connect(_ vector: Int, _ message: InterruptMessage) throws(InterruptFailure) -> Bool {
+    if vectors[vector].event < 0 {
+      vectors[vector].owner = try step(.event) { () throws(KernelError) in Owner(try sink.makeEvent()) }
+    }
+    let event = vectors[vector].event
+    let route = try step(.route) { () throws(KernelError) in
+      try sink.set(vectors[vector].route, to: Message(address: message.address, data: message.data))
+    }
+    vectors[vector].route = route
     if !vectors[vector].isConnected {
-      try machine.connect(event: event, toInterrupt: gsi)
+      do throws(KernelError) { try sink.connect(event: event, to: route.gsi) } catch {
+        sink.park(route)
+        throw InterruptFailure(warning: .connection, error: error)
+      }
       vectors[vector].isConnected = true
     }
     if vectors[vector].isTriggering { return false }
-    try device.setTrigger(kind, vector: vector, event: event)
+    do throws(KernelError) { try source.setTrigger(kind, vector: vector, event: event) } catch {
+      // Masked again, so that its pending bit is the device's. Staying connected would be harmless: nothing
+      // signals the event.
+      do throws(KernelError) { _ = try disconnect(vector) } catch {}
+      throw InterruptFailure(warning: .trigger, error: error)
+    }
     vectors[vector].isTriggering = true
     return true
   }
 
-  /// Gives a connected vector another message; false where it has not been used.
-  func route(_ vector: Int, _ message: InterruptMessage) throws(KernelError) -> Bool {
-    guard vectors[vector].event >= 0 else { return false }
-    try routes.route(vectors[vector].gsi, to: Message(address: message.address, data: message.data))
-    return true
+  /// Gives a vector that may send another message.
+  ///
+  /// - Returns: As ``connect(_:_:)`` does.
+  /// - Throws: What the host lacks; the vector is masked, and its event keeps what arrives.
+  mutating func route(_ vector: Int, _ message: InterruptMessage) throws(InterruptFailure) -> Bool {
+    do throws(InterruptFailure) { return try connect(vector, message) } catch {
+      do throws(KernelError) { _ = try disconnect(vector) } catch {
+        throw InterruptFailure(warning: .mask, error: error)
+      }
+      throw error
+    }
   }
 
-  /// Masks a vector: its event keeps what arrives. False where it was not connected.
+  /// Masks a vector: its event keeps what arrives. False if it was not connected.
+  ///
+  /// - Throws: The kernel's answer; the vector still raises the guest's interrupt.
   mutating func disconnect(_ vector: Int) throws(KernelError) -> Bool {
-    guard vectors[vector].isConnected else { return false }
-    try machine.disconnect(event: vectors[vector].event, fromInterrupt: vectors[vector].gsi)
+    guard vectors[vector].isConnected, let route = vectors[vector].route else { return false }
+    try sink.disconnect(event: vectors[vector].event, from: route.gsi)
     vectors[vector].isConnected = false
+    sink.park(route)
     return true
   }
 
@@ -125,8 +151,8 @@ struct Vectors {
     var own: UInt64?
     for vector in first..<max(first, min(first + 64, vectors.count)) where !vectors[vector].isConnected {
       let bit: UInt64 = 1 << UInt64(vector - first)
-      if vectors[vector].isTriggering, let path = vectors[vector].path {
-        if try path.event.isSignaled() { bits |= bit }
+      if vectors[vector].isTriggering, let owner = vectors[vector].owner {
+        if try owner.event.isSignaled() { bits |= bit }
       } else {
         let all = own ?? device()
         own = all
@@ -134,5 +160,13 @@ struct Vectors {
       }
     }
     return bits
+  }
+
+  private func step<Value>(
+    _ warning: Warning, _ body: () throws(KernelError) -> Value
+  ) throws(InterruptFailure) -> Value {
+    do throws(KernelError) { return try body() } catch {
+      throw InterruptFailure(warning: warning, error: error)
+    }
   }
 }

@@ -23,10 +23,6 @@ struct Window {
   var refusedAt: UInt64?
   /// True if it is larger than its BAR, which shares the page with nothing on the host.
   var isWholePage = false
-  /// Whether it has been told that it stays trapped.
-  var isToldTrapped = false
-  /// Whether it has been told that other devices cannot reach it.
-  var isToldUnreachable = false
   /// The guest-physical address, while it is open.
   var mappedAt: UInt64 = 0
   /// Whether it has been open before.
@@ -37,6 +33,8 @@ struct Window {
 struct WindowLayout {
   private(set) var windows: [Window] = []
   private(set) var mappings: [BarMapping] = []
+  /// The first BAR of which a part could not be mapped, and why; nil if all could.
+  private(set) var failure: (bar: Int, error: KernelError)?
   /// For each window, whether it begins where the one before it ends.
   var adjoins: [Bool] {
     windows.indices.map { index in
@@ -55,20 +53,26 @@ struct WindowLayout {
 
   /// A window is no smaller than a huge page, where its area is not.
   private static let smallest: UInt64 = 2 << 20
-  /// Maps what can be mapped of each memory BAR, less the pages of the MSI-X structures.
+  /// Maps what can be mapped of each memory BAR, less the pages of the MSI-X structures. An area that the kernel does
+  /// not map has no window, so that its accesses are trapped: EBUSY if a driver of the host claims the BAR, such as that
+  /// of the boot frame buffer (drivers/vfio/pci/vfio_pci_core.c, vfio_pci_core_mmap).
   ///
   /// - Parameters:
   ///   - spaces: How many I/O address spaces there are.
   ///   - most: How many windows a BAR may have, but for what the MSI-X structures cut; see ``WindowBudget``.
   init(
     _ device: Device, bars: [BaseAddress], msix: MSIXTable.Layout?, spaces: Int, most: Int
-  ) throws(KernelError) {
+  ) {
     for bar in bars where bar.kind != .io && bar.kind != .rom {
       guard let region = device.regions[bar.index] else { continue }
       var reserved: [Range<UInt64>] = []
       if let msix { reserved = [msix.table(in: bar.index), msix.pending(in: bar.index)].compactMap { $0 } }
       for area in Self.areas(region.mappable, barSize: region.size, without: reserved) {
-        let mapping = BarMapping(try device.map(bar.index, area))
+        let mapping: BarMapping
+        do throws(KernelError) { mapping = BarMapping(try device.map(bar.index, area)) } catch {
+          failure = failure ?? (bar.index, error)
+          continue
+        }
         mappings.append(mapping)
         for piece in Self.pieces(of: area, barSize: bar.size, most: most) {
           windows.append(

@@ -40,14 +40,6 @@ public final class Container: Sendable {
       "VFIO_IOMMU_MAP_DMA \(size) bytes at IOVA 0x\(String(iova, radix: 16))")
   }
 
-  /// Takes mappings away (VFIO_IOMMU_UNMAP_DMA): all of what one ``map(iova:size:host:)`` made, or several whose
-  /// addresses follow each other.
-  public func unmap(iova: UInt64, size: UInt64) throws(KernelError) {
-    guard try unmapAll(iova: iova, size: size) == size else {
-      throw KernelError(Self.unmapping(iova, size), errno: KernelError.noEntry)
-    }
-  }
-
   /// Takes away what there is in a range (VFIO_IOMMU_UNMAP_DMA), which cuts no mapping in two.
   ///
   /// - Returns: How many bytes were mapped there.

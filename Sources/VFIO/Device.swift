@@ -12,6 +12,8 @@ public final class Device: Sendable {
   /// Whether VFIO_DEVICE_RESET works (VFIO_DEVICE_FLAGS_RESET).
   public let hasReset: Bool
   let descriptor: SharedDescriptor
+  /// By VFIO_PCI_*_IRQ_INDEX.
+  private let interrupts: [InterruptInfo]
 
   /// True if the function has a PCI Express capability; read from configuration space, which is little-endian.
   public func isExpress() throws(KernelError) -> Bool {
@@ -64,7 +66,28 @@ public final class Device: Sendable {
         regions.append(try Self.region(UInt32(index), of: descriptor.number))
       }
       self.regions = regions
+      var interrupts: [InterruptInfo] = []
+      for index in 0..<min(info.num_irqs, UInt32(VFIO_PCI_NUM_IRQS)) {
+        interrupts.append(try InterruptInfo(index, of: descriptor.number))
+      }
+      self.interrupts = interrupts
     } catch { throw .device(address, error) }
+  }
+
+  /// Makes a device of a descriptor whose regions and interrupts are known.
+  init(
+    address: String, regions: [Region?], hasReset: Bool, interrupts: [InterruptInfo],
+    descriptor: consuming OwnedDescriptor
+  ) {
+    (self.address, self.regions, self.hasReset) = (address, regions, hasReset)
+    self.interrupts = interrupts
+    self.descriptor = SharedDescriptor(descriptor)
+  }
+
+  /// How the kernel can deliver interrupts of a kind; none if it has none.
+  public func interruptInfo(_ kind: InterruptKind) -> InterruptInfo {
+    let index = Int(kind.index)
+    return index < interrupts.count ? interrupts[index] : InterruptInfo(count: 0, isFixed: false)
   }
 
   private static func region(_ index: UInt32, of device: Int32) throws(KernelError) -> Region? {

@@ -11,6 +11,22 @@ extension Device {
     public let count: Int
     /// Whether vectors cannot be added while others are on (VFIO_IRQ_INFO_NORESIZE).
     public let isFixed: Bool
+
+    init(count: Int, isFixed: Bool) {
+      self.count = count
+      self.isFixed = isFixed
+    }
+
+    /// Asks the kernel (VFIO_DEVICE_GET_IRQ_INFO).
+    init(_ index: UInt32, of device: Int32) throws(KernelError) {
+      var info = vfio_irq_info()
+      // SAFETY: the call fills in the struct.
+      let result = unsafe cl_vfio_irq_info(device, index, &info)
+      // EINVAL: errors of a device that is not PCI Express (vfio_pci_core.c, vfio_pci_ioctl_get_irq_info).
+      if result != -KernelError.invalid { try check(result, "VFIO_DEVICE_GET_IRQ_INFO \(index)") }
+      count = result < 0 ? 0 : Int(info.count)
+      isFixed = result >= 0 && info.flags & UInt32(VFIO_IRQ_INFO_NORESIZE) != 0
+    }
   }
 
   /// A kind of interrupt (VFIO_PCI_*_IRQ_INDEX).
@@ -35,16 +51,6 @@ extension Device {
       case .msix: UInt32(VFIO_PCI_MSIX_IRQ_INDEX)
       }
     }
-  }
-
-  /// What the kernel says of a kind of interrupt (VFIO_DEVICE_GET_IRQ_INFO).
-  public func interruptInfo(_ kind: InterruptKind) throws(KernelError) -> InterruptInfo {
-    var info = vfio_irq_info()
-    // SAFETY: the call fills in the struct.
-    try check(
-      unsafe cl_vfio_irq_info(descriptor.number, kind.index, &info), "VFIO_DEVICE_GET_IRQ_INFO")
-    return InterruptInfo(
-      count: Int(info.count), isFixed: info.flags & UInt32(VFIO_IRQ_INFO_NORESIZE) != 0)
   }
 
   /// Turns a kind of interrupt on with vectors that signal nothing yet.

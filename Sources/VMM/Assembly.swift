@@ -57,7 +57,8 @@ struct Assembly {
     self.machine = machine
     let slots = MemorySlots(machine, limit: system.memorySlotCount, reserved: memory.regions.count)
     devices = try AssignedDevices(
-      configuration.devices, hosts: hosts, machine: machine, slots: slots, memory: memory,
+      configuration.devices, hosts: hosts, machine: machine, slots: slots,
+      routeLimit: system.routeCount, memory: memory,
       recorder: recorder)
     root = RootBus(
       functions: devices.functions, places: devices.places, decoder: devices.host?.decoder)

@@ -56,7 +56,7 @@ final class AssignedDevices: Sendable {
   /// Takes the devices over.
   init(
     _ devices: [Configuration.AssignedDevice], hosts: [ReadyDevice], machine: VirtualMachine,
-    slots: MemorySlots, memory: GuestMemory, recorder: Recorder
+    slots: MemorySlots, routeLimit: Int, memory: GuestMemory, recorder: Recorder
   ) throws(RunError) {
     places = GuestPlace.all(devices.map(\.address))
     guard !devices.isEmpty else {
@@ -71,7 +71,7 @@ final class AssignedDevices: Sendable {
     let (groups, spaces) = try Self.spaces(plan, of: hosts)
     let (dma, registration) = try Self.mapper(spaces, groups, machine: machine, memory: memory)
     let host = Host(
-      machine: machine, slots: slots, routes: InterruptRoutes(machine), dma: dma)
+      machine: machine, slots: slots, routes: InterruptRoutes(machine, limit: routeLimit), dma: dma)
     functions = try Self.functions(
       devices, hosts, groups: groups, plan: plan, host: host, recorder: recorder)
     self.host = host

@@ -30,6 +30,7 @@ public struct Run: Sendable {
   /// - Returns: How it ended. The trace is complete then, or the log says why not.
   public func run() throws(RunError) -> Outcome {
     recorder.phase("program-started")
+    do throws(KernelError) { try DescriptorLimit.raise() } catch { recorder.log.warning("\(error)") }
     let assembly = try Assembly(configuration, recorder: recorder, output: writeStandardOutput)
     return try step(RunError.kernel) { () throws(KernelError) in
       // From here on these come through the event loop; a closed pipe is no reason to die.
@@ -77,6 +78,7 @@ public struct Run: Sendable {
     }
     let outcome = ending.outcome ?? .quit
     recorder.phase(outcome.name)
+    for function in assembly.devices.functions { function.stopWaiting() }
     crew.stop()
     _ = consume terminal
     return outcome

@@ -5,54 +5,116 @@ import Testing
 
 @testable import KVM
 
-/// Skipped where this machine's KVM is not there or may not be used.
+/// Skipped if this machine has no KVM or does not permit its use.
 @Suite(.enabled(if: KVMDevice.isUsable, "/dev/kvm is not usable here"))
 struct InterruptRoutesTests {
   private let machine: VirtualMachine
-  private let routes: InterruptRoutes
+  private let limit: Int
 
   init() throws {
-    machine = try VirtualMachine(try System())
-    routes = InterruptRoutes(machine)
+    let system = try System()
+    machine = try VirtualMachine(system)
+    limit = system.routeCount
   }
 
-  private static let message = Message(address: 0xFEE0_0000, data: 0x31)
+  private var routes: InterruptRoutes { InterruptRoutes(machine, limit: limit) }
+  private static func message(_ data: Int) -> Message { Message(address: 0xFEE0_0000, data: UInt32(data)) }
 
-  @Test("messages have GSIs after the I/O APIC's pins, and one that was given back is used again")
+  @Test("messages have GSIs after the I/O APIC's pins, and a released one is used again")
   func numbers() throws {
-    #expect([routes.allocate(), routes.allocate(), routes.allocate()] == [24, 25, 26])
-    try routes.release(25)
-    #expect(routes.allocate() == 25)
-    #expect(routes.allocate() == 27)
+    let routes = routes
+    var all: [Route] = []
+    for number in 0..<3 { all.append(try routes.set(nil, to: Self.message(number))) }
+    #expect(all.map(\.gsi) == [24, 25, 26])
+    routes.release(all[1])
+    #expect(routes.count == 2)
+    #expect(try routes.set(nil, to: Self.message(9)).gsi == 25)
+    #expect(try routes.set(nil, to: Self.message(9)).gsi == 27)
   }
 
-  @Test("the kernel is told of a route only when it is another one")
-  func route() throws {
-    let gsi = routes.allocate()
-    #expect(try routes.route(gsi, to: Self.message))
-    #expect(try !routes.route(gsi, to: Self.message))
-    #expect(try routes.route(gsi, to: Message(address: 0xFEE0_0000, data: 0x32)))
-    try routes.release(gsi)
-    #expect(routes.allocate() == gsi)
-    #expect(try routes.route(gsi, to: Message(address: 0xFEE0_0000, data: 0x32)), "it has gone with its GSI")
+  @Test("a vector keeps its route when its message changes, and when it was parked")
+  func same() throws {
+    let routes = routes
+    let route = try routes.set(nil, to: Self.message(1))
+    #expect(try routes.set(route, to: Self.message(2)) == route)
+    routes.park(route)
+    #expect(try routes.set(route, to: Self.message(2)) == route)
+    #expect(routes.count == 1)
+  }
+
+  @Test("a route that was released is no one's: its former owner gets another")
+  func stale() throws {
+    let routes = routes
+    let old = try routes.set(nil, to: Self.message(1))
+    routes.release(old)
+    let new = try routes.set(nil, to: Self.message(2))
+    #expect(new.gsi == old.gsi && new != old)
+    routes.release(old)
+    routes.park(old)
+    #expect(routes.count == 1, "the former owner frees nothing")
+    #expect(try routes.set(old, to: Self.message(3)).gsi == 25)
+  }
+
+  @Test("the kernel takes as many routes as it says, and one more is an error that changes nothing")
+  func full() throws {
+    let routes = routes
+    #expect(routes.capacity == limit - 40)
+    // Every change has the kernel build the whole table: a few are enough to show its end.
+    let few = InterruptRoutes(machine, limit: 40 + 3)
+    var all: [Route] = []
+    for number in 0..<3 { all.append(try few.set(nil, to: Self.message(number))) }
+    let error = #expect(throws: KernelError.self) { try few.set(nil, to: Self.message(3)) }
+    #expect(error?.description == "all 3 interrupt routes of the VM are in use")
+    #expect(few.count == 3)
+    #expect(try few.set(all[0], to: Self.message(4)) == all[0], "one that is there can be changed")
+    few.release(all[1])
+    #expect(try few.set(nil, to: Self.message(3)).gsi == 25)
+  }
+
+  @Test("a vector takes over a parked route when the table is full, and its former owner gets another")
+  func evicted() throws {
+    let few = InterruptRoutes(machine, limit: 40 + 2)
+    let first = try few.set(nil, to: Self.message(0))
+    let second = try few.set(nil, to: Self.message(1))
+    few.park(first)
+    let third = try few.set(nil, to: Self.message(2))
+    #expect(third.gsi == first.gsi && third != first)
+    #expect(throws: KernelError.self) { try few.set(first, to: Self.message(0)) }
+    few.park(second)
+    #expect(try few.set(first, to: Self.message(0)).gsi == second.gsi)
+    #expect(few.count == 2)
+  }
+
+  @Test("a route that the kernel refuses is not in the table")
+  func refused() throws {
+    // One route more than the kernel takes.
+    let routes = InterruptRoutes(machine, limit: limit + 1)
+    var last: Route?
+    for number in 0..<limit - 40 { last = try routes.set(nil, to: Self.message(number & 0xFF)) }
+    let error = #expect(throws: KernelError.self) { try routes.set(nil, to: Self.message(1)) }
+    #expect(error == KernelError("KVM_SET_GSI_ROUTING, \(limit + 1) routes", errno: KernelError.invalid))
+    #expect(routes.count == limit - 40)
+    let freed = try #require(last)
+    routes.release(freed)
+    _ = try routes.set(nil, to: Self.message(2))
+    #expect(routes.count == limit - 40)
   }
 
   @Test("as many messages as a device with all of its vectors has can be routed")
   func many() throws {
-    for vector in 0..<256 as Range<UInt32> {
-      let gsi = routes.allocate()
-      #expect(gsi == 24 + vector)
-      try routes.route(gsi, to: Message(address: 0xFEE0_0000 | UInt64(vector) << 12, data: 0x31))
+    let routes = routes
+    for vector in 0..<256 {
+      let message = Message(address: 0xFEE0_0000 | UInt64(vector) << 12, data: 0x31)
+      #expect(try routes.set(nil, to: message).gsi == UInt32(24 + vector))
     }
   }
 
   @Test("an eventfd can be connected to a message's interrupt, and disconnected with its count kept")
   func connect() throws {
-    let gsi = routes.allocate()
-    try routes.route(gsi, to: Self.message)
+    let route = try routes.set(nil, to: Self.message(0x31))
     let event = try Event()
-    try machine.connect(event: event.number, toInterrupt: gsi)
-    try machine.disconnect(event: event.number, fromInterrupt: gsi)
+    try machine.connect(event: event.number, toInterrupt: route.gsi)
+    try machine.disconnect(event: event.number, fromInterrupt: route.gsi)
     event.signal()
     #expect(try event.take() == 1)
   }
