@@ -141,6 +141,22 @@ private func checkAccessesWhileReset<Device: Resettable>(_ device: Device, _ rep
   report.note("\(values) reads of the value and \(closed) of all-ones during three resets")
 }
 
+/// Turns MSI or MSI-X on and off in D3hot, where the device cannot send a message.
+///
+/// - Parameters:
+///   - identity: Of the capability.
+///   - bit: The enable bit in its control register.
+private func enableMessages(
+  _ function: PCIFunction, _ identity: UInt8, _ bit: UInt16, _ report: inout Report
+) {
+  guard let capability = function.capability(identity) else { return }
+  let offset = capability + 2
+  let control = function.load16(offset)
+  function.store16(offset, control | bit)
+  report.check(function.load16(offset) == control | bit, "D3hot: messages can be enabled")
+  function.store16(offset, control)
+}
+
 private func checkPower<Device: Resettable>(
   _ device: Device, _ power: PowerManagement, _ report: inout Report
 ) {
@@ -158,6 +174,8 @@ private func checkPower<Device: Resettable>(
   function.setCommand(PCIFunction.Command.memory, false)
   function.setCommand(PCIFunction.Command.memory, true)
   report.check(isClosed(), "D3hot and memory turned on: all-ones still")
+  enableMessages(function, 0x05, 1, &report)
+  enableMessages(function, 0x11, 1 << 15, &report)
   power.enter(PowerManagement.State.d0)
   report.check(power.state == PowerManagement.State.d0, "D0")
   report.note("COMMAND \(hex: function.command, digits: 4) afterwards, No_Soft_Reset \(keeps ? "1" : "0")")

@@ -24,6 +24,22 @@ enum PeerCases {
       try forSluice(bench)
       return try policies.map { try $0.check(bench) }.joined(separator: "; ")
     },
+    Case(
+      "ram-wins", "BARs over RAM that is not pinned yet, with peer-dma=eager: RAM stays, one warning",
+      limit: 120,
+      takesTurns: true
+    ) { bench in
+      try forSluice(bench)
+      let devices = [Address.edu, Address.sharedMemory, Address.network, Address.bigDrive]
+      var guest = SmallGuest("bars", devices.map { "\($0),peer-dma=eager" })
+      guest.memory = "2G"
+      let remark = try guest.check(bench)
+      let said = try String(contentsOf: bench.file("guest.err"), encoding: .utf8).split(separator: "\n")
+      let warnings = said.filter { $0.contains("guest RAM is at") }
+      try bench.require(
+        (1...devices.count).contains(warnings.count), "\(warnings.count) warnings: \(warnings.prefix(3))")
+      return "\(remark); \(warnings[0])"
+    },
     Case("bar-map", "windows open by access, by command, and by a move, as bar-map= says", limit: 90) {
       bench in
       try forSluice(bench)

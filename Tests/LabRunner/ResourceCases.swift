@@ -8,6 +8,11 @@ enum ResourceCases {
     Case("huge-pages", "guest RAM of huge pages, all at the start, of one node; a vCPU on its processor") {
       bench in try hugePages(bench)
     },
+    Case(
+      "few-descriptors", "a limit on descriptors: vectors beyond it stay masked, with one warning", limit: 90
+    ) {
+      bench in try fewDescriptors(bench)
+    },
     Case("few-mappings", "an IOMMU with few mappings: larger windows, and everything is reached") { bench in
       try fewMappings(bench)
     },
@@ -69,6 +74,45 @@ enum ResourceCases {
       return line.flatMap { $0.split(separator: "\t").last.map(String.init) } ?? "none"
     }
     throw Failed("no thread \(name)")
+  }
+
+  /// Runs the guest of 16 vectors under `ulimit OPTIONS`.
+  private static func limited(_ bench: Bench, _ options: String, as label: String) throws -> Child {
+    let guest = SmallGuest("vectors", [Address.usb], append: "storm=10", cpus: 2)
+    return try bench.start(
+      ["sh", "-c", "ulimit \(options); exec \"$@\"", "sh"] + guest.command(bench, as: label), as: label)
+  }
+
+  private static func fewDescriptors(_ bench: Bench) throws -> String {
+    guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
+    let soft = try limited(bench, "-S -n 40", as: "soft")
+    let process = try soft.sluice()
+    var most = 0
+    while soft.isRunning {
+      // It may end between the two.
+      let open = try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/fd").count
+      most = max(most, open ?? 0)
+      usleep(20_000)
+    }
+    let softStatus = try soft.wait()
+    if let fault = SmallGuestReport(soft.output).fault {
+      throw Failed("under a soft limit: \(fault); status \(softStatus); \(soft.lastMessage)")
+    }
+    // Two vectors have no descriptor: the guest waits five seconds for each.
+    try bench.require(most > 42, "only \(most) descriptors under a soft limit of 40")
+    let hard = try limited(bench, "-n \(most - 2)", as: "hard")
+    let status = try hard.wait()
+    let report = SmallGuestReport(hard.output)
+    // (1 << 1) | 1: the guest reached its end, and some of its checks failed.
+    try bench.require(
+      status == 3 && report.promised == report.passed.count + report.skipped.count + report.failed.count,
+      "under a hard limit: status \(status), \(report.remark); \(hard.lastMessage)")
+    let warnings = hard.errors.split(separator: "\n").filter { $0.contains("warning") }
+    try bench.require(
+      warnings.count == 1 && warnings[0].contains("stays masked: eventfd: Too many open files"),
+      "under a hard limit: \(warnings)")
+    try HostDevice(Address.usb).requireReleased()
+    return String(warnings[0])
   }
 
   private static func fewMappings(_ bench: Bench) throws -> String {
