@@ -68,7 +68,7 @@ let package = Package(
     tests("sluice", ["GuestMemory", "PCI", "Passthrough", "Sandbox", argumentParser]),
     .executableTarget(
       name: "LabRunner", dependencies: [argumentParser, "Linux"], path: "Tests/LabRunner",
-      exclude: ["differences", "differences.kvmtool"],
+      exclude: ["differences", "differences.kvmtool", "injections"],
       swiftSettings: settings),
     tests("LabRunner"),
   ]

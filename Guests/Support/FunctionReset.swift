@@ -27,7 +27,9 @@ enum FunctionReset {
 
   /// Resets the function, and waits as long as the specification asks for; false where there is no
   /// such reset.
-  static func start(_ function: PCIFunction) -> Bool {
+  ///
+  /// - Parameter pause: Milliseconds to wait.
+  static func start(_ function: PCIFunction, pause: UInt64 = 100) -> Bool {
     if let offset = hasExpress(function) {
       // Initiate Function Level Reset in Device Control.
       function.store16(offset + 8, function.load16(offset + 8) | 1 << 15)
@@ -36,7 +38,7 @@ enum FunctionReset {
     } else {
       return false
     }
-    Time.wait(milliseconds: 100)
+    Time.wait(milliseconds: pause)
     return true
   }
 }

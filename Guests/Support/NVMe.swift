@@ -7,6 +7,8 @@ import Hardware
 struct NVMe: ~Copyable {
   /// Guest-physical address of BAR 0, which may move.
   var registers: UInt64
+  /// How long to wait for the controller, in milliseconds; for a command half of that.
+  private let patience: UInt64
   /// Bytes between doorbells.
   private let doorbellStride: UInt64
   private var tail: UInt32 = 0
@@ -30,8 +32,9 @@ struct NVMe: ~Copyable {
   private static let completionPage: UInt32 = 1
   private static let dataPage: UInt32 = 2
 
-  init(registers: UInt64) {
+  init(registers: UInt64, patience: UInt64 = 10_000) {
     self.registers = registers
+    self.patience = patience
     doorbellStride = 4 << (mmio_load64(registers + Register.capabilities) >> 32 & 0xF)
   }
 
@@ -56,7 +59,7 @@ struct NVMe: ~Copyable {
 
   private func waitReady(_ ready: Bool) -> Bool {
     let registers = registers
-    return Time.wait(milliseconds: 10_000) {
+    return Time.wait(milliseconds: patience) {
       mmio_load32(registers + Register.status) & 1 == (ready ? 1 : 0)
     }
   }
@@ -78,7 +81,9 @@ struct NVMe: ~Copyable {
   func waitForCompletion() -> Bool {
     let status = dma_page(Self.completionPage) + UInt64(head) * 16 + 14
     let phase = phase
-    guard Time.wait(milliseconds: 5000, until: { mmio_load16(status) & 1 == phase }) else { return false }
+    guard Time.wait(milliseconds: patience / 2, until: { mmio_load16(status) & 1 == phase }) else {
+      return false
+    }
     return mmio_load16(status) >> 1 == 0
   }
 

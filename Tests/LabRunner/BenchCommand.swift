@@ -57,7 +57,6 @@ struct BenchCommand: ParsableCommand {
   private func measureInL1(_ chosen: [Measurement]) throws -> Outcome {
     var lab = try Lab()
     lab.manifest.pairs = pairs
-    lab.manifest.programs = lab.workspace.programs.path
     lab.manifest.kvmtool = Workspace.kvmtool
     if lab.manifest.kvmtool == nil {
       say("lab: no kvmtool: 'lkvm' or 'kvmtool' on the PATH, or its path in LAB_KVMTOOL, would add it")

@@ -13,15 +13,18 @@ struct Case: Sendable {
   /// it does when a guest turns a device's memory off and on: now and then a write to the local APIC goes
   /// elsewhere, and L1 stands still. Linux guests with several processors are too slow that way.
   let takesTurns: Bool
+  /// True for a case that `Tests/lab long` runs, and not `Tests/lab test`.
+  let isLong: Bool
   /// Returns a remark for the report; throws `Failed` or `Skipped`.
   let body: @Sendable (Bench) throws -> String
 
   init(
-    _ name: String, _ purpose: String, limit: Int = 60, takesTurns: Bool = false,
+    _ name: String, _ purpose: String, limit: Int = 60, takesTurns: Bool = false, isLong: Bool = false,
     body: @escaping @Sendable (Bench) throws -> String
   ) {
     (self.name, self.purpose, self.limit, self.body) = (name, purpose, limit, body)
     self.takesTurns = takesTurns
+    self.isLong = isLong
   }
 
   /// Whether it may be tried again: a Linux guest of a kind that was seen to die under two emulations.
@@ -32,10 +35,17 @@ struct Case: Sendable {
 
   private static let linuxGuests = LinuxCases.all + LifeCycleCases.all + DeviceCases.all + LoadCases.all
 
+  /// The cases of `Tests/lab test`.
+  static var short: [Case] { all.filter { !$0.isLong } }
+
+  /// The cases of `Tests/lab long`.
+  static var long: [Case] { all.filter(\.isLong) }
+
   static let all: [Case] =
     linuxGuests + SmallGuestCases.all + InstructionCases.all + GateCases.all + PeerCases.all
     + ResourceCases.all + Torture.all + ToolCases.all
     + OutsideCases.all + DepartureCases.all + BadInputCases.all + TerminalCases.all + SeccompCases.all
+    + Injections.all
 
   /// What also runs where L1 itself has a 6.1 kernel: its VFIO and KVM differ.
   static var onOldHost: [Case] {

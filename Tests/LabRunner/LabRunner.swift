@@ -10,7 +10,8 @@ struct LabRunner: ParsableCommand {
     commandName: "Tests/lab",
     abstract: "Runs Sluice in an emulated machine that has an IOMMU, KVM and VFIO.",
     subcommands: [
-      Demo.self, Test.self, Run.self, Compare.self, BenchCommand.self, List.self, Torment.self, Shell.self,
+      Demo.self, Test.self, Run.self, Compare.self, BenchCommand.self, List.self, Torment.self, Inject.self,
+      Long.self, Shell.self,
       InsideCommand.self,
     ])
 
@@ -35,7 +36,10 @@ func cases(named names: [String]) throws -> [Case] {
   try names.map { name in
     let all =
       Case.all + ComparisonCases.all + PlantedBug.all.map(\.comparison) + Measurement.all.map(\.asCase)
-    guard let one = all.first(where: { $0.name == name }) ?? Torture(named: name)?.asCase else {
+    guard
+      let one = all.first(where: { $0.name == name }) ?? Torture(named: name)?.asCase
+        ?? Injections(named: name)?.asCase
+    else {
       throw ValidationError("no case '\(name)': Tests/lab list shows them")
     }
     return one
@@ -68,8 +72,44 @@ struct Test: ParsableCommand {
     var lab = try Lab()
     lab.report.add(passed: units.passed, failed: units.failed, skipped: units.skipped)
     try OrdinaryUser(workspace: lab.workspace).run(&lab.report)
-    try lab.run(Case.all, l1: .newFull)
-    try lab.run(Case.onOldHost, l1: .oldFull, prefix: "l1-6.1/")
+    try lab.run(Case.short, l1: .newFull)
+    try lab.run(Case.onOldHost.filter { !$0.isLong }, l1: .oldFull, prefix: "l1-6.1/")
+    throw ExitCode(lab.report.finish())
+  }
+}
+
+/// `long`
+struct Long: ParsableCommand {
+  static let configuration = CommandConfiguration(abstract: "Run the cases that are too long for 'test'.")
+
+  func run() throws {
+    var lab = try Lab()
+    try lab.run(Case.long, l1: .newFull)
+    try lab.run(Case.onOldHost.filter(\.isLong), l1: .oldFull, prefix: "l1-6.1/")
+    throw ExitCode(lab.report.finish())
+  }
+}
+
+/// `inject`
+struct Inject: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Fail each system call that a run makes, with each error that the kernel has for it.")
+
+  @Option(help: "The same seed gives the same order.") var seed = 1
+  @Option(help: "Run a part of them: N/M.") var part = "1/1"
+  @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
+
+  private var numbers: [Int] { part.split(separator: "/").compactMap { Int($0) } }
+
+  func validate() throws {
+    guard seed >= 0, numbers.count == 2, (1...max(1, numbers[1])).contains(numbers[0]) else {
+      throw ValidationError("--part: N/M, with N from 1 to M; --seed: at least 0")
+    }
+  }
+
+  func run() throws {
+    var lab = try Lab()
+    try lab.run([Injections(seed: seed, part: numbers[0], parts: numbers[1]).asCase], l1: l1)
     throw ExitCode(lab.report.finish())
   }
 }
@@ -81,7 +121,9 @@ struct List: ParsableCommand {
   func run() {
     let width = Case.all.map(\.name.count).max() ?? 0
     for one in Case.all {
-      say(one.name.padding(toLength: width + 2, withPad: " ", startingAt: 0) + one.purpose)
+      say(
+        one.name.padding(toLength: width + 2, withPad: " ", startingAt: 0) + one.purpose
+          + (one.isLong ? " (long)" : ""))
     }
   }
 }

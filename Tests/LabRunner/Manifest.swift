@@ -42,6 +42,8 @@ struct Manifest: Codable {
   var pairs = 5
   /// The programs of `Tests/Programs`.
   var programs = ""
+  /// The file `injections`.
+  var injections = ""
   /// The path of kvmtool's program, where there is one.
   var kvmtool: String?
 

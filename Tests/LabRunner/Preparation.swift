@@ -23,6 +23,8 @@ struct Preparation {
     manifest.symbols = workspace.symbols.path
     manifest.planted = workspace.planted.path
     manifest.guests = workspace.guests.path
+    manifest.programs = workspace.programs.path
+    manifest.injections = workspace.tree.appending(path: "Tests/LabRunner/injections").path
     for name in KernelName.allCases {
       switch store.kernel(name) {
       case .success(let kernel): manifest.guestKernels[name.rawValue] = try guest(name, kernel)

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Makes Sluice use every kind of call that a guest can cause, in a few rounds of a few seconds: windows, vectors,
+// pending bits, the interrupt pin, peers, a moved BAR, FLR. Run by the lab case `inject`, which fails one of the
+// calls: then the checks of that device may fail, and the guest reaches its end all the same. Needs QEMU's edu and
+// ivshmem and an NVMe controller.
+//
+// Command line: `rounds=N` (1).
+
+import Hardware
+
+private let vector = UInt32(FIRST_VECTOR)
+private let line = UInt32(FIRST_VECTOR) + 2
+
+func guest(_ machine: Machine, _ report: inout Report) {
+  guard let edu = Edu.find(machine.commandLine),
+    let memory = PCIBus.find(vendor: 0x1AF4, device: 0x1110), let window = BAR.usable(memory, 2),
+    let drive = PCIBus.first(where: { $0.classCode == 0x01_0802 }), let bar = BAR.usable(drive, 0)
+  else {
+    report.check(false, "edu, ivshmem and NVMe")
+    return
+  }
+  edu.function.setCommand(PCIFunction.Command.memory | PCIFunction.Command.busMaster, true)
+  drive.setCommand(PCIFunction.Command.memory | PCIFunction.Command.busMaster, true)
+  let value = mmio_load32(bar.address + 8)
+  for round in 0..<(machine.commandLine.number("rounds") ?? 1) {
+    report.note("round \(round)")
+    checkWindow(memory, window, &report)
+    if round == 0 { checkPeer(edu, window, &report) }
+    checkMessages(edu, &report)
+    checkVectors(drive, bar, &report)
+    checkReset(drive, bar, value, &report)
+  }
+}
+
+/// A window is opened, closed and opened again; its BAR moves to where it is.
+private func checkWindow(_ memory: PCIFunction, _ window: BAR, _ report: inout Report) {
+  memory.setCommand(PCIFunction.Command.memory, true)
+  mmio_store64(window.address, 0x5EA1_ED00)
+  memory.setCommand(PCIFunction.Command.memory, false)
+  memory.setCommand(PCIFunction.Command.memory, true)
+  report.check(mmio_load64(window.address) == 0x5EA1_ED00, "ivshmem keeps what is written")
+  let register = PCIFunction.Register.firstBAR + 8
+  let base = memory.load32(register)
+  memory.store32(register, base)
+  report.check(mmio_load64(window.address) == 0x5EA1_ED00, "and after its BAR was written")
+}
+
+/// edu writes to ivshmem, whose window is open.
+private func checkPeer(_ edu: Edu, _ window: BAR, _ report: inout Report) {
+  mmio_store64(window.address + 0x1000, .max)
+  // edu's own memory holds zeros after its start.
+  let isDone = edu.transfer(from: Edu.memory, to: window.address + 0x1000, 8, .toMemory)
+  report.check(isDone && mmio_load64(window.address + 0x1000) == 0, "edu reaches ivshmem")
+}
+
+/// The pin, then MSI, then the pin again.
+private func checkMessages(_ edu: Edu, _ report: inout Report) {
+  guard let msi = MSI(edu.function) else {
+    report.check(false, "edu has MSI")
+    return
+  }
+  msi.route(processor: 0, interrupt: line)
+  msi.enable(true)
+  let before = interrupt_count(0, line)
+  edu.raise(1)
+  report.check(Time.wait(milliseconds: 300) { interrupt_count(0, line) > before }, "edu's message comes")
+  edu.acknowledge(1)
+  msi.route(processor: 0, interrupt: line + 1)
+  msi.enable(false)
+}
+
+/// A vector is unmasked, masked with an interrupt pending, and unmasked.
+private func checkVectors(_ drive: PCIFunction, _ bar: BAR, _ report: inout Report) {
+  guard let msix = MSIX(drive) else {
+    report.check(false, "NVMe has MSI-X")
+    return
+  }
+  msix.route(0, processor: 0, interrupt: vector)
+  msix.enable(true)
+  msix.mask(0, false)
+  var nvme = NVMe(registers: bar.address, patience: 1000)
+  guard nvme.start() else {
+    report.check(false, "NVMe got ready")
+    return
+  }
+  let before = interrupt_count(0, vector)
+  nvme.submitIdentify()
+  report.check(nvme.waitForCompletion(), "NVMe completes a command")
+  report.check(Time.wait(milliseconds: 300) { interrupt_count(0, vector) > before }, "its interrupt comes")
+  nvme.takeCompletion()
+  msix.mask(0, true)
+  nvme.submitIdentify()
+  _ = nvme.waitForCompletion()
+  report.check(msix.isPending(0), "its pending bit is set")
+  let masked = interrupt_count(0, vector)
+  msix.route(0, processor: 0, interrupt: vector + 1)
+  msix.route(0, processor: 0, interrupt: vector)
+  msix.mask(0, false)
+  report.check(Time.wait(milliseconds: 300) { interrupt_count(0, vector) > masked }, "unmasked, it comes")
+  nvme.takeCompletion()
+  report.check(nvme.stop(), "NVMe stopped")
+  msix.enable(false)
+}
+
+/// FLR, after which the device is as it was.
+private func checkReset(_ drive: PCIFunction, _ bar: BAR, _ value: UInt32, _ report: inout Report) {
+  // Sluice has reset the device when the write returns.
+  _ = FunctionReset.start(drive, pause: 0)
+  drive.setCommand(PCIFunction.Command.memory | PCIFunction.Command.busMaster, true)
+  report.check(mmio_load32(bar.address + 8) == value, "NVMe reads as before its reset")
+}

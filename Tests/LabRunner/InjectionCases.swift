@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// Failed system calls: every call that a run makes after its start, with each of its errors.
+struct Injections {
+  /// The same seed gives the same order and the same later occurrences.
+  let seed: Int
+  /// Part `part` of `parts`.
+  let part: Int
+  let parts: Int
+
+  static let all = [
+    Case(
+      "inject", "a tenth of the failed system calls, another one each day; `Tests/lab inject` for others",
+      limit: 120
+    ) { bench in
+      let day = Int(Date.now.timeIntervalSince1970 / 86400)
+      return try Injections(seed: 1, part: day % 10 + 1, parts: 10).run(bench)
+    },
+    Case(
+      "inject-all", "every failed system call: the VM lives, or ends with its cause", limit: 600, isLong: true
+    ) { bench in try Injections(seed: 1, part: 1, parts: 1).run(bench) },
+  ]
+
+  init(seed: Int, part: Int, parts: Int) { (self.seed, self.part, self.parts) = (seed, part, parts) }
+
+  /// From a name as ``asCase`` makes it, by which the runner inside finds it.
+  init?(named name: String) {
+    let words = name.split(separator: "-")
+    let numbers = words.dropFirst().compactMap { Int($0) }
+    guard words.first == "inject", words.count == 4, numbers.count == 3 else { return nil }
+    self.init(seed: numbers[0], part: numbers[1], parts: numbers[2])
+  }
+
+  var asCase: Case { Case("inject-\(seed)-\(part)-\(parts)", "", limit: 600) { try run($0) } }
+
+  /// The first and a later occurrence of each row, in an order by the seed; those of this part.
+  func chosen(_ table: InjectionTable) -> [Injection] {
+    var generator = SplitMix(state: UInt64(seed))
+    let all = table.failing.flatMap { row in [true, false].map { Injection(row: row, isFirst: $0) } }
+      .shuffled(using: &generator)
+    return all.indices.filter { $0 % parts == part - 1 }.map { all[$0] }
+  }
+
+  func run(_ bench: Bench) throws -> String {
+    guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
+    let table = try InjectionTable(file: URL(filePath: bench.manifest.injections))
+    let text = try Command.output([bench.manifest.sluice, "run", "--print-seccomp"])
+    let missing = table.missing(from: text)
+    try bench.require(
+      missing.isEmpty, "in the seccomp table and not in 'injections': \(missing.joined(separator: ", "))")
+    let calls = InjectionTable.calls(text)
+    bench.note("to repeat: Tests/lab inject --seed \(seed) --part \(part)/\(parts)")
+    var generator = SplitMix(state: UInt64(seed))
+    var counts = (lives: 0, ends: 0, notReached: 0)
+    var faults: [String] = []
+    /// Rows whose call is made once.
+    var single: Set<String> = []
+    for injection in chosen(table) {
+      let row = injection.row
+      let call = calls.first { $0.thread == row.thread && $0.call == row.call && $0.request == row.request }
+      let later = Int.random(in: 2...6, using: &generator)
+      let title = "\(row.name) \(row.error ?? "-") \(injection.isFirst ? "first" : "later")"
+      let outcome =
+        !injection.isFirst && single.contains(row.name)
+        ? .notReached(1) : try injection.run(bench, request: call?.number ?? "0", later: later)
+      if outcome == .notReached(1) { single.insert(row.name) }
+      bench.note("\(title): \(outcome)")
+      switch outcome {
+      case .unharmed, .degraded: counts.lives += 1
+      case .ended: counts.ends += 1
+      case .notReached: counts.notReached += 1
+      case .wrong:
+        faults.append("\(title): \(outcome)")
+        try keep(bench, title)
+      }
+    }
+    try bench.require(faults.isEmpty, faults.joined(separator: "; "))
+    return "\(counts.lives) live, \(counts.ends) end with their cause, \(counts.notReached) not made so often"
+  }
+
+  /// Keeps the output of a run that went wrong.
+  private func keep(_ bench: Bench, _ title: String) throws {
+    let name = title.replacing(" ", with: "-")
+    for suffix in ["log", "err", "jsonl"] {
+      let source = bench.file("guest.\(suffix)")
+      guard source.exists else { continue }
+      try FileManager.default.copyItem(at: source, to: bench.file("\(name).\(suffix)"))
+    }
+  }
+}
+
+/// A generator whose numbers depend on its seed alone (Steele et al., SplitMix64).
+struct SplitMix: RandomNumberGenerator {
+  var state: UInt64
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+}

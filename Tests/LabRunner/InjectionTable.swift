@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// The file `injections`: which calls of which threads are failed with which errors, and by which source in the
+/// kernel they can fail so.
+struct InjectionTable {
+  /// What may follow from a failure that the VM survives.
+  enum Rule: String {
+    /// If the guest notices, a warning has the error's text.
+    case warn
+    /// The guest may notice, as it does if nobody answers.
+    case bus
+  }
+
+  /// One call of a kind of thread, with one error.
+  struct Row: Equatable {
+    /// `vcpu`, `pin`, `device`, `control`; `*` for all.
+    let thread: String
+    let call: String
+    /// The name of an ioctl's request, else empty.
+    let request: String
+    /// nil if the row is not failed.
+    let error: String?
+    let rule: Rule
+    /// File and function of the kernel, or the reason why the row is not failed.
+    let source: String
+
+    var name: String { "\(thread) \(request.isEmpty ? call : request)" }
+  }
+
+  let rows: [Row]
+
+  init(file: URL) throws { try self.init(String(contentsOf: file, encoding: .utf8)) }
+
+  init(_ text: String) throws {
+    rows = try text.split(separator: "\n").filter { !$0.hasPrefix("#") }.map { line in
+      let words = line.split(separator: " ", maxSplits: 4).map(String.init)
+      let parts = words.count > 1 ? words[1].split(separator: ":").map(String.init) : []
+      guard words.count == 5, !parts.isEmpty, words[2] == "-" || Self.number(words[2]) != nil,
+        let rule = words[3] == "-" ? .bus : Rule(rawValue: words[3])
+      else { throw LabError("injections: '\(line)' is no row") }
+      return Row(
+        thread: words[0], call: parts[0], request: parts.count > 1 ? parts[1] : "",
+        error: words[2] == "-" ? nil : words[2], rule: rule, source: words[4])
+    }
+  }
+
+  /// The rows that are failed.
+  var failing: [Row] { rows.filter { $0.error != nil } }
+
+  /// The rows of the seccomp table that no row here is about, each as `vcpu ioctl:KVM_RUN`.
+  ///
+  /// - Parameter table: The output of `sluice run --print-seccomp`.
+  func missing(from table: String) -> [String] {
+    Self.calls(table).filter { call in
+      !rows.contains { row in
+        (row.thread == "*" || row.thread == call.thread) && row.call == call.call
+          && row.request == call.request
+      }
+    }
+    .map { "\($0.thread) \($0.call)" + ($0.request.isEmpty ? "" : ":\($0.request)") }
+  }
+
+  /// A row of the seccomp table.
+  struct Call {
+    let thread: String
+    let call: String
+    /// The name and the number of an ioctl's request, else empty.
+    let request: String
+    let number: String
+  }
+
+  /// The rows of the seccomp table: `KIND:`, below it `  CALL …` or `  ioctl NAME NUMBER …`.
+  static func calls(_ table: String) -> [Call] {
+    var thread = ""
+    var calls: [Call] = []
+    for line in table.split(separator: "\n") {
+      let words = line.split(separator: " ").map(String.init)
+      guard let first = words.first else { continue }
+      if !line.hasPrefix(" ") {
+        thread = String(first.dropLast())
+      } else if first == "ioctl", words.count > 2 {
+        calls.append(Call(thread: thread, call: first, request: words[1], number: words[2]))
+      } else {
+        calls.append(Call(thread: thread, call: first, request: "", number: "0"))
+      }
+    }
+    return calls
+  }
+
+  /// The number of an error by its name (errno.h).
+  static func number(_ name: String) -> Int32? {
+    let all: [String: Int32] = [
+      "EINTR": EINTR, "EIO": EIO, "EBADF": EBADF, "EAGAIN": EAGAIN, "ENOMEM": ENOMEM, "EFAULT": EFAULT,
+      "EBUSY": EBUSY, "EEXIST": EEXIST, "EINVAL": EINVAL, "ENFILE": ENFILE, "EMFILE": EMFILE,
+      "ENOTTY": ENOTTY, "ENOSPC": ENOSPC, "EPIPE": EPIPE,
+    ]
+    return all[name]
+  }
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Testing
+
+@testable import LabRunner
+
+@Suite struct InjectionTests {
+  private static let table = """
+    # a comment
+    vcpu ioctl:VFIO_DEVICE_SET_IRQS ENOSPC warn drivers/pci/msi/msi.c __pci_enable_msix_range
+    vcpu pread64 EIO bus drivers/vfio/pci/vfio_pci_rdwr.c: the memory is disabled
+    * exit - - does not return
+    """
+
+  private static let seccomp = """
+    vcpu:
+      ioctl VFIO_DEVICE_SET_IRQS 0x3b6e  # turn vectors on
+      pread64  # trapped reads
+      exit (contingent)  # the end
+    pin:
+      exit  # the end
+      poll  # wait
+    """
+
+  @Test("a row has a thread, a call with its request, an error, a rule and a source")
+  func rows() throws {
+    let table = try InjectionTable(Self.table)
+    #expect(table.rows.count == 3 && table.failing.count == 2)
+    #expect(table.rows[0].name == "vcpu VFIO_DEVICE_SET_IRQS")
+    #expect(table.rows[0].error == "ENOSPC" && table.rows[0].rule == .warn)
+    #expect(table.rows[1].source == "drivers/vfio/pci/vfio_pci_rdwr.c: the memory is disabled")
+  }
+
+  @Test(
+    "what is no row is an error", arguments: ["vcpu", "vcpu poll EWRONG bus why", "vcpu poll EIO often why"])
+  func bad(_ line: String) {
+    #expect(throws: LabError.self) { try InjectionTable(line) }
+  }
+
+  @Test("a row of the seccomp table without an injection is found")
+  func missing() throws {
+    let table = try InjectionTable(Self.table)
+    #expect(table.missing(from: Self.seccomp) == ["pin poll"])
+    #expect(InjectionTable.calls(Self.seccomp)[0].number == "0x3b6e")
+  }
+
+  @Test("the parts are all of the injections, each once, and the same for the same seed")
+  func parts() throws {
+    let table = try InjectionTable(Self.table)
+    let names = (1...3).flatMap { part in
+      Injections(seed: 7, part: part, parts: 3).chosen(table).map { "\($0.row.name) \($0.isFirst)" }
+    }
+    #expect(Set(names).count == 4 && names.count == 4)
+    let again = Injections(seed: 7, part: 1, parts: 3).chosen(table).map { "\($0.row.name) \($0.isFirst)" }
+    #expect(again == Array(names.prefix(again.count)))
+  }
+
+  private static let good = "ok - one\ndone 1\n"
+  private static let bad = "not ok - its interrupt comes\ndone 1\n"
+  private static let warning = "sluice: warning: device 0000:00:05.0: vector 0: No space left on device\n"
+  private static let failure = "sluice: device 0000:00:05.0: VFIO_DEVICE_SET_IRQS: No space left on device\n"
+
+  private static func outcome(_ row: Int, _ status: Int32, _ output: String, _ errors: String) throws
+    -> Injection.Outcome
+  {
+    let table = try InjectionTable(Self.table)
+    return Injection(row: table.rows[row], isFirst: true)
+      .judge(Injection.Traces(status: status, output: output, errors: errors))
+  }
+
+  @Test("the VM lives, with a warning if the guest notices, or ends with device and cause")
+  func allowed() throws {
+    #expect(try Self.outcome(0, 1, Self.good, "") == .unharmed)
+    #expect(try Self.outcome(0, 3, Self.bad, Self.warning) == .degraded(String(Self.warning.dropLast())))
+    #expect(try Self.outcome(0, 1, "", Self.failure) == .ended(String(Self.failure.dropLast())))
+    #expect(try Self.outcome(1, 3, Self.bad, "") == .degraded("not ok: its interrupt comes"))
+  }
+
+  @Test("a signal, a silent failure and an end without device or cause are wrong")
+  func forbidden() throws {
+    func isWrong(_ outcome: Injection.Outcome) -> Bool { if case .wrong = outcome { true } else { false } }
+    #expect(try isWrong(Self.outcome(0, 159, Self.good, "")))
+    #expect(try isWrong(Self.outcome(0, 3, Self.bad, "")))
+    #expect(try isWrong(Self.outcome(0, 1, "", "sluice: VFIO_DEVICE_SET_IRQS: No space left on device\n")))
+    #expect(try isWrong(Self.outcome(0, 1, "", "sluice: device 0000:00:05.0: something\n")))
+  }
+
+  @Test("every row of the file is a row, and every row of the seccomp table is in it")
+  func file() throws {
+    let file = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../LabRunner/injections")
+    let table = try InjectionTable(file: file)
+    #expect(table.failing.count > 50)
+    #expect(table.rows.allSatisfy { !$0.source.isEmpty })
+  }
+}
