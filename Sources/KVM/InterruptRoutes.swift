@@ -108,8 +108,8 @@ public final class InterruptRoutes: Sendable {
     }
   }
 
-  /// Frees routes to which no event is connected. KVM's table keeps them until its next change, which is harmless:
-  /// nothing raises their GSIs.
+  /// Frees a route to which no event is connected. KVM's table keeps it until its next change, which is harmless:
+  /// nothing raises its GSI.
   public func release(_ route: Route) {
     table.withLock { table in
       guard let index = Self.index(of: route, in: table) else { return }

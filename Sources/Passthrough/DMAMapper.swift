@@ -105,25 +105,27 @@ public final class DMAMapper: Sendable {
     }
   }
 
-  /// Lets those go on who wait for pinned RAM.
+  /// Ends every wait for pinned RAM.
   ///
-  /// - Parameter failure: Why it could not be pinned.
-  public func finishPinning(_ failure: KernelError?) {
+  /// - Parameters:
+  ///   - failure: Why it could not be pinned, or nil.
+  ///   - isComplete: False if the VM ended before all of it was pinned.
+  public func finishPinning(_ failure: KernelError?, isComplete: Bool = true) {
     outcome.withLock { $0 = failure }
-    if failure == nil { isPinned.store(true, ordering: .releasing) }
+    if failure == nil, isComplete { isPinned.store(true, ordering: .releasing) }
     done.signal()
   }
 
   /// Waits until guest RAM is pinned; until then no device may be a bus master. No lock is held meanwhile.
   ///
   /// - Parameter end: Ends the wait when it is signalled.
-  /// - Returns: True if guest RAM is pinned, false if `end` came first.
+  /// - Returns: True if guest RAM is pinned, false if `end` or the end of the VM came first.
   /// - Throws: Why guest RAM could not be pinned.
   func waitUntilPinned(orUntil end: borrowing Event) throws(KernelError) -> Bool {
     if isPinned.load(ordering: .acquiring) { return true }
     guard try done.wait(orFor: end) else { return false }
     if let failure = outcome.withLock({ $0 }) { throw failure }
-    return true
+    return isPinned.load(ordering: .acquiring)
   }
 
   /// Takes guest RAM from the devices, at the end of the VM, as far as it has been pinned, and lets go of its pages.

@@ -113,12 +113,12 @@ final class Preparation: Sendable {
 
   /// The last thread to leave lets those go on who wait for pinned RAM.
   private func leave(_ failure: KernelError?) {
-    let outcome: (isLast: Bool, failure: KernelError?) = state.withLock { state in
+    let outcome: (isLast: Bool, failure: KernelError?, isComplete: Bool) = state.withLock { state in
       state.working -= 1
       if let failure { state.failure = failure }
       if state.working == 0, let text = state.line?.end(done: state.done) { writeStandardError(text) }
-      return (state.working == 0, state.failure)
+      return (state.working == 0, state.failure, state.done == memory.size)
     }
-    if outcome.isLast { dma?.finishPinning(outcome.failure) }
+    if outcome.isLast { dma?.finishPinning(outcome.failure, isComplete: outcome.isComplete) }
   }
 }

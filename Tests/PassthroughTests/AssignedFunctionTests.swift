@@ -167,6 +167,14 @@ struct AssignedFunctionTests {
     #expect(try function.readConfig(Register.command, width: 2) == 4)
   }
 
+  @Test("RAM of which only a part was pinned when the VM ended lets no device be a bus master")
+  func partlyPinned() throws {
+    let device = try FileDevice()
+    device.dma.finishPinning(nil, isComplete: false)
+    try device.command(4)
+    #expect(try device.function.readConfig(Register.command, width: 2) == 0)
+  }
+
   @Test("why RAM could not be pinned ends the VM, with the device and the cause")
   func notPinned() throws {
     let device = try FileDevice()
