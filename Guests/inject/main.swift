@@ -92,7 +92,7 @@ private func checkVectors(_ drive: PCIFunction, _ bar: BAR, _ report: inout Repo
   msix.mask(0, true)
   nvme.submitIdentify()
   _ = nvme.waitForCompletion()
-  report.check(msix.isPending(0), "its pending bit is set")
+  report.check(Time.wait(milliseconds: 300) { msix.isPending(0) }, "its pending bit is set")
   let masked = interrupt_count(0, vector)
   msix.route(0, processor: 0, interrupt: vector + 1)
   msix.route(0, processor: 0, interrupt: vector)
