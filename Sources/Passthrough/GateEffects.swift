@@ -133,7 +133,8 @@ extension FunctionState: GateKeeper {
       // access goes on being trapped and is right all the same. Of several windows one is tried next.
       if run.count == 1 {
         windows[first].refusedAt = host.generation.current
-        warn(.slot, "BAR \(windows[first].bar) window \(first) stays trapped: \(error)")
+        let bar = windows[first].bar
+        warn(.slot, "BAR \(bar) window \(first) stays trapped: \(error)")
       }
       return false
     }

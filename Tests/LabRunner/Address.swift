@@ -20,7 +20,7 @@ enum Address {
 
   /// A conventional SCSI controller (lsi53c895a) with a disk. It fetches its program from the RAM in its BAR 2, and
   /// its BAR 1 is smaller than a page.
-  static let scsi = "0000:00:03.0"
+  static let scsi = "0000:06:00.0"
 
   /// Alone behind a root port. QEMU's monitor knows it as `plug`.
   static let plug = "0000:01:00.0"

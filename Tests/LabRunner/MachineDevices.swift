@@ -32,7 +32,8 @@ struct MachineDevices {
       "-device", "ich9-ahci,id=a0,addr=\(slot(Address.disk))",
     ] + drive("d0", .disk) + [
       "-device", "ide-hd,bus=a0.0,drive=d0",
-      "-device", "lsi53c895a,id=l0,addr=\(slot(Address.scsi))",
+      // Behind a port its BARs begin at a page: the kernel lets those be mapped that are smaller than one.
+      "-device", "pcie-root-port,id=p4,chassis=5,addr=04", "-device", "lsi53c895a,id=l0,bus=p4",
     ] + drive("d1", .scsiDisk) + [
       "-device", "scsi-hd,bus=l0.0,drive=d1",
     ] + drive("n3", .scratchDrive) + [
