@@ -2,7 +2,7 @@
 
 internal import CLinux
 
-/// epoll(7) over readable descriptors, level-triggered, one event at a time.
+/// epoll(7) over descriptors, level-triggered, one event at a time.
 public struct EventLoop: ~Copyable, Sendable {
   private let descriptor: OwnedDescriptor
 
@@ -11,11 +11,19 @@ public struct EventLoop: ~Copyable, Sendable {
     descriptor = OwnedDescriptor(owning: try check(cl_epoll_create(), "epoll_create1"))
   }
 
-  /// Watches a descriptor for input. Files that epoll does not take (regular files,
+  /// A condition to wait for. The raw values are EPOLLIN and EPOLLOUT (sys/epoll.h).
+  public enum Readiness: UInt32, Sendable {
+    /// There is something to read, or the end.
+    case input = 1
+    /// A write would not wait.
+    case output = 4
+  }
+
+  /// Watches a descriptor. Files that epoll does not take (regular files,
   /// which are always ready) give an error with EPERM.
-  public borrowing func watch(_ number: Int32) throws(KernelError) {
-    // SAFETY: EPOLLIN is the constant 1 (sys/epoll.h).
-    try check(cl_epoll_control(descriptor.number, EPOLL_CTL_ADD, number, 1), "epoll_ctl add")
+  public borrowing func watch(_ number: Int32, for readiness: Readiness = .input) throws(KernelError) {
+    try check(
+      cl_epoll_control(descriptor.number, EPOLL_CTL_ADD, number, readiness.rawValue), "epoll_ctl add")
   }
 
   /// Stops watching a descriptor.
@@ -23,8 +31,15 @@ public struct EventLoop: ~Copyable, Sendable {
     try check(cl_epoll_control(descriptor.number, EPOLL_CTL_DEL, number, 0), "epoll_ctl delete")
   }
 
-  /// Waits for the next descriptor with input, and returns its number.
+  /// Waits for the next descriptor that is ready, and returns its number.
   public borrowing func next() throws(KernelError) -> Int32 {
-    try check(cl_epoll_wait(descriptor.number), "epoll_wait")
+    try check(cl_epoll_wait(descriptor.number, -1), "epoll_wait")
+  }
+
+  /// Waits for the next descriptor that is ready; nil after a timeout in milliseconds.
+  public borrowing func next(within timeout: Int32) throws(KernelError) -> Int32? {
+    let number = cl_epoll_wait(descriptor.number, timeout)
+    if number == -KernelError.timedOut { return nil }
+    return try check(number, "epoll_wait")
   }
 }

@@ -60,6 +60,8 @@ extension KernelError {
   public static let interrupted: Int32 = EINTR
   /// Nothing there now.
   public static let again: Int32 = EAGAIN
+  /// The time to wait is over.
+  public static let timedOut: Int32 = ETIMEDOUT
   /// Not enough memory, or a limit on locked memory.
   public static let noMemory: Int32 = ENOMEM
   /// The process has as many descriptors as RLIMIT_NOFILE allows.

@@ -66,16 +66,23 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
   }
 
   /// Writes all of `bytes`.
-  public borrowing func write(_ bytes: [UInt8]) throws(KernelError) {
-    var done = 0
-    while done < bytes.count {
-      // SAFETY: the range stays within the array, which lives for the call.
-      let put = unsafe bytes.withUnsafeBytes { buffer in
-        unsafe cl_write(number, buffer.baseAddress?.advanced(by: done), bytes.count - done)
-      }
-      if put == -Int(EINTR) { continue }
-      done += try check(put, "write")
+  public borrowing func write(_ bytes: [UInt8]) throws(KernelError) { try writeAll(number, bytes) }
+}
+
+/// Writes all of `bytes`. A non-blocking descriptor that takes none now is waited for.
+func writeAll(_ number: Int32, _ bytes: [UInt8]) throws(KernelError) {
+  var done = 0
+  while done < bytes.count {
+    // SAFETY: the range stays within the array, which lives for the call.
+    let put = unsafe bytes.withUnsafeBytes { buffer in
+      unsafe cl_write(number, buffer.baseAddress?.advanced(by: done), bytes.count - done)
     }
+    if put == -Int(EINTR) { continue }
+    if put == -Int(EAGAIN) {
+      _ = try check(cl_poll_writable(number, -1), "poll")
+      continue
+    }
+    done += try check(put, "write")
   }
 }
 
@@ -107,18 +114,4 @@ private func readBytes(_ number: Int32, upTo capacity: Int) throws(KernelError) 
   }
   try check(count, "read")
   return bytes
-}
-
-/// Writes bytes to standard output; where no one listens any more they are dropped, as on a wire.
-public func writeStandardOutput(_ byte: UInt8) {
-  var byte = byte
-  // SAFETY: one byte that lives for the call.
-  _ = unsafe cl_write(1, &byte, 1)
-}
-
-/// Writes text to standard error; a message that cannot be written has nowhere else to go.
-public func writeStandardError(_ text: String) {
-  let bytes = [UInt8](text.utf8)
-  // SAFETY: the buffer is the array's own and lives for the call.
-  unsafe bytes.withUnsafeBytes { buffer in _ = unsafe cl_write(2, buffer.baseAddress, buffer.count) }
 }

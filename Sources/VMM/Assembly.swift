@@ -21,7 +21,7 @@ struct Assembly {
   private static let ioWindow: Range<UInt64> = 0xC000..<0x1_0000
 
   /// Puts a machine together: first what can be refused without touching a device.
-  init(_ configuration: Configuration, recorder: Recorder, output: @escaping @Sendable (UInt8) -> Void)
+  init(_ configuration: Configuration, recorder: Recorder, output: @escaping @Sendable (UInt8) -> Bool)
     throws(RunError)
   {
     let system = try step(RunError.system) { () throws(SystemError) in try System() }
@@ -74,7 +74,7 @@ struct Assembly {
 
   private static func machine(
     _ system: borrowing System, memory: GuestMemory, features: CPUFeatures, count: Int,
-    entry: EntryPoint, output: @escaping @Sendable (UInt8) -> Void
+    entry: EntryPoint, output: @escaping @Sendable (UInt8) -> Bool
   ) throws(RunError) -> (VirtualMachine, [VirtualCPU], Serial) {
     do throws(KernelError) {
       let machine = try VirtualMachine(system)

@@ -2,13 +2,17 @@
 
 internal import Linux
 
-/// Standard input on its way to the guest's serial port.
+/// Standard input and output, connected to the guest's serial port.
 struct Console: ~Copyable {
   /// What a typed byte asks for.
   private enum Escape { case none, prefix }
 
   private let serial: Serial
+  /// Standard output's descriptor to watch for room.
+  private let output: Int32
   private let isTerminal: Bool
+  /// True if the event loop watches standard output.
+  private var isOutputWatched = false
   private var escape = Escape.none
   private var isOpen = true
   /// Whether the event loop watches standard input; it does not take files, which never block.
@@ -20,8 +24,9 @@ struct Console: ~Copyable {
   /// Ctrl-A.
   private static let prefix: UInt8 = 1
 
-  init(serial: Serial, isTerminal: Bool) {
+  init(serial: Serial, isTerminal: Bool, output: Int32 = 1) {
     self.serial = serial
+    self.output = output
     self.isTerminal = isTerminal
   }
 
@@ -45,14 +50,27 @@ struct Console: ~Copyable {
     isWatched = wanted
   }
 
+  /// Sends what is in the transmitter, and has the event loop watch standard output as long as it takes no more.
+  mutating func send(_ loop: borrowing EventLoop) throws(KernelError) {
+    let isEmpty = serial.transmit()
+    if isEmpty == !isOutputWatched { return }
+    if isEmpty {
+      try loop.unwatch(output)
+    } else {
+      try loop.watch(output, for: .output)
+    }
+    isOutputWatched = !isEmpty
+  }
+
   /// Reads what is there, as much as the guest can take. True when the user asks to quit.
   mutating func transfer() throws(KernelError) -> Bool {
     deliver()
     while isOpen, pending.isEmpty, serial.space > 0 {
       let bytes: [UInt8]
-      // A terminal that has gone (EIO) is at its end.
       do throws(KernelError) { bytes = try readStandardInput(upTo: serial.space) } catch {
-        isOpen = false
+        // Non-blocking input that another reader has emptied, or a signal: there is more to come. A terminal that is
+        // gone (EIO) is at its end.
+        isOpen = error.errno == KernelError.again || error.errno == KernelError.interrupted
         return false
       }
       if bytes.isEmpty {

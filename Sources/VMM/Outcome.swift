@@ -35,6 +35,14 @@ public enum Outcome: Sendable, Equatable {
     }
   }
 
+  /// True if the user or a signal asked for the end, which then waits for no reader.
+  var isRequested: Bool {
+    switch self {
+    case .quit, .signal: true
+    default: false
+    }
+  }
+
   /// The name in the trace and the summary.
   public var name: String {
     switch self {

@@ -31,7 +31,9 @@ public struct Run: Sendable {
   public func run() throws(RunError) -> Outcome {
     recorder.phase("program-started")
     do throws(KernelError) { try DescriptorLimit.raise() } catch { recorder.log.warning("\(error)") }
-    let assembly = try Assembly(configuration, recorder: recorder, output: writeStandardOutput)
+    StandardError.stopWaiting()
+    let output = StandardOutput()
+    let assembly = try Assembly(configuration, recorder: recorder, output: output.write)
     return try step(RunError.kernel) { () throws(KernelError) in
       // From here on these come through the event loop; a closed pipe is no reason to die.
       let signals = try Signals([
@@ -40,19 +42,21 @@ public struct Run: Sendable {
       try Thread.installKick()
       try GuardedMemory.install()
       let crew = try Crew(assembly, configuration, recorder: recorder, ending: ending)
-      return finish(assembly, crew, try supervise(assembly, crew, signals))
+      return finish(assembly, crew, try supervise(assembly, crew, signals, output))
     }
   }
 
   /// Runs the threads of a machine until its end; no vCPU is in the guest then.
   private func supervise(
-    _ assembly: Assembly, _ crew: Crew, _ signals: borrowing Signals
+    _ assembly: Assembly, _ crew: Crew, _ signals: borrowing Signals, _ output: StandardOutput
   ) throws(KernelError) -> Outcome {
     let terminal = Terminal.raw()
-    var console = Console(serial: assembly.serial, isTerminal: terminal != nil)
+    var console = Console(
+      serial: assembly.serial, isTerminal: terminal != nil, output: output.stream.number)
     let loop = try EventLoop()
     try loop.watch(signals.number)
     try loop.watch(assembly.serial.room.number)
+    try loop.watch(assembly.serial.backlog.number)
     try loop.watch(ending.number)
     for function in assembly.devices.functions {
       for number in function.noticeNumbers { try loop.watch(number) }
@@ -69,6 +73,11 @@ public struct Run: Sendable {
       } else if ready == assembly.serial.room.number {
         try assembly.serial.room.take()
         if try console.refill() { ending.end(.quit) }
+      } else if ready == assembly.serial.backlog.number {
+        try assembly.serial.backlog.take()
+        try console.send(loop)
+      } else if ready == output.stream.number {
+        try console.send(loop)
       } else if ready == 0 {
         if try console.transfer() { ending.end(.quit) }
       } else {
@@ -80,6 +89,7 @@ public struct Run: Sendable {
     recorder.phase(outcome.name)
     for function in assembly.devices.functions { function.stopWaiting() }
     crew.stop()
+    if !outcome.isRequested { output.drain(assembly.serial) }
     _ = consume terminal
     return outcome
   }

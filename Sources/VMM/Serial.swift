@@ -3,7 +3,10 @@
 internal import Linux
 internal import Synchronization
 
-/// A 16550A on COM1 (PC16550D data sheet): interrupts, FIFOs, and bytes from the console.
+/// A 16550A on COM1 (PC16550D data sheet): interrupts, FIFOs, and bytes from and to the console.
+///
+/// A byte that the console does not take stays in the transmitter. Line status THRE and TEMT are clear as long as it
+/// does, so that a guest waits as for a slow line; its CPU does not.
 final class Serial: Sendable {
   private struct Registers {
     var interruptEnable: UInt8 = 0
@@ -15,6 +18,8 @@ final class Serial: Sendable {
     var received: [UInt8] = []
     /// An overrun has happened and has not been read.
     var overrun = false
+    /// Bytes that the console has not taken yet.
+    var transmitting: [UInt8] = []
     /// The transmitter has become empty and that has not been read from IIR.
     var transmitterInterrupt = false
     /// The interrupt line.
@@ -22,6 +27,19 @@ final class Serial: Sendable {
 
     var isLoopback: Bool { modemControl & 0x10 != 0 }
     var depth: Int { fifoEnabled ? 16 : 1 }
+
+    /// Puts a byte into the transmitter. One that does not fit replaces the last one: the guest has not waited.
+    mutating func queue(_ byte: UInt8) {
+      if transmitting.count == depth { transmitting.removeLast() }
+      transmitting.append(byte)
+      transmitterInterrupt = false
+    }
+
+    /// The transmitter has become empty. The interrupt line falls and rises again each time.
+    mutating func finishTransmitting() {
+      transmitterInterrupt = true
+      line = false
+    }
 
     /// The interrupt with the highest priority (IIR bits 3:1), or 1 for none.
     var identification: UInt8 {
@@ -40,19 +58,38 @@ final class Serial: Sendable {
     }
   }
 
-  /// Taken by vCPU threads and by the control thread for one access; nothing is locked inside it.
+  /// Owner: this port. Taken by vCPU threads and by the control thread for one access; nothing is locked inside it.
   private let registers = Mutex(Registers())
   /// Connected to the guest's interrupt line.
   let interrupt: Event
   /// Signalled when the receiver has room again after it had none.
   let room: Event
-  private let output: @Sendable (UInt8) -> Void
+  /// Signalled when the console does not take a byte: ``transmit()`` is to be called when it may.
+  let backlog: Event
+  private let output: @Sendable (UInt8) -> Bool
 
-  /// - Parameter output: Takes what the guest sends.
-  init(output: @escaping @Sendable (UInt8) -> Void) throws(KernelError) {
+  /// - Parameter output: Takes a byte that the guest sends; false if it does not take it now. It must not wait.
+  init(output: @escaping @Sendable (UInt8) -> Bool) throws(KernelError) {
     interrupt = try Event()
     room = try Event()
+    backlog = try Event()
     self.output = output
+  }
+
+  /// Offers the console the bytes in the transmitter. Returns true if it is empty now.
+  @discardableResult
+  func transmit() -> Bool {
+    let (isEmpty, rises) = registers.withLock { registers in
+      guard !registers.transmitting.isEmpty else { return (true, false) }
+      while let byte = registers.transmitting.first {
+        guard output(byte) else { return (false, false) }
+        registers.transmitting.removeFirst()
+      }
+      registers.finishTransmitting()
+      return (true, registers.updateLine())
+    }
+    if rises { interrupt.signal() }
+    return isEmpty
   }
 
   /// How many bytes the receiver can take.
@@ -102,8 +139,8 @@ final class Serial: Sendable {
     case 3: return registers.lineControl
     case 4: return registers.modemControl
     case 5:
-      // The transmitter is always empty.
-      let status = 0x60 | (registers.received.isEmpty ? 0 : 1) | (registers.overrun ? 2 : 0) as UInt8
+      let status =
+        (registers.transmitting.isEmpty ? 0x60 : 0) | (registers.received.isEmpty ? 0 : 1) | (registers.overrun ? 2 : 0) as UInt8
       registers.overrun = false
       return status
     case 6:
@@ -117,18 +154,25 @@ final class Serial: Sendable {
 
   /// Writes a register, 0 to 7.
   func write(_ register: UInt16, _ value: UInt8) {
-    var sent: UInt8?
+    var isHeld = false
     var hasRoom = false
     let rises = registers.withLock { registers in
-      sent = Self.write(register, value, &registers, &hasRoom)
+      if let sent = Self.write(register, value, &registers, &hasRoom) {
+        if registers.transmitting.isEmpty, output(sent) {
+          registers.finishTransmitting()
+        } else {
+          registers.queue(sent)
+          isHeld = true
+        }
+      }
       return registers.updateLine()
     }
-    if let sent { output(sent) }
+    if isHeld { backlog.signal() }
     if rises { interrupt.signal() }
     if hasRoom { room.signal() }
   }
 
-  /// The byte that goes out, where one does.
+  /// Returns the byte that is to be sent, or nil.
   private static func write(
     _ register: UInt16, _ value: UInt8, _ registers: inout Registers, _ hasRoom: inout Bool
   ) -> UInt8? {
@@ -137,17 +181,17 @@ final class Serial: Sendable {
     case 0 where isLatched: registers.divisor = registers.divisor & 0xFF00 | UInt16(value)
     case 1 where isLatched: registers.divisor = registers.divisor & 0x00FF | UInt16(value) << 8
     case 0:
-      // It goes out at once; the interrupt line falls and rises again for each byte.
-      registers.transmitterInterrupt = true
-      registers.line = false
       guard registers.isLoopback else { return value }
+      registers.finishTransmitting()
       if registers.received.count < registers.depth {
         registers.received.append(value)
       } else {
         registers.overrun = true
       }
     case 1:
-      if value & 2 != 0, registers.interruptEnable & 2 == 0 { registers.transmitterInterrupt = true }
+      if value & 2 != 0, registers.interruptEnable & 2 == 0, registers.transmitting.isEmpty {
+        registers.transmitterInterrupt = true
+      }
       registers.interruptEnable = value & 0x0F
     case 2:
       if value & 2 != 0 || (value & 1 != 0) != registers.fifoEnabled {

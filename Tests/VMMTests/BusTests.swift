@@ -196,7 +196,7 @@ import Testing
   ) throws -> Outcome? {
     let ending = try Ending()
     let ports = PortBus(
-      serial: try Serial { _ in }, root: RootBus(functions: [], places: []), ending: ending,
+      serial: try Serial { _ in true }, root: RootBus(functions: [], places: []), ending: ending,
       hasDebugExit: debugExit)
     try ports.write(port, width: width, value)
     #expect(ending.isOver == (ending.outcome != nil))
@@ -240,7 +240,7 @@ import Testing
     #expect(try outcome(PlatformLayout.pvpanic, 1) == .panic)
     #expect(try outcome(PlatformLayout.pvpanic, 2) == nil)
     let ports = PortBus(
-      serial: try Serial { _ in }, root: RootBus(functions: [], places: []), ending: try Ending(),
+      serial: try Serial { _ in true }, root: RootBus(functions: [], places: []), ending: try Ending(),
       hasDebugExit: false)
     #expect(try ports.read(PlatformLayout.pvpanic, width: 1) == 1)
     #expect(try ports.read(PlatformLayout.sleepControl, width: 1) == 0)

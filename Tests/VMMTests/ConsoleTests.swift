@@ -71,7 +71,7 @@ import Testing
 private enum Keyboard {
   /// A port whose FIFO is on.
   static func serial() throws -> Serial {
-    let serial = try Serial { _ in }
+    let serial = try Serial { _ in true }
     serial.write(2, 1)
     return serial
   }

@@ -10,7 +10,18 @@ import Testing
 final class Wire: Sendable {
   private let sent = Mutex<[UInt8]>([])
   var bytes: [UInt8] { sent.withLock { $0 } }
-  func take(_ byte: UInt8) { sent.withLock { $0.append(byte) } }
+  /// The bytes that are still taken.
+  let room = Mutex(Int.max)
+
+  func take(_ byte: UInt8) -> Bool {
+    let isTaken = room.withLock { room in
+      guard room > 0 else { return false }
+      room -= 1
+      return true
+    }
+    if isTaken { sent.withLock { $0.append(byte) } }
+    return isTaken
+  }
 }
 
 /// Registers by the names of the PC16550D data sheet.
@@ -64,7 +75,44 @@ final class Wire: Sendable {
     #expect(serial.read(Self.lineStatus) == 0x60)
   }
 
-  @Test("what is sent goes out in order, and the transmitter is always empty")
+  @Test("a byte that the console does not take stays in the transmitter, and THRE and TEMT stay clear")
+  func held() throws {
+    serial.write(Self.modemControl, 8)
+    serial.write(Self.enable, 2)
+    _ = serial.read(Self.identification)
+    _ = try rises()
+    wire.room.withLock { $0 = 0 }
+    serial.write(Self.data, 65)
+    #expect(serial.read(Self.lineStatus) & 0x60 == 0)
+    #expect(try serial.backlog.take() == 1)
+    #expect(try rises() == 0 && serial.read(Self.identification) == 1, "it is not empty")
+    #expect(!serial.transmit())
+    wire.room.withLock { $0 = 1 }
+    #expect(serial.transmit())
+    #expect(wire.bytes == [65])
+    #expect(serial.read(Self.lineStatus) & 0x60 == 0x60)
+    #expect(try rises() == 1 && serial.read(Self.identification) == 2)
+  }
+
+  @Test("the transmitter holds 16 bytes with the FIFO and one without; a guest that does not wait loses the last")
+  func transmitter() {
+    wire.room.withLock { $0 = 0 }
+    serial.write(Self.data, 65)
+    serial.write(Self.data, 66)
+    wire.room.withLock { $0 = .max }
+    #expect(serial.transmit() && wire.bytes == [66])
+    serial.write(Self.fifoControl, 1)
+    wire.room.withLock { $0 = 0 }
+    for byte in 0..<18 as Range<UInt8> { serial.write(Self.data, byte) }
+    wire.room.withLock { $0 = 5 }
+    #expect(!serial.transmit() && serial.read(Self.lineStatus) & 0x60 == 0)
+    wire.room.withLock { $0 = .max }
+    #expect(serial.transmit() && wire.bytes == [66] + Array(0..<15) + [17])
+    serial.write(Self.data, 18)
+    #expect(wire.bytes.last == 18)
+  }
+
+  @Test("what is sent goes out in order, and the transmitter is empty if the console takes it")
   func send() {
     for byte in "sluice".utf8 { serial.write(Self.data, byte) }
     #expect(wire.bytes == Array("sluice".utf8))

@@ -133,6 +133,37 @@ static inline int cl_poll_either(int first, int second)
 	return ready < 0 ? -errno : (both[0].revents & POLLIN) | (both[1].revents & POLLIN) << 1;
 }
 
+/* Waits until fd takes output, or has an error: 1, or 0 after timeout milliseconds. */
+static inline int cl_poll_writable(int fd, int timeout)
+{
+	struct pollfd one = { .fd = fd, .events = POLLOUT };
+	int ready;
+	do
+		ready = poll(&one, 1, timeout);
+	while (ready < 0 && errno == EINTR);
+	return ready < 0 ? -errno : ready > 0;
+}
+
+/*
+ * Opens the pipe or terminal behind fd again, for writes that return EAGAIN instead of waiting. O_NONBLOCK
+ * is a property of the open file, which other processes share: it must not be set on fd itself. -EINVAL for
+ * other files: a second open of a regular file would have its own offset, and a socket cannot be opened.
+ */
+static inline int cl_open_nonblocking(int fd)
+{
+	static const char digits[] = "0123456789";
+	char path[] = "/proc/self/fd/0";
+	struct stat status;
+	if (fd < 0 || fd > 9)
+		return -EINVAL;
+	if (fstat(fd, &status) < 0)
+		return -errno;
+	if (!S_ISFIFO(status.st_mode) && !(S_ISCHR(status.st_mode) && isatty(fd)))
+		return -EINVAL;
+	path[sizeof path - 2] = digits[fd];
+	return (int)CL_RESULT(open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+}
+
 static inline int cl_epoll_create(void) { return (int)CL_RESULT(epoll_create1(EPOLL_CLOEXEC)); }
 
 static inline int cl_epoll_control(int fd, int operation, int target, uint32_t events)
@@ -141,15 +172,15 @@ static inline int cl_epoll_control(int fd, int operation, int target, uint32_t e
 	return (int)CL_RESULT(epoll_ctl(fd, operation, target, &event));
 }
 
-/* Waits for one event: the descriptor it is of, or -errno. */
-static inline int cl_epoll_wait(int fd)
+/* Waits for one event: the descriptor it is of, -ETIMEDOUT after timeout milliseconds (-1: none), or -errno. */
+static inline int cl_epoll_wait(int fd, int timeout)
 {
 	struct epoll_event event;
 	int ready;
 	do
-		ready = epoll_wait(fd, &event, 1, -1);
+		ready = epoll_wait(fd, &event, 1, timeout);
 	while (ready < 0 && errno == EINTR);
-	return ready < 0 ? -errno : event.data.fd;
+	return ready < 0 ? -errno : ready == 0 ? -ETIMEDOUT : event.data.fd;
 }
 
 /* Blocks `count` signals in this thread and returns a descriptor that reads them. */
