@@ -45,6 +45,7 @@ public final class GuestMemory: Sendable {
     size: UInt64, backing: Backing = .memory, node: Int? = nil, holes: [ClosedRange<UInt64>] = []
   ) throws(KernelError) {
     mapping = try backing.map(size)
+    try mapping.excludeFromCoreDumps()
     if let node { try Self.bind(mapping, toNode: node) }
     self.size = size
     pageSize = backing.pageSize

@@ -67,6 +67,11 @@ public struct Mapping: ~Copyable, Sendable {
     try check(cl_madvise(address, size, MADV_HUGEPAGE), "madvise MADV_HUGEPAGE \(size) bytes")
   }
 
+  /// Leaves the pages out of core dumps (madvise, MADV_DONTDUMP).
+  public func excludeFromCoreDumps() throws(KernelError) {
+    try check(cl_madvise(address, size, MADV_DONTDUMP), "madvise MADV_DONTDUMP \(size) bytes")
+  }
+
   /// Has pages that are touched from now on come from one NUMA node of the host (mbind, MPOL_BIND).
   public func bind(toNode node: Int) throws(KernelError) {
     try check(
