@@ -57,7 +57,7 @@ let package = Package(
       swiftSettings: settings),
     tests("Linux"),
     tests("GuestMemory", ["Linux"]),
-    tests("KVM", ["Linux", "GuestMemory"]),
+    tests("KVM", ["CLinux", "Linux", "GuestMemory"]),
     tests("VFIO", ["Linux"]),
     tests("PCI"),
     tests("Timeline"),

@@ -11,8 +11,10 @@ public struct CPUFeatures: Sendable {
 
   /// Asks KVM for what it supports (KVM_GET_SUPPORTED_CPUID).
   ///
-  /// - Parameter cpus: How many vCPUs the machine has, in one package with one thread per core.
-  public init(_ system: borrowing System, cpus: Int) throws(KernelError) {
+  /// - Parameters:
+  ///   - cpus: The number of vCPUs of the machine, in one package with one thread per core.
+  ///   - isNested: True if the guest sees VMX or SVM and can run virtual machines itself.
+  public init(_ system: borrowing System, cpus: Int, isNested: Bool = false) throws(KernelError) {
     var count: Int32 = 0
     let capacity = 256
     // SAFETY: the call fills in at most `capacity` entries and returns how many.
@@ -25,6 +27,7 @@ public struct CPUFeatures: Sendable {
     self.cpus = UInt32(cpus)
     if system.hasDeadlineTimer { set(1) { $0.ecx |= 1 << 24 } }
     describePackage()
+    if !isNested { hideVirtualization() }
     // The processor's name and first-level caches, which KVM leaves to us (the caches on Linux 6.1).
     for function in 0x8000_0002...0x8000_0005 as ClosedRange<UInt32> {
       // SAFETY: the call fills in the struct.
@@ -32,10 +35,26 @@ public struct CPUFeatures: Sendable {
     }
   }
 
+  /// Starts with leaves as KVM supports them, for one vCPU.
+  init(entries: [kvm_cpuid_entry2]) { (self.entries, cpus) = (entries, 1) }
+
   /// Guest-physical address bits (leaf 8000_0008 EAX).
   public var addressBits: Int {
     guard let leaf = entries.first(where: { $0.function == 0x8000_0008 }) else { return 36 }
     return Int(leaf.eax & 0xFF)
+  }
+
+  /// Hides VMX and SVM. KVM then refuses their registers too: the VMX capability MSRs, CR4.VMXE and EFER.SVME.
+  mutating func hideVirtualization() {
+    set(1) { $0.ecx &= ~(1 << 5) }  // VMX (SDM vol. 2 CPUID, leaf 1)
+    set(0x8000_0001) { $0.ecx &= ~(1 << 2) }  // SVM (APM vol. 3 §E.4.2)
+    // SVM's revision and features.
+    set(0x8000_000A) { leaf in (leaf.eax, leaf.ebx, leaf.ecx, leaf.edx) = (0, 0, 0, 0) }
+  }
+
+  /// The registers EAX to EDX of a leaf and its part 0, or nil.
+  func leaf(_ function: UInt32) -> (eax: UInt32, ebx: UInt32, ecx: UInt32, edx: UInt32)? {
+    entries.first { $0.function == function && $0.index == 0 }.map { ($0.eax, $0.ebx, $0.ecx, $0.edx) }
   }
 
   private mutating func set(_ function: UInt32, _ change: (inout kvm_cpuid_entry2) -> Void) {

@@ -48,7 +48,7 @@ struct Assembly {
     }
     recorder.phase("kernel-loaded")
     let features = try step(RunError.kernel) { () throws(KernelError) in
-      try CPUFeatures(system, cpus: configuration.cpus)
+      try CPUFeatures(system, cpus: configuration.cpus, isNested: configuration.isNested)
     }
     let machine: VirtualMachine
     (machine, cpus, serial) = try Self.machine(

@@ -53,6 +53,8 @@ public struct Configuration: Sendable {
   public var hasDebugExit = false
   /// Whether threads run under seccomp.
   public var isSandboxed = true
+  /// True if the guest sees VMX or SVM.
+  public var isNested = false
 
   /// Starts with a kernel and the defaults.
   public init(kernel: String) { self.kernel = kernel }

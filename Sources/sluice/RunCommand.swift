@@ -104,6 +104,9 @@ struct RunCommand: ParsableCommand {
   @Flag(help: "End with status 2V+1 when the guest writes V to port 0xf4.")
   var debugExit = false
 
+  @Flag(help: "Show the guest VMX or SVM, so that it can run virtual machines itself.")
+  var nested = false
+
   @Option(help: ArgumentHelp("'off' runs without seccomp, for debugging.", valueName: "on|off"))
   var sandbox: Sandboxing = .on
 
@@ -131,6 +134,7 @@ struct RunCommand: ParsableCommand {
     configuration.printsSummary = summary
     configuration.hasDebugExit = debugExit
     configuration.isSandboxed = sandbox == .on
+    configuration.isNested = nested
     if let problem = configuration.usageProblem { throw ValidationError(problem) }
     return configuration
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CLinux
 import GuestMemory
 import Linux
 import Testing
@@ -38,6 +39,23 @@ import Testing
     ] as [(SystemError, String)])
   func advice(_ error: SystemError, _ text: String) {
     #expect(error.description.contains(text))
+  }
+}
+
+@Suite struct NestingTests {
+  @Test("VMX and SVM are hidden, and nothing else")
+  func hidden() {
+    let leaves = ([0, 1, 7, 0x8000_0001, 0x8000_000A] as [UInt32]).map { function in
+      kvm_cpuid_entry2(
+        function: function, index: 0, flags: 0, eax: .max, ebx: .max, ecx: .max, edx: .max, padding: (0, 0, 0)
+      )
+    }
+    var features = CPUFeatures(entries: leaves)
+    features.hideVirtualization()
+    #expect(features.leaf(1).map { $0 == (.max, .max, ~(1 << 5), .max) } == true)
+    #expect(features.leaf(0x8000_0001).map { $0 == (.max, .max, ~(1 << 2), .max) } == true)
+    #expect(features.leaf(0x8000_000A).map { $0 == (0, 0, 0, 0) } == true)
+    #expect(features.leaf(7).map { $0 == (.max, .max, .max, .max) } == true)
   }
 }
 
