@@ -63,9 +63,13 @@ let package = Package(
     tests("Timeline"),
     tests("Passthrough", ["GuestMemory", "KVM", "Linux", "PCI", "VFIO"]),
     tests("Boot", ["GuestMemory"]),
-    tests("Sandbox", ["CLinux", "Linux"]),
+    .target(name: "CProbes", path: "Tests/CProbes"),
+    .executableTarget(
+      name: "ConfinedThreads", dependencies: ["Linux", "Sandbox"], path: "Tests/ConfinedThreads",
+      swiftSettings: settings),
+    tests("Sandbox", ["CLinux", "CProbes", "ConfinedThreads", "Linux"]),
     tests("VMM", ["Boot", "GuestMemory", "Linux", "PCI", "Passthrough", logging]),
-    tests("sluice", ["GuestMemory", "PCI", "Passthrough", "Sandbox", argumentParser]),
+    tests("sluice", ["VMM", "GuestMemory", "PCI", "Passthrough", "Sandbox", argumentParser]),
     .executableTarget(
       name: "LabRunner", dependencies: [argumentParser, "Linux"], path: "Tests/LabRunner",
       exclude: ["differences", "differences.kvmtool", "injections"],

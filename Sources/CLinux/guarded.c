@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What SIGBUS means: memory of a device that has been turned off, or lost memory. */
+/* SIGBUS: memory of a device that has been turned off, or lost memory. */
 #define _GNU_SOURCE
 #include <ucontext.h>
 
@@ -9,14 +9,18 @@ extern const char cl_guarded_load_access[] __attribute__((visibility("hidden")))
 extern const char cl_guarded_store_access[] __attribute__((visibility("hidden")));
 extern const char cl_guarded_fault[] __attribute__((visibility("hidden")));
 
+static int failure_status;
+
 static void on_bus_error(int signal, siginfo_t *info, void *context)
 {
-	(void)signal;
 	greg_t *rip = &((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
 	if (*rip == (greg_t)cl_guarded_load_access || *rip == (greg_t)cl_guarded_store_access) {
 		*rip = (greg_t)cl_guarded_fault;
 		return;
 	}
+	cl_terminal_restore();
+	if (cl_note_outside(signal, info))
+		return;
 	char text[] = "sluice: SIGBUS at host address 0x0000000000000000: the memory there is gone "
 		      "(a memory error, or huge pages or a file cut short); the VM ends\n";
 	char *digit = strstr(text, "0x") + 17;
@@ -24,12 +28,13 @@ static void on_bus_error(int signal, siginfo_t *info, void *context)
 		*digit-- = "0123456789abcdef"[rest & 15];
 	/* The process ends here whether or not the line can be written. */
 	if (write(2, text, sizeof text - 1) < 0)
-		_exit(1);
-	_exit(1);
+		_exit(failure_status);
+	_exit(failure_status);
 }
 
-int cl_install_guard(void)
+int cl_install_guard(int status)
 {
+	failure_status = status;
 	struct sigaction action = { .sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO };
 	sigemptyset(&action.sa_mask);
 	return (int)CL_RESULT(sigaction(SIGBUS, &action, NULL));

@@ -8,10 +8,10 @@ internal import CLinux
 /// All other accesses to a device go through its descriptor. These are here because vfio-pci before
 /// Linux 6.11 makes two accesses of 4 bytes out of one of 8, and a register can tell.
 public enum GuardedMemory {
-  /// Takes SIGBUS for the whole process. Where it does not come from here it still ends the process, with
-  /// status 1 and a line on standard error.
-  public static func install() throws(KernelError) {
-    try check(cl_install_guard(), "sigaction SIGBUS")
+  /// Takes SIGBUS for the whole process. If it does not come from here it still ends the process, with
+  /// a status and a line on standard error.
+  public static func install(failureStatus: Int32 = 1) throws(KernelError) {
+    try check(cl_install_guard(failureStatus), "sigaction SIGBUS")
   }
 
   /// Reads 8 bytes, little-endian, at once.

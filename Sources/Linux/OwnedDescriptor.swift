@@ -65,12 +65,18 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
     try readBytes(number, count, at: offset)
   }
 
+  /// True if it is a regular file: a write does not wait for a reader.
+  public var isRegular: Bool { cl_is_regular(number) }
+
   /// Writes all of `bytes`.
-  public borrowing func write(_ bytes: [UInt8]) throws(KernelError) { try writeAll(number, bytes) }
+  public borrowing func write(_ bytes: [UInt8]) throws(KernelError) { try writeAll(number, bytes[...]) }
+
+  /// Writes all of `bytes`.
+  public borrowing func write(_ bytes: ArraySlice<UInt8>) throws(KernelError) { try writeAll(number, bytes) }
 }
 
 /// Writes all of `bytes`. A non-blocking descriptor that takes none now is waited for.
-func writeAll(_ number: Int32, _ bytes: [UInt8]) throws(KernelError) {
+func writeAll(_ number: Int32, _ bytes: ArraySlice<UInt8>) throws(KernelError) {
   var done = 0
   while done < bytes.count {
     // SAFETY: the range stays within the array, which lives for the call.

@@ -2,35 +2,55 @@
 
 internal import CLinux
 
-/// Signals that end a run, read from a descriptor instead of interrupting a thread.
+/// The signals of a run, read from a descriptor instead of interrupting a thread.
+///
+/// Every signal that would end the process ends the VM. Signals that the parent ignored (`nohup`) stay ignored. Those
+/// that the parent had blocked are not blocked any longer. A handler of SIGSEGV and the other signals of faults restores
+/// the terminal.
 public struct Signals: ~Copyable, Sendable {
   private let descriptor: OwnedDescriptor
+  /// Signalled if another process has sent the signal of a fault.
+  private let outside: Event
 
-  /// The descriptor's number, for the event loop.
-  public var number: Int32 { descriptor.number }
-
-  /// SIGINT.
-  public static let interrupt = SIGINT
-  /// SIGTERM.
-  public static let terminate = SIGTERM
-  /// SIGHUP: the terminal went.
-  public static let hangup = SIGHUP
-
-  /// SIGPIPE: no one reads what is written.
-  public static let brokenPipe = SIGPIPE
-
-  /// Blocks the signals in this thread and in those it creates from now on.
-  public init(_ signals: [Int32]) throws(KernelError) {
-    // SAFETY: the array lives for the call, which reads `count` of its elements.
-    let number = unsafe signals.withUnsafeBufferPointer { buffer in
-      unsafe cl_signalfd(buffer.baseAddress, Int32(buffer.count))
-    }
-    descriptor = OwnedDescriptor(owning: try check(number, "signalfd"))
+  /// The effect of a signal.
+  public enum Effect: Equatable, Sendable {
+    /// The VM ends; the signal's number.
+    case end(Int32)
+    /// The process was continued (SIGCONT): the terminal may have other settings.
+    case resumed
+    /// None: a closed pipe, a file too large, or an access to the terminal from its background. The call that brought
+    /// it about has failed.
+    case none
   }
 
-  /// The next pending signal, or nil where there is none.
-  public borrowing func next() throws(KernelError) -> Int32? {
-    let signal = try check(cl_signalfd_read(descriptor.number), "read signalfd")
-    return signal == 0 ? nil : signal
+  /// Takes the signals in this thread and in those it creates from now on.
+  public init() throws(KernelError) {
+    let event = try Event()
+    try check(cl_install_fault_handlers(event.number), "sigaction")
+    let number = try check(cl_take_signals(), "signalfd")
+    outside = event
+    descriptor = OwnedDescriptor(owning: number)
+  }
+
+  /// Has an event loop watch for signals.
+  public borrowing func watch(_ loop: borrowing EventLoop) throws(KernelError) {
+    try loop.watch(descriptor.number)
+    try loop.watch(outside.number)
+  }
+
+  /// True if a descriptor that is ready is one of these.
+  public borrowing func owns(_ number: Int32) -> Bool {
+    number == descriptor.number || number == outside.number
+  }
+
+  /// The effect of the next pending signal, or nil.
+  public borrowing func next() throws(KernelError) -> Effect? {
+    if try outside.take() > 0 { return .end(cl_outside_signal()) }
+    switch try check(cl_signalfd_read(descriptor.number), "read signalfd") {
+    case 0: return nil
+    case SIGCONT: return .resumed
+    case SIGPIPE, SIGXFSZ, SIGTTIN, SIGTTOU: return Effect.none
+    case let signal: return .end(signal)
+    }
   }
 }

@@ -32,12 +32,13 @@ public enum StandardError {
     state.withLock { state in
       guard let output = state.output else {
         // A message that cannot be written has no other place to go.
-        do throws(KernelError) { try writeAll(2, [UInt8](text.utf8)) } catch {}
+        do throws(KernelError) { try writeAll(2, [UInt8](text.utf8)[...]) } catch {}
         return
       }
       var message = state.isCut ? "\n" : ""
       if state.dropped > 0 {
-        message += "sluice: warning: \(state.dropped) lines were dropped, because standard error did not take them\n"
+        message +=
+          "sluice: warning: \(state.dropped) lines were dropped, because standard error did not take them\n"
       }
       message += text
       if patience > 0 { _ = output.waitForRoom(patience) }

@@ -31,9 +31,13 @@ public struct Thread: Sendable {
         guard let argument = unsafe argument else { return nil }
         let start = unsafe Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
         unsafe cl_name_thread(start.name)
+        _ = cl_block_library_signals()
         start.body()
         return nil
       }, start.toOpaque())
+    // glibc unblocks them in the first thread to create one, and in the new one. A signal from outside would meet its
+    // handler. The call cannot fail.
+    _ = cl_block_library_signals()
     guard error == 0 else {
       unsafe start.release()
       throw KernelError("pthread_create \(name)", errno: error)
@@ -90,6 +94,16 @@ public struct Thread: Sendable {
 
   /// Makes the kick signal interrupt a call and do nothing else.
   public static func installKick() throws(KernelError) {
-    try check(cl_install_kick(), "sigaction SIGRTMIN")
+    try check(cl_install_kick(), "sigaction SIGURG")
+  }
+
+  /// Lets the kick signal interrupt the calling thread, even if the parent of the process had blocked it.
+  public static func acceptKick() throws(KernelError) {
+    try check(cl_accept_kick(), "rt_sigprocmask SIGURG")
+  }
+
+  /// Leaves all signals but those of faults to other threads.
+  public static func blockSignals() throws(KernelError) {
+    try check(cl_block_signals(), "rt_sigprocmask")
   }
 }

@@ -2,23 +2,26 @@
 
 internal import CLinux
 internal import CSeccomp
-public import Linux
+internal import Linux
 
 /// The seccomp filter of a kind of thread, compiled and ready to be loaded by such a thread.
-public struct Filter: Sendable {
+struct Filter: Sendable {
   /// The kind of thread that it is for.
-  public let kind: ThreadKind
+  let kind: ThreadKind
   /// BPF instructions, eight bytes each.
   private let program: [UInt8]
 
-  /// Compiles the rules of a kind of thread (libseccomp); what none allows kills the process.
-  public init(_ kind: ThreadKind, rules: [Rule] = Rule.all) throws(KernelError) {
+  /// Compiles the rules of a kind of thread (libseccomp). A call that none allows kills the process.
+  init(_ kind: ThreadKind, rules: [Rule] = Rule.all) throws(KernelError) {
     self.kind = kind
     // SAFETY: the context is released on every way out, and is not used after that.
     guard let context = unsafe seccomp_init(SCMP_ACT_KILL_PROCESS) else {
       throw KernelError("seccomp_init", errno: KernelError.noMemory)
     }
     defer { unsafe seccomp_release(context) }
+    // The calls of other interfaces (int 0x80, x32). The default, SCMP_ACT_KILL, ends the thread alone.
+    try check(
+      unsafe seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS), "seccomp_attr_set")
     for rule in rules where rule.threads.contains(kind) {
       // SAFETY: the name lives for the call.
       let number = unsafe seccomp_syscall_resolve_name(rule.call)
@@ -41,8 +44,8 @@ public struct Filter: Sendable {
     program = try file.read(Int(try file.size(of: "seccomp program")), at: 0)
   }
 
-  /// Loads the filter into the calling thread, for good.
-  public func load() throws(KernelError) {
+  /// Loads the filter into the calling thread, which has no_new_privs, for good.
+  func load() throws(KernelError) {
     // SAFETY: the array lives for the call, which copies `count` instructions of eight bytes.
     let result = unsafe program.withUnsafeBytes { buffer in
       unsafe cl_seccomp_load(buffer.baseAddress, UInt16(buffer.count / 8))
@@ -55,14 +58,20 @@ extension Rule {
   /// The argument comparisons of libseccomp, one set for each way in which the call is allowed.
   fileprivate var comparisons: [[scmp_arg_cmp]] {
     switch condition {
-    case .any: return [[]]
-    case .requests(let requests):
-      return requests.map { request in
-        [
-          scmp_arg_cmp(
-            arg: 1, op: SCMP_CMP_MASKED_EQ, datum_a: 0xFFFF_FFFF, datum_b: UInt64(request.number))
-        ]
-      }
+    case .any: [[]]
+    case .arguments(let alternatives): alternatives.map { $0.map(\.compiled) }
+    case .requests(let requests): requests.map { $0.arguments.map(\.compiled) }
     }
+  }
+}
+
+extension Rule.Argument {
+  fileprivate var compiled: scmp_arg_cmp {
+    let value =
+      switch value {
+      case .number(let number): number
+      case .ownProcess: UInt64(cl_process_id())
+      }
+    return scmp_arg_cmp(arg: index, op: SCMP_CMP_MASKED_EQ, datum_a: mask, datum_b: value)
   }
 }

@@ -51,10 +51,13 @@ public struct Configuration: Sendable {
   public var printsSummary = false
   /// Whether a write to port 0xf4 ends the VM.
   public var hasDebugExit = false
-  /// Whether threads run under seccomp.
+  /// True if threads are confined.
   public var isSandboxed = true
   /// True if the guest sees VMX or SVM.
   public var isNested = false
+
+  /// Every path that an option names.
+  public var files: [String] { [kernel] + [initrd, trace].compactMap(\.self) }
 
   /// Starts with a kernel and the defaults.
   public init(kernel: String) { self.kernel = kernel }

@@ -11,6 +11,7 @@ struct Console: ~Copyable {
   /// Standard output's descriptor to watch for room.
   private let output: Int32
   private let isTerminal: Bool
+  private let terminal: Terminal?
   /// True if the event loop watches standard output.
   private var isOutputWatched = false
   private var escape = Escape.none
@@ -18,21 +19,33 @@ struct Console: ~Copyable {
   /// Whether the event loop watches standard input; it does not take files, which never block.
   private var isWatched = false
   private var isWatchable = true
+  /// True if the terminal belongs to another process group now, which gets what is typed.
+  private(set) var isInBackground = false
   /// Typed, and not yet taken by the guest: Ctrl-A and the byte after it come at once.
   private var pending: [UInt8] = []
 
   /// Ctrl-A.
   private static let prefix: UInt8 = 1
 
+  /// - Parameters:
+  ///   - isTerminal: True if standard input is a terminal. It becomes raw, and Ctrl-A is not the guest's.
+  ///   - output: Standard output's descriptor to watch for room.
   init(serial: Serial, isTerminal: Bool, output: Int32 = 1) {
     self.serial = serial
     self.output = output
     self.isTerminal = isTerminal
+    terminal = isTerminal ? Terminal() : nil
+    takeTerminal()
+  }
+
+  /// Makes the terminal raw, at the start and after other processes had it.
+  mutating func takeTerminal() {
+    if let terminal { isInBackground = !terminal.enter() }
   }
 
   /// Whether the guest can take more and there may be more; then standard input is watched.
   mutating func watch(_ loop: borrowing EventLoop) throws(KernelError) {
-    let wanted = isOpen && isWatchable && pending.isEmpty && serial.space > 0
+    let wanted = isOpen && isWatchable && !isInBackground && pending.isEmpty && serial.space > 0
     if wanted == isWatched { return }
     if wanted {
       do throws(KernelError) { try loop.watch(0) } catch {
@@ -68,9 +81,13 @@ struct Console: ~Copyable {
     while isOpen, pending.isEmpty, serial.space > 0 {
       let bytes: [UInt8]
       do throws(KernelError) { bytes = try readStandardInput(upTo: serial.space) } catch {
-        // Non-blocking input that another reader has emptied, or a signal: there is more to come. A terminal that is
-        // gone (EIO) is at its end.
-        isOpen = error.errno == KernelError.again || error.errno == KernelError.interrupted
+        switch error.errno {
+        // Non-blocking input that another reader has emptied, or a signal: there is more to come.
+        case KernelError.again, KernelError.interrupted: break
+        // A read from the background of a terminal, with SIGTTIN blocked. A terminal that is gone says the same.
+        case KernelError.io where isTerminal && !isInBackground: isInBackground = true
+        default: isOpen = false
+        }
         return false
       }
       if bytes.isEmpty {

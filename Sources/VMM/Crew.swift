@@ -12,7 +12,7 @@ struct Crew {
   private let cpus: [VirtualCPU]
   private var vcpus: [Thread] = []
   private var others: [Thread] = []
-  private let control: Filter?
+  private let control: ThreadSandbox?
   private let gate: Start
   private let ending: Ending
   private let handOver: HandOver
@@ -31,18 +31,18 @@ struct Crew {
       self.ending = ending
     }
 
-    /// Loads a thread's filter, says so, and waits; whether the thread shall go on.
-    func enter(_ filter: Filter?) -> Bool {
+    /// Confines a thread, says so, and waits; whether the thread shall go on.
+    func enter(_ sandbox: ThreadSandbox?) -> Bool {
       succeed { () throws(KernelError) in
-        try filter?.load()
+        try sandbox?.enter()
         ready.signal()
         try go.wait()
       }
     }
 
-    /// Loads the filter of a thread that need not wait; whether it shall go on, and say itself that it is ready.
-    func pass(_ filter: Filter?) -> Bool {
-      succeed { () throws(KernelError) in try filter?.load() }
+    /// Confines a thread that need not wait; whether it shall go on, and say itself that it is ready.
+    func pass(_ sandbox: ThreadSandbox?) -> Bool {
+      succeed { () throws(KernelError) in try sandbox?.enter() }
     }
 
     private func succeed(_ body: () throws(KernelError) -> Void) -> Bool {
@@ -62,9 +62,9 @@ struct Crew {
     _ assembly: Assembly, _ configuration: Configuration, recorder: Recorder, ending: Ending
   ) throws(KernelError) {
     let isSandboxed = configuration.isSandboxed
-    if !isSandboxed { recorder.log.warning("--sandbox off: this run is not confined by seccomp") }
-    func filter(_ kind: ThreadKind) throws(KernelError) -> Filter? {
-      isSandboxed ? try Filter(kind) : nil
+    if !isSandboxed { recorder.log.warning("--sandbox off: this run is not confined") }
+    func sandbox(_ kind: ThreadKind) throws(KernelError) -> ThreadSandbox? {
+      isSandboxed ? try ThreadSandbox(kind) : nil
     }
     let gate = try Start(ending)
     self.gate = gate
@@ -72,12 +72,12 @@ struct Crew {
     cpus = assembly.cpus
     handOver = try HandOver()
     bound = assembly.devices.functions.filter { !$0.isResetAlone }
-    control = try filter(.control)
-    try addDevices(assembly.devices.functions.filter(\.isResetAlone), filter(.device))
+    control = try sandbox(.control)
+    try addDevices(assembly.devices.functions.filter(\.isResetAlone), sandbox(.device))
     let ports = PortBus(
       serial: assembly.serial, root: assembly.root, ending: ending,
       hasDebugExit: configuration.hasDebugExit)
-    let vcpuFilter = try filter(.vcpu)
+    let vcpuSandbox = try sandbox(.vcpu)
     for cpu in cpus {
       let processor = Processor(
         cpu: cpu, ports: ports, root: assembly.root, ending: ending,
@@ -87,8 +87,8 @@ struct Crew {
       vcpus.append(
         try Thread(name: "vcpu\(cpu.index)") {
           cpu.adopt()
-          if let place, !bind(cpu.index, to: place, ending) { return gate.ready.signal() }
-          guard gate.enter(vcpuFilter) else { return }
+          guard prepare(cpu.index, processor: place, ending) else { return gate.ready.signal() }
+          guard gate.enter(vcpuSandbox) else { return }
           if cpu.index == 0 { recorder.phase("first-instruction") }
           processor.run()
         })
@@ -99,11 +99,11 @@ struct Crew {
         processors: try Thread.processorCount())
     else { return }
     preparation.show(on: (Terminal.isTerminal(2), Terminal.isTerminal(1)))
-    let pinFilter = try filter(.pin)
+    let pinSandbox = try sandbox(.pin)
     for index in 0..<preparation.threadCount {
       others.append(
         try Thread(name: "pin\(index)") {
-          guard gate.enter(pinFilter) else { return }
+          guard gate.enter(pinSandbox) else { return }
           let failure = preparation.work(shouldStop: { ending.isOver }, pinned: recorder.pinned)
           if let failure { ending.end(.failure(failure.description)) }
         })
@@ -111,12 +111,14 @@ struct Crew {
   }
 
   /// Makes a thread for each device: it begins to reset it while the other threads are made.
-  private mutating func addDevices(_ functions: [AssignedFunction], _ filter: Filter?) throws(KernelError) {
+  private mutating func addDevices(_ functions: [AssignedFunction], _ sandbox: ThreadSandbox?)
+    throws(KernelError)
+  {
     let (gate, ending, handOver) = (gate, ending, handOver)
     for function in functions {
       others.append(
         try Thread(name: "device") {
-          guard gate.pass(filter) else { return }
+          guard gate.pass(sandbox) else { return }
           handOver.serve(
             function, begun: { gate.ready.signal() },
             failed: { error in ending.end(.failure(error.description)) })
@@ -131,7 +133,7 @@ struct Crew {
       try gate.ready.wait()
       waiting -= min(waiting, try gate.ready.take())
     }
-    try control?.load()
+    try control?.enter()
     gate.go.signal()
   }
 
@@ -154,8 +156,14 @@ struct Crew {
   }
 }
 
-/// Keeps a vCPU's thread on a processor of the host; false, and the VM ends, where that fails.
-private func bind(_ cpu: Int, to processor: Int, _ ending: Ending) -> Bool {
+/// Prepares a vCPU's thread: lets the kick interrupt it, and keeps it on a processor of the host. If that fails, the VM
+/// ends and this returns false.
+private func prepare(_ cpu: Int, processor: Int?, _ ending: Ending) -> Bool {
+  do throws(KernelError) { try Thread.acceptKick() } catch {
+    ending.end(.failure("vCPU \(cpu): \(error)"))
+    return false
+  }
+  guard let processor else { return true }
   do throws(KernelError) {
     try Thread.bind(toProcessor: processor)
     return true

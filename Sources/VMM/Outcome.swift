@@ -23,15 +23,18 @@ public enum Outcome: Sendable, Equatable {
   case failure(String)
 
   /// The process's exit status.
-  public var exitStatus: Int32 {
+  ///
+  /// - Parameter hasDebugExit: True if a value V that the guest writes becomes 2V + 1, as with QEMU's isa-debug-exit.
+  ///   Every other end has an even status then.
+  public func exitStatus(hasDebugExit: Bool) -> Int32 {
     switch self {
     case .powerOff, .quit: 0
-    case .failure: 1
-    case .reset: 3
     case .panic: 4
-    case .tripleFault: 5
     case .debugExit(let value): Int32(truncatingIfNeeded: (value << 1 | 1) & 0xFF)
-    case .signal(let number): 128 + number
+    case .failure: hasDebugExit ? 6 : 1
+    case .reset: hasDebugExit ? 8 : 3
+    case .tripleFault: hasDebugExit ? 10 : 5
+    case .signal(let number): hasDebugExit ? 12 : 128 + number
     }
   }
 

@@ -3,6 +3,7 @@
 internal import Linux
 internal import Logging
 internal import Passthrough
+internal import Sandbox
 internal import Synchronization
 
 /// Everything that is told about a run: phases, the trace, messages, the summary.
@@ -13,11 +14,20 @@ final class Recorder: Sendable {
   /// Taken by whichever thread reaches a phase; nothing is locked inside it.
   private let phases = Mutex<[(name: String, time: Int64)]>([])
 
-  /// - Parameter start: When the program began; microseconds of the monotonic clock.
-  init(log: Logger, trace path: String?, start: Int64) throws(KernelError) {
+  /// - Parameters:
+  ///   - start: When the program began; microseconds of the monotonic clock.
+  ///   - confine: Called first by the thread that writes the trace.
+  init(
+    log: Logger, trace path: String?, start: Int64,
+    confine: @escaping @Sendable () throws(KernelError) -> Void = {}
+  ) throws(KernelError) {
     self.log = log
     self.start = start
-    if let path { trace = try Trace(path: path, start: start) } else { trace = nil }
+    guard let path else {
+      trace = nil
+      return
+    }
+    trace = try Trace(path: path, start: start, confine: confine) { log.warning("\($0)") }
   }
 
   /// Notes that a phase has been reached.
@@ -52,9 +62,10 @@ final class Recorder: Sendable {
         + "\"us\":\(microseconds)")
   }
 
-  /// The summary of a run, for a person.
-  func summary(_ functions: [AssignedFunction], outcome: Outcome) -> String {
+  /// The summary of a run.
+  func summary(_ functions: [AssignedFunction], outcome: Outcome, layers: [Layer] = []) -> String {
     var lines = ["summary: \(outcome.name)"]
+    for layer in layers { lines.append("  \(layer.rawValue): \(layer.text)") }
     for function in functions {
       let one = function.statistics
       lines.append(

@@ -19,8 +19,13 @@ public struct Run: Sendable {
     _ configuration: Configuration, log: Logger, start: Int64
   ) throws(RunError) {
     self.configuration = configuration
+    StandardError.stopWaiting()
     do throws(KernelError) {
-      recorder = try Recorder(log: log, trace: configuration.trace, start: start)
+      if configuration.isSandboxed { try ThreadSandbox.prepare() }
+      let sandbox = configuration.isSandboxed ? try ThreadSandbox(.trace) : nil
+      recorder = try Recorder(log: log, trace: configuration.trace, start: start) {
+        () throws(KernelError) in try sandbox?.enter()
+      }
       ending = try Ending()
     } catch { throw .kernel(error) }
   }
@@ -29,32 +34,40 @@ public struct Run: Sendable {
   ///
   /// - Returns: How it ended. The trace is complete then, or the log says why not.
   public func run() throws(RunError) -> Outcome {
+    do throws(RunError) { return try live() } catch {
+      recorder.trace?.finish()
+      throw error
+    }
+  }
+
+  private func live() throws(RunError) -> Outcome {
     recorder.phase("program-started")
     do throws(KernelError) { try DescriptorLimit.raise() } catch { recorder.log.warning("\(error)") }
-    StandardError.stopWaiting()
     let output = StandardOutput()
     let assembly = try Assembly(configuration, recorder: recorder, output: output.write)
     return try step(RunError.kernel) { () throws(KernelError) in
       // From here on these come through the event loop; a closed pipe is no reason to die.
-      let signals = try Signals([
-        Signals.interrupt, Signals.terminate, Signals.hangup, Signals.brokenPipe,
-      ])
+      let signals = try Signals()
       try Thread.installKick()
-      try GuardedMemory.install()
+      try GuardedMemory.install(
+        failureStatus: Outcome.failure("").exitStatus(hasDebugExit: configuration.hasDebugExit))
       let crew = try Crew(assembly, configuration, recorder: recorder, ending: ending)
       return finish(assembly, crew, try supervise(assembly, crew, signals, output))
     }
   }
 
+  /// How often a console in the background looks if it is in the foreground; no signal says so. Milliseconds.
+  private static let backgroundInterval: Int32 = 500
+
   /// Runs the threads of a machine until its end; no vCPU is in the guest then.
   private func supervise(
     _ assembly: Assembly, _ crew: Crew, _ signals: borrowing Signals, _ output: StandardOutput
   ) throws(KernelError) -> Outcome {
-    let terminal = Terminal.raw()
+    let terminal = Terminal()
     var console = Console(
       serial: assembly.serial, isTerminal: terminal != nil, output: output.stream.number)
     let loop = try EventLoop()
-    try loop.watch(signals.number)
+    try signals.watch(loop)
     try loop.watch(assembly.serial.room.number)
     try loop.watch(assembly.serial.backlog.number)
     try loop.watch(ending.number)
@@ -65,10 +78,18 @@ public struct Run: Sendable {
     if try console.refill() { ending.end(.quit) }
     try crew.start()
     while !ending.isOver {
-      let ready = try loop.next()
-      if ready == signals.number {
-        while let signal = try signals.next() {
-          if signal != Signals.brokenPipe { ending.end(.signal(signal)) }
+      guard let ready = try loop.next(within: console.isInBackground ? Self.backgroundInterval : -1) else {
+        console.takeTerminal()
+        try console.watch(loop)
+        continue
+      }
+      if signals.owns(ready) {
+        while let effect = try signals.next() {
+          switch effect {
+          case .end(let signal): ending.end(.signal(signal))
+          case .resumed: console.takeTerminal()
+          case .none: break
+          }
         }
       } else if ready == assembly.serial.room.number {
         try assembly.serial.room.take()
@@ -90,7 +111,7 @@ public struct Run: Sendable {
     for function in assembly.devices.functions { function.stopWaiting() }
     crew.stop()
     if !outcome.isRequested { output.drain(assembly.serial) }
-    _ = consume terminal
+    terminal?.restore()
     return outcome
   }
 
@@ -121,10 +142,14 @@ public struct Run: Sendable {
     for failure in failures { add("handing back: \(failure)", to: &outcome) }
     recorder.phase("devices-handed-back")
     if configuration.printsSummary {
-      writeStandardError(recorder.summary(assembly.devices.functions, outcome: outcome))
+      StandardError.write(
+        recorder.summary(
+          assembly.devices.functions, outcome: outcome,
+          layers: Layer.active(isSandboxed: configuration.isSandboxed)),
+        patience: outcome.isRequested ? 0 : 1000)
     }
     if let trace = recorder.trace {
-      trace.flush()
+      trace.finish()
       if let (error, lost) = trace.failure {
         add(
           "trace \(trace.path): \(error); \(lost) records are not in it; make room or name another file",

@@ -140,7 +140,8 @@ final class Serial: Sendable {
     case 4: return registers.modemControl
     case 5:
       let status =
-        (registers.transmitting.isEmpty ? 0x60 : 0) | (registers.received.isEmpty ? 0 : 1) | (registers.overrun ? 2 : 0) as UInt8
+        (registers.transmitting.isEmpty ? 0x60 : 0) | (registers.received.isEmpty ? 0 : 1)
+        | (registers.overrun ? 2 : 0) as UInt8
       registers.overrun = false
       return status
     case 6:

@@ -4,115 +4,207 @@ internal import Linux
 internal import Passthrough
 internal import Synchronization
 
-/// A file with one JSON object per line for all that happens to devices, in the order in which it
-/// happened.
+/// A file with one JSON object per line for each event of a device, in the order of the events.
+///
+/// A thread writes it. The file may be a pipe without a reader or a file system that hangs: if nothing has been written
+/// for a second while there is something to write, the trace ends with a record `truncated`, and there is one warning.
 final class Trace: Sendable {
-  private struct State: ~Copyable {
-    let file: OwnedDescriptor
-    var buffer: [UInt8] = []
+  private struct State {
+    /// Whole records that the writer has not taken.
+    var pending: [UInt8] = []
+    /// The bytes that the writer has taken and not written.
+    var inFlight = 0
+    /// When the writer began or the last bytes were written; microseconds.
+    var progress: Int64 = 0
     var failure: KernelError?
     var lost = 0
+    var isTruncated = false
+    /// The VM has ended: the writer ends when nothing is pending.
+    var isOver = false
+
+    var size: Int { pending.count + inFlight }
+
+    /// True if the writer has made no progress for too long.
+    func isStuck(at time: Int64) -> Bool { inFlight > 0 && time - progress >= Trace.patience }
   }
 
   let path: String
   private let start: Int64
-  /// Taken by any thread, inside the lock of the function that the record is about.
-  private let state: Mutex<State>
+  private let file: OwnedDescriptor
+  /// Bytes for one write: a pipe's write returns when it has taken all, and only then is that progress.
+  private let piece: Int
+  /// Signalled when there is something for the writer to do.
+  private let wake: Event
+  /// Signalled by the writer after each write.
+  private let progress: Event
+  /// Signalled by the writer at its end.
+  private let done: Event
+  /// Owner: this trace. Set once by `init`, taken by ``finish()``.
+  private let writer = Mutex<Thread?>(nil)
+  private let warn: @Sendable (String) -> Void
+  /// Owner: this trace. Taken by any thread, inside the lock of the function that the record is about; nothing is
+  /// locked inside it.
+  private let state = Mutex(State())
 
-  private static let bufferSize = 32 << 10
+  /// The size from which the writer begins by itself.
+  private static let batchSize = 32 << 10
+  /// The most that waits for the writer. Who adds a record waits while there is more.
+  private static let capacity = 1 << 20
+  /// The longest time without progress; microseconds.
+  private static let patience: Int64 = 1_000_000
+  /// The longest wait for the writer at the end, if it makes progress; microseconds.
+  private static let endPatience: Int64 = 5_000_000
 
-  /// Creates the file.
+  /// Creates the file and starts the thread that writes it.
   ///
-  /// - Parameter start: The moment that times count from; microseconds of the monotonic clock.
-  init(path: String, start: Int64) throws(KernelError) {
+  /// - Parameters:
+  ///   - start: The moment that times count from; microseconds of the monotonic clock.
+  ///   - confine: Called first by the thread, before this returns.
+  ///   - warn: Called once, by any thread, with the reason for which the trace ends early.
+  init(
+    path: String, start: Int64, confine: @escaping @Sendable () throws(KernelError) -> Void = {},
+    warn: @escaping @Sendable (String) -> Void = { _ in }
+  ) throws(KernelError) {
     self.path = path
     self.start = start
-    state = Mutex(State(file: try OwnedDescriptor(opening: path, .replace)))
+    self.warn = warn
+    let file = try OwnedDescriptor(opening: path, .replace)
+    piece = file.isRegular ? 64 << 10 : 4096
+    self.file = file
+    wake = try Event()
+    progress = try Event()
+    done = try Event()
+    let thread = try Thread(name: "trace") { [self] in
+      do throws(KernelError) {
+        try Thread.blockSignals()
+        try confine()
+      } catch { return fail(error) }
+      progress.signal()
+      write()
+    }
+    writer.withLock { $0 = thread }
+    try progress.wait()
+    if let (error, _) = failure { throw error }
   }
 
-  /// Why the file is not complete, and how many records are not in it; nil where it is complete.
+  /// Why the file is not complete, and the number of records that are not in it; nil if it is complete or truncated.
   var failure: (error: KernelError, lost: Int)? {
     state.withLock { state in state.failure.map { ($0, state.lost) } }
   }
 
   /// Adds a record: its event's name, and its fields as JSON.
-  func record(_ event: String, _ fields: String, flush: Bool = false) {
-    let time = Clock.microseconds() - start
-    let line = "{\"time\":\(time),\"event\":\"\(event)\",\(fields)}\n"
-    state.withLock { state in
-      guard state.failure == nil else {
-        state.lost += 1
-        return
-      }
-      state.buffer.append(contentsOf: line.utf8)
-      if flush || state.buffer.count >= Self.bufferSize { Self.flush(&state) }
-    }
-  }
-
-  /// Writes what is buffered.
-  func flush() { state.withLock { state in Self.flush(&state) } }
-
-  private static func flush(_ state: inout State) {
-    guard !state.buffer.isEmpty, state.failure == nil else { return }
-    do throws(KernelError) { try state.file.write(state.buffer) } catch {
-      state.failure = error
-      state.lost += state.buffer.count { $0 == UInt8(ascii: "\n") }
-    }
-    state.buffer.removeAll(keepingCapacity: true)
-  }
-
-  /// Adds what happened to a function.
   ///
-  /// - Parameter microseconds: How long it took, as far as it is known.
-  func record(_ device: String, _ event: FunctionEvent, microseconds: Int64) {
-    let device = "\"device\":\"\(device)\""
-    let took = "\"us\":\(microseconds)"
-    switch event {
-    case .gate(let place, let from, let to, let reason):
-      record(
-        "gate",
-        "\(device),\(Self.fields(place)),\"gpa\":\"\(Self.hex(place.address))\",\"size\":\(place.size),"
-          + "\"from\":\"\(from.rawValue)\",\"to\":\"\(to.rawValue)\",\"why\":\"\(reason.rawValue)\",\(took)")
-    case .command(let old, let new):
-      record(
-        "command",
-        "\(device),\"old\":\"\(Self.hex(UInt64(old)))\",\"new\":\"\(Self.hex(UInt64(new)))\",\(took)")
-    case .peerDMA(let place, let space, let isMapped):
-      record(
-        "dma",
-        "\"op\":\"\(isMapped ? "map" : "unmap")\",\"what\":\"bar\",\(device),\(Self.fields(place)),"
-          + "\"windows\":\(place.windows),\"iova\":\"\(Self.hex(place.address))\",\"size\":\(place.size),\"container\":\(space),\(took)"
-      )
-    case .interrupts(let mode, let count):
-      record("interrupts", "\(device),\"mode\":\"\(mode.rawValue)\",\"vectors\":\(count),\(took)")
-    case .vector(let vector, let change):
-      record("vector", "\(device),\"vector\":\(vector),\"op\":\"\(change.rawValue)\",\(took)")
-    case .reset(let why, let method):
-      record("reset", "\(device),\"why\":\"\(why.rawValue)\",\"method\":\"\(method)\",\(took)")
-    case .lost(let state): record("device", "\(device),\"state\":\"\(state.rawValue)\",\(took)")
-    case .warning(let text): record("warning", "\(device),\"text\":\(Self.quote(text))")
-    }
-  }
-
-  private static func fields(_ place: FunctionEvent.Place) -> String {
-    "\"bar\":\(place.bar),\"window\":\(place.window)"
-  }
-
-  static func hex(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }
-
-  /// A JSON string (RFC 8259 §7).
-  static func quote(_ text: String) -> String {
-    var result = "\""
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "\"": result += "\\\""
-      case "\\": result += "\\\\"
-      case _ where scalar.value < 0x20:
-        let digits = String(scalar.value, radix: 16)
-        result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-      default: result.unicodeScalars.append(scalar)
+  /// - Parameter flush: True to have it written now.
+  func record(_ event: String, _ fields: String, flush: Bool = false) {
+    let begin = Clock.microseconds()
+    let line = Self.line(event, fields, at: begin - start)
+    while true {
+      let now = Clock.microseconds()
+      let (isDone, wakes, ends) = state.withLock { state -> (Bool, Bool, Bool) in
+        guard state.failure == nil, !state.isTruncated, !state.isOver else {
+          state.lost += 1
+          return (true, false, false)
+        }
+        if state.isStuck(at: now) || now - begin >= Self.patience {
+          truncate(&state, at: now)
+          state.lost += 1
+          return (true, true, true)
+        }
+        guard state.size + line.utf8.count <= Self.capacity else { return (false, true, false) }
+        state.pending.append(contentsOf: line.utf8)
+        return (true, flush || state.pending.count >= Self.batchSize, false)
       }
+      if wakes { wake.signal() }
+      if ends { warnOfEnd() }
+      if isDone { return }
+      do throws(KernelError) {
+        _ = try progress.wait(milliseconds: 100)
+        try progress.take()
+      } catch { return fail(error) }
     }
-    return result + "\""
+  }
+
+  /// Ends the trace, and waits until it is written or the writer makes no progress.
+  func finish() {
+    let begin = Clock.microseconds()
+    state.withLock { $0.isOver = true }
+    wake.signal()
+    while true {
+      do throws(KernelError) {
+        if try done.wait(milliseconds: 100) {
+          writer.withLock { $0.take() }?.join()
+          return
+        }
+      } catch { return fail(error) }
+      let now = Clock.microseconds()
+      let ends = state.withLock { state in
+        guard state.isStuck(at: now) || now - begin >= Self.endPatience else { return false }
+        defer { truncate(&state, at: now) }
+        return !state.isTruncated
+      }
+      if ends { warnOfEnd() }
+      if state.withLock(\.isTruncated) { return }
+    }
+  }
+
+  /// Puts the record that says so at the end.
+  private func truncate(_ state: inout State, at time: Int64) {
+    guard !state.isTruncated else { return }
+    state.isTruncated = true
+    let last = Self.line("truncated", "\"path\":\(Self.quote(path))", at: time - start)
+    state.pending.append(contentsOf: last.utf8)
+  }
+
+  private func warnOfEnd() {
+    warn("trace \(path): write: no progress for 1 s; the trace ends here, give a file or a faster reader")
+  }
+
+  private func fail(_ error: KernelError) {
+    state.withLock { state in
+      if state.failure == nil { state.failure = error }
+      state.lost += state.pending.count { $0 == UInt8(ascii: "\n") }
+      (state.pending, state.inFlight) = ([], 0)
+    }
+    progress.signal()
+    done.signal()
+  }
+
+  /// The writer's thread.
+  private func write() {
+    do throws(KernelError) {
+      while true {
+        let (batch, isOver) = state.withLock { state in
+          let batch = state.pending
+          state.pending = []
+          (state.inFlight, state.progress) = (batch.count, Clock.microseconds())
+          return (batch, state.isOver)
+        }
+        if batch.isEmpty {
+          if isOver { return done.signal() }
+          try wake.wait()
+          try wake.take()
+        } else {
+          try write(batch)
+        }
+      }
+    } catch { fail(error) }
+  }
+
+  private func write(_ batch: [UInt8]) throws(KernelError) {
+    var written = 0
+    while written < batch.count {
+      let end = min(written + piece, batch.count)
+      do throws(KernelError) { try file.write(batch[written..<end]) } catch {
+        state.withLock { $0.lost += batch[written...].count { $0 == UInt8(ascii: "\n") } }
+        throw error
+      }
+      written = end
+      state.withLock { ($0.inFlight, $0.progress) = (batch.count - written, Clock.microseconds()) }
+      progress.signal()
+    }
+  }
+
+  private static func line(_ event: String, _ fields: String, at time: Int64) -> String {
+    "{\"time\":\(time),\"event\":\"\(event)\",\(fields)}\n"
   }
 }

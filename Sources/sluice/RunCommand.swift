@@ -107,16 +107,20 @@ struct RunCommand: ParsableCommand {
   @Flag(help: "Show the guest VMX or SVM, so that it can run virtual machines itself.")
   var nested = false
 
-  @Option(help: ArgumentHelp("'off' runs without seccomp, for debugging.", valueName: "on|off"))
+  @Option(
+    help: ArgumentHelp(
+      "'off' runs without seccomp and with all capabilities, for debugging.", valueName: "on|off"))
   var sandbox: Sandboxing = .on
 
-  @Flag(help: "Print the system calls that each kind of thread may make, and why, and end.")
+  @Flag(
+    help:
+      "Print the layers of confinement and the system calls of each kind of thread, with reasons, and end.")
   var printSeccomp = false
 
   /// `--sandbox`.
   enum Sandboxing: String, ExpressibleByArgument { case on, off }
 
-  private func configuration() throws -> Configuration {
+  func configuration() throws -> Configuration {
     guard let kernel else { throw ValidationError("--kernel: name the kernel image to boot") }
     var configuration = Configuration(kernel: kernel)
     configuration.initrd = initrd
@@ -139,24 +143,31 @@ struct RunCommand: ParsableCommand {
     return configuration
   }
 
-  mutating func validate() throws {
-    if !printSeccomp { _ = try configuration() }
-  }
-
+  // There is no validate(): the parser calls it before it reports an option that does not exist.
   mutating func run() throws {
     if printSeccomp {
       print(Rule.describe(), terminator: "")
       return
     }
+    let configuration: Configuration
+    do { configuration = try self.configuration() } catch let error as ValidationError {
+      throw WrongUsage(Self.fullMessage(for: error))
+    }
+    let start = Clock.programStart()
+    do throws(KernelError) { try InheritedDescriptors.close(except: configuration.files) } catch {
+      throw failure(error.description)
+    }
     let log = Logger(label: "sluice") { _ in ErrorStreamHandler() }
     let outcome: Outcome
-    do {
-      outcome = try Run(configuration(), log: log, start: Clock.programStart()).run()
-    } catch let error as RunError {
-      throw CommandFailure(error.description)
-    }
-    if case .failure(let cause) = outcome { throw CommandFailure(cause) }
-    endProcess(outcome.exitStatus)
+    do throws(RunError) {
+      outcome = try Run(configuration, log: log, start: start).run()
+    } catch { throw failure(error.description) }
+    if case .failure(let cause) = outcome { throw failure(cause) }
+    endProcess(outcome.exitStatus(hasDebugExit: debugExit))
+  }
+
+  private func failure(_ cause: String) -> CommandFailure {
+    CommandFailure(cause, status: Outcome.failure(cause).exitStatus(hasDebugExit: debugExit))
   }
 }
 

@@ -23,7 +23,9 @@ struct Sluice: ParsableCommand {
       EXIT STATUS of 'sluice run':
         0 the guest switched itself off, or Ctrl-A x was typed; 1 failure; 2 wrong usage;
         3 the guest asked for a reset; 4 the guest reported a panic; 5 triple fault;
-        128+N ended by signal N; with --debug-exit, 2V+1 for a value V written to port 0xf4.
+        128+N ended by signal N.
+        With --debug-exit, 2V+1 for a value V written to port 0xf4, and every other status is even:
+        6 failure; 8 reset; 10 triple fault; 12 ended by a signal; 0, 2 and 4 as above.
       """,
     version: "0.1.0",
     subcommands: [
@@ -33,11 +35,18 @@ struct Sluice: ParsableCommand {
   /// Wrong usage is exit status 2, a failure 1.
   static func main() {
     do {
+      try InheritedDescriptors.openStandard()
       var command = try parseAsRoot()
       try command.run()
     } catch let error as CommandFailure {
-      writeStandardError("sluice: \(error.message)\n")
+      StandardError.write("sluice: \(error.message)\n", patience: 1000)
+      Self.exit(withStatus: error.status)
+    } catch let error as KernelError {
+      writeStandardError("sluice: \(error)\n")
       Self.exit(withStatus: 1)
+    } catch let error as WrongUsage {
+      writeStandardError(error.message + "\n")
+      Self.exit(withStatus: 2)
     } catch {
       let code = exitCode(for: error)
       if code == .validationFailure {
@@ -51,8 +60,16 @@ struct Sluice: ParsableCommand {
   private static func exit(withStatus status: Int32) -> Never { endProcess(status) }
 }
 
-/// A failure with a message for a person; exit status 1.
+/// A failure with a message for the user; exit status 1, or the even one of `--debug-exit`.
 struct CommandFailure: Error {
+  let message: String
+  let status: Int32
+
+  init(_ message: String, status: Int32 = 1) { (self.message, self.status) = (message, status) }
+}
+
+/// Arguments that do not fit together, with the command's usage; exit status 2.
+struct WrongUsage: Error {
   let message: String
 
   init(_ message: String) { self.message = message }

@@ -5,7 +5,7 @@ import Foundation
 /// What others do to a device, or have done, while it is a guest's: the VM lives, or says why it cannot.
 enum OutsideCases {
   static let all: [Case] = [
-    Case("outside-group-held", "another process has the group: status 1, one line, the device untouched") {
+    Case("outside-group-held", "another process has the group: status 6, one line, the device untouched") {
       bench in try groupHeld(bench)
     },
     Case("outside-reset", "the host resets the device through sysfs while the guest reads it") { bench in
@@ -22,7 +22,7 @@ enum OutsideCases {
     Case("outside-memory-vfio", "the same through Sluice's own descriptor: KVM_RUN fails with EFAULT") {
       bench in try memoryThroughVFIO(bench)
     },
-    Case("outside-guest-ram", "guest RAM is taken away, which no VM survives: status 1 and one line") {
+    Case("outside-guest-ram", "guest RAM is taken away, which no VM survives: status 6 and one line") {
       bench in
       try guestMemory(bench)
     },
@@ -39,7 +39,7 @@ enum OutsideCases {
     let status = try child.wait(within: 20)
     let said = child.errors.trimmingCharacters(in: .newlines)
     try other.close()
-    try bench.require(status == 1, "status \(status), expected 1; it said '\(said)'")
+    try bench.require(status == 6, "status \(status), expected 6; it said '\(said)'")
     try bench.require(!said.contains("\n"), "more than one line: '\(said)'")
     for word in [path, "another process", device.address] {
       try bench.require(said.contains(word), "no '\(word)' in '\(said)'")
@@ -85,7 +85,7 @@ enum OutsideCases {
     let after = try String(contentsOfFile: methods, encoding: .utf8)
     try bench.require(after == before, "the reset methods are \(after), before \(before)")
     let said = watch.child.errors.split(separator: "\n").filter { $0.contains("handing back") }
-    try bench.require(status == 1, "status \(status), expected 1")
+    try bench.require(status == 6, "status \(status), expected 6")
     for word in [device.address, "VFIO_DEVICE_RESET", "/sys/bus/pci/devices/\(device.address)/reset"] {
       try bench.require(said.count == 1 && said[0].contains(word), "no '\(word)' in \(said)")
     }
@@ -141,7 +141,7 @@ enum OutsideCases {
     try process.unmap(process.mapping(of: size), size: size)
     let status = try watch.child.wait(within: 15)
     let said = watch.child.errors.split(separator: "\n").filter { $0.hasPrefix("sluice: ") }
-    try bench.require(status == 1, "status \(status), expected 1; \(watch.child.lastMessage)")
+    try bench.require(status == 6, "status \(status), expected 6; \(watch.child.lastMessage)")
     try bench.require(
       said.count == 1 && said[0].contains("KVM_RUN") && said[0].contains("EFAULT"),
       "it said \(said.count) lines: \(said.joined(separator: "; "))")

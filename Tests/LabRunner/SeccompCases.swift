@@ -67,7 +67,7 @@ enum SeccompCases {
       try child.expect("ok - the device reads")
       _ = kill(try child.sluice(), SIGTERM)
       let status = try child.wait(within: 30)
-      try bench.require(status == 143, "exit status \(status); \(child.lastMessage)")
+      try bench.require(status == 12, "exit status \(status); \(child.lastMessage)")
     },
     Scenario(name: "vectors") { bench in
       _ = try SmallGuest("msix", [Address.bigDrive], cpus: 2).check(bench, as: "vectors")

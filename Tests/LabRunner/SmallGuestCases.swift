@@ -89,8 +89,8 @@ enum SmallGuestCases {
   private static func ends(_ bench: Bench) throws -> String {
     guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
     let expected: [(String, Int32)] = [
-      ("end=exit", 1), ("status=1", 3), ("end=poweroff", 0), ("end=reset", 3), ("end=panic", 4),
-      ("end=triple-fault", 5),
+      ("end=exit", 1), ("status=1", 3), ("end=poweroff", 0), ("end=reset", 8), ("end=panic", 4),
+      ("end=triple-fault", 10),
     ]
     var faults: [String] = []
     for (append, status) in expected {

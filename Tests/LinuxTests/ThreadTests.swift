@@ -55,16 +55,66 @@ import Testing
     #expect(Clock.microseconds() >= first)
   }
 
-  // A process of its own: blocked signals stay with the thread.
-  @Test("blocked signals are read one after the other, and then there is none")
+  // A separate process for each: blocked signals stay with the thread.
+  @Test("a signal that would end the process is read once")
   func signals() async {
     await #expect(processExitsWith: .exitCode(7)) {
-      let signals = try Signals([Signals.terminate, Signals.interrupt])
+      let signals = try Signals()
+      guard try signals.next() == nil else { _exit(1) }
+      for signal in [SIGTERM, SIGINT, SIGUSR1, SIGALRM, 34, 64] as [Int32] {
+        pthread_kill(pthread_self(), signal)
+        guard try signals.next() == .end(signal), try signals.next() == nil else { _exit(signal) }
+      }
+      for (signal, effect) in [(SIGPIPE, .none), (SIGTTIN, .none), (SIGCONT, .resumed)]
+        as [(Int32, Signals.Effect)]
+      {
+        pthread_kill(pthread_self(), signal)
+        guard try signals.next() == effect else { _exit(signal) }
+      }
+      for signal in [SIGURG, SIGCHLD, SIGWINCH] { pthread_kill(pthread_self(), signal) }
+      _exit(try signals.next() == nil ? 7 : 2)
+    }
+  }
+
+  @Test("a signal that the parent ignored stays ignored")
+  func ignored() async {
+    await #expect(processExitsWith: .exitCode(7)) {
+      signal(SIGHUP, SIG_IGN)
+      let signals = try Signals()
+      pthread_kill(pthread_self(), SIGHUP)
       guard try signals.next() == nil else { _exit(1) }
       pthread_kill(pthread_self(), SIGTERM)
-      guard try signals.next() == Signals.terminate, try signals.next() == nil else { _exit(2) }
-      pthread_kill(pthread_self(), SIGINT)
-      _exit(try signals.next() == Signals.interrupt ? 7 : 3)
+      _exit(try signals.next() == .end(SIGTERM) ? 7 : 2)
+    }
+  }
+
+  @Test("a signal that the parent had blocked is taken, and the kick interrupts all the same")
+  func blocked() async {
+    await #expect(processExitsWith: .exitCode(7)) {
+      var all = sigset_t()
+      // SAFETY: the calls fill in and read the set.
+      unsafe sigfillset(&all)
+      unsafe sigprocmask(SIG_SETMASK, &all, nil)
+      let signals = try Signals()
+      try Thread.installKick()
+      try Thread.acceptKick()
+      Thread.Identity.current.kick()
+      // SAFETY: as above.
+      unsafe sigpending(&all)
+      guard unsafe sigismember(&all, SIGURG) == 0 else { _exit(1) }
+      pthread_kill(pthread_self(), SIGTERM)
+      _exit(try signals.next() == .end(SIGTERM) ? 7 : 2)
+    }
+  }
+
+  @Test("a fault's signal ends the process by that signal", arguments: [SIGSEGV, SIGABRT, SIGILL, SIGFPE])
+  func fault(_ number: Int32) async {
+    await #expect(processExitsWith: .signal(number)) { [number = number as Int32] in
+      let signals = try Signals()
+      withExtendedLifetime(signals) {
+        raise(number)
+        _exit(1)
+      }
     }
   }
 

@@ -13,7 +13,7 @@ enum Confinement {
     let result = Result()
     // A thread that pins memory ends soon, and so does its filter.
     let thread = try? Thread(name: "probe") {
-      if (try? Filter(.pin).load()) != nil { result.isLoaded.store(true, ordering: .releasing) }
+      if (try? ThreadSandbox(.pin).enter()) != nil { result.isLoaded.store(true, ordering: .releasing) }
     }
     thread?.join()
     return result.isLoaded.load(ordering: .acquiring)
@@ -25,7 +25,7 @@ enum Confinement {
   /// SIGALRM where it does not end by itself: of a thread alone that is killed no one would hear.
   static func enter(_ name: String) {
     alarm(20)
-    guard let kind = ThreadKind(rawValue: name), (try? Filter(kind).load()) != nil else { _exit(100) }
+    guard let kind = ThreadKind(rawValue: name), (try? ThreadSandbox(kind).enter()) != nil else { _exit(100) }
   }
 }
 

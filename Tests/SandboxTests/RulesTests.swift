@@ -46,7 +46,7 @@ import Testing
   @Test("each request's number is one of the interface that its name says")
   func numbers() {
     // The type byte of _IOC, bits 15:8: KVMIO 0xAE, VFIO_TYPE ';', terminals 'T'.
-    let types: [(String, UInt)] = [("KVM_", 0xAE), ("VFIO_", 0x3B), ("TC", 0x54)]
+    let types: [(String, UInt)] = [("KVM_", 0xAE), ("VFIO_", 0x3B), ("TC", 0x54), ("TIOC", 0x54)]
     for request in Rule.all.flatMap(Self.requests) {
       let type = types.first { request.name.hasPrefix($0.0) }?.1
       #expect(request.number >> 8 & 0xFF == type, "\(request.name)")
@@ -102,5 +102,9 @@ import Testing
     }
     // linux/kvm.h: _IO(KVMIO, 0x80).
     #expect(lines.contains("  ioctl KVM_RUN 0xae80  # run the guest"))
+    #expect(lines.contains { $0.hasPrefix("  mmap (prot without PROT_EXEC, MAP_PRIVATE|MAP_ANONYMOUS") })
+    for layer in Layer.allCases {
+      #expect(lines.contains("# \(layer.rawValue): \(layer.text)"))
+    }
   }
 }

@@ -46,6 +46,21 @@ import Testing
     }
   }
 
+  @Test("non-blocking input that has nothing now (EAGAIN) does not end the input")
+  func again() async {
+    await #expect(processExitsWith: .exitCode(7)) {
+      let serial = try Keyboard.serial()
+      var console = Console(serial: serial, isTerminal: false)
+      try Keyboard.type([])
+      guard fcntl(0, F_SETFL, O_NONBLOCK) == 0 else { _exit(1) }
+      // As if another reader of the pipe had been faster.
+      guard try !console.transfer() else { _exit(2) }
+      try Keyboard.type([0x61])
+      guard try !console.transfer() else { _exit(3) }
+      _exit(Keyboard.received(serial) == [0x61] ? 7 : 4)
+    }
+  }
+
   @Test("a file, which epoll does not take, is read as the guest makes room, to its end")
   func file() async {
     await #expect(processExitsWith: .exitCode(7)) {

@@ -7,17 +7,25 @@ import Testing
 
 @Suite struct OutcomeTests {
   @Test(
-    "each way to end has its exit status and its name",
+    "each way to end has its exit status, without and with --debug-exit, and its name",
     arguments: [
-      (.powerOff, 0, "power-off"), (.quit, 0, "quit"), (.failure("x"), 1, "failure"), (.reset, 3, "reset"),
-      (.panic, 4, "panic"), (.tripleFault, 5, "triple-fault"), (.debugExit(0), 1, "debug-exit 0"),
-      (.debugExit(1), 3, "debug-exit 1"), (.debugExit(0x80), 1, "debug-exit 128"),
-      (.debugExit(.max), 255, "debug-exit 4294967295"), (.signal(2), 130, "signal 2"),
-      (.signal(15), 143, "signal 15"),
-    ] as [(Outcome, Int32, String)])
-  func status(_ outcome: Outcome, _ status: Int32, _ name: String) {
-    #expect(outcome.exitStatus == status)
+      (.powerOff, 0, 0, "power-off"), (.quit, 0, 0, "quit"), (.failure("x"), 1, 6, "failure"),
+      (.reset, 3, 8, "reset"), (.panic, 4, 4, "panic"), (.tripleFault, 5, 10, "triple-fault"),
+      (.signal(2), 130, 12, "signal 2"), (.signal(15), 143, 12, "signal 15"),
+    ] as [(Outcome, Int32, Int32, String)])
+  func status(_ outcome: Outcome, _ plain: Int32, _ even: Int32, _ name: String) {
+    #expect(outcome.exitStatus(hasDebugExit: false) == plain)
+    #expect(outcome.exitStatus(hasDebugExit: true) == even)
+    #expect(even % 2 == 0, "an odd status is a value of the guest")
     #expect(outcome.name == name)
+  }
+
+  @Test(
+    "a value of the guest is 2V + 1, of which a status has the low 8 bits",
+    arguments: [(0, 1), (1, 3), (0x80, 1), (.max, 255)] as [(UInt32, Int32)])
+  func value(_ value: UInt32, _ status: Int32) {
+    #expect(Outcome.debugExit(value).exitStatus(hasDebugExit: true) == status)
+    #expect(Outcome.debugExit(value).name == "debug-exit \(value)")
   }
 
   @Test("the first outcome counts, and the event loop hears of it")

@@ -94,7 +94,8 @@ final class Wire: Sendable {
     #expect(try rises() == 1 && serial.read(Self.identification) == 2)
   }
 
-  @Test("the transmitter holds 16 bytes with the FIFO and one without; a guest that does not wait loses the last")
+  @Test(
+    "the transmitter holds 16 bytes with the FIFO and one without; more replaces the last")
   func transmitter() {
     wire.room.withLock { $0 = 0 }
     serial.write(Self.data, 65)

@@ -5,6 +5,7 @@ import GuestMemory
 import PCI
 import Passthrough
 import Testing
+import VMM
 
 @testable import sluice
 
@@ -29,6 +30,12 @@ import Testing
     #expect(throws: ValidationError.self) { try MemoryArgument(text) }
   }
 
+  @Test("--nested shows the guest VMX or SVM")
+  func nested() throws {
+    #expect(try RunCommand.parse(["--kernel", "k", "--nested"]).configuration().isNested)
+    #expect(try !RunCommand.parse(["--kernel", "k"]).configuration().isNested)
+  }
+
   @Test("memory can be of huge pages")
   func hugePages() throws {
     #expect(try MemoryArgument("1G,hugepages=2M").backing == .hugePages(shift: 21))
@@ -37,7 +44,7 @@ import Testing
     #expect(try MemoryArgument("1G,hugepages=thp").backing == .transparentHugePages)
     #expect(throws: ValidationError.self) { try MemoryArgument("1G,hugepages=4K") }
     let error = #expect(throws: (any Error).self) {
-      try RunCommand.parse(["--kernel", "k", "--memory", "3M,hugepages=2M"])
+      try RunCommand.parse(["--kernel", "k", "--memory", "3M,hugepages=2M"]).configuration()
     }
     #expect(error.map { RunCommand.fullMessage(for: $0) }?.contains("page size, 2048K") == true)
   }
@@ -126,7 +133,7 @@ import Testing
       (["--kernel", "k", "--cpu-pin", "0"], "0:2,1:3"), (["--kernel", "k", "--no-such"], "--no-such"),
     ] as [([String], String)])
   func usage(_ arguments: [String], _ text: String) {
-    let error = #expect(throws: (any Error).self) { try RunCommand.parse(arguments) }
+    let error = #expect(throws: (any Error).self) { try RunCommand.parse(arguments).configuration() }
     guard let error else { return }
     #expect(RunCommand.exitCode(for: error) == .validationFailure)
     #expect(RunCommand.fullMessage(for: error).contains(text))
@@ -166,7 +173,7 @@ import Testing
   @Test("a policy for a device that is not there is refused")
   func unknownPeer() {
     let error = #expect(throws: (any Error).self) {
-      try RunCommand.parse(["--kernel", "k", "--device", "01:00.0,peer-dma=off@02:00.0"])
+      try RunCommand.parse(["--kernel", "k", "--device", "01:00.0,peer-dma=off@02:00.0"]).configuration()
     }
     guard let error else { return }
     #expect(RunCommand.fullMessage(for: error).contains("0000:02:00.0"))

@@ -15,6 +15,9 @@ enum Program {
   /// Whether it has been built.
   static var isBuilt: Bool { path != nil }
 
+  /// Its path.
+  static var file: String { path ?? "sluice" }
+
   /// How a run of it ended, and what it said.
   struct Result {
     let status: Int32
@@ -23,10 +26,13 @@ enum Program {
   }
 
   /// Runs it to its end.
-  static func run(_ arguments: [String]) throws -> Result {
+  static func run(_ arguments: [String]) throws -> Result { try tool([file] + arguments) }
+
+  /// Runs a program, found on the PATH, to its end.
+  static func tool(_ command: [String]) throws -> Result {
     let process = Process()
-    process.executableURL = URL(filePath: path ?? "sluice")
-    process.arguments = arguments
+    process.executableURL = URL(filePath: "/usr/bin/env")
+    process.arguments = command
     let (output, messages) = (Pipe(), Pipe())
     process.standardInput = FileHandle.nullDevice
     process.standardOutput = output

@@ -9,5 +9,7 @@
 #include "calls.h"
 #include "guarded.h"
 #include "kvm.h"
+#include "process.h"
+#include "sandbox.h"
 #include "threads.h"
 #include "vfio.h"

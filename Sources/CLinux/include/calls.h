@@ -69,6 +69,12 @@ static inline int64_t cl_file_size(int fd)
 	return S_ISREG(status.st_mode) ? status.st_size : -EINVAL;
 }
 
+static inline bool cl_is_regular(int fd)
+{
+	struct stat status;
+	return fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+}
+
 /*
  * 1, 2, 4 or 8 bytes of a file as one little-endian number, and back. A VFIO
  * region turns each into one access of that width.
@@ -91,9 +97,12 @@ static inline int cl_pwrite_scalar(int fd, int64_t offset, unsigned width, uint6
 	return put == (ssize_t)width ? 0 : -EIO;
 }
 
+/* The only flags of eventfd2 that filters allow. */
+enum { CL_EVENT_FLAGS = EFD_CLOEXEC | EFD_NONBLOCK };
+
 static inline int cl_eventfd(void)
 {
-	return (int)CL_RESULT(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+	return (int)CL_RESULT(eventfd(0, CL_EVENT_FLAGS));
 }
 
 /* The count that was in an eventfd, which becomes 0; 0 where there was none. */
@@ -183,19 +192,7 @@ static inline int cl_epoll_wait(int fd, int timeout)
 	return ready < 0 ? -errno : ready == 0 ? -ETIMEDOUT : event.data.fd;
 }
 
-/* Blocks `count` signals in this thread and returns a descriptor that reads them. */
-static inline int cl_signalfd(const int *signals, int count)
-{
-	sigset_t set;
-	sigemptyset(&set);
-	for (int i = 0; i < count; i++)
-		sigaddset(&set, signals[i]);
-	int error = pthread_sigmask(SIG_BLOCK, &set, NULL);
-	if (error)
-		return -error;
-	return (int)CL_RESULT(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-}
-
+/* The next signal of a signalfd, or 0. */
 static inline int cl_signalfd_read(int fd)
 {
 	struct signalfd_siginfo info;
@@ -313,8 +310,6 @@ static inline int cl_seccomp_load(const void *program, uint16_t instructions)
 {
 	struct sock_fprog filter = { .len = instructions,
 				     .filter = (struct sock_filter *)(uintptr_t)program };
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return -errno;
 	return (int)CL_RESULT(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter));
 }
 

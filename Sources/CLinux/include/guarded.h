@@ -8,5 +8,5 @@
 int cl_guarded_load(uint64_t address, uint64_t *value);
 int cl_guarded_store(uint64_t address, uint64_t value);
 
-/* From now on SIGBUS anywhere else ends the process with status 1 and a line that says where. */
-int cl_install_guard(void);
+/* From now on SIGBUS anywhere else ends the process with a status and a line that says where. */
+int cl_install_guard(int status);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "calls.h"
+#include "process.h"
 
 enum : unsigned long {
 	IOC_KVM_GET_API_VERSION = KVM_GET_API_VERSION,
@@ -322,11 +323,11 @@ static inline int cl_install_kick(void)
 {
 	struct sigaction action = { .sa_handler = cl_ignore };
 	sigemptyset(&action.sa_mask);
-	return (int)CL_RESULT(sigaction(SIGRTMIN, &action, NULL));
+	return (int)CL_RESULT(sigaction(CL_KICK, &action, NULL));
 }
 
 /* Interrupts a call of a thread of this process. */
-static inline void cl_kick(int process, int thread) { syscall(SYS_tgkill, process, thread, SIGRTMIN); }
+static inline void cl_kick(int process, int thread) { syscall(SYS_tgkill, process, thread, CL_KICK); }
 
 static inline int cl_process_id(void) { return getpid(); }
 

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a thread gives up, besides system calls: capabilities, new privileges, and the allocator's liberties. */
+#pragma once
+
+#include <linux/capability.h>
+#include <linux/futex.h>
+#include <malloc.h>
+
+#include "calls.h"
+
+/*
+ * Leaves the calling thread those of `kept` that it has permitted, and no others; none inheritable. The ambient set
+ * follows the permitted one (capabilities(7)).
+ */
+static inline int cl_drop_capabilities(uint64_t kept)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct sets[2] = { 0 };
+	if (syscall(SYS_capget, &header, sets) < 0)
+		return -errno;
+	for (int i = 0; i < 2; i++) {
+		sets[i].permitted &= (uint32_t)(kept >> (32 * i));
+		sets[i].effective = sets[i].permitted;
+		sets[i].inheritable = 0;
+	}
+	return (int)CL_RESULT(syscall(SYS_capset, &header, sets));
+}
+
+/*
+ * Empties the bounding set of the calling thread and of those that it creates from now on. A thread without
+ * CAP_SETPCAP keeps it (-EPERM), which no_new_privs makes harmless.
+ */
+static inline int cl_drop_bounding_set(void)
+{
+	for (unsigned long capability = 0; capability < 64; capability++)
+		if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0)
+			return errno == EINVAL ? 0 : -errno; /* beyond the kernel's last one */
+	return 0;
+}
+
+/* No exec gives the calling thread more than it has. */
+static inline int cl_forbid_privileges(void)
+{
+	return (int)CL_RESULT(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+}
+
+/*
+ * One arena of malloc for all threads. With more, glibc reads /sys/devices/system/cpu/online when a ninth thread
+ * allocates, and /proc/sys/vm/overcommit_memory when free() shrinks one (malloc/arena.c: arena_get2, shrink_heap).
+ * The main arena grows by brk, or by mmap.
+ */
+static inline int cl_settle_allocator(void) { return mallopt(M_ARENA_MAX, 1) == 1 ? 0 : -EINVAL; }

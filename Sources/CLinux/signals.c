@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which signals end the VM, and how. */
+#define _GNU_SOURCE
+#include "CLinux.h"
+
+/* The kernel's struct sigaction: glibc's refuses signals 32 and 33, which it uses itself. */
+struct kernel_sigaction {
+	void *handler;
+	unsigned long flags;
+	void *restorer;
+	uint64_t mask;
+};
+
+#define BIT(signal) (UINT64_C(1) << ((signal)-1))
+
+/*
+ * Signals of faults are forced by the kernel even if they are blocked, which then skips handlers. The others keep
+ * their default actions: STOP and KILL cannot be changed, TSTP stops, CHLD and WINCH are ignored.
+ */
+static const uint64_t faults =
+	BIT(SIGSEGV) | BIT(SIGBUS) | BIT(SIGFPE) | BIT(SIGILL) | BIT(SIGTRAP) | BIT(SIGSYS) | BIT(SIGABRT);
+static const uint64_t left_alone =
+	BIT(SIGKILL) | BIT(SIGSTOP) | BIT(SIGTSTP) | BIT(SIGCHLD) | BIT(SIGWINCH);
+
+static int set_mask(int how, uint64_t mask)
+{
+	return (int)CL_RESULT(syscall(SYS_rt_sigprocmask, how, &mask, NULL, sizeof mask));
+}
+
+int cl_take_signals(void)
+{
+	uint64_t taken = ~(faults | left_alone | BIT(CL_KICK));
+	for (int signal = 1; signal <= 64; signal++) {
+		struct kernel_sigaction inherited = { 0 };
+		if (!(taken & BIT(signal)) || signal == SIGCONT)
+			continue;
+		if (syscall(SYS_rt_sigaction, signal, NULL, &inherited, sizeof inherited.mask) < 0)
+			return -errno;
+		if (inherited.handler == (void *)SIG_IGN)
+			taken &= ~BIT(signal);
+	}
+	int result = set_mask(SIG_SETMASK, taken | BIT(CL_KICK));
+	if (result < 0)
+		return result;
+	return (int)CL_RESULT(
+		syscall(SYS_signalfd4, -1, &taken, sizeof taken, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+int cl_block_signals(void) { return set_mask(SIG_SETMASK, ~faults); }
+
+int cl_block_library_signals(void) { return set_mask(SIG_BLOCK, BIT(32) | BIT(33)); }
+
+int cl_accept_kick(void) { return set_mask(SIG_UNBLOCK, BIT(CL_KICK)); }
+
+static pid_t process;
+static int outside_event = -1;
+static _Atomic int outside;
+
+bool cl_note_outside(int signal, const siginfo_t *info)
+{
+	if (info->si_code > 0 || info->si_pid == process || outside_event < 0)
+		return false;
+	outside = signal;
+	/* A full counter is a signal too. */
+	(void)cl_eventfd_add(outside_event);
+	return true;
+}
+
+int cl_outside_signal(void) { return outside; }
+
+/*
+ * SA_RESETHAND has restored the default action. The instruction of a fault runs again and meets it; a signal that
+ * this process sent to itself (abort) is sent again, and arrives when this returns.
+ */
+static void on_fault(int signal, siginfo_t *info, void *context)
+{
+	(void)context;
+	cl_terminal_restore();
+	if (!cl_note_outside(signal, info) && info->si_code <= 0)
+		syscall(SYS_tgkill, process, (int)syscall(SYS_gettid), signal);
+}
+
+int cl_install_fault_handlers(int event)
+{
+	struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_RESETHAND };
+	sigemptyset(&action.sa_mask);
+	outside_event = event;
+	process = getpid();
+	for (int signal = 1; signal <= 31; signal++)
+		if ((faults & BIT(signal)) && signal != SIGBUS && sigaction(signal, &action, NULL) < 0)
+			return -errno;
+	return 0;
+}

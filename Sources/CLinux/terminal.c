@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The terminal on standard input. Its settings are here, because signal handlers restore them. */
+#define _GNU_SOURCE
+#include "CLinux.h"
+
+static struct termios saved, raw;
+static _Atomic bool is_saved, is_raw;
+
+/*
+ * glibc's termios is the kernel's with speeds behind it. TCGETS and TCSETS go to the kernel directly: tcsetattr makes
+ * further calls, which no filter would need otherwise. The kernel reads and writes the first 36 bytes.
+ */
+_Static_assert(offsetof(struct termios, c_cc) == 17, "struct ktermios");
+
+static bool is_in_foreground(void)
+{
+	pid_t group;
+	return ioctl(STDIN_FILENO, TIOCGPGRP, &group) == 0 && group == getpgrp();
+}
+
+int cl_terminal_enter(void)
+{
+	if (!is_in_foreground())
+		return 0;
+	if (!is_saved) {
+		if (ioctl(STDIN_FILENO, TCGETS, &saved) < 0)
+			return 0;
+		raw = saved;
+		cfmakeraw(&raw);
+		is_saved = true;
+	}
+	is_raw = true;
+	return ioctl(STDIN_FILENO, TCSETS, &raw) == 0;
+}
+
+void cl_terminal_restore(void)
+{
+	int error = errno;
+	/* A terminal that is gone needs no restoring. */
+	if (is_raw)
+		(void)ioctl(STDIN_FILENO, TCSETS, &saved);
+	errno = error;
+}
+
+void cl_terminal_leave(void)
+{
+	if (is_in_foreground())
+		cl_terminal_restore();
+}

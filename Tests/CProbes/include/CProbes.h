@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Calls that Sluice never makes: tests show that it could not. */
+#pragma once
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static inline int probe_send(int process, int thread, int signal)
+{
+	return syscall(SYS_tgkill, process, thread, signal) < 0 ? -errno : 0;
+}
+
+static inline int probe_protect(uint64_t address, uint64_t size, int protection)
+{
+	return mprotect((void *)address, size, protection) < 0 ? -errno : 0;
+}
+
+static inline int probe_lock(uint64_t address, uint64_t size)
+{
+	return mlock((void *)address, size) < 0 ? -errno : 0;
+}
+
+static inline int probe_unlock(uint64_t address, uint64_t size)
+{
+	return munlock((void *)address, size) < 0 ? -errno : 0;
+}
+
+/* Moves no waiter from one futex to another. */
+static inline int probe_requeue(uint64_t page)
+{
+	return syscall(SYS_futex, page, FUTEX_REQUEUE_PRIVATE, 0, 0, page + 8, 0) < 0 ? -errno : 0;
+}
+
+static inline int probe_blocking_eventfd(void)
+{
+	int fd = eventfd(0, 0);
+	return fd < 0 ? -errno : fd;
+}
+
+/* 1 if a capability is in the bounding set, 0 if not, or -errno. */
+static inline int probe_bounding(unsigned long capability)
+{
+	int result = prctl(PR_CAPBSET_READ, capability, 0, 0, 0);
+	return result < 0 ? -errno : result;
+}
+
+/* abort, without the compiler's knowledge that it does not return. */
+static inline void probe_abort(void)
+{
+	void (*volatile end)(void) = abort;
+	end();
+}
+
+/* getpid of the 32-bit system calls. */
+static inline int probe_old_gate(void)
+{
+	int result;
+	__asm__ volatile("int $0x80" : "=a"(result) : "a"(20) : "memory", "r8", "r9", "r10", "r11");
+	return result;
+}
+
+/* True if the kernel has them; without them the instruction faults. */
+static inline bool probe_has_old_gate(void)
+{
+	int status = 0;
+	pid_t child = fork();
+	if (child == 0)
+		_exit(probe_old_gate() > 0 ? 7 : 1);
+	return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 7;
+}
+
+/* getpid of the x32 system calls, or -errno. */
+static inline int probe_x32(void)
+{
+	long result = syscall(0x40000000 | SYS_getpid);
+	return result < 0 ? -errno : (int)result;
+}

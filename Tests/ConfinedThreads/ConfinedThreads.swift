@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Linux
+import Sandbox
+
+/// A process like a VM: threads of vCPUs that allocate and free under their filters. A separate program, because malloc
+/// of a test's process already has arenas.
+@main
+enum ConfinedThreads {
+  private final class Barrier: Sendable {
+    let ready: Event
+    let go: Event
+    init() throws(KernelError) {
+      ready = try Event()
+      go = try Event()
+    }
+  }
+
+  /// Arguments: the number of threads, and `unsettled` to leave malloc as it is. Status 7 at the end.
+  static func main() throws {
+    let count = Int(CommandLine.arguments.dropFirst().first ?? "") ?? 1
+    if !CommandLine.arguments.contains("unsettled") { try ThreadSandbox.prepare() }
+    let barrier = try Barrier()
+    let sandbox = try ThreadSandbox(.vcpu)
+    var threads: [Linux.Thread] = []
+    for index in 0..<count {
+      threads.append(
+        try Linux.Thread(name: "vcpu\(index)") {
+          do throws(KernelError) {
+            try sandbox.enter()
+            barrier.ready.signal()
+            try barrier.go.wait()
+          } catch { endProcess(1) }
+          for round in 0..<20 { work(round) }
+        })
+    }
+    var waiting = UInt64(count)
+    while waiting > 0 {
+      try barrier.ready.wait()
+      waiting -= try barrier.ready.take()
+    }
+    barrier.go.signal()
+    for thread in threads { thread.join() }
+    endProcess(7)
+  }
+
+  /// Allocates blocks below the size from which malloc maps each, enough for a heap to grow and to shrink again.
+  private static func work(_ round: Int) {
+    let blocks = (1...64).map { [UInt8](repeating: 1, count: 1000 * ($0 + round)) }
+    precondition(blocks.count == 64)
+  }
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CLinux
+import CProbes
+import Foundation
+import Linux
+import Testing
+
+@testable import Sandbox
+
+/// A call that a filter allows with some arguments only, with other ones.
+enum WrongArguments: String, CaseIterable {
+  case otherProcess, otherSignal, executableMap, fileMap, sharedMap, executableProtection, advice,
+    lockOperation
+  case eventFlags, terminalOfOther
+
+  /// A page to work on.
+  private static func page() -> UInt64 {
+    UInt64(cl_mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))
+  }
+
+  /// Prepares the call; what is returned makes it, and returns true if it has succeeded.
+  func prepare() -> () -> Bool {
+    let page = Self.page()
+    let (parent, process, thread) = (getppid(), cl_process_id(), cl_thread_id())
+    // SAFETY: the path is a literal.
+    let file = unsafe open("/proc/self/exe", O_RDONLY)
+    func map(_ protection: Int32, _ flags: Int32, _ file: Int32) -> Bool {
+      cl_mmap(0, 4096, protection, flags, file, 0) > 0
+    }
+    return {
+      switch self {
+      // Signal 0 only asks if it could be sent.
+      case .otherProcess: return probe_send(parent, parent, 0) == 0
+      case .otherSignal: return probe_send(process, thread, SIGWINCH) == 0
+      case .executableMap: return map(PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1)
+      case .fileMap: return map(PROT_READ, MAP_PRIVATE, file)
+      case .sharedMap: return map(PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1)
+      case .executableProtection: return probe_protect(page, 4096, PROT_READ | PROT_EXEC) == 0
+      case .advice: return cl_madvise(page, 4096, MADV_HUGEPAGE) == 0
+      case .lockOperation: return probe_requeue(page) == 0
+      case .eventFlags: return probe_blocking_eventfd() >= 0
+      // The descriptor is no terminal, which only the kernel says.
+      case .terminalOfOther: return cl_kvm_number(file, UInt(TCGETS), 0) == -ENOTTY
+      }
+    }
+  }
+
+  /// The kinds of threads that may make the call at all.
+  var kind: ThreadKind { self == .terminalOfOther ? .control : .vcpu }
+}
+
+/// One layer after the other: it denies an action, which succeeds without it. Each in a separate process.
+@Suite(.enabled(if: Confinement.isPossible, "seccomp filters cannot be loaded here"))
+struct LayerTests {
+  @Test("a call with other arguments ends the process", arguments: WrongArguments.allCases)
+  func arguments(_ call: WrongArguments) async {
+    await #expect(processExitsWith: .signal(SIGSYS)) { [call = call.rawValue as String] in
+      guard let call = WrongArguments(rawValue: call) else { _exit(99) }
+      let make = call.prepare()
+      Confinement.enter(call.kind.rawValue)
+      _ = make()
+      _exit(0)
+    }
+  }
+
+  @Test("without a filter the same call succeeds", arguments: WrongArguments.allCases)
+  func withoutFilter(_ call: WrongArguments) async {
+    await #expect(processExitsWith: .exitCode(7)) { [call = call.rawValue as String] in
+      guard let call = WrongArguments(rawValue: call) else { _exit(99) }
+      _exit(call.prepare()() ? 7 : 1)
+    }
+  }
+
+  @Test("the kick of an own thread and malloc's mappings are allowed")
+  func allowed() async {
+    await #expect(processExitsWith: .exitCode(7)) {
+      try Linux.Thread.installKick()
+      let own = Linux.Thread.Identity.current
+      Confinement.enter("vcpu")
+      own.kick()
+      guard cl_mmap(0, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) > 0 else {
+        _exit(1)
+      }
+      _exit(7)
+    }
+  }
+
+  @Test("abort ends the process by SIGABRT, with the terminal restored", arguments: ThreadKind.allCases)
+  func abort(_ kind: ThreadKind) async {
+    await #expect(processExitsWith: .signal(SIGABRT)) { [kind = kind.rawValue as String] in
+      let signals = try Signals()
+      Confinement.enter(kind)
+      withExtendedLifetime(signals) { probe_abort() }
+    }
+  }
+
+  private static let hasOldGate: Bool = probe_has_old_gate()
+
+  @Test(
+    "int 0x80 on one thread ends the process", .enabled(if: hasOldGate, "this kernel has no 32-bit calls"))
+  func oldGate() async {
+    await #expect(processExitsWith: .signal(SIGSYS)) {
+      let thread = try Linux.Thread(name: "confined") {
+        Confinement.enter("vcpu")
+        _ = probe_old_gate()
+      }
+      thread.join()
+      _exit(0)
+    }
+    await #expect(processExitsWith: .exitCode(0)) {
+      let thread = try Linux.Thread(name: "confined") { _ = probe_old_gate() }
+      thread.join()
+      _exit(0)
+    }
+  }
+
+  @Test("an x32 call on one thread ends the process")
+  func x32() async {
+    await #expect(processExitsWith: .signal(SIGSYS)) {
+      let thread = try Linux.Thread(name: "confined") {
+        Confinement.enter("vcpu")
+        _ = probe_x32()
+      }
+      thread.join()
+      _exit(0)
+    }
+    await #expect(processExitsWith: .exitCode(7)) {
+      // Kernels without x32 refuse it, but the process lives.
+      let result = probe_x32()
+      _exit(result > 0 || result == -ENOSYS ? 7 : 1)
+    }
+  }
+
+  @Test(
+    "a thread without capabilities cannot change its root directory",
+    .enabled(if: geteuid() == 0, "only root has capabilities to lose"), arguments: ThreadKind.allCases)
+  func capabilities(_ kind: ThreadKind) async {
+    await #expect(processExitsWith: .exitCode(7)) { [kind = kind.rawValue as String] in
+      // SAFETY: the path is a literal.
+      guard let kind = ThreadKind(rawValue: kind), unsafe chroot("/") == 0 else { _exit(1) }
+      try ThreadSandbox.dropCapabilities(of: kind)
+      _exit(unsafe chroot("/") == -1 && errno == EPERM ? 7 : 2)
+    }
+  }
+
+  @Test(
+    "CAP_IPC_LOCK stays on threads that pin memory, and goes on all others",
+    .enabled(if: geteuid() == 0, "only root has capabilities to lose"), arguments: ThreadKind.allCases)
+  func lockedMemory(_ kind: ThreadKind) async {
+    await #expect(processExitsWith: .exitCode(7)) { [kind = kind.rawValue as String] in
+      var none = rlimit(rlim_cur: 0, rlim_max: 0)
+      let page = cl_mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+      // SAFETY: the call reads the struct.
+      guard let kind = ThreadKind(rawValue: kind), unsafe setrlimit(__rlimit_resource_t(8), &none) == 0,
+        probe_lock(UInt64(page), 4096) == 0, probe_unlock(UInt64(page), 4096) == 0
+      else { _exit(1) }
+      try ThreadSandbox.dropCapabilities(of: kind)
+      _exit((probe_lock(UInt64(page), 4096) == 0) == (kind == .pin) ? 7 : 2)
+    }
+  }
+
+  @Test(
+    "a set-user-ID program gives no privileges",
+    .enabled(if: geteuid() == 0, "only root can make such a program"), arguments: [false, true])
+  func newPrivileges(_ isForbidden: Bool) async throws {
+    let directory = FileManager.default.temporaryDirectory.appending(path: "suid-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: directory) }  // a temporary directory
+    let program = directory.appending(path: "id").path
+    try FileManager.default.copyItem(atPath: "/usr/bin/head", toPath: program)
+    for (path, mode) in [(directory.path, 0o755), (program, 0o4755)] {
+      // SAFETY: the path lives for the call.
+      #expect(unsafe chmod(path, mode_t(mode)) == 0)
+    }
+    await #expect(processExitsWith: isForbidden ? .exitCode(1) : .exitCode(0)) {
+      [program = program as String, isForbidden = isForbidden as Bool] in
+      guard setgid(65534) == 0, setuid(65534) == 0 else { _exit(99) }
+      if isForbidden { try ThreadSandbox.forbidNewPrivileges() }
+      // SAFETY: the strings live until the program is replaced.
+      let arguments = unsafe [strdup(program), strdup("-c1"), strdup("/etc/shadow"), nil]
+      _ = unsafe execv(program, arguments)
+      _exit(98)
+    }
+  }
+
+  @Test("the capability bounding set is empty", .enabled(if: geteuid() == 0, "only root can change it"))
+  func boundingSet() async {
+    await #expect(processExitsWith: .exitCode(7)) {
+      guard probe_bounding(0) == 1 else { _exit(1) }
+      try ThreadSandbox.prepare()
+      _exit((0..<41).allSatisfy { probe_bounding($0) != 1 } ? 7 : 2)
+    }
+  }
+
+  @Test("many threads allocate and free under their filters", arguments: [1, 16, 64])
+  func allocator(_ count: Int) throws {
+    let tests = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+    let program = URL(filePath: tests).deletingLastPathComponent().appending(path: "ConfinedThreads")
+    let process = try Process.run(program, arguments: ["\(count)"])
+    process.waitUntilExit()
+    #expect(process.terminationReason == .exit && process.terminationStatus == 7)
+  }
+}

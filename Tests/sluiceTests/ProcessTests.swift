@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Sandbox
+import Testing
+
+/// The program as a process: its streams, signals, terminal, descriptors and status, with a guest on KVM.
+@Suite(.enabled(if: TinyVM.isPossible, "\(TinyVM.reason)"), .serialized)
+struct ProcessTests {
+  private static let quiet = TinyGuest().saying("up").idling()
+
+  @Test("a reader that takes nothing holds up no stop", arguments: [SIGTERM, SIGINT])
+  func unread(_ signal: Int32) throws {
+    let vm = try TinyVM(TinyGuest().flooding())
+    // The pipe is full when this much is in it.
+    let size = fcntl(vm.output, 1032 /* F_GETPIPE_SZ */)
+    var waiting: Int32 = 0
+    for _ in 0..<1000 where waiting < size - 4096 {
+      usleep(20_000)
+      // SAFETY: the call fills in the number.
+      _ = unsafe ioctl(vm.output, UInt(FIONREAD), &waiting)
+    }
+    usleep(200_000)
+    kill(vm.process, signal)
+    #expect(vm.wait() == 128 + signal)
+  }
+
+  @Test("a slow reader gets every byte", arguments: [false, true])
+  func slow(isNonBlocking: Bool) throws {
+    let rounds: UInt32 = 512
+    let guest = TinyGuest().flooding(rounds).writing(0, to: 0xF4)
+    // 'dd' reads nothing: it makes the pipe, which it has as standard output, non-blocking.
+    let wrapper =
+      isNonBlocking
+      ? ["sh", "-c", "dd if=/dev/null oflag=nonblock status=none; exec \"$0\" \"$@\""] : []
+    let vm = try TinyVM(guest, ["--debug-exit"], wrapper: wrapper)
+    // The guest fills it long before the first byte is read.
+    #expect(fcntl(vm.output, 1031 /* F_SETPIPE_SZ */, 4096) == 4096)
+    var all: [UInt8] = []
+    usleep(1_000_000)
+    while case let more = TinyVM.read(vm.output, upTo: 4096, milliseconds: 5000), !more.isEmpty {
+      all += more
+      if all.count < 20 * 4096 { usleep(10_000) }
+    }
+    #expect(vm.wait() == 1)
+    #expect(all.count == Int(rounds) << 8)
+    #expect(all.enumerated().allSatisfy { UInt8(truncatingIfNeeded: $0.offset) == $0.element })
+  }
+
+  @Test("a signal that the parent ignored does not end the VM")
+  func nohup() throws {
+    let vm = try TinyVM(Self.quiet, wrapper: ["env", "--ignore-signal=HUP,INT,USR1,RTMIN+3"])
+    #expect(vm.hears("up"))
+    for signal in [SIGHUP, SIGINT, SIGUSR1, 37] { kill(vm.process, signal) }
+    usleep(300_000)
+    kill(vm.process, SIGTERM)
+    #expect(vm.wait() == 143)
+  }
+
+  @Test("the stop works if the parent blocked every signal, and if the signal queue is full")
+  func kick() throws {
+    for wrapper in [["env", "--block-signal"], ["prlimit", "--sigpending=0:0"]] {
+      let vm = try TinyVM(Self.quiet, ["--cpus", "2"], wrapper: wrapper)
+      #expect(vm.hears("up"))
+      kill(vm.process, SIGTERM)
+      #expect(vm.wait() == 143, "\(wrapper)")
+    }
+  }
+
+  @Test(
+    "every signal from outside ends the VM with 128 + N, or does nothing",
+    arguments: 1...64 as ClosedRange<Int32>)
+  func signals(_ signal: Int32) throws {
+    if signal == SIGKILL { return }
+    let terminal = try TinyVM.Terminal()
+    let vm = try TinyVM(Self.quiet, wrapper: TinyVM.Terminal.foreground, terminal: terminal)
+    try #require(vm.hears("up"))
+    #expect(terminal.isRaw)
+    kill(vm.process, signal)
+    switch signal {
+    // 32 and 33: glibc's posix_spawn makes a child ignore them.
+    case 32, 33, SIGURG, SIGCHLD, SIGWINCH, SIGCONT, SIGPIPE, SIGXFSZ, SIGTTIN, SIGTTOU, SIGSTOP, SIGTSTP:
+      usleep(100_000)
+      kill(vm.process, SIGCONT)
+      usleep(100_000)
+      kill(vm.process, SIGTERM)
+      #expect(vm.wait() == 143)
+    default: #expect(vm.wait() == 128 + signal)
+    }
+    #expect(!terminal.isRaw)
+  }
+
+  @Test("a process that was stopped and continued has its terminal raw again")
+  func continued() throws {
+    let terminal = try TinyVM.Terminal()
+    let vm = try TinyVM(
+      TinyGuest().saying("up").echoing(), wrapper: TinyVM.Terminal.foreground, terminal: terminal)
+    try #require(vm.hears("up"))
+    kill(vm.process, SIGSTOP)
+    // A shell that gets the terminal back sets it up for itself.
+    _ = try Program.tool(["stty", "sane", "-F", "/proc/\(getpid())/fd/\(terminal.slave)"])
+    #expect(!terminal.isRaw)
+    kill(vm.process, SIGCONT)
+    for _ in 0..<500 where !terminal.isRaw { usleep(20_000) }
+    #expect(terminal.isRaw)
+    kill(vm.process, SIGTERM)
+    #expect(vm.wait() == 143)
+    #expect(!terminal.isRaw)
+  }
+
+  @Test("descriptors that no option and no LISTEN_FDS names are closed; those that are named stay")
+  func inherited() throws {
+    let script = """
+      exec 3</etc/passwd 4</etc/passwd 5</etc/passwd 7</etc/passwd
+      export LISTEN_PID=$$ LISTEN_FDS=2
+      exec "$0" "$@" --initrd /dev/fd/7
+      """
+    let vm = try TinyVM(Self.quiet, wrapper: ["sh", "-c", script])
+    try #require(vm.hears("up"), "\(vm.errors)")
+    let files = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(vm.process)/fd").filter {
+      try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(vm.process)/fd/\($0)")
+        == "/etc/passwd"
+    }
+    #expect(Set(files) == ["3", "4", "7"])
+    kill(vm.process, SIGTERM)
+    #expect(vm.wait() == 143)
+  }
+
+  @Test(
+    "a standard descriptor that is closed at the start is /dev/null, and no other file",
+    arguments: [">&-", "<&- >&- 2>&-"])
+  func closed(_ redirection: String) throws {
+    let trace = FileManager.default.temporaryDirectory.appending(path: "trace-\(UUID().uuidString)").path
+    defer { try? FileManager.default.removeItem(atPath: trace) }  // a temporary file
+    let vm = try TinyVM(
+      TinyGuest().saying("{\"event\":\"forged\"}").writing(0, to: 0xF4), ["--debug-exit", "--trace", trace],
+      wrapper: ["sh", "-c", "exec \"$0\" \"$@\" \(redirection)"])
+    #expect(vm.wait() == 1)
+    let text = try String(contentsOfFile: trace, encoding: .utf8)
+    #expect(text.contains("first-instruction") && !text.contains("forged"))
+  }
+
+  @Test("with --debug-exit an odd status is a value of the guest, and every other end has an even status")
+  func statuses() throws {
+    let guests: [(TinyGuest, Int32, Int32)] = [
+      (TinyGuest().writing(1, to: 0xF4), 3, 143), (TinyGuest().writing(1, to: 0x505), 4, 4),
+      (TinyGuest().writing(6, to: 0xCF9), 8, 3), (TinyGuest().crashing(), 10, 5),
+    ]
+    for (guest, even, plain) in guests {
+      let status = try TinyVM(guest, ["--debug-exit"]).wait()
+      #expect(status == even)
+      if plain == 143 { continue }
+      let other = try TinyVM(guest).wait()
+      #expect(other == plain)
+    }
+    let stopped = try TinyVM(Self.quiet, ["--debug-exit"])
+    #expect(stopped.hears("up"))
+    kill(stopped.process, SIGTERM)
+    #expect(stopped.wait() == 12)
+    #expect(try Program.run(["run", "--kernel", "/nonexistent", "--debug-exit"]).status == 6)
+    #expect(try Program.run(["run", "--kernel", "/nonexistent"]).status == 1)
+    #expect(try Program.run(["run", "--debug-exit"]).status == 2)
+  }
+
+  @Test("messages that standard error does not take are dropped, and the end comes all the same")
+  func droppedMessages() throws {
+    // The guest fills the pipe that both streams share; the summary comes at its end.
+    let vm = try TinyVM(TinyGuest().flooding(), ["--summary"], joinsErrors: true)
+    usleep(1_500_000)
+    kill(vm.process, SIGTERM)
+    #expect(vm.wait() == 143)
+  }
+
+  @Test("a trace that nobody reads holds up neither the guest nor the stop")
+  func unreadTrace() throws {
+    let path = FileManager.default.temporaryDirectory.appending(path: "fifo-\(UUID().uuidString)").path
+    // SAFETY: the path lives for the call.
+    #expect(unsafe mkfifo(path, 0o600) == 0)
+    defer { try? FileManager.default.removeItem(atPath: path) }  // a temporary file
+    // SAFETY: the path lives for the call. Never read, and full.
+    let reader = unsafe open(path, O_RDWR | O_NONBLOCK)
+    defer { close(reader) }
+    let zeros = [UInt8](repeating: 10, count: 4096)
+    // SAFETY: the bytes live for the call.
+    while unsafe zeros.withUnsafeBytes({ unsafe write(reader, $0.baseAddress, $0.count) }) > 0 {}
+    let vm = try TinyVM(Self.quiet, ["--trace", path])
+    #expect(vm.hears("up"))
+    kill(vm.process, SIGTERM)
+    #expect(vm.wait() == 143)
+    let errors = vm.errors
+    #expect(errors.contains("trace \(path): write: no progress for 1 s"), "\(errors)")
+  }
+
+  @Test("the summary lists the layers of confinement that are active", arguments: ["on", "off"])
+  func layers(_ sandbox: String) throws {
+    let vm = try TinyVM(
+      TinyGuest().writing(0, to: 0xF4), ["--debug-exit", "--summary", "--sandbox", sandbox])
+    #expect(vm.wait() == 1)
+    let errors = vm.errors
+    for layer in Layer.allCases {
+      let isActive = sandbox == "on" || layer == .guestMemory
+      #expect(errors.contains("  \(layer.rawValue): \(layer.text)\n") == isActive, "\(errors)")
+    }
+  }
+
+  @Test("the threads of a VM have no capabilities, no new privileges and a filter", arguments: [1, 64])
+  func confined(_ cpus: Int) throws {
+    let vm = try TinyVM(Self.quiet, ["--cpus", "\(cpus)", "--trace", "/dev/null"])
+    #expect(vm.hears("up"))
+    var names: [String] = []
+    for thread in try FileManager.default.contentsOfDirectory(atPath: "/proc/\(vm.process)/task") {
+      let status = try String(contentsOfFile: "/proc/\(vm.process)/task/\(thread)/status", encoding: .utf8)
+      func field(_ name: String) -> String? {
+        status.split(separator: "\n").first { $0.hasPrefix(name + ":") }?.split(separator: "\t").last
+          .map(String.init)
+      }
+      // A thread of KVM itself, which runs no code of the process.
+      if field("Name")?.hasPrefix("kvm-") == true { continue }
+      names.append(field("Name") ?? "")
+      for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        #expect(field(set).flatMap { UInt64($0, radix: 16) } == 0, "\(set) of \(names)")
+      }
+      #expect(field("NoNewPrivs") == "1" && field("Seccomp") == "2", "\(names)")
+    }
+    #expect(names.count == cpus + 2, "the first one, the trace's and the vCPUs': \(names)")
+    kill(vm.process, SIGTERM)
+    #expect(vm.wait() == 143)
+  }
+
+  @Test("guest RAM is in no core dump, whatever stands behind it", arguments: ["16M", "16M,hugepages=off"])
+  func coreDump(_ memory: String) throws {
+    let vm = try TinyVM(Self.quiet, ["--memory", memory])
+    #expect(vm.hears("up"))
+    let mapping = try Program.tool([
+      "grep", "-A24", "^Size: *16384 kB", "/proc/\(vm.process)/smaps",
+    ]).output
+    let flags = mapping.split(separator: "\n").first { $0.hasPrefix("VmFlags:") }
+    #expect(flags?.contains(" dd ") == true, "\(mapping)")
+    kill(vm.process, SIGTERM)
+    #expect(vm.wait() == 143)
+  }
+
+  @Test("a start in the background of a terminal neither stops nor takes what is typed")
+  func background() throws {
+    let terminal = try TinyVM.Terminal()
+    let vm = try TinyVM(
+      TinyGuest().saying("up").echoing(),
+      wrapper: TinyVM.Terminal.foreground + ["bash", "-mc", "\"$0\" \"$@\" & wait $!"], terminal: terminal)
+    try #require(vm.hears("up"))
+    #expect(!terminal.isRaw)
+    terminal.type("line\n")
+    usleep(700_000)
+    let children = "/proc/\(vm.process)/task/\(vm.process)/children"
+    let text = try String(contentsOfFile: children, encoding: .utf8).split(separator: " ").first ?? ""
+    let child = try #require(Int32(text))
+    let status = try String(contentsOfFile: "/proc/\(child)/status", encoding: .utf8)
+    #expect(!status.contains("T (stopped)"))
+    kill(child, SIGTERM)
+    #expect(vm.wait() == 143)
+  }
+}

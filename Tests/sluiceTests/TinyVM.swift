@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// A run of the built program with a ``TinyGuest``, on this machine's KVM.
+final class TinyVM {
+  /// Whether this machine has what it takes.
+  static var isPossible: Bool {
+    Program.isBuilt && FileManager.default.isWritableFile(atPath: "/dev/kvm")
+  }
+  static let reason = "the program sluice is not beside the tests, or /dev/kvm cannot be opened"
+
+  let process: Int32
+  /// What the program writes: our end of its standard output and standard error, or of its terminal.
+  let output: Int32
+  let messages: Int32
+  /// Our end of its standard input.
+  let input: Int32
+  private let kernel: String
+  private var said: [UInt8] = []
+  private(set) var status: Int32?
+
+  /// Starts it.
+  ///
+  /// - Parameters:
+  ///   - wrapper: A program and its arguments in front of it, which must exec it.
+  ///   - terminal: True for a terminal on standard input and output.
+  init(
+    _ guest: TinyGuest, _ options: [String] = [], wrapper: [String] = [], terminal: Terminal? = nil,
+    joinsErrors: Bool = false
+  ) throws {
+    kernel = try guest.write()
+    let arguments = wrapper + [Program.file, "run", "--kernel", kernel, "--memory", "16M"] + options
+    func pipe() throws -> (read: Int32, write: Int32) {
+      var ends: [Int32] = [0, 0]
+      // SAFETY: the array has room for two numbers.
+      guard unsafe Foundation.pipe(&ends) == 0 else { throw POSIXError(.EMFILE) }
+      for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+      return (ends[0], ends[1])
+    }
+    let (standardInput, standardOutput, standardError) = (try pipe(), try pipe(), try pipe())
+    // SAFETY: the calls fill in the struct, and only they use it.
+    var actions = unsafe posix_spawn_file_actions_t()
+    unsafe posix_spawn_file_actions_init(&actions)
+    defer { unsafe posix_spawn_file_actions_destroy(&actions) }
+    let own =
+      terminal.map { [$0.slave, $0.slave, standardError.write] } ?? [
+        standardInput.read, standardOutput.write, joinsErrors ? standardOutput.write : standardError.write,
+      ]
+    for (number, stream) in own.enumerated() {
+      unsafe posix_spawn_file_actions_adddup2(&actions, stream, Int32(number))
+    }
+    // SAFETY: the strings live until they are freed, after the call that reads them.
+    let strings = unsafe arguments.map { unsafe strdup($0) } + [nil]
+    defer { unsafe strings.forEach { unsafe free($0) } }
+    var process: Int32 = 0
+    let fault = unsafe posix_spawnp(&process, arguments[0], &actions, nil, strings, environ)
+    for number in [standardInput.read, standardOutput.write, standardError.write] { close(number) }
+    guard fault == 0 else { throw POSIXError(POSIXErrorCode(rawValue: fault) ?? .ENOENT) }
+    self.process = process
+    (input, messages) = (standardInput.write, standardError.read)
+    output = terminal?.master ?? standardOutput.read
+  }
+
+  deinit {
+    if status == nil {
+      kill(process, SIGKILL)
+      _ = waitpid(process, nil, 0)
+    }
+    for number in [input, messages] { close(number) }
+    try? FileManager.default.removeItem(atPath: kernel)  // a temporary file
+  }
+
+  /// Reads what a descriptor has, and waits for it for a second.
+  static func read(_ descriptor: Int32, upTo count: Int = 65536, milliseconds: Int32 = 1000) -> [UInt8] {
+    var poller = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+    // SAFETY: the call fills in the struct; the buffer has `count` bytes.
+    guard unsafe poll(&poller, 1, milliseconds) > 0 else { return [] }
+    return unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, got in
+      got = unsafe max(0, Foundation.read(descriptor, buffer.baseAddress, count))
+    }
+  }
+
+  /// Writes to the guest's serial port.
+  func type(_ text: String) {
+    let bytes = Array(text.utf8)
+    // SAFETY: the bytes live for the call.
+    _ = unsafe bytes.withUnsafeBytes { unsafe Foundation.write(input, $0.baseAddress, $0.count) }
+  }
+
+  /// Waits until the guest has said a text; false if it has not within a long time.
+  func hears(_ text: String) -> Bool {
+    for _ in 0..<30 {
+      if String(decoding: said, as: UTF8.self).contains(text) { return true }
+      said += Self.read(output)
+    }
+    return false
+  }
+
+  /// The process's status as a shell has it, or nil if it does not end.
+  func wait(seconds: Int = 20) -> Int32? {
+    var code: Int32 = 0
+    for _ in 0..<seconds * 50 where status == nil {
+      // SAFETY: the call fills in the number.
+      if unsafe waitpid(process, &code, WNOHANG) == process {
+        status = code & 0x7F == 0 ? code >> 8 & 0xFF : 128 + code & 0x7F
+      } else {
+        usleep(20_000)
+      }
+    }
+    return status
+  }
+
+  /// Everything on standard error so far.
+  var errors: String {
+    var all: [UInt8] = []
+    while case let more = Self.read(messages, milliseconds: 0), !more.isEmpty { all += more }
+    return String(decoding: all, as: UTF8.self)
+  }
+
+  /// A terminal.
+  final class Terminal {
+    let master: Int32
+    let slave: Int32
+
+    init() throws {
+      var (master, slave): (Int32, Int32) = (-1, -1)
+      // SAFETY: both pointers are to variables of this frame.
+      guard unsafe openpty(&master, &slave, nil, nil, nil) == 0 else { throw POSIXError(.ENXIO) }
+      (self.master, self.slave) = (master, slave)
+      for number in [master, slave] { _ = fcntl(number, F_SETFD, FD_CLOEXEC) }
+    }
+
+    deinit { for number in [master, slave] { close(number) } }
+
+    /// Makes standard input the controlling terminal, as in a login. `setsid` becomes the program itself.
+    static let foreground = ["setsid", "--ctty"]
+
+    /// Types a text.
+    func type(_ text: String) {
+      let bytes = Array(text.utf8)
+      // SAFETY: the bytes live for the call.
+      _ = unsafe bytes.withUnsafeBytes { unsafe Foundation.write(master, $0.baseAddress, $0.count) }
+    }
+
+    /// True if it is raw: no line editing, no signals.
+    var isRaw: Bool {
+      var settings = termios()
+      // SAFETY: the call fills in the struct.
+      unsafe tcgetattr(slave, &settings)
+      return settings.c_lflag & tcflag_t(ICANON | ISIG | ECHO) == 0
+    }
+  }
+}
