@@ -7,7 +7,7 @@
  * that is where devices are; anything above is mapped when it is asked for.
  */
 
-#define PROCESSORS 4
+#define PROCESSORS 64
 #define STACK_SIZE 8192
 #define TRAMPOLINE 0x50000	/* conventional memory that no loader here uses; SIPI vector 0x50 */
 

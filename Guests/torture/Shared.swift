@@ -13,6 +13,9 @@ enum Device {
 
 /// What the processors share.
 enum Shared {
+  /// The processors that take part.
+  static let processors: UInt32 = 4
+
   static let stop = SharedWord.first
   static let seed = SharedWord.first + 1
 
@@ -59,7 +62,7 @@ enum Tally: UInt32 {
   /// Of all processors.
   var sum: UInt64 {
     var sum: UInt64 = 0
-    for processor in 0..<UInt32(PROCESSORS) { sum += shared_load(Shared.tally(processor, self)) }
+    for processor in 0..<Shared.processors { sum += shared_load(Shared.tally(processor, self)) }
     return sum
   }
 }

@@ -33,7 +33,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
     report.check(false, "the drive is ready")
     return
   }
-  for processor in 1..<UInt32(PROCESSORS) {
+  for processor in 1..<Shared.processors {
     Words(processor).prepare(memory.bar.address)
     guard Processor.start(processor) else {
       report.check(false, "processor \(processor)")
@@ -51,7 +51,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
   while schedule.done < events, Console.read() != 0x71 { schedule.step() }
   shared_store(Shared.stop, 1)
   LocalAPIC.interruptOthers(Vector.wake)
-  let stopped = Time.wait(milliseconds: 10_000) { Tally.stopped.sum == UInt64(PROCESSORS) - 1 }
+  let stopped = Time.wait(milliseconds: 10_000) { Tally.stopped.sum == UInt64(Shared.processors) - 1 }
   report.check(stopped, "the other processors stopped")
   schedule.finish(&report)
   tell(&report)

@@ -33,10 +33,27 @@ enum SmallGuestCases {
     Case("msix", "small guest: vectors arrive, masked ones wait") { bench in
       try SmallGuest("msix", [Address.bigDrive], cpus: 2).check(bench)
     },
+    Case(
+      "many-processors", "small guest: 16 and 64 vCPUs that each route a vector, with a trace", limit: 240
+    ) { bench in
+      try [16, 64].map { try manyProcessors($0, bench) }.joined(separator: "; ")
+    },
     Case("edu-dma", "small guest: DMA to and from guest memory") { bench in
       try SmallGuest("edu-dma", [Address.edu]).check(bench)
     },
   ]
+
+  /// Each vCPU's thread allocates, for the route and for the trace, under its filter.
+  private static func manyProcessors(_ count: Int, _ bench: Bench) throws -> String {
+    let label = "guest-\(count)"
+    let guest = SmallGuest("many-processors", [Address.bigDrive], append: "processors=\(count)", cpus: count)
+    let remark = try guest.check(bench, as: label)
+    guard bench.vmm == "sluice" else { return remark }
+    let trace = try Trace(file: bench.file("\(label).jsonl"))
+    let records = trace.records.count { $0.event == "vector" }
+    try bench.require(records >= count * 20, "\(records) records of \(count) vectors")
+    return "\(remark), \(records) records"
+  }
 
   private static func memoryEnable(
     _ name: String, _ device: String, toggles: Int, limit: Int

@@ -103,7 +103,7 @@ uint64_t execution_run(uint32_t is_user, uint64_t rax, uint64_t rcx, uint64_t rd
 uint64_t execution_register(uint32_t index);
 
 /* interrupts.c */
-enum { FIRST_VECTOR = 48, SPURIOUS_VECTOR = 95, PROCESSORS = 4 };
+enum { FIRST_VECTOR = 48, SPURIOUS_VECTOR = 95, PROCESSORS = 64 };
 void interrupts_initialize(void);
 /* What is to be called for an interrupt before its end is told to the local APIC; null for nothing. */
 void interrupt_handle(uint32_t vector, void (*handler)(uint32_t vector));
