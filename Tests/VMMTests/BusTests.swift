@@ -221,7 +221,7 @@ import Testing
     #expect(try outcome(0x92, 1) == .reset)
     #expect(try outcome(0x92, 2) == nil)
     let ports = PortBus(
-      serial: try Serial { _ in }, root: RootBus(functions: [], places: []), ending: try Ending(),
+      serial: try Serial { _ in true }, root: RootBus(functions: [], places: []), ending: try Ending(),
       hasDebugExit: false)
     #expect(try ports.read(0x64, width: 1) & 2 == 0, "a guest waits for an empty input buffer")
     #expect(try ports.read(0x92, width: 1) & 0xFF == 2)
