@@ -179,6 +179,12 @@ public final class VirtualCPU: Sendable {
   /// Makes KVM_RUN come back, now or when it is next called.
   public func interrupt() { member.interrupt() }
 
+  /// The frequency of the guest's time stamp counter in kHz (KVM_GET_TSC_KHZ); nil if KVM does not know it.
+  public var timeStampFrequency: Int? {
+    let frequency = cl_kvm_number(descriptor.number, IOC_KVM_GET_TSC_KHZ, 0)
+    return frequency > 0 ? Int(frequency) : nil
+  }
+
   /// Sets the registers that the boot protocols fix.
   public func setState(_ state: CPUState) throws(KernelError) {
     var special = kvm_sregs()

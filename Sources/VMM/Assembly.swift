@@ -41,19 +41,24 @@ struct Assembly {
         holes: reserved)
     }
     self.memory = memory
-    let entry = try step(RunError.boot) { () throws(BootError) in
-      try KernelImage.load(
-        path: configuration.kernel, initrd: configuration.initrd, commandLine: configuration.commandLine,
-        memory: memory)
-    }
-    recorder.phase("kernel-loaded")
     let features = try step(RunError.kernel) { () throws(KernelError) in
       try CPUFeatures(system, cpus: configuration.cpus, isNested: configuration.isNested)
     }
     let machine: VirtualMachine
     (machine, cpus, serial) = try Self.machine(
-      system, memory: memory, features: features, count: configuration.cpus, entry: entry, output: output)
+      system, memory: memory, features: features, count: configuration.cpus, output: output)
     recorder.phase("machine-made")
+    let bootCPU = cpus[0]
+    let entry = try step(RunError.boot) { () throws(BootError) in
+      try KernelImage.load(
+        path: configuration.kernel, initrd: configuration.initrd,
+        commandLine: Self.commandLine(configuration.commandLine, frequency: bootCPU.timeStampFrequency),
+        memory: memory)
+    }
+    try step(RunError.kernel) { () throws(KernelError) in
+      try bootCPU.setState(CPUState(entry.initialState))
+    }
+    recorder.phase("kernel-loaded")
     self.machine = machine
     let slots = MemorySlots(machine, limit: system.memorySlotCount, reserved: memory.regions.count)
     devices = try AssignedDevices(
@@ -74,7 +79,7 @@ struct Assembly {
 
   private static func machine(
     _ system: borrowing System, memory: GuestMemory, features: CPUFeatures, count: Int,
-    entry: EntryPoint, output: @escaping @Sendable (UInt8) -> Bool
+    output: @escaping @Sendable (UInt8) -> Bool
   ) throws(RunError) -> (VirtualMachine, [VirtualCPU], Serial) {
     do throws(KernelError) {
       let machine = try VirtualMachine(system)
@@ -86,9 +91,20 @@ struct Assembly {
       try machine.connect(event: serial.interrupt.number, toInterrupt: PlatformLayout.com1GSI)
       var cpus: [VirtualCPU] = []
       for index in 0..<count { cpus.append(try VirtualCPU(machine, index: index, features: features)) }
-      try cpus[0].setState(CPUState(entry.initialState))
       return (machine, cpus, serial)
     } catch { throw .kernel(error) }
+  }
+
+  /// The kernel's command line, with the frequency of the time stamp counter if Linux is not to use KVM's clock. A
+  /// hardware-reduced machine has neither an HPET nor a PM timer, and Linux reads the PIT only early in the boot,
+  /// which fails if an exit is slow (Linux arch/x86/kernel/tsc.c, quick_pit_calibrate).
+  ///
+  /// - Parameter frequency: kHz; nil if it is not known.
+  static func commandLine(_ text: String, frequency: Int?) -> String {
+    let words = text.split(separator: " ")
+    guard let frequency, !words.contains(where: { $0.hasPrefix("tsc_early_khz=") }) else { return text }
+    guard let clock = words.first(where: { $0 == "no-kvmclock" }) else { return text }
+    return text[..<clock.endIndex] + " tsc_early_khz=\(frequency)" + text[clock.endIndex...]
   }
 
   private static func name(_ bar: BaseAddress) -> String {
