@@ -54,12 +54,14 @@ public struct PeerPlan: Sendable {
   /// of one group share an address space; if their policies differ the most generous one counts.
   ///
   /// - Parameter reachesItself: The device may address its own BARs, as a conventional PCI device may: lsi53c895a
-  ///   fetches its program from the RAM in its BAR. A PCI Express function does not (PCIe 6.0 §2.2.4.1: requests go
+  ///   fetches its program from the RAM in its BAR. Its policy is the one for its peers. A PCI Express function does not (PCIe 6.0 §2.2.4.1: requests go
   ///   upstream).
   public func policies(of address: String, reachesItself: Bool = false) -> [PeerPolicy] {
     guard let target = members.first(where: { $0.address == address }) else { return [] }
     return devices.map { others in
-      let all = others.filter { reachesItself || $0 != address }.map(target.policies.policy(for:))
+      var all = others.filter { $0 != address }.map(target.policies.policy(for:))
+      // With peers in its address space it reaches what they are to reach, and no more.
+      if all.isEmpty, reachesItself, others.contains(address) { all = [target.policies.peerDMA] }
       for policy in [MappingPolicy.eager, .onEnable, .onFault] where all.contains(.mapped(policy)) {
         return .mapped(policy)
       }
