@@ -209,14 +209,14 @@ public final class AssignedFunction: Sendable {
     guard opening.take() else { return }
     do throws(KernelError) {
       try state.withLock { state throws(KernelError) in try state.pass(.open, state.openingReason) }
-    } catch { throw failure(error) }
+    } catch { try isolate(error) }
   }
 
   /// Takes away windows whose page another BAR has come into, so that accesses reach each BAR.
   public func leaveSharedPages() throws(FunctionError) {
     do throws(KernelError) {
       try state.withLock { state throws(KernelError) in try state.leaveSharedPages() }
-    } catch { throw failure(error) }
+    } catch { try isolate(error) }
   }
 
   /// Makes an armed window due for an instruction that KVM cannot emulate.
@@ -225,7 +225,10 @@ public final class AssignedFunction: Sendable {
   public func makeDue(_ place: BarPlace?) throws(FunctionError) -> EmulationRemedy {
     do throws(KernelError) {
       return try state.withLock { state throws(KernelError) in try state.makeDue(place) }
-    } catch { throw failure(error) }
+    } catch {
+      try isolate(error)
+      return .none
+    }
   }
 
   /// Reads an I/O BAR; all-ones where the guest has turned I/O off.
