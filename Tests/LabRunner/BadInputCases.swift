@@ -86,6 +86,7 @@ enum BadInputCases {
   private static func devices(_ bench: Bench) throws -> String {
     guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
     let kernel = try bench.kernel(.newCloud).image
+    let token = "2ab74924-c335-45f4-9b16-8569e5b08258"
     func run(_ devices: String...) -> [String] {
       ["run", "--kernel", kernel] + devices.flatMap { ["--device", $0] }
     }
@@ -112,6 +113,13 @@ enum BadInputCases {
         BadInput(
           label: "named twice", arguments: run(Address.bigDrive, Address.bigDrive), statuses: [1, 2],
           words: [Address.bigDrive, "twice"]),
+        // The physical function belongs to nvme here, and the drive has none.
+        BadInput(
+          label: "token of no use", arguments: run("\(Address.virtualFunction),vf-token=\(token)"),
+          words: [Address.virtualFunction, "leave vf-token= out"]),
+        BadInput(
+          label: "token without a function", arguments: run("\(Address.bigDrive),vf-token=\(token)"),
+          words: [Address.bigDrive, "leave vf-token= out"]),
       ], bench)
   }
 

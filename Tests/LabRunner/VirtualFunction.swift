@@ -12,6 +12,7 @@ struct VirtualFunction {
   private static let secondary: UInt32 = 1
 
   static func make() throws {
+    let path = "/sys/bus/pci/devices/\(Address.physicalFunction)"
     let name = try controller(below: path)
     let control = try FileHandle(forUpdating: URL(filePath: "/dev/\(name)"))
     let one = VirtualFunction(control: control.fileDescriptor)
@@ -25,24 +26,6 @@ struct VirtualFunction {
     try one.manage(secondary, action: 8, resource: queues, count: 2)
     try one.manage(secondary, action: 9, resource: 0, count: 0)
     try HostDevice(Address.virtualFunction).bind(to: "vfio-pci")
-  }
-
-  private static let path = "/sys/bus/pci/devices/\(Address.physicalFunction)"
-
-  /// Gives the physical function, and a virtual one of it, to vfio-pci (module option enable_sriov).
-  static func giveBoth() throws {
-    try HostDevice.write("0", to: "\(path)/sriov_numvfs")
-    try HostDevice.write("Y", to: "/sys/module/vfio_pci/parameters/enable_sriov")
-    try HostDevice(Address.physicalFunction).bind(to: "vfio-pci")
-    try HostDevice.write("1", to: "\(path)/sriov_numvfs")
-    try HostDevice(Address.virtualFunction).bind(to: "vfio-pci")
-  }
-
-  /// Gives the physical function to its own driver, and makes the virtual one anew.
-  static func takeBack() throws {
-    try HostDevice.write("0", to: "\(path)/sriov_numvfs")
-    try HostDevice(Address.physicalFunction).bind(to: "nvme")
-    try make()
   }
 
   private let control: Int32
