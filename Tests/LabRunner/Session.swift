@@ -45,6 +45,9 @@ struct Session {
     }
   }
 
+  /// Seconds after a case's limit in which it may say how it ended.
+  private static let patience = 90
+
   private struct Outcome {
     var finished: Set<String> = []
     var running: String?
@@ -67,7 +70,8 @@ struct Session {
     let console = try freshLog()
     let emulator = try Emulator(machine.arguments(console: "file:\(console.path)", reports: "stdio"))
     defer { emulator.stop() }
-    return try follow(emulator, console, report: &report)
+    let limits = Dictionary(cases.map { ($0.name, $0.limit) }) { first, _ in first }
+    return try follow(emulator, console, limits, report: &report)
   }
 
   /// A name for L1's console log that no earlier start of this run has.
@@ -81,19 +85,29 @@ struct Session {
   }
 
   private func follow(
-    _ emulator: Emulator, _ console: URL, report: inout Report
+    _ emulator: Emulator, _ console: URL, _ limits: [String: Int], report: inout Report
   ) throws -> Outcome {
     var outcome = Outcome()
     let limit = 90
     var silence = 0
+    var start = ContinuousClock.now
     while true {
+      // The runner inside ends the programs of a case at its limit. A call of its own may hang all the same.
+      if let name = outcome.running, let seconds = limits[name],
+        ContinuousClock.now - start > .seconds(seconds + Self.patience)
+      {
+        outcome.reason = "\(name) did not end within \(seconds + Self.patience) s"
+        return outcome
+      }
       switch emulator.next(within: .seconds(5)) {
       case .line(let line):
         silence = 0
         guard let event = Event(line: line) else { continue }
         report.add(event, prefix: prefix)
         switch event.kind {
-        case .start: outcome.running = event.name
+        case .start:
+          outcome.running = event.name
+          start = .now
         case .pass, .fail, .skip:
           outcome.finished.insert(event.name)
           outcome.running = nil
