@@ -88,6 +88,14 @@ int execution_trapped(struct frame *frame)
 	return 1;
 }
 
+/* XSAVE and AVX (CPUID 1, ECX bits 26 and 28). */
+uint32_t execution_has_avx(void)
+{
+	uint32_t a, b, c, d;
+	cpuid_all(1, 0, &a, &b, &c, &d);
+	return c >> 26 & c >> 28 & 1;
+}
+
 void execution_initialize(void)
 {
 	/* SSE and x87 (SDM vol. 3 §14.1): CR0.EM off, CR0.MP on, CR4.OSFXSR and OSXMMEXCPT on. */
@@ -97,6 +105,12 @@ void execution_initialize(void)
 	__asm__ volatile("mov %%cr4, %0" : "=r"(value));
 	__asm__ volatile("mov %0, %%cr4" : : "r"(value | 3 << 9));
 	__asm__ volatile("fninit");
+	if (!execution_has_avx())
+		return;
+	/* AVX (SDM vol. 1 §13.3): CR4.OSXSAVE, then x87, SSE and AVX in XCR0. */
+	__asm__ volatile("mov %%cr4, %0" : "=r"(value));
+	__asm__ volatile("mov %0, %%cr4" : : "r"(value | 1 << 18));
+	__asm__ volatile("xsetbv" : : "a"(7), "d"(0), "c"(0));
 }
 
 /* Lets this processor run code at CPL 3: a task state, segments, and every page for user mode. */

@@ -56,6 +56,9 @@ struct Operation {
         rax: 0x8070_6050_4030_2010, flags: 0x40))
     forEachString(body)
     forEachVector(body)
+    guard execution_has_avx() != 0 else { return }
+    body(Operation(name: "vmovups-load", forms: "A", code: "C5FC1007", hasSizes: false, needsWindow: true))
+    body(Operation(name: "vmovups-store", forms: "A", code: "C5FC1107", hasSizes: false, needsWindow: true))
   }
 
   /// String instructions, once and repeated.

@@ -32,6 +32,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
   execution_initialize()
   execution_allow_user()
   let memory = dma_page(0)
+  if execution_has_avx() == 0 { report.skip("the processor has no AVX") }
 
   if machine.commandLine.number("part") == 1 {
     let matrix = Matrix(probe: probe, memory: memory, isUser: false, hasClosedWindows: true)

@@ -43,7 +43,7 @@ final class DecodedRanges: Sendable {
     }
   }
 
-  /// How many memory BARs that are decoded have bytes in the page at a GPA.
+  /// Returns the number of memory BARs that are decoded and have bytes in the page at a GPA.
   func count(inPageAt page: UInt64) -> Int {
     ranges.withLock { ranges in
       var count = 0

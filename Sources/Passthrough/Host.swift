@@ -13,7 +13,7 @@ public struct Host: Sendable {
   public let generation = GateGeneration()
   /// True while a function has a window that is due.
   public let openings = Openings()
-  /// Where the BARs of all functions are.
+  /// The decoded ranges of all functions.
   public let decoder = AddressDecoder()
 
   /// Collects them.

@@ -91,7 +91,8 @@ struct frame {
 
 /* execute.c: single instructions, on the calling processor. */
 int execution_trapped(struct frame *frame);
-/* Turns SSE and x87 on. */
+uint32_t execution_has_avx(void);
+/* Turns SSE, x87 and, if the processor has it, AVX on. */
 void execution_initialize(void);
 /* Once, on the first processor, after the last change of the page map. */
 void execution_allow_user(void);
