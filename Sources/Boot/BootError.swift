@@ -7,6 +7,8 @@ public import Linux
 public enum BootError: Error, Sendable, CustomStringConvertible {
   /// The file could not be opened or read.
   case unreadable(BootFile, KernelError)
+  /// The file is a FIFO, a device or a socket.
+  case notRegular(BootFile)
   /// The file has no bytes.
   case empty(BootFile)
   /// The file is shorter than its own headers say. Bytes.
@@ -45,6 +47,7 @@ public enum BootError: Error, Sendable, CustomStringConvertible {
     switch self {
     case .unreadable(let file, let error):
       "\(file) cannot be read: \(error); check the path and its permissions"
+    case .notRegular(let file): "\(file) is not a regular file; copy its contents to one"
     case .empty(let file): "\(file) is empty; copy or build it again"
     case .truncated(let file, let has, let needs):
       "\(file) is truncated: \(has) bytes, but its headers call for \(needs) "

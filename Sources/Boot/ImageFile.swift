@@ -20,7 +20,7 @@ struct ImageFile: ~Copyable {
 
   private static func open(_ file: BootFile) throws(BootError) -> OwnedDescriptor {
     do throws(KernelError) {
-      return try OwnedDescriptor(opening: file.path, .read)
+      return try OwnedDescriptor(opening: file.path, .readAtOnce)
     } catch { throw .unreadable(file, error) }
   }
 
@@ -29,7 +29,8 @@ struct ImageFile: ~Copyable {
   ) throws(BootError) -> UInt64 {
     let size: UInt64
     do throws(KernelError) { size = try descriptor.size(of: file.path) } catch {
-      throw .unreadable(file, error)
+      // fstat of an open descriptor does not fail; this is cl_file_size's answer for another kind of file.
+      throw error.errno == KernelError.invalid ? .notRegular(file) : .unreadable(file, error)
     }
     guard size > 0 else { throw .empty(file) }
     return size

@@ -14,6 +14,8 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
   public enum Access: Sendable {
     /// O_RDONLY.
     case read
+    /// O_RDONLY for a file whose kind is not known yet: the open of a FIFO does not wait for a writer.
+    case readAtOnce
     /// O_RDWR.
     case readWrite
     /// O_WRONLY, created or emptied.
@@ -24,6 +26,7 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
     var flags: Int32 {
       switch self {
       case .read: O_RDONLY | O_CLOEXEC
+      case .readAtOnce: O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC
       case .readWrite: O_RDWR | O_CLOEXEC
       case .replace: O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC
       case .write: O_WRONLY | O_CLOEXEC

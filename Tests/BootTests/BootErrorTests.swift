@@ -14,6 +14,7 @@ struct BootErrorTests {
     "Each names its file or number and says what to do",
     arguments: [
       (.unreadable(kernel, KernelError("open /k", errno: KernelError.accessDenied)), ["/k", "ermission"]),
+      (.notRegular(kernel), ["/k", "not a regular file", "copy"]),
       (.empty(kernel), ["/k", "empty", "build it again"]),
       (.truncated(kernel, has: 10, needs: 30), ["/k", "10 bytes", "30", "20 missing"]),
       (.truncated(kernel, has: 30, needs: 10), ["/k", "0 missing"]),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
 import GuestMemory
 import Linux
 import Testing
@@ -33,6 +34,22 @@ struct KernelFileTests {
   func directory() throws {
     let text = try #require(failure(scratch.path, memory: memory)).description
     #expect(text.contains("Is a directory"))
+  }
+
+  @Test("A FIFO without a writer and a device are refused and not waited for", .timeLimit(.minutes(1)))
+  func notRegular() throws {
+    let fifo = "\(scratch.path)/fifo"
+    #expect(unsafe mkfifo(fifo, 0o600) == 0)
+    let kernel = try scratch.file("vmlinuz", FakeLinux().bytes)
+    for error in [
+      failure(fifo, memory: memory), failure(kernel, initrd: fifo, memory: memory),
+      failure("/dev/zero", memory: memory),
+    ] {
+      guard case .notRegular = error else {
+        Issue.record("\(String(describing: error))")
+        continue
+      }
+    }
   }
 
   @Test("An empty kernel is called empty")
