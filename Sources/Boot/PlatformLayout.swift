@@ -52,6 +52,10 @@ public enum PlatformLayout {
   public static let ioapicIdentity: UInt8 = 0
   /// The local APIC, which is KVM's.
   public static let localAPIC = GuestAddress(0xFEE0_0000)
+  /// Registers that answer by traps, Sluice's and KVM's: GPAs. A BAR over them does not hide them, as on a PC.
+  public static let trapped: [Range<UInt64>] = [
+    ecam, ioapic.rawValue..<ioapic.rawValue + 0x1000, localAPIC.rawValue..<localAPIC.rawValue + 0x1000,
+  ]
 
   // MARK: I/O ports
 

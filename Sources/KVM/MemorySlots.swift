@@ -8,6 +8,8 @@ internal import Synchronization
 public final class MemorySlots: Sendable {
   private let machine: VirtualMachine
   private let limit: Int
+  /// GPAs that answer without a slot: a slot would hide them from the guest.
+  private let platform: [Range<UInt64>]
   /// How many slots there are for windows.
   public let capacity: Int
   /// Taken by the thread that changes a window, inside the lock of its function; nothing is
@@ -24,8 +26,10 @@ public final class MemorySlots: Sendable {
   /// - Parameters:
   ///   - limit: KVM_CAP_NR_MEMSLOTS.
   ///   - reserved: How many slots, from 0 on, belong to guest RAM.
-  public init(_ machine: VirtualMachine, limit: Int, reserved: Int) {
+  ///   - platform: GPAs of trapped registers, which no slot may cover.
+  public init(_ machine: VirtualMachine, limit: Int, reserved: Int, platform: [Range<UInt64>] = []) {
     self.machine = machine
+    self.platform = platform
     self.limit = limit
     capacity = max(0, limit - reserved)
     numbers = Mutex(Numbers(next: UInt32(reserved)))
@@ -36,6 +40,11 @@ public final class MemorySlots: Sendable {
   /// For a device's memory every vCPU is between two instructions (``VirtualCPU/duringPause(_:)``). KVM
   /// would do the rest of an instruction that it emulates by byte copies through the new slot.
   public func add(at base: GuestAddress, size: UInt64, host: UInt64) throws(KernelError) -> UInt32 {
+    // KVM takes such a slot, and the guest would lose its local APIC, I/O APIC or ECAM to a BAR.
+    for range in platform where base.rawValue < range.upperBound {
+      guard base.rawValue &+ (size - 1) >= range.lowerBound else { continue }
+      throw KernelError(limit: "registers of the platform are at \(GuestAddress(range.lowerBound))")
+    }
     let number: UInt32? = numbers.withLock { numbers in
       if let free = numbers.free.popLast() { return free }
       guard numbers.next < limit else { return nil }

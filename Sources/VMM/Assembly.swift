@@ -60,7 +60,9 @@ struct Assembly {
     }
     recorder.phase("kernel-loaded")
     self.machine = machine
-    let slots = MemorySlots(machine, limit: system.memorySlotCount, reserved: memory.regions.count)
+    let slots = MemorySlots(
+      machine, limit: system.memorySlotCount, reserved: memory.regions.count,
+      platform: PlatformLayout.trapped)
     devices = try AssignedDevices(
       configuration.devices, hosts: hosts, machine: machine, slots: slots,
       routeLimit: system.routeCount, memory: memory,

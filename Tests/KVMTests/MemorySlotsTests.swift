@@ -53,4 +53,26 @@ struct MemorySlotsTests {
     #expect(error?.errno == 17)
     #expect(try add(slots, 1) == 1)
   }
+
+  @Test(
+    "no slot covers registers of the platform",
+    arguments: [
+      (0xFEE0_0000, 0x1000, true), (0xFEC0_0000, 0x40_0000, true), (0xFEE0_0000 - 0x1000, 0x1000, false),
+      (0xFEE0_1000, 0x1000, false), (0x1_0000_0000 - 0x200_0000, 0x200_0000, true),
+      (0xF000_0000, 0x1000, false),
+    ] as [(UInt64, UInt64, Bool)])
+  func platform(base: UInt64, size: UInt64, isRefused: Bool) throws {
+    let slots = MemorySlots(
+      machine, limit: 32, reserved: 0, platform: [0xE000_0000..<0xE010_0000, 0xFEE0_0000..<0xFEE0_1000])
+    let large = try GuestMemory(size: 64 << 20)
+    func add() throws(KernelError) -> UInt32 {
+      try slots.add(at: GuestAddress(base), size: size, host: large.regions[0].hostAddress)
+    }
+    if isRefused {
+      let error = #expect(throws: KernelError.self) { try add() }
+      #expect(error?.errno == 0 && error?.operation == "registers of the platform are at 0xfee00000")
+    } else {
+      #expect(try add() == 0)
+    }
+  }
 }
