@@ -71,7 +71,8 @@ let package = Package(
     tests("VMM", ["Boot", "GuestMemory", "Linux", "PCI", "Passthrough", logging]),
     tests("sluice", ["VMM", "GuestMemory", "PCI", "Passthrough", "Sandbox", argumentParser]),
     .executableTarget(
-      name: "LabRunner", dependencies: [argumentParser, "Linux"], path: "Tests/LabRunner",
+      name: "LabRunner", dependencies: [argumentParser, "Boot", "GuestMemory", "Linux"],
+      path: "Tests/LabRunner",
       exclude: ["differences", "differences.kvmtool", "injections"],
       swiftSettings: settings),
     tests("LabRunner"),

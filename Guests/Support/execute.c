@@ -35,7 +35,7 @@ _Static_assert(sizeof task == 104, "64-bit TSS (SDM vol. 3 §8.7)");
 static uint64_t descriptors[8];
 
 extern void execute_enter(struct execution *execution, uint64_t stack, uint64_t code, uint64_t code_segment,
-			  uint64_t stack_segment);
+			  uint64_t stack_segment, uint64_t flags);
 extern const char execute_leave[];
 
 __asm__(".text\n"
@@ -46,7 +46,7 @@ __asm__(".text\n"
 	"	mov %rdi, %rbx\n"
 	"	push %r8\n"	/* SS */
 	"	push %rsi\n"	/* RSP */
-	"	push $2\n"	/* RFLAGS: no interrupts */
+	"	push %r9\n"	/* RFLAGS */
 	"	push %rcx\n"	/* CS */
 	"	push %rdx\n"	/* RIP */
 	"	mov 8(%rbx), %rax\n"
@@ -170,8 +170,9 @@ uint64_t execution_run(uint32_t is_user, uint64_t rax, uint64_t rcx, uint64_t rd
 	execution->is_active = 1;
 	uint64_t stack = (uint64_t)execution->stack + STACK_BYTES;
 	__asm__ volatile("fninit; movups %0, %%xmm0" : : "m"(pattern));
+	/* RFLAGS without interrupts; with TF one instruction runs, whatever the bytes are. */
 	execute_enter(execution, stack, (uint64_t)execution->code, is_user ? USER_CODE : KERNEL_CODE,
-		      is_user ? USER_DATA : KERNEL_DATA);
+		      is_user ? USER_DATA : KERNEL_DATA, is_user == EXECUTION_STEP ? 0x102 : 2);
 	__asm__ volatile("movups %%xmm0, %0" : "=m"(execution->vector_register));
 	return execution->vector;
 }

@@ -45,7 +45,7 @@ struct Case: Sendable {
     linuxGuests + SmallGuestCases.all + InstructionCases.all + GateCases.all + PeerCases.all
     + ResourceCases.all + Torture.all + ToolCases.all
     + OutsideCases.all + DepartureCases.all + BadInputCases.all + TerminalCases.all + SeccompCases.all
-    + Injections.all
+    + Injections.all + GuestFuzz.all + ImageFuzz.all
 
   /// What also runs where L1 itself has a 6.1 kernel: its VFIO and KVM differ.
   static var onOldHost: [Case] {

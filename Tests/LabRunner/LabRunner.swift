@@ -10,9 +10,10 @@ struct LabRunner: ParsableCommand {
     commandName: "Tests/lab",
     abstract: "Runs Sluice in an emulated machine that has an IOMMU, KVM and VFIO.",
     subcommands: [
-      Demo.self, Test.self, Run.self, Compare.self, BenchCommand.self, List.self, Torment.self, Inject.self,
+      Demo.self, Test.self, Run.self, Compare.self, BenchCommand.self, List.self, Torment.self, Fuzz.self,
+      Inject.self,
       Long.self, Shell.self,
-      InsideCommand.self,
+      InsideCommand.self, ImageWorker.self,
     ])
 
   /// A failure of the lab itself is one sentence and status 1.
@@ -38,7 +39,7 @@ func cases(named names: [String]) throws -> [Case] {
       Case.all + ComparisonCases.all + PlantedBug.all.map(\.comparison) + Measurement.all.map(\.asCase)
     guard
       let one = all.first(where: { $0.name == name }) ?? Torture(named: name)?.asCase
-        ?? Injections(named: name)?.asCase
+        ?? Injections(named: name)?.asCase ?? GuestFuzz(named: name)?.asCase
     else {
       throw ValidationError("no case '\(name)': Tests/lab list shows them")
     }

@@ -98,6 +98,8 @@ void execution_initialize(void);
 void execution_allow_user(void);
 void execution_clear(void);
 void execution_append(uint8_t byte);
+/* As is_user: at CPL 3, and one instruction alone, after which exception 1 comes. */
+enum { EXECUTION_STEP = 2 };
 /* Runs the bytes; the vector of the exception that they raise, or 0. */
 uint64_t execution_run(uint32_t is_user, uint64_t rax, uint64_t rcx, uint64_t rdx, uint64_t rsi, uint64_t rdi);
 /* 0 to 4: RAX, RCX, RDX, RSI, RDI after the run; 5: RFLAGS; 6, 7: XMM0. */

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Hardware
+
+/// The kinds of random accesses.
+enum Event: UInt32, CaseIterable {
+  case port, portString, configPorts, configMemory, move, command, messages, table, power, reset, interrupt,
+    load, store, instruction, opcode
+
+  var name: StaticString {
+    switch self {
+    case .port: "port"
+    case .portString: "port-string"
+    case .configPorts: "config-ports"
+    case .configMemory: "config-ecam"
+    case .move: "bar-move"
+    case .command: "command"
+    case .messages: "msi-msix"
+    case .table: "msix-table"
+    case .power: "power"
+    case .reset: "flr"
+    case .interrupt: "interrupt"
+    case .load: "load"
+    case .store: "store"
+    case .instruction: "instruction"
+    case .opcode: "random-opcode"
+    }
+  }
+
+  /// Of 256: a reset takes a tenth of a second.
+  private static let weights: InlineArray<15, UInt64> = [
+    32, 10, 20, 32, 14, 20, 12, 20, 3, 1, 4, 24, 20, 36, 8,
+  ]
+
+  /// The event for a number below 256.
+  static func of(_ number: UInt64) -> Event {
+    var rest = number
+    for index in weights.indices {
+      if rest < weights[index] { return Event(rawValue: UInt32(index)) ?? .port }
+      rest -= weights[index]
+    }
+    return .port
+  }
+}
+
+/// The random accesses of one processor.
+struct Actor {
+  let processor: UInt32
+  var random: Random
+  /// A page of ordinary memory.
+  let memory: UInt64
+
+  init(_ processor: UInt32) {
+    self.processor = processor
+    random = Random(shared_load(Table.seed) &* 4 &+ UInt64(processor))
+    memory = dma_page(processor)
+  }
+
+  mutating func step() {
+    let event = Event.of(random.next(below: 256))
+    let word = Table.events(processor, event.rawValue)
+    shared_store(word, shared_load(word) + 1)
+    let function = Table.function(UInt32(random.next(below: shared_load(Table.count))))
+    switch event {
+    case .port: port()
+    case .portString: portString()
+    case .configPorts: configPorts()
+    case .configMemory: configMemory()
+    case .move: move(function)
+    case .command: command(function)
+    case .messages: messages(function)
+    case .table: table(function)
+    case .power: power(function)
+    case .reset: reset(function)
+    case .interrupt: interrupt()
+    case .load: load()
+    case .store: store()
+    case .instruction: instruction()
+    case .opcode: opcode()
+    }
+  }
+
+  private mutating func width() -> UInt64 { 1 << random.next(below: 4) }
+
+  private mutating func port() {
+    let port = Places.port(&random)
+    let value = random.value()
+    let isOutput = random.chance(2)
+    let width = UInt16(1) << UInt16(random.next(below: 3))
+    guard !isOutput || Places.takesOutput(port, width) else { return }
+    switch (isOutput, width) {
+    case (false, 1): _ = port_load8(port)
+    case (false, 2): _ = port_load16(port)
+    case (false, _): _ = port_load32(port)
+    case (true, 1): port_store8(port, UInt8(truncatingIfNeeded: value))
+    case (true, 2): port_store16(port, UInt16(truncatingIfNeeded: value))
+    default: port_store32(port, UInt32(truncatingIfNeeded: value))
+    }
+  }
+
+  /// INS and OUTS with a count, to and from ordinary memory or a BAR.
+  private mutating func portString() {
+    let port = Places.port(&random)
+    let isOutput = random.chance(2)
+    let width = UInt16(1) << UInt16(random.next(below: 3))
+    let most: UInt64 = port & 0xFFF8 == 0x3F8 ? 16 : 1000
+    let count = random.next(below: most)
+    let hasMemory = random.chance(2)
+    let place = hasMemory ? memory : isOutput ? Places.load(&random) : Places.store(4096, &random)
+    guard let place, !isOutput || Places.takesOutput(port, width) else { return }
+    execution_clear()
+    execution_append(0xF3)
+    if width == 2 { execution_append(0x66) }
+    execution_append((isOutput ? 0x6E : 0x6C) + (width == 1 ? 0 : 1))
+    _ = execution_run(0, 0, count, UInt64(port), place, place)
+  }
+
+  /// CONFIG_ADDRESS has one value for all processors: the others only read.
+  private mutating func configPorts() {
+    let address = Configuration.address(&random)
+    let offset = UInt16(random.next(below: 4))
+    let width = UInt16(1) << UInt16(random.next(below: 3))
+    let value = random.value()
+    if processor == 0, random.chance(2) {
+      return Configuration.storeByPorts(address & ~3, offset, width, value)
+    }
+    if processor == 0 {
+      port_store32(
+        0xCF8,
+        UInt32(random.chance(8) ? 0 : 1) << 31
+          | UInt32(truncatingIfNeeded: address >> 4 & 0xFF00 | address & 0xFF))
+    }
+    switch width {
+    case 1: _ = port_load8(0xCF8 + UInt16(random.next(below: 8)))
+    case 2: _ = port_load16(0xCF8 + UInt16(random.next(below: 8)))
+    default: _ = port_load32(0xCF8 + UInt16(random.next(below: 8)))
+    }
+  }
+
+  private mutating func configMemory() {
+    let address = Configuration.address(&random)
+    let width = width()
+    if random.chance(2) { return Configuration.store(address, width, random.value()) }
+    read(shared_load(Table.ecam) + address, width)
+  }
+
+  private func read(_ address: UInt64, _ width: UInt64) {
+    switch width {
+    case 1: _ = mmio_load8(address)
+    case 2: _ = mmio_load16(address)
+    case 4: _ = mmio_load32(address)
+    default: _ = mmio_load64(address)
+    }
+  }
+
+  private func write(_ address: UInt64, _ width: UInt64, _ value: UInt64) {
+    switch width {
+    case 1: mmio_store8(address, UInt8(truncatingIfNeeded: value))
+    case 2: mmio_store16(address, UInt16(truncatingIfNeeded: value))
+    case 4: mmio_store32(address, UInt32(truncatingIfNeeded: value))
+    default: mmio_store64(address, value)
+    }
+  }
+
+  /// A BAR's registers, one half or both; a function that is fragile moves by whole registers in one order.
+  private mutating func move(_ function: Table.Function) {
+    guard let bar = function.bar(UInt8(random.next(below: 6))) else { return }
+    let place = Places.bar(function, bar, &random)
+    let register = shared_load(Table.ecam) + function.base + 0x10 + UInt64(bar.index) * 4
+    let order = random.next(below: 4)
+    function.setPlace(bar.index, place)
+    if function.isFragile, bar.is64Bit {
+      // Between the two writes the BAR is where neither half is meant to be: decoding is off.
+      let command = shared_load(Table.ecam) + function.base + 4
+      let old = mmio_load16(command)
+      mmio_store16(command, old & ~3)
+      mmio_store32(register, UInt32(truncatingIfNeeded: place))
+      mmio_store32(register + 4, UInt32(place >> 32))
+      mmio_store16(command, old)
+    } else if bar.is64Bit, order == 0 {
+      mmio_store32(register + 4, UInt32(place >> 32))
+      mmio_store32(register, UInt32(truncatingIfNeeded: place))
+    } else if bar.is64Bit, order == 1 {
+      mmio_store64(register, place)
+    } else {
+      if order == 2 { mmio_store32(register, .max) }
+      mmio_store32(register, UInt32(truncatingIfNeeded: place))
+      if bar.is64Bit { mmio_store32(register + 4, UInt32(place >> 32)) }
+    }
+  }
+
+  private mutating func command(_ function: Table.Function) {
+    let value = random.chance(3) ? 7 : random.chance(2) ? 0x506 : random.next()
+    Configuration.store(function.base + 4, random.chance(4) ? 1 : 2, value)
+  }
+
+  /// The control words of MSI and MSI-X, their message, masks.
+  private mutating func messages(_ function: Table.Function) {
+    let capability = random.chance(2) ? function.msi : function.msix
+    guard capability != 0 else { return }
+    if random.chance(2) {
+      return Configuration.store(function.base + UInt64(capability) + 2, 2, random.value())
+    }
+    let offset = random.next(below: 6) * 4
+    Configuration.store(function.base + UInt64(capability) + offset, 4, random.value())
+  }
+
+  /// The MSI-X table and the pending bits, with accesses that may cross entries and the end.
+  private mutating func table(_ function: Table.Function) {
+    guard function.msix != 0 else { return }
+    let base = shared_load(Table.ecam) + function.base + UInt64(function.msix)
+    let register = mmio_load32(base + (random.chance(4) ? 8 : 4))
+    let control = mmio_load16(base + 2)
+    guard let bar = function.bar(UInt8(register & 7)), bar.isMemory else { return }
+    let start = bar.home + UInt64(register & ~7)
+    let length = (UInt64(control & 0x7FF) + 1) * 16
+    let address = start &+ random.next(below: length + 16) &- 4
+    guard address >= bar.home, address < bar.home + bar.size - 8 else { return }
+    let width = width()
+    if function.isFragile || random.chance(2) { return read(address, width) }
+    // An entry is unmasked more often than a random value would do it.
+    if random.chance(2) { return mmio_store32(start + (address - bar.home) / 16 % 64 * 16 + 12, 0) }
+    write(address, width, random.value())
+  }
+
+  private mutating func power(_ function: Table.Function) {
+    guard function.power != 0 else { return }
+    let state = random.chance(2) ? 0 : random.next(below: 4)
+    Configuration.store(function.base + UInt64(function.power) + 4, random.chance(2) ? 1 : 2, state)
+  }
+
+  private mutating func reset(_ function: Table.Function) {
+    if function.express != 0, random.chance(2) {
+      Configuration.store(
+        function.base + UInt64(function.express) + 8, 2, 1 << 15 | random.next(below: 0x8000))
+    } else if function.features != 0 {
+      Configuration.store(function.base + UInt64(function.features) + 4, 1, 1)
+    }
+  }
+
+  /// Lets interrupts come for a moment.
+  private mutating func interrupt() {
+    interrupts_on()
+    relax()
+    interrupts_off()
+  }
+
+  private mutating func load() {
+    let address = Places.load(&random)
+    for _ in 0..<4 { read(address, width()) }
+  }
+
+  private mutating func store() {
+    let width = width()
+    guard let address = Places.store(32, &random) else { return }
+    write(address, width, random.value())
+    if random.chance(2) { read(address, width) }
+  }
+
+  /// An instruction of the matrix, with operands in BARs, in ordinary memory or both.
+  private mutating func instruction() {
+    let wanted = random.next(below: 48)
+    let count = random.chance(8) ? random.next(below: 2000) : random.next(below: 16)
+    let direction = random.next(below: 3)
+    let destination = direction == 0 ? memory + 1024 : Places.store(16_384, &random)
+    let source = direction == 1 ? memory : Places.load(&random)
+    guard let destination else { return }
+    let isOrdinary = direction < 2
+    let width = width()
+    let rax = random.value()
+    var index: UInt64 = 0
+    Operation.forEach { operation in
+      index += 1
+      guard index == wanted else { return }
+      operation.assemble(operation.hasSizes ? width : 4)
+      // A page of ordinary memory has room for few.
+      let rcx = operation.rcx == 3 ? (isOrdinary ? min(count, 64) : count) : operation.rcx
+      _ = execution_run(0, rax, rcx, 0, source, operation.isAligned ? destination & ~15 : destination)
+    }
+  }
+
+  /// Any opcode, at CPL 3 of the first processor, whose memory operand is at a BAR.
+  private mutating func opcode() {
+    guard processor == 0, let address = Places.store(1024, &random) else { return }
+    execution_clear()
+    let prefixes: InlineArray<8, UInt8> = [0x66, 0xF2, 0xF3, 0xF0, 0x48, 0x2E, 0x67, 0x66]
+    for _ in 0..<random.next(below: 3) { execution_append(prefixes[Int(random.next(below: 8))]) }
+    let map = random.next(below: 4)
+    if map > 0 { execution_append(0x0F) }
+    if map == 3 { execution_append(random.chance(2) ? 0x38 : 0x3A) }
+    execution_append(UInt8(truncatingIfNeeded: random.next()))
+    // ModRM: [RDI] with any register.
+    execution_append(UInt8(random.next(below: 8)) << 3 | 7)
+    for _ in 0..<8 { execution_append(0) }
+    _ = execution_run(UInt32(EXECUTION_STEP), address, address, address, Places.load(&random), address)
+  }
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Hardware
+
+/// Guest-physical addresses and ports of random accesses.
+///
+/// Sturdy functions (`Table.Function.isFragile` is false) move within other addresses than fragile ones, so that a
+/// store never reaches a register of a fragile one.
+enum Places {
+  /// RAM that the guest does not use: the upper half of 128 MiB.
+  private static let sturdyRAM: UInt64 = 0x400_0000
+  private static let fragileRAM: UInt64 = 0x600_0000
+  /// Above 4 GiB.
+  private static let sturdyHigh: UInt64 = 0x48_0000_0000
+  private static let fragileHigh: UInt64 = 0x50_0000_0000
+  private static let highSize: UInt64 = 0x1000_0000
+  private static let fragileLow: UInt64 = 0xD800_0000
+
+  static func prepare() {
+    _ = PageMap.map(sturdyHigh, size: highSize + 4096)
+    _ = PageMap.map(fragileHigh, size: highSize + 4096)
+  }
+
+  /// Another address for a BAR: over another BAR, over RAM, above 4 GiB, at the end of the address space, over the
+  /// ECAM, over the APICs, or any.
+  static func bar(_ function: Table.Function, _ bar: Table.Slot, _ random: inout Random) -> UInt64 {
+    let mask = ~(bar.size - 1)
+    guard bar.isMemory else { return port(function, bar, &random) & mask }
+    let high = function.isFragile ? fragileHigh : sturdyHigh
+    let step = random.next(below: 4) * max(bar.size, 0x1000)
+    switch random.next(below: 12) {
+    case 0, 1, 2: return bar.home
+    case 3: return bar.is64Bit ? high : bar.home
+    case 4: return bar.is64Bit ? high + step : (function.isFragile ? fragileLow : bar.home)
+    case 5: return ((function.isFragile ? fragileRAM : sturdyRAM) + step) & mask
+    case 6: return 0xE000_0000 & mask
+    case 7: return (random.chance(2) ? 0xFEE0_0000 : 0xFEC0_0000) & mask
+    case 8: return bar.is64Bit ? 0 &- bar.size : 0x1_0000_0000 - bar.size
+    case 9: return bar.is64Bit ? 0x8000_0000_0000 &- bar.size : 0xF000_0000 & mask
+    case 10: return function.isFragile ? bar.home : other(&random) & mask
+    default:
+      // Where no store goes.
+      return bar.is64Bit ? (random.next() | 1 << 40) & mask : 0xF000_0000 & mask
+    }
+  }
+
+  /// The home of a BAR of some sturdy function.
+  private static func other(_ random: inout Random) -> UInt64 {
+    let function = Table.function(UInt32(random.next(below: shared_load(Table.count))))
+    guard !function.isFragile, let bar = function.bar(UInt8(random.next(below: 6))), bar.isMemory else {
+      return sturdyRAM
+    }
+    return bar.home
+  }
+
+  /// Ports: fragile functions stay above 0xC000, where no OUT goes.
+  private static func port(_ function: Table.Function, _ bar: Table.Slot, _ random: inout Random) -> UInt64 {
+    if random.chance(2) { return bar.home }
+    if function.isFragile { return 0xC000 + random.next(below: 0x4000) }
+    switch random.next(below: 4) {
+    case 0: return 0x3F8
+    case 1: return 0xCF8
+    case 2: return 0xFFFF
+    default: return random.next(below: 0x1_0000)
+    }
+  }
+
+  /// An address to read: in a BAR, where it is or was, or near its end; in RAM that a BAR may be over; in the ECAM.
+  static func load(_ random: inout Random) -> UInt64 {
+    if random.chance(16) { return 0xE000_0000 + random.next(below: 0x10_0010) }
+    if random.chance(32) { return sturdyRAM + random.next(below: 0x400_0000 - 0x8000) }
+    let function = Table.function(UInt32(random.next(below: shared_load(Table.count))))
+    guard let bar = function.bar(UInt8(random.next(below: 6))), bar.isMemory else { return sturdyHigh }
+    let place = function.place(bar.index)
+    let base = random.chance(3) || !isMapped(place, bar.size) ? bar.home : place
+    return base + offset(bar.size, &random)
+  }
+
+  /// An address to write, such that `length` bytes are within registers that may have any value; nil if the choice
+  /// is not.
+  static func store(_ length: UInt64, _ random: inout Random) -> UInt64? {
+    let function = Table.function(UInt32(random.next(below: shared_load(Table.count))))
+    guard !function.isFragile, let bar = function.bar(UInt8(random.next(below: 6))), bar.isMemory else {
+      return random.chance(2) ? sturdyRAM + random.next(below: 0x100_0000) & ~0xFF | 0x100 : nil
+    }
+    let place = function.place(bar.index)
+    let isHigh = place >= sturdyHigh && place - sturdyHigh < highSize - bar.size
+    let address = (random.chance(3) || !isHigh ? bar.home : place) + offset(bar.size, &random)
+    return isStorable(address, length) ? address : nil
+  }
+
+  /// False for edu's registers that start a factorial or DMA, wherever edu's BAR of 1 MiB is: QEMU's edu aborts QEMU
+  /// for a transfer outside of its buffer, and computes a factorial of 2^32.
+  private static func isStorable(_ address: UInt64, _ length: UInt64) -> Bool {
+    let offset = address & 0xF_FFFF
+    let end = offset + length
+    return offset >= 0xA0 && end <= 0x10_0000 || offset >= 0x10 && end <= 0x80
+  }
+
+  /// The accesses of the guest below 4 GiB, and those that ``prepare()`` maps.
+  private static func isMapped(_ address: UInt64, _ size: UInt64) -> Bool {
+    if address < 0x1_0000_0000 { return address &+ size <= 0x1_0000_0000 - 0x1000 }
+    return address >= sturdyHigh && address < sturdyHigh + highSize - size
+      || address >= fragileHigh && address < fragileHigh + highSize - size
+  }
+
+  /// Anywhere in a BAR; more often near the beginning, near the borders of pages and windows, and across the end.
+  private static func offset(_ size: UInt64, _ random: inout Random) -> UInt64 {
+    let any = random.next(below: 0x1_0000_0000) & (size - 1)
+    switch random.next(below: 6) {
+    case 0: return random.next(below: min(size, 0x100))
+    case 1: return size - 1 - random.next(below: min(size, 16))
+    case 2: return max(any & ~0xFFF, 8) - 1 - random.next(below: 7)
+    case 3: return max(any & ~0x1F_FFFF, 8) - 1 - random.next(below: 7)
+    case 4: return any & ~7
+    default: return any
+    }
+  }
+
+  /// A port: of the platform, of a BAR, or any.
+  static func port(_ random: inout Random) -> UInt16 {
+    let known: InlineArray<16, UInt16> = [
+      0x3F8, 0x3FD, 0x3F5, 0x60, 0x64, 0x92, 0x70, 0x80, 0x505, 0x600, 0xCF8, 0xCFC, 0xCFF, 0xF4, 0xFFFC,
+      0xFFFF,
+    ]
+    switch random.next(below: 3) {
+    case 0: return known[Int(random.next(below: 16))] &+ UInt16(random.next(below: 4))
+    case 1:
+      let function = Table.function(UInt32(random.next(below: shared_load(Table.count))))
+      guard let bar = function.bar(UInt8(random.next(below: 6))), !bar.isMemory else { return 0x3FE }
+      return UInt16(truncatingIfNeeded: function.place(bar.index) &+ random.next(below: bar.size + 4))
+    default: return UInt16(random.next(below: 0x1_0000))
+    }
+  }
+
+  /// False for ports that end the VM, that select configuration space, or that may be those of a fragile function.
+  static func takesOutput(_ port: UInt16, _ width: UInt16) -> Bool {
+    for index in 0..<width {
+      switch port &+ index {
+      case 0x64, 0x92, 0xF4...0xF7, 0x505, 0x600, 0xCF8...0xCFF, 0xC000...0xFFFF: return false
+      default: continue
+      }
+    }
+    return true
+  }
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Does random accesses on up to four processors, by a seed: ports, configuration space by ports and ECAM, BARs in
+// every state and place, MSI-X tables, power states, resets, instructions of every kind. It leaves out ports that end
+// the VM, and values that would make QEMU's devices do DMA or end QEMU. Run by the lab case `fuzz-guest`.
+//
+// Command line: `seed=N` (1); `events=N` of the first processor, else until a `q` comes in on the serial port.
+
+import Hardware
+
+func guest(_ machine: Machine, _ report: inout Report) {
+  let seed = machine.commandLine.number("seed") ?? 1
+  guard let ecam = machine.tables.ecam?.base, PageMap.map(ecam, size: 2 << 20) else {
+    report.check(false, "an ECAM")
+    return
+  }
+  shared_store(Table.seed, seed)
+  shared_store(Table.ecam, ecam)
+  Table.prepare()
+  Places.prepare()
+  let count = UInt32(truncatingIfNeeded: shared_load(Table.count))
+  report.check(count > 0, "\(count) functions")
+  guard count > 0 else { return }
+  execution_initialize()
+  execution_allow_user()
+  for number in 0..<count {
+    mmio_store16(ecam + Table.function(number).base + 4, 3)
+  }
+  let version = mmio_load32(0xFEE0_0030)
+  var processors: UInt32 = 1
+  for processor in 1..<UInt32(PROCESSORS) where Processor.start(processor) { processors += 1 }
+  interrupts_off()
+  // Enough for the host to see that it has begun; the other processors begin after it.
+  report.note("seed \(seed), \(processors) processors")
+  for processor in 1..<processors { Processor.run(processor) { work($0) } }
+  var actor = Actor(0)
+  let events = machine.commandLine.number("events") ?? .max
+  var done: UInt64 = 0
+  var hidden: UInt64 = 0
+  while done < events {
+    actor.step()
+    done += 1
+    guard done % 64 == 0 else { continue }
+    if mmio_load32(ecam) != 0x0008_1B36 || mmio_load32(0xFEE0_0030) != version { hidden += 1 }
+    restoreSerialPort()
+    if Console.read() == 0x71 { break }
+  }
+  shared_store(Table.stop, 1)
+  let isStopped = Time.wait(milliseconds: 20_000) {
+    var stopped: UInt32 = 1
+    for processor in 1..<processors where shared_load(Table.stopped(processor)) != 0 { stopped += 1 }
+    return stopped == processors
+  }
+  restoreSerialPort()
+  Console.print("")
+  report.check(isStopped, "\(processors) processors stopped")
+  report.check(hidden == 0, "ECAM and local APIC were hidden by a BAR \(hidden) times")
+  for event in Event.allCases {
+    var sum: UInt64 = 0
+    for processor in 0..<processors { sum += shared_load(Table.events(processor, event.rawValue)) }
+    report.note("event \(event.name) \(sum)")
+  }
+  for number in 0..<count { restore(Table.function(number), ecam, &report) }
+}
+
+/// The other processors.
+private func work(_ processor: UInt32) {
+  execution_initialize()
+  LocalAPIC.enable()
+  interrupts_off()
+  var actor = Actor(processor)
+  while shared_load(Table.stop) == 0 { actor.step() }
+  shared_store(Table.stopped(processor), 1)
+  while true { halt() }
+}
+
+/// Eight bits, no loopback, no interrupts.
+private func restoreSerialPort() {
+  port_store8(0x3FB, 3)
+  port_store8(0x3FC, 0)
+  port_store8(0x3F9, 0)
+}
+
+/// A function answers again when it is in D0, its BARs are where they were and memory is on.
+private func restore(_ function: Table.Function, _ ecam: UInt64, _ report: inout Report) {
+  let place = PCIFunction(slot: function.slot, function: 0)
+  if function.power != 0 { place.store16(function.power + 4, 0) }
+  Time.wait(milliseconds: 120)
+  place.store16(PCIFunction.Register.command, 0)
+  for index in 0..<UInt8(6) {
+    guard let bar = function.bar(index) else { continue }
+    place.store32(PCIFunction.Register.firstBAR + UInt16(index) * 4, UInt32(truncatingIfNeeded: bar.home))
+    if bar.is64Bit {
+      place.store32(PCIFunction.Register.firstBAR + UInt16(index) * 4 + 4, UInt32(bar.home >> 32))
+    }
+  }
+  place.store16(PCIFunction.Register.command, 2)
+  let identity = mmio_load32(ecam + function.base)
+  report.check(
+    identity != .max && place.load32(0) == identity && place.command == 2,
+    "slot \(function.slot): \(hex: identity), COMMAND \(hex: place.command)")
+  if identity == 0x11E8_1234, let bar = function.bar(0) {
+    let value = mmio_load32(bar.home)
+    report.check(value == 0x0100_00ED, "edu reads \(hex: value)")
+  }
+  if identity == 0x1110_1AF4, let bar = function.bar(2) {
+    mmio_store64(bar.home + 0x1000, 0x5EA1_ED00)
+    report.check(mmio_load64(bar.home + 0x1000) == 0x5EA1_ED00, "ivshmem keeps a value")
+  }
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Foundation
+
+/// `fuzz guest|image`
+struct Fuzz: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Random input by a seed, which must not end Sluice.", subcommands: [Guest.self, Image.self])
+
+  /// `fuzz guest`
+  struct Guest: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Random accesses of a guest to ports, configuration space and BARs.")
+
+    @Option(help: "Duration.") var seconds = 20
+    @Option(help: "The same seed gives the same accesses of each vCPU.") var seed = 1
+    @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
+
+    func validate() throws {
+      guard seconds > 0, seed > 0 else { throw ValidationError("seconds and seed are greater than 0") }
+    }
+
+    func run() throws {
+      var lab = try Lab()
+      try lab.run([GuestFuzz(seconds: seconds, seed: seed).asCase], l1: l1)
+      throw ExitCode(lab.report.finish())
+    }
+  }
+
+  /// `fuzz image`
+  struct Image: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Mutated kernels, initrds and command lines, loaded in a child process.")
+
+    @Option(help: "Duration.") var seconds = 20
+    @Option(help: "The same seed gives the same files.") var seed = 1
+    @Option(help: "Only this iteration.") var iteration: UInt64?
+    @Option(help: .hidden) var trap: UInt64?
+
+    func validate() throws {
+      guard seconds > 0, seed > 0 else { throw ValidationError("seconds and seed are greater than 0") }
+    }
+
+    func run() throws {
+      let workspace = Workspace.current
+      let memory = URL(filePath: "/dev/shm")
+      let parent = memory.exists ? memory : FileManager.default.temporaryDirectory
+      let directory = parent.appending(path: "lab-fuzz-\(getpid())")
+      try directory.makeDirectory()
+      let fuzz = ImageFuzz(
+        seconds: seconds, seed: seed, from: iteration ?? 0, isSingle: iteration != nil, trap: trap)
+      let files = try ImageFuzz.files(kernels: try kernels(workspace), guests: workspace.guests)
+      let result = try fuzz.run(files, in: directory) { say("lab: \($0)") }
+      say("lab: \(result.summary)")
+      // The files of a single iteration are for a look.
+      if isKept(result) {
+        say("lab: its files are in \(directory.path)")
+      } else {
+        try directory.removeIfPresent()
+      }
+      if !result.isGood { throw ExitCode(1) }
+    }
+
+    private func isKept(_ result: ImageFuzz.Result) -> Bool { iteration != nil && !result.isGood }
+
+    private func kernels(_ workspace: Workspace) throws -> [String] {
+      guard workspace.kernels.exists else { return [] }
+      let names = try FileManager.default.contentsOfDirectory(atPath: workspace.kernels.path)
+      return try names.flatMap { name -> [String] in
+        let boot = workspace.kernels.appending(path: "\(name)/boot")
+        guard boot.exists else { return [] }
+        let files = try FileManager.default.contentsOfDirectory(atPath: boot.path)
+        return files.filter { $0.hasPrefix("vmlinuz") }.map { boot.appending(path: $0).path }
+      }
+    }
+  }
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// The guest `fuzz`: random accesses to ports, configuration space and BARs by a seed.
+struct GuestFuzz {
+  let seconds: Int
+  let seed: Int
+
+  static let all = [
+    Case(
+      "fuzz-guest", "small guest: 20 s of random accesses of 4 vCPUs; `Tests/lab fuzz guest` for longer",
+      limit: 180, takesTurns: true
+    ) { bench in try GuestFuzz(seconds: 20, seed: 1).run(bench) },
+    Case(
+      "fuzz-guest-long", "small guest: 10 minutes of random accesses of 4 vCPUs", limit: 900,
+      takesTurns: true,
+      isLong: true
+    ) { bench in try GuestFuzz(seconds: 600, seed: 2).run(bench) },
+  ]
+
+  init(seconds: Int, seed: Int) { (self.seconds, self.seed) = (seconds, seed) }
+
+  /// From a name as ``asCase`` makes it, by which the runner inside finds it.
+  init?(named name: String) {
+    let words = name.split(separator: "-")
+    guard words.count == 4, words[0] == "fuzz", words[1] == "guest", let seconds = Int(words[2]),
+      let seed = Int(words[3])
+    else { return nil }
+    self.init(seconds: seconds, seed: seed)
+  }
+
+  var asCase: Case {
+    Case("fuzz-guest-\(seconds)-\(seed)", "", limit: seconds * 2 + 150, takesTurns: true) { try run($0) }
+  }
+
+  private static let devices = [
+    Address.bigDrive, Address.edu, Address.sharedMemory, Address.testDevice, Address.network, Address.usb,
+    Address.disk, Address.scsi,
+  ]
+  /// Lines on standard error: one for each kind of warning of each function and vCPU, and the summary.
+  private static let mostLines = 200
+  /// KiB that the process may grow by after its start.
+  private static let mostGrowth = 16 << 10
+
+  func run(_ bench: Bench) throws -> String {
+    guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
+    bench.note("to repeat: Tests/lab fuzz guest --seconds \(seconds) --seed \(seed)")
+    let log = try KernelLog()
+    var guest = SmallGuest("fuzz", Self.devices, append: "seed=\(seed)", cpus: 4)
+    // All of it is there from the start: the growth that is seen is the process's own.
+    guest.memory = "128M,prealloc"
+    let trace = bench.file("guest.jsonl").path
+    // A trace of hundreds of megabytes shows nothing here.
+    let command = try guest.command(bench, as: "guest").filter { $0 != "--trace" && $0 != trace }
+    let child = try bench.start(command, as: "guest")
+    let growth = try drive(child)
+    let status = try child.wait()
+    let report = SmallGuestReport(child.output)
+    bench.note("events: \(Self.events(child.output))")
+    let lines = child.errors.split(whereSeparator: \.isNewline)
+    if let fault = report.fault {
+      throw Failed("seed \(seed): \(fault) (status \(status)); \(child.lastMessage)")
+    }
+    try bench.require(status == 1, "seed \(seed): status \(status), expected 1; \(child.lastMessage)")
+    try bench.require(
+      lines.count <= Self.mostLines,
+      "seed \(seed): \(lines.count) lines on standard error: \(lines.prefix(3))")
+    try bench.require(growth <= Self.mostGrowth, "seed \(seed): the process grew by \(growth) KiB")
+    for device in Self.devices { try HostDevice(device).requireReleased() }
+    let trouble = try log.trouble()
+    try bench.require(trouble.isEmpty, "seed \(seed): L1's log has \(trouble.prefix(3))")
+    return "\(report.remark); \(lines.count) lines on standard error; grew by \(growth) KiB"
+  }
+
+  /// Ends the guest when time is up; KiB by which the process grew.
+  private func drive(_ child: Child) throws -> Int {
+    try child.expect("# seed", within: 60)
+    let process = try child.sluice()
+    let end = ContinuousClock.now + .seconds(seconds)
+    // Guest RAM is populated in the background.
+    while child.isRunning, ContinuousClock.now < end - .seconds(seconds / 2) { usleep(100_000) }
+    let before = child.isRunning ? try Self.residentSize(process) : 0
+    while child.isRunning, ContinuousClock.now < end { usleep(100_000) }
+    // A random read of the serial port may take a byte: there are several.
+    let after = child.isRunning ? try Self.residentSize(process) : before
+    while child.isRunning, ContinuousClock.now < end + .seconds(60) {
+      child.type("q")
+      usleep(200_000)
+    }
+    return after - before
+  }
+
+  /// KiB (proc(5), VmRSS).
+  private static func residentSize(_ process: Int32) throws -> Int {
+    let line = try ProcFile.text("/proc/\(process)/status").split(separator: "\n").first {
+      $0.hasPrefix("VmRSS:")
+    }
+    guard let line, let size = Int(line.filter(\.isNumber)) else { throw Failed("no VmRSS of \(process)") }
+    return size
+  }
+
+  /// `port 12, ecam 1` of lines `# event port 12`.
+  private static func events(_ output: String) -> String {
+    output.split(whereSeparator: \.isNewline).filter { $0.hasPrefix("# event ") }
+      .map { String($0.dropFirst(8)) }.joined(separator: ", ")
+  }
+}

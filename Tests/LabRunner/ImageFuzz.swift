@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// Mutated kernels and initrds for a number of seconds, each loaded in a child process.
+struct ImageFuzz {
+  let seconds: Int
+  let seed: Int
+  /// The first iteration.
+  var from: UInt64 = 0
+  /// True for one iteration alone.
+  var isSingle = false
+  /// An iteration that is to end by a trap.
+  var trap: UInt64?
+
+  static let all = [
+    Case(
+      "fuzz-image", "20 s of mutated kernels and initrds; `Tests/lab fuzz image` for longer", limit: 120
+    ) { bench in try ImageFuzz(seconds: 20, seed: 1).run(bench) },
+    Case("fuzz-image-long", "10 minutes of mutated kernels and initrds", limit: 900, isLong: true) { bench in
+      try ImageFuzz(seconds: 600, seed: 2).run(bench)
+    },
+  ]
+
+  /// The files to start from, of those that the lab has.
+  static func files(kernels: [String], guests: URL) throws -> [String] {
+    let names = try FileManager.default.contentsOfDirectory(atPath: guests.path).sorted()
+    let small = names.filter { $0.hasSuffix(".elf") || $0.hasSuffix(".bin") }
+    return kernels.sorted() + small.map { guests.appending(path: $0).path }
+  }
+
+  private func run(_ bench: Bench) throws -> String {
+    guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
+    let files = try Self.files(
+      kernels: bench.manifest.guestKernels.values.map(\.image), guests: URL(filePath: bench.manifest.guests))
+    let result = try run(files, in: bench.directory) { bench.note($0) }
+    try bench.require(result.isGood, result.deaths.joined(separator: "; "))
+    return result.summary
+  }
+
+  /// The end of a run.
+  struct Result {
+    var outcomes = ImageWorker.Outcomes()
+    /// Deaths, hangs and wrong results, each with the command that repeats it.
+    var deaths: [String] = []
+    /// Of the workers; seconds.
+    var processorTime = 0.0
+
+    var isGood: Bool { deaths.isEmpty && outcomes.iterations > 0 }
+
+    var summary: String {
+      let kinds = outcomes.kinds.sorted { $0.value > $1.value }.map { "\($0.key) \($0.value)" }
+      let time = processorTime.formatted(.number.precision(.fractionLength(1)).grouping(.never))
+      return "\(outcomes.iterations) images, \(deaths.count) deaths, \(time) s of processor time: "
+        + kinds.joined(separator: ", ")
+    }
+  }
+
+  private static let mostDeaths = 10
+  /// An iteration takes milliseconds, and up to a second for a large file.
+  private static let longestIteration = Duration.seconds(60)
+
+  /// Runs workers one after the other until time is up.
+  func run(_ files: [String], in directory: URL, _ note: (String) -> Void) throws -> Result {
+    note("to repeat: Tests/lab fuzz image --seconds \(seconds) --seed \(seed)")
+    let end = ContinuousClock.now + .seconds(seconds)
+    var result = Result()
+    var next = from
+    repeat {
+      let left = isSingle ? 0 : max(1, (end - ContinuousClock.now) / .seconds(1))
+      let first = next
+      guard let death = try work(files, in: directory, from: first, seconds: left, &result) else { break }
+      next = try iteration(directory)
+      result.outcomes.iterations += next - first
+      let text =
+        "\(death) in iteration \(next); to repeat: Tests/lab fuzz image --seed \(seed) --iteration \(next)"
+      note(text)
+      result.deaths.append(text)
+      next += 1
+    } while !isSingle && ContinuousClock.now < end && result.deaths.count < Self.mostDeaths
+    return result
+  }
+
+  /// Runs one worker; nil if it reached its end, else how it died.
+  private func work(
+    _ files: [String], in directory: URL, from: UInt64, seconds: Double, _ result: inout Result
+  ) throws -> String? {
+    let progress = directory.appending(path: "iteration")
+    try Data(count: 8).write(to: progress)
+    let output = directory.appending(path: "worker.json")
+    var arguments = [
+      "SWIFT_BACKTRACE=enable=no",
+      try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"),
+      "image-worker", "--seed", "\(seed)", "--from", "\(from)", "--seconds", "\(seconds)", "--directory",
+      directory.path,
+    ]
+    if let trap { arguments += ["--trap", "\(trap)"] }
+    let process = Command.make(arguments + files)
+    process.standardOutput = try FileHandle(creating: output)
+    process.standardError = try FileHandle(creating: directory.appending(path: "worker.err"))
+    process.standardInput = FileHandle.nullDevice
+    let before = Self.childTime
+    try process.run()
+    defer { result.processorTime += Self.childTime - before }
+    var last: (number: UInt64, since: ContinuousClock.Instant) = (.max, .now)
+    while process.isRunning {
+      usleep(20_000)
+      let now = try iteration(directory)
+      if now != last.number { last = (now, .now) }
+      guard ContinuousClock.now - last.since > Self.longestIteration else { continue }
+      kill(process.processIdentifier, SIGKILL)
+      process.waitUntilExit()
+      return "a hang"
+    }
+    process.waitUntilExit()
+    guard process.exitStatus == 0 else {
+      let said = try String(contentsOf: directory.appending(path: "worker.err"), encoding: .utf8)
+      return "status \(process.exitStatus) (\(said.split(separator: "\n").last ?? "no message"))"
+    }
+    let outcomes = try JSONDecoder().decode(ImageWorker.Outcomes.self, from: Data(contentsOf: output))
+    result.outcomes.iterations += outcomes.iterations
+    for (kind, count) in outcomes.kinds { result.outcomes.kinds[kind, default: 0] += count }
+    result.deaths += outcomes.faults.map { "seed \(seed), \($0)" }
+    return nil
+  }
+
+  private func iteration(_ directory: URL) throws -> UInt64 {
+    let bytes = try Data(contentsOf: directory.appending(path: "iteration"))
+    return bytes.prefix(8).reversed().reduce(0) { $0 << 8 | UInt64($1) }
+  }
+
+  /// Processor time of the children that have ended, in seconds.
+  private static var childTime: Double {
+    var usage = rusage()
+    // SAFETY: getrusage fills in the struct.
+    _ = unsafe getrusage(__rusage_who_t(RUSAGE_CHILDREN.rawValue), &usage)
+    func seconds(_ time: timeval) -> Double { Double(time.tv_sec) + Double(time.tv_usec) / 1e6 }
+    return seconds(usage.ru_utime) + seconds(usage.ru_stime)
+  }
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Boot
+import Foundation
+import GuestMemory
+import Linux
+
+/// `image-worker`: the process in which mutated images are loaded. If the loader traps, this process dies, and the
+/// number of its iteration is in a file.
+struct ImageWorker: ParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "image-worker", shouldDisplay: false)
+
+  @Option var seed: UInt64
+  @Option var from: UInt64 = 0
+  /// 0 for one iteration.
+  @Option var seconds: Double
+  /// Where the files are; the file `iteration` is there, too.
+  @Option var directory: String
+  /// Ends on purpose by a trap in this iteration, to show that the death is seen.
+  @Option var trap: UInt64?
+  @Argument var files: [String] = []
+
+  /// What the loader did, by kind.
+  struct Outcomes: Codable {
+    var iterations: UInt64 = 0
+    var kinds: [String: UInt64] = [:]
+    /// Results that are neither a loaded kernel nor one sentence.
+    var faults: [String] = []
+  }
+
+  func run() throws {
+    let mutator = try ImageMutator(files.map { URL(filePath: $0) })
+    let loader = try ImageLoader(directory: directory)
+    let progress = try OwnedDescriptor(opening: "\(directory)/iteration", .readWrite)
+    let end = ContinuousClock.now + .seconds(seconds)
+    var outcomes = Outcomes()
+    var iteration = from
+    while true {
+      try write(iteration, to: progress)
+      if iteration == trap { fatalError("a trap on purpose") }
+      let input = mutator.input(seed: seed, iteration: iteration)
+      do {
+        outcomes.kinds[try loader.load(input, iteration), default: 0] += 1
+      } catch let fault as Failed {
+        outcomes.faults.append("iteration \(iteration): \(fault)")
+      }
+      outcomes.iterations += 1
+      iteration += 1
+      if seconds == 0 || ContinuousClock.now >= end { break }
+    }
+    say(String(decoding: try JSONEncoder().encode(outcomes), as: UTF8.self))
+  }
+
+  /// Keeps the number where the parent finds it after this process's death.
+  private func write(_ iteration: UInt64, to file: borrowing OwnedDescriptor) throws {
+    // SAFETY: eight bytes of a variable that lives for the call.
+    let put = unsafe withUnsafeBytes(of: iteration.littleEndian) {
+      unsafe pwrite(file.number, $0.baseAddress, 8, 0)
+    }
+    guard put == 8 else { throw LabError("\(directory)/iteration: errno \(errno)") }
+  }
+}
+
+/// The image loader with the files that it gets.
+struct ImageLoader {
+  let directory: String
+
+  init(directory: String) throws {
+    self.directory = directory
+    try URL(filePath: "\(directory)/directory").makeDirectory()
+    for (name, target) in [("loop", "loop"), ("null", "/dev/null"), ("zero", "/dev/zero")] {
+      let path = "\(directory)/\(name)"
+      // SAFETY: the paths live for the calls.
+      _ = unsafe unlink(path)
+      guard unsafe symlink(target, path) == 0 else { throw LabError("\(path): errno \(errno)") }
+    }
+    _ = unsafe unlink("\(directory)/fifo")
+    guard unsafe mkfifo("\(directory)/fifo", 0o600) == 0 else {
+      throw LabError("\(directory)/fifo: errno \(errno)")
+    }
+  }
+
+  /// Loads an input; the kind of the result.
+  ///
+  /// - Throws: `Failed` if the result is wrong.
+  func load(_ input: ImageMutator.Input, _ iteration: UInt64) throws -> String {
+    let kernel = try place(input.kernel, "kernel")
+    let initrd = try input.initrd.map { try place($0, "initrd") }
+    let memory = try GuestMemory(size: input.memory, backing: .memory)
+    let entry: EntryPoint
+    do throws(BootError) {
+      entry = try KernelImage.load(
+        path: kernel, initrd: initrd, commandLine: input.commandLine, memory: memory)
+      if iteration % 4 == 0 { try install(iteration, memory) }
+    } catch {
+      let text = error.description
+      let names = text.contains(kernel) || initrd.map { text.contains($0) } ?? false
+      guard names || text.contains("with --") || text.contains("--append"), text.contains("; "),
+        !text.contains("\n")
+      else { throw Failed("not one sentence with a subject and a remedy: '\(text)'") }
+      return Self.kind(error)
+    }
+    let start = entry.initialState.rip
+    guard let low = memory.regions.first, start >= 0x2000, start < low.end.rawValue else {
+      throw Failed("loaded with an entry outside of RAM: 0x\(String(start, radix: 16))")
+    }
+    return "loaded"
+  }
+
+  /// The tables that follow a kernel.
+  private func install(_ iteration: UInt64, _ memory: GuestMemory) throws(BootError) {
+    let number = iteration / 4
+    let start = UInt64(1) << (32 + number % 20)
+    let end = start + UInt64(1) << (20 + number % 24)
+    _ = try ACPI.install(Platform(cpus: Int(number % 300), pciWindow64: start..<end), in: memory)
+    try ResetVector.install(in: memory)
+  }
+
+  /// The name of an error's case.
+  private static func kind(_ error: BootError) -> String {
+    Mirror(reflecting: error).children.first?.label ?? "\(error)"
+  }
+
+  /// Writes a file; its path.
+  private func place(_ file: ImageMutator.File, _ name: String) throws -> String {
+    switch file {
+    case .special(let special): return "\(directory)/\(special.rawValue)"
+    case .image(let image):
+      let path = "\(directory)/\(name)"
+      let descriptor = try OwnedDescriptor(opening: path, .replace)
+      try descriptor.write(image.bytes)
+      if image.size > UInt64(image.bytes.count), let size = Int64(exactly: image.size) {
+        // A file system has a largest file: then the file has no hole.
+        _ = ftruncate(descriptor.number, off_t(size))
+      }
+      return path
+    }
+  }
+}
