@@ -32,6 +32,14 @@ struct Line: ExpressibleByStringInterpolation {
 
   init(stringInterpolation: StringInterpolation) {}
 
+  /// Adds a value and the expected one.
+  func append(value: UInt64, expected: UInt64) {
+    Self.append(": 0x")
+    Self.append(value, radix: 16, digits: 1)
+    Self.append(", expected 0x")
+    Self.append(expected, radix: 16, digits: 1)
+  }
+
   @inline(never)
   private static func append(_ text: StaticString) {
     for index in 0..<text.byteCount { line_append(text.byte(index)) }

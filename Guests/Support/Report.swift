@@ -20,6 +20,15 @@ struct Report: ~Copyable {
     prefix(condition ? "ok - " : "not ok - ")
   }
 
+  /// Reports one check: that a value is the expected one. If it is not, both are reported.
+  @inline(never)
+  mutating func equal<Value: FixedWidthInteger & UnsignedInteger>(
+    _ value: Value, _ expected: Value, _ text: Line
+  ) {
+    if value != expected { text.append(value: UInt64(value), expected: UInt64(expected)) }
+    check(value == expected, text)
+  }
+
   /// Reports a value.
   func note(_ text: Line) {
     _ = text

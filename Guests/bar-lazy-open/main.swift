@@ -70,26 +70,26 @@ private func checkWidths(_ probe: Probe, _ report: inout Report) {
   let saved = mmio_load64(address)
   let pattern: UInt64 = 0x1122_3344_5566_7788 & mask
   mmio_store64(address, pattern)
-  report.check(mmio_load64(address) & mask == pattern, "8 bytes written and read")
+  report.equal(mmio_load64(address) & mask, pattern, "8 bytes written and read")
   let low = UInt32(truncatingIfNeeded: pattern)
   let high = UInt32(truncatingIfNeeded: pattern >> 32)
   if probe.widths & 4 != 0, probe.isMemory || probe.function.classCode == 0x01_0802 {
     report.check(
       mmio_load32(address) == low && mmio_load32(address + 4) == high, "4 bytes at a time read the same")
     mmio_store32(address + 4, high ^ UInt32(truncatingIfNeeded: mask >> 32) & 0xFF)
-    report.check(
-      mmio_load64(address) & mask == pattern ^ (mask >> 32 & 0xFF) << 32, "4 bytes written change those 4")
+    report.equal(
+      mmio_load64(address) & mask, pattern ^ (mask >> 32 & 0xFF) << 32, "4 bytes written change those 4")
     mmio_store64(address, pattern)
   }
   if probe.widths & 2 != 0 {
-    report.check(mmio_load16(address + 2) == 0x5566, "2 bytes read the same")
+    report.equal(mmio_load16(address + 2), 0x5566, "2 bytes read the same")
     mmio_store16(address + 2, 0xA5A5)
-    report.check(mmio_load64(address) == 0x1122_3344_A5A5_7788, "2 bytes written change those 2")
+    report.equal(mmio_load64(address), 0x1122_3344_A5A5_7788, "2 bytes written change those 2")
   }
   if probe.widths & 1 != 0 {
-    report.check(mmio_load8(address + 7) == 0x11, "1 byte reads the same")
+    report.equal(mmio_load8(address + 7), 0x11, "1 byte reads the same")
     mmio_store8(address + 7, 0x5A)
-    report.check(mmio_load64(address) == 0x5A22_3344_A5A5_7788, "1 byte written changes that one")
+    report.equal(mmio_load64(address), 0x5A22_3344_A5A5_7788, "1 byte written changes that one")
   }
   mmio_store64(address, saved)
 }
@@ -102,7 +102,7 @@ private func checkMemoryOff(_ probe: Probe, _ value: UInt32, _ report: inout Rep
   let held = probe.isMemory ? UInt32(truncatingIfNeeded: before) : value
 
   probe.setMemory(false)
-  report.check(probe.function.command & PCIFunction.Command.memory == 0, "memory is off")
+  report.equal(probe.function.command & PCIFunction.Command.memory, 0, "memory is off")
   let constant = address + probe.constant
   let closed = probe.closed
   report.check(
@@ -117,9 +117,9 @@ private func checkMemoryOff(_ probe: Probe, _ value: UInt32, _ report: inout Rep
   if let scratch = probe.scratch { mmio_store64(address + scratch, ~before) }
 
   probe.setMemory(true)
-  report.check(probe.value == held, "on again: the value is back")
+  report.equal(probe.value, held, "on again: the value is back")
   if let scratch = probe.scratch {
-    report.check(
-      mmio_load64(address + scratch) & probe.scratchMask == before, "on again: no write came through")
+    report.equal(
+      mmio_load64(address + scratch) & probe.scratchMask, before, "on again: no write came through")
   }
 }

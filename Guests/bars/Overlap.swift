@@ -84,21 +84,21 @@ func checkPorts(_ report: inout Report) {
   _ = bar.moved(function, to: original)
   report.note("\(bar)")
   report.check(read(original) == wanted, "the I/O BAR at \(hex: original) answers")
-  report.check(port_load32(UInt16(original)) == register, "its address register keeps what is written")
+  report.equal(port_load32(UInt16(original)), register, "its address register keeps what is written")
   for place in [0xE000, 0xE000 + bar.size] {
     _ = bar.moved(function, to: place)
     report.check(read(place) == wanted, "moved to \(hex: place) it answers")
-    report.check(port_load32(UInt16(original)) == .max, "nothing is left at the old place")
+    report.equal(port_load32(UInt16(original)), .max, "nothing is left at the old place")
   }
   _ = bar.moved(function, to: original)
   function.setCommand(PCIFunction.Command.io, false)
-  report.check(port_load32(UInt16(original) + 4) == .max, "I/O off: all-ones")
-  report.check(
-    mmio_load32(network.bar.address + E1000e.Register.receiveAddress) == wanted, "I/O off: memory answers")
+  report.equal(port_load32(UInt16(original) + 4), .max, "I/O off: all-ones")
+  report.equal(
+    mmio_load32(network.bar.address + E1000e.Register.receiveAddress), wanted, "I/O off: memory answers")
   function.setCommand(PCIFunction.Command.io, true)
-  report.check(read(original) == wanted, "I/O on again: it answers")
+  report.equal(read(original), wanted, "I/O on again: it answers")
   function.setCommand(PCIFunction.Command.memory, false)
-  report.check(port_load32(UInt16(original)) == register, "memory off: I/O answers")
+  report.equal(port_load32(UInt16(original)), register, "memory off: I/O answers")
   function.setCommand(PCIFunction.Command.memory, true)
   function.setCommand(PCIFunction.Command.io, false)
 }

@@ -40,12 +40,12 @@ var nothing: UInt32 { Machine.current.isEmulated ? 0 : .max }
 private func checkSizing(_ probe: Probe, _ report: inout Report) {
   let value = probe.value
   let on = sizing(probe.function, probe.bar)
-  report.check(probe.value == value, "sized with memory on: the device answers as before")
+  report.equal(probe.value, value, "sized with memory on: the device answers as before")
   probe.setMemory(false)
   let off = sizing(probe.function, probe.bar)
   probe.setMemory(true)
   report.check(on == off && ~on &+ 1 == probe.bar.size, "size \(hex: ~on &+ 1) with memory on and off")
-  report.check(probe.value == value, "sized with memory off: the device answers as before")
+  report.equal(probe.value, value, "sized with memory off: the device answers as before")
 }
 
 /// To another place and back, with memory on and off, below and above 4 GiB.
@@ -102,9 +102,8 @@ private func checkOverRAM(_ probe: Probe, _ report: inout Report) {
   mmio_store64(place + probe.bar.size, 0)
   let isRAM = mmio_load64(place + probe.constant & ~7) == 0x1122_3344_5566_7788
   report.note("over RAM: \(isRAM ? "the RAM answers" : "the device answers")")
-  report.check(probe.value == nothing, "over RAM: nothing is left at the old place")
+  report.equal(probe.value, nothing, "over RAM: nothing is left at the old place")
   _ = probe.bar.moved(probe.function, to: probe.bar.address)
-  report.check(probe.value == value, "back from over RAM: the device answers")
-  report.check(
-    mmio_load64(place + probe.constant & ~7) == 0x1122_3344_5566_7788, "the RAM is as it was")
+  report.equal(probe.value, value, "back from over RAM: the device answers")
+  report.equal(mmio_load64(place + probe.constant & ~7), 0x1122_3344_5566_7788, "the RAM is as it was")
 }

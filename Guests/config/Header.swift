@@ -49,7 +49,7 @@ extension Space {
     function.store16(PCIFunction.Register.command, needed)
     report.check(function.command & needed == needed, "COMMAND keeps \(hex: needed, digits: 4)")
     function.store16(PCIFunction.Register.command, 0)
-    report.check(function.command & needed == 0, "COMMAND lets go of it")
+    report.equal(function.command & needed, 0, "COMMAND lets go of it")
   }
 
   /// Bits of STATUS are cleared by writing 1, and otherwise read-only (PCIe 6.0 §7.5.1.1.4).
@@ -57,11 +57,11 @@ extension Space {
     let clearable: UInt16 = 0xF900
     let before = function.status
     function.store16(PCIFunction.Register.status, 0)
-    report.check(function.status == before, "STATUS: writing 0 changes nothing")
+    report.equal(function.status, before, "STATUS: writing 0 changes nothing")
     function.store16(PCIFunction.Register.status, .max)
     let after = function.status
     report.check(after & clearable == 0, "STATUS: writing 1 clears what can be: \(hex: after, digits: 4)")
-    report.check(after & ~clearable == before & ~clearable, "STATUS: the rest is read-only")
+    report.equal(after & ~clearable, before & ~clearable, "STATUS: the rest is read-only")
     // A write of both registers at once does what each half says.
     function.store32(PCIFunction.Register.command, UInt32(PCIFunction.Command.busMaster))
     report.check(

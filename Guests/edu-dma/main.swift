@@ -31,12 +31,12 @@ func guest(_ machine: Machine, _ report: inout Report) {
   report.check(sent, "memory to device is done")
   let received = edu.transfer(from: Edu.memory, to: target, size, .toMemory)
   report.check(received, "device to memory is done")
-  report.check(differences(source, target, size) == 0, "the bytes came back the same")
+  report.equal(differences(source, target, size), 0, "the bytes came back the same")
   report.check(isClear(target, from: size), "nothing behind them changed")
 
   // Bus mastering off: the device may try, but no byte changes.
   function.setCommand(PCIFunction.Command.busMaster, false)
-  report.check(function.command & PCIFunction.Command.busMaster == 0, "bus mastering is off")
+  report.equal(function.command & PCIFunction.Command.busMaster, 0, "bus mastering is off")
   clear(target)
   _ = edu.transfer(from: Edu.memory, to: target, size, .toMemory)
   report.check(isClear(target, from: 0), "off: no byte in memory changed")
@@ -46,7 +46,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
   report.check(
     edu.transfer(from: source, to: Edu.memory, size, .toDevice)
       && edu.transfer(from: Edu.memory, to: target, size, .toMemory), "on again: both ways are done")
-  report.check(differences(source, target, size) == 0, "on again: the bytes came back the same")
+  report.equal(differences(source, target, size), 0, "on again: the bytes came back the same")
   function.setCommand(PCIFunction.Command.busMaster, false)
 }
 

@@ -30,13 +30,13 @@ func guest(_ machine: Machine, _ report: inout Report) {
   let checksum = rom.checksum
   report.note("checksum \(hex: checksum, digits: 8) of \(rom.size) bytes")
   for offset in stride(from: UInt64(0), to: rom.size, by: 1024) { mmio_store32(rom.address + offset, 0x55AA) }
-  report.check(rom.checksum == checksum, "the same bytes after writes all over it")
+  report.equal(rom.checksum, checksum, "the same bytes after writes all over it")
 
   function.setCommand(PCIFunction.Command.memory, false)
   report.check(mmio_load32(rom.address) == closed, "memory off: \(hex: closed)")
   report.check(rom.isEnabled, "memory off: the enable bit is as it was")
   function.setCommand(PCIFunction.Command.memory, true)
-  report.check(mmio_load32(rom.address) == first, "memory on again: the signature")
+  report.equal(mmio_load32(rom.address), first, "memory on again: the signature")
   rom.enable(false)
   report.check(mmio_load32(rom.address) == closed, "not enabled again: \(hex: closed)")
 }

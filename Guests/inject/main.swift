@@ -39,11 +39,11 @@ private func checkWindow(_ memory: PCIFunction, _ window: BAR, _ report: inout R
   mmio_store64(window.address, 0x5EA1_ED00)
   memory.setCommand(PCIFunction.Command.memory, false)
   memory.setCommand(PCIFunction.Command.memory, true)
-  report.check(mmio_load64(window.address) == 0x5EA1_ED00, "ivshmem keeps what is written")
+  report.equal(mmio_load64(window.address), 0x5EA1_ED00, "ivshmem keeps what is written")
   let register = PCIFunction.Register.firstBAR + 8
   let base = memory.load32(register)
   memory.store32(register, base)
-  report.check(mmio_load64(window.address) == 0x5EA1_ED00, "and after its BAR was written")
+  report.equal(mmio_load64(window.address), 0x5EA1_ED00, "and after its BAR was written")
 }
 
 /// edu writes to ivshmem, whose window is open.
@@ -108,5 +108,5 @@ private func checkReset(_ drive: PCIFunction, _ bar: BAR, _ value: UInt32, _ rep
   // Sluice has reset the device when the write returns.
   _ = FunctionReset.start(drive, pause: 0)
   drive.setCommand(PCIFunction.Command.memory | PCIFunction.Command.busMaster, true)
-  report.check(mmio_load32(bar.address + 8) == value, "NVMe reads as before its reset")
+  report.equal(mmio_load32(bar.address + 8), value, "NVMe reads as before its reset")
 }

@@ -18,7 +18,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
   edu.function.setCommand(PCIFunction.Command.memory | PCIFunction.Command.busMaster, true)
   edu.function.setCommand(PCIFunction.Command.interruptDisable, false)
   Causes.watch(edu)
-  report.check(edu.function.load8(PCIFunction.Register.interruptPin) == 1, "edu has INTA#")
+  report.equal(edu.function.load8(PCIFunction.Register.interruptPin), 1, "edu has INTA#")
   guard let input = Route.find(raising: { edu.raise(1) }, handler: { _ in Causes.takeEdu() }) else {
     report.check(false, "edu's INTx arrives at one input of the I/O APIC")
     return
@@ -27,7 +27,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
   if let expected = machine.commandLine.number("input") {
     let line = edu.function.load8(PCIFunction.Register.interruptLine)
     report.check(UInt64(line) == expected, "Interrupt Line says \(line), \(expected) is expected")
-    report.check(UInt64(input) == expected, "INTx arrives at that input")
+    report.equal(UInt64(input), expected, "INTx arrives at that input")
   }
   checkEdu(edu, input, machine.commandLine.number("interrupts") ?? 200, &report)
   checkEduSwitches(edu, &report)

@@ -59,7 +59,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
   report.check(checked.whileOff == 0, "\(checked.whileOff) reads after the write that turns off gave a value")
   report.check(checked.whileOn == 0, "\(checked.whileOn) reads after the write that turns on gave none")
   probe.setMemory(true)
-  report.check(probe.value == value, "the device's value at the end")
+  report.equal(probe.value, value, "the device's value at the end")
 }
 
 /// Clears and sets COMMAND.memory. Each sixteenth time this processor reads too, and counts what

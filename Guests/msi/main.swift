@@ -35,13 +35,6 @@ func guest(_ machine: Machine, _ report: inout Report) {
   }
 }
 
-/// Waits until a count has been reached, and then long enough for one too many to show.
-private func settles(_ processor: UInt32, _ vector: UInt32, at wanted: UInt64) -> Bool {
-  let came = Time.wait(milliseconds: 5000) { interrupt_count(processor, vector) >= wanted }
-  Time.wait(milliseconds: 2)
-  return came && interrupt_count(processor, vector) == wanted
-}
-
 /// One vector: counted, moved while it is enabled, off and on.
 private func checkEdu(
   _ edu: Edu, _ msi: MSI, _ interrupts: UInt64, _ hasSecond: Bool, _ report: inout Report
@@ -61,7 +54,9 @@ private func checkEdu(
     guard Time.wait(milliseconds: 5000, until: { interrupt_count(0, first) >= done }) else { break }
     edu.acknowledge(1)
   }
-  report.check(settles(0, first, at: interrupts), "\(interrupt_count(0, first)) interrupts of \(interrupts)")
+  report.equal(
+    Arrival.count(0, first, at: interrupts), interrupts,
+    "\(interrupt_count(0, first)) interrupts of \(interrupts)")
 
   // Address and data change while MSI is enabled, to and fro.
   var arrived: UInt64 = 0
@@ -72,11 +67,11 @@ private func checkEdu(
     let before = interrupt_count(processor, vector)
     msi.route(processor: processor, interrupt: vector)
     edu.raise(1)
-    if settles(processor, vector, at: before + 1) { arrived += 1 }
+    if Arrival.count(processor, vector, at: before + 1) == before + 1 { arrived += 1 }
     edu.acknowledge(1)
   }
   report.check(arrived == changes, "\(arrived) of \(changes) messages came where the last change said")
-  report.check(interrupt_count(0, first) == interrupts, "none came where the first one said")
+  report.equal(interrupt_count(0, first), interrupts, "none came where the first one said")
 
   msi.enable(false)
   edu.function.setCommand(PCIFunction.Command.interruptDisable, true)
@@ -107,7 +102,7 @@ private func checkSeveral(_ controller: XHCI, _ msi: MSI, _ report: inout Report
       let vector = base + number % count
       let wanted = interrupt_count(0, vector) + 1
       controller.raise(number)
-      if settles(0, vector, at: wanted), counts(base) == before + 1 { good += 1 }
+      if Arrival.count(0, vector, at: wanted) == wanted, counts(base) == before + 1 { good += 1 }
     }
     report.check(good == min(controller.count, 1 << UInt32(all)), "\(good) messages came at their own vector")
     msi.enable(false)
@@ -121,10 +116,10 @@ private func checkSeveral(_ controller: XHCI, _ msi: MSI, _ report: inout Report
   msi.mask(1, true)
   controller.raise(1)
   Time.wait(milliseconds: 20)
-  report.check(interrupt_count(0, base + 1) == before, "none while the vector is masked")
+  report.equal(interrupt_count(0, base + 1), before, "none while the vector is masked")
   report.check(msi.isPending(1), "its pending bit is set")
   msi.mask(1, false)
-  report.check(settles(0, base + 1, at: before + 1), "unmasked: it comes once")
+  report.equal(Arrival.count(0, base + 1, at: before + 1), before + 1, "unmasked: it comes once")
   report.check(!msi.isPending(1), "its pending bit is clear")
   msi.enable(false)
 }

@@ -125,7 +125,7 @@ private struct Peer {
     for index in 0..<neighbours { mmio_store64(first + index * window, index) }
     memory.setCommand(PCIFunction.Command.memory, false)
     memory.setCommand(PCIFunction.Command.memory, true)
-    report.check(mmio_load64(first + window) == 1, "neighbours: the one that is touched is as it was")
+    report.equal(mmio_load64(first + window), 1, "neighbours: the one that is touched is as it was")
     var count: UInt64 = 0
     for index in 0..<neighbours {
       let target = send(to: first + index * window + 0x1000, &report)

@@ -4,11 +4,30 @@ import Hardware
 
 private let vector = UInt32(FIRST_VECTOR)
 
-/// Waits until a count has been reached, and then long enough for one too many to show.
-private func settles(at wanted: UInt64) -> Bool {
-  let came = Time.wait(milliseconds: 5000) { interrupt_count(0, vector) >= wanted }
-  Time.wait(milliseconds: 2)
-  return came && interrupt_count(0, vector) == wanted
+/// Interrupts that a device was to raise, one after the other.
+struct Interrupts {
+  static let wanted: UInt64 = 3
+  /// False if the device did not take its commands.
+  var isReady = false
+  private(set) var raised: UInt64 = 0
+  private(set) var arrived: UInt64 = 0
+  /// The count before the first.
+  private var before: UInt64 = 0
+
+  /// True if each arrived once.
+  var areRight: Bool { isReady && raised == Self.wanted && arrived == raised }
+
+  /// Raises one, and waits until it arrives, and then long enough for one too many to show.
+  mutating func raise(_ body: () -> Bool) {
+    guard arrived == raised else { return }
+    if raised == 0 { before = interrupt_count(0, vector) }
+    raised += 1
+    isReady = body()
+    let wanted = before + raised
+    _ = Time.wait(milliseconds: 5000) { interrupt_count(0, vector) >= wanted }
+    Time.wait(milliseconds: 2)
+    arrived = interrupt_count(0, vector) - before
+  }
 }
 
 /// An NVMe controller: a reset turns it off. (QEMU 7.2 keeps the admin queue's address.)
@@ -39,29 +58,25 @@ struct ResettableDrive: Resettable {
   var isMarked: Bool { isEnabled == 1 && isReady == 1 }
   var isPristine: Bool { isEnabled == 0 && isReady == 0 }
 
-  func hasInterrupts() -> Bool {
-    guard let msix = MSIX(function) else { return false }
+  func interrupts() -> Interrupts {
+    var interrupts = Interrupts()
+    guard let msix = MSIX(function) else { return interrupts }
     msix.route(0, processor: 0, interrupt: vector)
     msix.enable(true)
     msix.mask(0, false)
     var nvme = NVMe(registers: registers)
-    guard nvme.start() else { return false }
-    var isGood = true
-    for _ in 0..<3 where isGood {
-      let before = interrupt_count(0, vector)
-      nvme.submitIdentify()
-      let isComplete = nvme.waitForCompletion()
-      isGood = isComplete && settles(at: before + 1)
-      if !isGood {
-        let count = interrupt_count(0, vector) - before
-        Console.print("# completed: \(isComplete ? "yes" : "no"), interrupts: \(count)")
+    guard nvme.start() else { return interrupts }
+    for _ in 0..<Interrupts.wanted {
+      interrupts.raise {
+        nvme.submitIdentify()
+        return nvme.waitForCompletion()
       }
       nvme.takeCompletion()
     }
-    guard nvme.stop() else { return false }
+    if !nvme.stop() { interrupts.isReady = false }
     msix.mask(0, true)
     msix.enable(false)
-    return isGood
+    return interrupts
   }
 }
 
@@ -88,21 +103,22 @@ struct ResettableNetwork: Resettable {
   var isPristine: Bool { receiveAddress == original }
 
   /// By MSI: INTx and MSI-X have guests of their own.
-  func hasInterrupts() -> Bool {
-    guard let msi = MSI(function) else { return false }
+  func interrupts() -> Interrupts {
+    var interrupts = Interrupts()
+    guard let msi = MSI(function) else { return interrupts }
     interrupt_handle(vector, nil)
     msi.route(processor: 0, interrupt: vector)
     msi.enable(true)
     network.prepare()
-    var isGood = true
-    for _ in 0..<3 where isGood {
-      let before = interrupt_count(0, vector)
-      network.raise()
-      isGood = settles(at: before + 1)
+    for _ in 0..<Interrupts.wanted {
+      interrupts.raise {
+        network.raise()
+        return true
+      }
       mmio_store32(network.bar.address + E1000e.Register.cause, .max)
     }
     msi.enable(false)
-    return isGood
+    return interrupts
   }
 }
 

@@ -37,8 +37,8 @@ protocol Resettable {
   var constant: UInt32 { get }
   /// The constant's address.
   var address: UInt64 { get }
-  /// Raises interrupts and sees each once.
-  func hasInterrupts() -> Bool
+  /// Raises interrupts, and counts them.
+  func interrupts() -> Interrupts
 }
 
 private func checkReset<Device: Resettable>(_ device: Device, _ resets: UInt64, _ report: inout Report) {
@@ -47,7 +47,7 @@ private func checkReset<Device: Resettable>(_ device: Device, _ resets: UInt64, 
   function.setCommand(PCIFunction.Command.memory | PCIFunction.Command.busMaster, true)
   // QEMU's firmware has used it.
   if !Machine.current.isEmulated { report.check(device.isPristine, "the device is as after a reset") }
-  report.check(device.hasInterrupts(), "interrupts work")
+  checkInterrupts(device, "interrupts work", &report)
   if FunctionReset.isThere(function) {
     for _ in 0..<resets { checkFunctionReset(device, &report) }
     checkAccessesWhileReset(device, &report)
@@ -59,6 +59,17 @@ private func checkReset<Device: Resettable>(_ device: Device, _ resets: UInt64, 
   } else {
     report.skip("no power states")
   }
+}
+
+/// Each interrupt that the device raises arrives once.
+private func checkInterrupts<Device: Resettable>(
+  _ device: Device, _ text: StaticString, _ report: inout Report
+) {
+  let interrupts = device.interrupts()
+  report.check(
+    interrupts.areRight,
+    "\(text): \(interrupts.raised) raised, \(interrupts.arrived) arrived\(interrupts.isReady ? "" : ", device not ready")"
+  )
 }
 
 /// What a reset takes from configuration space, as an operating system saves and restores it.
@@ -112,9 +123,9 @@ private func checkFunctionReset<Device: Resettable>(_ device: Device, _ report: 
   }
   saved.restore()
   report.check(saved.isThere, "BARs and COMMAND can be restored")
-  report.check(device.constant == constant, "memory answers")
+  report.equal(device.constant, constant, "memory answers")
   report.check(device.isPristine, "registers have their reset values")
-  report.check(device.hasInterrupts(), "interrupts work again")
+  checkInterrupts(device, "interrupts work again", &report)
 }
 
 /// Another processor reads while the device is reset: its value or all-ones, nothing else.
@@ -153,7 +164,7 @@ private func enableMessages(
   let offset = capability + 2
   let control = function.load16(offset)
   function.store16(offset, control | bit)
-  report.check(function.load16(offset) == control | bit, "D3hot: messages can be enabled")
+  report.equal(function.load16(offset), control | bit, "D3hot: messages can be enabled")
   function.store16(offset, control)
 }
 
@@ -167,26 +178,26 @@ private func checkPower<Device: Resettable>(
   let identity = function.load32(PCIFunction.Register.identity)
   device.mark()
   power.enter(PowerManagement.State.d3hot)
-  report.check(power.state == PowerManagement.State.d3hot, "D3hot")
+  report.equal(power.state, PowerManagement.State.d3hot, "D3hot")
   let isClosed = { Machine.current.isEmulated || device.constant == .max }
   report.check(isClosed(), "D3hot: memory reads all-ones")
-  report.check(function.load32(PCIFunction.Register.identity) == identity, "D3hot: configuration answers")
+  report.equal(function.load32(PCIFunction.Register.identity), identity, "D3hot: configuration answers")
   function.setCommand(PCIFunction.Command.memory, false)
   function.setCommand(PCIFunction.Command.memory, true)
   report.check(isClosed(), "D3hot and memory turned on: all-ones still")
   enableMessages(function, 0x05, 1, &report)
   enableMessages(function, 0x11, 1 << 15, &report)
   power.enter(PowerManagement.State.d0)
-  report.check(power.state == PowerManagement.State.d0, "D0")
+  report.equal(power.state, PowerManagement.State.d0, "D0")
   report.note("COMMAND \(hex: function.command, digits: 4) afterwards, No_Soft_Reset \(keeps ? "1" : "0")")
-  if saved.isThere { report.check(device.constant == constant, "D0: memory answers at once") }
+  if saved.isThere { report.equal(device.constant, constant, "D0: memory answers at once") }
   saved.restore()
-  report.check(device.constant == constant, "D0: memory answers")
+  report.equal(device.constant, constant, "D0: memory answers")
   if keeps {
     report.check(device.isMarked, "No_Soft_Reset: registers kept what was written")
   } else {
     // QEMU 7.2's e1000e is reset in its configuration space alone.
     report.note("registers \(device.isPristine ? "have their reset values" : "kept what was written")")
   }
-  report.check(device.hasInterrupts(), "D0: interrupts work")
+  checkInterrupts(device, "D0: interrupts work", &report)
 }

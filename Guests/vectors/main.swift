@@ -38,22 +38,15 @@ func guest(_ machine: Machine, _ report: inout Report) {
   checkPage(controller, msix, &report)
 }
 
-/// Waits until a count has been reached, and then long enough for one too many to show.
-private func settles(_ vector: UInt32, at wanted: UInt64) -> Bool {
-  let came = Time.wait(milliseconds: 5000) { interrupt_count(0, first + vector) >= wanted }
-  Time.wait(milliseconds: 2)
-  return came && interrupt_count(0, first + vector) == wanted
-}
-
 /// Vectors that nobody has unmasked yet have pending bits.
 private func checkPending(_ controller: XHCI, _ msix: MSIX, _ count: UInt32, _ report: inout Report) {
   for vector in [count - 1, count / 2] {
     controller.raise(vector)
     let isPending = Time.wait(milliseconds: 1000) { msix.isPending(vector) }
     report.check(isPending, "vector \(vector), never unmasked: its pending bit is set")
-    report.check(interrupt_count(0, first + vector) == 0, "no interrupt")
+    report.equal(interrupt_count(0, first + vector), 0, "no interrupt")
     msix.mask(vector, false)
-    report.check(settles(vector, at: 1), "unmasked: it comes once")
+    report.equal(Arrival.count(0, first + vector, at: 1), 1, "unmasked: it comes once")
     report.check(!msix.isPending(vector), "its pending bit is clear")
     msix.mask(vector, true)
   }
@@ -83,7 +76,7 @@ private func checkUnmasking(_ controller: XHCI, _ msix: MSIX, _ count: UInt32, _
       if (vector + round) % 2 == 0 { controller.raise(vector) }
       msix.mask(vector, false)
       if (vector + round) % 2 == 1 { controller.raise(vector) }
-      if settles(vector, at: wanted) { came += 1 }
+      if Arrival.count(0, first + vector, at: wanted) == wanted { came += 1 }
     }
     for vector in 1..<count { msix.mask(vector, true) }
   }
@@ -93,7 +86,7 @@ private func checkUnmasking(_ controller: XHCI, _ msix: MSIX, _ count: UInt32, _
   report.check(Time.wait(milliseconds: 10_000) { shared_load(Shared.stopped) == 1 }, "the other stopped")
   let fired = shared_load(Shared.fired)
   report.check(fired > 0 && shared_load(Shared.lost) == 0, "\(shared_load(Shared.lost)) of \(fired) lost")
-  report.check(settles(0, at: fired), "\(interrupt_count(0, first)) interrupts for them")
+  report.equal(Arrival.count(0, first, at: fired), fired, "\(interrupt_count(0, first)) interrupts for them")
 }
 
 /// The second processor: raises vector 0, again and again.
@@ -138,7 +131,9 @@ private func checkStorm(_ controller: XHCI, _ msix: MSIX, _ storm: UInt64, _ rep
     }
   }
   report.check(lost == 0, "\(storm) masks and unmasks: \(lost) of \(raised) lost")
-  report.check(settles(1, at: before + raised), "\(interrupt_count(0, first + 1) - before) interrupts")
+  report.equal(
+    Arrival.count(0, first + 1, at: before + raised), before + raised,
+    "\(interrupt_count(0, first + 1) - before) interrupts")
 }
 
 /// The table keeps what is written, and the rest of the BAR answers as before.
