@@ -57,21 +57,7 @@ struct Inside {
     withExtendedLifetime(idle) {}
   }
 
-  /// Runs a case. One that `mayBeTriedAgain` gets up to two more tries, which is said each time. Under two
-  /// layers of emulation a kernel now and then dies, above all one with several processors (a triple
-  /// fault in two of about seven launches). Under QEMU as the VMM two of five died; why is not known.
   private func run(_ one: Case) {
-    var event = attempt(one)
-    for number in 2...3 where event.kind == .fail && one.mayBeTriedAgain {
-      reports.send(Event(.note, one.name, text: "\(Event.retryMark)\(number) of 3 follows: \(event.text)"))
-      let before = event.text
-      event = attempt(one)
-      event.text = "at try \(number): \(event.text) (before: \(before))"
-    }
-    reports.send(event)
-  }
-
-  private func attempt(_ one: Case) -> Event {
     reports.send(Event(.start, one.name))
     let start = ContinuousClock.now
     var event = Event(.pass, one.name)
@@ -92,7 +78,7 @@ struct Inside {
       event.text = sentence(error)
     }
     event.seconds = (ContinuousClock.now - start) / .seconds(1)
-    return event
+    reports.send(event)
   }
 
   /// Loads KVM and VFIO and gives vfio-pci the devices before their own drivers see them.

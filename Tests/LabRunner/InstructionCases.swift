@@ -7,8 +7,12 @@ import Foundation
 enum InstructionCases {
   static let all: [Case] = [
     Case(
-      "instructions", "small guest: every kind of instruction on armed, open and closed windows, each policy",
-      limit: 200, takesTurns: true
+      "instructions", "small guest: every kind of instruction on armed, open and closed windows", limit: 120,
+      takesTurns: true
+    ) { bench in try guest(under: bench.vmm).check(bench) },
+    Case(
+      "instructions-policies", "the same under each policy of bar-map=: the results are the same",
+      limit: 300, takesTurns: true, isLong: true
     ) { bench in
       guard bench.vmm == "sluice" else { return try guest(under: bench.vmm).check(bench) }
       var facts: [(policy: String, facts: Facts)] = []

@@ -74,7 +74,7 @@ struct Test: ParsableCommand {
     lab.report.add(passed: units.passed, failed: units.failed, skipped: units.skipped)
     try OrdinaryUser(workspace: lab.workspace).run(&lab.report)
     try lab.run(Case.short, l1: .newFull)
-    try lab.run(Case.onOldHost.filter { !$0.isLong }, l1: .oldFull, prefix: "l1-6.1/")
+    try lab.run(Case.onOldHost, l1: .oldFull, prefix: "l1-6.1/")
     throw ExitCode(lab.report.finish())
   }
 }
@@ -86,7 +86,7 @@ struct Long: ParsableCommand {
   func run() throws {
     var lab = try Lab()
     try lab.run(Case.long, l1: .newFull)
-    try lab.run(Case.onOldHost.filter(\.isLong), l1: .oldFull, prefix: "l1-6.1/")
+    try lab.run(Case.longOnOldHost, l1: .oldFull, prefix: "l1-6.1/")
     throw ExitCode(lab.report.finish())
   }
 }

@@ -7,7 +7,7 @@ struct Report {
   private(set) var passed = 0
   private(set) var failed = 0
   private(set) var skipped = 0
-  /// What failed, for the end; and what passed only at a later try.
+  /// Failures, for the end; and the cases during which L1 died, and those of `compare` whose peer was started again.
   private(set) var failures: [String] = []
   private(set) var retried: [String] = []
   private let start = ContinuousClock.now

@@ -28,8 +28,10 @@ enum SmallGuestCases {
       }
       return remarks.joined(separator: "; ")
     },
-    memoryEnable("memory-enable", Address.edu, toggles: 10_000, limit: 900),
-    memoryEnable("memory-enable-ivshmem", Address.sharedMemory, toggles: 500, limit: 240),
+    memoryEnable("memory-enable", Address.edu, toggles: 500, limit: 180),
+    memoryEnable("memory-enable-ivshmem", Address.sharedMemory, toggles: 100, limit: 180),
+    memoryEnable("memory-enable-10000", Address.edu, toggles: 10_000, limit: 900, isLong: true),
+    memoryEnable("memory-enable-ivshmem-1000", Address.sharedMemory, toggles: 1000, limit: 480, isLong: true),
     Case("msix", "small guest: vectors arrive, masked ones wait") { bench in
       try SmallGuest("msix", [Address.bigDrive], cpus: 2).check(bench)
     },
@@ -56,11 +58,11 @@ enum SmallGuestCases {
   }
 
   private static func memoryEnable(
-    _ name: String, _ device: String, toggles: Int, limit: Int
+    _ name: String, _ device: String, toggles: Int, limit: Int, isLong: Bool = false
   ) -> Case {
     Case(
       name, "\(toggles) toggles of the memory bit against a reader; QEMU's result beside it", limit: limit,
-      takesTurns: true
+      takesTurns: true, isLong: isLong
     ) { bench in
       let guest = SmallGuest("memory-enable", [device], append: "toggles=\(toggles)", cpus: 2)
       let remark = try guest.check(bench)

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+
+@testable import LabRunner
+
+@Suite struct CaseTests {
+  @Test("each case has its own name, and is part of `test` or of `long`")
+  func names() {
+    let names = Case.all.map(\.name)
+    #expect(Set(names).count == names.count)
+    #expect(Case.short.count + Case.long.count == Case.all.count)
+  }
+
+  @Test("in an L1 with an old kernel, each case runs once, and `test` has no long one")
+  func oldHost() {
+    let names = (Case.onOldHost + Case.longOnOldHost).map(\.name)
+    #expect(Set(names).count == names.count)
+    #expect(Case.onOldHost.allSatisfy { !$0.isLong })
+    #expect(Set(["nvme-6.12-cloud", "msix", "reset", "memory-enable", "peer-dma"]).isSubset(of: names))
+  }
+}
