@@ -65,7 +65,9 @@ enum InstructionCases {
 
   /// How many results there are, the same under every policy.
   private static func same(_ all: [(policy: String, facts: Facts)]) throws -> Int {
-    guard let first = all.first, first.facts.keys.count > 100 else { throw Failed("too few results") }
+    guard let first = all.first, first.facts.keys.count > 100 else {
+      throw Failed("\(all.first?.facts.keys.count ?? 0) results, expected more than 100")
+    }
     for (policy, facts) in all.dropFirst() {
       guard facts.keys == first.facts.keys else { throw Failed("\(policy) gives other keys") }
       let different = facts.keys.filter { facts.values[$0] != first.facts.values[$0] }

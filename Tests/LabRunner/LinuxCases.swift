@@ -49,7 +49,9 @@ enum LinuxCases {
   }
 
   static func checkNetwork(_ lines: GuestLines, _ bench: Bench) throws {
-    try bench.require(lines.values(of: "ping").count == 1, "no answer to the ping")
+    let pings = lines.values(of: "ping").count
+    try bench.require(
+      pings == 1, "\(pings) pings answered, expected 1; the guest said \(lines.lines.suffix(3))")
     let sums = lines.values(of: "download")
     let expected = [[bench.manifest.downloadSHA256]]
     try bench.require(sums == expected, "downloaded \(sums), the file has \(expected)")

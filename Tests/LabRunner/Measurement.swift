@@ -46,7 +46,9 @@ struct Measurement: Sendable {
     for round in (isCounted ? 1 : 0)...rounds(bench) {
       for vmm in present {
         let label = "\(round)-\(vmm.rawValue)"
-        let numbers = try attempt(Trial(bench: bench, vmm: vmm, label: label))
+        let trial = Trial(bench: bench, vmm: vmm, label: label)
+        let numbers: [String: Double]
+        do { numbers = try sample(trial) } catch { throw Failed("\(label): \(error)") }
         let text = numbers.sorted { $0.key < $1.key }.map { "\($0.key) \(Series.short($0.value))" }
         bench.note(
           "\(round == 0 ? "warm-up" : "round \(round)") \(vmm.rawValue): \(text.joined(separator: ", "))")
@@ -54,15 +56,5 @@ struct Measurement: Sendable {
       }
     }
     return samples
-  }
-
-  /// Under two layers of emulation a guest now and then dies: it gets two more tries, which is said.
-  private func attempt(_ trial: Trial) throws -> [String: Double] {
-    for number in 2...3 {
-      do { return try sample(trial) } catch let fault as Failed {
-        trial.bench.note("FAILED \(trial.label), try \(number) of 3 follows: \(fault)")
-      }
-    }
-    do { return try sample(trial) } catch { throw Failed("\(trial.label): \(error)") }
   }
 }

@@ -44,7 +44,11 @@ enum OutsideCases {
     for word in [path, "another process", device.address] {
       try bench.require(said.contains(word), "no '\(word)' in '\(said)'")
     }
-    try bench.require(try device.config() == before, "the device's configuration space has changed")
+    let after = try device.config()
+    let changed = zip(before, after).enumerated().filter { $1.0 != $1.1 }.map {
+      "\(String($0, radix: 16)): \(String($1.0, radix: 16)), now \(String($1.1, radix: 16))"
+    }
+    try bench.require(after == before, "the device's configuration space has changed at \(changed)")
     try bench.require(device.driver == "vfio-pci", "the device's driver is \(device.driver ?? "none")")
     try device.requireReleased()
     return said
@@ -60,7 +64,9 @@ enum OutsideCases {
       try watch.requireAlive()
       let state = try watch.state()
       try bench.require(state.value == value, "after the reset it reads \(state.value), before \(value)")
-      try bench.require(state.command.hasSuffix("2") || state.command.hasSuffix("3"), "memory is off")
+      try bench.require(
+        state.command.hasSuffix("2") || state.command.hasSuffix("3"),
+        "COMMAND is \(state.command): memory is off")
     }
     _ = try watch.finish()
     try HostDevice(device).requireReleased()
@@ -100,7 +106,8 @@ enum OutsideCases {
     let watch = try Watch(bench, [device.address], strange: .max)
     let value = try watch.value()
     let command = try device.command
-    try bench.require(command & 2 != 0, "the device's memory is off while the guest uses it")
+    try bench.require(
+      command & 2 != 0, "COMMAND of the device is \(command) while the guest uses it: memory is off")
     try device.setCommand(command & ~2)
     let off = try watch.next("# device 1 reads ")
     try bench.require(["ffffffff", "00000000"].contains(off), "with memory off it reads \(off)")

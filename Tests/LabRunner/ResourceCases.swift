@@ -55,7 +55,8 @@ enum ResourceCases {
     try bench.require(place == "1", "vCPU 0 runs on processors \(place)")
     let trace = try watch.finish()
     let pinned = trace.records.filter { $0.event == "dma" && $0.op == "map" && $0.what == "ram" }
-    try bench.require(pinned.reduce(0) { $0 + ($1.size ?? 0) } == 128 << 20, "not all of RAM was pinned")
+    let bytes = pinned.reduce(0) { $0 + ($1.size ?? 0) }
+    try bench.require(bytes == 128 << 20, "\(bytes) bytes of RAM were pinned, expected \(128 << 20)")
     let after = try number(pool + "/free_hugepages")
     try bench.require(after == before, "\(before - after) huge pages were not given back")
     try HostDevice(Address.edu).requireReleased()

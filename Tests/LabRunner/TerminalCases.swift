@@ -67,7 +67,8 @@ enum TerminalCases {
   ) throws {
     let got = try child.wait(within: 30)
     try bench.require(got == status, "exit status \(got), expected \(status); \(child.lastMessage)")
-    try bench.require(try terminal.settings() == before, "the terminal was left raw")
+    let after = try terminal.settings()
+    try bench.require(after == before, "the terminal was left as \(after), before \(before)")
     let device = HostDevice(Address.bigDrive)
     try device.requireReleased()
     try device.bind(to: "nvme")

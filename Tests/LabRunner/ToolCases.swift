@@ -56,7 +56,8 @@ enum ToolCases {
     let ports = try report(Address.disk).bars.filter { $0.kind == "io" }
     try bench.require(ports.map(\.index) == [4], "the SATA controller's BARs of ports are \(ports)")
     let network = try report(Address.network)
-    try bench.require(network.bars.contains { $0.index == 6 }, "the network card has no ROM")
+    try bench.require(
+      network.bars.contains { $0.index == 6 }, "the network card has no ROM: \(network.bars.map(\.index))")
     try bench.require(network.resetMethods == ["pm"], "the network card's resets are \(network.resetMethods)")
     let pair = try Address.pair.map(report)
     try bench.require(
