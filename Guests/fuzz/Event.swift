@@ -275,20 +275,27 @@ struct Actor {
       operation.assemble(operation.hasSizes ? width : 4)
       // A page of ordinary memory has room for few.
       let rcx = operation.rcx == 3 ? (isOrdinary ? min(count, 64) : count) : operation.rcx
+      // BTS with a register as its bit offset would reach any address.
+      let rax = operation.rax == 37 ? 37 : rax
       _ = execution_run(0, rax, rcx, 0, source, operation.isAligned ? destination & ~15 : destination)
     }
   }
 
   /// Any opcode, at CPL 3 of the first processor, whose memory operand is at a BAR.
   private mutating func opcode() {
-    guard processor == 0, let address = Places.store(1024, &random) else { return }
+    guard processor == 0, let address = Places.store(16_384, &random) else { return }
     execution_clear()
     let prefixes: InlineArray<8, UInt8> = [0x66, 0xF2, 0xF3, 0xF0, 0x48, 0x2E, 0x67, 0x66]
     for _ in 0..<random.next(below: 3) { execution_append(prefixes[Int(random.next(below: 8))]) }
     let map = random.next(below: 4)
     if map > 0 { execution_append(0x0F) }
     if map == 3 { execution_append(random.chance(2) ? 0x38 : 0x3A) }
-    execution_append(UInt8(truncatingIfNeeded: random.next()))
+    let code = UInt8(truncatingIfNeeded: random.next())
+    switch code {
+    // BT, BTS, BTR and BTC with a bit offset in a register reach other addresses.
+    case 0xA3, 0xAB, 0xB3, 0xBB: execution_append(0x00)
+    default: execution_append(code)
+    }
     // ModRM: [RDI] with any register.
     execution_append(UInt8(random.next(below: 8)) << 3 | 7)
     for _ in 0..<8 { execution_append(0) }

@@ -85,7 +85,10 @@ enum Places {
     }
     let place = function.place(bar.index)
     let isHigh = place >= sturdyHigh && place - sturdyHigh < highSize - bar.size
-    let address = (random.chance(3) || !isHigh ? bar.home : place) + offset(bar.size, &random)
+    let offset = offset(bar.size, &random)
+    // What follows the BAR may be a fragile function's.
+    guard offset + length <= bar.size else { return nil }
+    let address = (random.chance(3) || !isHigh ? bar.home : place) + offset
     return isStorable(address, length) ? address : nil
   }
 
