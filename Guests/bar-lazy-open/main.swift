@@ -105,15 +105,10 @@ private func checkMemoryOff(_ probe: Probe, _ value: UInt32, _ report: inout Rep
   report.equal(probe.function.command & PCIFunction.Command.memory, 0, "memory is off")
   let constant = address + probe.constant
   let closed = probe.closed
-  report.check(
-    mmio_load32(constant) == UInt32(truncatingIfNeeded: closed),
-    "off: 4 bytes read \(hex: closed & 0xFFFF_FFFF)")
-  report.check(
-    mmio_load16(constant) == UInt16(truncatingIfNeeded: closed), "off: 2 bytes read \(hex: closed & 0xFFFF)")
-  report.check(
-    mmio_load8(constant) == UInt8(truncatingIfNeeded: closed), "off: 1 byte reads \(hex: closed & 0xFF)")
-  report.check(
-    mmio_load64(address + (probe.scratch ?? 0)) == closed, "off: 8 bytes read \(hex: closed)")
+  report.equal(mmio_load32(constant), UInt32(truncatingIfNeeded: closed), "off: 4 bytes")
+  report.equal(mmio_load16(constant), UInt16(truncatingIfNeeded: closed), "off: 2 bytes")
+  report.equal(mmio_load8(constant), UInt8(truncatingIfNeeded: closed), "off: 1 byte")
+  report.equal(mmio_load64(address + (probe.scratch ?? 0)), closed, "off: 8 bytes")
   if let scratch = probe.scratch { mmio_store64(address + scratch, ~before) }
 
   probe.setMemory(true)
