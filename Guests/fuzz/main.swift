@@ -4,6 +4,8 @@
 // every state and place, MSI-X tables, power states, resets, instructions of every kind. It leaves out ports that end
 // the VM, and values that would make QEMU's devices do DMA or end QEMU. Run by the lab case `fuzz-guest`.
 //
+// Without a function it accesses ports and the ECAM, which needs no IOMMU.
+//
 // Command line: `seed=N` (1); `events=N` of the first processor, else until a `q` comes in on the serial port.
 
 import Hardware
@@ -19,8 +21,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
   Table.prepare()
   Places.prepare()
   let count = UInt32(truncatingIfNeeded: shared_load(Table.count))
-  report.check(count > 0, "\(count) functions")
-  guard count > 0 else { return }
+  report.note("\(count) functions")
   execution_initialize()
   execution_allow_user()
   for number in 0..<count {

@@ -62,6 +62,8 @@ struct GuestFuzz {
     if let fault = report.fault {
       throw Failed("seed \(seed): \(fault) (status \(status)); \(child.lastMessage)")
     }
+    try bench.require(
+      child.output.contains("# \(Self.devices.count) functions"), "the guest does not see every function")
     try bench.require(status == 1, "seed \(seed): status \(status), expected 1; \(child.lastMessage)")
     try bench.require(
       lines.count <= Self.mostLines,
