@@ -58,8 +58,10 @@ func checkSmall(_ report: inout Report) {
     let pattern = 0x00C0_FFEE ^ UInt32(offset)
     mmio_store32(moved.address, pattern)
     if mmio_load32(moved.address) != pattern { wrong.kept += 1 }
-    let beside = place + (offset + bar.size) % 4096
-    if mmio_load32(beside) != nothing { wrong.old += 1 }
+    let read = mmio_load32(place + (offset + bar.size) % 4096)
+    // At the start of a page the BAR is mapped with the rest of its page, which answers as the host's bus
+    // does: all-ones, or 0 where QEMU is the host.
+    if read != nothing, offset != 0 || read != 0 { wrong.old += 1 }
   }
   mmio_store32(bar.moved(function, to: bar.address).address, 0)
   report.check(wrong.kept == 0, "\(hex: bar.size) bytes anywhere in a page: \(wrong.kept) wrong reads")
