@@ -4,6 +4,7 @@ import Hardware
 
 /// Four processors that access one armed window at the same time, each its own words.
 enum Together {
+  private static let processors: UInt32 = 4
   private static let base = SharedWord.first
   private static let round = SharedWord.first + 1
   private static let rounds = SharedWord.first + 2
@@ -68,28 +69,26 @@ enum Together {
     shared_store(base, probe.bar.address)
     shared_store(rounds, count)
     shared_store(round, 0)
-    for processor in 0..<UInt32(PROCESSORS) {
+    for processor in 0..<processors {
       let words = probe.bar.address + 0x2000 + UInt64(processor) * 256
       for index in 0..<32 as Range<UInt64> {
         mmio_store64(words + index * 8, index >= 8 && index < 16 ? index &* 0x0101_0101 : 0)
       }
       mmio_store64(words + 32, 0x1111_2222_3333 + UInt64(processor))
     }
-    for processor in 1..<UInt32(PROCESSORS) {
+    for processor in 1..<processors {
       guard Processor.start(processor) else {
         report.skip("a processor \(processor)")
         return
       }
     }
-    Processor.run(1) { Together.work($0) }
-    Processor.run(2) { Together.work($0) }
-    Processor.run(3) { Together.work($0) }
+    for processor in 1..<processors { Processor.run(processor) { Together.work($0) } }
     for number in 1...count {
       probe.setMemory(false)
       probe.setMemory(true)
       shared_store(round, number)
       shared_store(wrong(0), shared_load(wrong(0)) + act(0, number))
-      for processor in 1..<UInt32(PROCESSORS) {
+      for processor in 1..<processors {
         guard Time.wait(milliseconds: 20_000, until: { shared_load(ended(processor)) == number }) else {
           report.check(false, "processor \(processor) ends round \(number)")
           return
@@ -97,7 +96,7 @@ enum Together {
       }
     }
     var all: UInt64 = 0
-    for processor in 0..<UInt32(PROCESSORS) { all += shared_load(wrong(processor)) }
+    for processor in 0..<processors { all += shared_load(wrong(processor)) }
     report.check(all == 0, "4 processors, \(count) rounds in one armed window: \(all) wrong results")
   }
 }
