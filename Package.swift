@@ -24,6 +24,8 @@ func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
 }
 
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
+let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 
 let package = Package(
@@ -32,6 +34,8 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
+    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0", traits: []),
   ],
   targets: [
     .target(name: "CLinux"),
@@ -62,16 +66,18 @@ let package = Package(
     tests("PCI"),
     tests("Timeline"),
     tests("Passthrough", ["GuestMemory", "KVM", "Linux", "PCI", "VFIO"]),
-    tests("Boot", ["GuestMemory"]),
+    tests("Boot", ["GuestMemory", subprocess, system]),
     .target(name: "CProbes", path: "Tests/CProbes"),
     .executableTarget(
       name: "ConfinedThreads", dependencies: ["Linux", "Sandbox"], path: "Tests/ConfinedThreads",
       swiftSettings: settings),
-    tests("Sandbox", ["CLinux", "CProbes", "ConfinedThreads", "Linux"]),
+    tests("Sandbox", ["CLinux", "CProbes", "ConfinedThreads", "Linux", subprocess, system]),
     tests("VMM", ["Boot", "GuestMemory", "Linux", "PCI", "Passthrough", logging]),
-    tests("sluice", ["VMM", "GuestMemory", "PCI", "Passthrough", "Sandbox", argumentParser]),
+    tests(
+      "sluice",
+      ["VMM", "GuestMemory", "PCI", "Passthrough", "Sandbox", argumentParser, subprocess, system]),
     .executableTarget(
-      name: "LabRunner", dependencies: [argumentParser, "Boot", "GuestMemory", "Linux"],
+      name: "LabRunner", dependencies: [argumentParser, subprocess, system, "Boot", "GuestMemory", "Linux"],
       path: "Tests/LabRunner",
       exclude: ["differences", "differences.kvmtool", "injections"],
       swiftSettings: settings),

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import Subprocess
+import SystemPackage
 import Testing
 
 @testable import Boot
@@ -18,18 +20,12 @@ struct ASLTests {
   init() throws { scratch = try Scratch() }
 
   /// Runs iasl and returns its output, errors included.
-  func iasl(_ arguments: String...) throws -> (status: Int32, output: String) {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: iaslPath)
-    process.arguments = arguments
-    process.currentDirectoryURL = URL(fileURLWithPath: scratch.path)
-    let pipe = Pipe()
-    process.standardOutput = pipe
-    process.standardError = pipe
-    try process.run()
-    let output = pipe.fileHandleForReading.readDataToEndOfFile()
-    process.waitUntilExit()
-    return (process.terminationStatus, String(decoding: output, as: UTF8.self))
+  func iasl(_ arguments: String...) async throws -> (status: Int32, output: String) {
+    let result = try await Subprocess.run(
+      .path(FilePath(iaslPath)), arguments: Arguments(arguments), workingDirectory: FilePath(scratch.path),
+      output: .string(limit: 1 << 20), error: .combinedWithOutput)
+    guard case .exited(let status) = result.terminationStatus else { return (-1, result.standardOutput) }
+    return (status, result.standardOutput)
   }
 
   func text(_ name: String) throws -> String {
@@ -37,10 +33,10 @@ struct ASLTests {
   }
 
   @Test("Every table is disassembled without a complaint", arguments: [1, 4, 255])
-  func disassemble(cpus: Int) throws {
+  func disassemble(cpus: Int) async throws {
     for table in try ACPITests.tables(cpus: cpus).all where table.signature != "RSD PTR " {
       _ = try scratch.file("\(table.signature).aml", table.bytes)
-      let (status, output) = try iasl("-d", "\(table.signature).aml")
+      let (status, output) = try await iasl("-d", "\(table.signature).aml")
       #expect(status == 0, "\(output)")
       let complaints = ["Error", "Warning", "Invalid", "incorrect"].filter { output.contains($0) }
       #expect(complaints.isEmpty, "\(table.signature): \(output)")
@@ -49,11 +45,11 @@ struct ASLTests {
   }
 
   @Test("The DSDT survives the way to source and back, without errors or warnings", arguments: [1, 4, 255])
-  func roundTrip(cpus: Int) throws {
+  func roundTrip(cpus: Int) async throws {
     let bytes = try ACPITests.tables(cpus: cpus).dsdt.bytes
     _ = try scratch.file("dsdt.aml", bytes)
-    #expect(try iasl("-d", "dsdt.aml").status == 0)
-    let (status, output) = try iasl("-p", "again", "dsdt.dsl")
+    #expect(try await iasl("-d", "dsdt.aml").status == 0)
+    let (status, output) = try await iasl("-p", "again", "dsdt.dsl")
     #expect(status == 0, "\(output)")
     #expect(output.contains(" 0 Errors, 0 Warnings"), "\(output)")
     let again = [UInt8](try Data(contentsOf: URL(fileURLWithPath: "\(scratch.path)/again.aml")))
@@ -63,9 +59,9 @@ struct ASLTests {
   }
 
   @Test("The source has the devices with the resources that the layout says")
-  func source() throws {
+  func source() async throws {
     _ = try scratch.file("dsdt.aml", try ACPITests.tables(cpus: 2).dsdt.bytes)
-    _ = try iasl("-d", "dsdt.aml")
+    _ = try await iasl("-d", "dsdt.aml")
     let source = try text("dsdt.dsl")
     for expected in [
       "Device (C000)", "Device (C001)", "Device (PCI0)", "EisaId (\"PNP0A08\")", "EisaId (\"PNP0A03\")",

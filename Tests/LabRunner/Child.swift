@@ -1,61 +1,64 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import SystemPackage
 
 /// A program that a case started, with its output in files and a time by which it must have ended.
 final class Child {
   let arguments: [String]
   let log: URL
   let messages: URL
-  private let process: Process
-  private let input: Pipe?
+  private let program: RunningProgram
+  /// The write end of its standard input.
+  private let input: FileDescriptor?
   private let deadline: ContinuousClock.Instant
 
   init(
     _ arguments: [String], log: URL, messages: URL, input: FileHandle?, deadline: ContinuousClock.Instant
   ) throws {
     (self.arguments, self.log, self.messages, self.deadline) = (arguments, log, messages, deadline)
-    process = Command.make(arguments)
-    process.standardOutput = try FileHandle(creating: log)
-    process.standardError = try FileHandle(creating: messages)
+    let standardInput: FileDescriptor
     if let input {
-      process.standardInput = input
+      standardInput = try FileDescriptor(rawValue: input.fileDescriptor).duplicate()
       self.input = nil
     } else {
       // Held open: an end of file on the console is a case of its own.
-      let pipe = Pipe()
-      process.standardInput = pipe
-      self.input = pipe
+      let (readEnd, writeEnd) = try FileDescriptor.pipe()
+      standardInput = readEnd
+      self.input = writeEnd
     }
-    try process.run()
+    program = try RunningProgram(
+      arguments, input: standardInput, output: .create(log), errors: .create(messages))
   }
 
-  var isRunning: Bool { process.isRunning }
-  var id: Int32 { process.processIdentifier }
+  deinit { try? input?.close() }  // nothing can be done about it here
+
+  var isRunning: Bool { program.isRunning }
+  var id: Int32 { program.id }
   var output: String { read(log) }
   var errors: String { read(messages) }
 
   /// Waits for the end; the exit status as a shell shows it.
   func wait(within seconds: Int? = nil) throws -> Int32 {
     let limit = seconds.map { min(deadline, .now + .seconds($0)) } ?? deadline
-    while process.isRunning {
+    while program.isRunning {
       if ContinuousClock.now > limit {
         kill()
         throw Failed("'\(arguments.first ?? "")' did not end in time; last line: \(lastLine)")
       }
       usleep(20_000)
     }
-    return process.exitStatus
+    return program.wait()
   }
 
   /// Waits until the output contains `text`.
   func expect(_ text: String, within seconds: Int? = nil) throws {
     let limit = seconds.map { min(deadline, .now + .seconds($0)) } ?? deadline
     while true {
-      let isRunning = process.isRunning  // asked before reading, so that the last words count
+      let isRunning = program.isRunning  // asked before reading, so that the last words count
       if output.contains(text) { return }
       if !isRunning {
-        throw Failed("ended with status \(process.exitStatus) before '\(text)'; \(lastMessage)")
+        throw Failed("ended with status \(program.wait()) before '\(text)'; \(lastMessage)")
       }
       if ContinuousClock.now > limit {
         throw Failed("'\(text)' did not come in time; last line: \(lastLine)")
@@ -64,7 +67,10 @@ final class Child {
     }
   }
 
-  func type(_ text: String) { input?.fileHandleForWriting.write(Data(text.utf8)) }
+  func type(_ text: String) {
+    // A program that has ended reads nothing; the case then finds the end.
+    _ = try? input?.writeAll(Array(text.utf8))
+  }
 
   /// The process of Sluice, below what runs it for us (strace, or a shell with a terminal).
   func sluice() throws -> Int32 {
@@ -92,8 +98,8 @@ final class Child {
   func kill() {
     // Sluice may stand below strace or a shell: whoever is left must not keep a device.
     if let sluice = findSluice(), sluice != id { _ = Foundation.kill(sluice, SIGKILL) }
-    _ = Foundation.kill(id, SIGKILL)
-    process.waitUntilExit()
+    program.signal(SIGKILL)
+    program.wait()
   }
 
   var lastLine: String { output.split(whereSeparator: \.isNewline).last.map(String.init) ?? "(none)" }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import SystemPackage
 
 /// A program that ended badly, with what it said.
 struct CommandFailure: Error, CustomStringConvertible {
@@ -33,38 +34,23 @@ enum Command {
   static func result(
     _ arguments: [String], in directory: URL? = nil, mergingErrors: Bool = false
   ) throws -> (status: Int32, output: String, errors: String) {
-    let process = make(arguments, in: directory)
-    let pipe = Pipe()
-    process.standardOutput = pipe
-    process.standardInput = FileHandle.nullDevice
     let errorFile = FileManager.default.temporaryDirectory.appending(path: "lab-\(UUID().uuidString)")
-    if mergingErrors {
-      process.standardError = pipe
-    } else {
-      process.standardError = try FileHandle(creating: errorFile)
-    }
     defer { if !mergingErrors { try? FileManager.default.removeItem(at: errorFile) } }  // only litter
-    try process.run()
-    let output = try pipe.fileHandleForReading.readToEnd() ?? Data()
-    process.waitUntilExit()
+    let (readEnd, writeEnd) = try FileDescriptor.pipe()
+    let program = try RunningProgram(
+      arguments, in: directory, output: writeEnd,
+      errors: mergingErrors ? writeEnd.duplicate() : .create(errorFile))
+    let output = try FileHandle(fileDescriptor: readEnd.rawValue, closeOnDealloc: true).readToEnd() ?? Data()
+    let status = program.wait()
     let errors = mergingErrors ? "" : try String(decoding: Data(contentsOf: errorFile), as: UTF8.self)
-    return (process.exitStatus, String(decoding: output, as: UTF8.self), errors)
+    return (status, String(decoding: output, as: UTF8.self), errors)
   }
 
   /// Runs a program, with each line of what it writes to its two streams as it comes; its status.
   static func follow(_ arguments: [String], _ body: (String) -> Void) throws -> Int32 {
-    let process = make(arguments)
-    let pipe = Pipe()
-    process.standardInput = FileHandle.nullDevice
-    process.standardOutput = pipe
-    process.standardError = pipe
-    let queue = LineQueue()
-    try process.run()
-    let input = pipe.fileHandleForReading.fileDescriptor
-    Thread.detachNewThread { [pipe] in
-      queue.fill(from: input)
-      _ = pipe  // keeps the descriptor open
-    }
+    let (readEnd, writeEnd) = try FileDescriptor.pipe()
+    let program = try RunningProgram(arguments, output: writeEnd, errors: writeEnd.duplicate())
+    let queue = LineQueue(readEnd)
     reading: while true {
       switch queue.next(within: .seconds(60)) {
       case .line(let line): body(line)
@@ -72,24 +58,7 @@ enum Command {
       case .ended: break reading
       }
     }
-    process.waitUntilExit()
-    return process.exitStatus
-  }
-
-  /// A process that finds its program through the PATH; `env` replaces itself, so the id stays.
-  static func make(_ arguments: [String], in directory: URL? = nil) -> Process {
-    let process = Process()
-    process.executableURL = URL(filePath: "/usr/bin/env")
-    process.arguments = arguments
-    process.currentDirectoryURL = directory
-    return process
-  }
-}
-
-extension Process {
-  /// The exit status as a shell reports it: 128 and the signal where one ended the process.
-  var exitStatus: Int32 {
-    terminationReason == .uncaughtSignal ? 128 + terminationStatus : terminationStatus
+    return program.wait()
   }
 }
 
@@ -98,6 +67,15 @@ extension FileHandle {
   convenience init(creating url: URL) throws {
     try Data().write(to: url)
     try self.init(forWritingTo: url)
+  }
+}
+
+extension FileDescriptor {
+  /// Opens a new, empty file for writing.
+  static func create(_ url: URL) throws -> FileDescriptor {
+    try .open(
+      FilePath(url.path), .writeOnly, options: [.create, .truncate, .closeOnExec],
+      permissions: [.ownerReadWrite, .groupRead, .otherRead])
   }
 }
 

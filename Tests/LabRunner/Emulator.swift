@@ -3,6 +3,7 @@
 import Dispatch
 import Foundation
 import Synchronization
+import SystemPackage
 
 /// A running QEMU and the lines that it prints.
 final class Emulator {
@@ -12,31 +13,24 @@ final class Emulator {
     case late
   }
 
-  private let process: Process
+  private let program: RunningProgram
   private let lines: LineQueue
 
   /// Starts it; it does not outlive the runner.
   init(_ arguments: [String]) throws {
-    process = Command.make(["setpriv", "--pdeathsig", "KILL"] + arguments)
-    let pipe = Pipe()
-    process.standardOutput = pipe
-    process.standardInput = FileHandle.nullDevice
-    lines = LineQueue()
-    try process.run()
-    let queue = lines
-    let input = pipe.fileHandleForReading.fileDescriptor
-    Thread.detachNewThread { [pipe] in
-      queue.fill(from: input)
-      _ = pipe  // keeps the descriptor open
-    }
+    let (readEnd, writeEnd) = try FileDescriptor.pipe()
+    program = try RunningProgram(
+      ["setpriv", "--pdeathsig", "KILL"] + arguments, output: writeEnd,
+      errors: FileDescriptor.standardError.duplicate())
+    lines = LineQueue(readEnd)
   }
 
   /// The next line, or what happened instead of it.
   func next(within time: Duration) -> Reading { lines.next(within: time) }
 
   func stop() {
-    if process.isRunning { process.terminate() }
-    process.waitUntilExit()
+    program.signal(SIGTERM)
+    program.wait()
   }
 }
 
@@ -51,8 +45,14 @@ final class LineQueue: Sendable {
   private let state = Mutex(State())
   private let news = DispatchSemaphore(value: 0)
 
-  func fill(from descriptor: Int32) {
-    let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: false)
+  /// Reads lines from a descriptor to its end, in a thread, and closes it.
+  init(_ descriptor: FileDescriptor) {
+    Thread.detachNewThread { [self] in
+      fill(from: FileHandle(fileDescriptor: descriptor.rawValue, closeOnDealloc: true))
+    }
+  }
+
+  private func fill(from handle: FileHandle) {
     var rest: [UInt8] = []
     while true {
       let data = handle.availableData

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import SystemPackage
 
 /// Mutated kernels and initrds for a number of seconds, each loaded in a child process.
 struct ImageFuzz {
@@ -100,27 +101,25 @@ struct ImageFuzz {
       directory.path,
     ]
     if let trap { arguments += ["--trap", "\(trap)"] }
-    let process = Command.make(arguments + files)
-    process.standardOutput = try FileHandle(creating: output)
-    process.standardError = try FileHandle(creating: directory.appending(path: "worker.err"))
-    process.standardInput = FileHandle.nullDevice
     let before = Self.childTime
-    try process.run()
+    let program = try RunningProgram(
+      ["/usr/bin/env"] + arguments + files, output: .create(output),
+      errors: .create(directory.appending(path: "worker.err")))
     defer { result.processorTime += Self.childTime - before }
     var last: (number: UInt64, since: ContinuousClock.Instant) = (.max, .now)
-    while process.isRunning {
+    while program.isRunning {
       usleep(20_000)
       let now = try iteration(directory)
       if now != last.number { last = (now, .now) }
       guard ContinuousClock.now - last.since > Self.longestIteration else { continue }
-      kill(process.processIdentifier, SIGKILL)
-      process.waitUntilExit()
+      program.signal(SIGKILL)
+      program.wait()
       return "a hang"
     }
-    process.waitUntilExit()
-    guard process.exitStatus == 0 else {
+    let status = program.wait()
+    guard status == 0 else {
       let said = try String(contentsOf: directory.appending(path: "worker.err"), encoding: .utf8)
-      return "status \(process.exitStatus) (\(said.split(separator: "\n").last ?? "no message"))"
+      return "status \(status) (\(said.split(separator: "\n").last ?? "no message"))"
     }
     let outcomes = try JSONDecoder().decode(ImageWorker.Outcomes.self, from: Data(contentsOf: output))
     result.outcomes.iterations += outcomes.iterations

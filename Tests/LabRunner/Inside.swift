@@ -2,6 +2,7 @@
 
 import Foundation
 import Synchronization
+import SystemPackage
 
 /// Where the runner inside writes its events.
 final class Reports: Sendable {
@@ -51,9 +52,10 @@ struct Inside {
     try prepare()
     let idle = try IdleVM()
     try Ticker.start()
-    let process = Command.make(["sh", "-c", command])
-    try process.run()
-    process.waitUntilExit()
+    let program = try RunningProgram(
+      ["sh", "-c", command], input: FileDescriptor.standardInput.duplicate(),
+      output: FileDescriptor.standardOutput.duplicate(), errors: FileDescriptor.standardError.duplicate())
+    program.wait()
     withExtendedLifetime(idle) {}
   }
 

@@ -4,6 +4,8 @@ import CLinux
 import CProbes
 import Foundation
 import Linux
+import Subprocess
+import SystemPackage
 import Testing
 
 @testable import Sandbox
@@ -194,11 +196,11 @@ struct LayerTests {
   }
 
   @Test("many threads allocate and free under their filters", arguments: [1, 16, 64])
-  func allocator(_ count: Int) throws {
+  func allocator(_ count: Int) async throws {
     let tests = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
     let program = URL(filePath: tests).deletingLastPathComponent().appending(path: "ConfinedThreads")
-    let process = try Process.run(program, arguments: ["\(count)"])
-    process.waitUntilExit()
-    #expect(process.terminationReason == .exit && process.terminationStatus == 7)
+    let result = try await Subprocess.run(
+      .path(FilePath(program.path)), arguments: ["\(count)"], output: .discarded)
+    #expect(result.terminationStatus == .exited(7))
   }
 }

@@ -91,14 +91,14 @@ struct ProcessTests {
   }
 
   @Test("a process that was stopped and continued has its terminal raw again")
-  func continued() throws {
+  func continued() async throws {
     let terminal = try TinyVM.Terminal()
     let vm = try TinyVM(
       TinyGuest().saying("up").echoing(), wrapper: TinyVM.Terminal.foreground, terminal: terminal)
     try #require(vm.hears("up"))
     kill(vm.process, SIGSTOP)
     // A shell that gets the terminal back sets it up for itself.
-    _ = try Program.tool(["stty", "sane", "-F", "/proc/\(getpid())/fd/\(terminal.slave)"])
+    _ = try await Program.tool(["stty", "sane", "-F", "/proc/\(getpid())/fd/\(terminal.slave)"])
     #expect(!terminal.isRaw)
     kill(vm.process, SIGCONT)
     for _ in 0..<500 where !terminal.isRaw { usleep(20_000) }
@@ -141,7 +141,7 @@ struct ProcessTests {
   }
 
   @Test("with --debug-exit an odd status is a value of the guest, and every other end has an even status")
-  func statuses() throws {
+  func statuses() async throws {
     let guests: [(TinyGuest, Int32, Int32)] = [
       (TinyGuest().writing(1, to: 0xF4), 3, 143), (TinyGuest().writing(1, to: 0x505), 4, 4),
       (TinyGuest().writing(6, to: 0xCF9), 8, 3), (TinyGuest().crashing(), 10, 5),
@@ -157,9 +157,9 @@ struct ProcessTests {
     #expect(stopped.hears("up"))
     kill(stopped.process, SIGTERM)
     #expect(stopped.wait() == 12)
-    #expect(try Program.run(["run", "--kernel", "/nonexistent", "--debug-exit"]).status == 6)
-    #expect(try Program.run(["run", "--kernel", "/nonexistent"]).status == 1)
-    #expect(try Program.run(["run", "--debug-exit"]).status == 2)
+    #expect(try await Program.run(["run", "--kernel", "/nonexistent", "--debug-exit"]).status == 6)
+    #expect(try await Program.run(["run", "--kernel", "/nonexistent"]).status == 1)
+    #expect(try await Program.run(["run", "--debug-exit"]).status == 2)
   }
 
   @Test("messages that standard error does not take are dropped, and the end comes all the same")
@@ -228,10 +228,10 @@ struct ProcessTests {
   }
 
   @Test("guest RAM is in no core dump, whatever stands behind it", arguments: ["16M", "16M,hugepages=off"])
-  func coreDump(_ memory: String) throws {
+  func coreDump(_ memory: String) async throws {
     let vm = try TinyVM(Self.quiet, ["--memory", memory])
     #expect(vm.hears("up"))
-    let mapping = try Program.tool([
+    let mapping = try await Program.tool([
       "grep", "-A24", "^Size: *16384 kB", "/proc/\(vm.process)/smaps",
     ]).output
     let flags = mapping.split(separator: "\n").first { $0.hasPrefix("VmFlags:") }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import Subprocess
+import SystemPackage
 
 /// The built program, beside the tests' own.
 enum Program {
@@ -26,24 +28,19 @@ enum Program {
   }
 
   /// Runs it to its end.
-  static func run(_ arguments: [String]) throws -> Result { try tool([file] + arguments) }
+  static func run(_ arguments: [String]) async throws -> Result { try await tool([file] + arguments) }
 
-  /// Runs a program, found on the PATH, to its end.
-  static func tool(_ command: [String]) throws -> Result {
-    let process = Process()
-    process.executableURL = URL(filePath: "/usr/bin/env")
-    process.arguments = command
-    let (output, messages) = (Pipe(), Pipe())
-    process.standardInput = FileHandle.nullDevice
-    process.standardOutput = output
-    process.standardError = messages
-    try process.run()
-    // What it says fits into a pipe; the list of system calls, the longest, has some kilobytes.
-    process.waitUntilExit()
-    func text(_ pipe: Pipe) throws -> String {
-      String(decoding: try pipe.fileHandleForReading.readToEnd() ?? Data(), as: UTF8.self)
-    }
-    return Result(
-      status: process.terminationStatus, output: try text(output), messages: try text(messages))
+  /// Runs a program, found on the PATH, to its end. Its status is as a shell reports it.
+  static func tool(_ command: [String]) async throws -> Result {
+    // Foundation's Process would notice the ends of these children only once Sluice has ended.
+    let result = try await Subprocess.run(
+      .path("/usr/bin/env"), arguments: Arguments(command), output: .string(limit: 1 << 20),
+      error: .string(limit: 1 << 20))
+    let status: Int32 =
+      switch result.terminationStatus {
+      case .exited(let code): code
+      case .signaled(let signal): 128 + signal
+      }
+    return Result(status: status, output: result.standardOutput, messages: result.standardError)
   }
 }

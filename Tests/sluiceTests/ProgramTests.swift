@@ -7,8 +7,8 @@ import Testing
 @Suite(.enabled(if: Program.isBuilt, "the program sluice is not beside the tests"))
 struct ProgramTests {
   @Test("--print-seccomp prints the table")
-  func printSeccomp() throws {
-    let result = try Program.run(["run", "--print-seccomp"])
+  func printSeccomp() async throws {
+    let result = try await Program.run(["run", "--print-seccomp"])
     #expect(result.status == 0)
     #expect(result.output == Rule.describe())
     #expect(result.messages == "")
@@ -25,16 +25,16 @@ struct ProgramTests {
       (["run", "--kernel", "k", "--device", "x"], "--device"), (["no-such-command"], "no-such-command"),
       (["bind"], "address"), (["bind", "x"], "x"), (["devices", "--no-such"], "--no-such"),
     ] as [([String], String)])
-  func usage(_ arguments: [String], _ text: String) throws {
-    let result = try Program.run(arguments)
+  func usage(_ arguments: [String], _ text: String) async throws {
+    let result = try await Program.run(arguments)
     #expect(result.status == 2)
     #expect(result.output == "")
     #expect(result.messages.contains(text))
   }
 
   @Test("a failure ends with status 1 and one line that names what failed")
-  func failure() throws {
-    let result = try Program.run(["bind", "fffe:ff:1f.7"])
+  func failure() async throws {
+    let result = try await Program.run(["bind", "fffe:ff:1f.7"])
     #expect(result.status == 1)
     #expect(
       result.messages
@@ -42,8 +42,8 @@ struct ProgramTests {
   }
 
   @Test("--help and --version end with status 0", arguments: [["--help"], ["run", "--help"], ["--version"]])
-  func help(_ arguments: [String]) throws {
-    let result = try Program.run(arguments)
+  func help(_ arguments: [String]) async throws {
+    let result = try await Program.run(arguments)
     #expect(result.status == 0)
     #expect(result.messages == "")
     #expect(arguments == ["--version"] || result.output.contains("EXAMPLES:"))
