@@ -169,3 +169,12 @@ struct DeviceArgument: Equatable {
     }
   }
 }
+
+/// An argument that a command cannot do without. For the parser it is optional: the parser would otherwise
+/// report its absence before an option that does not exist. Commands ask for it in `run`, after the parser.
+///
+/// - Throws: `ValidationError` with the demand if it is absent.
+func required<Value>(_ value: Value?, _ demand: String) throws -> Value {
+  guard let value else { throw ValidationError(demand) }
+  return value
+}

@@ -121,8 +121,7 @@ struct RunCommand: ParsableCommand {
   enum Sandboxing: String, ExpressibleByArgument { case on, off }
 
   func configuration() throws -> Configuration {
-    guard let kernel else { throw ValidationError("--kernel: name the kernel image to boot") }
-    var configuration = Configuration(kernel: kernel)
+    var configuration = Configuration(kernel: try required(kernel, "--kernel: name the kernel image to boot"))
     configuration.initrd = initrd
     configuration.commandLine = append
     configuration.memory = memory.bytes
@@ -149,10 +148,7 @@ struct RunCommand: ParsableCommand {
       print(Rule.describe(), terminator: "")
       return
     }
-    let configuration: Configuration
-    do { configuration = try self.configuration() } catch let error as ValidationError {
-      throw WrongUsage(Self.fullMessage(for: error))
-    }
+    let configuration = try self.configuration()
     let start = Clock.programStart()
     do throws(KernelError) { try InheritedDescriptors.close(except: configuration.files) } catch {
       throw failure(error.description)

@@ -37,7 +37,9 @@ struct Sluice: ParsableCommand {
     do {
       try InheritedDescriptors.openStandard()
       var command = try parseAsRoot()
-      try command.run()
+      do { try command.run() } catch let error as ValidationError {
+        throw WrongUsage(error, of: type(of: command))
+      }
     } catch let error as CommandFailure {
       StandardError.write("sluice: \(error.message)\n", patience: 1000)
       Self.exit(withStatus: error.status)
@@ -72,5 +74,12 @@ struct CommandFailure: Error {
 struct WrongUsage: Error {
   let message: String
 
-  init(_ message: String) { self.message = message }
+  /// A command's error in the form of the parser's own.
+  init(_ error: ValidationError, of command: any ParsableCommand.Type) {
+    message = """
+      Error: \(error.message)
+      Usage: \(Sluice.usageString(for: command))
+        See 'sluice \(command.configuration.commandName ?? "") --help' for more information.
+      """
+  }
 }

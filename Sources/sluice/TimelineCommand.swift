@@ -8,18 +8,21 @@ import Timeline
 struct TimelineCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "timeline",
-    abstract: "Draws a trace: phases, windows, resets, interrupts and DMA maps over time.")
+    abstract: "Draws a trace: phases, windows, resets, interrupts and DMA maps over time.",
+    usage: "sluice timeline <trace> --output <file>")
 
   @Argument(help: ArgumentHelp("What 'sluice run --trace' has written.", valueName: "trace"))
-  var trace: String
+  var trace: String?
 
   @Option(name: .shortAndLong, help: ArgumentHelp("The picture, as SVG.", valueName: "file"))
-  var output: String
+  var output: String?
 
-  mutating func run() throws {
+  func run() throws {
+    let trace = try required(trace, "trace: give the file that 'sluice run --trace' has written")
+    let output = try required(output, "--output: name the picture to write")
     var timeline: Timeline
     do {
-      timeline = try Timeline(trace: text())
+      timeline = try Timeline(trace: text(of: trace))
     } catch let error as TraceError { throw CommandFailure("\(trace): \(error)") }
     do throws(KernelError) {
       let picture = try OwnedDescriptor(opening: output, .replace)
@@ -27,7 +30,7 @@ struct TimelineCommand: ParsableCommand {
     } catch { throw CommandFailure(error.description) }
   }
 
-  private func text() throws -> String {
+  private func text(of trace: String) throws -> String {
     do throws(KernelError) {
       let input = try OwnedDescriptor(opening: trace, .read)
       let size = try input.size(of: trace)

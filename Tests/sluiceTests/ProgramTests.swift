@@ -23,7 +23,11 @@ struct ProgramTests {
       (["run", "--kernel", "k", "--memory", "0"], "--memory: a guest needs at least 2M"),
       (["run", "--kernel", "k", "--cpus", "0"], "--cpus: 0 is not between 1 and 255"),
       (["run", "--kernel", "k", "--device", "x"], "--device"), (["no-such-command"], "no-such-command"),
-      (["bind"], "address"), (["bind", "x"], "x"), (["devices", "--no-such"], "--no-such"),
+      (["bind"], "address"), (["unbind"], "address"), (["timeline"], "trace"),
+      (["timeline", "t"], "--output"),
+      (["bind", "--no-such"], "'--no-such'"), (["unbind", "--no-such"], "'--no-such'"),
+      (["timeline", "--no-such"], "'--no-such'"), (["bind", "x"], "x"),
+      (["devices", "--no-such"], "--no-such"),
     ] as [([String], String)])
   func usage(_ arguments: [String], _ text: String) async throws {
     let result = try await Program.run(arguments)
