@@ -66,7 +66,7 @@ public struct HostDevice: Sendable {
 
   /// True if it is a bridge to another bus, which stays with the host: header type 1 or 2 (PCI 3.0 §6.1). The class
   /// does not decide: an NVSwitch or a non-transparent bridge has class 0680 and header type 0, an ISA bridge has
-  /// class 0601.
+  /// class 0601. A device that answers with all-ones is no bridge.
   public var isBridge: Bool {
     get throws(KernelError) {
       let header =
@@ -74,7 +74,7 @@ public struct HostDevice: Sendable {
           try Sysfs.bytes("\(directory)/config", count: 64)
         } ?? []
       guard header.count > Self.headerType else { return [0x0604, 0x0607].contains(try classCode >> 8) }
-      return header[Self.headerType] & 0x7F != 0
+      return [1, 2].contains(header[Self.headerType] & 0x7F)
     }
   }
 

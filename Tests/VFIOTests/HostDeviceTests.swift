@@ -177,7 +177,7 @@ import Testing
     "the header type decides on a bridge, not the class",
     arguments: [
       ("0x068000", 0, false), ("0x060100", 0, false), ("0x060400", 1, true), ("0x060700", 2, true),
-      ("0x028000", 1, true),
+      ("0x028000", 1, true), ("0x010802", 0xFF, false),
     ] as [(String, UInt8, Bool)])
   func headerType(_ classCode: String, _ type: UInt8, _ isBridge: Bool) throws {
     let host = try FakeHost()
