@@ -36,7 +36,7 @@ struct Case: Sendable {
   static var long: [Case] { all.filter(\.isLong) }
 
   static let all: [Case] =
-    linuxGuests + SmallGuestCases.all + InstructionCases.all + GateCases.all + PeerCases.all
+    linuxGuests + SmallGuestCases.all + InstructionCases.all + GateCases.all + PeerCases.all + TokenCases.all
     + ResourceCases.all + Torture.all + ToolCases.all
     + OutsideCases.all + DepartureCases.all + BadInputCases.all + TerminalCases.all + SeccompCases.all
     + Injections.all + GuestFuzz.all + ImageFuzz.all

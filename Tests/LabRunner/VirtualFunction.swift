@@ -12,7 +12,6 @@ struct VirtualFunction {
   private static let secondary: UInt32 = 1
 
   static func make() throws {
-    let path = "/sys/bus/pci/devices/\(Address.physicalFunction)"
     let name = try controller(below: path)
     let control = try FileHandle(forUpdating: URL(filePath: "/dev/\(name)"))
     let one = VirtualFunction(control: control.fileDescriptor)
@@ -26,6 +25,31 @@ struct VirtualFunction {
     try one.manage(secondary, action: 8, resource: queues, count: 2)
     try one.manage(secondary, action: 9, resource: 0, count: 0)
     try HostDevice(Address.virtualFunction).bind(to: "vfio-pci")
+  }
+
+  private static let path = "/sys/bus/pci/devices/\(Address.physicalFunction)"
+
+  /// Gives the physical function to vfio-pci (module option enable_sriov), without a virtual one.
+  static func givePhysical() throws {
+    try HostDevice.write("0", to: "\(path)/sriov_numvfs")
+    try HostDevice.write("Y", to: "/sys/module/vfio_pci/parameters/enable_sriov")
+    try HostDevice(Address.physicalFunction).bind(to: "vfio-pci")
+  }
+
+  /// Makes a virtual function of the physical one that vfio-pci has, and gives it to vfio-pci, too.
+  ///
+  /// The program that has the physical function runs already: where QEMU is the host, a reset of that function
+  /// removes the virtual ones and leaves VF Enable set, so that Linux does not make them again.
+  static func makeVirtual() throws {
+    try HostDevice.write("1", to: "\(path)/sriov_numvfs")
+    try HostDevice(Address.virtualFunction).bind(to: "vfio-pci")
+  }
+
+  /// Gives the physical function to its own driver, and makes the virtual one anew.
+  static func takeBack() throws {
+    try HostDevice.write("0", to: "\(path)/sriov_numvfs")
+    try HostDevice(Address.physicalFunction).bind(to: "nvme")
+    try make()
   }
 
   private let control: Int32

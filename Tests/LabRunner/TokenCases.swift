@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A virtual function whose physical function VFIO has, too.
+enum TokenCases {
+  static let all: [Case] = [
+    Case(
+      "vf-token", "a virtual function opens with the token that the owner of its physical function has set",
+      limit: 90
+    ) { bench in
+      guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
+      try VirtualFunction.givePhysical()
+      defer { restore(bench) }
+      let token = "2ab74924-c335-45f4-9b16-8569e5b08258"
+      let other = "2ab74924-c335-45f4-9b16-8569e5b08259"
+      let watch = try Watch(bench, ["\(Address.physicalFunction),vf-token=\(token)"])
+      try VirtualFunction.makeVirtual()
+      let kernel = try bench.guest("hello")
+      func refused(_ label: String, _ device: String, _ words: [String]) -> BadInput {
+        BadInput(
+          label: label, arguments: ["run", "--kernel", kernel, "--device", device],
+          words: [Address.virtualFunction, "vf-token=uuid"] + words)
+      }
+      let remark = try BadInput.check(
+        [
+          refused("no token", Address.virtualFunction, ["has a vf token"]),
+          refused("another token", "\(Address.virtualFunction),vf-token=\(other)", ["is not that"]),
+          BadInput(
+            label: "a token for nothing",
+            arguments: ["run", "--kernel", kernel, "--device", "\(Address.smallDrive),vf-token=\(token)"],
+            words: [Address.smallDrive, "leave vf-token= out"]),
+        ], bench)
+      let device = "\(Address.virtualFunction),vf-token=\(token)"
+      _ = try SmallGuest("hello", [device], append: "processors=1").check(bench, as: "function")
+      _ = try watch.finish()
+      return "\(remark); the same token opens it"
+    }
+  ]
+
+  /// Gives the physical function to its driver again. Later cases say so if that fails.
+  private static func restore(_ bench: Bench) {
+    do { try VirtualFunction.takeBack() } catch {
+      bench.note("the physical function did not come back to its driver: \(sentence(error))")
+    }
+  }
+}
