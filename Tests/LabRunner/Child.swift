@@ -9,8 +9,9 @@ final class Child {
   let log: URL
   let messages: URL
   private let program: RunningProgram
-  /// The write end of its standard input.
-  private let input: FileDescriptor?
+  /// The pipe of its standard input. Both ends stay open: an end of file on the console is a case of its own, and
+  /// a character for a program that has just ended must not end the runner (SIGPIPE).
+  private let input: (readEnd: FileDescriptor, writeEnd: FileDescriptor)?
   private let deadline: ContinuousClock.Instant
 
   init(
@@ -22,16 +23,19 @@ final class Child {
       standardInput = try FileDescriptor(rawValue: input.fileDescriptor).duplicate()
       self.input = nil
     } else {
-      // Held open: an end of file on the console is a case of its own.
-      let (readEnd, writeEnd) = try FileDescriptor.pipe()
-      standardInput = readEnd
-      self.input = writeEnd
+      let pipe = try FileDescriptor.pipe()
+      standardInput = try pipe.readEnd.duplicate()
+      self.input = pipe
     }
     program = try RunningProgram(
       arguments, input: standardInput, output: .create(log), errors: .create(messages))
   }
 
-  deinit { try? input?.close() }  // nothing can be done about it here
+  deinit {
+    // A pipe's close cannot fail.
+    try? input?.readEnd.close()
+    try? input?.writeEnd.close()
+  }
 
   var isRunning: Bool { program.isRunning }
   var id: Int32 { program.id }
@@ -67,10 +71,7 @@ final class Child {
     }
   }
 
-  func type(_ text: String) {
-    // A program that has ended reads nothing; the case then finds the end.
-    _ = try? input?.writeAll(Array(text.utf8))
-  }
+  func type(_ text: String) throws { try input?.writeEnd.writeAll(Array(text.utf8)) }
 
   /// The process of Sluice, below what runs it for us (strace, or a shell with a terminal).
   func sluice() throws -> Int32 {

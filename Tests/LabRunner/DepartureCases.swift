@@ -110,7 +110,7 @@ enum DepartureCases {
     let watch = try Watch(bench, [device.address, Address.edu])
     try ErrorInjection.inject(device.address, bench)
     try watch.requireGone()
-    watch.child.type("M")
+    try watch.child.type("M")
     try watch.requireGone()
     let trace = try watch.finish()
     let isolated = trace.records.filter { $0.event == "device" && $0.state == "isolated" }

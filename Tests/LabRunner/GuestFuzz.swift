@@ -87,7 +87,7 @@ struct GuestFuzz {
     // A random read of the serial port may take a byte: there are several.
     let after = child.isRunning ? try Self.residentSize(process) : before
     while child.isRunning, ContinuousClock.now < end + .seconds(60) {
-      child.type("q")
+      try child.type("q")
       usleep(200_000)
     }
     return after - before

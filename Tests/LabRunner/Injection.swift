@@ -75,7 +75,7 @@ struct Injection {
       ["\(bench.manifest.programs)/inject", thread, row.call, request, "\(error)", "\(when)"]
         + guest.command(bench, as: "guest"), as: "guest")
     // More than the serial port's FIFO holds.
-    child.type(String(repeating: "x", count: 64))
+    try child.type(String(repeating: "x", count: 64))
     let status = try child.wait(within: 40)
     return Traces(status: status, output: child.output, errors: child.errors)
   }

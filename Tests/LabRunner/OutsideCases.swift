@@ -83,7 +83,7 @@ enum OutsideCases {
     try HostDevice.write("\n", to: methods)
     let end = Result {
       try watch.requireAlive()
-      watch.child.type("q")
+      try watch.child.type("q")
       return try watch.child.wait(within: 20)
     }
     try HostDevice.write("default", to: methods)
@@ -140,7 +140,7 @@ enum OutsideCases {
   private static func guestMemory(_ bench: Bench) throws -> String {
     let watch = try Watch(bench, [Address.plug])
     // Before RAM is pinned the end would be another one: it could not be.
-    watch.child.type("b")
+    try watch.child.type("b")
     let command = try watch.state().command
     try bench.require(command.hasSuffix("6"), "COMMAND is \(command)")
     let process = try ForeignProcess(watch.child.sluice())

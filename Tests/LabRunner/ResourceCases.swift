@@ -42,7 +42,7 @@ enum ResourceCases {
     guest.options = ["--cpu-pin", "0:1"]
     let watch = try Watch(bench, guest)
     // Bus mastering, which waits until RAM is ready.
-    watch.child.type("b")
+    try watch.child.type("b")
     let command = try watch.state().command
     try bench.require(command.hasSuffix("6"), "COMMAND is \(command)")
     let process = "/proc/\(try watch.child.sluice())"

@@ -76,10 +76,10 @@ struct Torture {
       if asked.count > answered, let words = Self.request(asked[answered]) {
         try suffer(kind: words.kind, device: words.device, sluice)
         answered += 1
-        child.type(isEnding ? "oq" : "o")
+        try child.type(isEnding ? "oq" : "o")
       } else if !isEnding, ContinuousClock.now > end {
         isEnding = true
-        child.type("q")
+        try child.type("q")
       }
       usleep(2_000)
       if ContinuousClock.now > end + .seconds(seconds + 60) { return }

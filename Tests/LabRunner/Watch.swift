@@ -70,7 +70,7 @@ final class Watch {
   /// The VM lives: it answers, with more reads than before.
   func requireAlive() throws {
     func count() throws -> Int {
-      child.type("c")
+      try child.type("c")
       return Int(try next("# count ")) ?? 0
     }
     let before = try count()
@@ -80,7 +80,7 @@ final class Watch {
 
   /// What a device's register, COMMAND and identity give the guest now.
   func state(_ device: Int = 1) throws -> (value: String, command: String, identity: String) {
-    child.type("s")
+    try child.type("s")
     let words = try next("# state \(device) reads ").split(separator: " ").map(String.init)
     guard words.count == 5 else { throw Failed("the guest said '\(words.joined(separator: " "))'") }
     return (words[0], words[2], words[4])
@@ -102,7 +102,7 @@ final class Watch {
 
   /// Ends the guest, which must find everything in order; its trace.
   func finish() throws -> Trace {
-    child.type("q")
+    try child.type("q")
     let status = try child.wait(within: 20)
     let report = SmallGuestReport(child.output)
     if let fault = report.fault { throw Failed("\(fault) (status \(status)); \(child.lastMessage)") }
