@@ -46,16 +46,20 @@ struct Injection {
   /// - Parameters:
   ///   - number: The ioctl's request.
   ///   - later: Which occurrence is the later one; of fewer the last is taken.
-  func run(_ bench: Bench, request number: String, later: Int) throws -> Outcome {
-    var when = isFirst ? 1 : later
+  ///   - made: For a row's name, how often a run makes the call, as far as that is known.
+  func run(
+    _ bench: Bench, request number: String, later: Int, made known: inout [String: Int]
+  ) throws -> Outcome {
+    var when = isFirst ? 1 : min(later, known[row.name] ?? later)
     while true {
+      if !isFirst, when < 2 { return .notReached(when) }
       let traces: Traces
       do { traces = try attempt(bench, number, when) } catch let error as Failed {
         return .wrong("hang: \(error)")
       }
       let made = Self.count(traces.errors)
-      if made < when, made > 1, !isFirst {
-        when = made
+      if made < when, !isFirst {
+        (known[row.name], when) = (made, made)
         continue
       }
       let outcome = made < when ? .notReached(made) : judge(traces)

@@ -55,17 +55,13 @@ struct Injections {
     var generator = SplitMix(state: UInt64(seed))
     var counts = (lives: 0, ends: 0, notReached: 0)
     var faults: [String] = []
-    /// Rows whose call is made once.
-    var single: Set<String> = []
+    var made: [String: Int] = [:]
     for injection in chosen(table) {
       let row = injection.row
       let call = calls.first { $0.thread == row.thread && $0.call == row.call && $0.request == row.request }
       let later = Int.random(in: 2...6, using: &generator)
       let title = "\(row.name) \(row.error ?? "-") \(injection.isFirst ? "first" : "later")"
-      let outcome =
-        !injection.isFirst && single.contains(row.name)
-        ? .notReached(1) : try injection.run(bench, request: call?.number ?? "0", later: later)
-      if outcome == .notReached(1) { single.insert(row.name) }
+      let outcome = try injection.run(bench, request: call?.number ?? "0", later: later, made: &made)
       bench.note("\(title): \(outcome)")
       switch outcome {
       case .unharmed, .degraded: counts.lives += 1
