@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The terminal on standard input. Its settings are here, because signal handlers restore them. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include "CLinux.h"
 
 static struct termios saved, raw;
@@ -12,10 +13,14 @@ static _Atomic bool is_saved, is_raw;
  */
 _Static_assert(offsetof(struct termios, c_cc) == 17, "struct ktermios");
 
+/* Job control is for the controlling terminal alone: any other one is always ours (tiocgpgrp: ENOTTY). */
 static bool is_in_foreground(void)
 {
 	pid_t group;
-	return ioctl(STDIN_FILENO, TIOCGPGRP, &group) == 0 && group == getpgrp();
+	struct termios settings;
+	if (ioctl(STDIN_FILENO, TIOCGPGRP, &group) == 0)
+		return group == getpgrp();
+	return errno == ENOTTY && ioctl(STDIN_FILENO, TCGETS, &settings) == 0;
 }
 
 int cl_terminal_enter(void)
