@@ -90,6 +90,19 @@ struct ProcessTests {
     #expect(!terminal.isRaw)
   }
 
+  @Test("a terminal that is not the controlling one is raw, and the guest gets its input")
+  func otherTerminal() throws {
+    let terminal = try TinyVM.Terminal()
+    let vm = try TinyVM(TinyGuest().saying("up").echoing(), wrapper: ["setsid"], terminal: terminal)
+    try #require(vm.hears("up"))
+    #expect(terminal.isRaw)
+    terminal.type("typed")
+    #expect(vm.hears("typed"))
+    terminal.type("\u{1}x")
+    #expect(vm.wait() == 0)
+    #expect(!terminal.isRaw)
+  }
+
   @Test("a process that was stopped and continued has its terminal raw again")
   func continued() async throws {
     let terminal = try TinyVM.Terminal()
