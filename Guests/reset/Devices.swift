@@ -15,11 +15,11 @@ struct Interrupts {
   /// The count before the first.
   private var before: UInt64 = 0
 
-  /// Whether one may arrive twice: QEMU's e1000e before 8.0 sends a message again whose interval runs out while the
-  /// handler has not yet taken the cause away. Plain QEMU shows it, too.
+  /// True for QEMU's e1000e before 8.0. It sends a message again if the throttling interval ends before the handler
+  /// has cleared the cause. A guest on QEMU without Sluice sees the same.
   var mayRepeat = false
 
-  /// True if each arrived, and once unless it may repeat.
+  /// True if each interrupt arrived, and none arrived twice unless `mayRepeat` is true.
   var areRight: Bool { isReady && raised == Self.wanted && isComplete }
 
   private var isComplete: Bool { arrived == raised || mayRepeat && arrived > raised }

@@ -9,8 +9,8 @@ final class Child {
   let log: URL
   let messages: URL
   private let program: RunningProgram
-  /// The pipe of its standard input. Both ends stay open: an end of file on the console is a case of its own, and
-  /// a character for a program that has just ended must not end the runner (SIGPIPE).
+  /// The pipe of its standard input. The runner keeps both ends open. Without the write end, the program would read an
+  /// end of file. Without the read end, a character for a program that has just ended would end the runner (SIGPIPE).
   private let input: (readEnd: FileDescriptor, writeEnd: FileDescriptor)?
   private let deadline: ContinuousClock.Instant
 
@@ -52,7 +52,7 @@ final class Child {
       }
       usleep(20_000)
     }
-    return program.wait()
+    return try program.wait()
   }
 
   /// Waits until the output contains `text`.
@@ -62,7 +62,7 @@ final class Child {
       let isRunning = program.isRunning  // asked before reading, so that the last words count
       if output.contains(text) { return }
       if !isRunning {
-        throw Failed("ended with status \(program.wait()) before '\(text)'; \(lastMessage)")
+        throw Failed("ended with status \(try program.wait()) before '\(text)'; \(lastMessage)")
       }
       if ContinuousClock.now > limit {
         throw Failed("'\(text)' did not come in time; last line: \(lastLine)")
@@ -100,7 +100,7 @@ final class Child {
     // Sluice may stand below strace or a shell: whoever is left must not keep a device.
     if let sluice = findSluice(), sluice != id { _ = Foundation.kill(sluice, SIGKILL) }
     program.signal(SIGKILL)
-    program.wait()
+    program.waitUntilEnd()
   }
 
   var lastLine: String { output.split(whereSeparator: \.isNewline).last.map(String.init) ?? "(none)" }

@@ -41,7 +41,7 @@ enum Command {
       arguments, in: directory, output: writeEnd,
       errors: mergingErrors ? writeEnd.duplicate() : .create(errorFile))
     let output = try FileHandle(fileDescriptor: readEnd.rawValue, closeOnDealloc: true).readToEnd() ?? Data()
-    let status = program.wait()
+    let status = try program.wait()
     let errors = mergingErrors ? "" : try String(decoding: Data(contentsOf: errorFile), as: UTF8.self)
     return (status, String(decoding: output, as: UTF8.self), errors)
   }
@@ -58,7 +58,7 @@ enum Command {
       case .ended: break reading
       }
     }
-    return program.wait()
+    return try program.wait()
   }
 }
 

@@ -30,7 +30,7 @@ final class Emulator {
 
   func stop() {
     program.signal(SIGTERM)
-    program.wait()
+    program.waitUntilEnd()
   }
 }
 

@@ -113,10 +113,10 @@ struct ImageFuzz {
       if now != last.number { last = (now, .now) }
       guard ContinuousClock.now - last.since > Self.longestIteration else { continue }
       program.signal(SIGKILL)
-      program.wait()
+      program.waitUntilEnd()
       return "a hang"
     }
-    let status = program.wait()
+    let status = try program.wait()
     guard status == 0 else {
       let said = try String(contentsOf: directory.appending(path: "worker.err"), encoding: .utf8)
       return "status \(status) (\(said.split(separator: "\n").last ?? "no message"))"

@@ -55,7 +55,7 @@ struct Inside {
     let program = try RunningProgram(
       ["sh", "-c", command], input: FileDescriptor.standardInput.duplicate(),
       output: FileDescriptor.standardOutput.duplicate(), errors: FileDescriptor.standardError.duplicate())
-    program.wait()
+    _ = try program.wait()
     withExtendedLifetime(idle) {}
   }
 

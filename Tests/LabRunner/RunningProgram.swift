@@ -19,7 +19,7 @@ final class RunningProgram: Sendable {
     case failed(any Error)
   }
 
-  /// What the object shares with the task that waits for the process.
+  /// State shared by the object and the task that waits for the process.
   private final class Life: Sendable {
     /// Never held together with another lock.
     let state = Mutex(State.starting)
@@ -31,7 +31,7 @@ final class RunningProgram: Sendable {
   let id: Int32
   private let life: Life
 
-  /// Starts a program found on the PATH, in a process group of its own: Control-C reaches the runner alone.
+  /// Starts a program found on the PATH. Its process group is new, so that Control-C reaches only the runner.
   ///
   /// The program inherits its three standard streams and no other descriptor. The streams are closed here.
   ///
@@ -89,12 +89,18 @@ final class RunningProgram: Sendable {
     }
   }
 
+  /// Waits for the end.
+  func waitUntilEnd() { life.end.wait() }
+
   /// Waits for the end; the exit status as a shell reports it.
-  @discardableResult
-  func wait() -> Int32 {
-    life.end.wait()
-    return life.state.withLock { state in
-      if case .ended(_, let status) = state { status } else { 255 }
+  ///
+  /// - Throws: The error of the library if it could not wait for the process.
+  func wait() throws -> Int32 {
+    waitUntilEnd()
+    switch life.state.withLock({ $0 }) {
+    case .ended(_, let status): return status
+    case .failed(let error): throw error
+    case .starting, .running: throw LabError("process \(id) has no status")
     }
   }
 
