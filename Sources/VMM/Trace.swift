@@ -15,17 +15,30 @@ final class Trace: Sendable {
     /// The bytes that the writer has taken and not written.
     var inFlight = 0
     /// When the writer began or the last bytes were written; microseconds.
-    var progress: Int64 = 0
+    var progress: Int64 = 0 {
+      didSet { suspicion = nil }
+    }
+    /// When somebody first saw that the writer makes no progress; microseconds.
+    private var suspicion: Int64?
     var failure: KernelError?
     var lost = 0
     var isTruncated = false
     /// The VM has ended: the writer ends when nothing is pending.
     var isOver = false
+    /// The user wants the VM to stop: nothing waits for a reader.
+    var isHurried = false
 
     var size: Int { pending.count + inFlight }
 
-    /// True if the writer has made no progress for too long.
-    func isStuck(at time: Int64) -> Bool { inFlight > 0 && time - progress >= Trace.patience }
+    /// True if the writer has made no progress for too long, and none since this was seen: after SIGSTOP and SIGCONT
+    /// the writer needs time to run.
+    mutating func isStuck(at time: Int64) -> Bool {
+      let patience = isHurried ? Trace.hurriedPatience : Trace.patience
+      guard inFlight > 0, time - progress >= patience else { return false }
+      let first = suspicion ?? time
+      suspicion = first
+      return time - first >= min(patience, Trace.secondLook)
+    }
   }
 
   let path: String
@@ -52,8 +65,14 @@ final class Trace: Sendable {
   private static let capacity = 1 << 20
   /// The longest time without progress; microseconds.
   private static let patience: Int64 = 1_000_000
+  /// The time between the first and the last look at a writer without progress; microseconds.
+  private static let secondLook: Int64 = 100_000
+  /// The longest time without progress after a stop was requested; microseconds.
+  private static let hurriedPatience: Int64 = 50_000
   /// The longest wait for the writer at the end, if it makes progress; microseconds.
   private static let endPatience: Int64 = 5_000_000
+  /// The same after a stop was requested.
+  private static let hurriedEndPatience: Int64 = 250_000
 
   /// Creates the file and starts the thread that writes it.
   ///
@@ -105,12 +124,13 @@ final class Trace: Sendable {
           state.lost += 1
           return (true, false, false)
         }
-        if state.isStuck(at: now) || now - begin >= Self.patience {
+        let isFull = state.size + line.utf8.count > Self.capacity
+        if state.isStuck(at: now) || isFull && (state.isHurried || now - begin >= Self.patience) {
           truncate(&state, at: now)
           state.lost += 1
           return (true, true, true)
         }
-        guard state.size + line.utf8.count <= Self.capacity else { return (false, true, false) }
+        if isFull { return (false, true, false) }
         state.pending.append(contentsOf: line.utf8)
         return (true, flush || state.pending.count >= Self.batchSize, false)
       }
@@ -124,6 +144,12 @@ final class Trace: Sendable {
     }
   }
 
+  /// Has no thread wait for room any more, and the end hardly for the writer.
+  func hurry() {
+    state.withLock { $0.isHurried = true }
+    progress.signal()
+  }
+
   /// Ends the trace, and waits until it is written or the writer makes no progress.
   func finish() {
     let begin = Clock.microseconds()
@@ -131,14 +157,15 @@ final class Trace: Sendable {
     wake.signal()
     while true {
       do throws(KernelError) {
-        if try done.wait(milliseconds: 100) {
+        if try done.wait(milliseconds: 25) {
           writer.withLock { $0.take() }?.join()
           return
         }
       } catch { return fail(error) }
       let now = Clock.microseconds()
       let ends = state.withLock { state in
-        guard state.isStuck(at: now) || now - begin >= Self.endPatience else { return false }
+        let patience = state.isHurried ? Self.hurriedEndPatience : Self.endPatience
+        guard state.isStuck(at: now) || now - begin >= patience else { return false }
         defer { truncate(&state, at: now) }
         return !state.isTruncated
       }
@@ -156,7 +183,8 @@ final class Trace: Sendable {
   }
 
   private func warnOfEnd() {
-    warn("trace \(path): write: no progress for 1 s; the trace ends here, give a file or a faster reader")
+    let cause = state.withLock(\.isHurried) ? "not through when the VM was to stop" : "no progress for 1 s"
+    warn("trace \(path): write: \(cause); the trace ends here, give a file or a faster reader")
   }
 
   private func fail(_ error: KernelError) {
