@@ -48,6 +48,8 @@ int cl_take_signals(void)
 
 int cl_block_signals(void) { return set_mask(SIG_SETMASK, ~faults); }
 
+int cl_unblock_signals(void) { return set_mask(SIG_SETMASK, 0); }
+
 int cl_block_library_signals(void) { return set_mask(SIG_BLOCK, BIT(32) | BIT(33)); }
 
 int cl_accept_kick(void) { return set_mask(SIG_UNBLOCK, BIT(CL_KICK)); }

@@ -102,6 +102,11 @@ public struct Thread: Sendable {
     try check(cl_accept_kick(), "rt_sigprocmask SIGURG")
   }
 
+  /// Lets every signal interrupt the calling thread, even if the parent of the process had blocked it.
+  public static func unblockSignals() throws(KernelError) {
+    try check(cl_unblock_signals(), "rt_sigprocmask")
+  }
+
   /// Leaves all signals but those of faults to other threads.
   public static func blockSignals() throws(KernelError) {
     try check(cl_block_signals(), "rt_sigprocmask")

@@ -19,6 +19,9 @@ enum { CL_KICK = SIGURG };
  */
 int cl_take_signals(void);
 
+/* Unblocks every signal in the calling thread, whatever the parent had blocked. */
+int cl_unblock_signals(void);
+
 /* Blocks the same signals and those that cl_take_signals leaves out, for a thread that handles none. */
 int cl_block_signals(void);
 
