@@ -31,13 +31,14 @@ struct Crew {
       self.ending = ending
     }
 
-    /// Confines a thread, says so, and waits; whether the thread shall go on.
+    /// Confines a thread, says so, and waits; false if the VM has ended.
     func enter(_ sandbox: ThreadSandbox?) -> Bool {
-      succeed { () throws(KernelError) in
+      let isReady = succeed { () throws(KernelError) in
         try sandbox?.enter()
         ready.signal()
         try go.wait()
       }
+      return isReady && !ending.isOver
     }
 
     /// Confines a thread that need not wait; whether it shall go on, and say itself that it is ready.
@@ -137,8 +138,10 @@ struct Crew {
     gate.go.signal()
   }
 
-  /// Takes all vCPUs out of the guest for good, and waits for their threads' end.
+  /// Takes all vCPUs out of the guest for good, and waits for their threads' end. Threads that still wait for the start
+  /// end, too.
   func stop() {
+    gate.go.signal()
     for cpu in cpus { cpu.interrupt() }
     for thread in vcpus { thread.join() }
   }

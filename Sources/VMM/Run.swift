@@ -21,6 +21,8 @@ public struct Run: Sendable {
     self.configuration = configuration
     StandardError.stopWaiting()
     do throws(KernelError) {
+      // Opening a FIFO waits for its reader: until then signals end the process.
+      try Thread.unblockSignals()
       if configuration.isSandboxed { try ThreadSandbox.prepare() }
       let sandbox = configuration.isSandboxed ? try ThreadSandbox(.trace) : nil
       recorder = try Recorder(log: log, trace: configuration.trace, start: start) {
@@ -52,20 +54,38 @@ public struct Run: Sendable {
       try GuardedMemory.install(
         failureStatus: Outcome.failure("").exitStatus(hasDebugExit: configuration.hasDebugExit))
       let crew = try Crew(assembly, configuration, recorder: recorder, ending: ending)
-      return finish(assembly, crew, try supervise(assembly, crew, signals, output))
+      return finish(assembly, crew, supervise(assembly, crew, signals, output))
     }
   }
 
   /// How often a console in the background looks if it is in the foreground; no signal says so. Milliseconds.
   private static let backgroundInterval: Int32 = 500
 
-  /// Runs the threads of a machine until its end; no vCPU is in the guest then.
+  /// Runs the threads of a machine until its end, a failure of this thread included; no vCPU is in the guest then, and
+  /// the terminal is as it was.
   private func supervise(
     _ assembly: Assembly, _ crew: Crew, _ signals: borrowing Signals, _ output: StandardOutput
-  ) throws(KernelError) -> Outcome {
+  ) -> Outcome {
     let terminal = Terminal()
-    var console = Console(
-      serial: assembly.serial, isTerminal: terminal != nil, output: output.stream.number)
+    do throws(KernelError) { try serve(assembly, crew, signals, output, isTerminal: terminal != nil) } catch {
+      ending.end(.failure("the main thread: \(error)"))
+    }
+    let outcome = ending.outcome ?? .quit
+    if outcome.isRequested { recorder.trace?.hurry() }
+    recorder.phase(outcome.name)
+    for function in assembly.devices.functions { function.stopWaiting() }
+    crew.stop()
+    if !outcome.isRequested { output.drain(assembly.serial) }
+    terminal?.restore()
+    return outcome
+  }
+
+  /// Lets the guest start, and serves the console, the signals and the host's notices until the VM ends.
+  private func serve(
+    _ assembly: Assembly, _ crew: Crew, _ signals: borrowing Signals, _ output: StandardOutput,
+    isTerminal: Bool
+  ) throws(KernelError) {
+    var console = Console(serial: assembly.serial, isTerminal: isTerminal, output: output.stream.number)
     let loop = try EventLoop()
     try signals.watch(loop)
     try loop.watch(assembly.serial.room.number)
@@ -106,13 +126,6 @@ public struct Run: Sendable {
       }
       try console.watch(loop)
     }
-    let outcome = ending.outcome ?? .quit
-    recorder.phase(outcome.name)
-    for function in assembly.devices.functions { function.stopWaiting() }
-    crew.stop()
-    if !outcome.isRequested { output.drain(assembly.serial) }
-    terminal?.restore()
-    return outcome
   }
 
   /// Does what the host's kernel asks for about a device.

@@ -201,7 +201,20 @@ struct ProcessTests {
     kill(vm.process, SIGTERM)
     #expect(vm.wait() == 143)
     let errors = vm.errors
-    #expect(errors.contains("trace \(path): write: no progress for 1 s"), "\(errors)")
+    #expect(errors.contains("trace \(path): write: not through when the VM was to stop"), "\(errors)")
+  }
+
+  @Test("a signal that the parent blocked ends the wait for the reader of a trace")
+  func blockedSignal() throws {
+    let path = FileManager.default.temporaryDirectory.appending(path: "fifo-\(UUID().uuidString)").path
+    // SAFETY: the path lives for the call.
+    #expect(unsafe mkfifo(path, 0o600) == 0)
+    defer { try? FileManager.default.removeItem(atPath: path) }  // a temporary file
+    let vm = try TinyVM(
+      Self.quiet, ["--trace", path], wrapper: ["env", "--block-signal=TERM"])
+    usleep(300_000)
+    kill(vm.process, SIGTERM)
+    #expect(vm.wait() == 143)
   }
 
   @Test("the summary lists the layers of confinement that are active", arguments: ["on", "off"])
