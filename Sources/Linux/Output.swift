@@ -6,18 +6,22 @@ internal import CLinux
 ///
 /// A pipe or a terminal is opened a second time with O_NONBLOCK, because that flag on the inherited descriptor would
 /// reach every process that shares it. If this is not possible (a socket, a terminal of another user, no /proc), a
-/// poll comes before each write. Files never make a writer wait.
+/// poll comes before each write, which has no more bytes than a poll can promise. Files never make a writer wait.
 public final class Output: Sendable {
   /// The descriptor to write to, and to watch for room. It stays open until the process ends.
   public let number: Int32
   /// True if it is the inherited one.
   private let isInherited: Bool
+  /// The most bytes of one write to the inherited one: a terminal that is ready has room for one, a pipe for 4,096
+  /// (PIPE_BUF; Linux fs/pipe.c, pipe_poll), a socket for one message (include/net/sock.h, sock_writeable).
+  private let piece: Int
 
   /// - Parameter number: 1 for standard output, 2 for standard error.
   public init(_ number: Int32) {
     let own = cl_open_nonblocking(number)
     self.number = own >= 0 ? own : number
     isInherited = own < 0
+    piece = own >= 0 ? .max : Terminal.isTerminal(number) ? 1 : 4096
   }
 
   /// Writes bytes as far as they are taken now.
@@ -29,7 +33,8 @@ public final class Output: Sendable {
     while done < bytes.count {
       if isInherited, cl_poll_writable(number, 0) == 0 { break }
       // SAFETY: the range stays within the buffer.
-      let put = unsafe cl_write(number, bytes.baseAddress?.advanced(by: done), bytes.count - done)
+      let put = unsafe cl_write(
+        number, bytes.baseAddress?.advanced(by: done), min(bytes.count - done, piece))
       if put == -Int(EINTR) { continue }
       if put == -Int(EAGAIN) { break }
       if put < 0 { return bytes.count }
