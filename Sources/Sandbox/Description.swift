@@ -3,8 +3,11 @@
 extension Rule {
   /// The layers and the table as text: a line for each call of each kind of thread, and one for each request;
   /// `(contingent)` if it may go unused in a run.
-  public static func describe() -> String {
-    var lines = Layer.allCases.map { "# \($0.rawValue): \($0.text)" }
+  ///
+  /// - Parameter isSandboxed: False for a run without the sandbox: it has no table.
+  public static func describe(isSandboxed: Bool) -> String {
+    var lines = Layer.active(isSandboxed: isSandboxed).map { "# \($0.rawValue): \($0.text)" }
+    guard isSandboxed else { return lines.joined(separator: "\n") + "\n" }
     for kind in ThreadKind.allCases {
       lines.append("\(kind.rawValue):")
       for rule in all where rule.threads.contains(kind) {

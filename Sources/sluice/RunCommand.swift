@@ -145,7 +145,7 @@ struct RunCommand: ParsableCommand {
   // There is no validate(): the parser calls it before it reports an option that does not exist.
   mutating func run() throws {
     if printSeccomp {
-      print(Rule.describe(), terminator: "")
+      print(Rule.describe(isSandboxed: sandbox == .on), terminator: "")
       return
     }
     let configuration = try self.configuration()

@@ -90,7 +90,7 @@ import Testing
 
   @Test("the description has a line for each call and each request of each kind of thread")
   func describe() {
-    let lines = Rule.describe().split(separator: "\n", omittingEmptySubsequences: false)
+    let lines = Rule.describe(isSandboxed: true).split(separator: "\n", omittingEmptySubsequences: false)
     #expect(lines.last == "")
     for kind in ThreadKind.allCases {
       let section = lines.drop { $0 != "\(kind.rawValue):" }.dropFirst().prefix { $0.hasPrefix("  ") }

@@ -10,8 +10,15 @@ struct ProgramTests {
   func printSeccomp() async throws {
     let result = try await Program.run(["run", "--print-seccomp"])
     #expect(result.status == 0)
-    #expect(result.output == Rule.describe())
+    #expect(result.output == Rule.describe(isSandboxed: true))
     #expect(result.messages == "")
+  }
+
+  @Test("--print-seccomp --sandbox off prints the layers that stay")
+  func printSeccompOff() async throws {
+    let result = try await Program.run(["run", "--print-seccomp", "--sandbox", "off"])
+    #expect(result.status == 0)
+    #expect(result.output == "# \(Layer.guestMemory.rawValue): \(Layer.guestMemory.text)\n")
   }
 
   @Test(
