@@ -58,8 +58,9 @@ extension Rule {
         [
           Argument(2, mask: UInt64(PROT_EXEC), .number(0), "prot without PROT_EXEC"),
           Argument(
-            3, mask: 0xFFFF_FFFF & ~UInt64(MAP_NORESERVE), .number(UInt64(MAP_PRIVATE | MAP_ANONYMOUS)),
-            "MAP_PRIVATE|MAP_ANONYMOUS, with or without MAP_NORESERVE"),
+            3, mask: 0xFFFF_FFFF & ~(UInt64(MAP_NORESERVE) | hugeTable),
+            .number(UInt64(MAP_PRIVATE | MAP_ANONYMOUS)),
+            "MAP_PRIVATE|MAP_ANONYMOUS, with or without MAP_NORESERVE and MAP_HUGETLB"),
         ]
       ]), isContingent: true),
     Rule("munmap", [.control], "the machine's mappings at the end"),
@@ -69,14 +70,20 @@ extension Rule {
       "mprotect", everyone, "malloc, when memory that is not from brk grows",
       .arguments([[Argument(2, .number(UInt64(PROT_READ | PROT_WRITE)), "PROT_READ|PROT_WRITE")]]),
       isContingent: true),
-    Rule("madvise", [.vcpu, .device, .trace], "a thread's stack when it ends", .arguments([[dontNeed]])),
+    Rule(
+      "madvise", [.vcpu, .device, .trace], "a thread's stack when it ends",
+      .arguments([[dontNeed], [hugePage]])),
     Rule(
       "madvise", [.pin],
       "populate guest RAM; give back the code that only the start has run; a thread's stack when it ends",
       .arguments([
-        [dontNeed], [Argument(2, .number(UInt64(MADV_POPULATE_WRITE)), "MADV_POPULATE_WRITE")],
+        [dontNeed], [hugePage],
+        [Argument(2, .number(UInt64(MADV_POPULATE_WRITE)), "MADV_POPULATE_WRITE")],
       ])),
-    Rule("madvise", [.control], "give guest RAM back at the end", .arguments([[dontNeed]])),
+    Rule("madvise", [.control], "give guest RAM back at the end", .arguments([[dontNeed], [hugePage]])),
+    Rule(
+      "writev", everyone, "the C library's message before it aborts",
+      .arguments([[Argument(0, .number(2), "fd 2")]]), isContingent: true),
     Rule("brk", everyone, "malloc, when the heap grows or shrinks", isContingent: true),
     Rule(
       "clock_gettime", everyone, "times, where the vDSO cannot read the host's clock source",
@@ -99,7 +106,11 @@ extension Rule {
       isContingent: true),
   ]
 
+  /// Flags of mmap for the host's pool of huge pages, and for the size of its pages.
+  private static let hugeTable = UInt64(MAP_HUGETLB) | UInt64(MAP_HUGE_MASK) << UInt64(MAP_HUGE_SHIFT)
   private static let dontNeed = Argument(2, .number(UInt64(MADV_DONTNEED)), "MADV_DONTNEED")
+  /// The C library's malloc with GLIBC_TUNABLES=glibc.malloc.hugetlb=1.
+  private static let hugePage = Argument(2, .number(UInt64(MADV_HUGEPAGE)), "MADV_HUGEPAGE")
 
   /// Wait, wake, and the same for priority-inheriting locks; no requeueing, no FUTEX_WAKE_OP.
   private static let locks = Condition.arguments(
