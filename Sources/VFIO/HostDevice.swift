@@ -104,15 +104,19 @@ public struct HostDevice: Sendable {
     }
   }
 
-  /// The devices of the same group that keep it from being viable, each with its driver, which is no VFIO driver.
-  /// Bridges to another bus do not count (Linux drivers/iommu/iommu.c, driver_managed_dma).
+  /// Drivers of the kernel that leave DMA to a group's other user, besides those of VFIO (Linux `driver_managed_dma`:
+  /// drivers/pci/pcie/portdrv.c, drivers/pci/pci-stub.c).
+  private static let sharingDrivers: Set = ["pcieport", "pci-stub"]
+
+  /// The devices of the same group that keep it from being viable, each with its driver (Linux drivers/iommu/iommu.c,
+  /// iommu_device_use_default_domain).
   public var blockers: [(device: HostDevice, driver: String)] {
     get throws(KernelError) {
       var blockers: [(device: HostDevice, driver: String)] = []
       for device in try Self.devices(groupMembers, root: root) where device.address != address {
-        guard try !device.isBridge, let driver = try device.driver, try !device.hasVFIODriver else {
-          continue
-        }
+        guard let driver = try device.driver, !Self.sharingDrivers.contains(driver),
+          try !device.hasVFIODriver
+        else { continue }
         blockers.append((device, driver))
       }
       return blockers

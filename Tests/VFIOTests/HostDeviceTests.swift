@@ -201,6 +201,22 @@ import Testing
     #expect(try Self.readiness(host) == .shared(group: "3", others: ["0000:00:1f.0 (lpc_ich)"]))
   }
 
+  @Test(
+    "the driver of a member decides on the group, not its class or header",
+    arguments: [
+      ("pcieport", 1, true), ("pci-stub", 0, true), ("yenta_cardbus", 2, false), ("shpchp", 1, false),
+    ] as [(String, UInt8, Bool)])
+  func member(_ driver: String, _ header: UInt8, _ isViable: Bool) throws {
+    let host = try FakeHost(drivers: ["vfio-pci", driver])
+    try host.add(Self.address, driver: "vfio-pci", group: "3")
+    try host.add(
+      "0000:00:1c.0", driver: driver, group: "3", classCode: "0x060400",
+      attributes: ["config": Self.header(header)])
+    #expect(
+      try Self.readiness(host)
+        == (isViable ? .ready : .shared(group: "3", others: ["0000:00:1c.0 (\(driver))"])))
+  }
+
   @Test("a variant of vfio-pci is a VFIO driver: the device has a VFIO device")
   func variant() throws {
     let host = try FakeHost(drivers: ["vfio-pci", "mlx5_vfio_pci", "mlx5_core"])
