@@ -64,6 +64,10 @@ public enum BootError: Error, Sendable, CustomStringConvertible {
     case .noPVHNote(let path):
       "kernel \(path) is an ELF file without a PVH note (type 18 by \"Xen\"); "
         + "use the bzImage, or build the kernel with CONFIG_PVH=y"
+    case .kernelTooLarge(let path, let end, let memory) where end <= min(memory, 3 << 30):
+      "kernel \(path) needs RAM up to \(GuestAddress(end)), and the host reserves I/O addresses of a device's IOMMU "
+        + "group below that (/sys/kernel/iommu_groups/*/reserved_regions); use another device, or a kernel that lies "
+        + "elsewhere"
     case .kernelTooLarge(let path, let end, let memory):
       "kernel \(path) needs RAM up to \(GuestAddress(end)) (\(Self.mebibytes(end)) MiB), "
         + "but the guest has \(Self.amount(memory)) with at most 3072 MiB of it below 4 GiB; "

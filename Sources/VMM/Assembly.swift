@@ -34,6 +34,9 @@ struct Assembly {
     }
     if let problem { throw .host(problem) }
     let hosts = try AssignedDevices.check(configuration.devices)
+    if let problem = Self.startProblem(hosts, pageSize: configuration.backing.pageSize) {
+      throw .host(problem)
+    }
     let reserved = hosts.flatMap(\.reserved)
     let memory = try step(RunError.kernel) { () throws(KernelError) in
       try GuestMemory(
@@ -97,15 +100,37 @@ struct Assembly {
     } catch { throw .kernel(error) }
   }
 
+  /// Options of Linux that turn KVM's clock off (arch/x86/kernel/kvmclock.c, arch/x86/kernel/cpu/hypervisor.c).
+  private static let clockOptions: Set<Substring> = ["no-kvmclock", "nopv"]
+
+  /// Why no guest can start with these devices; nil if none of them takes RAM from the first MiB.
+  ///
+  /// - Parameter pageSize: Of guest RAM, in bytes. A reserved address takes a whole page.
+  static func startProblem(_ hosts: [AssignedDevices.ReadyDevice], pageSize: UInt64) -> String? {
+    for host in hosts {
+      guard let hole = host.reserved.first(where: { $0.lowerBound & ~(pageSize - 1) < 1 << 20 }) else {
+        continue
+      }
+      let range = "\(GuestAddress(hole.lowerBound))–\(GuestAddress(hole.upperBound))"
+      return hole.lowerBound < 1 << 20
+        ? "device \(host.address): the host reserves the I/O addresses \(range) of IOMMU group \(host.group), and a guest "
+          + "needs RAM there to start; the firmware demands them for the device (RMRR): turn its legacy support off "
+          + "in the firmware, or use another device"
+        : "device \(host.address): the host reserves the I/O addresses \(range) of IOMMU group \(host.group), which take "
+          + "the page of \(pageSize >> 20) MiB from which a guest starts; give smaller pages (--memory SIZE,hugepages=2M)"
+    }
+    return nil
+  }
+
   /// The kernel's command line, with the frequency of the time stamp counter if Linux is not to use KVM's clock. A
   /// hardware-reduced machine has neither an HPET nor a PM timer, and Linux reads the PIT only early in the boot,
   /// which fails if an exit is slow (Linux arch/x86/kernel/tsc.c, quick_pit_calibrate).
   ///
   /// - Parameter frequency: kHz; nil if it is not known.
   static func commandLine(_ text: String, frequency: Int?) -> String {
-    let words = text.split(separator: " ")
+    let words = text.split(whereSeparator: \.isWhitespace)
     guard let frequency, !words.contains(where: { $0.hasPrefix("tsc_early_khz=") }) else { return text }
-    guard let clock = words.first(where: { $0 == "no-kvmclock" }) else { return text }
+    guard let clock = words.first(where: { clockOptions.contains($0) }) else { return text }
     return text[..<clock.endIndex] + " tsc_early_khz=\(frequency)" + text[clock.endIndex...]
   }
 

@@ -10,10 +10,28 @@ import Testing
     func line(_ text: String) -> String { Assembly.commandLine(text, frequency: 2_500_000) }
     #expect(line("quiet no-kvmclock -- x") == "quiet no-kvmclock tsc_early_khz=2500000 -- x")
     #expect(line("no-kvmclock") == "no-kvmclock tsc_early_khz=2500000")
+    #expect(line("a\tnopv\tb") == "a\tnopv tsc_early_khz=2500000\tb")
     for text in ["", "quiet", "no-kvmclock-vsyscall", "no-kvmclock tsc_early_khz=1", " a  b "] {
       #expect(line(text) == text)
     }
     #expect(Assembly.commandLine("no-kvmclock", frequency: nil) == "no-kvmclock")
+  }
+
+  @Test(
+    "reserved I/O addresses that take the guest's first MiB are refused with their device",
+    arguments: [
+      ([0xE8000...0xEFFFF], 4096, "RMRR"), ([0x7D00_0000...0x7D00_0FFF], 1 << 30, nil),
+      ([0x1000_0000...0x1000_0FFF], 1 << 30, "hugepages"), ([0x10_0000...0x10_0FFF], 4096, nil),
+      ([0xFEE0_0000...0xFEEF_FFFF], 1 << 30, nil), ([], 4096, nil),
+    ] as [([ClosedRange<UInt64>], UInt64, String?)])
+  func firstMebibyte(_ reserved: [ClosedRange<UInt64>], _ pageSize: UInt64, _ word: String?) {
+    let host = AssignedDevices.ReadyDevice(
+      address: "0000:01:00.0", group: "7", token: nil, reserved: reserved)
+    let problem = Assembly.startProblem([host], pageSize: pageSize)
+    #expect((problem != nil) == (word != nil))
+    if let word, let problem {
+      #expect(problem.contains("0000:01:00.0") && problem.contains(word), "\(problem)")
+    }
   }
 
   @Test("the 64-bit window of BARs is the largest part without an address that the IOMMU reserves")
