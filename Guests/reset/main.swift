@@ -68,7 +68,7 @@ private func checkInterrupts<Device: Resettable>(
   let interrupts = device.interrupts()
   report.check(
     interrupts.areRight,
-    "\(text): \(interrupts.raised) raised, \(interrupts.arrived) arrived\(interrupts.isReady ? "" : ", device not ready")"
+    "\(device.function) \(text): \(interrupts.raised) raised, \(interrupts.arrived) arrived\(interrupts.isReady ? "" : ", device not ready")"
   )
 }
 
