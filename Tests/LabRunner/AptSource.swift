@@ -3,16 +3,18 @@
 /// An entry of apt's source lists: where a suite comes from and which key signs it.
 ///
 /// A machine's lists name only its own suite. The lab takes the address and the keyring of the
-/// machine's own entry and asks the same place for the backports.
+/// machine's own entry and asks the same place for the backports and for source packages.
 struct AptSource: Equatable {
   var address: String
   /// What stands in brackets in a one-line entry, or the `Signed-By` field.
   var signedBy: String?
 
   /// The entry in one-line form for another suite.
-  func line(suite: String) -> String {
+  ///
+  /// - Parameter type: `deb`, or `deb-src` for source packages.
+  func line(_ type: String = "deb", suite: String) -> String {
     let options = signedBy.map { "[signed-by=\($0)] " } ?? ""
-    return "deb \(options)\(address) \(suite) main\n"
+    return "\(type) \(options)\(address) \(suite) main\n"
   }
 
   /// The first binary entry of `text` that carries `suite`, in either of apt's two formats.

@@ -12,6 +12,8 @@ import Foundation
 /// Linux guest then warns of an XSAVE consistency problem, and its extended state is lost at exits.
 struct Machine {
   let workspace: Workspace
+  /// QEMU's program.
+  let emulator: URL
   let kernel: KernelPackage
   let initramfs: URL
   /// Whether one thread of QEMU runs all of L1's processors in turn.
@@ -34,7 +36,7 @@ struct Machine {
     }
     let devices = MachineDevices(images: workspace.images, server: server)
     return [
-      "qemu-system-x86_64",
+      emulator.path,
       "-accel", "tcg,thread=\(isSingleThreaded ? "single" : "multi"),tb-size=1024",
       "-machine", "q35,kernel-irqchip=split", "-cpu", Self.processor, "-smp", "2", "-m", "4G",
       "-bios", "qboot.rom", "-nographic", "-no-reboot", "-nodefaults",

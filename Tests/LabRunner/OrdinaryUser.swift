@@ -44,17 +44,22 @@ struct OrdinaryUser {
     report.add(event)
   }
 
-  /// Kernels are linked, since they are large and only read.
+  /// Kernels are linked, since they are large and only read; copied if the directory is on another file system.
   private func copy(to directory: URL) throws {
     try directory.makeDirectory()
     for (path, option) in [
       (".build/release/LabRunner", "-L"), (".build/ship/sluice", "-L"), (".build/lab/guests", "-r"),
-      (".build/lab/kernels", "-rl"),
+      (".build/lab/emulator", "-r"), (".build/lab/kernels", "-rl"),
     ] {
       let target = directory.appending(path: path)
       try target.deletingLastPathComponent().makeDirectory()
-      try Command.output(["cp", option, workspace.tree.appending(path: path).path, target.path])
+      let source = workspace.tree.appending(path: path).path
+      if try Command.result(["cp", option, source, target.path]).status == 0 { continue }
+      try target.removeIfPresent()
+      try Command.output(["cp", "-r", source, target.path])
     }
+    // The umask may keep files from others.
+    try Command.output(["chmod", "-R", "u=rwX,go=rX", directory.path])
     try Command.output([
       "find", directory.path, "-type", "d", "-exec", "chown", "\(Self.nobody):\(Self.nobody)", "{}", "+",
     ])

@@ -115,7 +115,8 @@ struct Preparation {
     let archive = try Initramfs(in: file.appendingPathExtension("d"), script: script)
     try archive.add(modules: HostInit.modules, as: "root", from: kernel)
     try archive.archive(to: file)
-    let machine = Machine(workspace: workspace, kernel: kernel, initramfs: file)
+    let emulator = try EmulatorStore(workspace: workspace).program()
+    let machine = Machine(workspace: workspace, emulator: emulator, kernel: kernel, initramfs: file)
     try machine.makeServer()
     return machine
   }

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// The QEMU that is L1: Debian's source, without a line that injects interrupts of guests twice, built under
+/// `.build/lab/emulator`.
+///
+/// VMRUN with an external interrupt in EVENTINJ delivers the interrupt and leaves its vector in
+/// `CPUState::exception_index` (helper_vmrun in svm_helper.c; 7.2 to 11.1). If another thread of QEMU then calls
+/// `cpu_exit` for this processor before the guest's next exit, `cpu_handle_exception` delivers the vector again, whether
+/// the guest's IF is set or not. Guests of L1 died, stood still or got an interrupt twice: in single-threaded emulation
+/// most Linux guests, else one of a dozen or so.
+struct EmulatorStore {
+  let workspace: Workspace
+
+  private var root: URL { workspace.lab.appending(path: "emulator") }
+  private static let name = "qemu-system-x86_64"
+
+  /// The program, built the first time.
+  func program() throws -> URL {
+    let program = root.appending(path: Self.name)
+    if program.exists { return program }
+    do { try build(to: program) } catch { throw LabError("QEMU cannot be built for L1: \(sentence(error))") }
+    return program
+  }
+
+  private func build(to program: URL) throws {
+    try root.removeIfPresent()
+    try root.makeDirectory()
+    say("lab: downloading the source of QEMU")
+    let options = try AptLists(workspace: workspace).options(.sources)
+    try Command.output(["apt-get"] + options + ["source", "qemu"], in: root)
+    let source = try unpackedSource()
+    try mend(source)
+    say("lab: building QEMU for L1")
+    let build = root.appending(path: "build")
+    try build.makeDirectory()
+    try Command.output(
+      [
+        source.appending(path: "configure").path, "--target-list=x86_64-softmmu",
+        "--without-default-features",
+        "--enable-tcg", "--enable-slirp", "--enable-virtfs", "--enable-attr", "--enable-cap-ng",
+        "--enable-fdt=system",
+        "--disable-docs", "--disable-tools", "--disable-guest-agent", "--disable-debug-info",
+        "--firmwarepath=/usr/share/qemu:/usr/share/seabios:/usr/lib/ipxe/qemu", "--meson=/usr/bin/meson",
+      ], in: build, mergingErrors: true)
+    try Command.output(["ninja", Self.name], in: build, mergingErrors: true)
+    try FileManager.default.moveItem(at: build.appending(path: Self.name), to: program)
+    for name in try FileManager.default.contentsOfDirectory(atPath: root.path) where name != Self.name {
+      try root.appending(path: name).removeIfPresent()
+    }
+  }
+
+  private func unpackedSource() throws -> URL {
+    for name in try FileManager.default.contentsOfDirectory(atPath: root.path) {
+      let directory = root.appending(path: name)
+      if directory.appending(path: "configure").exists { return directory }
+    }
+    throw LabError("\(root.path) has no directory with QEMU's configure")
+  }
+
+  private func mend(_ source: URL) throws {
+    // Debian 12 and 13 have it in different directories.
+    let files = ["sysemu", "system"].map {
+      source.appending(path: "target/i386/tcg/\($0)/svm_helper.c")
+    }
+    guard let file = files.first(where: \.exists) else {
+      throw LabError("\(source.path) has no svm_helper.c")
+    }
+    let text = try String(contentsOf: file, encoding: .utf8)
+    guard let mended = Self.mended(text) else {
+      throw LabError("\(file.path): the injection of an interrupt is not as expected: has QEMU mended it?")
+    }
+    try Data(mended.utf8).write(to: file)
+  }
+
+  /// The text of svm_helper.c without the first assignment of `exception_index` in the case of an external interrupt;
+  /// nil if the case does not begin with it.
+  static func mended(_ text: String) -> String? {
+    guard let label = text.range(of: "case SVM_EVTINJ_TYPE_INTR:") else { return nil }
+    let rest = text[label.upperBound...]
+    guard let end = rest.firstIndex(of: ";"), rest[..<end].contains("exception_index = vector") else {
+      return nil
+    }
+    return String(text[..<label.upperBound]) + String(rest[rest.index(after: end)...])
+  }
+}

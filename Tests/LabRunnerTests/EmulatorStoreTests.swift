@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+
+@testable import LabRunner
+
+@Suite struct EmulatorStoreTests {
+  @Test func onlyTheFirstAssignmentOfTheInterruptCaseGoes() {
+    let text = """
+      case SVM_EVTINJ_TYPE_INTR:
+          cs->exception_index = vector;
+          error = 1;
+          break;
+      case SVM_EVTINJ_TYPE_EXEPT:
+          cs->exception_index = vector;
+      """
+    #expect(
+      EmulatorStore.mended(text) == """
+        case SVM_EVTINJ_TYPE_INTR:
+            error = 1;
+            break;
+        case SVM_EVTINJ_TYPE_EXEPT:
+            cs->exception_index = vector;
+        """)
+  }
+
+  @Test(arguments: ["", "case SVM_EVTINJ_TYPE_INTR:\n  error = 1;\n  cs->exception_index = vector;\n"])
+  func anotherSourceIsRefused(_ text: String) { #expect(EmulatorStore.mended(text) == nil) }
+}
