@@ -10,11 +10,10 @@ struct GuestFuzz {
   static let all = [
     Case(
       "fuzz-guest", "small guest: 20 s of random accesses of 4 vCPUs; `Tests/lab fuzz guest` for longer",
-      limit: 180, takesTurns: true
+      limit: 180
     ) { bench in try GuestFuzz(seconds: 20, seed: 1).run(bench) },
     Case(
       "fuzz-guest-long", "small guest: 10 minutes of random accesses of 4 vCPUs", limit: 900,
-      takesTurns: true,
       isLong: true
     ) { bench in try GuestFuzz(seconds: 600, seed: 2).run(bench) },
   ]
@@ -31,7 +30,7 @@ struct GuestFuzz {
   }
 
   var asCase: Case {
-    Case("fuzz-guest-\(seconds)-\(seed)", "", limit: seconds * 2 + 150, takesTurns: true) { try run($0) }
+    Case("fuzz-guest-\(seconds)-\(seed)", "", limit: seconds * 2 + 150) { try run($0) }
   }
 
   private static let devices = [

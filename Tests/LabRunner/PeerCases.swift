@@ -26,8 +26,7 @@ enum PeerCases {
     },
     Case(
       "ram-wins", "BARs over RAM that is not pinned yet, with peer-dma=eager: RAM stays, one warning",
-      limit: 120,
-      takesTurns: true
+      limit: 120
     ) { bench in
       try forSluice(bench)
       let devices = [Address.edu, Address.sharedMemory, Address.network, Address.bigDrive]
