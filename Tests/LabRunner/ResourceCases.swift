@@ -79,7 +79,7 @@ enum ResourceCases {
 
   /// Runs the guest of 16 vectors under `ulimit OPTIONS`.
   private static func limited(_ bench: Bench, _ options: String, as label: String) throws -> Child {
-    let guest = SmallGuest("vectors", [Address.usb], append: "storm=10", cpus: 2)
+    let guest = SmallGuest("vectors", [Address.usb], append: "storm=10 rounds=1", cpus: 2)
     return try bench.start(
       ["sh", "-c", "ulimit \(options); exec \"$@\"", "sh"] + guest.command(bench, as: label), as: label)
   }

@@ -28,6 +28,25 @@ enum TerminalCases {
       try check(child, ends: 0, terminal, before, bench)
       return ""
     },
+    Case("event-loop", "no event loop, or one that takes no descriptor: the end is in order") { bench in
+      for (call, error) in [("epoll_create1", "EMFILE"), ("epoll_ctl", "ENOSPC")] {
+        let terminal = try Terminal()
+        let before = try terminal.settings()
+        let tracer = [
+          "strace", "-f", "-o", "/dev/null", "-e", "trace=\(call)", "-e", "inject=\(call):error=\(error)",
+        ]
+        let guest = LinuxGuest(devices: [Address.bigDrive], steps: [])
+        let child = try bench.start(
+          Terminal.foreground + tracer + guest.command(bench), as: call, input: terminal.slave)
+        try check(child, ends: 1, terminal, before, bench)
+        try bench.require(child.lastMessage.contains(call.prefix(5)), child.lastMessage)
+        let trace = try Trace(file: bench.file("trace.jsonl"))
+        try bench.require(
+          trace.records.contains { $0.event == "phase" && $0.name == "devices-handed-back" },
+          "\(call): Sluice did not hand the device back")
+      }
+      return ""
+    },
     signals("sigint", SIGINT, status: 130),
     signals("sigterm", SIGTERM, status: 143),
   ]
