@@ -177,6 +177,9 @@ private func checkPower<Device: Resettable>(
   let saved = Saved(function)
   let identity = function.load32(PCIFunction.Register.identity)
   device.mark()
+  // Vectors above those of MSI are unmasked while MSI-X is off: it is turned on and off in D3hot.
+  let msix = MSIX(function)
+  if let msix { for vector in 0..<msix.count { msix.mask(vector, false) } }
   power.enter(PowerManagement.State.d3hot)
   report.equal(power.state, PowerManagement.State.d3hot, "D3hot")
   let isClosed = { Machine.current.isEmulated || device.constant == .max }
@@ -187,12 +190,18 @@ private func checkPower<Device: Resettable>(
   report.check(isClosed(), "D3hot and memory turned on: all-ones still")
   enableMessages(function, 0x05, 1, &report)
   enableMessages(function, 0x11, 1 << 15, &report)
+  // Without memory and I/O not even the pin is in use.
+  let command = function.command
+  function.store16(PCIFunction.Register.command, 0)
+  enableMessages(function, 0x11, 1 << 15, &report)
+  function.store16(PCIFunction.Register.command, command)
   power.enter(PowerManagement.State.d0)
   report.equal(power.state, PowerManagement.State.d0, "D0")
   report.note("COMMAND \(hex: function.command, digits: 4) afterwards, No_Soft_Reset \(keeps ? "1" : "0")")
   if saved.isThere { report.equal(device.constant, constant, "D0: memory answers at once") }
   saved.restore()
   report.equal(device.constant, constant, "D0: memory answers")
+  if let msix { for vector in 0..<msix.count { msix.mask(vector, true) } }
   if keeps {
     report.check(device.isMarked, "No_Soft_Reset: registers kept what was written")
   } else {

@@ -61,14 +61,10 @@ struct Interrupts<Source: InterruptSource, Sink: InterruptSink> {
   mutating func turnOff() -> InterruptFailure? {
     var failure: KernelError?
     do throws(KernelError) { try silence() } catch { failure = error }
-    do throws(KernelError) {
-      switch mode {
-      case .none: break
-      case .intx: try line?.disconnect()
-      case .msi: try msi?.disconnectAll()
-      case .msix: try msix?.disconnectAll()
-      }
-    } catch { failure = failure ?? error }
+    // Those of the other kinds as well: an earlier attempt may have failed.
+    do throws(KernelError) { try line?.disconnect() } catch { failure = failure ?? error }
+    do throws(KernelError) { try msi?.disconnectAll() } catch { failure = failure ?? error }
+    do throws(KernelError) { try msix?.disconnectAll() } catch { failure = failure ?? error }
     mode = .none
     (asked, count) = (0, 0)
     return failure.map { InterruptFailure(warning: .disable, error: $0) }
@@ -101,8 +97,9 @@ struct Interrupts<Source: InterruptSource, Sink: InterruptSink> {
     return try mode == .msix ? msix?.connect(vector, message) : msi?.connect(vector, message)
   }
 
-  /// Masks a vector of the kind that is on.
+  /// Masks a vector of the kind that is on. Returns false if it was masked, or if its kind is off in the host.
   mutating func disconnect(_ vector: Int) throws(InterruptFailure) -> Bool {
+    guard isConnected(vector) else { return false }
     do throws(KernelError) {
       return try mode == .msix ? msix?.disconnect(vector) ?? false : msi?.disconnect(vector) ?? false
     } catch { throw InterruptFailure(warning: .mask, error: error) }

@@ -50,6 +50,15 @@ import VFIO
     #expect(interrupts.isConnected(7) && fake.connectedCount == 1)
   }
 
+  @Test("a vector of a kind that is off in the host can be masked, whatever its number")
+  mutating func maskWhileOff() throws {
+    #expect(try !interrupts.disconnect(1000))
+    try interrupts.turn(.msi, count: 4)
+    #expect(try !interrupts.disconnect(1000))
+    try interrupts.turn(.intx, count: 0)
+    #expect(try !interrupts.disconnect(1000))
+  }
+
   @Test("a vector whose message cannot be changed is masked and keeps what arrives", arguments: errors)
   mutating func lackingRoute(_ errno: Int32) throws {
     try interrupts.turn(.msi, count: 4)
