@@ -30,7 +30,7 @@ final class Serial: Sendable {
 
     /// Puts a byte into the transmitter. One that does not fit replaces the last one: the guest has not waited.
     mutating func queue(_ byte: UInt8) {
-      if transmitting.count == depth { transmitting.removeLast() }
+      while transmitting.count >= depth { transmitting.removeLast() }
       transmitting.append(byte)
       transmitterInterrupt = false
     }

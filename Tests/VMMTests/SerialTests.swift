@@ -47,6 +47,18 @@ final class Wire: Sendable {
   /// How often the interrupt line has risen since it was last asked.
   private func rises() throws -> UInt64 { try serial.interrupt.take() }
 
+  @Test("bytes that are not taken never exceed the FIFO, even if it is turned off meanwhile")
+  func bounded() {
+    wire.room.withLock { $0 = 0 }
+    serial.write(Self.fifoControl, 0x01)
+    for byte in UInt8(0)..<10 { serial.write(Self.data, byte) }
+    serial.write(Self.fifoControl, 0x00)
+    for byte in UInt8(0)..<100 { serial.write(Self.data, byte) }
+    wire.room.withLock { $0 = .max }
+    #expect(serial.transmit())
+    #expect(wire.bytes == [99])
+  }
+
   @Test("it is a 16550A: the FIFO bits show, the scratch register keeps, the divisor is apart")
   func identity() {
     #expect(serial.read(Self.identification) == 0x01)
