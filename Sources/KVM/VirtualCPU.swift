@@ -73,14 +73,34 @@ public final class VirtualCPU: Sendable {
     case pausable
     /// KVM cannot emulate the instruction at RIP (KVM_INTERNAL_ERROR_EMULATION). Nothing of it has been done.
     ///
-    /// - Parameter address: GPA of the access that needed the emulation; nil if KVM does not report it.
-    case notEmulated(address: UInt64?)
+    case notEmulated(Place)
+    /// KVM cannot deliver an interrupt or exception through memory without a slot (KVM_INTERNAL_ERROR_DELIVERY_EV). It
+    /// is delivered when KVM_RUN is entered again.
+    ///
+    /// - Parameter cause: The text for the end of the VM.
+    case notDelivered(Place, cause: String)
     /// A triple fault.
     case shutdown
     /// A bare -EFAULT: the host took away what stands behind a slot.
     case fault
     /// The processor or KVM cannot go on; the text says why.
     case failed(String)
+  }
+
+  /// An instruction of the guest and the memory that it needs.
+  public struct Place: Equatable, Sendable {
+    /// RIP, a guest-virtual address; nil if it cannot be read.
+    public let instruction: UInt64?
+    /// GPA of the access; nil if KVM does not report it.
+    public let address: UInt64?
+
+    /// - Parameters:
+    ///   - instruction: RIP.
+    ///   - address: GPA.
+    public init(instruction: UInt64?, address: UInt64?) {
+      self.instruction = instruction
+      self.address = address
+    }
   }
 
   /// Makes the calling thread the one that runs this vCPU.
@@ -130,13 +150,20 @@ public final class VirtualCPU: Sendable {
     let run = shared.address
     let suberror = cl_run_suberror(run)
     if suberror == KVM_INTERNAL_ERROR_EMULATION {
-      let address = cl_run_emulation_address(run)
-      return .notEmulated(address: address == .max ? nil : address)
+      return .notEmulated(place(cl_run_emulation_address(run)))
     }
     let words = (0..<cl_run_internal_count(run)).map { String(cl_run_internal_data(run, $0), radix: 16) }
-    return .failed(
+    let cause =
       "vCPU \(index) at \(instruction()): KVM_EXIT_INTERNAL_ERROR \(Self.name(suberror)), data "
-        + words.joined(separator: " "))
+      + words.joined(separator: " ")
+    guard suberror == KVM_INTERNAL_ERROR_DELIVERY_EV else { return .failed(cause) }
+    // The fourth word is the GPA if it is not the last, which is a processor of the host (arch/x86/kvm/vmx/vmx.c,
+    // __vmx_handle_exit; arch/x86/kvm/x86.c, kvm_prepare_event_vectoring_exit).
+    return .notDelivered(place(words.count > 4 ? cl_run_internal_data(run, 3) : .max), cause: cause)
+  }
+
+  private func place(_ address: UInt64) -> Place {
+    Place(instruction: instructionPointer, address: address == .max ? nil : address)
   }
 
   private static func name(_ suberror: UInt32) -> String {
@@ -170,10 +197,13 @@ public final class VirtualCPU: Sendable {
 
   /// RIP, for an error message; registers that cannot be read say so.
   private func instruction() -> String {
+    instructionPointer.map { "RIP 0x" + String($0, radix: 16) } ?? "an unknown RIP"
+  }
+
+  private var instructionPointer: UInt64? {
     var registers = kvm_regs()
     // SAFETY: the call fills in the struct.
-    guard unsafe cl_kvm_get_regs(descriptor.number, &registers) >= 0 else { return "an unknown RIP" }
-    return "RIP 0x" + String(registers.rip, radix: 16)
+    return unsafe cl_kvm_get_regs(descriptor.number, &registers) >= 0 ? registers.rip : nil
   }
 
   /// Makes KVM_RUN come back, now or when it is next called.

@@ -17,34 +17,35 @@ struct Processor: Sendable {
   /// Logs a warning.
   let warn: @Sendable (String) -> Void
 
-  /// The instructions of one vCPU that KVM could not emulate.
-  private struct EmulationFailures {
-    /// Two vCPUs may race for a window this often in a row; then the instruction is at fault.
-    static let most = 8
-    var hasWarned = false
-    /// Consecutive failures with an open window.
-    var repeated = 0
-  }
-
   /// Runs until the VM ends.
   func run() {
     defer { cpu.retire() }
     var failures = EmulationFailures()
+    var hasWarned = false
     do throws(FunctionError) {
       while !ending.isOver {
         let before = generation?.current
         switch cpu.run(isPausing: openings?.isWanted ?? false) {
         case .memory(let access):
-          failures.repeated = 0
+          failures.end()
           try memory(access)
         case .port(let access):
-          failures.repeated = 0
+          failures.end()
           try port(access)
         case .interrupted: continue
         case .pausable: try openWindows()
-        case .notEmulated(let address): try emulate(address, &failures)
+        case .notEmulated(let place):
+          guard failures.mayRetry(place, try root.makeDue(place.address)) else {
+            refuse(hasWarned: &hasWarned)
+            continue
+          }
+        case .notDelivered(let place, let cause):
+          _ = try root.makeDue(place.address)
+          if !failures.mayRetry(place) { ending.end(.failure(cause)) }
         case .shutdown: ending.end(.tripleFault)
-        case .fault: try survive(before)
+        case .fault:
+          failures.count()
+          try survive(before)
         case .failed(let cause): ending.end(.failure(cause))
         }
       }
@@ -78,18 +79,10 @@ struct Processor: Sendable {
     if case .failure(let error) = result { ending.end(.failure(error.description)) }
   }
 
-  /// Runs an instruction again that KVM cannot emulate, with the window open that it accesses. If no window can
-  /// be opened for it, the guest gets #UD.
-  private func emulate(_ address: UInt64?, _ failures: inout EmulationFailures) throws(FunctionError) {
-    switch try root.makeDue(address) {
-    case .isDue: return
-    case .isOpen where failures.repeated < EmulationFailures.most:
-      failures.repeated += 1
-      return
-    case .isOpen, .none: failures.repeated = 0
-    }
-    if !failures.hasWarned {
-      failures.hasWarned = true
+  /// Gives the guest #UD for an instruction that KVM cannot emulate and for which no window can be opened.
+  private func refuse(hasWarned: inout Bool) {
+    if !hasWarned {
+      hasWarned = true
       warn(
         "vCPU \(cpu.index): KVM cannot emulate an instruction of the guest that accesses a device; the guest gets "
           + "#UD for each such instruction")

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import KVM
+import Passthrough
+import Testing
+
+@testable import VMM
+
+@Suite struct EmulationFailuresTests {
+  private var failures = EmulationFailures()
+  private static let place = VirtualCPU.Place(instruction: 0x1000, address: 0xC000_0000)
+
+  @Test("an instruction without a window is refused at once")
+  mutating func noWindow() { #expect({ !failures.mayRetry(Self.place, .none) }()) }
+
+  @Test("an instruction that fails with an open window is refused after some attempts, and then begins anew")
+  mutating func openWindow() {
+    for _ in 0..<2 {
+      for _ in 0..<EmulationFailures.most { #expect({ failures.mayRetry(Self.place, .isOpen) }()) }
+      #expect({ !failures.mayRetry(Self.place, .isOpen) }())
+    }
+  }
+
+  @Test("lost races for one window after the other do not add up")
+  mutating func otherWindows() {
+    for window in 0..<100 {
+      let place = VirtualCPU.Place(instruction: 0x1000, address: UInt64(window) << 21)
+      #expect({ failures.mayRetry(place, .isOpen) }())
+    }
+  }
+
+  @Test(
+    "a window that becomes due is no failure, unless its memory is refused each time",
+    arguments: [false, true])
+  mutating func dueWindow(_ isRefused: Bool) {
+    var attempts = 0
+    while attempts < 100, failures.mayRetry(Self.place, .isDue) {
+      attempts += 1
+      if isRefused { failures.count() }
+    }
+    #expect(attempts == (isRefused ? EmulationFailures.most : 100))
+  }
+
+  @Test("an event is delivered again a few times")
+  mutating func events() {
+    for _ in 0..<EmulationFailures.most { #expect({ failures.mayRetry(Self.place) }()) }
+    #expect({ !failures.mayRetry(Self.place) }())
+    failures.end()
+    #expect({ failures.mayRetry(Self.place) }())
+  }
+}
