@@ -85,6 +85,7 @@ extension AssignedFunction {
     do throws(KernelError) {
       try state.withLock { state throws(KernelError) in
         guard state.gate.conditions.contains(.alive) else { return }
+        state.hasStopped = true
         try state.pass(.set(.alive, false), .shutdown) { owner in
           owner.writeDevice(Register.command, width: 2, 0)
         }

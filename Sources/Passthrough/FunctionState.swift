@@ -16,6 +16,8 @@ struct FunctionState: ~Copyable {
   var gate: Gate
   var layout: WindowLayout
   var windows: [Window]
+  /// True once no vCPU runs any more: a slot that KVM does not remove does no harm then.
+  var hasStopped = false
   /// Asks the vCPUs for a moment between instructions, in which due windows open.
   let opening: OpeningRequest
   /// Why windows are due, for the trace.

@@ -151,11 +151,11 @@ extension FunctionState {
       && gate.conditions.isSuperset(of: [.fullPower, .outOfReset, .alive])
   }
 
-  /// Demotes the function's windows if one with a whole page shares that page now.
+  /// Demotes the function's windows if one with a whole page, which has a slot or an I/O address, shares that page now.
   mutating func leaveSharedPages() throws(KernelError) {
     for window in windows.indices
-    where windows[window].isWholePage && gate.states[window] == .open
-      && host.decoder.isShared(pageAt: windows[window].mappedAt)
+    where windows[window].isWholePage && (gate.states[window] == .open || gate.isReachable[window])
+      && host.decoder.isShared(pageAt: address(window))
     {
       return try pass(.demote, .move)
     }
