@@ -40,6 +40,9 @@ enum LocalAPIC {
     mmio_store32(commandLow, 0xC4000 | vector)  // all excluding self, fixed, assert
   }
 
+  /// Sends an SMI to the calling processor.
+  static func interruptManagement() { send(id, 0x4200) }
+
   /// The address of a message to a processor (Intel SDM volume 3 §11.11.1).
   static func messageAddress(_ id: UInt32) -> UInt64 { base | UInt64(id) << 12 }
 }

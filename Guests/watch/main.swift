@@ -7,6 +7,7 @@
 //   c  how many reads there were so far          s  the state of each device
 //   m  the first device's memory off             M  on
 //   b  its bus mastering on, which waits for guest RAM to be pinned      q  the end
+//   i  an SMI to the own processor
 //
 // Command line: `strange=N`: how many reads may give neither a device's value nor all-ones. Where the host
 // itself turns a mapped device off, the platform decides what a read gives: QEMU as L1 gives 0.
@@ -53,6 +54,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
     case 0x6D: first.probe.setMemory(false)  // m
     case 0x4D: first.probe.setMemory(true)  // M
     case 0x62: first.probe.function.setCommand(PCIFunction.Command.busMaster, true)  // b
+    case 0x69: LocalAPIC.interruptManagement()  // i
     case 0x71:  // q
       let strange = first.strange + (second?.strange ?? 0)
       let allowed = machine.commandLine.number("strange") ?? 0

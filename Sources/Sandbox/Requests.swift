@@ -10,7 +10,8 @@ extension Rule {
       .requests([
         Request("KVM_RUN", IOC_KVM_RUN, "run the guest"),
         Request(
-          "KVM_GET_REGS", IOC_KVM_GET_REGS, "where the guest is, at an instruction that KVM cannot emulate and in a fatal error", isContingent: true),
+          "KVM_GET_REGS", IOC_KVM_GET_REGS, "where the guest is: not emulated instructions, fatal errors",
+          isContingent: true),
         Request(
           "KVM_GET_VCPU_EVENTS", IOC_KVM_GET_VCPU_EVENTS, "keep the other events when #UD is injected",
           isContingent: true),

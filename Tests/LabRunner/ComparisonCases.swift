@@ -25,8 +25,7 @@ enum ComparisonCases {
   /// The probe guest's cases. Its parts are guests of their own: a peer may not survive the later ones.
   static let probes = devices.map { device in
     Case(
-      "compare-\(device.name)", "what the probe guest sees of \(device.name)", limit: 3 * patience + 180,
-      takesTurns: true
+      "compare-\(device.name)", "what the probe guest sees of \(device.name)", limit: 3 * patience + 180
     ) { bench in
       try probe(device, parts: 0..<3, bench)
     }
@@ -34,7 +33,7 @@ enum ComparisonCases {
 
   /// The probe guest under Sluice with a planted bug: a card with several BARs, MSI-X and a ROM.
   static func planted(_ bug: String) -> Case {
-    Case("planted-\(bug)", "what the probe guest sees of a bug", limit: 240, takesTurns: true) { bench in
+    Case("planted-\(bug)", "what the probe guest sees of a bug", limit: 240) { bench in
       bench.manifest.sluice = "\(bench.manifest.planted)/\(bug)"
       return try probe(devices[1], parts: 0..<1, bench)
     }
@@ -102,7 +101,7 @@ enum ComparisonCases {
   /// The results of the guest `instructions`. Instructions that KVM cannot emulate are left out where they would end
   /// QEMU's VM: on closed windows.
   static let instructions = Case(
-    "compare-instructions", "the results of instructions on a device's memory", limit: 600, takesTurns: true
+    "compare-instructions", "the results of instructions on a device's memory", limit: 600
   ) { bench in
     try collect(bench) { vmm, bench in
       let child = try bench.start(InstructionCases.guest(under: vmm).command(bench, as: vmm), as: vmm)

@@ -17,18 +17,17 @@ enum GateCases {
       guard bench.vmm == "sluice" else { return remark }
       return "\(remark); \(try besideTable(bench))"
     },
-    Case("reset", "small guest: FLR, D3hot and D0 on NVMe and e1000e", limit: 90, takesTurns: true) { bench in
+    Case("reset", "small guest: FLR, D3hot and D0 on NVMe and e1000e", limit: 90) { bench in
       let remark = try SmallGuest("reset", [Address.bigDrive, Address.network], cpus: 2).check(bench)
       guard bench.vmm == "sluice" else { return remark }
       return "\(remark); \(try resets(bench))"
     },
-    Case("config", "small guest: all of configuration space, on every device", limit: 90, takesTurns: true) {
+    Case("config", "small guest: all of configuration space, on every device", limit: 90) {
       bench in
       let append = bench.vmm == "sluice" ? "functions=\(everything.count)" : ""
       return try SmallGuest("config", everything, append: append).check(bench)
     },
-    Case("bars", "small guest: BARs sized, moved, over each other and over RAM", limit: 120, takesTurns: true)
-    {
+    Case("bars", "small guest: BARs sized, moved, over each other and over RAM", limit: 120) {
       bench in
       let devices = [Address.edu, Address.sharedMemory, Address.network, Address.bigDrive]
       return try SmallGuest("bars", devices).check(bench)

@@ -7,12 +7,11 @@ import Foundation
 enum InstructionCases {
   static let all: [Case] = [
     Case(
-      "instructions", "small guest: every kind of instruction on armed, open and closed windows", limit: 120,
-      takesTurns: true
+      "instructions", "small guest: every kind of instruction on armed, open and closed windows", limit: 120
     ) { bench in try guest(under: bench.vmm).check(bench) },
     Case(
       "instructions-policies", "the same under each policy of bar-map=: the results are the same",
-      limit: 300, takesTurns: true, isLong: true
+      limit: 300, isLong: true
     ) { bench in
       guard bench.vmm == "sluice" else { return try guest(under: bench.vmm).check(bench) }
       var facts: [(policy: String, facts: Facts)] = []
@@ -34,7 +33,7 @@ enum InstructionCases {
     },
     Case(
       "instructions-unmapped", "small guest: instructions that KVM cannot emulate, on closed windows: #UD",
-      limit: 60, takesTurns: true
+      limit: 60
     ) { bench in
       let remark = try guest(append: "part=1").check(bench)
       guard bench.vmm == "sluice" else { return remark }

@@ -26,7 +26,27 @@ enum OutsideCases {
       bench in
       try guestMemory(bench)
     },
+    Case(
+      "management-interrupt", "a guest's SMI, which no firmware takes: whatever the VM does, devices go back"
+    ) {
+      bench in try managementInterrupt(bench)
+    },
   ]
+
+  /// KVM saves the processor's state to RAM in an address space of its own, which has none here.
+  private static func managementInterrupt(_ bench: Bench) throws -> String {
+    let watch = try Watch(bench, [Address.plug])
+    try watch.child.type("i")
+    usleep(1_000_000)
+    if watch.child.isRunning { try watch.child.type("q") }
+    let status = try watch.child.wait(within: 20)
+    let trace = try Trace(file: bench.file("guest.jsonl"))
+    let kept = trace.records.filter { $0.event == "reset" && $0.why == "hand-back" }
+    try bench.require(
+      kept.count == 1, "\(kept.count) resets when the device went back; \(watch.child.lastMessage)")
+    try HostDevice(Address.plug).requireReleased()
+    return "status \(status); \(watch.child.lastMessage)"
+  }
 
   private static func groupHeld(_ bench: Bench) throws -> String {
     guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }

@@ -62,7 +62,7 @@ enum SmallGuestCases {
   ) -> Case {
     Case(
       name, "\(toggles) toggles of the memory bit against a reader; QEMU's result beside it", limit: limit,
-      takesTurns: true, isLong: isLong
+      isLong: isLong
     ) { bench in
       let guest = SmallGuest("memory-enable", [device], append: "toggles=\(toggles)", cpus: 2)
       let remark = try guest.check(bench)

@@ -11,8 +11,7 @@ struct Torture {
   static let all = [
     Case(
       "torture", "small guest: 10 s of everything at once, by a seed; `Tests/lab torture` for longer",
-      limit: 150,
-      takesTurns: true
+      limit: 150
     ) { bench in try Torture(seconds: 10, seed: 1).run(bench) }
   ]
 
@@ -29,7 +28,7 @@ struct Torture {
   }
 
   var asCase: Case {
-    Case("torture-\(seconds)-\(seed)", "", limit: seconds * 2 + 150, takesTurns: true) { try run($0) }
+    Case("torture-\(seconds)-\(seed)", "", limit: seconds * 2 + 150) { try run($0) }
   }
 
   /// In the order in which the guest numbers them; with the first register of each.
