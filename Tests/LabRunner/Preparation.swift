@@ -33,6 +33,7 @@ struct Preparation {
         manifest.missing[name.rawValue] = error.description
       }
     }
+    _ = try EmulatorStore(workspace: workspace).program()
     say("lab: drives of known content")
     for (address, image, serial) in [
       (Address.bigDrive, Image.bigDrive, "lab-big"), (Address.smallDrive, .smallDrive, "lab-small"),
