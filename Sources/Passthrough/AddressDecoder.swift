@@ -4,32 +4,31 @@ internal import Synchronization
 
 /// The decoded ranges of all functions of a VM.
 ///
-/// A BAR that is smaller than a page is mapped with its whole page, if no other BAR is in that page of the guest.
+/// Pages of the guest in which several BARs have bytes are not mapped: every access is trapped there and reaches the
+/// same BAR, whatever has been mapped before.
 public final class AddressDecoder: Sendable {
   /// Complete before the guest starts. Taken inside a function's lock; a function's ranges are locked inside it.
   private let functions = Mutex<[DecodedRanges]>([])
   /// Raised when a BAR of any function has moved or its decoding has changed; read by vCPU threads.
-  private let changes = Atomic<UInt64>(0)
-  /// True once a BAR that is smaller than a page has a window.
-  private let hasSmall = Atomic<Bool>(false)
+  private let counter = Atomic<UInt64>(0)
 
   init() {}
 
   func add(_ ranges: DecodedRanges) { functions.withLock { $0.append(ranges) } }
-  func noteSmallWindow() { hasSmall.store(true, ordering: .relaxed) }
-  func noteChange() { changes.add(1, ordering: .acquiringAndReleasing) }
+  func noteChange() { counter.add(1, ordering: .acquiringAndReleasing) }
 
-  /// How often BARs have changed; 0 if no BAR is smaller than a page, so that the page of no window is shared.
-  public var sharedPageChanges: UInt64 {
-    hasSmall.load(ordering: .relaxed) ? changes.load(ordering: .acquiring) : 0
-  }
+  /// How often BARs have changed.
+  public var changes: UInt64 { counter.load(ordering: .acquiring) }
 
-  /// True if the page at a GPA has bytes of more than one memory BAR that is decoded.
-  func isShared(pageAt address: UInt64) -> Bool {
-    let page = address & ~(WindowLayout.page - 1)
+  /// True if the pages from a GPA on have bytes of more than one memory BAR that is decoded.
+  ///
+  /// - Parameters:
+  ///   - base: GPA; the range begins with its page.
+  ///   - size: Bytes, not 0.
+  func isShared(_ base: UInt64, size: UInt64) -> Bool {
     var count = 0
     functions.withLock { functions in
-      for index in functions.indices { count += functions[index].count(inPageAt: page) }
+      for index in functions.indices { count += functions[index].count(from: base, size: size) }
     }
     return count > 1
   }

@@ -56,7 +56,6 @@ public final class AssignedFunction: Sendable {
         device, host: host, assignment: assignment, opening: opening, observe: observe)
       bars = initial.config.bars
       interruptPin = initial.config.interruptPin
-      if initial.windows.contains(where: \.isWholePage) { host.decoder.noteSmallWindow() }
       host.decoder.add(decoded)
       state = Mutex(initial)
       notices = try Notices(device)
@@ -212,7 +211,7 @@ public final class AssignedFunction: Sendable {
     } catch { try isolate(error) }
   }
 
-  /// Takes away windows whose page another BAR has come into, so that accesses reach each BAR.
+  /// Takes away windows whose pages another BAR has come into, so that the same BAR answers whatever is mapped.
   public func leaveSharedPages() throws(FunctionError) {
     do throws(KernelError) {
       try state.withLock { state throws(KernelError) in try state.leaveSharedPages() }

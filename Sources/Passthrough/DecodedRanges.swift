@@ -43,17 +43,23 @@ final class DecodedRanges: Sendable {
     }
   }
 
-  /// Returns the number of memory BARs that are decoded and have bytes in the page at a GPA.
-  func count(inPageAt page: UInt64) -> Int {
-    ranges.withLock { ranges in
+  /// Returns the number of memory BARs that are decoded and have bytes in the pages from a GPA on.
+  func count(from base: UInt64, size: UInt64) -> Int {
+    let (first, last) = Self.pages(base, size)
+    return ranges.withLock { ranges in
       var count = 0
       for range in ranges where !range.isPort && range.isEnabled {
-        let offset = page &- range.base
-        // The page begins in the BAR, or the BAR begins in the page.
-        if offset < range.size || range.base &- page < WindowLayout.page { count += 1 }
+        let (start, end) = Self.pages(range.base, range.size)
+        if start <= last, first <= end { count += 1 }
       }
       return count
     }
+  }
+
+  /// The first and the last byte of the pages that a range has bytes in; a range that reaches beyond 2^64 ends there.
+  private static func pages(_ base: UInt64, _ size: UInt64) -> (UInt64, UInt64) {
+    let (last, overflow) = base.addingReportingOverflow(size - 1)
+    return (base & ~(WindowLayout.page - 1), overflow ? .max : last | (WindowLayout.page - 1))
   }
 
   /// The BAR at an address; one that is enabled goes before one that is not.

@@ -122,10 +122,9 @@ extension FunctionState: GateKeeper {
   }
 
   /// True if windows can be mapped at an address: whole pages of the guest in which no other BAR is. Else every access
-  /// is trapped and reaches its own BAR.
+  /// is trapped.
   func hasOwnPages(_ run: Range<Int>, at base: UInt64) -> Bool {
-    guard windows[run.lowerBound].isWholePage else { return true }
-    return base % WindowLayout.page == 0 && !host.decoder.isShared(pageAt: base)
+    base % WindowLayout.page == 0 && !host.decoder.isShared(base, size: size(run))
   }
 
   private mutating func addSlot(_ run: Range<Int>) -> Bool {

@@ -151,11 +151,11 @@ extension FunctionState {
       && gate.conditions.isSuperset(of: [.fullPower, .outOfReset, .alive])
   }
 
-  /// Demotes the function's windows if one with a whole page, which has a slot or an I/O address, shares that page now.
+  /// Demotes the function's windows if one that has a slot or an I/O address shares a page now.
   mutating func leaveSharedPages() throws(KernelError) {
     for window in windows.indices
-    where windows[window].isWholePage && (gate.states[window] == .open || gate.isReachable[window])
-      && host.decoder.isShared(pageAt: address(window))
+    where (gate.states[window] == .open || gate.isReachable[window])
+      && host.decoder.isShared(address(window), size: windows[window].size)
     {
       return try pass(.demote, .move)
     }

@@ -21,8 +21,6 @@ struct Window {
   var ioAddresses: [UInt64?]
   /// The gate generation in which the window got no slot.
   var refusedAt: UInt64?
-  /// True if it is larger than its BAR, which shares the page with nothing on the host.
-  var isWholePage = false
   /// The guest-physical address, while it is open.
   var mappedAt: UInt64 = 0
   /// Whether it has been open before.
@@ -79,8 +77,7 @@ struct WindowLayout {
             Window(
               bar: bar.index, offset: piece.lowerBound, size: piece.upperBound - piece.lowerBound,
               host: mapping.mapping.address + (piece.lowerBound - area.lowerBound),
-              ioAddresses: [UInt64?](repeating: nil, count: spaces),
-              isWholePage: region.size < Self.page))
+              ioAddresses: [UInt64?](repeating: nil, count: spaces)))
         }
       }
     }

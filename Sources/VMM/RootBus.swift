@@ -50,10 +50,10 @@ final class RootBus: Sendable {
   func writeConfig(_ address: UInt64, width: Int, _ value: UInt64) throws(FunctionError) {
     guard address >> 20 == 0 else { return }
     let index = Int(address >> 12 & 0xFF)
-    let before = decoder?.sharedPageChanges
+    let before = decoder?.changes
     try table[index].function?.writeConfig(
       Int(address & 0xFFF), width: width, UInt32(truncatingIfNeeded: value))
-    if decoder?.sharedPageChanges == before { return }
+    if decoder?.changes == before { return }
     for index in occupied { try table[index].function?.leaveSharedPages() }
   }
 

@@ -126,29 +126,39 @@ import Testing
   func sharedPages() {
     let decoder = AddressDecoder()
     decoder.add(Self.ranges(0xC000_0100, 0xC000_2000))
-    #expect(!decoder.isShared(pageAt: 0xC000_0100))
-    #expect(!decoder.isShared(pageAt: 0xC000_3FFF))
+    #expect(!decoder.isShared(0xC000_0100, size: 1))
+    #expect(!decoder.isShared(0xC000_3FFF, size: 1))
     decoder.add(Self.ranges(0xC000_0200, 0xD000_0000, isOn: false))
-    #expect(!decoder.isShared(pageAt: 0xC000_0000), "memory of the other function is off")
+    #expect(!decoder.isShared(0xC000_0000, size: 1), "memory of the other function is off")
     decoder.add(Self.ranges(0xC000_0F00, 0xC000_2000))
-    #expect(decoder.isShared(pageAt: 0xC000_0100))
-    #expect(decoder.isShared(pageAt: 0xC000_3000), "two BARs overlap")
-    #expect(!decoder.isShared(pageAt: 0xC000_1000))
+    #expect(decoder.isShared(0xC000_0100, size: 1))
+    #expect(decoder.isShared(0xC000_3000, size: 1), "two BARs overlap")
+    #expect(!decoder.isShared(0xC000_1000, size: 1))
     decoder.add(Self.ranges(0xFFFF_FF00, .max - 8191))
-    #expect(!decoder.isShared(pageAt: .max) && !decoder.isShared(pageAt: 0xFFFF_FFFF))
-    #expect(!decoder.isShared(pageAt: 0))
+    #expect(!decoder.isShared(.max, size: 1) && !decoder.isShared(0xFFFF_FFFF, size: 1))
+    #expect(!decoder.isShared(0, size: 1))
     decoder.add(Self.ranges(0xFFFF_F000, .max - 8191))
-    #expect(decoder.isShared(pageAt: .max) && decoder.isShared(pageAt: 0xFFFF_F800))
+    #expect(decoder.isShared(.max, size: 1) && decoder.isShared(0xFFFF_F800, size: 1))
   }
 
-  @Test("changes count only while a window has a whole page for a smaller BAR")
+  @Test("a range of several pages is shared if one of its pages is")
+  func sharedRanges() {
+    let decoder = AddressDecoder()
+    decoder.add(Self.ranges(0xC000_0100, 0xD000_0000))
+    decoder.add(Self.ranges(0xC000_2F00, 0xE000_0000))
+    #expect(!decoder.isShared(0xC000_0000, size: 0x2000))
+    #expect(decoder.isShared(0xC000_0000, size: 0x3000))
+    #expect(!decoder.isShared(0xD000_0000, size: 0x2000) && !decoder.isShared(0xCFFF_F000, size: 0x4000))
+    decoder.add(Self.ranges(0xD000_1000, 0xF000_0000))
+    #expect(decoder.isShared(0xD000_0000, size: 0x2000) && !decoder.isShared(0xD000_0000, size: 0x1000))
+    #expect(decoder.isShared(0, size: .max))
+  }
+
+  @Test("changes are counted")
   func changes() {
     let decoder = AddressDecoder()
+    let before = decoder.changes
     decoder.noteChange()
-    #expect(decoder.sharedPageChanges == 0)
-    decoder.noteSmallWindow()
-    let before = decoder.sharedPageChanges
-    decoder.noteChange()
-    #expect(decoder.sharedPageChanges > before)
+    #expect(decoder.changes > before)
   }
 }
