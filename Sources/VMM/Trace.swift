@@ -44,8 +44,8 @@ final class Trace: Sendable {
   let path: String
   private let start: Int64
   private let file: OwnedDescriptor
-  /// Bytes for one write: a pipe's write returns when it has taken all, and only then is that progress.
-  private let piece: Int
+  /// True for a file, false for a pipe or a terminal.
+  private let isRegular: Bool
   /// Signalled when there is something for the writer to do.
   private let wake: Event
   /// Signalled by the writer after each write.
@@ -88,7 +88,7 @@ final class Trace: Sendable {
     self.start = start
     self.warn = warn
     let file = try OwnedDescriptor(opening: path, .replace)
-    piece = file.isRegular ? 64 << 10 : 4096
+    isRegular = file.isRegular
     self.file = file
     wake = try Event()
     progress = try Event()
@@ -144,8 +144,9 @@ final class Trace: Sendable {
     }
   }
 
-  /// Has no thread wait for room any more, and the end hardly for the writer.
+  /// Has no thread wait for room any more, and the end hardly for the writer, if the file has a reader that may be slow.
   func hurry() {
+    guard !isRegular else { return }
     state.withLock { $0.isHurried = true }
     progress.signal()
   }
@@ -219,6 +220,8 @@ final class Trace: Sendable {
   }
 
   private func write(_ batch: [UInt8]) throws(KernelError) {
+    // A pipe's write returns when it has taken all, and only then is that progress.
+    let piece = isRegular ? 64 << 10 : 4096
     var written = 0
     while written < batch.count {
       let end = min(written + piece, batch.count)
