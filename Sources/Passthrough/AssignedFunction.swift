@@ -30,6 +30,8 @@ public final class AssignedFunction: Sendable {
   private let opening: OpeningRequest
   /// Where the BARs are now, for the bus.
   private let decoded = DecodedRanges()
+  /// Where they are in the VM's decoder.
+  private let decoderIndex: Int
   let notices: Notices
   private let host: Host
   /// Signalled when no vCPU need wait for pinned RAM: the VM ends, or the function leaves the guest.
@@ -56,7 +58,7 @@ public final class AssignedFunction: Sendable {
         device, host: host, assignment: assignment, opening: opening, observe: observe)
       bars = initial.config.bars
       interruptPin = initial.config.interruptPin
-      host.decoder.add(decoded)
+      decoderIndex = host.decoder.reserve(initial.config.bars.count)
       state = Mutex(initial)
       notices = try Notices(device)
       isLeaving = try Event()
@@ -107,9 +109,9 @@ public final class AssignedFunction: Sendable {
 
   /// Tells the bus where the function answers; with the function's lock held.
   func update(_ state: borrowing FunctionState) {
-    let hasChanged = decoded.update(
-      state.config, isAnswering: state.gate.conditions.isSuperset(of: [.fullPower, .outOfReset, .alive]))
-    if hasChanged { state.host.decoder.noteChange() }
+    let isAnswering = state.gate.conditions.isSuperset(of: [.fullPower, .outOfReset, .alive])
+    guard decoded.update(state.config, isAnswering: isAnswering) else { return }
+    host.decoder.update(decoderIndex, state.config, isAnswering: isAnswering)
   }
 
   /// The BAR at an address; nil where there is none.

@@ -43,25 +43,6 @@ final class DecodedRanges: Sendable {
     }
   }
 
-  /// Returns the number of memory BARs that are decoded and have bytes in the pages from a GPA on.
-  func count(from base: UInt64, size: UInt64) -> Int {
-    let (first, last) = Self.pages(base, size)
-    return ranges.withLock { ranges in
-      var count = 0
-      for range in ranges where !range.isPort && range.isEnabled {
-        let (start, end) = Self.pages(range.base, range.size)
-        if start <= last, first <= end { count += 1 }
-      }
-      return count
-    }
-  }
-
-  /// The first and the last byte of the pages that a range has bytes in; a range that reaches beyond 2^64 ends there.
-  private static func pages(_ base: UInt64, _ size: UInt64) -> (UInt64, UInt64) {
-    let (last, overflow) = base.addingReportingOverflow(size - 1)
-    return (base & ~(WindowLayout.page - 1), overflow ? .max : last | (WindowLayout.page - 1))
-  }
-
   /// The BAR at an address; one that is enabled goes before one that is not.
   func find(_ address: UInt64, isPort: Bool) -> BarPlace? {
     ranges.withLock { ranges in

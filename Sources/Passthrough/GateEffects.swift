@@ -127,13 +127,16 @@ extension FunctionState: GateKeeper {
     base % WindowLayout.page == 0 && !host.decoder.isShared(base, size: size(run))
   }
 
+  // Not 'mutating': the state is borrowed, so that no reference is counted.
+  private func newSlot(_ run: Range<Int>, at base: UInt64) throws(KernelError) -> UInt32 {
+    try host.slots.add(at: .init(base), size: size(run), host: windows[run.lowerBound].host)
+  }
+
   private mutating func addSlot(_ run: Range<Int>) -> Bool {
     let first = run.lowerBound
     let base = address(first)
     guard hasOwnPages(run, at: base) else { return false }
-    do throws(KernelError) {
-      windows[first].slot = try host.slots.add(at: .init(base), size: size(run), host: windows[first].host)
-    } catch {
+    do throws(KernelError) { windows[first].slot = try newSlot(run, at: base) } catch {
       // The guest has put the BAR where something else is, or the slots are used up: every
       // access goes on being trapped and is right all the same. Of several windows one is tried next.
       if run.count == 1 {

@@ -92,13 +92,14 @@ struct Vectors<Source: InterruptSource, Sink: InterruptSink> {
   /// - Returns: Whether the device has only now been given the vector's event.
   /// - Throws: What the host lacks; the vector stays masked.
   mutating func connect(_ vector: Int, _ message: InterruptMessage) throws(InterruptFailure) -> Bool {
-    if vectors[vector].event < 0 {
-      vectors[vector].owner = try step(.event) { () throws(KernelError) in Owner(try sink.makeEvent()) }
-    }
+    if vectors[vector].event < 0 { vectors[vector].owner = try makeOwner() }
     let event = vectors[vector].event
-    let route = try step(.route) { () throws(KernelError) in
-      try sink.set(vectors[vector].route, to: Message(address: message.address, data: message.data))
-    }
+    let route: Route
+    // Not in a closure, which would keep references to what it captures.
+    do throws(KernelError) {
+      route = try sink.set(
+        vectors[vector].route, to: Message(address: message.address, data: message.data))
+    } catch { throw InterruptFailure(warning: .route, error: error) }
     vectors[vector].route = route
     if !vectors[vector].isConnected {
       do throws(KernelError) { try sink.connect(event: event, to: route.gsi) } catch {
@@ -162,11 +163,9 @@ struct Vectors<Source: InterruptSource, Sink: InterruptSink> {
     return bits
   }
 
-  private func step<Value>(
-    _ warning: Warning, _ body: () throws(KernelError) -> Value
-  ) throws(InterruptFailure) -> Value {
-    do throws(KernelError) { return try body() } catch {
-      throw InterruptFailure(warning: warning, error: error)
+  private func makeOwner() throws(InterruptFailure) -> Owner {
+    do throws(KernelError) { return Owner(try sink.makeEvent()) } catch {
+      throw InterruptFailure(warning: .event, error: error)
     }
   }
 }

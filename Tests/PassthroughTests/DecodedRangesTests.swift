@@ -107,8 +107,8 @@ import Testing
     #expect(ranges.find(0xC000_0010, isPort: false) == BarPlace(bar: 6, offset: 0x10, isEnabled: true))
   }
 
-  /// A function with a BAR of 256 bytes and one of 8 KiB, whose memory is on or off.
-  private static func ranges(_ small: UInt64, _ large: UInt64, isOn: Bool = true) -> DecodedRanges {
+  /// Adds a function with a BAR of 256 bytes and one of 8 KiB, whose memory is on or off.
+  private static func add(_ small: UInt64, _ large: UInt64, isOn: Bool = true, to decoder: AddressDecoder) {
     let bars = [
       BaseAddress(index: 0, kind: .memory32, size: 256), BaseAddress(index: 1, kind: .memory64, size: 8192),
     ]
@@ -119,37 +119,37 @@ import Testing
     let ranges = DecodedRanges()
     #expect(ranges.update(space, isAnswering: true))
     #expect(!ranges.update(space, isAnswering: true), "nothing has changed")
-    return ranges
+    decoder.update(decoder.reserve(bars.count), space, isAnswering: true)
   }
 
   @Test("a page is shared if BARs of one or of several functions that are decoded have bytes in it")
   func sharedPages() {
     let decoder = AddressDecoder()
-    decoder.add(Self.ranges(0xC000_0100, 0xC000_2000))
+    Self.add(0xC000_0100, 0xC000_2000, to: decoder)
     #expect(!decoder.isShared(0xC000_0100, size: 1))
     #expect(!decoder.isShared(0xC000_3FFF, size: 1))
-    decoder.add(Self.ranges(0xC000_0200, 0xD000_0000, isOn: false))
+    Self.add(0xC000_0200, 0xD000_0000, isOn: false, to: decoder)
     #expect(!decoder.isShared(0xC000_0000, size: 1), "memory of the other function is off")
-    decoder.add(Self.ranges(0xC000_0F00, 0xC000_2000))
+    Self.add(0xC000_0F00, 0xC000_2000, to: decoder)
     #expect(decoder.isShared(0xC000_0100, size: 1))
     #expect(decoder.isShared(0xC000_3000, size: 1), "two BARs overlap")
     #expect(!decoder.isShared(0xC000_1000, size: 1))
-    decoder.add(Self.ranges(0xFFFF_FF00, .max - 8191))
+    Self.add(0xFFFF_FF00, .max - 8191, to: decoder)
     #expect(!decoder.isShared(.max, size: 1) && !decoder.isShared(0xFFFF_FFFF, size: 1))
     #expect(!decoder.isShared(0, size: 1))
-    decoder.add(Self.ranges(0xFFFF_F000, .max - 8191))
+    Self.add(0xFFFF_F000, .max - 8191, to: decoder)
     #expect(decoder.isShared(.max, size: 1) && decoder.isShared(0xFFFF_F800, size: 1))
   }
 
   @Test("a range of several pages is shared if one of its pages is")
   func sharedRanges() {
     let decoder = AddressDecoder()
-    decoder.add(Self.ranges(0xC000_0100, 0xD000_0000))
-    decoder.add(Self.ranges(0xC000_2F00, 0xE000_0000))
+    Self.add(0xC000_0100, 0xD000_0000, to: decoder)
+    Self.add(0xC000_2F00, 0xE000_0000, to: decoder)
     #expect(!decoder.isShared(0xC000_0000, size: 0x2000))
     #expect(decoder.isShared(0xC000_0000, size: 0x3000))
     #expect(!decoder.isShared(0xD000_0000, size: 0x2000) && !decoder.isShared(0xCFFF_F000, size: 0x4000))
-    decoder.add(Self.ranges(0xD000_1000, 0xF000_0000))
+    Self.add(0xD000_1000, 0xF000_0000, to: decoder)
     #expect(decoder.isShared(0xD000_0000, size: 0x2000) && !decoder.isShared(0xD000_0000, size: 0x1000))
     #expect(decoder.isShared(0, size: .max))
   }
@@ -158,7 +158,7 @@ import Testing
   func changes() {
     let decoder = AddressDecoder()
     let before = decoder.changes
-    decoder.noteChange()
+    Self.add(0, 0, to: decoder)
     #expect(decoder.changes > before)
   }
 }
