@@ -96,7 +96,7 @@ enum GuestInit {
     }
     usb() {
       load xhci
-      until_ 30 opens sda || { echo "lab: not ok usb-sha256 no /dev/sda that opens"; return; }
+      until_ 60 opens sda || { echo "lab: not ok usb-sha256 no /dev/sda that opens"; return; }
       echo "lab: ok usb-sha256 $(sha256sum </dev/sda | cut -c1-64)"
     }
 

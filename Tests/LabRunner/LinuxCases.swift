@@ -33,7 +33,7 @@ enum LinuxCases {
         try checkStick(lines, bench)
         return try describe(lines, bench)
       },
-      Case("four-devices-\(kernel.rawValue)", "two drives, network and USB at once on 4 CPUs", limit: 120) {
+      Case("four-devices-\(kernel.rawValue)", "two drives, network and USB at once on 4 CPUs", limit: 180) {
         bench in
         let lines = try LinuxGuest(
           kernel: kernel, devices: [Address.bigDrive, Address.smallDrive, Address.network, Address.usb],
