@@ -45,14 +45,8 @@ enum ComparisonCases {
       for part in parts {
         let guest = SmallGuest("Probe", device.addresses, append: "\(device.append) part=\(part)")
         let label = "\(vmm)-\(part)"
-        var child = try bench.start(guest.command(bench, as: label), as: label)
-        var end = try end(of: child)
-        // Now and then a peer's firmware stands still in L1's emulation, before the guest has begun.
-        if vmm != "sluice", let silent = end, !child.output.contains(" = ") {
-          bench.note("\(Event.retryMark)2 of 2 follows: part \(part) under \(vmm) wrote nothing: \(silent)")
-          child = try bench.start(guest.command(bench, as: label), as: label)
-          end = try Self.end(of: child)
-        }
+        let child = try bench.start(guest.command(bench, as: label), as: label)
+        let end = try end(of: child)
         // A peer may die; Sluice may not.
         try bench.require(end == nil || vmm != "sluice", "\(end ?? ""); \(child.lastLine)")
         facts.add(probe: child.output)

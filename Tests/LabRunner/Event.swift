@@ -19,9 +19,6 @@ struct Event: Codable, Equatable {
     case end
   }
 
-  /// What a note about another try begins with.
-  static let retryMark = "FAILED, try "
-
   var kind: Kind
   var name = ""
   var text = ""

@@ -37,14 +37,20 @@ struct HostDevice {
   }
 
   /// Binds to a driver, whatever had the device before.
+  ///
+  /// A device that has just come is in sysfs before the kernel lets drivers match it (drivers/pci/bus.c,
+  /// pci_bus_add_device).
   func bind(to driver: String) throws {
     guard self.driver != driver else { return }
     try Self.write(driver, to: path + "/driver_override")
     if self.driver != nil { try Self.write(address, to: path + "/driver/unbind") }
-    try Self.write(address, to: "/sys/bus/pci/drivers_probe")
-    guard self.driver == driver else {
-      throw Failed("\(address): wanted driver \(driver), has \(self.driver ?? "none")")
-    }
+    let limit = ContinuousClock.now + .seconds(5)
+    repeat {
+      try Self.write(address, to: "/sys/bus/pci/drivers_probe")
+      if self.driver == driver { return }
+      usleep(20_000)
+    } while ContinuousClock.now < limit
+    throw Failed("\(address): wanted driver \(driver), has \(self.driver ?? "none")")
   }
 
   /// Throws when someone still has the device's group open.

@@ -7,7 +7,7 @@ struct Report {
   private(set) var passed = 0
   private(set) var failed = 0
   private(set) var skipped = 0
-  /// Failures, for the end; and the cases during which L1 died, and those of `compare` whose peer was started again.
+  /// Failures, for the end; and the cases during which L1 died.
   private(set) var failures: [String] = []
   private(set) var retried: [String] = []
   private let start = ContinuousClock.now
@@ -19,7 +19,6 @@ struct Report {
       failed += 1
       failures.append("\(prefix)\(event.name): \(event.text)")
     case .skip: skipped += 1
-    case .note where event.text.hasPrefix(Event.retryMark): retried.append(prefix + event.name)
     case .ready, .start, .note, .pulse, .end: break
     }
     show(event, prefix: prefix)

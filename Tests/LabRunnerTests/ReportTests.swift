@@ -33,13 +33,12 @@ import Testing
     report.add(Event(.pass, "one"))
     report.add(Event(.fail, "two", text: "why"), prefix: "l1-6.1/")
     report.add(Event(.skip, "three", text: "no kernel"))
-    report.add(Event(.note, "one", text: Event.retryMark + "2 of 3 follows: why"))
     report.add(Event(.note, "one", text: "a remark"))
     report.add(retry: "l1-6.1/four")
     report.add(passed: 5, failed: 1, skipped: 2)
     #expect((report.passed, report.failed, report.skipped) == (6, 2, 3))
     #expect(report.failures == ["l1-6.1/two: why", "1 of the unit tests"])
-    #expect(report.retried == ["one", "l1-6.1/four"])
+    #expect(report.retried == ["l1-6.1/four"])
     #expect(report.finish() == 1)
   }
 
