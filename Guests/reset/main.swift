@@ -177,7 +177,7 @@ private func checkPower<Device: Resettable>(
   let saved = Saved(function)
   let identity = function.load32(PCIFunction.Register.identity)
   device.mark()
-  // Vectors above those of MSI are unmasked while MSI-X is off: it is turned on and off in D3hot.
+  // Unmask every vector while MSI-X is disabled. MSI-X is then enabled and disabled in D3hot.
   let msix = MSIX(function)
   if let msix { for vector in 0..<msix.count { msix.mask(vector, false) } }
   power.enter(PowerManagement.State.d3hot)

@@ -26,7 +26,7 @@ public final class AddressDecoder: Sendable {
   /// How often BARs have changed.
   public var changes: UInt64 { counter.load(ordering: .acquiring) }
 
-  /// Makes room for a function's BARs, before the guest starts; where it is.
+  /// Reserves entries for the BARs of a function, before the guest starts. Returns the index of the first one.
   func reserve(_ count: Int) -> Int {
     pages.withLock { pages in
       defer { pages.append(contentsOf: repeatElement(Pages(), count: count)) }
@@ -34,10 +34,10 @@ public final class AddressDecoder: Sendable {
     }
   }
 
-  /// Takes over where a function's BARs are.
+  /// Stores the pages of a function's BARs.
   ///
   /// - Parameters:
-  ///   - start: What ``reserve(_:)`` has returned for as many BARs.
+  ///   - start: The index from ``reserve(_:)``.
   ///   - isAnswering: Whether the function answers what its enable bits let through.
   func update(_ start: Int, _ config: ConfigSpace, isAnswering: Bool) {
     pages.withLock { pages in

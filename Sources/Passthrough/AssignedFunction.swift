@@ -30,7 +30,7 @@ public final class AssignedFunction: Sendable {
   private let opening: OpeningRequest
   /// Where the BARs are now, for the bus.
   private let decoded = DecodedRanges()
-  /// Where they are in the VM's decoder.
+  /// Index of the function's first BAR in ``Host/decoder``.
   private let decoderIndex: Int
   let notices: Notices
   private let host: Host

@@ -16,7 +16,7 @@ struct FunctionState: ~Copyable {
   var gate: Gate
   var layout: WindowLayout
   var windows: [Window]
-  /// True once no vCPU runs any more: a slot that KVM does not remove does no harm then.
+  /// True after all vCPUs have stopped. A memory slot that KVM does not remove is harmless then.
   var hasStopped = false
   /// Asks the vCPUs for a moment between instructions, in which due windows open.
   let opening: OpeningRequest

@@ -104,8 +104,8 @@ public struct HostDevice: Sendable {
     }
   }
 
-  /// Drivers of the kernel that leave DMA to a group's other user, besides those of VFIO (Linux `driver_managed_dma`:
-  /// drivers/pci/pcie/portdrv.c, drivers/pci/pci-stub.c).
+  /// Drivers that allow VFIO to own the DMA of their group (Linux `driver_managed_dma`: drivers/pci/pcie/portdrv.c,
+  /// drivers/pci/pci-stub.c). VFIO drivers allow it, too.
   private static let sharingDrivers: Set = ["pcieport", "pci-stub"]
 
   /// The devices of the same group that keep it from being viable, each with its driver (Linux drivers/iommu/iommu.c,

@@ -5,15 +5,14 @@ internal import Passthrough
 
 /// How often in a row one vCPU could not get past one place in the guest.
 struct EmulationFailures {
-  /// Two vCPUs may race for a window this often, and the kernel may refuse the memory of one; then the instruction is at
-  /// fault.
+  /// The most failures in a row that a race of two vCPUs for a window may cause.
   static let most = 8
   private var place: VirtualCPU.Place?
   private var repeated = 0
 
   /// True if an instruction that KVM cannot emulate is to run again.
   ///
-  /// - Parameter remedy: Whether its window is open by then.
+  /// - Parameter remedy: The state of the window that the instruction accesses.
   mutating func mayRetry(_ place: VirtualCPU.Place, _ remedy: EmulationRemedy) -> Bool {
     note(place)
     guard remedy != .none, repeated < Self.most else {

@@ -144,7 +144,7 @@ final class Trace: Sendable {
     }
   }
 
-  /// Has no thread wait for room any more, and the end hardly for the writer, if the file has a reader that may be slow.
+  /// Ends all waits for room, and shortens the wait of ``finish()``. A regular file has no slow reader: nothing changes.
   func hurry() {
     guard !isRegular else { return }
     state.withLock { $0.isHurried = true }

@@ -6,7 +6,7 @@ import Foundation
 struct AptLists {
   let workspace: Workspace
 
-  /// What apt looks for.
+  /// The packages that the lists name.
   enum Content: String {
     /// Packages of the backports.
     case backports

@@ -33,7 +33,7 @@ enum OutsideCases {
     },
   ]
 
-  /// KVM saves the processor's state to RAM in an address space of its own, which has none here.
+  /// At an SMI, KVM saves the state of the processor to the SMM address space, which has no RAM here.
   private static func managementInterrupt(_ bench: Bench) throws -> String {
     let watch = try Watch(bench, [Address.plug])
     try watch.child.type("i")
