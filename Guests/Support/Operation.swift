@@ -83,11 +83,15 @@ struct Operation {
 
   /// SSE, x87.
   private static func forEachVector(_ body: (Operation) -> Void) {
-    body(Operation(name: "movd-load", forms: "4", code: "0F6E07", prefix: "66", hasSizes: false))
+    body(
+      Operation(
+        name: "movd-load", forms: "4", code: "0F6E07", prefix: "66", hasSizes: false, needsWindow: true))
     body(
       Operation(
         name: "movq-load", forms: "8", code: "0F7E07", prefix: "F3", hasSizes: false, needsWindow: true))
-    body(Operation(name: "movq-store", forms: "8", code: "0FD607", prefix: "66", hasSizes: false))
+    body(
+      Operation(
+        name: "movq-store", forms: "8", code: "0FD607", prefix: "66", hasSizes: false, needsWindow: true))
     body(Operation(name: "movups-load", forms: "A", code: "0F1007", hasSizes: false))
     body(Operation(name: "movups-store", forms: "A", code: "0F1107", hasSizes: false))
     body(Operation(name: "movaps-load", forms: "A", code: "0F2807", hasSizes: false, isAligned: true))

@@ -60,15 +60,16 @@ enum ComparisonCases {
   private static let patience = 100
 
   /// How a guest ended that did not end well. QEMU stops a guest after an error of KVM_RUN, and waits.
-  private static func end(of child: Child) throws -> String? {
+  private static func end(of child: Child, patience: Int = patience) throws -> String? {
     let limit = ContinuousClock.now + .seconds(patience)
-    while child.isRunning, !child.errors.contains("kvm run failed"), ContinuousClock.now < limit {
-      usleep(100_000)
+    func stop() -> String? {
+      child.errors.split(separator: "\n")
+        .first { $0.contains("kvm run failed") || $0.contains("KVM internal error") }.map(String.init)
     }
+    while child.isRunning, stop() == nil, ContinuousClock.now < limit { usleep(100_000) }
     guard !child.isRunning else {
-      let text = child.errors.split(separator: "\n").first { $0.contains("kvm run failed") }
       child.kill()
-      return text.map(String.init) ?? "no end after \(patience) s"
+      return stop() ?? "no end after \(patience) s"
     }
     let status = try child.wait()
     return status == 1 ? nil : "status \(status): \(child.lastMessage)"
@@ -99,11 +100,11 @@ enum ComparisonCases {
   ) { bench in
     try collect(bench) { vmm, bench in
       let child = try bench.start(InstructionCases.guest(under: vmm).command(bench, as: vmm), as: vmm)
-      let status = try child.wait()
+      let end = try end(of: child, patience: 250)
       let report = SmallGuestReport(child.output)
       try bench.require(
-        status == 1 && (vmm != "sluice" || report.fault == nil),
-        "under \(vmm): status \(status); \(report.fault ?? child.lastMessage)")
+        end == nil && (vmm != "sluice" || report.fault == nil),
+        "under \(vmm): \(end ?? report.fault ?? ""); \(child.lastLine)")
       var facts = Facts()
       facts.add(probe: child.output)
       return facts
