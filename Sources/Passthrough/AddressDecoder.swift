@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Gate
 internal import PCI
 internal import Synchronization
 
@@ -69,6 +70,6 @@ public final class AddressDecoder: Sendable {
   /// The first and the last byte of the pages that a range has bytes in. A range that reaches beyond 2^64 ends there.
   private static func bounds(_ base: UInt64, _ size: UInt64) -> (UInt64, UInt64) {
     let (last, overflow) = base.addingReportingOverflow(size &- 1)
-    return (base & ~(WindowLayout.page - 1), overflow ? .max : last | (WindowLayout.page - 1))
+    return (base & ~(WindowCuts.page - 1), overflow ? .max : last | (WindowCuts.page - 1))
   }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Gate
 internal import KVM
 internal import Linux
 public import PCI

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import Gate
+
 /// What was decided about a device before it is taken over.
 public struct Assignment: Sendable {
   /// Its policies.
@@ -28,17 +30,5 @@ public struct Assignment: Sendable {
   var earliest: MappingPolicy {
     if peers.contains(.mapped(.eager)) { return .eager }
     return peers.contains(.mapped(.onEnable)) ? .onEnable : .onFault
-  }
-}
-
-extension PeerPolicy {
-  /// Whether a window is to be mapped at this moment.
-  func includes(_ moment: Gate.Moment) -> Bool {
-    switch (self, moment) {
-    case (.off, _): false
-    case (.mapped, .open): true
-    case (.mapped(let policy), .enable): policy != .onFault
-    case (.mapped(let policy), .move): policy == .eager
-    }
   }
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import Gate
+
 /// What happens to an assigned function, told to the trace after it has happened.
 public enum FunctionEvent: Sendable {
   /// Why a window changed.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Gate
 internal import GuestMemory
 internal import KVM
 internal import Linux
@@ -7,7 +8,7 @@ internal import PCI
 internal import VFIO
 
 /// What the gate says, done: memory slots, I/O addresses, and the write to the device between them.
-extension FunctionState: GateKeeper {
+extension FunctionState {
   /// Runs an event through the gate and does what it says.
   ///
   /// - Parameter apply: The write to the device that the event is about.
@@ -18,23 +19,25 @@ extension FunctionState: GateKeeper {
     let start = Clock.microseconds()
     if case .move(let bar) = event { allowSlots(bar: bar) }
     var closed = false
-    try handle(event) { state, effect throws(KernelError) in
+    gate.begin(event)
+    var result = true
+    while let effect = gate.next(result) {
+      result = true
       switch effect {
-      case .removeSlots(let run): try state.removeSlots(run)
-      case .removeIOVAs(let run): try state.removeIOVAs(run)
-      case .apply: apply(&state)
-      case .readBack: return state.isAnswering
-      case .addSlot(let run): return state.addSlot(run)
-      case .addIOVA(let run, let moment): state.addIOVA(run, moment)
+      case .removeSlots(let run): try removeSlots(run)
+      case .removeIOVAs(let run): try removeIOVAs(run)
+      case .apply: apply(&self)
+      case .readBack: result = isAnswering
+      case .addSlot(let run): result = addSlot(run)
+      case .addIOVA(let run, let moment): addIOVA(run, moment)
       case .changed(let window, let from, let to):
-        if from == .closed { state.windows[window].refusedAt = nil }
+        if from == .closed { windows[window].refusedAt = nil }
         if from == .open {
           closed = true
-          state.statistics.closes += 1
+          statistics.closes += 1
         }
-        state.tell(.gate(state.place(window, from: from), from: from, to: to, reason), since: start)
+        tell(.gate(place(window, from: from), from: from, to: to, reason), since: start)
       }
-      return true
     }
     if closed { host.generation.advance() }
     if gate.isOpeningDue {
@@ -124,7 +127,7 @@ extension FunctionState: GateKeeper {
   /// True if windows can be mapped at an address: whole pages of the guest in which no other BAR is. Else every access
   /// is trapped.
   func hasOwnPages(_ run: Range<Int>, at base: UInt64) -> Bool {
-    base % WindowLayout.page == 0 && !host.decoder.isShared(base, size: size(run))
+    base % WindowCuts.page == 0 && !host.decoder.isShared(base, size: size(run))
   }
 
   // Not 'mutating': the state is borrowed, so that no reference is counted.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Gate
 internal import KVM
 internal import Linux
 internal import PCI
@@ -49,8 +50,6 @@ struct WindowLayout {
     init(_ mapping: consuming Mapping) { self.mapping = mapping }
   }
 
-  /// A window is no smaller than a huge page, where its area is not.
-  private static let smallest: UInt64 = 2 << 20
   /// Maps what can be mapped of each memory BAR, less the pages of the MSI-X structures. An area that the kernel does
   /// not map has no window, so that its accesses are trapped: EBUSY if a driver of the host claims the BAR, such as that
   /// of the boot frame buffer (drivers/vfio/pci/vfio_pci_core.c, vfio_pci_core_mmap).
@@ -65,14 +64,14 @@ struct WindowLayout {
       guard let region = device.regions[bar.index] else { continue }
       var reserved: [Range<UInt64>] = []
       if let msix { reserved = [msix.table(in: bar.index), msix.pending(in: bar.index)].compactMap { $0 } }
-      for area in Self.areas(region.mappable, barSize: region.size, without: reserved) {
+      for area in WindowCuts.areas(region.mappable, barSize: region.size, without: reserved) {
         let mapping: BarMapping
         do throws(KernelError) { mapping = BarMapping(try device.map(bar.index, area)) } catch {
           failure = failure ?? (bar.index, error)
           continue
         }
         mappings.append(mapping)
-        for piece in Self.pieces(of: area, barSize: bar.size, most: most) {
+        for piece in WindowCuts.pieces(of: area, barSize: bar.size, most: most) {
           windows.append(
             Window(
               bar: bar.index, offset: piece.lowerBound, size: piece.upperBound - piece.lowerBound,
@@ -81,56 +80,6 @@ struct WindowLayout {
         }
       }
     }
-  }
-
-  /// The mappable pages of a BAR that hold no reserved byte. A BAR that is smaller than a page and can be mapped has
-  /// one page: the kernel sets VFIO_REGION_INFO_FLAG_MMAP only if nothing else is in the page on the host
-  /// (drivers/vfio/pci/vfio_pci_core.c, vfio_pci_probe_mmaps).
-  static func areas(
-    _ mappable: [Range<UInt64>], barSize: UInt64, without reserved: [Range<UInt64>]
-  ) -> [Range<UInt64>] {
-    if barSize < page, mappable == [0..<barSize] { return areas([0..<page], without: reserved) }
-    return areas(mappable, without: reserved)
-  }
-
-  /// Bytes of a page.
-  static let page: UInt64 = 4096
-
-  /// The whole pages of mappable areas that hold no reserved byte.
-  static func areas(
-    _ mappable: [Range<UInt64>], without reserved: [Range<UInt64>]
-  ) -> [Range<UInt64>] {
-    var areas = mappable.map { ($0.lowerBound + 4095) & ~4095..<$0.upperBound & ~4095 }
-      .filter { !$0.isEmpty }
-    for bytes in reserved {
-      let pages = bytes.lowerBound & ~4095..<(bytes.upperBound + 4095) & ~4095
-      areas = areas.flatMap { area -> [Range<UInt64>] in
-        guard area.overlaps(pages) else { return [area] }
-        var rest: [Range<UInt64>] = []
-        if area.lowerBound < pages.lowerBound { rest.append(area.lowerBound..<pages.lowerBound) }
-        if pages.upperBound < area.upperBound { rest.append(pages.upperBound..<area.upperBound) }
-        return rest
-      }
-    }
-    return areas
-  }
-
-  /// Cuts an area at multiples of a power of two that suits the size of the BAR.
-  ///
-  /// - Parameter most: How many pieces an area has at most.
-  static func pieces(
-    of area: Range<UInt64>, barSize: UInt64, most: Int = WindowBudget.finest
-  ) -> [Range<UInt64>] {
-    var step = smallest
-    while step < barSize / UInt64(most) { step <<= 1 }
-    var pieces: [Range<UInt64>] = []
-    var start = area.lowerBound
-    while start < area.upperBound {
-      let end = min((start / step + 1) * step, area.upperBound)
-      pieces.append(start..<end)
-      start = end
-    }
-    return pieces
   }
 
   /// Unmaps everything; no slot and no I/O address stands for it any more.

@@ -43,6 +43,11 @@ public final class Device: Sendable {
     public let mappable: [Range<UInt64>]
   }
 
+  /// The BARs of which a part can be mapped: size and mappable areas, in bytes.
+  public var mappableBARs: [(size: UInt64, areas: [Range<UInt64>])] {
+    regions.prefix(6).compactMap { $0 }.filter { !$0.mappable.isEmpty }.map { ($0.size, $0.mappable) }
+  }
+
   /// Opens a device of a group and reads its regions.
   ///
   /// - Parameter token: The VF token, as text; nil for none.

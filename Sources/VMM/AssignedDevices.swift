@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Gate
 internal import GuestMemory
 internal import KVM
 internal import Linux
@@ -141,7 +142,7 @@ final class AssignedDevices: Sendable {
     }
     let budget = WindowBudget(
       zip(zip(devices, open), peers).map { pair, peers in
-        WindowBudget.Demand(pair.1.regions, pair.0.policies, peers: peers)
+        WindowBudget.Demand(pair.1.mappableBARs, pair.0.policies.barMap, peers: peers)
       }, slots: host.slotCapacity, mappings: host.windowMappings)
     var functions: [AssignedFunction] = []
     for (index, device) in open.enumerated() {

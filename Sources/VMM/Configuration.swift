@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import Gate
 public import GuestMemory
 public import PCI
-public import Passthrough
 
 /// What a VM is made of.
 public struct Configuration: Sendable {

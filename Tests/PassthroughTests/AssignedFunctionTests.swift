@@ -6,6 +6,7 @@ import Linux
 import PCI
 import Testing
 
+@testable import Gate
 @testable import Passthrough
 
 /// The kernel's answer to every VFIO request is ENOTTY here, so that each attempt is one warning. Skipped if this

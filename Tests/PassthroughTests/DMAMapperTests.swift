@@ -39,4 +39,15 @@ import Testing
     #expect(DMAMapper.Space.isTranslatable(.max - 4095, 4096, []))
     #expect(!DMAMapper.Space.isTranslatable(.max - 4095, 4097, []))
   }
+
+  @Test(
+    "guest RAM takes at most about a thousand mappings, and a quarter of few",
+    arguments: [
+      (512 << 20, 65535, 128 << 20), (64 << 30, 65535, 128 << 20), (128 << 30, 65535, 128 << 20),
+      (129 << 30, 65535, 256 << 20), (2 << 40, 65535, 2 << 30), (512 << 20, 4, 512 << 20),
+      (64 << 30, 64, 4 << 30), (1 << 30, 0, 1 << 30),
+    ] as [(UInt64, Int, UInt64)])
+  func ram(_ memory: UInt64, _ mappings: Int, _ size: UInt64) {
+    #expect(DMAMapper.pieceSize(memory: memory, mappings: mappings) == size)
+  }
 }

@@ -7,6 +7,7 @@ import Linux
 import Synchronization
 
 @testable import PCI
+@testable import Gate
 @testable import Passthrough
 @testable import VFIO
 

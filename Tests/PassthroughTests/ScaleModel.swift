@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+@testable import Gate
 @testable import Passthrough
 
 /// A VM on paper: its functions' own gates and window layouts over a kernel that only counts.
@@ -71,7 +72,7 @@ struct ScaleModel {
       var windows: [Window] = []
       for (index, size) in shape.bars.enumerated() {
         base = (base + size - 1) / size * size
-        for piece in WindowLayout.pieces(of: 0..<size, barSize: size, most: assignment.windowsPerBAR) {
+        for piece in WindowCuts.pieces(of: 0..<size, barSize: size, most: assignment.windowsPerBAR) {
           windows.append(Window(bar: index, range: base + piece.lowerBound..<base + piece.upperBound))
         }
         base += size

@@ -3,6 +3,7 @@
 import Foundation
 import Testing
 
+@testable import Gate
 @testable import Passthrough
 
 /// What a guest with 2 TiB and eight GPUs of 128 GiB costs, by the gate, the layout and the budget themselves.

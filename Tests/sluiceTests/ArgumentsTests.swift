@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import Gate
 import GuestMemory
 import PCI
 import Passthrough

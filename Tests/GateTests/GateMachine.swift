@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-@testable import Passthrough
+@testable import Gate
 
 /// What the explorer explores: the gate, or one with a fault in it.
 protocol GateMachine: Hashable {

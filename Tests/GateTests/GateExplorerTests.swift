@@ -2,7 +2,7 @@
 
 import Testing
 
-@testable import Passthrough
+@testable import Gate
 
 @Suite struct GateExplorerTests {
   /// Two windows in each of two BARs; memory is off, as after a reset.

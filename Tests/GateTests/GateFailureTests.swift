@@ -2,7 +2,7 @@
 
 import Testing
 
-@testable import Passthrough
+@testable import Gate
 
 /// What the gate makes of effects that do not succeed.
 @Suite struct GateFailureTests {

@@ -8,6 +8,15 @@ public enum MappingPolicy: String, Sendable, Hashable, CaseIterable {
   case onEnable = "on-enable"
   /// Whenever the function's memory is on: after the move of a BAR, too.
   case eager
+
+  /// True if windows are mapped at this moment, although no access has come.
+  func includes(_ moment: Gate.Moment) -> Bool {
+    switch moment {
+    case .open: true
+    case .enable: self != .onFault
+    case .move: self == .eager
+    }
+  }
 }
 
 /// When a device's memory is mapped for the DMA of another one.
@@ -16,6 +25,14 @@ public enum PeerPolicy: Sendable, Hashable {
   case off
   /// Together with the guest's own access, or earlier.
   case mapped(MappingPolicy)
+
+  /// True if a window is mapped at this moment.
+  public func includes(_ moment: Gate.Moment) -> Bool {
+    switch self {
+    case .off: false
+    case .mapped(let policy): policy.includes(moment)
+    }
+  }
 
   /// Reads `on-fault`, `on-enable`, `eager` or `off`; nil for anything else.
   public init?(_ text: String) {

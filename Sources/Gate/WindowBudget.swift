@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import VFIO
-
 /// How finely the BARs of a VM's devices are cut into windows, so that neither memory slots nor mappings
 /// of an IOMMU run out: where there are few, windows are larger.
 ///
@@ -14,7 +12,7 @@ public import VFIO
 /// start: under `bar-map=on-enable` and `eager` each mappable area of a BAR is one window.
 public struct WindowBudget: Sendable {
   /// No BAR has more windows than this, but for what the MSI-X structures cut.
-  static let finest = 128
+  public static let finest = 128
 
   /// What a device would take.
   public struct Demand: Sendable {
@@ -24,18 +22,15 @@ public struct WindowBudget: Sendable {
     /// For each I/O address space, whether windows are mapped there.
     let isReachable: [Bool]
 
-    /// Takes it from what a device has.
+    /// Creates a demand.
     ///
     /// - Parameters:
-    ///   - regions: Those of the device.
-    ///   - peers: When its windows are mapped in each I/O address space.
-    public init(_ regions: [Device.Region?], _ policies: DevicePolicies, peers: [PeerPolicy]) {
-      self.init(
-        regions.prefix(6).compactMap { $0 }.filter { !$0.mappable.isEmpty }.map { ($0.size, $0.mappable) },
-        policies.barMap, peers: peers)
-    }
-
-    init(_ bars: [(size: UInt64, areas: [Range<UInt64>])], _ opening: MappingPolicy, peers: [PeerPolicy]) {
+    ///   - bars: The memory BARs that can be mapped: size and mappable areas, in bytes.
+    ///   - opening: When the windows open.
+    ///   - peers: When the windows are mapped in each I/O address space.
+    public init(
+      _ bars: [(size: UInt64, areas: [Range<UInt64>])], _ opening: MappingPolicy, peers: [PeerPolicy]
+    ) {
       self.bars = bars
       self.opening = opening
       isReachable = peers.map { $0 != .off }
@@ -47,7 +42,7 @@ public struct WindowBudget: Sendable {
         sum
           + bar.areas.reduce(0) { count, area in
             count
-              + WindowLayout.pieces(of: area, barSize: bar.size, most: budget.windowsPerBAR(opening)).count
+              + WindowCuts.pieces(of: area, barSize: bar.size, most: budget.windowsPerBAR(opening)).count
           }
       }
     }
@@ -83,5 +78,5 @@ public struct WindowBudget: Sendable {
   /// How many windows a BAR may have.
   ///
   /// - Parameter opening: When they open.
-  func windowsPerBAR(_ opening: MappingPolicy) -> Int { opening == .onFault ? most : 1 }
+  public func windowsPerBAR(_ opening: MappingPolicy) -> Int { opening == .onFault ? most : 1 }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-@testable import Passthrough
+@testable import Gate
 
 /// Visits every state of a world, breadth first.
 struct GateExplorer<Machine: GateMachine> {

@@ -2,7 +2,7 @@
 
 import Testing
 
-@testable import Passthrough
+@testable import Gate
 
 @Suite struct GateTests {
   private static let conditions: [Gate.Condition] = [.memoryEnabled, .fullPower, .outOfReset, .alive]

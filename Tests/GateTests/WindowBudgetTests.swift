@@ -2,7 +2,7 @@
 
 import Testing
 
-@testable import Passthrough
+@testable import Gate
 
 @Suite struct WindowBudgetTests {
   private typealias Demand = WindowBudget.Demand
@@ -85,23 +85,12 @@ import Testing
         let pending: Range<UInt64> = 0x3000..<0x3008
         var count = 0
         for (index, bar) in demand.bars.enumerated() {
-          for area in WindowLayout.areas(bar.areas, without: index == 0 ? [table, pending] : []) {
-            count += WindowLayout.pieces(of: area, barSize: bar.size, most: most).count
+          for area in WindowCuts.areas(bar.areas, without: index == 0 ? [table, pending] : []) {
+            count += WindowCuts.pieces(of: area, barSize: bar.size, most: most).count
           }
         }
         #expect(count <= demand.windows(budget))
       }
     }
-  }
-
-  @Test(
-    "guest RAM takes at most about a thousand mappings, and a quarter of few",
-    arguments: [
-      (512 << 20, 65535, 128 << 20), (64 << 30, 65535, 128 << 20), (128 << 30, 65535, 128 << 20),
-      (129 << 30, 65535, 256 << 20), (2 << 40, 65535, 2 << 30), (512 << 20, 4, 512 << 20),
-      (64 << 30, 64, 4 << 30), (1 << 30, 0, 1 << 30),
-    ] as [(UInt64, Int, UInt64)])
-  func ram(_ memory: UInt64, _ mappings: Int, _ size: UInt64) {
-    #expect(DMAMapper.pieceSize(memory: memory, mappings: mappings) == size)
   }
 }

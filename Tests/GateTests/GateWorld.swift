@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-@testable import Passthrough
+@testable import Gate
 
 /// A guest with two vCPUs, a device and what stands between them: all that the gate's effects act on.
 /// Every step checks the invariants; the first that is broken is kept.

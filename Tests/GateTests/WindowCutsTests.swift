@@ -2,50 +2,50 @@
 
 import Testing
 
-@testable import Passthrough
+@testable import Gate
 
-@Suite struct WindowLayoutTests {
+@Suite struct WindowCutsTests {
   @Test("the pages of the MSI-X table and of the pending bits are cut out, and nothing else")
   func cutOut() {
     #expect(
-      WindowLayout.areas([0..<0x8000], without: [0x2000..<0x2410, 0x3000..<0x3008])
+      WindowCuts.areas([0..<0x8000], without: [0x2000..<0x2410, 0x3000..<0x3008])
         == [0..<0x2000, 0x4000..<0x8000])
-    #expect(WindowLayout.areas([0..<0x4000], without: [0..<0x10]) == [0x1000..<0x4000])
-    #expect(WindowLayout.areas([0..<0x4000], without: [0x3FF0..<0x4000]) == [0..<0x3000])
-    #expect(WindowLayout.areas([0..<0x1000], without: [0x800..<0x900]) == [])
+    #expect(WindowCuts.areas([0..<0x4000], without: [0..<0x10]) == [0x1000..<0x4000])
+    #expect(WindowCuts.areas([0..<0x4000], without: [0x3FF0..<0x4000]) == [0..<0x3000])
+    #expect(WindowCuts.areas([0..<0x1000], without: [0x800..<0x900]) == [])
   }
 
   @Test("a table that crosses a page takes both pages")
   func crossing() {
     #expect(
-      WindowLayout.areas([0..<0x5000], without: [0x1FF0..<0x2010]) == [0..<0x1000, 0x3000..<0x5000])
+      WindowCuts.areas([0..<0x5000], without: [0x1FF0..<0x2010]) == [0..<0x1000, 0x3000..<0x5000])
   }
 
   @Test("areas that do not hold a whole page give none, and unaligned ends are left out")
   func unaligned() {
-    #expect(WindowLayout.areas([0..<0x800], without: []) == [])
-    #expect(WindowLayout.areas([0x800..<0x1800], without: []) == [])
-    #expect(WindowLayout.areas([0x800..<0x3800], without: []) == [0x1000..<0x3000])
+    #expect(WindowCuts.areas([0..<0x800], without: []) == [])
+    #expect(WindowCuts.areas([0x800..<0x1800], without: []) == [])
+    #expect(WindowCuts.areas([0x800..<0x3800], without: []) == [0x1000..<0x3000])
   }
 
   @Test("a BAR smaller than a page that can be mapped has one page, unless it holds an MSI-X structure")
   func small() {
     for size in [16, 256, 1024, 2048] as [UInt64] {
-      #expect(WindowLayout.areas([0..<size], barSize: size, without: []) == [0..<0x1000])
-      #expect(WindowLayout.areas([], barSize: size, without: []) == [])
-      #expect(WindowLayout.areas([0..<size], barSize: size, without: [0..<16]) == [])
+      #expect(WindowCuts.areas([0..<size], barSize: size, without: []) == [0..<0x1000])
+      #expect(WindowCuts.areas([], barSize: size, without: []) == [])
+      #expect(WindowCuts.areas([0..<size], barSize: size, without: [0..<16]) == [])
     }
-    #expect(WindowLayout.areas([0..<0x800], barSize: 0x1000, without: []) == [])
-    #expect(WindowLayout.areas([0..<0x2000], barSize: 0x2000, without: []) == [0..<0x2000])
-    #expect(WindowLayout.pieces(of: 0..<0x1000, barSize: 256).count == 1)
+    #expect(WindowCuts.areas([0..<0x800], barSize: 0x1000, without: []) == [])
+    #expect(WindowCuts.areas([0..<0x2000], barSize: 0x2000, without: []) == [0..<0x2000])
+    #expect(WindowCuts.pieces(of: 0..<0x1000, barSize: 256).count == 1)
   }
 
   @Test("sparse areas stay apart; a table between them cuts neither")
   func sparse() {
     #expect(
-      WindowLayout.areas([0..<0x2000, 0x3000..<0x6000], without: [0x2000..<0x2040])
+      WindowCuts.areas([0..<0x2000, 0x3000..<0x6000], without: [0x2000..<0x2040])
         == [0..<0x2000, 0x3000..<0x6000])
-    #expect(WindowLayout.areas([], without: [0..<16]) == [])
+    #expect(WindowCuts.areas([], without: [0..<16]) == [])
   }
 
   private static let sizes: [UInt64] = [
@@ -56,7 +56,7 @@ import Testing
   func cover(_ size: UInt64) {
     let areas: [Range<UInt64>] = [0..<size, min(0x3000, size)..<size, 0..<size - 4096]
     for area in areas where !area.isEmpty {
-      let pieces = WindowLayout.pieces(of: area, barSize: size)
+      let pieces = WindowCuts.pieces(of: area, barSize: size)
       #expect(pieces.first?.lowerBound == area.lowerBound)
       #expect(pieces.last?.upperBound == area.upperBound)
       #expect(zip(pieces, pieces.dropFirst()).allSatisfy { $0.upperBound == $1.lowerBound })
@@ -66,7 +66,7 @@ import Testing
 
   @Test("no BAR needs more than a few hundred windows, and a small one needs one", arguments: sizes)
   func count(_ size: UInt64) {
-    let count = WindowLayout.pieces(of: 0..<size, barSize: size).count
+    let count = WindowCuts.pieces(of: 0..<size, barSize: size).count
     #expect(count <= 256)
     if size <= 2 << 20 { #expect(count == 1) }
     // Large BARs are not mapped in one go either.
@@ -75,11 +75,11 @@ import Testing
 
   @Test("cuts are at multiples of a huge page, so that no window splits one")
   func cuts() {
-    let pieces = WindowLayout.pieces(of: 0x3000..<5 << 20, barSize: 8 << 20)
+    let pieces = WindowCuts.pieces(of: 0x3000..<5 << 20, barSize: 8 << 20)
     let expected: [Range<UInt64>] = [0x3000..<0x20_0000, 0x20_0000..<0x40_0000, 0x40_0000..<0x50_0000]
     #expect(pieces == expected)
     let step: UInt64 = 512 << 20
-    for piece in WindowLayout.pieces(of: 0..<64 << 30, barSize: 64 << 30) {
+    for piece in WindowCuts.pieces(of: 0..<64 << 30, barSize: 64 << 30) {
       #expect(piece.lowerBound % step == 0)
       #expect(piece.upperBound - piece.lowerBound == step)
     }

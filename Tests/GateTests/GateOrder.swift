@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-@testable import Passthrough
+@testable import Gate
 
 /// What is wrong with the order of an event's effects; nil where nothing is. It knows nothing of the
 /// gate but what was open before the event.

@@ -2,7 +2,7 @@
 
 import Testing
 
-@testable import Passthrough
+@testable import Gate
 
 @Suite struct PeerPlanTests {
   private static func member(
