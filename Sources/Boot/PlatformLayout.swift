@@ -61,6 +61,8 @@ public enum PlatformLayout {
 
   /// The first serial port, a 16550A: eight ports.
   public static let com1: UInt16 = 0x3F8
+  /// All of them.
+  public static let com1Ports: ClosedRange<UInt16> = com1...com1 + 7
   /// The guest panic port, one byte (QEMU's pvpanic-isa).
   public static let pvpanic: UInt16 = 0x505
   /// The sleep control register of hardware-reduced ACPI, one byte.
@@ -69,6 +71,8 @@ public enum PlatformLayout {
   public static let sleepStatus: UInt16 = 0x601
   /// The PCI configuration address register; the data register follows after four ports.
   public static let configAddress: UInt16 = 0xCF8
+  /// The PCI configuration data register, four ports.
+  public static let configData: ClosedRange<UInt16> = configAddress + 4...configAddress + 7
   /// The reset register, one byte. It shares its port with configuration mechanism #1, which
   /// answers only to 4-byte accesses of `configAddress`.
   public static let reset: UInt16 = 0xCF9
@@ -82,6 +86,9 @@ public enum PlatformLayout {
   public static let systemControl: UInt16 = 0x92
   /// The debug exit port (QEMU's isa-debug-exit), four ports; there only where asked for.
   public static let debugExit: UInt16 = 0xF4
+
+  /// Ports for I/O BARs: above those of a PC's own devices.
+  public static let ioWindow: Range<UInt64> = 0xC000..<0x1_0000
 
   // MARK: Interrupt lines and sleep states
 

@@ -1,36 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CLinux
-public import Linux
+internal import Linux
+public import Seams
 internal import Synchronization
 
 /// What a message-signalled interrupt writes where (PCI 3.0 §6.8).
-public struct Message: Equatable, Hashable, Sendable {
-  /// The address, which selects the CPU; 0xFEExxxxx on x86 (SDM vol. 3 §11.11).
-  public var address: UInt64
-  /// The data, which holds the vector.
-  public var data: UInt32
-
-  /// Makes a message of an address and its data.
-  public init(address: UInt64, data: UInt32) {
-    self.address = address
-    self.data = data
-  }
-}
-
-/// A GSI that a vector has in ``InterruptRoutes``. It is valid until it is released, or until another vector takes
-/// over the GSI of a parked route.
-public struct Route: Equatable, Sendable {
-  /// The GSI, for KVM_IRQFD.
-  public let gsi: UInt32
-  /// Tells apart the owners that a GSI has one after the other.
-  let ticket: UInt64
-
-  /// Names an owner's GSI.
-  package init(gsi: UInt32, ticket: UInt64) {
-    self.gsi = gsi
-    self.ticket = ticket
-  }
+private struct Message: Equatable {
+  let address: UInt64
+  let data: UInt32
 }
 
 /// The machine's table of interrupt routes (KVM_SET_GSI_ROUTING): the fixed pins of the irqchips, and one GSI
@@ -82,15 +60,16 @@ public final class InterruptRoutes: Sendable {
   /// - Parameter route: The vector's route so far, which may have been parked; nil if it has none.
   /// - Returns: The vector's route from now on.
   /// - Throws: An error of KVM_SET_GSI_ROUTING, or that the table is full. The table is unchanged then.
-  public func set(_ route: Route?, to message: Message) throws(KernelError) -> Route {
-    try table.withLock { table throws(KernelError) in
+  public func set(_ route: Route?, address: UInt64, data: UInt32) throws(OperationError) -> Route {
+    let message = Message(address: address, data: data)
+    return try table.withLock { table throws(OperationError) in
       let old = Self.index(of: route, in: table)
       let index = if let old { old } else { try room(&table) }
       let before = table.entries[index]
       let ticket = old == nil ? table.nextTicket : before?.ticket ?? 0
       table.entries[index] = Entry(message: message, ticket: ticket)
       if old == nil || before?.message != message {
-        do throws(KernelError) { try commit(table) } catch {
+        do throws(OperationError) { try commit(table) } catch {
           table.entries[index] = before
           if before == nil { table.free.append(index) }
           throw error
@@ -124,17 +103,17 @@ public final class InterruptRoutes: Sendable {
     return table.entries[index]?.ticket == route.ticket ? index : nil
   }
 
-  private func room(_ table: inout Table) throws(KernelError) -> Int {
+  private func room(_ table: inout Table) throws(OperationError) -> Int {
     if let free = table.free.popLast() { return free }
     if table.entries.count < capacity {
       table.entries.append(nil)
       return table.entries.count - 1
     }
     if let parked = table.entries.firstIndex(where: { $0?.isParked == true }) { return parked }
-    throw KernelError(limit: "all \(capacity) interrupt routes of the VM are in use")
+    throw OperationError("all \(capacity) interrupt routes of the VM are in use")
   }
 
-  private func commit(_ table: borrowing Table) throws(KernelError) {
+  private func commit(_ table: borrowing Table) throws(OperationError) {
     var routes: [cl_route] = []
     routes.reserveCapacity(Self.pinRoutes + table.entries.count)
     for pin in 0..<UInt32(Self.pins) {
@@ -155,6 +134,8 @@ public final class InterruptRoutes: Sendable {
     let result = unsafe routes.withUnsafeBufferPointer { buffer in
       unsafe cl_kvm_set_routes(machine.descriptor.number, buffer.baseAddress, UInt32(buffer.count))
     }
-    try check(result, "KVM_SET_GSI_ROUTING, \(routes.count) routes")
+    do throws(KernelError) { try check(result, "KVM_SET_GSI_ROUTING, \(routes.count) routes") } catch {
+      throw OperationError(error)
+    }
   }
 }

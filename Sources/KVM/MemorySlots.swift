@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import GuestMemory
-public import Linux
+internal import Linux
+public import Seams
 internal import Synchronization
 
 /// The memory slots of a machine: who adds one gets a number, who removes it gives it back.
@@ -39,11 +40,11 @@ public final class MemorySlots: Sendable {
   ///
   /// For a device's memory every vCPU is between two instructions (``VirtualCPU/duringPause(_:)``). KVM
   /// would do the rest of an instruction that it emulates by byte copies through the new slot.
-  public func add(at base: GuestAddress, size: UInt64, host: UInt64) throws(KernelError) -> UInt32 {
+  public func add(at base: GuestAddress, size: UInt64, host: UInt64) throws(OperationError) -> UInt32 {
     // KVM takes such a slot, and the guest would lose its local APIC, I/O APIC or ECAM to a BAR.
     for range in platform where base.rawValue < range.upperBound {
       guard base.rawValue &+ (size - 1) >= range.lowerBound else { continue }
-      throw KernelError(limit: "registers of the platform are at \(GuestAddress(range.lowerBound))")
+      throw OperationError("registers of the platform are at \(GuestAddress(range.lowerBound))")
     }
     let number: UInt32? = numbers.withLock { numbers in
       if let free = numbers.free.popLast() { return free }
@@ -52,20 +53,20 @@ public final class MemorySlots: Sendable {
       return numbers.next - 1
     }
     guard let number else {
-      throw KernelError("all \(limit) memory slots are in use", errno: KernelError.noMemory)
+      throw OperationError("all \(limit) memory slots are in use")
     }
     do throws(KernelError) {
       try machine.setMemory(slot: number, at: base, size: size, host: host)
     } catch {
       numbers.withLock { $0.free.append(number) }
-      throw error
+      throw OperationError(error)
     }
     return number
   }
 
   /// Takes a slot away; when this returns no vCPU reaches its memory.
-  public func remove(_ slot: UInt32) throws(KernelError) {
-    try machine.removeMemory(slot: slot)
+  public func remove(_ slot: UInt32) throws(OperationError) {
+    do throws(KernelError) { try machine.removeMemory(slot: slot) } catch { throw OperationError(error) }
     numbers.withLock { $0.free.append(slot) }
   }
 }

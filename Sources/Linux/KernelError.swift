@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CLinux
+public import Seams
 
 /// What the kernel answered when it refused an operation.
 public struct KernelError: Error, Equatable, CustomStringConvertible {
@@ -42,6 +43,11 @@ public func check<Result: SignedInteger & FixedWidthInteger>(
 ) throws(KernelError) -> Result {
   guard result >= 0 else { throw KernelError(operation(), errno: Int32(truncatingIfNeeded: -result)) }
   return result
+}
+
+extension OperationError {
+  /// Passes the kernel's answer on.
+  public init(_ error: KernelError) { self.init(error.description, errno: error.errno) }
 }
 
 /// Error numbers that Sluice tells apart (errno.h).

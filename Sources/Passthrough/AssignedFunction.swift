@@ -1,29 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import Gate
-internal import KVM
 internal import Linux
 public import PCI
+public import Seams
 internal import Synchronization
-public import VFIO
 
 /// A function of the host that a guest has: the one place that changes its mappings, its
 /// interrupts and its state.
-public final class AssignedFunction: Sendable {
+public final class AssignedFunction<B: Backend>: Sendable {
   /// The address on the host, which names the device in every message.
   public let address: String
   /// Its BARs.
   public let bars: [BaseAddress]
   /// Its interrupt pin: 0 for INTA# to 3 for INTD#; nil where it has none.
   public let interruptPin: UInt8?
-  let device: Device
+  let device: B.Device
   let assignment: Assignment
   let observe: FunctionObserver
   /// Taken by vCPU threads for a trapped access and by the control thread for the hand-over and for what
   /// the host wants; inside it those of ``DecodedRanges``, of the machine's slots and routes, and of the
   /// trace. Never two functions' at once, and not while a reset is going on, which may take a second: but for the
   /// one at the start, for which the guest is to wait.
-  let state: Mutex<FunctionState>
+  let state: Mutex<FunctionState<B>>
   /// Held by whoever resets the device or gives it back, so that neither meets the other; never taken
   /// inside `state`, which is taken inside it.
   let handling = Mutex(())
@@ -33,8 +32,8 @@ public final class AssignedFunction: Sendable {
   private let decoded = DecodedRanges()
   /// Index of the function's first BAR in ``Host/decoder``.
   private let decoderIndex: Int
-  let notices: Notices
-  private let host: Host
+  let notices: Notices<B>
+  private let host: Host<B>
   /// Signalled when no vCPU need wait for pinned RAM: the VM ends, or the function leaves the guest.
   let isLeaving: Event
 
@@ -43,29 +42,41 @@ public final class AssignedFunction: Sendable {
   /// reset only with its bus is reset here.
   ///
   /// - Parameter observe: Told of everything that happens, with the function's lock held.
-  public init(
-    _ device: Device, host: Host, assignment: Assignment, observe: @escaping FunctionObserver
+  public convenience init(
+    _ device: B.Device, host: Host<B>, assignment: Assignment, observe: @escaping FunctionObserver
   ) throws(FunctionError) {
-    self.device = device
-    self.host = host
-    self.assignment = assignment
-    self.observe = observe
-    opening = OpeningRequest(host.openings)
-    address = device.address
-    do throws(KernelError) {
+    let opening = OpeningRequest(host.openings)
+    // The state comes last: it cannot be copied, and so cannot be given up half made.
+    do throws(OperationError) {
       if case .none(let why) = assignment.reset { observe(.warning(why), 0) }
       if case .bus = assignment.reset { try assignment.reset.perform(on: device, .start, observe) }
-      let initial = try FunctionState(
+      let notices = try Notices<B>(device, host.machine)
+      let isLeaving = try Self.makeEvent()
+      let initial = try FunctionState<B>(
         device, host: host, assignment: assignment, opening: opening, observe: observe)
-      bars = initial.config.bars
-      interruptPin = initial.config.interruptPin
-      decoderIndex = host.decoder.reserve(initial.config.bars.count)
-      state = Mutex(initial)
-      notices = try Notices(device)
-      isLeaving = try Event()
-    } catch {
-      throw FunctionError(device: device.address, cause: error.description)
-    }
+      self.init(initial, notices, isLeaving: isLeaving)
+    } catch { throw FunctionError(device: device.address, cause: error) }
+  }
+
+  private static func makeEvent() throws(OperationError) -> Event {
+    do throws(KernelError) { return try Event() } catch { throw OperationError(error) }
+  }
+
+  private init(
+    _ initial: consuming FunctionState<B>, _ notices: Notices<B>, isLeaving: consuming Event
+  ) {
+    device = initial.device
+    host = initial.host
+    assignment = initial.assignment
+    observe = initial.observe
+    opening = initial.opening
+    address = initial.device.address
+    bars = initial.config.bars
+    interruptPin = initial.config.interruptPin
+    decoderIndex = initial.host.decoder.reserve(initial.config.bars.count)
+    state = Mutex(initial)
+    self.notices = notices
+    self.isLeaving = isLeaving
   }
 
   /// Gives the function its place before the guest starts.
@@ -77,12 +88,12 @@ public final class AssignedFunction: Sendable {
   public func place(
     _ addresses: [UInt64], isMultifunction: Bool, gsi: UInt32
   ) throws(FunctionError) {
-    do throws(KernelError) {
-      try state.withLock { state throws(KernelError) in
+    do throws(OperationError) {
+      try state.withLock { state throws(OperationError) in
         for (bar, address) in zip(bars, addresses) { state.config.setBase(of: bar, to: address) }
         state.config.setPlace(isMultifunction: isMultifunction, interruptLine: UInt8(gsi))
         if interruptPin != nil {
-          state.interrupts.line = try Line(device, state.host.interrupts, gsi: gsi)
+          state.interrupts.line = try Line(device, state.host.machine, gsi: gsi)
         }
         update(state)
       }
@@ -94,11 +105,11 @@ public final class AssignedFunction: Sendable {
   /// - Parameter begun: Called when accesses wait; the guest must not start before that.
   /// - Throws: When it cannot be reset; it does not answer the guest then.
   public func resetAtStart(begun: () -> Void) throws(FunctionError) {
-    do throws(KernelError) {
-      try state.withLock { state throws(KernelError) in
+    do throws(OperationError) {
+      try state.withLock { state throws(OperationError) in
         begun()
         guard case .function = assignment.reset else { return }
-        do throws(KernelError) { try assignment.reset.perform(on: device, .start, observe) } catch {
+        do throws(OperationError) { try assignment.reset.perform(on: device, .start, observe) } catch {
           try state.pass(.set(.alive, false), .shutdown)
           update(state)
           throw error
@@ -109,7 +120,7 @@ public final class AssignedFunction: Sendable {
   }
 
   /// Tells the bus where the function answers; with the function's lock held.
-  func update(_ state: borrowing FunctionState) {
+  func update(_ state: borrowing FunctionState<B>) {
     let isAnswering = state.gate.conditions.isSuperset(of: [.fullPower, .outOfReset, .alive])
     guard decoded.update(state.config, isAnswering: isAnswering) else { return }
     host.decoder.update(decoderIndex, state.config, isAnswering: isAnswering)
@@ -122,9 +133,7 @@ public final class AssignedFunction: Sendable {
     decoded.find(address, isPort: isPort)
   }
 
-  func failure(_ error: KernelError) -> FunctionError {
-    FunctionError(device: address, cause: error.description)
-  }
+  func failure(_ error: OperationError) -> FunctionError { FunctionError(device: address, cause: error) }
 
   /// Reads configuration space: 1, 2 or 4 bytes.
   public func readConfig(_ offset: Int, width: Int) throws(FunctionError) -> UInt32 {
@@ -137,8 +146,8 @@ public final class AssignedFunction: Sendable {
   /// - Throws: Why guest RAM could not be pinned, or why a mapping of the function could not be removed.
   public func writeConfig(_ offset: Int, width: Int, _ value: UInt32) throws(FunctionError) {
     guard try waitUntilMaster(offset, width: width, value) else { return }
-    do throws(KernelError) {
-      let rest = try state.withLock { state throws(KernelError) in
+    do throws(OperationError) {
+      let rest = try state.withLock { state throws(OperationError) in
         let rest = try state.writeConfig(offset, width: width, value)
         if case .reset = rest { try state.beginReset() }
         update(state)
@@ -154,7 +163,7 @@ public final class AssignedFunction: Sendable {
     let byte = Register.command - offset
     guard (0..<width).contains(byte), value >> UInt32(byte * 8) & UInt32(Command.busMaster.rawValue) != 0
     else { return true }
-    do throws(KernelError) { return try host.dma.waitUntilPinned(orUntil: isLeaving) } catch {
+    do throws(OperationError) { return try host.dma.waitUntilPinned(orUntil: isLeaving) } catch {
       throw failure(error)
     }
   }
@@ -163,10 +172,10 @@ public final class AssignedFunction: Sendable {
   public func stopWaiting() { isLeaving.signal() }
 
   /// Resets a function whose gate is closed for it, and lets the guest have it again.
-  private func reset(_ reason: ResetReason) throws(KernelError) {
-    try handling.withLock { _ throws(KernelError) in
+  private func reset(_ reason: ResetReason) throws(OperationError) {
+    try handling.withLock { _ throws(OperationError) in
       var failure: (warning: Warning, text: String)?
-      do throws(KernelError) {
+      do throws(OperationError) {
         if assignment.reset.isForGuest {
           try assignment.reset.perform(on: device, reason, observe)
         } else {
@@ -175,7 +184,7 @@ public final class AssignedFunction: Sendable {
           failure = (.noReset, text)
         }
       } catch { failure = (.reset, "\(error); it goes on as it is") }
-      try state.withLock { state throws(KernelError) in
+      try state.withLock { state throws(OperationError) in
         if let failure { state.warn(failure.warning, failure.text) }
         try state.finishReset(isInD0: failure == nil || reason == .power)
         update(state)
@@ -185,8 +194,8 @@ public final class AssignedFunction: Sendable {
 
   /// Reads a memory BAR.
   public func readMemory(bar: Int, offset: UInt64, width: Int) throws(FunctionError) -> UInt64 {
-    do throws(KernelError) {
-      return try state.withLock { state throws(KernelError) in
+    do throws(OperationError) {
+      return try state.withLock { state throws(OperationError) in
         try state.readMemory(bar: bar, offset: offset, width: width)
       }
     } catch {
@@ -199,8 +208,8 @@ public final class AssignedFunction: Sendable {
   public func writeMemory(
     bar: Int, offset: UInt64, width: Int, _ value: UInt64
   ) throws(FunctionError) {
-    do throws(KernelError) {
-      try state.withLock { state throws(KernelError) in
+    do throws(OperationError) {
+      try state.withLock { state throws(OperationError) in
         try state.writeMemory(bar: bar, offset: offset, width: width, value)
       }
     } catch { try isolate(error) }
@@ -209,15 +218,15 @@ public final class AssignedFunction: Sendable {
   /// Opens the windows that are due. Every vCPU is between two instructions and stays there.
   public func openDueWindows() throws(FunctionError) {
     guard opening.take() else { return }
-    do throws(KernelError) {
-      try state.withLock { state throws(KernelError) in try state.pass(.open, state.openingReason) }
+    do throws(OperationError) {
+      try state.withLock { state throws(OperationError) in try state.pass(.open, state.openingReason) }
     } catch { try isolate(error) }
   }
 
   /// Takes away windows whose pages another BAR has come into, so that the same BAR answers whatever is mapped.
   public func leaveSharedPages() throws(FunctionError) {
-    do throws(KernelError) {
-      try state.withLock { state throws(KernelError) in try state.leaveSharedPages() }
+    do throws(OperationError) {
+      try state.withLock { state throws(OperationError) in try state.leaveSharedPages() }
     } catch { try isolate(error) }
   }
 
@@ -225,8 +234,8 @@ public final class AssignedFunction: Sendable {
   ///
   /// - Parameter place: The address that the instruction accesses, in a BAR; nil for all armed windows.
   public func makeDue(_ place: BarPlace?) throws(FunctionError) -> EmulationRemedy {
-    do throws(KernelError) {
-      return try state.withLock { state throws(KernelError) in try state.makeDue(place) }
+    do throws(OperationError) {
+      return try state.withLock { state throws(OperationError) in try state.makeDue(place) }
     } catch {
       try isolate(error)
       return .none
@@ -247,8 +256,8 @@ public final class AssignedFunction: Sendable {
   ///
   /// - Parameter all: Whether a device that says its memory is on is meant too.
   public func demote(all: Bool) throws(FunctionError) -> Bool {
-    do throws(KernelError) {
-      return try state.withLock { state throws(KernelError) in try state.demote(all: all) }
+    do throws(OperationError) {
+      return try state.withLock { state throws(OperationError) in try state.demote(all: all) }
     } catch {
       try isolate(error)
       return true

@@ -24,7 +24,7 @@ public struct Assignment: Sendable {
   }
 
   /// Whether its reset leaves the VM's other devices alone, so that they can be reset at the same time.
-  public var isResetAlone: Bool { if case .bus(_, let isAlone) = reset { isAlone } else { true } }
+  public var isResetAlone: Bool { if case .bus(let isAlone) = reset { isAlone } else { true } }
 
   /// The earliest of what the other devices ask for.
   var earliest: MappingPolicy {

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import Gate
-internal import KVM
 internal import Linux
 internal import PCI
-internal import VFIO
+internal import Seams
 
 /// Accesses to configuration space.
 extension FunctionState {
@@ -16,8 +15,8 @@ extension FunctionState {
     guard config.needsDevice(offset: offset, width: width) else {
       return config.read(offset: offset, width: width)
     }
-    do throws(KernelError) {
-      let value = try device.read(Device.configRegion, offset: UInt64(offset), width: width)
+    do throws(OperationError) {
+      let value = try device.read(RegionIndex.config, offset: UInt64(offset), width: width)
       return config.read(offset: offset, width: width, device: UInt32(truncatingIfNeeded: value))
     } catch {
       warn(.configRead, "\(error)")
@@ -26,7 +25,7 @@ extension FunctionState {
   }
 
   /// Takes a guest's write and does what it means.
-  mutating func writeConfig(_ offset: Int, width: Int, _ value: UInt32) throws(KernelError) -> Rest {
+  mutating func writeConfig(_ offset: Int, width: Int, _ value: UInt32) throws(OperationError) -> Rest {
     guard gate.conditions.isSuperset(of: [.outOfReset, .alive]) else { return .nothing }
     var rest = Rest.nothing
     for effect in config.write(offset: offset, width: width, value) {
@@ -44,7 +43,7 @@ extension FunctionState {
     return rest
   }
 
-  private mutating func setCommand(from old: Command, to new: Command) throws(KernelError) {
+  private mutating func setCommand(from old: Command, to new: Command) throws(OperationError) {
     let isOn = new.contains(.memorySpace)
     if gate.conditions.contains(.memoryEnabled) == isOn {
       changeCommand(from: old, to: new)
@@ -63,7 +62,7 @@ extension FunctionState {
   /// Changes the power state; true where the function has to be reset for it.
   private mutating func setPower(
     from old: PowerState, to new: PowerState
-  ) throws(KernelError) -> Bool {
+  ) throws(OperationError) -> Bool {
     guard let capability = config.capabilities.first(CapabilityID.powerManagement) else { return false }
     let register = capability.offset + 4
     let kept = config.read(offset: register, width: 2)
@@ -83,7 +82,7 @@ extension FunctionState {
   }
 
   /// Closes the gate for a reset, and turns interrupts off for as long.
-  mutating func beginReset() throws(KernelError) {
+  mutating func beginReset() throws(OperationError) {
     try pass(.set(.outOfReset, false), .reset)
     turnInterruptsOff()
   }
@@ -91,7 +90,7 @@ extension FunctionState {
   /// Gives a function whose reset has ended what the guest had, and arms it.
   ///
   /// - Parameter isInD0: False if nothing has brought the function out of the power state that it was in.
-  mutating func finishReset(isInD0: Bool) throws(KernelError) {
+  mutating func finishReset(isInD0: Bool) throws(OperationError) {
     if isInD0 {
       config.powerOn()
       try pass(.set(.fullPower, true), .reset)

@@ -3,8 +3,8 @@
 internal import Gate
 internal import Linux
 internal import PCI
+internal import Seams
 internal import Synchronization
-internal import VFIO
 
 /// How a function leaves the guest: at the end of the VM, after an error, or because the host wants it.
 extension AssignedFunction {
@@ -16,13 +16,13 @@ extension AssignedFunction {
   /// - Parameter number: The descriptor that is readable.
   /// - Returns: False where it is not one of this function's.
   public func attend(to number: Int32) throws(FunctionError) -> Bool {
-    do throws(KernelError) {
+    do throws(OperationError) {
       switch number {
       case notices.error.number:
-        try notices.error.take()
+        _ = try notices.error.take()
         try leave(.isolated, .error, Self.errorReported)
       case notices.request.number:
-        try notices.request.take()
+        _ = try notices.request.take()
         try giveBack()
       default: return false
       }
@@ -30,14 +30,15 @@ extension AssignedFunction {
     } catch { throw failure(error) }
   }
 
-  private static let errorReported =
+  private static var errorReported: String {
     "the host's kernel reports an error of it (AER): the guest does not reach it any more"
+  }
 
   /// Takes the function from the guest after a mapping could not be removed; that is tried once more.
   ///
   /// - Throws: The cause, if the mapping stands even so. The VM has to end then.
-  func isolate(_ cause: KernelError) throws(FunctionError) {
-    do throws(KernelError) {
+  func isolate(_ cause: OperationError) throws(FunctionError) {
+    do throws(OperationError) {
       try leave(.isolated, .error, "\(cause): the guest does not reach it any more")
     } catch { throw failure(error) }
   }
@@ -46,10 +47,10 @@ extension AssignedFunction {
   /// included. Nothing is done where that is so already.
   private func leave(
     _ loss: Loss, _ reason: FunctionEvent.Reason, _ text: String
-  ) throws(KernelError) {
+  ) throws(OperationError) {
     isLeaving.signal()
     let start = Clock.microseconds()
-    try state.withLock { state throws(KernelError) in
+    try state.withLock { state throws(OperationError) in
       guard state.gate.conditions.contains(.alive) else { return }
       try state.pass(.set(.alive, false), reason) { owner in
         // No memory, no bus mastering: it shall not reach guest RAM any more either.
@@ -64,10 +65,10 @@ extension AssignedFunction {
   }
 
   /// Gives the device back while the VM runs: the kernel waits for it.
-  private func giveBack() throws(KernelError) {
+  private func giveBack() throws(OperationError) {
     try leave(.released, .release, "the host wants it back: the guest does not have it any more")
-    try handling.withLock { _ throws(KernelError) in
-      do throws(KernelError) {
+    try handling.withLock { _ throws(OperationError) in
+      do throws(OperationError) {
         // A bus that has others of the VM on it is not reset under their open windows.
         if assignment.reset.isForGuest { try assignment.reset.perform(on: device, .handBack, observe) }
       } catch {
@@ -76,15 +77,15 @@ extension AssignedFunction {
           observe(.warning("it goes back without a reset: \(error)"), 0)
         }
       }
-      release()
+      device.close()
     }
   }
 
   /// Closes the gate at the end of the VM, whose vCPUs have stopped; before any function is reset, because a
   /// bus reset reaches others too.
   public func close() throws(FunctionError) {
-    do throws(KernelError) {
-      try state.withLock { state throws(KernelError) in
+    do throws(OperationError) {
+      try state.withLock { state throws(OperationError) in
         guard state.gate.conditions.contains(.alive) else { return }
         state.hasStopped = true
         try state.pass(.set(.alive, false), .shutdown) { owner in
@@ -100,18 +101,15 @@ extension AssignedFunction {
   /// take a mapping away: the kernel does both when the process ends.
   public func handBack() throws(FunctionError) {
     guard device.isOpen, !state.withLock({ state in state.gate.isMapped }) else { return }
-    defer { release() }
-    do throws(KernelError) { try assignment.reset.perform(on: device, .handBack, observe) } catch {
+    defer { device.close() }
+    do throws(OperationError) { try assignment.reset.perform(on: device, .handBack, observe) } catch {
       throw FunctionError(
         device: address,
-        cause: "\(error): it goes back as the guest left it; have "
-          + "'echo 1 >/sys/bus/pci/devices/\(address)/reset' work before anything uses it")
+        cause: OperationError(
+          "\(error): it goes back as the guest left it; have "
+            + "'echo 1 >/sys/bus/pci/devices/\(address)/reset' work before anything uses it",
+          errno: error.errno))
     }
-  }
-
-  private func release() {
-    state.withLock { state in state.layout.unmap() }
-    device.close()
   }
 
   /// Whether it can be reset at the same time as the VM's other functions.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Gate
+public import Seams
 
 /// What happens to an assigned function, told to the trace after it has happened.
 public enum FunctionEvent: Sendable {
@@ -118,11 +119,11 @@ public struct FunctionStatistics: Sendable {
 }
 
 /// A failure that ends the VM: the state of a device's mappings or interrupts is not certain any more.
-public struct FunctionError: Error, CustomStringConvertible {
+public struct FunctionError: Error, Equatable, CustomStringConvertible {
   /// The device's address on the host.
   public let device: String
   /// What was being done, where, and what the kernel said.
-  public let cause: String
+  public let cause: OperationError
 
   /// The device and the cause, for a person.
   public var description: String { "device \(device): \(cause)" }

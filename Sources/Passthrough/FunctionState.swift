@@ -1,21 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import Gate
-internal import KVM
 internal import Linux
 internal import PCI
-internal import VFIO
+internal import Seams
+
+/// What a write by the guest leaves to be done without the lock.
+enum Rest: Equatable {
+  case nothing
+  case reset(ResetReason)
+}
 
 /// All that changes about an assigned function; its owner holds the lock. It cannot be copied, so that no access
 /// to it counts references.
-struct FunctionState: ~Copyable {
-  let device: Device
-  let host: Host
+struct FunctionState<B: Backend>: ~Copyable {
+  let device: B.Device
+  let host: Host<B>
   let assignment: Assignment
   let observe: FunctionObserver
   var config: ConfigSpace
   var gate: Gate
-  var layout: WindowLayout
   var windows: [Window]
   /// True after all vCPUs have stopped. A memory slot that KVM does not remove is harmless then.
   var hasStopped = false
@@ -24,34 +28,27 @@ struct FunctionState: ~Copyable {
   /// Why windows are due, for the trace.
   var openingReason = FunctionEvent.Reason.access
   var table: MSIXTable?
-  var interrupts = Interrupts<Device, MachineInterrupts>()
+  var interrupts = Interrupts<B>()
   /// The expansion ROM, as it was at the start; empty where there is none.
   let rom: [UInt8]
   var statistics = FunctionStatistics()
   /// The kinds of warnings that have been logged.
   private var warned: Warning = []
 
-  /// What a write by the guest leaves to be done without the lock.
-  enum Rest: Equatable {
-    case nothing
-    case reset(ResetReason)
-  }
-
   /// Takes a device that the kernel has just opened and makes the guest's view of it.
   init(
-    _ device: Device, host: Host, assignment: Assignment, opening: OpeningRequest,
+    _ device: B.Device, host: Host<B>, assignment: Assignment, opening: OpeningRequest,
     observe: @escaping FunctionObserver
-  ) throws(KernelError) {
+  ) throws(OperationError) {
     let rom = Self.readROM(of: device, observe)
     let optional = try Self.setCommand(of: device, to: .optional).intersection(.optional)
     _ = try Self.setCommand(of: device, to: Self.deviceCommand([], assignment.policies))
-    let bytes = try device.readAll(Device.configRegion, count: 4096)
+    let bytes = try device.readAll(RegionIndex.config, count: 4096)
     guard bytes.count >= 64, bytes.prefix(4) != [0xFF, 0xFF, 0xFF, 0xFF] else {
-      throw KernelError(
-        "its configuration space reads all-ones: it has no power (D3cold) or has left the bus",
-        errno: KernelError.io)
+      throw OperationError(
+        "its configuration space reads all-ones: it has no power (D3cold) or has left the bus")
     }
-    var sizes = (0..<6).map { device.regions[$0]?.size ?? 0 }
+    var sizes = (0..<6).map { device.region($0)?.size ?? 0 }
     sizes.append(UInt64(rom.count))
     let config = ConfigSpace(bytes, bars: BaseAddress.decode(bytes, sizes: sizes), optional: optional)
     let structures = config.capabilities.first(CapabilityID.msix)
@@ -60,8 +57,8 @@ struct FunctionState: ~Copyable {
       device, bars: config.bars, msix: structures, spaces: assignment.peers.count,
       most: assignment.windowsPerBAR)
     if let (bar, error) = layout.failure { observe(.warning("BAR \(bar) stays trapped: \(error)"), 0) }
-    let msi = config.msiLayout.map { Vectors(.msi, of: device, host.interrupts, count: $0.count) }
-    let msix = structures.map { Vectors(.msix, of: device, host.interrupts, count: $0.count) }
+    let msi = config.msiLayout.map { Vectors<B>(.msi, of: device, host.machine, count: $0.count) }
+    let msix = structures.map { Vectors<B>(.msix, of: device, host.machine, count: $0.count) }
     // What cannot be copied cannot be given up half made: from here on nothing fails.
     self.device = device
     self.host = host
@@ -70,7 +67,6 @@ struct FunctionState: ~Copyable {
     self.opening = opening
     self.rom = rom
     self.config = config
-    self.layout = layout
     table = structures.map { MSIXTable($0) }
     windows = layout.windows
     gate = Gate(
@@ -85,21 +81,21 @@ struct FunctionState: ~Copyable {
 
   /// Writes the command register, and reads back what the device keeps of it.
   private static func setCommand(
-    of device: Device, to command: Command
-  ) throws(KernelError) -> Command {
+    of device: B.Device, to command: Command
+  ) throws(OperationError) -> Command {
     let register = UInt64(Register.command)
-    try device.write(Device.configRegion, offset: register, width: 2, UInt64(command.rawValue))
-    let value = try device.read(Device.configRegion, offset: register, width: 2)
+    try device.write(RegionIndex.config, offset: register, width: 2, UInt64(command.rawValue))
+    let value = try device.read(RegionIndex.config, offset: register, width: 2)
     return Command(rawValue: UInt16(truncatingIfNeeded: value))
   }
 
   /// The ROM's bytes, read with the memory on; empty, and told, where they cannot be had.
-  private static func readROM(of device: Device, _ observe: FunctionObserver) -> [UInt8] {
-    guard device.regions[Device.romRegion] != nil else { return [] }
-    do throws(KernelError) {
+  private static func readROM(of device: B.Device, _ observe: FunctionObserver) -> [UInt8] {
+    guard let rom = device.region(RegionIndex.rom) else { return [] }
+    do throws(OperationError) {
       let on = UInt64(Command.memorySpace.rawValue)
-      try device.write(Device.configRegion, offset: UInt64(Register.command), width: 2, on)
-      return try device.readAll(Device.romRegion)
+      try device.write(RegionIndex.config, offset: UInt64(Register.command), width: 2, on)
+      return try device.readAll(RegionIndex.rom, count: Int(clamping: rom.size))
     } catch {
       observe(.warning("its expansion ROM cannot be read, and is not shown: \(error)"), 0)
       return []
@@ -132,9 +128,9 @@ struct FunctionState: ~Copyable {
 
   /// The device's own command register; nil, and told, where it does not answer.
   mutating func readCommand() -> Command? {
-    do throws(KernelError) {
+    do throws(OperationError) {
       let value = try device.read(
-        Device.configRegion, offset: UInt64(Register.command), width: 2)
+        RegionIndex.config, offset: UInt64(Register.command), width: 2)
       return value == 0xFFFF ? nil : Command(rawValue: UInt16(truncatingIfNeeded: value))
     } catch {
       warn(.command, "\(error)")
@@ -147,9 +143,9 @@ struct FunctionState: ~Copyable {
 
   /// Writes the device's configuration; a device that does not take it is told about and lives on.
   mutating func writeDevice(_ offset: Int, width: Int, _ value: UInt32) {
-    do throws(KernelError) {
+    do throws(OperationError) {
       try device.write(
-        Device.configRegion, offset: UInt64(offset), width: width, UInt64(value))
+        RegionIndex.config, offset: UInt64(offset), width: width, UInt64(value))
     } catch { warn(.configWrite, "\(error)") }
   }
 }

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import Gate
-internal import GuestMemory
-internal import KVM
 internal import Linux
 internal import PCI
-internal import VFIO
+internal import Seams
 
 /// What the gate says, done: memory slots, I/O addresses, and the write to the device between them.
 extension FunctionState {
@@ -15,7 +13,7 @@ extension FunctionState {
   /// - Throws: When a mapping could not be taken away: then the device must not be written.
   mutating func pass(
     _ event: Gate.Event, _ reason: FunctionEvent.Reason, apply: (inout FunctionState) -> Void = { _ in }
-  ) throws(KernelError) {
+  ) throws(OperationError) {
     let start = Clock.microseconds()
     if case .move(let bar) = event { allowSlots(bar: bar) }
     var closed = false
@@ -75,11 +73,11 @@ extension FunctionState {
     return config.base(of: bar) &+ one.offset
   }
 
-  private mutating func removeSlots(_ run: Range<Int>) throws(KernelError) {
+  private mutating func removeSlots(_ run: Range<Int>) throws(OperationError) {
     for window in run {
       guard let slot = windows[window].slot else { continue }
-      do throws(KernelError) {
-        try retrying { () throws(KernelError) in try host.slots.remove(slot) }
+      do throws(OperationError) {
+        try retrying { () throws(OperationError) in try host.machine.removeSlot(slot) }
       } catch {
         // A machine that KVM has given up (kvm_vm_dead) refuses every call.
         guard hasStopped else { throw error }
@@ -91,13 +89,13 @@ extension FunctionState {
 
   /// Tries a removal again, because a window must not close for the guest and stay mapped. The kernel refuses one for
   /// want of memory (ENOMEM: virt/kvm/kvm_main.c, kvm_set_memslot).
-  private func retrying(_ remove: () throws(KernelError) -> Void) throws(KernelError) {
-    for _ in 0..<2 { do throws(KernelError) { return try remove() } catch {} }
+  private func retrying(_ remove: () throws(OperationError) -> Void) throws(OperationError) {
+    for _ in 0..<2 { do throws(OperationError) { return try remove() } catch {} }
     try remove()
   }
 
   /// Takes neighbours away together, however they were mapped: the kernel finds what is in a range.
-  private mutating func removeIOVAs(_ run: Range<Int>) throws(KernelError) {
+  private mutating func removeIOVAs(_ run: Range<Int>) throws(OperationError) {
     for space in assignment.peers.indices {
       var next = run.lowerBound
       while let mapped = part(of: next..<run.upperBound, isMapped: true, in: space) {
@@ -105,7 +103,7 @@ extension FunctionState {
         guard let address = windows[mapped.lowerBound].ioAddresses[space] else { continue }
         let start = Clock.microseconds()
         let size = size(mapped)
-        try retrying { () throws(KernelError) in
+        try retrying { () throws(OperationError) in
           try host.dma.unmap(windows: address, size: size, in: space)
         }
         for window in mapped { windows[window].ioAddresses[space] = nil }
@@ -131,15 +129,15 @@ extension FunctionState {
   }
 
   // Not 'mutating': the state is borrowed, so that no reference is counted.
-  private func newSlot(_ run: Range<Int>, at base: UInt64) throws(KernelError) -> UInt32 {
-    try host.slots.add(at: .init(base), size: size(run), host: windows[run.lowerBound].host)
+  private func newSlot(_ run: Range<Int>, at base: UInt64) throws(OperationError) -> UInt32 {
+    try host.machine.addSlot(at: base, size: size(run), host: windows[run.lowerBound].host)
   }
 
   private mutating func addSlot(_ run: Range<Int>) -> Bool {
     let first = run.lowerBound
     let base = address(first)
     guard hasOwnPages(run, at: base) else { return false }
-    do throws(KernelError) { windows[first].slot = try newSlot(run, at: base) } catch {
+    do throws(OperationError) { windows[first].slot = try newSlot(run, at: base) } catch {
       // The guest has put the BAR where something else is, or the slots are used up: every
       // access goes on being trapped and is right all the same. Of several windows one is tried next.
       if run.count == 1 {
@@ -181,11 +179,11 @@ extension FunctionState {
     let base = address(first)
     guard hasOwnPages(run, at: base) else { return false }
     let start = Clock.microseconds()
-    do throws(KernelError) {
+    do throws(OperationError) {
       try host.dma.map(windows: base, size: size(run), host: windows[first].host, in: space)
     } catch {
       if run.count == 1 {
-        let range = DMAMapper.text(base, base &+ (size(run) - 1))
+        let range = DMARange.text(base, base &+ (size(run) - 1))
         let (bar, peers) = (windows[first].bar, host.dma.peers(in: space, of: device.address))
         warn(.address, "\(peers) cannot reach its BAR \(bar) at \(range): \(error)")
       }

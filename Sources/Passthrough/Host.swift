@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import KVM
+public import Seams
 internal import Synchronization
 
 /// What the assigned functions of one VM share on the host.
-public struct Host: Sendable {
-  let machine: VirtualMachine
-  let slots: MemorySlots
-  let routes: InterruptRoutes
-  let dma: DMAMapper
+public struct Host<B: Backend>: Sendable {
+  let machine: B.Machine
+  let dma: DMAMapper<B.Space>
   /// Counts the changes that can make a bare -EFAULT of KVM_RUN a thing of the past.
   public let generation = GateGeneration()
   /// True while a function has a window that is due.
@@ -17,20 +15,13 @@ public struct Host: Sendable {
   public let decoder = AddressDecoder()
 
   /// Collects them.
-  public init(
-    machine: VirtualMachine, slots: MemorySlots, routes: InterruptRoutes, dma: DMAMapper
-  ) {
+  public init(machine: B.Machine, dma: DMAMapper<B.Space>) {
     self.machine = machine
-    self.slots = slots
-    self.routes = routes
     self.dma = dma
   }
 
-  /// The guest's side of the functions' interrupts.
-  var interrupts: MachineInterrupts { MachineInterrupts(machine: machine, routes: routes) }
-
   /// How many memory slots there are for windows.
-  public var slotCapacity: Int { slots.capacity }
+  public var slotCapacity: Int { machine.slotCapacity }
 
   /// For each I/O address space, how many mappings there are for windows.
   public var windowMappings: [Int] { dma.windowMappings }

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import Gate
-internal import KVM
 internal import Linux
 internal import PCI
-internal import VFIO
+internal import Seams
 
 /// Interrupts, as the guest's registers have them.
 extension FunctionState {
@@ -143,28 +142,21 @@ extension FunctionState {
   /// The MSI pending bits.
   mutating func pendingMSI() -> UInt32 {
     guard let layout = config.msiLayout else { return 0 }
-    let bits = pending(interrupts.msi, from: 0, Device.configRegion, UInt64(layout.pending), width: 4)
+    let bits = pending(interrupts.msi, from: 0, RegionIndex.config, UInt64(layout.pending), width: 4)
     return UInt32(truncatingIfNeeded: bits)
   }
 
-  /// The pending bits of vectors, with the device's own at a place in a region; 0, and a warning, if they cannot be
-  /// read.
+  /// The pending bits of vectors, with the device's own at a place in a region; 0, and a warning, for those that cannot
+  /// be read.
   private mutating func pending(
-    _ vectors: Vectors<Device, MachineInterrupts>?, from first: Int, _ region: Int, _ offset: UInt64,
-    width: Int
+    _ vectors: Vectors<B>?, from first: Int, _ region: Int, _ offset: UInt64, width: Int
   ) -> UInt64 {
-    var failure: KernelError?
     var bits: UInt64 = 0
-    do throws(KernelError) {
-      bits =
-        try vectors?.pending(from: first) {
-          do throws(KernelError) { return try device.read(region, offset: offset, width: width) } catch {
-            failure = error
-            return 0
-          }
-        } ?? 0
-    } catch { failure = error }
-    if let failure { warn(.pending, "which of its vectors are pending is not known: \(failure)") }
+    do throws(OperationError) {
+      guard let (raised, inDevice) = try vectors?.pending(from: first) else { return 0 }
+      bits = raised
+      if inDevice != 0 { bits |= try device.read(region, offset: offset, width: width) & inDevice }
+    } catch { warn(.pending, "which of its vectors are pending is not known: \(error)") }
     return bits
   }
 }

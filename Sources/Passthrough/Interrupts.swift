@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import Linux
 internal import PCI
-internal import VFIO
+internal import Seams
 
 /// Which kind of interrupt of a function is on in the host: the one that the guest has chosen.
 public enum InterruptMode: String, Sendable {
@@ -17,15 +16,15 @@ public enum InterruptMode: String, Sendable {
 }
 
 /// A function's interrupts in the host. At most one of INTx, MSI and MSI-X is on. The others keep their eventfds.
-struct Interrupts<Source: InterruptSource, Sink: InterruptSink> {
+struct Interrupts<B: Backend> {
   /// The kind that reaches the guest.
   private(set) var mode = InterruptMode.none
   /// The kind that is on in the device: still the old one if it could not be turned off.
   private var inDevice = InterruptMode.none
   /// The pin's way, once the function has its place on the bus.
-  var line: Line<Source, Sink>?
-  var msi: Vectors<Source, Sink>?
-  var msix: Vectors<Source, Sink>?
+  var line: Line<B>?
+  var msi: Vectors<B>?
+  var msix: Vectors<B>?
   /// How many vectors of it were asked for.
   private(set) var asked = 0
   /// How many of them the host has.
@@ -40,7 +39,7 @@ struct Interrupts<Source: InterruptSource, Sink: InterruptSink> {
   /// - Throws: Why the new kind is not on; ``mode`` is `none` then.
   mutating func turn(_ new: InterruptMode, count: Int) throws(InterruptFailure) {
     if let failure = turnOff(), inDevice != .none { throw failure }
-    do throws(KernelError) {
+    do throws(OperationError) {
       switch new {
       case .none: break
       case .intx:
@@ -59,19 +58,19 @@ struct Interrupts<Source: InterruptSource, Sink: InterruptSink> {
   ///
   /// - Returns: Why that is not complete, or nil. The rest is done when interrupts are next turned on or off.
   mutating func turnOff() -> InterruptFailure? {
-    var failure: KernelError?
-    do throws(KernelError) { try silence() } catch { failure = error }
+    var failure: OperationError?
+    do throws(OperationError) { try silence() } catch { failure = error }
     // Those of the other kinds as well: an earlier attempt may have failed.
-    do throws(KernelError) { try line?.disconnect() } catch { failure = failure ?? error }
-    do throws(KernelError) { try msi?.disconnectAll() } catch { failure = failure ?? error }
-    do throws(KernelError) { try msix?.disconnectAll() } catch { failure = failure ?? error }
+    do throws(OperationError) { try line?.disconnect() } catch { failure = failure ?? error }
+    do throws(OperationError) { try msi?.disconnectAll() } catch { failure = failure ?? error }
+    do throws(OperationError) { try msix?.disconnectAll() } catch { failure = failure ?? error }
     mode = .none
     (asked, count) = (0, 0)
     return failure.map { InterruptFailure(warning: .disable, error: $0) }
   }
 
   /// Turns interrupts off in the device, and leaves KVM as it is: for the end of a VM.
-  mutating func silence() throws(KernelError) {
+  mutating func silence() throws(OperationError) {
     switch inDevice {
     case .none: break
     case .intx: try line?.disable()
@@ -100,7 +99,7 @@ struct Interrupts<Source: InterruptSource, Sink: InterruptSink> {
   /// Masks a vector of the kind that is on. Returns false if it was masked, or if its kind is off in the host.
   mutating func disconnect(_ vector: Int) throws(InterruptFailure) -> Bool {
     guard isConnected(vector) else { return false }
-    do throws(KernelError) {
+    do throws(OperationError) {
       return try mode == .msix ? msix?.disconnect(vector) ?? false : msi?.disconnect(vector) ?? false
     } catch { throw InterruptFailure(warning: .mask, error: error) }
   }

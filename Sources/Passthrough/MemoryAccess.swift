@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import Gate
-internal import KVM
-internal import Linux
 internal import PCI
-internal import VFIO
+internal import Seams
 
 /// Accesses to BARs that have come to Sluice: the window is not open, or there is none.
 extension FunctionState {
   /// What a guest reads from a memory BAR.
   mutating func readMemory(
     bar: Int, offset: UInt64, width: Int
-  ) throws(KernelError) -> UInt64 {
+  ) throws(OperationError) -> UInt64 {
     statistics.trappedAccesses += 1
     guard gate.isEffective else {
       statistics.deniedAccesses += 1
@@ -26,7 +24,7 @@ extension FunctionState {
       return pendingMSIX(from: Int(at / 8) * 64) >> (at % 8 * 8)
     }
     let value: UInt64
-    do throws(KernelError) { value = try load(bar: bar, offset: offset, width: width) } catch {
+    do throws(OperationError) { value = try device.read(bar, offset: offset, width: width) } catch {
       // Beyond the end of the BAR, or disabled behind our back: no one answers.
       statistics.deniedAccesses += 1
       return .max
@@ -47,7 +45,7 @@ extension FunctionState {
   /// Takes what a guest writes to a memory BAR.
   mutating func writeMemory(
     bar: Int, offset: UInt64, width: Int, _ value: UInt64
-  ) throws(KernelError) {
+  ) throws(OperationError) {
     statistics.trappedAccesses += 1
     guard gate.isEffective else {
       statistics.deniedAccesses += 1
@@ -60,7 +58,7 @@ extension FunctionState {
       return
     }
     if let bytes = table?.layout.pending(in: bar), bytes.contains(offset) { return }  // read-only
-    do throws(KernelError) { try store(bar: bar, offset: offset, width: width, value) } catch {
+    do throws(OperationError) { try device.write(bar, offset: offset, width: width, value) } catch {
       statistics.deniedAccesses += 1
       return
     }
@@ -68,7 +66,7 @@ extension FunctionState {
   }
 
   /// Makes the window due of an access that the device has answered.
-  private mutating func noteAccess(bar: Int, offset: UInt64) throws(KernelError) {
+  private mutating func noteAccess(bar: Int, offset: UInt64) throws(OperationError) {
     guard let window = window(bar: bar, offset: offset), mayBecomeDue(window) else { return }
     try pass(.access(window: window), .access)
   }
@@ -82,7 +80,7 @@ extension FunctionState {
   }
 
   /// Makes the window at a place due, or all armed windows.
-  mutating func makeDue(_ place: BarPlace?) throws(KernelError) -> EmulationRemedy {
+  mutating func makeDue(_ place: BarPlace?) throws(OperationError) -> EmulationRemedy {
     guard gate.isEffective else { return .none }
     if let place {
       guard let window = window(bar: place.bar, offset: place.offset) else { return .none }
@@ -100,32 +98,12 @@ extension FunctionState {
     windows.firstIndex { $0.bar == bar && offset >= $0.offset && offset - $0.offset < $0.size }
   }
 
-  /// Where 8 bytes are mapped that are to be one access, host virtual: an old vfio-pci makes two of it.
-  private func place(bar: Int, offset: UInt64, width: Int) -> UInt64? {
-    guard width == 8, offset % 8 == 0, let window = window(bar: bar, offset: offset) else { return nil }
-    return windows[window].host + (offset - windows[window].offset)
-  }
-
-  /// Reads a device's memory; EIO or EFAULT where that is disabled.
-  private func load(bar: Int, offset: UInt64, width: Int) throws(KernelError) -> UInt64 {
-    if let place = place(bar: bar, offset: offset, width: width) { return try GuardedMemory.load(place) }
-    return try device.read(bar, offset: offset, width: width)
-  }
-
-  /// Writes a device's memory; EIO or EFAULT where that is disabled.
-  private func store(bar: Int, offset: UInt64, width: Int, _ value: UInt64) throws(KernelError) {
-    if let place = place(bar: bar, offset: offset, width: width) {
-      return try GuardedMemory.store(place, value)
-    }
-    try device.write(bar, offset: offset, width: width, value)
-  }
-
   /// What a guest reads from an I/O BAR; all-ones where no one answers.
   mutating func readPort(bar: Int, offset: UInt64, width: Int) -> UInt64 {
     statistics.trappedAccesses += 1
     guard isPortEnabled else { return deny() }
     // A device that does not answer is as one that is off.
-    do throws(KernelError) { return try device.read(bar, offset: offset, width: width) } catch {
+    do throws(OperationError) { return try device.read(bar, offset: offset, width: width) } catch {
       return deny()
     }
   }
@@ -137,7 +115,7 @@ extension FunctionState {
       deny()
       return
     }
-    do throws(KernelError) { try device.write(bar, offset: offset, width: width, value) } catch { deny() }
+    do throws(OperationError) { try device.write(bar, offset: offset, width: width, value) } catch { deny() }
   }
 
   /// Counts an access that does not reach the device; all-ones, for one that reads.
@@ -153,7 +131,7 @@ extension FunctionState {
   }
 
   /// Demotes the function's windows if one that has a slot or an I/O address shares a page now.
-  mutating func leaveSharedPages() throws(KernelError) {
+  mutating func leaveSharedPages() throws(OperationError) {
     for window in windows.indices
     where (gate.states[window] == .open || gate.isReachable[window])
       && host.decoder.isShared(address(window), size: windows[window].size)
@@ -165,7 +143,7 @@ extension FunctionState {
   /// Demotes the open windows after KVM has met memory that the kernel took away.
   ///
   /// - Parameter all: Those of a device that says its memory is on, too.
-  mutating func demote(all: Bool) throws(KernelError) -> Bool {
+  mutating func demote(all: Bool) throws(OperationError) -> Bool {
     guard gate.isMapped, all || !isAnswering else { return false }
     try pass(.demote, .fault)
     return true

@@ -1,48 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import Linux
-public import VFIO
+public import Seams
 
 /// How a function can be reset.
-public enum ResetMethod: Sendable {
+public enum ResetMethod: Sendable, Equatable {
   /// By the kernel, alone (VFIO_DEVICE_RESET).
   case function
   /// With all of its bus, whose groups this VM has (VFIO_DEVICE_PCI_HOT_RESET).
   ///
   /// - Parameter isAlone: No other device of the VM is reset by it.
-  case bus([Group], isAlone: Bool)
+  case bus(isAlone: Bool)
   /// Not at all; says why, and what to do.
   case none(String)
 
   /// Finds the best one that a device has.
   ///
-  /// - Parameters:
-  ///   - groups: The groups of this VM.
-  ///   - devices: The addresses of its devices.
-  public init(_ device: Device, groups: [Group], devices: [String]) {
+  /// - Parameter devices: The addresses of the VM's devices.
+  public init(_ device: some PCIDevice, devices: [String]) {
     if device.hasReset {
       self = .function
       return
     }
-    let scope: [Device.Dependent]
-    do throws(KernelError) { scope = try device.busResetScope() } catch {
-      // ENODEV: it is on a root bus, or behind a slot that cannot be reset.
+    guard let scope = device.busResetScope else {
       self = .none("it has no reset: the guest gets it in the state it is in")
       return
     }
-    if let obstacle = Self.obstacle(scope, groups: groups.map(\.number)) {
+    if let obstacle = Self.obstacle(scope) {
       self = .none(obstacle)
-      return
+    } else {
+      self = .bus(isAlone: scope.count { devices.contains($0.address) } <= 1)
     }
-    let reached = Set(scope.map(\.group))
-    self = .bus(
-      groups.filter { reached.contains($0.number) },
-      isAlone: scope.count { devices.contains($0.address) } <= 1)
   }
 
-  /// Why the reset of a bus is not for a VM with these groups, and what to do; nil where it is.
-  static func obstacle(_ scope: [Device.Dependent], groups: [String]) -> String? {
-    let foreign = scope.filter { !groups.contains($0.group) }
+  /// Why the reset of a bus is not for this VM, and what to do; nil where it is.
+  private static func obstacle(_ scope: [ResetDependent]) -> String? {
+    let foreign = scope.filter { !$0.isOwned }
     if foreign.isEmpty { return nil }
     let names = foreign.map { "\($0.address) (group \($0.group))" }.joined(separator: ", ")
     return "it has no reset but that of its bus, which would also reset \(names): give the VM "
@@ -55,7 +48,7 @@ public enum ResetMethod: Sendable {
   var isForGuest: Bool {
     switch self {
     case .function: true
-    case .bus(_, let isAlone): isAlone
+    case .bus(let isAlone): isAlone
     case .none: false
     }
   }
@@ -74,12 +67,12 @@ public enum ResetMethod: Sendable {
   /// Every window that it reaches is closed by now: those of the function alone where it is for a guest that
   /// runs (``isForGuest``), else those of all the VM's functions.
   func perform(
-    on device: Device, _ reason: ResetReason, _ observe: FunctionObserver
-  ) throws(KernelError) {
+    on device: some PCIDevice, _ reason: ResetReason, _ observe: FunctionObserver
+  ) throws(OperationError) {
     let start = Clock.microseconds()
     switch self {
     case .function: try device.reset()
-    case .bus(let groups, _): try device.resetBus(groups: groups)
+    case .bus: try device.resetBus()
     case .none: return
     }
     observe(.reset(reason, method: name), Clock.microseconds() - start)

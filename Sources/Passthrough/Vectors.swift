@@ -1,25 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import KVM
-internal import Linux
 internal import PCI
-internal import VFIO
+internal import Seams
 
 /// Carries MSI or MSI-X over to the host: device → eventfd → irqfd, for each vector from the moment that
 /// the guest first unmasks it.
 ///
 /// A vector for which the host lacks something stays masked. The next unmask tries again.
-struct Vectors<Source: InterruptSource, Sink: InterruptSink> {
-  /// A vector's eventfd in an array. Kept for the life of the VM: a vCPU's filter has no close().
-  private final class Owner: Sendable {
-    let event: Event
-    init(_ event: consuming Event) { self.event = event }
-  }
-
+struct Vectors<B: Backend> {
   /// Host state of one vector.
   private struct Vector {
-    var owner: Owner? {
-      didSet { event = owner?.event.number ?? -1 }
+    /// Kept for the life of the VM: a vCPU's filter has no close().
+    var owner: B.Machine.Event? {
+      didSet { event = owner?.number ?? -1 }
     }
     /// Cached from `owner`, so that masking does not dereference it.
     private(set) var event: Int32 = -1
@@ -30,18 +23,18 @@ struct Vectors<Source: InterruptSource, Sink: InterruptSink> {
     var isTriggering = false
   }
 
-  private let kind: Device.InterruptKind
-  private let source: Source
-  private let sink: Sink
+  private let kind: InterruptKind
+  private let device: B.Device
+  private let machine: B.Machine
   /// All vectors have to be allocated at once (VFIO_IRQ_INFO_NORESIZE).
   private let isFixed: Bool
   private var vectors: [Vector]
 
-  init(_ kind: Device.InterruptKind, of source: Source, _ sink: Sink, count: Int) {
+  init(_ kind: InterruptKind, of device: B.Device, _ machine: B.Machine, count: Int) {
     self.kind = kind
-    self.source = source
-    self.sink = sink
-    isFixed = source.isFixed(kind)
+    self.device = device
+    self.machine = machine
+    isFixed = device.interruptInfo(kind).isFixed
     vectors = [Vector](repeating: Vector(), count: count)
   }
 
@@ -60,28 +53,28 @@ struct Vectors<Source: InterruptSource, Sink: InterruptSink> {
   ///
   /// - Parameter count: How many the guest may unmask.
   /// - Returns: How many of them the host has.
-  func enable(count: Int) throws(KernelError) -> Int {
-    let got = try source.enableInterrupts(kind, count: isFixed ? count : 1)
+  func enable(count: Int) throws(OperationError) -> Int {
+    let got = try device.enableInterrupts(kind, count: isFixed ? count : 1)
     return isFixed ? got : count
   }
 
   /// Turns them off in the host; no vector triggers any more.
-  mutating func disable() throws(KernelError) {
+  mutating func disable() throws(OperationError) {
     for vector in vectors.indices { vectors[vector].isTriggering = false }
-    try source.disableInterrupts(kind)
+    try device.disableInterrupts(kind)
   }
 
   /// Takes every vector from the guest, with pending interrupts, and frees its route.
   ///
   /// - Throws: The first error, after all have been tried. A vector that could not be disconnected keeps its route.
-  mutating func disconnectAll() throws(KernelError) {
-    var failure: KernelError?
+  mutating func disconnectAll() throws(OperationError) {
+    var failure: OperationError?
     for vector in vectors.indices {
-      do throws(KernelError) {
+      do throws(OperationError) {
         _ = try disconnect(vector)
-        if let route = vectors[vector].route { sink.release(route) }
+        if let route = vectors[vector].route { machine.releaseRoute(route) }
         vectors[vector].route = nil
-        try vectors[vector].owner?.event.take()
+        _ = try vectors[vector].owner?.take()
       } catch { failure = failure ?? error }
     }
     if let failure { throw failure }
@@ -92,27 +85,27 @@ struct Vectors<Source: InterruptSource, Sink: InterruptSink> {
   /// - Returns: Whether the device has only now been given the vector's event.
   /// - Throws: What the host lacks; the vector stays masked.
   mutating func connect(_ vector: Int, _ message: InterruptMessage) throws(InterruptFailure) -> Bool {
-    if vectors[vector].event < 0 { vectors[vector].owner = try makeOwner() }
+    if vectors[vector].event < 0 { vectors[vector].owner = try makeEvent() }
     let event = vectors[vector].event
     let route: Route
     // Not in a closure, which would keep references to what it captures.
-    do throws(KernelError) {
-      route = try sink.set(
-        vectors[vector].route, to: Message(address: message.address, data: message.data))
+    do throws(OperationError) {
+      route = try machine.setRoute(
+        vectors[vector].route, address: message.address, data: message.data)
     } catch { throw InterruptFailure(warning: .route, error: error) }
     vectors[vector].route = route
     if !vectors[vector].isConnected {
-      do throws(KernelError) { try sink.connect(event: event, to: route.gsi) } catch {
-        sink.park(route)
+      do throws(OperationError) { try machine.connect(event: event, to: route.gsi) } catch {
+        machine.parkRoute(route)
         throw InterruptFailure(warning: .connection, error: error)
       }
       vectors[vector].isConnected = true
     }
     if vectors[vector].isTriggering { return false }
-    do throws(KernelError) { try source.setTrigger(kind, vector: vector, event: event) } catch {
+    do throws(OperationError) { try device.setTrigger(kind, vector: vector, event: event) } catch {
       // Masked again, so that its pending bit is the device's. Staying connected would be harmless: nothing
       // signals the event.
-      do throws(KernelError) { _ = try disconnect(vector) } catch {}
+      do throws(OperationError) { _ = try disconnect(vector) } catch {}
       throw InterruptFailure(warning: .trigger, error: error)
     }
     vectors[vector].isTriggering = true
@@ -125,7 +118,7 @@ struct Vectors<Source: InterruptSource, Sink: InterruptSink> {
   /// - Throws: What the host lacks; the vector is masked, and its event keeps what arrives.
   mutating func route(_ vector: Int, _ message: InterruptMessage) throws(InterruptFailure) -> Bool {
     do throws(InterruptFailure) { return try connect(vector, message) } catch {
-      do throws(KernelError) { _ = try disconnect(vector) } catch {
+      do throws(OperationError) { _ = try disconnect(vector) } catch {
         throw InterruptFailure(warning: .mask, error: error)
       }
       throw error
@@ -135,36 +128,34 @@ struct Vectors<Source: InterruptSource, Sink: InterruptSink> {
   /// Masks a vector: its event keeps what arrives. False if it was not connected.
   ///
   /// - Throws: The kernel's answer; the vector still raises the guest's interrupt.
-  mutating func disconnect(_ vector: Int) throws(KernelError) -> Bool {
+  mutating func disconnect(_ vector: Int) throws(OperationError) -> Bool {
     guard vectors[vector].isConnected, let route = vectors[vector].route else { return false }
-    try sink.disconnect(event: vectors[vector].event, from: route.gsi)
+    try machine.disconnect(event: vectors[vector].event, from: route.gsi)
     vectors[vector].isConnected = false
-    sink.park(route)
+    machine.parkRoute(route)
     return true
   }
 
-  /// The pending bits of up to 64 vectors from `first` on: those that are masked and have been raised.
+  /// The pending bits of up to 64 vectors from `first` on.
   ///
-  /// - Parameter device: The pending bits of the device itself, asked for where one of the vectors signals
-  ///   no event: it is masked in the device, which keeps its bit.
-  func pending(from first: Int, device: () -> UInt64) throws(KernelError) -> UInt64 {
-    var bits: UInt64 = 0
-    var own: UInt64?
+  /// - Returns: The masked vectors whose events have been raised, and the masked ones that signal no event: the device
+  ///   has the pending bits of those.
+  func pending(from first: Int) throws(OperationError) -> (raised: UInt64, inDevice: UInt64) {
+    var raised: UInt64 = 0
+    var inDevice: UInt64 = 0
     for vector in first..<max(first, min(first + 64, vectors.count)) where !vectors[vector].isConnected {
       let bit: UInt64 = 1 << UInt64(vector - first)
       if vectors[vector].isTriggering, let owner = vectors[vector].owner {
-        if try owner.event.isSignaled() { bits |= bit }
+        if try owner.isSignaled() { raised |= bit }
       } else {
-        let all = own ?? device()
-        own = all
-        bits |= all & bit
+        inDevice |= bit
       }
     }
-    return bits
+    return (raised, inDevice)
   }
 
-  private func makeOwner() throws(InterruptFailure) -> Owner {
-    do throws(KernelError) { return Owner(try sink.makeEvent()) } catch {
+  private func makeEvent() throws(InterruptFailure) -> B.Machine.Event {
+    do throws(OperationError) { return try machine.makeEvent() } catch {
       throw InterruptFailure(warning: .event, error: error)
     }
   }

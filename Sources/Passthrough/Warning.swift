@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Seams
+
 /// The kinds of warnings about a function. Each is logged once, because a guest can cause the failure again and
 /// again.
 struct Warning: OptionSet, Sendable {
@@ -32,4 +34,11 @@ struct Warning: OptionSet, Sendable {
   static let mask = Warning(rawValue: 1 << 17)
   /// The pending bits are not known.
   static let pending = Warning(rawValue: 1 << 18)
+}
+
+/// An interrupt that does not work, or not as the guest has set it; the VM runs on.
+struct InterruptFailure: Error, Equatable {
+  /// The kind of failure, for ``FunctionState/warn(_:_:)``.
+  let warning: Warning
+  let error: OperationError
 }

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import Gate
-internal import KVM
-internal import Linux
 internal import PCI
-internal import VFIO
+internal import Seams
 
 /// A piece of a BAR that can be mapped into the guest.
 struct Window {
@@ -28,12 +26,11 @@ struct Window {
   var wasOpened = false
 }
 
-/// Cuts the BARs of a device into windows, and holds the mappings that stand behind them.
+/// Cuts the BARs of a device into windows.
 struct WindowLayout {
   private(set) var windows: [Window] = []
-  private(set) var mappings: [BarMapping] = []
   /// The first BAR of which a part could not be mapped, and why; nil if all could.
-  private(set) var failure: (bar: Int, error: KernelError)?
+  private(set) var failure: (bar: Int, error: OperationError)?
   /// For each window, whether it begins where the one before it ends.
   var adjoins: [Bool] {
     windows.indices.map { index in
@@ -44,12 +41,6 @@ struct WindowLayout {
     }
   }
 
-  /// A mapping of a BAR in an array.
-  final class BarMapping: Sendable {
-    let mapping: Mapping
-    init(_ mapping: consuming Mapping) { self.mapping = mapping }
-  }
-
   /// Maps what can be mapped of each memory BAR, less the pages of the MSI-X structures. An area that the kernel does
   /// not map has no window, so that its accesses are trapped: EBUSY if a driver of the host claims the BAR, such as that
   /// of the boot frame buffer (drivers/vfio/pci/vfio_pci_core.c, vfio_pci_core_mmap).
@@ -58,30 +49,27 @@ struct WindowLayout {
   ///   - spaces: How many I/O address spaces there are.
   ///   - most: How many windows a BAR may have, but for what the MSI-X structures cut; see ``WindowBudget``.
   init(
-    _ device: Device, bars: [BaseAddress], msix: MSIXTable.Layout?, spaces: Int, most: Int
+    _ device: some PCIDevice, bars: [BaseAddress], msix: MSIXTable.Layout?, spaces: Int, most: Int
   ) {
     for bar in bars where bar.kind != .io && bar.kind != .rom {
-      guard let region = device.regions[bar.index] else { continue }
+      guard let region = device.region(bar.index) else { continue }
       var reserved: [Range<UInt64>] = []
       if let msix { reserved = [msix.table(in: bar.index), msix.pending(in: bar.index)].compactMap { $0 } }
       for area in WindowCuts.areas(region.mappable, barSize: region.size, without: reserved) {
-        let mapping: BarMapping
-        do throws(KernelError) { mapping = BarMapping(try device.map(bar.index, area)) } catch {
+        let host: UInt64
+        do throws(OperationError) { host = try device.map(bar.index, area) } catch {
           failure = failure ?? (bar.index, error)
           continue
         }
-        mappings.append(mapping)
         for piece in WindowCuts.pieces(of: area, barSize: bar.size, most: most) {
           windows.append(
             Window(
               bar: bar.index, offset: piece.lowerBound, size: piece.upperBound - piece.lowerBound,
-              host: mapping.mapping.address + (piece.lowerBound - area.lowerBound),
+              host: host + (piece.lowerBound - area.lowerBound),
               ioAddresses: [UInt64?](repeating: nil, count: spaces)))
         }
       }
     }
   }
 
-  /// Unmaps everything; no slot and no I/O address stands for it any more.
-  mutating func unmap() { mappings = [] }
 }

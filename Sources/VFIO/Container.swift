@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CLinux
-public import Linux
+internal import Linux
+public import Seams
 
 /// A VFIO container with a type1v2 IOMMU: one I/O address space for all of a VM's devices.
-public final class Container: Sendable {
+public final class Container: IOAddressSpace {
   let descriptor: OwnedDescriptor
 
   /// Opens /dev/vfio/vfio and checks its version.
@@ -34,8 +35,8 @@ public final class Container: Sendable {
   ///   - iova: Where devices see it; in a VM that is the GPA.
   ///   - size: Bytes.
   ///   - host: Host virtual address.
-  public func map(iova: UInt64, size: UInt64, host: UInt64) throws(KernelError) {
-    try check(
+  public func map(iova: UInt64, size: UInt64, host: UInt64) throws(OperationError) {
+    try perform(
       cl_vfio_map_dma(descriptor.number, iova, size, host),
       "VFIO_IOMMU_MAP_DMA \(size) bytes at IOVA 0x\(String(iova, radix: 16))")
   }
@@ -43,8 +44,8 @@ public final class Container: Sendable {
   /// Takes away what there is in a range (VFIO_IOMMU_UNMAP_DMA), which cuts no mapping in two.
   ///
   /// - Returns: How many bytes were mapped there.
-  public func unmapAll(iova: UInt64, size: UInt64) throws(KernelError) -> UInt64 {
-    UInt64(try check(cl_vfio_unmap_dma(descriptor.number, iova, size), Self.unmapping(iova, size)))
+  public func unmapAll(iova: UInt64, size: UInt64) throws(OperationError) -> UInt64 {
+    UInt64(try perform(cl_vfio_unmap_dma(descriptor.number, iova, size), Self.unmapping(iova, size)))
   }
 
   private static func unmapping(_ iova: UInt64, _ size: UInt64) -> String {
@@ -52,53 +53,52 @@ public final class Container: Sendable {
   }
 
   /// What the container can map (VFIO_IOMMU_GET_INFO).
-  public func limits() throws(KernelError) -> Limits {
-    let info = unsafe try InfoBuffer { buffer throws(KernelError) in
-      // SAFETY: the buffer begins with the struct and has `count` bytes.
-      try check(
-        unsafe cl_vfio_iommu_info(
-          descriptor.number, buffer.baseAddress?.assumingMemoryBound(to: vfio_iommu_type1_info.self),
-          UInt32(buffer.count)), "VFIO_IOMMU_GET_INFO")
-    }
-    return Limits(info) { () -> String? in
+  public func limits() throws(OperationError) -> IOLimits {
+    let info: InfoBuffer
+    do throws(KernelError) {
+      info = unsafe try InfoBuffer { buffer throws(KernelError) in
+        // SAFETY: the buffer begins with the struct and has `count` bytes.
+        try check(
+          unsafe cl_vfio_iommu_info(
+            descriptor.number, buffer.baseAddress?.assumingMemoryBound(to: vfio_iommu_type1_info.self),
+            UInt32(buffer.count)), "VFIO_IOMMU_GET_INFO")
+      }
+    } catch { throw OperationError(error) }
+    return IOLimits(info) { () -> String? in
       // A kernel without it has the limit that all have by default.
-      do throws(KernelError) { return try Sysfs.read(Limits.parameter) } catch { return nil }
+      do throws(KernelError) { return try Sysfs.read(Self.parameter) } catch { return nil }
     }
   }
 
-  /// What a container can map.
-  public struct Limits: Sendable {
-    /// The I/O addresses that the IOMMU can translate, in rising order
-    /// (VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE); empty where the kernel does not say.
-    public let ranges: [ClosedRange<UInt64>]
-    /// How many mappings there can be yet (VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL).
-    public let mappings: Int
+  private static let parameter = "/sys/module/vfio_iommu_type1/parameters/dma_entry_limit"
+  /// Linux drivers/vfio/vfio_iommu_type1.c: dma_entry_limit is U16_MAX where nobody has set it.
+  static let defaultMappings = 65535
+}
 
-    static let parameter = "/sys/module/vfio_iommu_type1/parameters/dma_entry_limit"
-    /// Linux drivers/vfio/vfio_iommu_type1.c: dma_entry_limit is U16_MAX where nobody has set it.
-    static let defaultMappings = 65535
-
-    /// - Parameter readParameter: The module's parameter, for where the answer does not say.
-    init(_ info: InfoBuffer, readParameter: () -> String?) {
-      let hasCapabilities = info.word(4) & UInt32(VFIO_IOMMU_INFO_CAPS) != 0
-      // cap_offset follows argsz, flags and iova_pgsizes.
-      func capability(_ id: Int32) -> Int? {
-        hasCapabilities ? info.capability(UInt16(id), from: info.word(16)) : nil
-      }
-      if let at = capability(VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE) {
-        ranges = (0..<Int(info.word(at + 8))).map { index in
-          let entry = at + 16 + index * 16
-          return info.long(entry)...max(info.long(entry), info.long(entry + 8))
-        }
-      } else {
-        ranges = []
-      }
-      if let at = capability(VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL) {
-        mappings = Int(info.word(at + 8))
-      } else {
-        mappings = readParameter().flatMap { Int($0) } ?? Self.defaultMappings
+extension IOLimits {
+  /// Reads the kernel's answer: VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE and VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL.
+  ///
+  /// - Parameter readParameter: Reads the parameter of the module, for an answer without the number of mappings.
+  init(_ info: InfoBuffer, readParameter: () -> String?) {
+    let hasCapabilities = info.word(4) & UInt32(VFIO_IOMMU_INFO_CAPS) != 0
+    // cap_offset follows argsz, flags and iova_pgsizes.
+    func capability(_ id: Int32) -> Int? {
+      hasCapabilities ? info.capability(UInt16(id), from: info.word(16)) : nil
+    }
+    var ranges: [ClosedRange<UInt64>] = []
+    if let at = capability(VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE) {
+      ranges = (0..<Int(info.word(at + 8))).map { index in
+        let entry = at + 16 + index * 16
+        return info.long(entry)...max(info.long(entry), info.long(entry + 8))
       }
     }
+    let mappings: Int
+    if let at = capability(VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL) {
+      mappings = Int(info.word(at + 8))
+    } else {
+      mappings = readParameter().flatMap { Int($0) } ?? Container.defaultMappings
+    }
+    self.init(ranges: ranges, mappings: mappings)
   }
 }
 

@@ -1,57 +1,60 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CLinux
-public import Linux
+internal import Linux
+public import Seams
+internal import Synchronization
 
 /// A device that this process has through vfio-pci (struct vfio_device_info).
-public final class Device: Sendable {
+public final class Device: PCIDevice {
   /// Its address on the host, which names it in every message.
   public let address: String
-  /// Regions by number: BAR 0 to 5, the ROM (6) and config space (7); nil where there is none.
-  public let regions: [Region?]
+  /// By ``RegionIndex``; nil if the device does not have it.
+  private let regions: [Region?]
   /// Whether VFIO_DEVICE_RESET works (VFIO_DEVICE_FLAGS_RESET).
   public let hasReset: Bool
+  /// The functions that a reset of its bus resets; nil if it has a reset of its own, or its bus cannot be reset.
+  public let busResetScope: [ResetDependent]?
   let descriptor: SharedDescriptor
+  /// Those of ``busResetScope``.
+  let resetGroups: [Group]
   /// By VFIO_PCI_*_IRQ_INDEX.
   private let interrupts: [InterruptInfo]
-
-  /// True if the function has a PCI Express capability; read from configuration space, which is little-endian.
-  public func isExpress() throws(KernelError) -> Bool {
-    let config = try readAll(Self.configRegion, count: 256)
-    guard config.count == 256, config[0x06] & 0x10 != 0 else { return false }
-    var at = Int(config[0x34] & ~3)
-    // At most one capability for each 4 bytes after the header (PCI 3.0 §6.7).
-    for _ in 0..<48 where at >= 0x40 {
-      if config[at] == 0x10 { return true }
-      at = Int(config[at + 1] & ~3)
-    }
-    return false
-  }
-
-  /// The region number of the expansion ROM.
-  public static let romRegion = VFIO_PCI_ROM_REGION_INDEX
-  /// The region number of config space.
-  public static let configRegion = VFIO_PCI_CONFIG_REGION_INDEX
+  /// Taken by any thread for an access of 8 bytes and for a change; nothing is locked inside it.
+  private let mappings = Mutex<[MappedArea]>([])
 
   /// A part of a device that is read and written through its descriptor.
-  public struct Region: Sendable {
+  struct Region: Sendable {
     /// Where it begins in the descriptor's file.
-    public let offset: UInt64
+    let offset: UInt64
     /// Bytes.
-    public let size: UInt64
+    let size: UInt64
     /// The areas that can be mapped, as offsets in the region; rising.
-    public let mappable: [Range<UInt64>]
+    let mappable: [Range<UInt64>]
   }
 
-  /// The BARs of which a part can be mapped: size and mappable areas, in bytes.
-  public var mappableBARs: [(size: UInt64, areas: [Range<UInt64>])] {
-    regions.prefix(6).compactMap { $0 }.filter { !$0.mappable.isEmpty }.map { ($0.size, $0.mappable) }
+  /// An area of a BAR that is mapped into this process.
+  private final class MappedArea: Sendable {
+    let region: Int
+    /// Bytes from the start of the BAR.
+    let area: Range<UInt64>
+    let mapping: Mapping
+
+    init(_ region: Int, _ area: Range<UInt64>, _ mapping: consuming Mapping) {
+      self.region = region
+      self.area = area
+      self.mapping = mapping
+    }
   }
 
   /// Opens a device of a group and reads its regions.
   ///
-  /// - Parameter token: The VF token, as text; nil for none.
-  public init(address: String, group: Group, token: String? = nil) throws(VFIOError) {
+  /// - Parameters:
+  ///   - groups: All groups of the VM, which a reset of the bus may reach.
+  ///   - token: The VF token, as text; nil for none.
+  public init(
+    address: String, group: Group, groups: [Group], token: String? = nil
+  ) throws(VFIOError) {
     self.address = address
     do throws(KernelError) {
       descriptor = SharedDescriptor(try group.device(address, token: token))
@@ -67,7 +70,7 @@ public final class Device: Sendable {
         unsafe cl_vfio_device_info(descriptor.number, &info), "VFIO_DEVICE_GET_INFO")
       hasReset = info.flags & UInt32(VFIO_DEVICE_FLAGS_RESET) != 0
       var regions: [Region?] = []
-      for index in 0..<min(Int(info.num_regions), Self.configRegion + 1) {
+      for index in 0..<min(Int(info.num_regions), RegionIndex.config + 1) {
         regions.append(try Self.region(UInt32(index), of: descriptor.number))
       }
       self.regions = regions
@@ -76,6 +79,13 @@ public final class Device: Sendable {
         interrupts.append(try InterruptInfo(index, of: descriptor.number))
       }
       self.interrupts = interrupts
+      let scope = hasReset ? nil : try Self.busResetScope(descriptor.number)
+      let reached = Set(scope?.map(\.group) ?? [])
+      resetGroups = groups.filter { reached.contains($0.number) }
+      busResetScope = scope?.map { one in
+        ResetDependent(
+          group: one.group, address: one.address, isOwned: groups.contains { $0.number == one.group })
+      }
     } catch { throw .device(address, error) }
   }
 
@@ -86,7 +96,14 @@ public final class Device: Sendable {
   ) {
     (self.address, self.regions, self.hasReset) = (address, regions, hasReset)
     self.interrupts = interrupts
+    (busResetScope, resetGroups) = (nil, [])
     self.descriptor = SharedDescriptor(descriptor)
+  }
+
+  /// Returns a region (VFIO_DEVICE_GET_REGION_INFO), or nil if the device does not have it.
+  public func region(_ index: Int) -> DeviceRegion? {
+    guard index < regions.count, let region = regions[index] else { return nil }
+    return DeviceRegion(size: region.size, mappable: region.mappable)
   }
 
   /// How the kernel can deliver interrupts of a kind; none if it has none.
@@ -133,65 +150,91 @@ public final class Device: Sendable {
     return Int64(start + offset)
   }
 
-  /// Reads 1, 2, 4 or 8 bytes of a region; EIO where its memory is disabled.
-  public func read(_ index: Int, offset: UInt64, width: Int) throws(KernelError) -> UInt64 {
+  /// The host virtual address of 8 bytes that have to be one access; nil if they are not mapped. vfio-pci before Linux
+  /// 6.11 makes two accesses of one of 8 bytes through the descriptor.
+  private func mapped(_ index: Int, _ offset: UInt64, _ width: Int) -> UInt64? {
+    guard width == 8, offset % 8 == 0 else { return nil }
+    return mappings.withLock { mappings in
+      for one in mappings where one.region == index && one.area.contains(offset) {
+        return one.mapping.address + (offset - one.area.lowerBound)
+      }
+      return nil
+    }
+  }
+
+  /// Reads 1, 2, 4 or 8 bytes of a region through the descriptor, or 8 aligned bytes through their mapping.
+  public func read(_ index: Int, offset: UInt64, width: Int) throws(OperationError) -> UInt64 {
+    if let address = mapped(index, offset, width) {
+      do throws(KernelError) { return try GuardedMemory.load(address) } catch { throw OperationError(error) }
+    }
     guard let place = place(index, offset, width) else {
-      throw KernelError("read region \(index) beyond its end", errno: KernelError.invalid)
+      throw OperationError("read region \(index) beyond its end")
     }
     var value: UInt64 = 0
     // SAFETY: the call fills in the number.
-    try check(
+    try perform(
       unsafe cl_pread_scalar(descriptor.number, place, UInt32(width), &value),
       "read region \(index) at 0x\(String(offset, radix: 16))")
     return value
   }
 
-  /// Writes 1, 2, 4 or 8 bytes of a region; EIO where its memory is disabled.
+  /// Writes 1, 2, 4 or 8 bytes of a region through the descriptor, or 8 aligned bytes through their mapping.
   public func write(
     _ index: Int, offset: UInt64, width: Int, _ value: UInt64
-  ) throws(KernelError) {
-    guard let place = place(index, offset, width) else {
-      throw KernelError("write region \(index) beyond its end", errno: KernelError.invalid)
+  ) throws(OperationError) {
+    if let address = mapped(index, offset, width) {
+      do throws(KernelError) { return try GuardedMemory.store(address, value) } catch {
+        throw OperationError(error)
+      }
     }
-    try check(
+    guard let place = place(index, offset, width) else {
+      throw OperationError("write region \(index) beyond its end")
+    }
+    try perform(
       cl_pwrite_scalar(descriptor.number, place, UInt32(width), value),
       "write region \(index) at 0x\(String(offset, radix: 16))")
   }
 
   /// Reads up to `count` bytes of a region from its start.
-  public func readAll(_ index: Int, count: Int) throws(KernelError) -> [UInt8] {
+  public func readAll(_ index: Int, count: Int) throws(OperationError) -> [UInt8] {
     guard index < regions.count, let region = regions[index] else { return [] }
     var bytes: [UInt8] = []
     let total = min(count, Int(clamping: region.size))
-    while bytes.count < total {
-      let more = try readBytes(
-        descriptor.number, total - bytes.count, at: region.offset + UInt64(bytes.count))
-      if more.isEmpty { break }
-      bytes += more
-    }
+    do throws(KernelError) {
+      while bytes.count < total {
+        let more = try readBytes(
+          descriptor.number, total - bytes.count, at: region.offset + UInt64(bytes.count))
+        if more.isEmpty { break }
+        bytes += more
+      }
+    } catch { throw OperationError(error) }
     return bytes
   }
 
-  /// Maps a part of a BAR into this process; nothing of it is faulted in yet.
-  public func map(_ index: Int, _ area: Range<UInt64>) throws(KernelError) -> Mapping {
+  /// Maps an area of a BAR and returns its host virtual address, which is congruent with the offset in the BAR.
+  public func map(_ index: Int, _ area: Range<UInt64>) throws(OperationError) -> UInt64 {
     guard index < regions.count, let region = regions[index] else {
-      throw KernelError("mmap region \(index)", errno: KernelError.invalid)
+      throw OperationError("mmap region \(index): the device does not have it")
     }
-    return try Mapping(
-      descriptor: descriptor.number, offset: region.offset + area.lowerBound,
-      size: area.upperBound - area.lowerBound, congruentWith: area.lowerBound)
+    let one: MappedArea
+    do throws(KernelError) {
+      one = MappedArea(
+        index, area,
+        try Mapping(
+          descriptor: descriptor.number, offset: region.offset + area.lowerBound,
+          size: area.upperBound - area.lowerBound, congruentWith: area.lowerBound))
+    } catch { throw OperationError(error) }
+    mappings.withLock { $0.append(one) }
+    return one.mapping.address
   }
 
-  /// Reads the whole of a region, however large.
-  public func readAll(_ index: Int) throws(KernelError) -> [UInt8] {
-    guard index < regions.count, let region = regions[index] else { return [] }
-    return try readAll(index, count: Int(clamping: region.size))
+  /// Unmaps the device and gives it back to the kernel. Every later call fails with EBADF.
+  public func close() {
+    // The kernel can give the device to another owner only after its mappings are gone.
+    mappings.withLock { $0 = [] }
+    descriptor.close()
   }
 
-  /// Gives the device back to the kernel: from now on every call fails with EBADF. Its mappings have to be
-  /// gone too before the kernel can give it to someone else.
-  public func close() { descriptor.close() }
-
-  /// Whether it has not been closed.
+  /// False after ``close()``.
   public var isOpen: Bool { descriptor.number >= 0 }
 }

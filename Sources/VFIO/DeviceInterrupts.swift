@@ -1,65 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CLinux
-public import Linux
+internal import Linux
+public import Seams
+
+extension InterruptKind {
+  /// VFIO_PCI_*_IRQ_INDEX.
+  var index: UInt32 {
+    switch self {
+    case .error: UInt32(VFIO_PCI_ERR_IRQ_INDEX)
+    case .request: UInt32(VFIO_PCI_REQ_IRQ_INDEX)
+    case .intx: UInt32(VFIO_PCI_INTX_IRQ_INDEX)
+    case .msi: UInt32(VFIO_PCI_MSI_IRQ_INDEX)
+    case .msix: UInt32(VFIO_PCI_MSIX_IRQ_INDEX)
+    }
+  }
+}
+
+extension InterruptInfo {
+  /// Asks the kernel (VFIO_DEVICE_GET_IRQ_INFO).
+  init(_ index: UInt32, of device: Int32) throws(KernelError) {
+    var info = vfio_irq_info()
+    // SAFETY: the call fills in the struct.
+    let result = unsafe cl_vfio_irq_info(device, index, &info)
+    // EINVAL: errors of a device that is not PCI Express (vfio_pci_core.c, vfio_pci_ioctl_get_irq_info).
+    if result != -KernelError.invalid { try check(result, "VFIO_DEVICE_GET_IRQ_INFO \(index)") }
+    self.init(
+      count: result < 0 ? 0 : Int(info.count),
+      isFixed: result >= 0 && info.flags & UInt32(VFIO_IRQ_INFO_NORESIZE) != 0)
+  }
+}
 
 /// Interrupts of a device (VFIO_DEVICE_SET_IRQS).
 extension Device {
-  /// How the kernel can deliver interrupts of one kind (struct vfio_irq_info).
-  public struct InterruptInfo: Sendable {
-    /// How many vectors.
-    public let count: Int
-    /// Whether vectors cannot be added while others are on (VFIO_IRQ_INFO_NORESIZE).
-    public let isFixed: Bool
-
-    init(count: Int, isFixed: Bool) {
-      self.count = count
-      self.isFixed = isFixed
-    }
-
-    /// Asks the kernel (VFIO_DEVICE_GET_IRQ_INFO).
-    init(_ index: UInt32, of device: Int32) throws(KernelError) {
-      var info = vfio_irq_info()
-      // SAFETY: the call fills in the struct.
-      let result = unsafe cl_vfio_irq_info(device, index, &info)
-      // EINVAL: errors of a device that is not PCI Express (vfio_pci_core.c, vfio_pci_ioctl_get_irq_info).
-      if result != -KernelError.invalid { try check(result, "VFIO_DEVICE_GET_IRQ_INFO \(index)") }
-      count = result < 0 ? 0 : Int(info.count)
-      isFixed = result >= 0 && info.flags & UInt32(VFIO_IRQ_INFO_NORESIZE) != 0
-    }
-  }
-
-  /// A kind of interrupt (VFIO_PCI_*_IRQ_INDEX).
-  public enum InterruptKind: Sendable {
-    /// The pin.
-    case intx
-    /// MSI.
-    case msi
-    /// MSI-X.
-    case msix
-    /// Not an interrupt of the device: the kernel has met an error of it (AER).
-    case error
-    /// Not an interrupt of the device: the kernel wants it back.
-    case request
-
-    var index: UInt32 {
-      switch self {
-      case .error: UInt32(VFIO_PCI_ERR_IRQ_INDEX)
-      case .request: UInt32(VFIO_PCI_REQ_IRQ_INDEX)
-      case .intx: UInt32(VFIO_PCI_INTX_IRQ_INDEX)
-      case .msi: UInt32(VFIO_PCI_MSI_IRQ_INDEX)
-      case .msix: UInt32(VFIO_PCI_MSIX_IRQ_INDEX)
-      }
-    }
-  }
-
   /// Turns a kind of interrupt on with vectors that signal nothing yet.
   ///
   /// - Returns: How many there are: `count`, or fewer where the host has no more.
-  public func enableInterrupts(_ kind: InterruptKind, count: Int) throws(KernelError) -> Int {
+  public func enableInterrupts(_ kind: InterruptKind, count: Int) throws(OperationError) -> Int {
     var count = count
     while true {
-      let left = try check(
+      let left = try perform(
         cl_vfio_set_triggers(descriptor.number, kind.index, 0, UInt32(count), -1),
         "VFIO_DEVICE_SET_IRQS \(kind), \(count) vectors")
       // A positive answer is the number that can be had, and nothing has been done.
@@ -69,23 +49,23 @@ extension Device {
   }
 
   /// Lets an eventfd unmask INTx, which the kernel masks when it signals (VFIO_IRQ_INFO_AUTOMASKED).
-  public func setUnmask(event: Int32) throws(KernelError) {
-    try check(
+  public func setUnmask(event: Int32) throws(OperationError) {
+    try perform(
       cl_vfio_set_unmask(descriptor.number, event), "VFIO_DEVICE_SET_IRQS intx, unmask eventfd")
   }
 
   /// Lets a vector signal an eventfd.
   public func setTrigger(
     _ kind: InterruptKind, vector: Int, event: Int32
-  ) throws(KernelError) {
-    try check(
+  ) throws(OperationError) {
+    try perform(
       cl_vfio_set_triggers(descriptor.number, kind.index, UInt32(vector), 1, event),
       "VFIO_DEVICE_SET_IRQS \(kind) vector \(vector)")
   }
 
   /// Turns a kind of interrupt off.
-  public func disableInterrupts(_ kind: InterruptKind) throws(KernelError) {
-    try check(
+  public func disableInterrupts(_ kind: InterruptKind) throws(OperationError) {
+    try perform(
       cl_vfio_disable_irqs(descriptor.number, kind.index), "VFIO_DEVICE_SET_IRQS \(kind), off")
   }
 }

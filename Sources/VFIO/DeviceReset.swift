@@ -1,47 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CLinux
-public import Linux
+internal import Linux
+public import Seams
 
 /// Resets of a device.
 extension Device {
-  /// A function that a bus reset resets too (struct vfio_pci_dependent_device).
-  public struct Dependent: Sendable, Equatable {
-    /// Its IOMMU group.
-    public let group: String
-    /// Its address on the host.
-    public let address: String
-
-    /// Names a function.
-    public init(group: String, address: String) {
-      self.group = group
-      self.address = address
-    }
-  }
-
   /// Resets the function alone; takes up to seconds (VFIO_DEVICE_RESET).
-  public func reset() throws(KernelError) {
-    try check(cl_vfio_number(descriptor.number, IOC_VFIO_DEVICE_RESET, 0), "VFIO_DEVICE_RESET")
+  public func reset() throws(OperationError) {
+    try perform(cl_vfio_number(descriptor.number, IOC_VFIO_DEVICE_RESET, 0), "VFIO_DEVICE_RESET")
   }
 
-  /// What a reset of its bus would reset, itself included; ENODEV where its bus cannot be reset
+  /// The functions that a reset of a device's bus resets, the device included; nil if its bus cannot be reset
   /// (VFIO_DEVICE_GET_PCI_HOT_RESET_INFO).
-  public func busResetScope() throws(KernelError) -> [Dependent] {
-    let info = unsafe try InfoBuffer { buffer throws(KernelError) in
-      // SAFETY: the buffer begins with the struct and has `count` bytes.
-      try check(
-        unsafe cl_vfio_hot_reset_info(
-          descriptor.number, buffer.baseAddress?.assumingMemoryBound(to: vfio_pci_hot_reset_info.self),
-          UInt32(buffer.count)), "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO")
+  static func busResetScope(_ device: Int32) throws(KernelError) -> [(group: String, address: String)]? {
+    let info: InfoBuffer
+    do throws(KernelError) {
+      info = unsafe try InfoBuffer { buffer throws(KernelError) in
+        // SAFETY: the buffer begins with the struct and has `count` bytes.
+        try check(
+          unsafe cl_vfio_hot_reset_info(
+            device, buffer.baseAddress?.assumingMemoryBound(to: vfio_pci_hot_reset_info.self),
+            UInt32(buffer.count)), "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO")
+      }
+    } catch {
+      // It is on a root bus, or behind a slot that cannot be reset (vfio_pci_core.c, vfio_pci_ioctl_get_pci_hot_reset_info).
+      guard error.errno == KernelError.noDevice else { throw error }
+      return nil
     }
     // struct vfio_pci_hot_reset_info: argsz, flags, count; then group, segment, bus and devfn of each.
     return (0..<Int(info.word(8))).map { index in
       let entry = 12 + index * 8
       let place = info.word(entry + 4)
-      return Dependent(
-        group: String(info.word(entry)),
-        address: Self.address(
-          domain: place & 0xFFFF, bus: place >> 16 & 0xFF, device: place >> 27, function: place >> 24 & 7))
+      return (
+        String(info.word(entry)),
+        address(
+          domain: place & 0xFFFF, bus: place >> 16 & 0xFF, device: place >> 27, function: place >> 24 & 7)
+      )
     }
   }
 
@@ -53,15 +48,21 @@ extension Device {
     return "\(padded(domain, 4)):\(padded(bus, 2)):\(padded(device, 2)).\(function)"
   }
 
-  /// Resets everything on its bus (VFIO_DEVICE_PCI_HOT_RESET).
-  ///
-  /// - Parameter groups: All groups that the reset reaches, which this process owns.
-  public func resetBus(groups: [Group]) throws(KernelError) {
-    let descriptors = groups.map(\.descriptorNumber)
+  /// Resets all functions of ``busResetScope``, whose groups this process owns (VFIO_DEVICE_PCI_HOT_RESET).
+  public func resetBus() throws(OperationError) {
+    let descriptors = resetGroups.map(\.descriptorNumber)
     // SAFETY: the array lives for the call, which reads `count` of its elements.
     let result = unsafe descriptors.withUnsafeBufferPointer { buffer in
       unsafe cl_vfio_hot_reset(descriptor.number, buffer.baseAddress, UInt32(buffer.count))
     }
-    try check(result, "VFIO_DEVICE_PCI_HOT_RESET")
+    try perform(result, "VFIO_DEVICE_PCI_HOT_RESET")
   }
+}
+
+/// Turns the `-errno` convention of the C layer into an error of a seam.
+@discardableResult
+func perform<Result: SignedInteger & FixedWidthInteger>(
+  _ result: Result, _ operation: @autoclosure () -> String
+) throws(OperationError) -> Result {
+  do throws(KernelError) { return try check(result, operation()) } catch { throw OperationError(error) }
 }

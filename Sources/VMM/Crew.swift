@@ -5,69 +5,31 @@ internal import Linux
 internal import Logging
 internal import Passthrough
 internal import Sandbox
+internal import Seams
 
 /// The threads of a VM: one for each vCPU and for each device, and those that populate and pin guest RAM. They
 /// wait, under their filters, until all are there.
-struct Crew {
+struct Crew<B: HostBackend> {
   private let cpus: [VirtualCPU]
   private var vcpus: [Thread] = []
   private var others: [Thread] = []
   private let control: ThreadSandbox?
-  private let gate: Start
+  private let gate: StartBarrier
   private let ending: Ending
   private let handOver: HandOver
   /// Those that are reset with others of the VM.
-  private let bound: [AssignedFunction]
-
-  /// Where threads say that they are ready and wait to be let go.
-  private final class Start: Sendable {
-    let ready: Event
-    let go: Event
-    let ending: Ending
-
-    init(_ ending: Ending) throws(KernelError) {
-      ready = try Event()
-      go = try Event()
-      self.ending = ending
-    }
-
-    /// Confines a thread, says so, and waits; false if the VM has ended.
-    func enter(_ sandbox: ThreadSandbox?) -> Bool {
-      let isReady = succeed { () throws(KernelError) in
-        try sandbox?.enter()
-        ready.signal()
-        try go.wait()
-      }
-      return isReady && !ending.isOver
-    }
-
-    /// Confines a thread that need not wait; whether it shall go on, and say itself that it is ready.
-    func pass(_ sandbox: ThreadSandbox?) -> Bool {
-      succeed { () throws(KernelError) in try sandbox?.enter() }
-    }
-
-    private func succeed(_ body: () throws(KernelError) -> Void) -> Bool {
-      do throws(KernelError) {
-        try body()
-        return true
-      } catch {
-        ending.end(.failure(error.description))
-        ready.signal()
-        return false
-      }
-    }
-  }
+  private let bound: [AssignedFunction<B>]
 
   /// Makes the threads of a machine.
   init(
-    _ assembly: Assembly, _ configuration: Configuration, recorder: Recorder, ending: Ending
+    _ assembly: Assembly<B>, _ configuration: Configuration, recorder: Recorder, ending: Ending
   ) throws(KernelError) {
     let isSandboxed = configuration.isSandboxed
     if !isSandboxed { recorder.log.warning("--sandbox off: this run is not confined") }
     func sandbox(_ kind: ThreadKind) throws(KernelError) -> ThreadSandbox? {
       isSandboxed ? try ThreadSandbox(kind) : nil
     }
-    let gate = try Start(ending)
+    let gate = try StartBarrier(ending)
     self.gate = gate
     self.ending = ending
     cpus = assembly.cpus
@@ -112,7 +74,7 @@ struct Crew {
   }
 
   /// Makes a thread for each device: it begins to reset it while the other threads are made.
-  private mutating func addDevices(_ functions: [AssignedFunction], _ sandbox: ThreadSandbox?)
+  private mutating func addDevices(_ functions: [AssignedFunction<B>], _ sandbox: ThreadSandbox?)
     throws(KernelError)
   {
     let (gate, ending, handOver) = (gate, ending, handOver)
@@ -156,6 +118,45 @@ struct Crew {
     // A bus that several of them share is reset when the others are through.
     for function in bound { handOver.giveBack(function) }
     return handOver.failed
+  }
+}
+
+/// Where threads say that they are ready and wait to be let go.
+private final class StartBarrier: Sendable {
+  let ready: Event
+  let go: Event
+  let ending: Ending
+
+  init(_ ending: Ending) throws(KernelError) {
+    ready = try Event()
+    go = try Event()
+    self.ending = ending
+  }
+
+  /// Confines a thread, says so, and waits; false if the VM has ended.
+  func enter(_ sandbox: ThreadSandbox?) -> Bool {
+    let isReady = succeed { () throws(KernelError) in
+      try sandbox?.enter()
+      ready.signal()
+      try go.wait()
+    }
+    return isReady && !ending.isOver
+  }
+
+  /// Confines a thread that need not wait; whether it shall go on, and say itself that it is ready.
+  func pass(_ sandbox: ThreadSandbox?) -> Bool {
+    succeed { () throws(KernelError) in try sandbox?.enter() }
+  }
+
+  private func succeed(_ body: () throws(KernelError) -> Void) -> Bool {
+    do throws(KernelError) {
+      try body()
+      return true
+    } catch {
+      ending.end(.failure(error.description))
+      ready.signal()
+      return false
+    }
   }
 }
 

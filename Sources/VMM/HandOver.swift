@@ -2,6 +2,7 @@
 
 internal import Linux
 internal import Passthrough
+internal import Seams
 internal import Synchronization
 
 /// Hands devices to the guest and back. Each has a thread of its own for that, because each takes as long as its
@@ -20,7 +21,7 @@ final class HandOver: Sendable {
   ///   - function: One whose reset reaches no other one of the VM.
   ///   - begun: Called when the guest may start.
   ///   - failed: Told why the guest cannot have it.
-  func serve(_ function: AssignedFunction, begun: () -> Void, failed: (FunctionError) -> Void) {
+  func serve(_ function: AssignedFunction<some Backend>, begun: () -> Void, failed: (FunctionError) -> Void) {
     do throws(FunctionError) { try function.resetAtStart(begun: begun) } catch { failed(error) }
     // Where waiting fails the kernel does it, when the process ends.
     do throws(KernelError) { try end.wait() } catch { return }
@@ -31,7 +32,7 @@ final class HandOver: Sendable {
   func giveBackAll() { end.signal() }
 
   /// Gives a device back whose gate is closed.
-  func giveBack(_ function: AssignedFunction) {
+  func giveBack(_ function: AssignedFunction<some Backend>) {
     do throws(FunctionError) { try function.handBack() } catch {
       failures.withLock { $0.append(error) }
     }

@@ -2,18 +2,19 @@
 
 internal import Boot
 internal import Passthrough
+internal import Seams
 internal import Synchronization
 
 /// The I/O ports: COM1, configuration mechanism #1, reset, sleep, panic, debug exit, and I/O BARs.
-final class PortBus: Sendable {
+final class PortBus<B: Backend>: Sendable {
   private let serial: Serial
-  private let root: RootBus
+  private let root: RootBus<B>
   private let ending: Ending
   private let hasDebugExit: Bool
   /// CONFIG_ADDRESS (PCI 3.0 §3.2.2.3.2). One guest CPU at a time uses it under the guest's own lock.
   private let configAddress = Atomic<UInt32>(0)
 
-  init(serial: Serial, root: RootBus, ending: Ending, hasDebugExit: Bool) {
+  init(serial: Serial, root: RootBus<B>, ending: Ending, hasDebugExit: Bool) {
     self.serial = serial
     self.root = root
     self.ending = ending
@@ -29,12 +30,9 @@ final class PortBus: Sendable {
     return UInt64(address >> 8 & 0xFFFF) << 12 | UInt64(address & 0xFC) | byte
   }
 
-  private static let configData = PlatformLayout.configAddress + 4...PlatformLayout.configAddress + 7
-  private static let com1 = PlatformLayout.com1...PlatformLayout.com1 + 7
-
   /// Bytes of the largest register at a port.
   private static func widest(at port: UInt16) -> Int {
-    com1.contains(port) || com1.contains(port &+ 3) ? 1 : 4
+    PlatformLayout.com1Ports.contains(port) || PlatformLayout.com1Ports.contains(port &+ 3) ? 1 : 4
   }
 
   /// Reads 1, 2 or 4 bytes from a port on; all-ones for bytes that nothing answers.
@@ -65,10 +63,10 @@ final class PortBus: Sendable {
 
   private func readPiece(_ port: UInt16, width: Int) throws(FunctionError) -> UInt64 {
     switch port {
-    case Self.com1 where width == 1: return UInt64(serial.read(port - PlatformLayout.com1))
+    case PlatformLayout.com1Ports where width == 1: return UInt64(serial.read(port - PlatformLayout.com1))
     case PlatformLayout.configAddress where width == 4:
       return UInt64(configAddress.load(ordering: .relaxed))
-    case Self.configData:
+    case PlatformLayout.configData:
       guard let target = configTarget(port) else { return .max }
       return try root.readConfig(target, width: width)
     // Neither buffer of the keyboard controller is full.
@@ -84,10 +82,10 @@ final class PortBus: Sendable {
   private func writePiece(_ port: UInt16, width: Int, _ value: UInt64) throws(FunctionError) {
     let byte = UInt8(truncatingIfNeeded: value)
     switch port {
-    case Self.com1 where width == 1: serial.write(port - PlatformLayout.com1, byte)
+    case PlatformLayout.com1Ports where width == 1: serial.write(port - PlatformLayout.com1, byte)
     case PlatformLayout.configAddress where width == 4:
       configAddress.store(UInt32(truncatingIfNeeded: value), ordering: .relaxed)
-    case Self.configData:
+    case PlatformLayout.configData:
       if let target = configTarget(port) { try root.writeConfig(target, width: width, value) }
     // Bit 2 is the one that resets, as on a PC.
     case PlatformLayout.reset where width == 1: if byte & 4 != 0 { ending.end(.reset) }

@@ -3,6 +3,7 @@
 internal import GuestMemory
 internal import Linux
 internal import Passthrough
+internal import Seams
 internal import Synchronization
 
 /// Makes guest RAM ready while the guest starts: populates it and pins it for devices, in pieces that a few
@@ -10,9 +11,9 @@ internal import Synchronization
 ///
 /// The kernel pins for one I/O address space at a time, whatever the number of threads: what they do at once
 /// is the finding and zeroing of pages.
-final class Preparation: Sendable {
+final class Preparation<Space: IOAddressSpace>: Sendable {
   private let memory: GuestMemory
-  private let dma: DMAMapper?
+  private let dma: DMAMapper<Space>?
   private let populates: Bool
   private let pieces: [GuestMemory.Region]
   /// How many threads are to call ``work(shouldStop:pinned:)``.
@@ -25,12 +26,12 @@ final class Preparation: Sendable {
   private struct State {
     var done: UInt64 = 0
     var working: Int
-    var failure: KernelError?
+    var failure: OperationError?
     /// nil where no terminal is there to see it.
     var line: ProgressLine?
   }
 
-  private static let mostThreads = 8
+  private static var mostThreads: Int { 8 }
 
   /// nil where there is nothing to do.
   ///
@@ -38,11 +39,11 @@ final class Preparation: Sendable {
   ///   - dma: Who pins; nil where no device does DMA.
   ///   - isPreallocated: Whether all is to be populated, pinned or not.
   ///   - processors: How many of the host's processors there are for this.
-  init?(_ memory: GuestMemory, dma: DMAMapper?, isPreallocated: Bool, processors: Int) {
+  init?(_ memory: GuestMemory, dma: DMAMapper<Space>?, isPreallocated: Bool, processors: Int) {
     guard dma != nil || isPreallocated else { return nil }
     self.memory = memory
     self.dma = dma
-    pieces = memory.pieces(of: dma?.pieceSize ?? max(DMAMapper.smallestPiece, memory.pageSize))
+    pieces = memory.pieces(of: dma?.pieceSize ?? max(DMARange.smallestPiece, memory.pageSize))
     // Half of the processors are left to the guest, and a GiB is nothing to share.
     let most = min(Self.mostThreads, processors / 2, Int(memory.size >> 30), pieces.count)
     threadCount = max(1, most)
@@ -67,8 +68,8 @@ final class Preparation: Sendable {
   ///   - shouldStop: Asked between pieces; true when the VM is ending.
   ///   - pinned: Told of each piece that has been pinned: I/O address, bytes, microseconds.
   /// - Returns: Why guest RAM could not be made ready; nil where it could, or another thread says so.
-  func work(shouldStop: () -> Bool, pinned: (UInt64, UInt64, Int64) -> Void) -> KernelError? {
-    var failure: KernelError?
+  func work(shouldStop: () -> Bool, pinned: (UInt64, UInt64, Int64) -> Void) -> OperationError? {
+    var failure: OperationError?
     while !shouldStop() {
       let index = next.add(1, ordering: .relaxed).oldValue
       guard index < pieces.count else { break }
@@ -88,16 +89,16 @@ final class Preparation: Sendable {
 
   private func prepare(
     _ piece: GuestMemory.Region, pinned: (UInt64, UInt64, Int64) -> Void
-  ) -> KernelError? {
-    func failure(_ error: KernelError, _ what: String) -> KernelError {
-      KernelError("guest RAM cannot be \(what): \(error.operation)", errno: error.errno)
+  ) -> OperationError? {
+    func failure(_ error: OperationError, _ what: String) -> OperationError {
+      OperationError("guest RAM cannot be \(what): \(error)", errno: error.errno)
     }
     if populates {
       do throws(KernelError) { try memory.populate(piece) } catch {
-        return failure(error, "populated; free memory of the host or give a smaller --memory")
+        return failure(OperationError(error), "populated; free memory of the host or give a smaller --memory")
       }
     }
-    do throws(KernelError) { try dma?.pinMemory(piece, mapped: pinned) } catch {
+    do throws(OperationError) { try dma?.pinMemory(piece, mapped: pinned) } catch {
       let isLimit = error.errno == KernelError.noMemory
       return failure(error, isLimit ? "pinned; type 'ulimit -l unlimited', or run as root" : "pinned")
     }
@@ -112,8 +113,8 @@ final class Preparation: Sendable {
   }
 
   /// The last thread to leave lets those go on who wait for pinned RAM.
-  private func leave(_ failure: KernelError?) {
-    let outcome: (isLast: Bool, failure: KernelError?, isComplete: Bool) = state.withLock { state in
+  private func leave(_ failure: OperationError?) {
+    let outcome: (isLast: Bool, failure: OperationError?, isComplete: Bool) = state.withLock { state in
       state.working -= 1
       if let failure { state.failure = failure }
       if state.working == 0, let text = state.line?.end(done: state.done) { writeStandardError(text) }

@@ -3,12 +3,13 @@
 internal import KVM
 internal import Linux
 internal import Passthrough
+internal import Seams
 
 /// A vCPU's thread: runs the guest and serves the accesses that it traps.
-struct Processor: Sendable {
+struct Processor<B: Backend>: Sendable {
   let cpu: VirtualCPU
-  let ports: PortBus
-  let root: RootBus
+  let ports: PortBus<B>
+  let root: RootBus<B>
   let ending: Ending
   /// Nil if there is no assigned function.
   let generation: GateGeneration?

@@ -4,6 +4,7 @@ internal import Linux
 internal import Logging
 internal import Passthrough
 internal import Sandbox
+internal import Seams
 internal import Synchronization
 
 /// Everything that is told about a run: phases, the trace, messages, the summary.
@@ -63,7 +64,9 @@ final class Recorder: Sendable {
   }
 
   /// The summary of a run.
-  func summary(_ functions: [AssignedFunction], outcome: Outcome, layers: [Layer] = []) -> String {
+  func summary(_ functions: [AssignedFunction<some Backend>], outcome: Outcome, layers: [Layer] = [])
+    -> String
+  {
     var lines = ["summary: \(outcome.name)"]
     for layer in layers { lines.append("  \(layer.rawValue): \(layer.text)") }
     for function in functions {

@@ -2,13 +2,14 @@
 
 internal import Boot
 internal import Passthrough
+internal import Seams
 
 /// The guest's only PCI bus: a host bridge in slot 0, assigned functions from slot 1 on.
-final class RootBus: Sendable {
+final class RootBus<B: Backend>: Sendable {
   /// What is at a device and function number. It cannot be copied, so that who reaches a function through it
   /// counts no reference.
   private struct Place: ~Copyable, Sendable {
-    let function: AssignedFunction?
+    let function: AssignedFunction<B>?
   }
 
   /// By device and function number.
@@ -18,7 +19,7 @@ final class RootBus: Sendable {
   /// Nil if there is no function.
   private let decoder: AddressDecoder?
 
-  init(functions: [AssignedFunction], places: [GuestPlace], decoder: AddressDecoder? = nil) {
+  init(functions: [AssignedFunction<B>], places: [GuestPlace], decoder: AddressDecoder? = nil) {
     self.decoder = decoder
     occupied = zip(functions, places).map { $1.index }
     let all = Dictionary(zip(occupied, functions)) { $1 }
@@ -27,7 +28,7 @@ final class RootBus: Sendable {
 
   /// The bridge's configuration space: a generic PCI Express host bridge (1b36:0008, pci.ids) that
   /// has nothing but an identity. Class code 06 00 00 (PCI Code and ID Assignment §1.7).
-  private static let bridge: [UInt32] = [0x0008_1B36, 0, 0x0600_0000, 0]
+  private let bridge: InlineArray<4, UInt32> = [0x0008_1B36, 0, 0x0600_0000, 0]
 
   /// Reads configuration space; all-ones if no function answers.
   ///
@@ -40,7 +41,7 @@ final class RootBus: Sendable {
     let offset = Int(address & 0xFFF)
     let index = Int(address >> 12 & 0xFF)
     if index == 0 {
-      let dword = offset / 4 < Self.bridge.count ? Self.bridge[offset / 4] : 0
+      let dword = offset / 4 < bridge.count ? bridge[offset / 4] : 0
       return UInt64(dword >> UInt32(offset % 4 * 8))
     }
     return UInt64(try table[index].function?.readConfig(offset, width: width) ?? .max)

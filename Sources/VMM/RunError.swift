@@ -4,6 +4,7 @@ public import Boot
 public import KVM
 public import Linux
 public import Passthrough
+public import Seams
 public import VFIO
 
 /// Why a VM could not be started.
@@ -18,6 +19,8 @@ public enum RunError: Error, CustomStringConvertible {
   case function(FunctionError)
   /// The kernel refused something.
   case kernel(KernelError)
+  /// An operation on a device or an I/O address space failed.
+  case operation(OperationError)
   /// The host cannot carry such a VM; says what to do.
   case host(String)
 
@@ -29,6 +32,7 @@ public enum RunError: Error, CustomStringConvertible {
     case .vfio(let error): error.description
     case .function(let error): error.description
     case .kernel(let error): error.description
+    case .operation(let error): error.description
     case .host(let text): text
     }
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Linux
+import Seams
 import Testing
 
 @testable import KVM
@@ -18,41 +19,40 @@ struct InterruptRoutesTests {
   }
 
   private var routes: InterruptRoutes { InterruptRoutes(machine, limit: limit) }
-  private static func message(_ data: Int) -> Message { Message(address: 0xFEE0_0000, data: UInt32(data)) }
 
   @Test("messages have GSIs after the I/O APIC's pins, and a released one is used again")
   func numbers() throws {
     let routes = routes
     var all: [Route] = []
-    for number in 0..<3 { all.append(try routes.set(nil, to: Self.message(number))) }
+    for number in 0..<3 { all.append(try routes.set(nil, address: 0xFEE0_0000, data: UInt32(number))) }
     #expect(all.map(\.gsi) == [24, 25, 26])
     routes.release(all[1])
     #expect(routes.count == 2)
-    #expect(try routes.set(nil, to: Self.message(9)).gsi == 25)
-    #expect(try routes.set(nil, to: Self.message(9)).gsi == 27)
+    #expect(try routes.set(nil, address: 0xFEE0_0000, data: UInt32(9)).gsi == 25)
+    #expect(try routes.set(nil, address: 0xFEE0_0000, data: UInt32(9)).gsi == 27)
   }
 
   @Test("a vector keeps its route when its message changes, and when it was parked")
   func same() throws {
     let routes = routes
-    let route = try routes.set(nil, to: Self.message(1))
-    #expect(try routes.set(route, to: Self.message(2)) == route)
+    let route = try routes.set(nil, address: 0xFEE0_0000, data: UInt32(1))
+    #expect(try routes.set(route, address: 0xFEE0_0000, data: UInt32(2)) == route)
     routes.park(route)
-    #expect(try routes.set(route, to: Self.message(2)) == route)
+    #expect(try routes.set(route, address: 0xFEE0_0000, data: UInt32(2)) == route)
     #expect(routes.count == 1)
   }
 
   @Test("a route that was released is no one's: its former owner gets another")
   func stale() throws {
     let routes = routes
-    let old = try routes.set(nil, to: Self.message(1))
+    let old = try routes.set(nil, address: 0xFEE0_0000, data: UInt32(1))
     routes.release(old)
-    let new = try routes.set(nil, to: Self.message(2))
+    let new = try routes.set(nil, address: 0xFEE0_0000, data: UInt32(2))
     #expect(new.gsi == old.gsi && new != old)
     routes.release(old)
     routes.park(old)
     #expect(routes.count == 1, "the former owner frees nothing")
-    #expect(try routes.set(old, to: Self.message(3)).gsi == 25)
+    #expect(try routes.set(old, address: 0xFEE0_0000, data: UInt32(3)).gsi == 25)
   }
 
   @Test("the kernel takes as many routes as it says, and one more is an error that changes nothing")
@@ -62,26 +62,30 @@ struct InterruptRoutesTests {
     // Every change has the kernel build the whole table: a few are enough to show its end.
     let few = InterruptRoutes(machine, limit: 40 + 3)
     var all: [Route] = []
-    for number in 0..<3 { all.append(try few.set(nil, to: Self.message(number))) }
-    let error = #expect(throws: KernelError.self) { try few.set(nil, to: Self.message(3)) }
+    for number in 0..<3 { all.append(try few.set(nil, address: 0xFEE0_0000, data: UInt32(number))) }
+    let error = #expect(throws: OperationError.self) {
+      try few.set(nil, address: 0xFEE0_0000, data: UInt32(3))
+    }
     #expect(error?.description == "all 3 interrupt routes of the VM are in use")
     #expect(few.count == 3)
-    #expect(try few.set(all[0], to: Self.message(4)) == all[0], "one that is there can be changed")
+    #expect(
+      try few.set(all[0], address: 0xFEE0_0000, data: UInt32(4)) == all[0], "one that is there can be changed"
+    )
     few.release(all[1])
-    #expect(try few.set(nil, to: Self.message(3)).gsi == 25)
+    #expect(try few.set(nil, address: 0xFEE0_0000, data: UInt32(3)).gsi == 25)
   }
 
   @Test("a vector takes over a parked route when the table is full, and its former owner gets another")
   func evicted() throws {
     let few = InterruptRoutes(machine, limit: 40 + 2)
-    let first = try few.set(nil, to: Self.message(0))
-    let second = try few.set(nil, to: Self.message(1))
+    let first = try few.set(nil, address: 0xFEE0_0000, data: UInt32(0))
+    let second = try few.set(nil, address: 0xFEE0_0000, data: UInt32(1))
     few.park(first)
-    let third = try few.set(nil, to: Self.message(2))
+    let third = try few.set(nil, address: 0xFEE0_0000, data: UInt32(2))
     #expect(third.gsi == first.gsi && third != first)
-    #expect(throws: KernelError.self) { try few.set(first, to: Self.message(0)) }
+    #expect(throws: OperationError.self) { try few.set(first, address: 0xFEE0_0000, data: UInt32(0)) }
     few.park(second)
-    #expect(try few.set(first, to: Self.message(0)).gsi == second.gsi)
+    #expect(try few.set(first, address: 0xFEE0_0000, data: UInt32(0)).gsi == second.gsi)
     #expect(few.count == 2)
   }
 
@@ -90,13 +94,20 @@ struct InterruptRoutesTests {
     // One route more than the kernel takes.
     let routes = InterruptRoutes(machine, limit: limit + 1)
     var last: Route?
-    for number in 0..<limit - 40 { last = try routes.set(nil, to: Self.message(number & 0xFF)) }
-    let error = #expect(throws: KernelError.self) { try routes.set(nil, to: Self.message(1)) }
-    #expect(error == KernelError("KVM_SET_GSI_ROUTING, \(limit + 1) routes", errno: KernelError.invalid))
+    for number in 0..<limit - 40 {
+      last = try routes.set(nil, address: 0xFEE0_0000, data: UInt32(number & 0xFF))
+    }
+    let error = #expect(throws: OperationError.self) {
+      try routes.set(nil, address: 0xFEE0_0000, data: UInt32(1))
+    }
+    #expect(
+      error
+        == OperationError(KernelError("KVM_SET_GSI_ROUTING, \(limit + 1) routes", errno: KernelError.invalid))
+    )
     #expect(routes.count == limit - 40)
     let freed = try #require(last)
     routes.release(freed)
-    _ = try routes.set(nil, to: Self.message(2))
+    _ = try routes.set(nil, address: 0xFEE0_0000, data: UInt32(2))
     #expect(routes.count == limit - 40)
   }
 
@@ -104,14 +115,14 @@ struct InterruptRoutesTests {
   func many() throws {
     let routes = routes
     for vector in 0..<256 {
-      let message = Message(address: 0xFEE0_0000 | UInt64(vector) << 12, data: 0x31)
-      #expect(try routes.set(nil, to: message).gsi == UInt32(24 + vector))
+      let route = try routes.set(nil, address: 0xFEE0_0000 | UInt64(vector) << 12, data: 0x31)
+      #expect(route.gsi == UInt32(24 + vector))
     }
   }
 
   @Test("an eventfd can be connected to a message's interrupt, and disconnected with its count kept")
   func connect() throws {
-    let route = try routes.set(nil, to: Self.message(0x31))
+    let route = try routes.set(nil, address: 0xFEE0_0000, data: UInt32(0x31))
     let event = try Event()
     try machine.connect(event: event.number, toInterrupt: route.gsi)
     try machine.disconnect(event: event.number, fromInterrupt: route.gsi)

@@ -2,6 +2,7 @@
 
 import GuestMemory
 import Linux
+import Seams
 import Testing
 
 @testable import KVM
@@ -18,7 +19,7 @@ struct MemorySlotsTests {
   }
 
   /// A page of the guest's, far above its RAM.
-  private func add(_ slots: MemorySlots, _ page: UInt64) throws(KernelError) -> UInt32 {
+  private func add(_ slots: MemorySlots, _ page: UInt64) throws(OperationError) -> UInt32 {
     try slots.add(
       at: GuestAddress(1 << 32 + page << 12), size: 4096, host: memory.regions[0].hostAddress)
   }
@@ -38,7 +39,7 @@ struct MemorySlotsTests {
     let slots = MemorySlots(machine, limit: 4, reserved: 2)
     _ = try add(slots, 0)
     _ = try add(slots, 1)
-    #expect(throws: KernelError("all 4 memory slots are in use", errno: KernelError.noMemory)) {
+    #expect(throws: OperationError("all 4 memory slots are in use")) {
       try add(slots, 2)
     }
     try slots.remove(3)
@@ -49,7 +50,7 @@ struct MemorySlotsTests {
   func refused() throws {
     let slots = MemorySlots(machine, limit: 32, reserved: 0)
     #expect(try add(slots, 0) == 0)
-    let error = #expect(throws: KernelError.self) { try add(slots, 0) }
+    let error = #expect(throws: OperationError.self) { try add(slots, 0) }
     #expect(error?.errno == 17)
     #expect(try add(slots, 1) == 1)
   }
@@ -65,12 +66,12 @@ struct MemorySlotsTests {
     let slots = MemorySlots(
       machine, limit: 32, reserved: 0, platform: [0xE000_0000..<0xE010_0000, 0xFEE0_0000..<0xFEE0_1000])
     let large = try GuestMemory(size: 64 << 20)
-    func add() throws(KernelError) -> UInt32 {
+    func add() throws(OperationError) -> UInt32 {
       try slots.add(at: GuestAddress(base), size: size, host: large.regions[0].hostAddress)
     }
     if isRefused {
-      let error = #expect(throws: KernelError.self) { try add() }
-      #expect(error?.errno == 0 && error?.operation == "registers of the platform are at 0xfee00000")
+      let error = #expect(throws: OperationError.self) { try add() }
+      #expect(error?.errno == nil && error?.description == "registers of the platform are at 0xfee00000")
     } else {
       #expect(try add() == 0)
     }

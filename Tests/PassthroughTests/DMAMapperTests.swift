@@ -20,7 +20,7 @@ import Testing
       ((1 << 32) + (1 << 30) - 1, 1, true),
     ] as [(UInt64, UInt64, Bool)])
   func overlap(_ base: UInt64, _ size: UInt64, _ expected: Bool) {
-    #expect((DMAMapper.overlap(base, size, Self.regions) != nil) == expected)
+    #expect((DMARange.overlap(base, size, Self.regions) != nil) == expected)
   }
 
   @Test(
@@ -31,13 +31,13 @@ import Testing
       (1 << 40, 0, false),
     ] as [(UInt64, UInt64, Bool)])
   func translatable(_ start: UInt64, _ size: UInt64, _ expected: Bool) {
-    #expect(DMAMapper.Space.isTranslatable(start, size, [0x10_0000...UInt64.max]) == expected)
+    #expect(DMARange.isTranslatable(start, size, [0x10_0000...UInt64.max]) == expected)
   }
 
   @Test("an IOMMU that names no ranges translates all that does not wrap")
   func unlimited() {
-    #expect(DMAMapper.Space.isTranslatable(.max - 4095, 4096, []))
-    #expect(!DMAMapper.Space.isTranslatable(.max - 4095, 4097, []))
+    #expect(DMARange.isTranslatable(.max - 4095, 4096, []))
+    #expect(!DMARange.isTranslatable(.max - 4095, 4097, []))
   }
 
   @Test(
@@ -48,6 +48,6 @@ import Testing
       (64 << 30, 64, 4 << 30), (1 << 30, 0, 1 << 30),
     ] as [(UInt64, Int, UInt64)])
   func ram(_ memory: UInt64, _ mappings: Int, _ size: UInt64) {
-    #expect(DMAMapper.pieceSize(memory: memory, mappings: mappings) == size)
+    #expect(DMARange.pieceSize(memory: memory, mappings: mappings) == size)
   }
 }

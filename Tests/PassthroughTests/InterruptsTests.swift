@@ -1,53 +1,65 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Fakes
 import Glibc
-import KVM
 import Linux
+import Seams
 import Synchronization
 import Testing
-import VFIO
 
 @testable import PCI
 @testable import Passthrough
 
 @Suite struct InterruptsTests {
-  private let fake = FakeInterrupts()
-  private var interrupts = Interrupts<FakeInterrupts, FakeInterrupts>()
+  private let world = FakeWorld()
+  private let device: FakeDevice
+  private let machine: FakeMachine
+  private var interrupts = Interrupts<FakeBackend>()
   private static let message = InterruptMessage(address: 0xFEE0_0000, data: 0x31)
   private static let other = InterruptMessage(address: 0xFEE0_0000, data: 0x32)
 
   init() throws {
-    interrupts.line = try Line(fake, fake, gsi: 16)
-    interrupts.msi = Vectors(.msi, of: fake, fake, count: 4)
-    interrupts.msix = Vectors(.msix, of: fake, fake, count: 2048)
-    _ = fake.calls
+    device = try FakeDevice(FunctionRig.shape(), in: world)
+    machine = FakeMachine(world)
+    interrupts.line = try Line(device, machine, gsi: 16)
+    interrupts.msi = Vectors(.msi, of: device, machine, count: 4)
+    interrupts.msix = Vectors(.msix, of: device, machine, count: 2048)
+    _ = world.takeCalls()
   }
+
+  private static func error(_ name: String, _ errno: Int32) -> OperationError {
+    OperationError("fake \(name): errno \(errno)", errno: errno)
+  }
+
+  private var connectedCount: Int { world.state.withLock { $0.connected.count } }
+  private var routeCount: Int { world.state.withLock { $0.routes.count } }
 
   /// Errors that the kernel gives for want of a resource, and one that it has no reason to give.
   private static let errors = [
     KernelError.tooManyFiles, KernelError.noMemory, KernelError.invalid, KernelError.busy, KernelError.io,
   ]
-  private static let steps: [(FakeInterrupts.Call, Warning)] = [
-    (.event, .event), (.route, .route), (.connect, .connection), (.trigger, .trigger),
+  private static let steps: [(String, Warning)] = [
+    ("makeEvent", .event), ("route", .route), ("connect", .connection), ("trigger", .trigger),
   ]
 
   @Test(
     "a vector for which the host lacks something stays masked, and the next unmask tries again",
     arguments: steps, errors)
-  mutating func lackingVector(_ step: (call: FakeInterrupts.Call, warning: Warning), _ errno: Int32) throws {
+  mutating func lackingVector(_ step: (call: String, warning: Warning), _ errno: Int32) throws {
     try interrupts.turn(.msix, count: 2048)
-    fake.fail(step.call, with: errno)
+    world.fail(step.call, with: errno)
     for _ in 0..<3 {
       let failure = #expect(throws: InterruptFailure.self) { try interrupts.connect(7, Self.message) }
-      let error = KernelError(step.call.rawValue, errno: errno)
+      let error = Self.error(step.call, errno)
       #expect(failure == InterruptFailure(warning: step.warning, error: error))
-      #expect(!interrupts.isConnected(7) && fake.connectedCount == 0)
+      #expect(!interrupts.isConnected(7) && connectedCount == 0)
     }
     // The device keeps its pending bit as long as it signals no event.
-    #expect(try interrupts.msix?.pending(from: 0) { 1 << 7 | 1 } == 1 << 7 | 1)
-    fake.fail(step.call, with: nil)
+    let pending = try #require(try interrupts.msix?.pending(from: 0))
+    #expect(pending.raised == 0 && pending.inDevice == .max)
+    world.succeed()
     #expect(try interrupts.connect(7, Self.message) == true)
-    #expect(interrupts.isConnected(7) && fake.connectedCount == 1)
+    #expect(interrupts.isConnected(7) && connectedCount == 1)
   }
 
   @Test("a vector of a kind that is off in the host can be masked, whatever its number")
@@ -63,16 +75,16 @@ import VFIO
   mutating func lackingRoute(_ errno: Int32) throws {
     try interrupts.turn(.msi, count: 4)
     _ = try interrupts.connect(1, Self.message)
-    fake.fail(.route, with: errno)
-    #expect(throws: InterruptFailure(warning: .route, error: KernelError("route", errno: errno))) {
+    world.fail("route", with: errno)
+    #expect(throws: InterruptFailure(warning: .route, error: Self.error("route", errno))) {
       try interrupts.route(1, Self.other)
     }
     #expect(!interrupts.isConnected(1))
-    let event = try #require(fake.state.withLock { $0.triggers[1] })
-    #expect(try interrupts.msi?.pending(from: 0) { 0 } == 0)
+    let event = try #require(device.state.withLock { $0.triggers[1] })
+    #expect(try interrupts.msi?.pending(from: 0).raised == 0)
     raise(event)
-    #expect(try interrupts.msi?.pending(from: 0) { 0 } == 2)
-    fake.fail(.route, with: nil)
+    #expect(try interrupts.msi?.pending(from: 0).raised == 2)
+    world.succeed()
     #expect(try interrupts.route(1, Self.other) == false, "the device has its event already")
     #expect(interrupts.isConnected(1))
   }
@@ -87,17 +99,17 @@ import VFIO
   mutating func cannotMask() throws {
     try interrupts.turn(.msix, count: 2048)
     _ = try interrupts.connect(3, Self.message)
-    fake.fail(.disconnect, with: KernelError.invalid)
+    world.fail("disconnect", with: KernelError.invalid)
     let failure = #expect(throws: InterruptFailure.self) { try interrupts.disconnect(3) }
     #expect(failure?.warning == .mask)
     #expect(interrupts.isConnected(3))
     #expect(interrupts.turnOff()?.warning == .disable)
-    #expect(fake.routeCount == 1 && interrupts.mode == .none)
-    fake.fail(.disconnect, with: nil)
+    #expect(routeCount == 1 && interrupts.mode == .none)
+    world.succeed()
     try interrupts.turn(.msix, count: 2048)
     _ = try interrupts.connect(3, Self.message)
-    #expect(fake.connectedCount == 1)
-    #expect(interrupts.turnOff() == nil && fake.routeCount == 0)
+    #expect(connectedCount == 1)
+    #expect(interrupts.turnOff() == nil && routeCount == 0)
   }
 
   @Test("interrupts that go off free their routes, however often a guest does that")
@@ -105,11 +117,11 @@ import VFIO
     for _ in 0..<50 {
       try interrupts.turn(.msix, count: 2048)
       for vector in 0..<64 { _ = try interrupts.connect(vector, Self.message) }
-      #expect(fake.routeCount == 64)
+      #expect(routeCount == 64)
       try interrupts.turn(.msi, count: 4)
-      #expect(fake.routeCount == 0 && fake.connectedCount == 0)
+      #expect(routeCount == 0 && connectedCount == 0)
       _ = try interrupts.connect(0, Self.message)
-      #expect(interrupts.turnOff() == nil && fake.routeCount == 0)
+      #expect(interrupts.turnOff() == nil && routeCount == 0)
     }
     #expect(interrupts.used == 65, "the eventfds stay")
   }
@@ -117,14 +129,14 @@ import VFIO
   @Test(
     "a kind that cannot be turned on leaves interrupts off, and can be turned on later", arguments: errors)
   mutating func cannotEnable(_ errno: Int32) throws {
-    fake.fail(.enable, with: errno)
+    world.fail("enable", with: errno)
     for mode in [InterruptMode.msi, .msix] {
       let failure = #expect(throws: InterruptFailure.self) { try interrupts.turn(mode, count: 4) }
       #expect(failure?.warning == .enable && failure?.error.errno == errno)
       #expect(interrupts.mode == .none)
       #expect(try interrupts.connect(0, Self.message) == nil, "no vector is on")
     }
-    fake.fail(.enable, with: nil)
+    world.succeed()
     try interrupts.turn(.msi, count: 4)
     #expect(try interrupts.connect(0, Self.message) == true)
   }
@@ -133,41 +145,42 @@ import VFIO
   mutating func cannotDisable() throws {
     try interrupts.turn(.msi, count: 4)
     _ = try interrupts.connect(0, Self.message)
-    fake.fail(.disable, with: KernelError.io)
+    world.fail("disable", with: KernelError.io)
     #expect(interrupts.turnOff()?.warning == .disable)
-    #expect(fake.connectedCount == 0, "nothing reaches the guest")
+    #expect(connectedCount == 0, "nothing reaches the guest")
     let failure = #expect(throws: InterruptFailure.self) { try interrupts.turn(.msix, count: 4) }
     #expect(failure?.warning == .disable && interrupts.mode == .none)
-    fake.fail(.disable, with: nil)
-    _ = fake.calls
+    world.succeed()
+    _ = world.takeCalls()
     try interrupts.turn(.msix, count: 4)
-    #expect(fake.calls == [.disable, .enable])
+    #expect(world.takeCalls().map(\.name) == ["disable", "enable"])
   }
 
   @Test(
     "a pin that the host does not share is off, with its eventfds open, and is tried again",
-    arguments: [FakeInterrupts.Call.line, .trigger, .unmask], errors)
-  mutating func busyPin(_ call: FakeInterrupts.Call, _ errno: Int32) throws {
-    fake.fail(call, with: errno)
+    arguments: ["connectLine", "trigger", "unmask"], errors)
+  mutating func busyPin(_ call: String, _ errno: Int32) throws {
+    world.fail(call, with: errno)
     for _ in 0..<2 {
       let failure = #expect(throws: InterruptFailure.self) { try interrupts.turn(.intx, count: 0) }
-      let error = KernelError(call.rawValue, errno: errno)
+      let error = Self.error(call, errno)
       #expect(failure == InterruptFailure(warning: .line, error: error))
-      #expect(interrupts.mode == .none && fake.connectedCount == 0)
+      #expect(interrupts.mode == .none && connectedCount == 0)
     }
-    fake.fail(call, with: nil)
-    _ = fake.calls
+    world.succeed()
+    _ = world.takeCalls()
     try interrupts.turn(.intx, count: 0)
-    #expect(fake.calls == [.line, .trigger, .unmask], "no new eventfds")
+    #expect(world.takeCalls().map(\.name) == ["connectLine", "trigger", "unmask"], "no new eventfds")
     try interrupts.turn(.msi, count: 1)
-    #expect(fake.connectedCount == 0 && interrupts.mode == .msi)
+    #expect(connectedCount == 0 && interrupts.mode == .msi)
   }
 
   @Test("vectors that the host does not have are left alone")
   mutating func fewVectors() throws {
-    let fixed = FakeInterrupts(isFixed: true)
-    fixed.state.withLock { $0.vectors = 3 }
-    interrupts.msix = Vectors(.msix, of: fixed, fixed, count: 8)
+    var shape = FunctionRig.shape()
+    shape.hostVectors = 3
+    shape.interrupts[.msix] = InterruptInfo(count: 8, isFixed: true)
+    interrupts.msix = Vectors(.msix, of: try FakeDevice(shape, in: world), machine, count: 8)
     try interrupts.turn(.msix, count: 8)
     #expect(interrupts.asked == 8 && interrupts.count == 3)
     #expect(try interrupts.connect(2, Self.message) == true)

@@ -1,35 +1,75 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Fakes
+import Seams
 import Testing
-import VFIO
 
 @testable import Passthrough
 
 @Suite struct ResetMethodTests {
-  private static let bus = [
-    Device.Dependent(group: "7", address: "0000:03:00.0"), .init(group: "7", address: "0000:03:00.1"),
-    .init(group: "9", address: "0000:03:01.0"),
-  ]
+  private static let address = "0000:03:00.0"
+
+  /// A device without a reset of its own.
+  private func device(_ scope: [ResetDependent]?, hasReset: Bool = false) throws -> FakeDevice {
+    var shape = FunctionRig.shape()
+    shape.address = Self.address
+    shape.hasReset = hasReset
+    shape.busResetScope = scope
+    return try FakeDevice(shape, in: FakeWorld())
+  }
+
+  private func scope(_ owned: [Bool]) -> [ResetDependent] {
+    let all = [("7", Self.address), ("7", "0000:03:00.1"), ("9", "0000:03:01.0")]
+    return zip(all, owned).map { ResetDependent(group: $0.0, address: $0.1, isOwned: $1) }
+  }
+
+  @Test("a reset of its own goes before that of the bus; a device may have neither")
+  func best() throws {
+    let own = try device(scope([true, true, true]), hasReset: true)
+    #expect(ResetMethod(own, devices: [Self.address]) == .function)
+    #expect(ResetMethod(try device(nil), devices: [Self.address]).name == "none")
+  }
 
   @Test("a bus can be reset when all of its groups are the VM's")
-  func ours() {
-    #expect(ResetMethod.obstacle(Self.bus, groups: ["9", "7", "3"]) == nil)
-    #expect(ResetMethod.obstacle([], groups: []) == nil)
+  func ours() throws {
+    let device = try device(scope([true, true, true]))
+    #expect(ResetMethod(device, devices: [Self.address]) == .bus(isAlone: true))
+    #expect(ResetMethod(device, devices: [Self.address, "0000:03:01.0"]) == .bus(isAlone: false))
   }
 
   @Test("what is not the VM's is named, with what to do")
   func foreign() throws {
-    let one = try #require(ResetMethod.obstacle(Self.bus, groups: ["7"]))
+    guard case .none(let one) = ResetMethod(try device(scope([true, true, false])), devices: []) else {
+      Issue.record("it has a reset")
+      return
+    }
     #expect(one.contains("would also reset 0000:03:01.0 (group 9): give the VM that device too"))
-    let two = try #require(ResetMethod.obstacle(Self.bus, groups: ["9"]))
+    guard case .none(let two) = ResetMethod(try device(scope([false, false, true])), devices: []) else {
+      Issue.record("it has a reset")
+      return
+    }
     #expect(two.contains("0000:03:00.0 (group 7), 0000:03:00.1 (group 7): give the VM those devices too"))
   }
 
   @Test("while the VM runs nothing is reset that reaches another of its devices")
   func running() {
     #expect(ResetMethod.function.isForGuest)
-    #expect(ResetMethod.bus([], isAlone: true).isForGuest)
-    #expect(!ResetMethod.bus([], isAlone: false).isForGuest)
+    #expect(ResetMethod.bus(isAlone: true).isForGuest)
+    #expect(!ResetMethod.bus(isAlone: false).isForGuest)
     #expect(!ResetMethod.none("").isForGuest)
+  }
+
+  @Test("each method makes its call and reports it")
+  func perform() throws {
+    let world = FakeWorld()
+    let device = try FakeDevice(FunctionRig.shape(), in: world)
+    for (method, call) in [
+      (ResetMethod.function, [.reset]), (.bus(isAlone: true), [.resetBus]), (.none(""), []),
+    ] as [(ResetMethod, [FakeWorld.Call])] {
+      try method.perform(on: device, .flr) { event, _ in
+        guard case .reset(.flr, method.name) = event else { return }
+      }
+      #expect(world.takeCalls() == call)
+    }
   }
 }

@@ -49,7 +49,7 @@ struct ScaleModel {
     let names = (0..<shape.devices).map { "gpu\($0)" }
     let plan = PeerPlan(names.map { PeerPlan.Member(address: $0, group: $0, policies: policies) })
     let piece = max(
-      DMAMapper.pieceSize(memory: shape.memory, mappings: kernel.mappingLimit), 1 << shape.page.rawValue)
+      DMARange.pieceSize(memory: shape.memory, mappings: kernel.mappingLimit), 1 << shape.page.rawValue)
     for start in stride(from: 0, to: shape.memory, by: Int(piece)) {
       self.kernel.pin(start..<min(start + piece, shape.memory), shape.page)
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Linux
+import Seams
 import Testing
 
 @testable import VFIO
@@ -30,7 +31,7 @@ import Testing
 
   @Test("ranges and the mappings that there can be yet are read")
   func both() throws {
-    let limits = Container.Limits(try Self.answer(flags: 2, [Self.ranges, Self.available])) { "7" }
+    let limits = IOLimits(try Self.answer(flags: 2, [Self.ranges, Self.available])) { "7" }
     #expect(limits.ranges == [0...0xFEDF_FFFF, 0xFEF0_0000...0x7F_FFFF_FFFF])
     #expect(limits.mappings == 512)
   }
@@ -38,14 +39,14 @@ import Testing
   @Test("a kernel that does not say has its module's parameter, or what all have by default")
   func absent() throws {
     let answer = try Self.answer(flags: 2, [Self.ranges])
-    #expect(Container.Limits(answer) { "1000" }.mappings == 1000)
-    #expect(Container.Limits(answer) { nil }.mappings == 65535)
-    #expect(Container.Limits(answer) { "many" }.mappings == 65535)
+    #expect(IOLimits(answer) { "1000" }.mappings == 1000)
+    #expect(IOLimits(answer) { nil }.mappings == 65535)
+    #expect(IOLimits(answer) { "many" }.mappings == 65535)
   }
 
   @Test("without the flag there are no capabilities, whatever the offset says")
   func noFlag() throws {
-    let limits = Container.Limits(try Self.answer(flags: 0, [Self.ranges, Self.available])) { nil }
+    let limits = IOLimits(try Self.answer(flags: 0, [Self.ranges, Self.available])) { nil }
     #expect(limits.ranges.isEmpty)
     #expect(limits.mappings == 65535)
   }

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Boot
+import Fakes
 import Testing
 
 @testable import VMM
 
 /// The buses of a machine that has no devices.
 @Suite struct BusTests {
-  private let root = RootBus(functions: [], places: [])
+  private let root = RootBus<FakeBackend>(functions: [], places: [])
   private let ending: Ending
-  private let ports: PortBus
+  private let ports: PortBus<FakeBackend>
   private let wire = Wire()
 
   init() throws {
@@ -196,7 +197,7 @@ import Testing
   ) throws -> Outcome? {
     let ending = try Ending()
     let ports = PortBus(
-      serial: try Serial { _ in true }, root: RootBus(functions: [], places: []), ending: ending,
+      serial: try Serial { _ in true }, root: RootBus<FakeBackend>(functions: [], places: []), ending: ending,
       hasDebugExit: debugExit)
     try ports.write(port, width: width, value)
     #expect(ending.isOver == (ending.outcome != nil))
@@ -221,7 +222,8 @@ import Testing
     #expect(try outcome(0x92, 1) == .reset)
     #expect(try outcome(0x92, 2) == nil)
     let ports = PortBus(
-      serial: try Serial { _ in true }, root: RootBus(functions: [], places: []), ending: try Ending(),
+      serial: try Serial { _ in true }, root: RootBus<FakeBackend>(functions: [], places: []),
+      ending: try Ending(),
       hasDebugExit: false)
     #expect(try ports.read(0x64, width: 1) & 2 == 0, "a guest waits for an empty input buffer")
     #expect(try ports.read(0x92, width: 1) & 0xFF == 2)
@@ -240,7 +242,8 @@ import Testing
     #expect(try outcome(PlatformLayout.pvpanic, 1) == .panic)
     #expect(try outcome(PlatformLayout.pvpanic, 2) == nil)
     let ports = PortBus(
-      serial: try Serial { _ in true }, root: RootBus(functions: [], places: []), ending: try Ending(),
+      serial: try Serial { _ in true }, root: RootBus<FakeBackend>(functions: [], places: []),
+      ending: try Ending(),
       hasDebugExit: false)
     #expect(try ports.read(PlatformLayout.pvpanic, width: 1) == 1)
     #expect(try ports.read(PlatformLayout.sleepControl, width: 1) == 0)

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Fakes
 import GuestMemory
 import Linux
+import Seams
 import Synchronization
 import Testing
 
@@ -11,7 +13,7 @@ import Testing
   @Test("where no device does DMA and nothing is to be populated there is nothing to do")
   func nothing() throws {
     let memory = try GuestMemory(size: 4 << 20)
-    #expect(Preparation(memory, dma: nil, isPreallocated: false, processors: 8) == nil)
+    #expect(Preparation<FakeSpace>(memory, dma: nil, isPreallocated: false, processors: 8) == nil)
   }
 
   @Test(
@@ -24,7 +26,7 @@ import Testing
     // RAM that nobody touches takes none of the host's.
     let memory = try GuestMemory(size: size)
     let preparation = try #require(
-      Preparation(memory, dma: nil, isPreallocated: true, processors: processors))
+      Preparation<FakeSpace>(memory, dma: nil, isPreallocated: true, processors: processors))
     #expect(preparation.threadCount == count)
   }
 
@@ -55,7 +57,8 @@ import Testing
   func populate() throws {
     // Two GiB, for two threads.
     let memory = try GuestMemory(size: 2 << 30)
-    let preparation = try #require(Preparation(memory, dma: nil, isPreallocated: true, processors: 4))
+    let preparation = try #require(
+      Preparation<FakeSpace>(memory, dma: nil, isPreallocated: true, processors: 4))
     #expect(preparation.threadCount == 2)
     #expect(try Self.resident(memory) == 0)
     let failures = Failures()
@@ -74,14 +77,15 @@ import Testing
   @Test("a VM that ends stops it before the next piece")
   func stop() throws {
     let memory = try GuestMemory(size: 1 << 30)
-    let preparation = try #require(Preparation(memory, dma: nil, isPreallocated: true, processors: 1))
+    let preparation = try #require(
+      Preparation<FakeSpace>(memory, dma: nil, isPreallocated: true, processors: 1))
     #expect(preparation.work(shouldStop: { true }, pinned: { _, _, _ in }) == nil)
     #expect(try Self.resident(memory) == 0)
   }
 
   private final class Failures: Sendable {
-    private let list = Mutex<[KernelError]>([])
-    var all: [KernelError] { list.withLock { $0 } }
-    func add(_ failure: KernelError) { list.withLock { $0.append(failure) } }
+    private let list = Mutex<[OperationError]>([])
+    var all: [OperationError] { list.withLock { $0 } }
+    func add(_ failure: OperationError) { list.withLock { $0.append(failure) } }
   }
 }

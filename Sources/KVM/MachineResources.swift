@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import GuestMemory
+internal import Linux
+public import Seams
+
+/// The memory slots, interrupt routes and irqfds of a machine, as assigned functions use them.
+public final class MachineResources: Hypervisor {
+  private let machine: VirtualMachine
+  private let slots: MemorySlots
+  private let routes: InterruptRoutes
+
+  /// An eventfd(2).
+  public final class Event: InterruptEvent {
+    private let event: Linux.Event
+    /// The descriptor.
+    public let number: Int32
+
+    init() throws(KernelError) {
+      event = try Linux.Event()
+      number = event.number
+    }
+
+    /// Sets the count to zero and returns what it was.
+    public func take() throws(OperationError) -> UInt64 {
+      do throws(KernelError) { return try event.take() } catch { throw OperationError(error) }
+    }
+
+    /// True if the count is not zero.
+    public func isSignaled() throws(OperationError) -> Bool {
+      do throws(KernelError) { return try event.isSignaled() } catch { throw OperationError(error) }
+    }
+  }
+
+  /// Manages what a machine has.
+  ///
+  /// - Parameters:
+  ///   - slots: Those for windows.
+  ///   - routes: Those for messages.
+  public init(_ machine: VirtualMachine, slots: MemorySlots, routes: InterruptRoutes) {
+    self.machine = machine
+    self.slots = slots
+    self.routes = routes
+  }
+
+  /// The number of memory slots for windows.
+  public var slotCapacity: Int { slots.capacity }
+
+  /// Maps host memory into the guest (KVM_SET_USER_MEMORY_REGION).
+  public func addSlot(at base: UInt64, size: UInt64, host: UInt64) throws(OperationError) -> UInt32 {
+    try slots.add(at: .init(base), size: size, host: host)
+  }
+
+  /// Removes a slot.
+  public func removeSlot(_ slot: UInt32) throws(OperationError) { try slots.remove(slot) }
+
+  /// Creates an eventfd.
+  public func makeEvent() throws(OperationError) -> Event {
+    do throws(KernelError) { return try Event() } catch { throw OperationError(error) }
+  }
+
+  /// Routes a message to a GSI (KVM_SET_GSI_ROUTING).
+  public func setRoute(_ route: Route?, address: UInt64, data: UInt32) throws(OperationError) -> Route {
+    try routes.set(route, address: address, data: data)
+  }
+
+  /// Lets another vector take over a route if the table is full.
+  public func parkRoute(_ route: Route) { routes.park(route) }
+
+  /// Frees a route.
+  public func releaseRoute(_ route: Route) { routes.release(route) }
+
+  /// Lets an eventfd raise an edge-triggered GSI (KVM_IRQFD).
+  public func connect(event: Int32, to gsi: UInt32) throws(OperationError) {
+    do throws(KernelError) { try machine.connect(event: event, toInterrupt: gsi) } catch {
+      throw OperationError(error)
+    }
+  }
+
+  /// Lets an eventfd raise a level-triggered GSI (KVM_IRQFD_FLAG_RESAMPLE).
+  public func connect(event: Int32, toLine gsi: UInt32, resample: Int32) throws(OperationError) {
+    do throws(KernelError) { try machine.connect(event: event, toLine: gsi, resample: resample) } catch {
+      throw OperationError(error)
+    }
+  }
+
+  /// Ends either (KVM_IRQFD_FLAG_DEASSIGN).
+  public func disconnect(event: Int32, from gsi: UInt32) throws(OperationError) {
+    do throws(KernelError) { try machine.disconnect(event: event, fromInterrupt: gsi) } catch {
+      throw OperationError(error)
+    }
+  }
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Gate
+internal import KVM
+internal import Passthrough
+internal import Seams
+
+/// A backend on this host: finds the devices of a VM and opens them.
+protocol HostBackend: Backend where Machine == MachineResources {
+  /// Returns the host's view of devices. Each is found to be ready and is not touched.
+  static func check(_ devices: [Configuration.AssignedDevice]) throws(RunError) -> [ReadyDevice]
+
+  /// Creates the I/O address spaces of a plan and attaches the devices' groups. No device is opened.
+  init(_ plan: PeerPlan, hosts: [ReadyDevice], machine: VirtualMachine) throws(RunError)
+
+  /// The I/O address spaces, in the order of the plan.
+  var spaces: [DMAMapper<Space>.Member] { get }
+
+  /// Opens a device. The kernel resets what it opens, which may take a second.
+  func open(_ host: ReadyDevice) throws(RunError) -> Device
+}
+
+/// A device of the host that can be passed through.
+struct ReadyDevice: Sendable {
+  let address: String
+  let group: String
+  /// The VF token, as text; nil for none.
+  let token: String?
+  /// I/O addresses that its IOMMU group cannot use.
+  let reserved: [ClosedRange<UInt64>]
+}

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Linux
+package import Seams
+package import Synchronization
+
+/// A PCI function in memory. Its COMMAND register and its power state work as a device's do.
+package final class FakeDevice: PCIDevice {
+  /// The parts of a device that tests choose.
+  package struct Shape: Sendable {
+    /// The address on the host.
+    package var address = "0000:00:05.0"
+    /// Configuration space, 256 or 4096 bytes.
+    package var config: [UInt8]
+    /// Sizes of BAR 0 to 5; 0 if there is none.
+    package var bars: [UInt64]
+    /// BARs that are I/O ports.
+    package var ports: Set<Int> = []
+    /// The expansion ROM.
+    package var rom: [UInt8] = []
+    /// True if the function can be reset alone.
+    package var hasReset = false
+    /// The functions that a reset of the bus resets.
+    package var busResetScope: [ResetDependent]?
+    /// Vectors of each kind.
+    package var interrupts: [InterruptKind: InterruptInfo] = [
+      .intx: InterruptInfo(count: 1, isFixed: false), .msi: InterruptInfo(count: 4, isFixed: true),
+      .msix: InterruptInfo(count: 4, isFixed: false), .error: InterruptInfo(count: 1, isFixed: true),
+      .request: InterruptInfo(count: 1, isFixed: true),
+    ]
+    /// Vectors that the host has at most.
+    package var hostVectors = 2048
+    /// Offset of the power management capability in configuration space; 0 if there is none.
+    package var power = 0
+
+    /// Describes a device.
+    package init(config: [UInt8], bars: [UInt64]) {
+      self.config = config
+      self.bars = bars
+    }
+  }
+
+  /// What changes.
+  package struct State: Sendable {
+    /// Configuration space.
+    package var config: [UInt8]
+    /// Bits of COMMAND that a write does not change.
+    package var stuckCommand: UInt16 = 0
+    /// False after ``FakeDevice/close()``.
+    package var isOpen = true
+    /// The kind of interrupt that is on, with the events of its vectors.
+    package var on: InterruptKind?
+    /// Events by vector.
+    package var triggers: [Int: Int32] = [:]
+    /// The events of notifications.
+    package var notifications: [InterruptKind: Int32] = [:]
+    /// The event that unmasks INTx.
+    package var unmask: Int32?
+  }
+
+  package let address: String
+  package let hasReset: Bool
+  package let busResetScope: [ResetDependent]?
+  /// Taken by each call; nothing is locked inside it.
+  package let state: Mutex<State>
+  private let shape: Shape
+  private let world: FakeWorld
+  private let memory: [Memory?]
+
+  /// The bytes of a BAR.
+  private final class Memory: Sendable {
+    let mapping: Mapping
+    let size: UInt64
+
+    init(_ size: UInt64) throws(OperationError) {
+      self.size = size
+      do throws(KernelError) { mapping = try Mapping(anonymous: (size + 4095) & ~4095) } catch {
+        throw OperationError(error)
+      }
+    }
+
+    var range: Range<UInt64> { mapping.address..<mapping.address + mapping.size }
+
+    func pointer(_ offset: UInt64) -> UnsafeMutableRawPointer? {
+      unsafe UnsafeMutableRawPointer(bitPattern: UInt(mapping.address + offset))
+    }
+
+    func load(_ offset: UInt64, _ width: Int) -> UInt64 {
+      var value: UInt64 = 0
+      for byte in 0..<width {
+        // SAFETY: the caller has checked the range against the size of the mapping.
+        let one = unsafe pointer(offset + UInt64(byte))?.load(as: UInt8.self) ?? 0
+        value |= UInt64(one) << UInt64(byte * 8)
+      }
+      return value
+    }
+
+    func store(_ offset: UInt64, _ width: Int, _ value: UInt64) {
+      for byte in 0..<width {
+        // SAFETY: as above.
+        unsafe pointer(offset + UInt64(byte))?
+          .storeBytes(of: UInt8(truncatingIfNeeded: value >> UInt64(byte * 8)), as: UInt8.self)
+      }
+    }
+  }
+
+  /// Creates a device.
+  package init(_ shape: Shape, in world: FakeWorld) throws(OperationError) {
+    self.shape = shape
+    self.world = world
+    (address, hasReset, busResetScope) = (shape.address, shape.hasReset, shape.busResetScope)
+    state = Mutex(State(config: shape.config))
+    var memory: [Memory?] = []
+    for size in shape.bars { memory.append(size == 0 ? nil : try Memory(size)) }
+    self.memory = memory
+  }
+
+  private static let command = 4
+  private static let memorySpace: UInt16 = 2
+
+  private func memoryRanges() -> [Range<UInt64>] { memory.compactMap { $0?.range } }
+
+  /// The COMMAND register.
+  package var command: UInt16 {
+    state.withLock { UInt16($0.config[Self.command]) | UInt16($0.config[Self.command + 1]) << 8 }
+  }
+
+  package var isOpen: Bool { state.withLock { $0.isOpen } }
+
+  package func region(_ index: Int) -> DeviceRegion? {
+    switch index {
+    case RegionIndex.config: DeviceRegion(size: UInt64(shape.config.count), mappable: [])
+    case RegionIndex.rom: shape.rom.isEmpty ? nil : DeviceRegion(size: UInt64(shape.rom.count), mappable: [])
+    case memory.indices:
+      memory[index].map { bar in
+        DeviceRegion(size: bar.size, mappable: shape.ports.contains(index) ? [] : [0..<bar.size])
+      }
+    default: nil
+    }
+  }
+
+  private func check(_ region: Int, _ offset: UInt64, _ width: Int) throws(OperationError) {
+    let size = self.region(region)?.size ?? 0
+    guard isOpen else { throw OperationError("fake device is closed", errno: 9) }
+    guard offset <= size, UInt64(width) <= size - offset else {
+      throw OperationError("fake region \(region) has no offset \(offset)")
+    }
+    guard region < RegionIndex.rom, !shape.ports.contains(region) else { return }
+    guard command & Self.memorySpace != 0 else { throw OperationError("fake memory is off", errno: 5) }
+  }
+
+  package func read(_ region: Int, offset: UInt64, width: Int) throws(OperationError) -> UInt64 {
+    try world.perform(.read(region: region, offset: offset)) { _ in }
+    try check(region, offset, width)
+    switch region {
+    case RegionIndex.config:
+      return state.withLock { state in
+        (0..<width).reduce(0) { $0 | UInt64(state.config[Int(offset) + $1]) << UInt64($1 * 8) }
+      }
+    case RegionIndex.rom: return 0
+    default: return memory[region]?.load(offset, width) ?? .max
+    }
+  }
+
+  package func write(_ region: Int, offset: UInt64, width: Int, _ value: UInt64) throws(OperationError) {
+    let ranges = memoryRanges()
+    let isConfig = region == RegionIndex.config
+    let (address, power) = (address, shape.power)
+    try world.perform(.write(region: region, offset: offset, value)) { state in
+      guard isConfig else { return }
+      if Int(offset) == Self.command, UInt16(truncatingIfNeeded: value) & Self.memorySpace == 0 {
+        state.requireUnmapped(ranges, "\(address): the memory bit goes off")
+      }
+      if power != 0, Int(offset) == power + 4, value & 3 != 0 {
+        state.requireUnmapped(ranges, "\(address): leaves D0")
+      }
+    }
+    try check(region, offset, width)
+    guard isConfig else {
+      memory[region]?.store(offset, width, value)
+      return
+    }
+    state.withLock { state in
+      for byte in 0..<width where Int(offset) + byte >= 4 {
+        let at = Int(offset) + byte
+        var stuck: UInt8 = 0
+        if at == Self.command { stuck = UInt8(truncatingIfNeeded: state.stuckCommand) }
+        let new = UInt8(truncatingIfNeeded: value >> UInt64(byte * 8))
+        state.config[at] = state.config[at] & stuck | new & ~stuck
+      }
+    }
+  }
+
+  package func readAll(_ region: Int, count: Int) throws(OperationError) -> [UInt8] {
+    try world.perform(.readAll(region: region)) { _ in }
+    guard isOpen else { throw OperationError("fake device is closed", errno: 9) }
+    switch region {
+    case RegionIndex.config: return state.withLock { Array($0.config.prefix(count)) }
+    case RegionIndex.rom: return Array(shape.rom.prefix(count))
+    default: return []
+    }
+  }
+
+  package func map(_ region: Int, _ area: Range<UInt64>) throws(OperationError) -> UInt64 {
+    try world.perform(.mapBAR(region)) { _ in }
+    guard region < memory.count, let bar = memory[region] else {
+      throw OperationError("fake region \(region) has no memory")
+    }
+    return bar.mapping.address + area.lowerBound
+  }
+
+  package func interruptInfo(_ kind: InterruptKind) -> InterruptInfo {
+    shape.interrupts[kind] ?? InterruptInfo(count: 0, isFixed: false)
+  }
+
+  package func enableInterrupts(_ kind: InterruptKind, count: Int) throws(OperationError) -> Int {
+    try world.perform(.enable(kind, count)) { _ in }
+    return try state.withLock { state throws(OperationError) in
+      guard state.isOpen else { throw OperationError("fake device is closed", errno: 9) }
+      guard state.on == nil else { throw OperationError("fake \(kind): another kind is on", errno: 22) }
+      state.on = kind
+      state.triggers = [:]
+      return min(count, shape.hostVectors)
+    }
+  }
+
+  package func disableInterrupts(_ kind: InterruptKind) throws(OperationError) {
+    try world.perform(.disable(kind)) { _ in }
+    state.withLock { state in
+      if state.on == kind { (state.on, state.triggers, state.unmask) = (nil, [:], nil) }
+    }
+  }
+
+  package func setTrigger(_ kind: InterruptKind, vector: Int, event: Int32) throws(OperationError) {
+    try world.perform(.trigger(kind, vector)) { _ in }
+    try state.withLock { state throws(OperationError) in
+      switch kind {
+      case .error, .request: state.notifications[kind] = event
+      case .intx:
+        guard state.on == nil || state.on == .intx else {
+          throw OperationError("fake intx: another kind is on", errno: 22)
+        }
+        state.on = .intx
+        state.triggers[vector] = event
+      case .msi, .msix:
+        guard state.on == kind else { throw OperationError("fake \(kind): it is off", errno: 22) }
+        state.triggers[vector] = event
+      }
+    }
+  }
+
+  package func setUnmask(event: Int32) throws(OperationError) {
+    try world.perform(.unmask) { _ in }
+    state.withLock { $0.unmask = event }
+  }
+
+  package func reset() throws(OperationError) {
+    let (ranges, address) = (memoryRanges(), address)
+    try world.perform(.reset) { state in state.requireUnmapped(ranges, "\(address): is reset") }
+    forget()
+  }
+
+  package func resetBus() throws(OperationError) {
+    let (ranges, address) = (memoryRanges(), address)
+    try world.perform(.resetBus) { state in state.requireUnmapped(ranges, "\(address): its bus is reset") }
+    forget()
+  }
+
+  /// What a reset does to the registers.
+  private func forget() {
+    state.withLock { state in
+      state.config[Self.command] = UInt8(truncatingIfNeeded: state.stuckCommand)
+      state.config[Self.command + 1] = 0
+      if shape.power != 0 { state.config[shape.power + 4] &= ~3 }
+    }
+  }
+
+  package func close() {
+    let (ranges, address) = (memoryRanges(), address)
+    world.note(.close) { state in state.requireUnmapped(ranges, "\(address): is closed") }
+    state.withLock { $0.isOpen = false }
+  }
+}

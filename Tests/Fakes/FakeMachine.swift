@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Linux
+package import Seams
+internal import Synchronization
+
+/// A hypervisor that records.
+package final class FakeMachine: Hypervisor {
+  private let world: FakeWorld
+
+  /// A real eventfd.
+  package final class Event: InterruptEvent {
+    private let event: Linux.Event
+    package let number: Int32
+
+    init() throws(KernelError) {
+      event = try Linux.Event()
+      number = event.number
+    }
+
+    package func take() throws(OperationError) -> UInt64 {
+      do throws(KernelError) { return try event.take() } catch { throw OperationError(error) }
+    }
+
+    package func isSignaled() throws(OperationError) -> Bool {
+      do throws(KernelError) { return try event.isSignaled() } catch { throw OperationError(error) }
+    }
+
+    /// Signals it, as a device does.
+    package func signal() { event.signal() }
+  }
+
+  /// Creates a hypervisor of a world.
+  package init(_ world: FakeWorld) { self.world = world }
+
+  package var slotCapacity: Int { world.state.withLock { $0.slotsLeft } }
+
+  package func addSlot(at base: UInt64, size: UInt64, host: UInt64) throws(OperationError) -> UInt32 {
+    try world.perform(.addSlot(base, size)) { state throws(OperationError) in
+      guard state.slotsLeft > 0 else { throw OperationError("fake slots are all in use") }
+      for one in state.slots.values where base < one.base + one.size && one.base < base + size {
+        throw OperationError("fake slot overlaps", errno: 17)
+      }
+      state.slotsLeft -= 1
+      state.nextSlot += 1
+      state.slots[state.nextSlot] = .init(base: base, size: size, host: host)
+      return state.nextSlot
+    }
+  }
+
+  package func removeSlot(_ slot: UInt32) throws(OperationError) {
+    try world.perform(.removeSlot(slot)) { state in
+      guard state.slots.removeValue(forKey: slot) != nil else {
+        state.violations.append("slot \(slot) is removed and is not there")
+        return
+      }
+      state.slotsLeft += 1
+    }
+  }
+
+  package func makeEvent() throws(OperationError) -> Event {
+    try world.perform(.makeEvent) { _ in }
+    do throws(KernelError) { return try Event() } catch { throw OperationError(error) }
+  }
+
+  package func setRoute(_ route: Route?, address: UInt64, data: UInt32) throws(OperationError) -> Route {
+    try world.perform(.route(data)) { state in
+      let gsi = route?.gsi ?? state.nextGSI
+      if route == nil { state.nextGSI += 1 }
+      state.routes[gsi] = data
+      return Route(gsi: gsi, ticket: 0)
+    }
+  }
+
+  package func parkRoute(_ route: Route) {}
+
+  package func releaseRoute(_ route: Route) {
+    world.state.withLock { state in
+      if state.connected.values.contains(route.gsi) {
+        state.violations.append("GSI \(route.gsi) is released while an event raises it")
+      }
+      state.routes[route.gsi] = nil
+    }
+  }
+
+  package func connect(event: Int32, to gsi: UInt32) throws(OperationError) {
+    try world.perform(.connect(gsi)) { state in state.connected[event] = gsi }
+  }
+
+  package func connect(event: Int32, toLine gsi: UInt32, resample: Int32) throws(OperationError) {
+    try world.perform(.connectLine(gsi)) { state in state.connected[event] = gsi }
+  }
+
+  package func disconnect(event: Int32, from gsi: UInt32) throws(OperationError) {
+    try world.perform(.disconnect(gsi)) { state in
+      if state.connected.removeValue(forKey: event) == nil {
+        state.violations.append("an event is disconnected from GSI \(gsi) that it does not raise")
+      }
+    }
+  }
+}
+
+/// An I/O address space that records.
+package final class FakeSpace: IOAddressSpace {
+  private let world: FakeWorld
+  private let index: Int
+  private let ranges: [ClosedRange<UInt64>]
+
+  /// Creates an empty I/O address space of a world.
+  ///
+  /// - Parameter ranges: The I/O addresses that it translates; empty if it does not say.
+  package init(_ world: FakeWorld, ranges: [ClosedRange<UInt64>] = []) {
+    self.world = world
+    self.ranges = ranges
+    index = world.state.withLock { state in
+      state.spaces.append([:])
+      return state.spaces.count - 1
+    }
+  }
+
+  package func limits() throws(OperationError) -> IOLimits {
+    let (index, ranges) = (index, ranges)
+    return try world.perform(.limits) { state in
+      IOLimits(ranges: ranges, mappings: state.mappingLimit - state.spaces[index].count)
+    }
+  }
+
+  package func map(iova: UInt64, size: UInt64, host: UInt64) throws(OperationError) {
+    let index = index
+    try world.perform(.map(iova, size)) { state throws(OperationError) in
+      guard state.spaces[index].count < state.mappingLimit else {
+        throw OperationError("fake mappings are all in use", errno: 28)
+      }
+      for one in state.spaces[index].values where iova < one.base + one.size && one.base < iova + size {
+        throw OperationError("fake mapping overlaps", errno: 17)
+      }
+      state.spaces[index][iova] = .init(base: iova, size: size, host: host)
+    }
+  }
+
+  package func unmapAll(iova: UInt64, size: UInt64) throws(OperationError) -> UInt64 {
+    let index = index
+    return try world.perform(.unmap(iova, size)) { state in
+      let all = state.spaces[index].values.filter { $0.base >= iova && $0.base - iova < size }
+      for one in all { state.spaces[index][one.base] = nil }
+      return all.reduce(0) { $0 + $1.size }
+    }
+  }
+}
+
+/// Fakes on every side.
+package enum FakeBackend: Backend {
+  package typealias Device = FakeDevice
+  package typealias Space = FakeSpace
+  package typealias Machine = FakeMachine
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import Seams
+package import Synchronization
+
+/// What the fakes of one VM share: the calls that came through the seams, what stands because of them, and the calls
+/// that fail.
+package final class FakeWorld: Sendable {
+  /// A call through a seam.
+  package enum Call: Equatable, Sendable, CustomStringConvertible {
+    case read(region: Int, offset: UInt64)
+    case write(region: Int, offset: UInt64, UInt64)
+    case readAll(region: Int)
+    case mapBAR(Int)
+    case enable(InterruptKind, Int)
+    case disable(InterruptKind)
+    case trigger(InterruptKind, Int)
+    case unmask
+    case reset
+    case resetBus
+    case close
+    case addSlot(UInt64, UInt64)
+    case removeSlot(UInt32)
+    case makeEvent
+    case route(UInt32)
+    case connect(UInt32)
+    case connectLine(UInt32)
+    case disconnect(UInt32)
+    case limits
+    case map(UInt64, UInt64)
+    case unmap(UInt64, UInt64)
+
+    /// The name of the call, without its arguments.
+    package var name: String {
+      let text = "\(self)"
+      return String(text.prefix { $0 != "(" })
+    }
+
+    package var description: String {
+      switch self {
+      case .read(let region, let offset): "read(\(region), \(offset))"
+      case .write(let region, let offset, let value): "write(\(region), \(offset), \(value))"
+      case .readAll(let region): "readAll(\(region))"
+      case .mapBAR(let bar): "mapBAR(\(bar))"
+      case .enable(let kind, let count): "enable(\(kind), \(count))"
+      case .disable(let kind): "disable(\(kind))"
+      case .trigger(let kind, let vector): "trigger(\(kind), \(vector))"
+      case .unmask: "unmask"
+      case .reset: "reset"
+      case .resetBus: "resetBus"
+      case .close: "close"
+      case .addSlot(let base, let size): "addSlot(\(base), \(size))"
+      case .removeSlot(let slot): "removeSlot(\(slot))"
+      case .makeEvent: "makeEvent"
+      case .route(let data): "route(\(data))"
+      case .connect(let gsi): "connect(\(gsi))"
+      case .connectLine(let gsi): "connectLine(\(gsi))"
+      case .disconnect(let gsi): "disconnect(\(gsi))"
+      case .limits: "limits"
+      case .map(let iova, let size): "map(\(iova), \(size))"
+      case .unmap(let iova, let size): "unmap(\(iova), \(size))"
+      }
+    }
+  }
+
+  /// A range of host memory that the guest or a device reaches.
+  package struct Mapped: Equatable, Sendable {
+    /// GPA or I/O address.
+    package let base: UInt64
+    /// Bytes.
+    package let size: UInt64
+    /// Host virtual address.
+    package let host: UInt64
+  }
+
+  /// What stands.
+  package struct State: Sendable {
+    /// All calls.
+    package var calls: [Call] = []
+    /// Memory slots by number.
+    package var slots: [UInt32: Mapped] = [:]
+    /// For each I/O address space, its mappings by I/O address.
+    package var spaces: [[UInt64: Mapped]] = []
+    /// Events that raise a GSI.
+    package var connected: [Int32: UInt32] = [:]
+    /// GSIs of vectors, with the data of their messages.
+    package var routes: [UInt32: UInt32] = [:]
+    /// Slots that can be added yet.
+    package var slotsLeft = 1000
+    /// Mappings that each I/O address space can have.
+    package var mappingLimit = 65535
+    /// Rules that were broken.
+    package var violations: [String] = []
+    var nextSlot: UInt32 = 2
+    var nextGSI: UInt32 = 24
+    var failing: @Sendable (Int, Call) -> Int32? = { _, _ in nil }
+  }
+
+  /// Taken by each call; nothing is locked inside it.
+  package let state = Mutex(State())
+
+  /// Creates a world in which nothing stands and nothing fails.
+  package init() {}
+
+  /// Makes calls fail.
+  ///
+  /// - Parameter rule: Returns the error number of a call, by its place in the order of all calls, or nil.
+  package func fail(_ rule: @escaping @Sendable (Int, Call) -> Int32?) {
+    state.withLock { $0.failing = rule }
+  }
+
+  /// Makes every call of a name fail.
+  package func fail(_ name: String, with errno: Int32 = 5) {
+    fail { _, call in call.name == name ? errno : nil }
+  }
+
+  /// Lets every call succeed.
+  package func succeed() { fail { _, _ in nil } }
+
+  /// The calls since the last question.
+  package func takeCalls() -> [Call] {
+    state.withLock { state in
+      defer { state.calls = [] }
+      return state.calls
+    }
+  }
+
+  /// The rules that were broken.
+  package var violations: [String] { state.withLock { $0.violations } }
+
+  /// Performs a call, unless it is to fail.
+  func perform<Result: Sendable>(
+    _ call: Call, _ body: (inout State) throws(OperationError) -> Result
+  ) throws(OperationError) -> Result {
+    try state.withLock { state throws(OperationError) in
+      state.calls.append(call)
+      if let errno = state.failing(state.calls.count - 1, call) {
+        throw OperationError("fake \(call.name): errno \(errno)", errno: errno)
+      }
+      return try body(&state)
+    }
+  }
+
+  /// Notes a call that cannot fail.
+  func note(_ call: Call, _ body: (inout State) -> Void = { _ in }) {
+    state.withLock { state in
+      state.calls.append(call)
+      body(&state)
+    }
+  }
+}
+
+extension FakeWorld.State {
+  /// Notes that a rule is broken if a slot or an I/O address stands for host memory in a range.
+  mutating func requireUnmapped(_ ranges: [Range<UInt64>], _ act: String) {
+    let all = Array(slots.values) + spaces.flatMap { Array($0.values) }
+    for one in all where ranges.contains(where: { $0.contains(one.host) }) {
+      violations.append("\(act) while \(one.size) bytes of it are mapped at \(one.base)")
+    }
+  }
+}
