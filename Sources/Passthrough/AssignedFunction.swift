@@ -28,8 +28,6 @@ public final class AssignedFunction<B: Backend>: Sendable {
   let handling = Mutex(())
   /// Set inside `state`, taken before it.
   private let opening: OpeningRequest
-  /// Where the BARs are now, for the bus.
-  private let decoded = DecodedRanges()
   /// Index of the function's first BAR in ``Host/decoder``.
   private let decoderIndex: Int
   let notices: Notices<B>
@@ -83,10 +81,11 @@ public final class AssignedFunction<B: Backend>: Sendable {
   ///
   /// - Parameters:
   ///   - addresses: Those of the BARs, in the order of ``bars``.
+  ///   - function: Its device and function number on the guest's bus.
   ///   - isMultifunction: Whether other functions share its slot.
   ///   - gsi: The input of the guest's I/O APIC that its pin is wired to.
   public func place(
-    _ addresses: [UInt64], isMultifunction: Bool, gsi: UInt32
+    _ addresses: [UInt64], function: Int, isMultifunction: Bool, gsi: UInt32
   ) throws(FunctionError) {
     do throws(OperationError) {
       try state.withLock { state throws(OperationError) in
@@ -95,6 +94,7 @@ public final class AssignedFunction<B: Backend>: Sendable {
         if interruptPin != nil {
           state.interrupts.line = try Line(device, state.host.machine, gsi: gsi)
         }
+        state.number = function
         update(state)
       }
     } catch { throw failure(error) }
@@ -122,15 +122,8 @@ public final class AssignedFunction<B: Backend>: Sendable {
   /// Tells the bus where the function answers; with the function's lock held.
   func update(_ state: borrowing FunctionState<B>) {
     let isAnswering = state.gate.conditions.isSuperset(of: [.fullPower, .outOfReset, .alive])
-    guard decoded.update(state.config, isAnswering: isAnswering) else { return }
-    host.decoder.update(decoderIndex, state.config, isAnswering: isAnswering)
-  }
-
-  /// The BAR at an address; nil where there is none.
-  ///
-  /// - Parameter isPort: Whether it is one of a port or of memory.
-  public func decode(_ address: UInt64, isPort: Bool) -> BarPlace? {
-    decoded.find(address, isPort: isPort)
+    host.decoder.update(
+      decoderIndex, function: state.number, state.config, isAnswering: isAnswering)
   }
 
   func failure(_ error: OperationError) -> FunctionError { FunctionError(device: address, cause: error) }

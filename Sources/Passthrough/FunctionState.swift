@@ -18,6 +18,8 @@ struct FunctionState<B: Backend>: ~Copyable {
   let host: Host<B>
   let assignment: Assignment
   let observe: FunctionObserver
+  /// Device and function number on the guest's bus.
+  var number = 0
   var config: ConfigSpace
   var gate: Gate
   var windows: [Window]

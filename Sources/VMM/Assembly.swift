@@ -128,7 +128,7 @@ struct Assembly<B: HostBackend> {
       next += function.bars.count
       try step(RunError.function) { () throws(FunctionError) in
         try function.place(
-          own, isMultifunction: place.isShared,
+          own, function: place.index, isMultifunction: place.isShared,
           gsi: PlatformLayout.gsi(slot: place.slot, pin: function.interruptPin ?? 0))
       }
     }

@@ -58,19 +58,6 @@ final class RootBus<B: Backend>: Sendable {
     for index in occupied { try table[index].function?.leaveSharedPages() }
   }
 
-  /// The function that answers at an address. Where BARs overlap one that is enabled goes first; one that is
-  /// not still counts the access.
-  private func find(_ address: UInt64, isPort: Bool) -> (index: Int, place: BarPlace)? {
-    var found: (Int, BarPlace)?
-    for number in occupied.indices {
-      let index = occupied[number]
-      guard let place = table[index].function?.decode(address, isPort: isPort) else { continue }
-      if place.isEnabled { return (index, place) }
-      if found == nil { found = (index, place) }
-    }
-    return found
-  }
-
   /// Reads memory, 1 to 8 bytes: the ECAM or BARs; all-ones for bytes that nothing answers.
   func readMemory(_ address: UInt64, width: Int) throws(FunctionError) -> UInt64 {
     let widest = Self.widest(at: address)
@@ -104,30 +91,32 @@ final class RootBus<B: Backend>: Sendable {
     if PlatformLayout.ecam.contains(address) {
       return try readConfig(address - PlatformLayout.ecam.lowerBound, width: width)
     }
-    guard let (index, place) = find(address, isPort: false) else { return .max }
-    return try table[index].function?.readMemory(bar: place.bar, offset: place.offset, width: width) ?? .max
+    guard let place = decoder?.find(address, isPort: false) else { return .max }
+    return try table[place.function].function?.readMemory(bar: place.bar, offset: place.offset, width: width)
+      ?? .max
   }
 
   private func writePiece(_ address: UInt64, width: Int, _ value: UInt64) throws(FunctionError) {
     if PlatformLayout.ecam.contains(address) {
       return try writeConfig(address - PlatformLayout.ecam.lowerBound, width: width, value)
     }
-    guard let (index, place) = find(address, isPort: false) else { return }
-    try table[index].function?.writeMemory(bar: place.bar, offset: place.offset, width: width, value)
+    guard let place = decoder?.find(address, isPort: false) else { return }
+    try table[place.function].function?.writeMemory(bar: place.bar, offset: place.offset, width: width, value)
   }
 
   /// Reads an I/O BAR; all-ones if nothing answers.
   ///
   /// - Parameter port: A multiple of `width`, which is 1, 2 or 4.
   func readPort(_ port: UInt16, width: Int) -> UInt64 {
-    guard let (index, place) = find(UInt64(port), isPort: true) else { return .max }
-    return table[index].function?.readPort(bar: place.bar, offset: place.offset, width: width) ?? .max
+    guard let place = decoder?.find(UInt64(port), isPort: true) else { return .max }
+    return table[place.function].function?.readPort(bar: place.bar, offset: place.offset, width: width)
+      ?? .max
   }
 
   /// Writes an I/O BAR; dropped where no one answers.
   func writePort(_ port: UInt16, width: Int, _ value: UInt64) {
-    guard let (index, place) = find(UInt64(port), isPort: true) else { return }
-    table[index].function?.writePort(bar: place.bar, offset: place.offset, width: width, value)
+    guard let place = decoder?.find(UInt64(port), isPort: true) else { return }
+    table[place.function].function?.writePort(bar: place.bar, offset: place.offset, width: width, value)
   }
 
   /// Opens the windows that are due; every vCPU is between two instructions.
@@ -139,8 +128,8 @@ final class RootBus<B: Backend>: Sendable {
   ///
   /// - Parameter address: GPA of the access; nil, or an address outside of every BAR, stands for all armed windows.
   func makeDue(_ address: UInt64?) throws(FunctionError) -> EmulationRemedy {
-    if let address, let (index, place) = find(address, isPort: false) {
-      return try table[index].function?.makeDue(place) ?? .none
+    if let address, let place = decoder?.find(address, isPort: false) {
+      return try table[place.function].function?.makeDue(place) ?? .none
     }
     var best = EmulationRemedy.none
     for index in occupied {

@@ -242,8 +242,8 @@ import Testing
     try rig.touch(FunctionRig.inFirst)
     try rig.move(0xE000_0000)
     #expect(rig.slots == [] && rig.mapped(in: 0) == [])
-    #expect(rig.function.decode(0xD000_0010, isPort: false) == nil)
-    #expect(rig.function.decode(0xE000_0010, isPort: false)?.offset == 0x10)
+    #expect(rig.host.decoder.find(0xD000_0010, isPort: false) == nil)
+    #expect(rig.host.decoder.find(0xE000_0010, isPort: false) == BarPlace(function: 8, bar: 0, offset: 0x10))
     try rig.touch(FunctionRig.inFirst)
     #expect(rig.slots == [0xE000_0000] && rig.mapped(in: 0) == [0xE000_0000])
   }
@@ -267,10 +267,10 @@ import Testing
   @Test("an instruction that KVM cannot emulate makes its window due, or all armed ones")
   func notEmulated() throws {
     let rig = try FunctionRig()
-    let place = BarPlace(bar: 0, offset: FunctionRig.inFirst, isEnabled: true)
+    let place = BarPlace(function: 8, bar: 0, offset: FunctionRig.inFirst)
     #expect(try rig.function.makeDue(place) == .none, "memory is off")
     try rig.command(2)
-    #expect(try rig.function.makeDue(BarPlace(bar: 0, offset: 0x1000, isEnabled: true)) == .none)
+    #expect(try rig.function.makeDue(BarPlace(function: 8, bar: 0, offset: 0x1000)) == .none)
     #expect(try rig.function.makeDue(place) == .isDue)
     try rig.function.openDueWindows()
     #expect(try rig.function.makeDue(place) == .isOpen)
@@ -292,7 +292,7 @@ import Testing
     try rig.command(1)
     rig.function.writePort(bar: 1, offset: 4, width: 4, 0x55)
     #expect(rig.function.readPort(bar: 1, offset: 4, width: 4) == 0x55)
-    #expect(rig.function.decode(0xC004, isPort: true)?.bar == 1)
+    #expect(rig.host.decoder.find(0xC004, isPort: true)?.bar == 1)
     rig.world.fail { _, call in
       switch call {
       case .read(1, _), .write(1, _, _): 5

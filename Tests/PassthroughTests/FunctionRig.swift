@@ -88,7 +88,7 @@ final class FunctionRig {
       default: Self.base + UInt64(bar.index) << 20
       }
     }
-    try function.place(addresses, isMultifunction: false, gsi: 16)
+    try function.place(addresses, function: 8, isMultifunction: false, gsi: 16)
     if options.isPinned { dma.finishPinning(nil) }
   }
 

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Passthrough
 
-@Suite struct DecodedRangesTests {
+@Suite struct AddressDecoderTests {
   private static let bars = [
     BaseAddress(index: 0, kind: .memory32, size: 0x1000), BaseAddress(index: 1, kind: .io, size: 32),
     BaseAddress(index: 2, kind: .memory64, size: 1 << 30),
@@ -21,71 +21,80 @@ import Testing
 
   @Test("an address is found in its BAR, from the first byte to the last")
   func find() throws {
-    let ranges = DecodedRanges()
-    #expect(ranges.find(0xC000_0000, isPort: false) == nil, "nothing has been placed")
-    ranges.update(Self.space(), isAnswering: true)
+    let decoder = Decoder()
+    #expect(decoder.find(0xC000_0000, isPort: false) == nil, "nothing has been placed")
+    decoder.update(Self.space(), isAnswering: true)
     for (address, bar, offset) in [
       (0xC000_0000, 0, 0), (0xC000_0FFF, 0, 0xFFF), (1 << 40, 2, 0), (1 << 40 | 0x3FFF_FFFF, 2, 0x3FFF_FFFF),
     ] as [(UInt64, Int, UInt64)] {
-      let found = try #require(ranges.find(address, isPort: false))
-      #expect(found == BarPlace(bar: bar, offset: offset, isEnabled: false))
+      let found = try #require(decoder.find(address, isPort: false))
+      #expect(found == BarPlace(function: 8, bar: bar, offset: offset))
     }
     for address in [0, 0xBFFF_FFFF, 0xC000_1000, 0xC020, 1 << 40 | 0x4000_0000, .max] as [UInt64] {
-      #expect(ranges.find(address, isPort: false) == nil)
+      #expect(decoder.find(address, isPort: false) == nil)
     }
   }
 
   @Test("ports and memory are apart")
   func ports() throws {
-    let ranges = DecodedRanges()
-    ranges.update(Self.space(), isAnswering: true)
-    #expect(try #require(ranges.find(0xC03F, isPort: true)) == BarPlace(bar: 1, offset: 31, isEnabled: false))
-    #expect(ranges.find(0xC040, isPort: true) == nil)
-    #expect(ranges.find(0xC000_0000, isPort: true) == nil)
+    let decoder = Decoder()
+    decoder.update(Self.space(), isAnswering: true)
+    #expect(try #require(decoder.find(0xC03F, isPort: true)) == BarPlace(function: 8, bar: 1, offset: 31))
+    #expect(decoder.find(0xC040, isPort: true) == nil)
+    #expect(decoder.find(0xC000_0000, isPort: true) == nil)
   }
 
   @Test("a BAR that moves is found at its new place alone")
   func move() throws {
-    let ranges = DecodedRanges()
+    let decoder = Decoder()
     var space = Self.space()
-    ranges.update(space, isAnswering: true)
+    decoder.update(space, isAnswering: true)
     _ = space.write(offset: 0x10, width: 4, 0xD000_0000)
-    ranges.update(space, isAnswering: true)
-    #expect(ranges.find(0xC000_0000, isPort: false) == nil)
+    decoder.update(space, isAnswering: true)
+    #expect(decoder.find(0xC000_0000, isPort: false) == nil)
     #expect(
-      try #require(ranges.find(0xD000_0010, isPort: false))
-        == BarPlace(bar: 0, offset: 0x10, isEnabled: false))
+      try #require(decoder.find(0xD000_0010, isPort: false))
+        == BarPlace(function: 8, bar: 0, offset: 0x10))
   }
 
   @Test("a BAR at the end of the address space does not wrap")
   func end() throws {
-    let ranges = DecodedRanges()
+    let decoder = Decoder()
     var space = Self.space()
     _ = space.write(offset: 0x18, width: 4, 0xFFFF_FFFF)
     _ = space.write(offset: 0x1C, width: 4, 0xFFFF_FFFF)
-    ranges.update(space, isAnswering: true)
-    let last = BarPlace(bar: 2, offset: (1 << 30) - 1, isEnabled: false)
-    #expect(ranges.find(.max, isPort: false) == last)
-    #expect(ranges.find(0, isPort: false) == nil)
+    decoder.update(space, isAnswering: true)
+    let last = BarPlace(function: 8, bar: 2, offset: (1 << 30) - 1)
+    #expect(decoder.find(.max, isPort: false) == last)
+    #expect(decoder.find(0, isPort: false) == nil)
   }
 
-  @Test("a BAR says whether it answers, by its enable bits and by the function's state")
+  @Test(
+    "where BARs of two functions overlap, the one that answers is found, by its enable bits and its state")
   func enabled() {
-    let ranges = DecodedRanges()
-    var space = Self.space()
-    func isEnabled(_ address: UInt64, isPort: Bool = false) -> Bool? {
-      ranges.find(address, isPort: isPort)?.isEnabled
+    let decoder = AddressDecoder()
+    let starts = (decoder.reserve(3), decoder.reserve(3))
+    var (first, second) = (Self.space(), Self.space())
+    func function(_ address: UInt64, isPort: Bool = false) -> Int? {
+      decoder.find(address, isPort: isPort)?.function
     }
-    _ = space.write(offset: 4, width: 2, 1)
-    ranges.update(space, isAnswering: true)
-    #expect(isEnabled(0xC000_0000) == false)
-    #expect(isEnabled(0xC020, isPort: true) == true)
-    _ = space.write(offset: 4, width: 2, 2)
-    ranges.update(space, isAnswering: true)
-    #expect(isEnabled(0xC000_0000) == true)
-    #expect(isEnabled(0xC020, isPort: true) == false)
-    ranges.update(space, isAnswering: false)
-    #expect(isEnabled(0xC000_0000) == false)
+    func update(isAnswering: Bool = true) {
+      decoder.update(starts.0, function: 8, first, isAnswering: true)
+      decoder.update(starts.1, function: 16, second, isAnswering: isAnswering)
+    }
+    update()
+    #expect(function(0xC000_0000) == 8, "neither answers: the first one counts the access")
+    _ = second.write(offset: 4, width: 2, 1)
+    update()
+    #expect(function(0xC000_0000) == 8 && function(0xC020, isPort: true) == 16)
+    _ = second.write(offset: 4, width: 2, 2)
+    update()
+    #expect(function(0xC000_0000) == 16 && function(0xC020, isPort: true) == 8)
+    update(isAnswering: false)
+    #expect(function(0xC000_0000) == 8)
+    _ = first.write(offset: 4, width: 2, 2)
+    update()
+    #expect(function(0xC000_0000) == 8)
   }
 
   @Test("where BARs of a function overlap, an enabled one answers")
@@ -96,15 +105,15 @@ import Testing
     var space = ConfigSpace([UInt8](repeating: 0, count: 256), bars: bars)
     for bar in bars { space.setBase(of: bar, to: 0xC000_0000) }
     _ = space.write(offset: 4, width: 2, 2)
-    let ranges = DecodedRanges()
-    ranges.update(space, isAnswering: true)
-    #expect(ranges.find(0xC000_0010, isPort: false) == BarPlace(bar: 0, offset: 0x10, isEnabled: true))
+    let decoder = Decoder()
+    decoder.update(space, isAnswering: true)
+    #expect(decoder.find(0xC000_0010, isPort: false) == BarPlace(function: 8, bar: 0, offset: 0x10))
     space.setBase(of: bars[0], to: 0xD000_0000)
-    ranges.update(space, isAnswering: true)
-    #expect(ranges.find(0xC000_0010, isPort: false) == BarPlace(bar: 6, offset: 0x10, isEnabled: false))
+    decoder.update(space, isAnswering: true)
+    #expect(decoder.find(0xC000_0010, isPort: false) == BarPlace(function: 8, bar: 6, offset: 0x10))
     _ = space.write(offset: 0x30, width: 4, 0xC000_0001)
-    ranges.update(space, isAnswering: true)
-    #expect(ranges.find(0xC000_0010, isPort: false) == BarPlace(bar: 6, offset: 0x10, isEnabled: true))
+    decoder.update(space, isAnswering: true)
+    #expect(decoder.find(0xC000_0010, isPort: false) == BarPlace(function: 8, bar: 6, offset: 0x10))
   }
 
   /// Adds a function with a BAR of 256 bytes and one of 8 KiB, whose memory is on or off.
@@ -116,10 +125,7 @@ import Testing
     space.setBase(of: bars[0], to: small)
     space.setBase(of: bars[1], to: large)
     _ = space.write(offset: 4, width: 2, isOn ? 2 : 0)
-    let ranges = DecodedRanges()
-    #expect(ranges.update(space, isAnswering: true))
-    #expect(!ranges.update(space, isAnswering: true), "nothing has changed")
-    decoder.update(decoder.reserve(bars.count), space, isAnswering: true)
+    decoder.update(decoder.reserve(bars.count), function: 8, space, isAnswering: true)
   }
 
   @Test("a page is shared if BARs of one or of several functions that are decoded have bytes in it")
@@ -154,11 +160,31 @@ import Testing
     #expect(decoder.isShared(0, size: .max))
   }
 
-  @Test("changes are counted")
+  @Test("changes are counted, and nothing else is")
   func changes() {
-    let decoder = AddressDecoder()
-    let before = decoder.changes
-    Self.add(0, 0, to: decoder)
-    #expect(decoder.changes > before)
+    let decoder = Decoder()
+    let before = decoder.decoder.changes
+    var space = Self.space()
+    decoder.update(space, isAnswering: true)
+    #expect(decoder.decoder.changes == before + 1)
+    decoder.update(space, isAnswering: true)
+    #expect(decoder.decoder.changes == before + 1)
+    _ = space.write(offset: 4, width: 2, 2)
+    decoder.update(space, isAnswering: true)
+    #expect(decoder.decoder.changes == before + 2)
   }
+}
+
+/// A decoder of one function.
+private struct Decoder {
+  let decoder = AddressDecoder()
+  private let start: Int
+
+  init() { start = decoder.reserve(3) }
+
+  func update(_ config: ConfigSpace, isAnswering: Bool) {
+    decoder.update(start, function: 8, config, isAnswering: isAnswering)
+  }
+
+  func find(_ address: UInt64, isPort: Bool) -> BarPlace? { decoder.find(address, isPort: isPort) }
 }
