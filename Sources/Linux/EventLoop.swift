@@ -21,25 +21,29 @@ public struct EventLoop: ~Copyable, Sendable {
 
   /// Watches a descriptor. Files that epoll does not take (regular files,
   /// which are always ready) give an error with EPERM.
-  public borrowing func watch(_ number: Int32, for readiness: Readiness = .input) throws(KernelError) {
+  ///
+  /// - Parameter token: The value that ``next(within:)`` returns when the descriptor is ready.
+  public borrowing func watch(
+    _ number: Int32, as token: UInt64, for readiness: Readiness = .input
+  ) throws(KernelError) {
     try check(
-      cl_epoll_control(descriptor.number, EPOLL_CTL_ADD, number, readiness.rawValue), "epoll_ctl add")
+      cl_epoll_control(descriptor.number, EPOLL_CTL_ADD, number, readiness.rawValue, token), "epoll_ctl add")
   }
 
   /// Stops watching a descriptor.
   public borrowing func unwatch(_ number: Int32) throws(KernelError) {
-    try check(cl_epoll_control(descriptor.number, EPOLL_CTL_DEL, number, 0), "epoll_ctl delete")
+    try check(cl_epoll_control(descriptor.number, EPOLL_CTL_DEL, number, 0, 0), "epoll_ctl delete")
   }
 
-  /// Waits for the next descriptor that is ready, and returns its number.
-  public borrowing func next() throws(KernelError) -> Int32 {
-    try check(cl_epoll_wait(descriptor.number, -1), "epoll_wait")
-  }
-
-  /// Waits for the next descriptor that is ready; nil after a timeout in milliseconds.
-  public borrowing func next(within timeout: Int32) throws(KernelError) -> Int32? {
-    let number = cl_epoll_wait(descriptor.number, timeout)
-    if number == -KernelError.timedOut { return nil }
-    return try check(number, "epoll_wait")
+  /// Waits for the next descriptor that is ready and returns its token; nil after a timeout.
+  ///
+  /// - Parameter timeout: Milliseconds; -1 for none.
+  public borrowing func next(within timeout: Int32 = -1) throws(KernelError) -> UInt64? {
+    var token: UInt64 = 0
+    // SAFETY: the call fills in the number.
+    let result = unsafe cl_epoll_wait(descriptor.number, timeout, &token)
+    if result == -KernelError.timedOut { return nil }
+    try check(result, "epoll_wait")
+    return token
   }
 }

@@ -95,11 +95,6 @@ func writeAll(_ number: Int32, _ bytes: ArraySlice<UInt8>) throws(KernelError) {
   }
 }
 
-/// Reads up to `capacity` bytes of standard input; empty at its end.
-public func readStandardInput(upTo capacity: Int) throws(KernelError) -> [UInt8] {
-  try readBytes(0, upTo: capacity)
-}
-
 /// Reads exactly `count` bytes of a descriptor at `offset`, or fewer at the end of the file.
 public func readBytes(
   _ number: Int32, _ count: Int, at offset: UInt64
@@ -114,7 +109,8 @@ public func readBytes(
   return bytes
 }
 
-private func readBytes(_ number: Int32, upTo capacity: Int) throws(KernelError) -> [UInt8] {
+/// Reads up to `capacity` bytes from where a descriptor stands; empty at its end.
+public func readBytes(_ number: Int32, upTo capacity: Int) throws(KernelError) -> [UInt8] {
   var count = 0
   // SAFETY: the buffer has `capacity` bytes and cl_read writes no more.
   let bytes = unsafe [UInt8](unsafeUninitializedCapacity: capacity) { buffer, initialized in

@@ -32,15 +32,10 @@ public struct Signals: ~Copyable, Sendable {
     descriptor = OwnedDescriptor(owning: number)
   }
 
-  /// Has an event loop watch for signals.
-  public borrowing func watch(_ loop: borrowing EventLoop) throws(KernelError) {
-    try loop.watch(descriptor.number)
-    try loop.watch(outside.number)
-  }
-
-  /// True if a descriptor that is ready is one of these.
-  public borrowing func owns(_ number: Int32) -> Bool {
-    number == descriptor.number || number == outside.number
+  /// Makes an event loop watch for signals, under one token.
+  public borrowing func watch(_ loop: borrowing EventLoop, as token: UInt64) throws(KernelError) {
+    try loop.watch(descriptor.number, as: token)
+    try loop.watch(outside.number, as: token)
   }
 
   /// The effect of the next pending signal, or nil.

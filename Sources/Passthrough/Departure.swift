@@ -8,25 +8,25 @@ internal import Synchronization
 
 /// How a function leaves the guest: at the end of the VM, after an error, or because the host wants it.
 extension AssignedFunction {
-  /// The descriptors on which the host's kernel reports, for an event loop.
-  public var noticeNumbers: [Int32] { [notices.error.number, notices.request.number] }
+  /// The descriptor that is readable after a notice, for an event loop.
+  public func number(of notice: Notice) -> Int32 {
+    switch notice {
+    case .error: notices.error.number
+    case .request: notices.request.number
+    }
+  }
 
-  /// Does what a report asks for.
-  ///
-  /// - Parameter number: The descriptor that is readable.
-  /// - Returns: False where it is not one of this function's.
-  public func attend(to number: Int32) throws(FunctionError) -> Bool {
+  /// Does what a notice asks for.
+  public func attend(to notice: Notice) throws(FunctionError) {
     do throws(OperationError) {
-      switch number {
-      case notices.error.number:
+      switch notice {
+      case .error:
         _ = try notices.error.take()
         try leave(.isolated, .error, Self.errorReported)
-      case notices.request.number:
+      case .request:
         _ = try notices.request.take()
         try giveBack()
-      default: return false
       }
-      return true
     } catch { throw failure(error) }
   }
 
@@ -64,7 +64,12 @@ extension AssignedFunction {
     }
   }
 
-  /// Gives the device back while the VM runs: the kernel waits for it.
+  /// Gives the device back while the VM runs: the guest reads all-ones from now on.
+  public func remove() throws(FunctionError) {
+    do throws(OperationError) { try giveBack() } catch { throw failure(error) }
+  }
+
+  /// Gives the device back while the VM runs: the kernel may wait for it.
   private func giveBack() throws(OperationError) {
     try leave(.released, .release, "the host wants it back: the guest does not have it any more")
     try handling.withLock { _ throws(OperationError) in

@@ -17,3 +17,11 @@ struct Notices<B: Backend>: Sendable {
     }
   }
 }
+
+/// A notice of the host's kernel about a device.
+public enum Notice: Sendable, CaseIterable {
+  /// It has met an error of the device (AER).
+  case error
+  /// It wants the device back.
+  case request
+}

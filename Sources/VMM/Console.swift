@@ -2,13 +2,15 @@
 
 internal import Linux
 
-/// Standard input and output, connected to the guest's serial port.
+/// A terminal or a pair of streams, connected to the guest's serial port.
 struct Console: ~Copyable {
   /// What a typed byte asks for.
   private enum Escape { case none, prefix }
 
   private let serial: Serial
-  /// Standard output's descriptor to watch for room.
+  /// The descriptor to read from.
+  private let input: Int32
+  /// The descriptor to watch for room.
   private let output: Int32
   private let isTerminal: Bool
   private let terminal: Terminal?
@@ -16,7 +18,7 @@ struct Console: ~Copyable {
   private var isOutputWatched = false
   private var escape = Escape.none
   private var isOpen = true
-  /// Whether the event loop watches standard input; it does not take files, which never block.
+  /// Whether the event loop watches the input; it does not take files, which never block.
   private var isWatched = false
   private var isWatchable = true
   /// True if the terminal belongs to another process group now, which gets what is typed.
@@ -28,10 +30,12 @@ struct Console: ~Copyable {
   private static let prefix: UInt8 = 1
 
   /// - Parameters:
-  ///   - isTerminal: True if standard input is a terminal. It becomes raw, and Ctrl-A is not the guest's.
-  ///   - output: Standard output's descriptor to watch for room.
-  init(serial: Serial, isTerminal: Bool, output: Int32 = 1) {
+  ///   - isTerminal: True if the input is the process's terminal. It becomes raw, and Ctrl-A is not the guest's.
+  ///   - input: The descriptor to read from.
+  ///   - output: The descriptor to watch for room.
+  init(serial: Serial, isTerminal: Bool, input: Int32, output: Int32) {
     self.serial = serial
+    self.input = input
     self.output = output
     self.isTerminal = isTerminal
     terminal = isTerminal ? Terminal() : nil
@@ -43,12 +47,12 @@ struct Console: ~Copyable {
     if let terminal { isInBackground = !terminal.enter() }
   }
 
-  /// Whether the guest can take more and there may be more; then standard input is watched.
+  /// Watches the input while the guest can take more and there may be more.
   mutating func watch(_ loop: borrowing EventLoop) throws(KernelError) {
     let wanted = isOpen && isWatchable && !isInBackground && pending.isEmpty && serial.space > 0
     if wanted == isWatched { return }
     if wanted {
-      do throws(KernelError) { try loop.watch(0) } catch {
+      do throws(KernelError) { try loop.watch(input, as: EventSource.input.rawValue) } catch {
         // A file or no descriptor at all: files are read as the guest makes room.
         guard error.errno == KernelError.notPermitted else {
           isOpen = false
@@ -58,7 +62,7 @@ struct Console: ~Copyable {
         return
       }
     } else {
-      try loop.unwatch(0)
+      try loop.unwatch(input)
     }
     isWatched = wanted
   }
@@ -70,7 +74,7 @@ struct Console: ~Copyable {
     if isEmpty {
       try loop.unwatch(output)
     } else {
-      try loop.watch(output, for: .output)
+      try loop.watch(output, as: EventSource.output.rawValue, for: .output)
     }
     isOutputWatched = !isEmpty
   }
@@ -80,7 +84,7 @@ struct Console: ~Copyable {
     deliver()
     while isOpen, pending.isEmpty, serial.space > 0 {
       let bytes: [UInt8]
-      do throws(KernelError) { bytes = try readStandardInput(upTo: serial.space) } catch {
+      do throws(KernelError) { bytes = try readBytes(input, upTo: serial.space) } catch {
         switch error.errno {
         // Non-blocking input that another reader has emptied, or a signal: there is more to come.
         case KernelError.again, KernelError.interrupted: break

@@ -4,7 +4,6 @@ internal import Linux
 internal import Logging
 internal import Passthrough
 internal import Sandbox
-internal import Seams
 internal import Synchronization
 
 /// Everything that is told about a run: phases, the trace, messages, the summary.
@@ -64,7 +63,7 @@ final class Recorder: Sendable {
   }
 
   /// The summary of a run.
-  func summary(_ functions: [AssignedFunction<some Backend>], outcome: Outcome, layers: [Layer] = [])
+  func summary(_ functions: [FunctionStatus], outcome: Outcome, layers: [Layer] = [])
     -> String
   {
     var lines = ["summary: \(outcome.name)"]

@@ -1,20 +1,97 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Linux
 public import Logging
+internal import Sandbox
 
-/// Runs a VM from a configuration to its end.
+/// A run of a VM by the program: with the process's console, signals and trace.
 public struct Run: Sendable {
-  private let vm: VM<VFIOBackend>
+  private let configuration: Configuration
+  private let recorder: Recorder
+  private let ending: Ending
 
   /// Prepares a run; only the trace file is opened.
   ///
   /// - Parameter start: When the program began; microseconds of the monotonic clock.
   public init(
     _ configuration: Configuration, log: Logger, start: Int64
-  ) throws(RunError) { vm = try VM(configuration, log: log, start: start) }
+  ) throws(RunError) {
+    self.configuration = configuration
+    StandardError.stopWaiting()
+    do throws(KernelError) {
+      // Opening a FIFO waits for its reader: until then signals end the process.
+      try Thread.unblockSignals()
+      if configuration.isSandboxed { try ThreadSandbox.prepare() }
+      let sandbox = configuration.isSandboxed ? try ThreadSandbox(.trace) : nil
+      recorder = try Recorder(log: log, trace: configuration.trace, start: start) {
+        () throws(KernelError) in try sandbox?.enter()
+      }
+      ending = try Ending()
+    } catch { throw .kernel(error) }
+  }
 
   /// Starts the VM, waits for its end, and hands the devices back.
   ///
   /// - Returns: How it ended. The trace is complete then, or the log says why not.
-  public func run() throws(RunError) -> Outcome { try vm.run() }
+  public func run() throws(RunError) -> Outcome {
+    do throws(RunError) { return try live(VFIOBackend.self) } catch {
+      recorder.trace?.finish()
+      throw error
+    }
+  }
+
+  private func live<B: HostBackend>(_ backend: B.Type) throws(RunError) -> Outcome {
+    recorder.phase("program-started")
+    do throws(KernelError) { try DescriptorLimit.raise() } catch { recorder.log.warning("\(error)") }
+    let output = StandardOutput()
+    let assembly = try Assembly<B>(configuration, recorder: recorder, output: output.write)
+    return try step(RunError.kernel) { () throws(KernelError) in
+      // From here on these come through the event loop; a closed pipe is no reason to die.
+      let signals = try Signals()
+      try Thread.installKick()
+      try GuardedMemory.install(
+        failureStatus: Outcome.failure("").exitStatus(hasDebugExit: configuration.hasDebugExit))
+      let vm = try VM(assembly, configuration, recorder: recorder, ending: ending)
+      let terminal = Terminal()
+      do throws(KernelError) {
+        var supervisor = try Supervisor(
+          vm, ending: ending, signals: signals, input: 0, output: output.stream, isTerminal: terminal != nil)
+        try supervisor.run()
+      } catch { ending.end(.failure("the main thread: \(error)")) }
+      return finish(vm, output, terminal)
+    }
+  }
+
+  /// Stops the VM, restores the terminal, hands the devices back and closes the books.
+  private func finish(_ vm: VM<some HostBackend>, _ output: StandardOutput, _ terminal: Terminal?) -> Outcome
+  {
+    var outcome = ending.outcome ?? .quit
+    if outcome.isRequested { recorder.trace?.hurry() }
+    recorder.phase(outcome.name)
+    vm.stop()
+    if !outcome.isRequested { output.drain(vm.serial) }
+    terminal?.restore()
+    for failure in vm.release() { add("handing back: \(failure)", to: &outcome) }
+    recorder.phase("devices-handed-back")
+    if configuration.printsSummary {
+      StandardError.write(
+        recorder.summary(
+          vm.status.functions, outcome: outcome, layers: Layer.active(isSandboxed: configuration.isSandboxed)),
+        patience: outcome.isRequested ? 0 : 1000)
+    }
+    if let trace = recorder.trace {
+      trace.finish()
+      if let (error, lost) = trace.failure {
+        add(
+          "trace \(trace.path): \(error); \(lost) records are not in it; make room or name another file",
+          to: &outcome)
+      }
+    }
+    return outcome
+  }
+
+  /// Makes a run end with a failure, or logs the failure if the run ends with another one.
+  private func add(_ failure: String, to outcome: inout Outcome) {
+    if case .failure = outcome { recorder.log.error("\(failure)") } else { outcome = .failure(failure) }
+  }
 }

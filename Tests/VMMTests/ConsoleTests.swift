@@ -12,7 +12,7 @@ import Testing
   func terminal() async {
     await #expect(processExitsWith: .exitCode(7)) {
       let serial = try Keyboard.serial()
-      var console = Console(serial: serial, isTerminal: true)
+      var console = Console(serial: serial, isTerminal: true, input: 0, output: 1)
       try Keyboard.type([0x61, 1, 1, 1, 0x62, 0x78])
       guard try !console.transfer(), Keyboard.received(serial) == [0x61, 1, 1, 0x62, 0x78] else { _exit(1) }
       try Keyboard.type([0x61, 1])
@@ -26,7 +26,7 @@ import Testing
   func pipe() async {
     await #expect(processExitsWith: .exitCode(7)) {
       let serial = try Keyboard.serial()
-      var console = Console(serial: serial, isTerminal: false)
+      var console = Console(serial: serial, isTerminal: false, input: 0, output: 1)
       try Keyboard.type([1, 0x78, 1, 1])
       guard try !console.transfer() else { _exit(1) }
       _exit(Keyboard.received(serial) == [1, 0x78, 1, 1] ? 7 : 2)
@@ -37,7 +37,7 @@ import Testing
   func room() async {
     await #expect(processExitsWith: .exitCode(7)) {
       let serial = try Keyboard.serial()
-      var console = Console(serial: serial, isTerminal: false)
+      var console = Console(serial: serial, isTerminal: false, input: 0, output: 1)
       try Keyboard.type(Array(0..<20))
       guard try !console.transfer(), serial.space == 0 else { _exit(1) }
       guard try !console.transfer(), Keyboard.received(serial) == Array(0..<16) else { _exit(2) }
@@ -50,7 +50,7 @@ import Testing
   func again() async {
     await #expect(processExitsWith: .exitCode(7)) {
       let serial = try Keyboard.serial()
-      var console = Console(serial: serial, isTerminal: false)
+      var console = Console(serial: serial, isTerminal: false, input: 0, output: 1)
       try Keyboard.type([])
       guard fcntl(0, F_SETFL, O_NONBLOCK) == 0 else { _exit(1) }
       // As if another reader of the pipe had been faster.
@@ -65,7 +65,7 @@ import Testing
   func file() async {
     await #expect(processExitsWith: .exitCode(7)) {
       let serial = try Keyboard.serial()
-      var console = Console(serial: serial, isTerminal: false)
+      var console = Console(serial: serial, isTerminal: false, input: 0, output: 1)
       // SAFETY: the path is a literal that lives for the call.
       let regular = unsafe open("/etc/passwd", O_RDONLY)
       guard regular >= 0, dup2(regular, 0) == 0 else { _exit(1) }

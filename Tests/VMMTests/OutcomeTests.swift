@@ -32,10 +32,10 @@ import Testing
   func first() throws {
     let ending = try Ending()
     let loop = try EventLoop()
-    try loop.watch(ending.number)
+    try loop.watch(ending.number, as: 7)
     #expect(!ending.isOver && ending.outcome == nil)
     ending.end(.panic)
-    #expect(try loop.next() == ending.number)
+    #expect(try loop.next() == 7)
     ending.end(.powerOff)
     ending.end(.failure("later"))
     #expect(ending.isOver)

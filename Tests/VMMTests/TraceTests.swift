@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Fakes
 import Foundation
 import Linux
 import Gate
@@ -161,7 +160,7 @@ import Testing
     #expect(objects.map { $0["event"] as? String } == ["phase", "dma", "vector", "phase"])
     #expect(objects[0]["name"] as? String == "program-started")
     #expect(objects[1]["iova"] as? String == "0x100000000" && objects[1]["what"] as? String == "ram")
-    let lines = recorder.summary([AssignedFunction<FakeBackend>](), outcome: .powerOff).split(separator: "\n")
+    let lines = recorder.summary([], outcome: .powerOff).split(separator: "\n")
     #expect(lines.first == "summary: power-off")
     #expect(lines.count == 3 && lines[1].hasSuffix("program-started") && lines[2].hasSuffix("power-off"))
     #expect(lines[2].contains(" ms (+"))

@@ -175,21 +175,26 @@ static inline int cl_open_nonblocking(int fd)
 
 static inline int cl_epoll_create(void) { return (int)CL_RESULT(epoll_create1(EPOLL_CLOEXEC)); }
 
-static inline int cl_epoll_control(int fd, int operation, int target, uint32_t events)
+static inline int cl_epoll_control(int fd, int operation, int target, uint32_t events, uint64_t token)
 {
-	struct epoll_event event = { .events = events, .data.fd = target };
+	struct epoll_event event = { .events = events, .data.u64 = token };
 	return (int)CL_RESULT(epoll_ctl(fd, operation, target, &event));
 }
 
-/* Waits for one event: the descriptor it is of, -ETIMEDOUT after timeout milliseconds (-1: none), or -errno. */
-static inline int cl_epoll_wait(int fd, int timeout)
+/* Waits for one event and stores its token: 0, -ETIMEDOUT after timeout milliseconds (-1: none), or -errno. */
+static inline int cl_epoll_wait(int fd, int timeout, uint64_t *token)
 {
 	struct epoll_event event;
 	int ready;
 	do
 		ready = epoll_wait(fd, &event, 1, timeout);
 	while (ready < 0 && errno == EINTR);
-	return ready < 0 ? -errno : ready == 0 ? -ETIMEDOUT : event.data.fd;
+	if (ready < 0)
+		return -errno;
+	if (ready == 0)
+		return -ETIMEDOUT;
+	*token = event.data.u64;
+	return 0;
 }
 
 /* The next signal of a signalfd, or 0. */
