@@ -118,6 +118,11 @@ package final class FakeDevice: PCIDevice {
   private static let command = 4
   private static let memorySpace: UInt16 = 2
 
+  /// Four bytes of a BAR, as the device itself has them.
+  package func peek(bar: Int, _ offset: UInt64) -> UInt32 {
+    UInt32(truncatingIfNeeded: memory[bar]?.load(offset, 4) ?? 0)
+  }
+
   private func memoryRanges() -> [Range<UInt64>] { memory.compactMap { $0?.range } }
 
   /// The COMMAND register.

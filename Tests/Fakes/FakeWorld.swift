@@ -159,3 +159,28 @@ extension FakeWorld.State {
     }
   }
 }
+
+/// DMA of a device through the first I/O address space that maps an address.
+extension FakeWorld {
+  private func pointer(_ iova: UInt64) -> UnsafeMutableRawPointer? {
+    unsafe state.withLock { state in
+      for one in state.spaces.flatMap({ $0.values }) where iova >= one.base && iova - one.base + 4 <= one.size
+      {
+        return unsafe UnsafeMutableRawPointer(bitPattern: UInt(one.host + (iova - one.base)))
+      }
+      return nil
+    }
+  }
+
+  /// Reads 4 bytes, or nil if the IOMMU does not map them.
+  package func load(iova: UInt64) -> UInt32? {
+    // SAFETY: the mapping has these bytes, and its host memory stands as long as it does.
+    unsafe pointer(iova)?.loadUnaligned(as: UInt32.self)
+  }
+
+  /// Writes 4 bytes, if the IOMMU maps them.
+  package func store(iova: UInt64, _ value: UInt32) {
+    // SAFETY: as above.
+    unsafe pointer(iova)?.storeBytes(of: value, as: UInt32.self)
+  }
+}

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Passthrough
+import Testing
+
+@testable import VMM
+
+@Suite struct EventSourceTests {
+  @Test("each source has a token of its own, and the token gives the source back")
+  func tokens() {
+    var sources: [EventSource] = [.signals, .ending, .serialRoom, .serialBacklog, .input, .output]
+    for index in [0, 1, 255] {
+      for notice in Notice.allCases { sources.append(.notice(notice, index)) }
+    }
+    for source in sources { #expect(EventSource(rawValue: source.rawValue) == source) }
+    #expect(Set(sources.map(\.rawValue)).count == sources.count)
+  }
+
+  @Test("a token of no source gives none", arguments: [6, 0xFD, 0x100, .max - 2] as [UInt64])
+  func none(_ token: UInt64) { #expect(EventSource(rawValue: token) == nil) }
+}

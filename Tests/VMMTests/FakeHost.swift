@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Fakes
+import Gate
+import KVM
+import PCI
+import Passthrough
+import Seams
+import Synchronization
+
+@testable import VMM
+
+/// Fake devices in a machine of KVM.
+struct FakeHost: HostBackend {
+  /// True if this machine's KVM can be used.
+  static let hasKVM: Bool = {
+    do throws(SystemError) {
+      _ = try System()
+      return true
+    } catch { return false }
+  }()
+
+  typealias Device = FakeDevice
+  typealias Space = FakeSpace
+  typealias Machine = MachineResources
+
+  /// The devices that there are, by address, each with its world. Taken for a moment; nothing is locked inside it.
+  static let devices = Mutex<[String: (device: FakeDevice, world: FakeWorld)]>([:])
+
+  let spaces: [DMAMapper<FakeSpace>.Member]
+
+  static func check(_ devices: [Configuration.AssignedDevice]) throws(RunError) -> [ReadyDevice] {
+    devices.map { ReadyDevice(address: $0.address.description, group: "7", token: nil, reserved: []) }
+  }
+
+  init(_ plan: PeerPlan, hosts: [ReadyDevice], machine: VirtualMachine) throws(RunError) {
+    var spaces: [DMAMapper<FakeSpace>.Member] = []
+    for devices in plan.devices {
+      guard let world = Self.devices.withLock({ all in devices.first.flatMap { all[$0]?.world } }) else {
+        continue
+      }
+      spaces.append(
+        try step(RunError.operation) { () throws(OperationError) in
+          try .init(FakeSpace(world), devices: devices)
+        })
+    }
+    self.spaces = spaces
+  }
+
+  func open(_ host: ReadyDevice) throws(RunError) -> FakeDevice {
+    guard let device = Self.devices.withLock({ $0[host.address]?.device }) else {
+      throw .host("there is no fake device \(host.address)")
+    }
+    return device
+  }
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// A guest of a few instructions, as a multiboot kernel: 32-bit protected mode, flat, interrupts off. It reports the
+/// number of the first check that fails through the debug exit port, or 0.
+struct GuestCode {
+  private var code: [UInt8] = []
+  private var checks: UInt8 = 0
+
+  private static func bytes(_ value: UInt32) -> [UInt8] {
+    (0..<4).map { UInt8(truncatingIfNeeded: value >> ($0 * 8)) }
+  }
+
+  /// Reads configuration space of function 0 in a slot into EAX, by mechanism #1.
+  mutating func readConfig(slot: UInt32, _ offset: UInt32) {
+    selectConfig(slot, offset)
+    code += [0xED]  // in eax, dx
+  }
+
+  /// Writes 4 bytes of configuration space.
+  mutating func writeConfig(slot: UInt32, _ offset: UInt32, _ value: UInt32) {
+    selectConfig(slot, offset)
+    code += [0xB8] + Self.bytes(value) + [0xEF]  // mov eax, value; out dx, eax
+  }
+
+  private mutating func selectConfig(_ slot: UInt32, _ offset: UInt32) {
+    // mov edx, 0xcf8; mov eax, address; out dx, eax
+    code += [0xBA] + Self.bytes(0xCF8)
+    code += [0xB8] + Self.bytes(1 << 31 | slot << 11 | offset) + [0xEF]
+    code += [0xBA] + Self.bytes(0xCFC)  // mov edx, 0xcfc
+  }
+
+  /// Takes the address of a BAR, which is in EAX, as the base of ``load(_:)`` and ``store(_:_:)``.
+  mutating func useBAR() { code += [0x83, 0xE0, 0xF0, 0x89, 0xC3] }  // and eax, ~0xf; mov ebx, eax
+
+  /// Takes a fixed address as the base.
+  mutating func use(_ address: UInt32) { code += [0xBB] + Self.bytes(address) }  // mov ebx, address
+
+  /// Reads 4 bytes at the base into EAX.
+  mutating func load(_ offset: UInt32) {
+    code += [0x8B, 0x83] + Self.bytes(offset)  // mov eax, [ebx + offset]
+  }
+
+  /// Writes 4 bytes at the base.
+  mutating func store(_ offset: UInt32, _ value: UInt32) {
+    code += [0xC7, 0x83] + Self.bytes(offset) + Self.bytes(value)  // mov dword [ebx + offset], value
+  }
+
+  /// Keeps the base while another one is used.
+  mutating func push() { code += [0x53] }
+  mutating func pop() { code += [0x5B] }
+
+  /// Checks EAX.
+  mutating func expect(_ value: UInt32) {
+    checks += 1
+    code += [0x3D] + Self.bytes(value) + [0x74, 11]  // cmp eax, value; je over
+    end(checks)
+  }
+
+  /// Waits until bits at the base are set.
+  mutating func wait(_ offset: UInt32, _ bits: UInt32) {
+    let start = code.count
+    load(offset)
+    code += [0xA9] + Self.bytes(bits)  // test eax, bits
+    code += [0x74, UInt8(bitPattern: Int8(start - code.count - 2))]  // jz start
+  }
+
+  /// Ends the VM with a value; 11 bytes.
+  mutating func end(_ value: UInt8) {
+    // mov al, value; mov edx, 0xf4; out dx, al; 1: hlt; jmp 1b
+    code += [0xB0, value, 0xBA] + Self.bytes(0xF4) + [0xEE, 0xF4, 0xEB, 0xFD]
+  }
+
+  /// Writes the kernel to a file.
+  func write(to path: String) throws {
+    let load: UInt32 = 0x10_0000
+    // Header (multiboot 0.6.96 §3.1): magic, flags with addresses, checksum, then header, load, load end, BSS end
+    // and entry addresses.
+    let flags: UInt32 = 1 << 16
+    let header: [UInt32] = [0x1BAD_B002, flags, 0 &- 0x1BAD_B002 &- flags, load, load, 0, 0, load + 32]
+    let stack: [UInt8] = [0xFA, 0xBC] + Self.bytes(0x8000)  // cli; mov esp, 0x8000
+    try Data(header.flatMap(Self.bytes) + stack + code).write(to: URL(filePath: path))
+  }
+}
