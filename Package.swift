@@ -77,7 +77,7 @@ let package = Package(
     tests("Linux"),
     tests("GuestMemory", ["Linux"]),
     tests("KVM", ["CLinux", "Linux", "GuestMemory", "Seams"]),
-    tests("VFIO", ["Linux", "Seams"]),
+    tests("VFIO", ["CLinux", "CProbes", "Linux", "Seams"]),
     tests("PCI"),
     tests("Gate"),
     // The fakes of the seams.

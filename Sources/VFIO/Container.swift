@@ -9,16 +9,23 @@ public final class Container: IOAddressSpace {
   let descriptor: OwnedDescriptor
 
   /// Opens /dev/vfio/vfio and checks its version.
-  public init() throws(VFIOError) {
+  public convenience init() throws(VFIOError) {
+    let descriptor: OwnedDescriptor
     do throws(KernelError) {
       descriptor = try OwnedDescriptor(opening: "/dev/vfio/vfio", .readWrite)
     } catch { throw .noContainer(error) }
-    let version = cl_vfio_number(descriptor.number, IOC_VFIO_GET_API_VERSION, 0)
+    try self.init(descriptor)
+  }
+
+  /// Takes an open /dev/vfio/vfio and checks its version.
+  init(_ descriptor: consuming OwnedDescriptor) throws(VFIOError) {
+    self.descriptor = descriptor
+    let version = cl_vfio_number(self.descriptor.number, IOC_VFIO_GET_API_VERSION, 0)
     guard version == VFIO_API_VERSION else {
       throw .unsupported("VFIO_GET_API_VERSION: the kernel has version \(version), Sluice needs 0")
     }
     guard
-      cl_vfio_number(descriptor.number, IOC_VFIO_CHECK_EXTENSION, UInt(VFIO_TYPE1v2_IOMMU)) > 0
+      cl_vfio_number(self.descriptor.number, IOC_VFIO_CHECK_EXTENSION, UInt(VFIO_TYPE1v2_IOMMU)) > 0
     else { throw .unsupported("VFIO_CHECK_EXTENSION: the kernel has no type1v2 IOMMU") }
   }
 
@@ -116,23 +123,33 @@ public final class Group: Sendable {
   /// - Parameters:
   ///   - device: For whose sake, for the errors.
   ///   - isFirst: Whether the container has no group yet.
-  public init(
+  public convenience init(
     number: String, device: String, container: Container, isFirst: Bool
   ) throws(VFIOError) {
-    self.number = number
+    let descriptor: OwnedDescriptor
     do throws(KernelError) {
       descriptor = try OwnedDescriptor(opening: "/dev/vfio/\(number)", .readWrite)
     } catch { throw .group(device: device, group: number, error) }
+    try self.init(descriptor, number: number, device: device, container: container, isFirst: isFirst)
+  }
+
+  /// Attaches an open group to a container.
+  init(
+    _ descriptor: consuming OwnedDescriptor, number: String, device: String, container: Container,
+    isFirst: Bool
+  ) throws(VFIOError) {
+    self.number = number
+    self.descriptor = descriptor
     let status: Int32
     do throws(KernelError) {
-      status = try check(cl_vfio_group_status(descriptor.number), "VFIO_GROUP_GET_STATUS")
+      status = try check(cl_vfio_group_status(self.descriptor.number), "VFIO_GROUP_GET_STATUS")
     } catch { throw .device(device, error) }
     guard UInt32(status) & UInt32(VFIO_GROUP_FLAGS_VIABLE) != 0 else {
       throw .notViable(device: device, group: number)
     }
     do throws(KernelError) {
       try check(
-        cl_vfio_set_container(descriptor.number, container.descriptor.number),
+        cl_vfio_set_container(self.descriptor.number, container.descriptor.number),
         "VFIO_GROUP_SET_CONTAINER of group \(number)")
       if isFirst { try container.setIOMMU() }
     } catch  where error.errno == KernelError.notPermitted {

@@ -15,6 +15,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/*
+ * Lets a function answer ioctl() in this program: a result, -errno, or INT_MIN for a call that the kernel is to answer.
+ */
+void probe_take_ioctls(int (*handler)(int fd, unsigned long request, void *argument));
+
 static inline int probe_send(int process, int thread, int signal)
 {
 	return syscall(SYS_tgkill, process, thread, signal) < 0 ? -errno : 0;

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CLinux
+import CProbes
+import Foundation
+import Linux
+import Synchronization
+
+/// The kernel's side of VFIO for descriptors that are files: the requests are answered here, reads, writes and mappings
+/// by the file.
+final class FakeVFIO: Sendable {
+  struct State: Sendable {
+    var version: Int32 = VFIO_API_VERSION
+    var hasType1: Int32 = 1
+    var groupFlags = UInt32(VFIO_GROUP_FLAGS_VIABLE)
+    /// What the device says of its regions: flags, size, offset and sparse areas, by index.
+    var regions: [UInt32: (flags: UInt32, size: UInt64, offset: UInt64, areas: [Range<UInt64>])] = [:]
+    var deviceFlags = UInt32(VFIO_DEVICE_FLAGS_RESET | VFIO_DEVICE_FLAGS_PCI)
+    var interrupts: [UInt32: (count: UInt32, flags: UInt32)] = [:]
+    /// Vectors that the host has.
+    var vectors: UInt32 = 2048
+    /// Group and address (bus, device and function) of what a bus reset reaches.
+    var dependents: [(group: UInt32, bus: UInt8, devfn: UInt8)] = []
+    var mappings: [UInt64: UInt64] = [:]
+    /// The error numbers of requests that fail.
+    var failing: [UInt: Int32] = [:]
+    /// The calls: request and the numbers that matter.
+    var calls: [String] = []
+  }
+
+  let state = Mutex(State())
+  /// A file of zeros.
+  let path: String
+
+  init() throws {
+    path = FileManager.default.temporaryDirectory.appending(path: "vfio-\(UUID().uuidString)").path
+    try Data(count: 1 << 20).write(to: URL(filePath: path))
+    Self.install
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }  // a temporary file
+
+  /// What a descriptor is of: a container's requests have the numbers of a device's (linux/vfio.h).
+  enum Kind: Sendable { case container, group, device }
+
+  /// Opens a descriptor whose requests this kernel answers.
+  func open(_ kind: Kind) throws -> OwnedDescriptor {
+    let descriptor = try OwnedDescriptor(opening: path, .readWrite)
+    let number = descriptor.number
+    Self.kernels.withLock { $0[number] = (self, kind) }
+    return descriptor
+  }
+
+  func fail(_ request: UInt, with errno: Int32?) { state.withLock { $0.failing[request] = errno } }
+
+  /// The calls since the last question.
+  func takeCalls() -> [String] {
+    state.withLock { state in
+      defer { state.calls = [] }
+      return state.calls
+    }
+  }
+
+  /// By descriptor. A number that is used again belongs to the newest.
+  private static let kernels = Mutex<[Int32: (kernel: FakeVFIO, kind: Kind)]>([:])
+
+  private static let install: Void = {
+    // SAFETY: the function takes what ioctl(2) takes.
+    unsafe probe_take_ioctls { number, request, argument in
+      // VFIO's requests have the type ';' (VFIO_TYPE) and are no others of this program.
+      guard request >> 8 & 0xFF == 0x3B, let one = kernels.withLock({ $0[number] }) else { return .min }
+      return unsafe one.kernel.answer(UInt(request), argument, one.kind)
+    }
+  }()
+
+  private func answer(_ request: UInt, _ argument: UnsafeMutableRawPointer?, _ kind: Kind) -> Int32 {
+    let number = UInt(bitPattern: argument)
+    return state.withLock { state in
+      if let errno = state.failing[request] { return -errno }
+      switch request {
+      case IOC_VFIO_GET_API_VERSION: return state.version
+      case IOC_VFIO_CHECK_EXTENSION: return state.hasType1
+      case IOC_VFIO_SET_IOMMU: state.calls.append("iommu \(number)")
+      case IOC_VFIO_GROUP_SET_CONTAINER: state.calls.append("container")
+      case IOC_VFIO_DEVICE_RESET: state.calls.append("reset")
+      default:
+        guard let argument = unsafe argument else { return -EFAULT }
+        return unsafe kind == .container
+          ? containerAnswer(request, argument, &state) : answer(request, argument, &state)
+      }
+      return 0
+    }
+  }
+
+  // SAFETY, for all of these: the caller passes what the request takes (linux/vfio.h).
+  private func answer(_ request: UInt, _ argument: UnsafeMutableRawPointer, _ state: inout State) -> Int32 {
+    switch request {
+    case IOC_VFIO_GROUP_GET_STATUS:
+      unsafe argument.assumingMemoryBound(to: vfio_group_status.self).pointee.flags = state.groupFlags
+    case IOC_VFIO_GROUP_GET_DEVICE_FD:
+      state.calls.append(unsafe "device \(String(cString: argument.assumingMemoryBound(to: CChar.self)))")
+      let number = unsafe Foundation.open(path, O_RDWR | O_CLOEXEC)
+      Self.kernels.withLock { $0[number] = (self, .device) }
+      return number
+    case IOC_VFIO_DEVICE_GET_INFO:
+      let info = unsafe argument.assumingMemoryBound(to: vfio_device_info.self)
+      unsafe info.pointee.flags = state.deviceFlags
+      unsafe info.pointee.num_regions = 9
+      unsafe info.pointee.num_irqs = 5
+    case IOC_VFIO_DEVICE_GET_REGION_INFO: return unsafe region(argument, state)
+    case IOC_VFIO_DEVICE_GET_IRQ_INFO:
+      let info = unsafe argument.assumingMemoryBound(to: vfio_irq_info.self)
+      guard let one = unsafe state.interrupts[info.pointee.index] else { return -EINVAL }
+      unsafe (info.pointee.count, info.pointee.flags) = (one.count, one.flags)
+    case IOC_VFIO_DEVICE_SET_IRQS: return unsafe setInterrupts(argument, &state)
+    case IOC_VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: return unsafe resetInfo(argument, state)
+    case IOC_VFIO_DEVICE_PCI_HOT_RESET:
+      let reset = unsafe argument.assumingMemoryBound(to: vfio_pci_hot_reset.self)
+      state.calls.append(unsafe "bus reset with \(reset.pointee.count) groups")
+    default: return -ENOTTY
+    }
+    return 0
+  }
+
+  private func containerAnswer(
+    _ request: UInt, _ argument: UnsafeMutableRawPointer, _ state: inout State
+  ) -> Int32 {
+    switch request {
+    case IOC_VFIO_IOMMU_MAP_DMA:
+      let map = unsafe argument.assumingMemoryBound(to: vfio_iommu_type1_dma_map.self)
+      guard unsafe state.mappings[map.pointee.iova] == nil else { return -EEXIST }
+      unsafe state.mappings[map.pointee.iova] = unsafe map.pointee.size
+    case IOC_VFIO_IOMMU_UNMAP_DMA:
+      let unmap = unsafe argument.assumingMemoryBound(to: vfio_iommu_type1_dma_unmap.self)
+      let (start, size) = unsafe (unmap.pointee.iova, unmap.pointee.size)
+      var done: UInt64 = 0
+      for (iova, bytes) in state.mappings where iova >= start && iova - start < size {
+        state.mappings[iova] = nil
+        done += bytes
+      }
+      unsafe unmap.pointee.size = done
+    case IOC_VFIO_IOMMU_GET_INFO:
+      unsafe argument.assumingMemoryBound(to: vfio_iommu_type1_info.self).pointee.flags = 0
+    default: return -ENOTTY
+    }
+    return 0
+  }
+
+  private func region(_ argument: UnsafeMutableRawPointer, _ state: State) -> Int32 {
+    let info = unsafe argument.assumingMemoryBound(to: vfio_region_info.self)
+    guard let one = unsafe state.regions[info.pointee.index] else { return -EINVAL }
+    unsafe (info.pointee.flags, info.pointee.size, info.pointee.offset) = (one.flags, one.size, one.offset)
+    guard !one.areas.isEmpty else { return 0 }
+    // A sparse-mmap capability behind the structure: header, nr_areas, areas.
+    let needed = UInt32(32 + 16 + one.areas.count * 16)
+    let room = unsafe info.pointee.argsz
+    unsafe info.pointee.argsz = needed
+    guard room >= needed else { return 0 }
+    unsafe info.pointee.flags |= UInt32(VFIO_REGION_INFO_FLAG_CAPS)
+    unsafe info.pointee.cap_offset = 32
+    unsafe argument.storeBytes(
+      of: UInt16(VFIO_REGION_INFO_CAP_SPARSE_MMAP), toByteOffset: 32, as: UInt16.self)
+    unsafe argument.storeBytes(of: UInt32(one.areas.count), toByteOffset: 40, as: UInt32.self)
+    for (index, area) in one.areas.enumerated() {
+      unsafe argument.storeBytes(of: area.lowerBound, toByteOffset: 48 + index * 16, as: UInt64.self)
+      unsafe argument.storeBytes(
+        of: area.upperBound - area.lowerBound, toByteOffset: 56 + index * 16, as: UInt64.self)
+    }
+    return 0
+  }
+
+  private func setInterrupts(_ argument: UnsafeMutableRawPointer, _ state: inout State) -> Int32 {
+    let set = unsafe argument.assumingMemoryBound(to: vfio_irq_set.self).pointee
+    var event: Int32 = -1
+    if set.flags & UInt32(VFIO_IRQ_SET_DATA_EVENTFD) != 0 {
+      event = unsafe argument.loadUnaligned(fromByteOffset: MemoryLayout<vfio_irq_set>.size, as: Int32.self)
+    }
+    if set.count > state.vectors { return Int32(state.vectors) }
+    let action = set.flags & UInt32(VFIO_IRQ_SET_ACTION_UNMASK) != 0 ? "unmask" : "trigger"
+    state.calls.append("\(action) \(set.index): \(set.start)+\(set.count) event \(event)")
+    return 0
+  }
+
+  private func resetInfo(_ argument: UnsafeMutableRawPointer, _ state: State) -> Int32 {
+    let info = unsafe argument.assumingMemoryBound(to: vfio_pci_hot_reset_info.self)
+    guard !state.dependents.isEmpty else { return -ENODEV }
+    let room = unsafe (Int(info.pointee.argsz) - 12) / 8
+    unsafe info.pointee.count = UInt32(state.dependents.count)
+    guard room >= state.dependents.count else { return -ENOSPC }
+    for (index, one) in state.dependents.enumerated() {
+      unsafe argument.storeBytes(of: one.group, toByteOffset: 12 + index * 8, as: UInt32.self)
+      let place = UInt32(one.bus) << 16 | UInt32(one.devfn) << 24
+      unsafe argument.storeBytes(of: place, toByteOffset: 16 + index * 8, as: UInt32.self)
+    }
+    return 0
+  }
+}
