@@ -57,7 +57,7 @@ let package = Package(
     module("PCI"),
     module("Gate"),
     specialized("Passthrough", ["Linux", "GuestMemory", "PCI", "Gate", "Seams"]),
-    module("Boot", ["Linux", "GuestMemory"]),
+    module("Boot", ["Linux", "GuestMemory", "Seams"]),
     module("Timeline"),
     module("Sandbox", ["CLinux", "CSeccomp", "Linux"]),
     module(
@@ -84,7 +84,7 @@ let package = Package(
     .target(name: "Fakes", dependencies: ["Linux", "Seams"], path: "Tests/Fakes", swiftSettings: settings),
     tests("Timeline"),
     tests("Passthrough", ["Fakes", "Gate", "GuestMemory", "Linux", "PCI", "Seams"]),
-    tests("Boot", ["GuestMemory", subprocess, system]),
+    tests("Boot", ["GuestMemory", "Seams", subprocess, system]),
     .target(name: "CProbes", path: "Tests/CProbes"),
     .executableTarget(
       name: "ConfinedThreads", dependencies: ["Linux", "Sandbox"], path: "Tests/ConfinedThreads",
@@ -96,7 +96,8 @@ let package = Package(
       "sluice",
       ["VMM", "Gate", "GuestMemory", "PCI", "Passthrough", "Sandbox", argumentParser, subprocess, system]),
     .executableTarget(
-      name: "LabRunner", dependencies: [argumentParser, subprocess, system, "Boot", "GuestMemory", "Linux"],
+      name: "LabRunner",
+      dependencies: [argumentParser, subprocess, system, "Boot", "GuestMemory", "Linux", "Seams"],
       path: "Tests/LabRunner",
       exclude: ["differences", "differences.kvmtool", "injections"],
       swiftSettings: settings),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import GuestMemory
+public import Seams
 
 /// How the boot processor enters a kernel that has been loaded.
 public enum EntryPoint: Sendable, Equatable {
@@ -12,7 +13,7 @@ public enum EntryPoint: Sendable, Equatable {
   case pvh32(eip: GuestAddress, ebx: GuestAddress)
 
   /// The registers to set.
-  public var initialState: InitialState { InitialState(self) }
+  public var initialState: CPUState { CPUState(self) }
   /// 32-bit protected mode without paging; EAX holds the boot loader's magic number and EBX the
   /// multiboot information (Multiboot Specification 0.6.96 §3.2).
   case multiboot32(eip: GuestAddress, ebx: GuestAddress)

@@ -1,84 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import GuestMemory
+internal import Seams
 
-/// The registers of the boot processor at the kernel's first instruction.
-///
-/// Everything else (general registers, debug registers, IDT) is zero, and the other processors
-/// wait for INIT and SIPI. The values are what a VM entry accepts on VMX and SVM.
-public struct InitialState: Sendable, Equatable {
-  /// A segment register with its hidden part, as `struct kvm_segment` has it.
-  public struct Segment: Sendable, Equatable {
-    /// Linear address.
-    public var base: UInt64 = 0
-    /// The last offset, in bytes whatever the granularity.
-    public var limit: UInt32 = 0xFFFF_FFFF
-    /// Index into the GDT times eight.
-    public var selector: UInt16
-    /// Intel SDM volume 3, tables 3-1 and 3-2.
-    public var type: UInt8
-    /// P: the segment is present.
-    public var present: UInt8 = 1
-    /// DPL: descriptor privilege level.
-    public var dpl: UInt8 = 0
-    /// D/B: 32-bit operands.
-    public var db: UInt8
-    /// S: code or data rather than a system segment.
-    public var s: UInt8 = 1
-    /// L: 64-bit code.
-    public var l: UInt8 = 0
-    /// G: the limit in the descriptor counts pages.
-    public var g: UInt8 = 1
-
-    /// The descriptor in the GDT (Intel SDM volume 3 §3.4.5).
-    var descriptor: UInt64 {
-      let limit = UInt64(g == 1 ? limit >> 12 : limit)
-      let access = UInt64(type) | UInt64(s) << 4 | UInt64(dpl) << 5 | UInt64(present) << 7
-      let flags = UInt64(l) << 1 | UInt64(db) << 2 | UInt64(g) << 3
-      return limit & 0xFFFF | (base & 0xFF_FFFF) << 16 | access << 40
-        | (limit >> 16 & 0xF) << 48 | flags << 52 | (base >> 24 & 0xFF) << 56
-    }
-  }
-
-  /// A descriptor table register.
-  public struct Table: Sendable, Equatable {
-    /// Linear address.
-    public var base: UInt64
-    /// The last offset, in bytes.
-    public var limit: UInt16
-  }
-
-  /// Instruction pointer.
-  public var rip: UInt64
-  /// What `boot_params` is handed in.
-  public var rsi: UInt64 = 0
-  /// What the PVH start info, or the multiboot information, is handed in.
-  public var rbx: UInt64 = 0
-  /// What a multiboot loader says that it is in.
-  public var rax: UInt64 = 0
-  /// Bit 1 is always set; interrupts are off.
-  public var rflags: UInt64 = 2
-  /// Intel SDM volume 3 §2.5.
-  public var cr0: UInt64
-  /// GPA of the top page table.
-  public var cr3: UInt64 = 0
-  /// Intel SDM volume 3 §2.5.
-  public var cr4: UInt64 = 0
-  /// IA32_EFER.
-  public var efer: UInt64 = 0
-  /// The code segment.
-  public var cs: Segment
-  /// For DS, ES, FS, GS and SS alike.
-  public var data: Segment
-  /// The task register; a busy TSS, because VM entry insists on one.
-  public var tr: Segment
-  /// The local descriptor table register, unusable.
-  public var ldt: Segment
-  /// The GDT, which holds `cs` and `data` at their selectors.
-  public var gdt: Table
-  /// Empty: an exception before the kernel has its own IDT is a triple fault.
-  public var idt = Table(base: 0, limit: 0)
-
+/// The registers of the boot processor at the kernel's first instruction. The other processors wait for INIT and SIPI.
+extension CPUState {
   /// __BOOT_CS of the Linux boot protocol.
   static let codeSelector: UInt16 = 0x10
   /// __BOOT_DS of the Linux boot protocol.
@@ -101,14 +27,15 @@ public struct InitialState: Sendable, Equatable {
     static let ldtType: UInt8 = 0x2
   }
 
-  /// The state that an entry point calls for.
-  public init(_ entry: EntryPoint) {
-    cr0 = Bits.cr0ProtectedMode | Bits.cr0ExtensionType
-    cs = Segment(selector: Self.codeSelector, type: Bits.codeType, db: 1)
-    data = Segment(selector: Self.dataSelector, type: Bits.dataType, db: 1)
-    tr = Segment(limit: 0x67, selector: 0, type: Bits.busyTSS, db: 0, s: 0, g: 0)
-    ldt = Segment(limit: 0, selector: 0, type: Bits.ldtType, present: 0, db: 0, s: 0, g: 0)
-    gdt = Table(base: PlatformLayout.gdt.rawValue, limit: 4 * 8 - 1)
+  /// Creates the state that an entry point requires.
+  init(_ entry: EntryPoint) {
+    self.init(
+      rip: 0, cr0: Bits.cr0ProtectedMode | Bits.cr0ExtensionType,
+      cs: Segment(selector: Self.codeSelector, type: Bits.codeType, db: 1),
+      data: Segment(selector: Self.dataSelector, type: Bits.dataType, db: 1),
+      tr: Segment(limit: 0x67, selector: 0, type: Bits.busyTSS, db: 0, s: 0, g: 0),
+      ldt: Segment(limit: 0, selector: 0, type: Bits.ldtType, present: 0, db: 0, s: 0, g: 0),
+      gdt: Table(base: PlatformLayout.gdt.rawValue, limit: 4 * 8 - 1))
     switch entry {
     case .linux64(let rip, let rsi, let cr3):
       self.rip = rip.rawValue
@@ -134,5 +61,16 @@ public struct InitialState: Sendable, Equatable {
     var bytes: [UInt8] = []
     for descriptor in [0, 0, cs.descriptor, data.descriptor] { bytes.append(little: descriptor) }
     return bytes
+  }
+}
+
+extension CPUState.Segment {
+  /// The descriptor in the GDT (Intel SDM volume 3 §3.4.5).
+  var descriptor: UInt64 {
+    let limit = UInt64(g == 1 ? limit >> 12 : limit)
+    let access = UInt64(type) | UInt64(s) << 4 | UInt64(dpl) << 5 | UInt64(present) << 7
+    let flags = UInt64(l) << 1 | UInt64(db) << 2 | UInt64(g) << 3
+    return limit & 0xFFFF | (base & 0xFF_FFFF) << 16 | access << 40
+      | (limit >> 16 & 0xF) << 48 | flags << 52 | (base >> 24 & 0xFF) << 56
   }
 }

@@ -2,6 +2,7 @@
 
 internal import CLinux
 public import Linux
+public import Seams
 
 /// One vCPU (KVM_CREATE_VCPU). Its own thread runs it; another one may stop it.
 public final class VirtualCPU: Sendable {
@@ -227,7 +228,7 @@ public final class VirtualCPU: Sendable {
     general.rsi = state.rsi
     general.rbx = state.rbx
     general.rax = state.rax
-    general.rflags = 2
+    general.rflags = state.rflags
     try check(unsafe cl_kvm_set_regs(descriptor.number, &general), "KVM_SET_REGS")
   }
 }

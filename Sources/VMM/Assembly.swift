@@ -56,7 +56,7 @@ struct Assembly<B: HostBackend> {
         memory: memory)
     }
     try step(RunError.kernel) { () throws(KernelError) in
-      try bootCPU.setState(CPUState(entry.initialState))
+      try bootCPU.setState(entry.initialState)
     }
     recorder.phase("kernel-loaded")
     self.machine = machine
@@ -133,26 +133,5 @@ struct Assembly<B: HostBackend> {
       }
     }
     return window
-  }
-}
-
-extension CPUState {
-  /// What a boot protocol fixes, in KVM's terms.
-  init(_ state: InitialState) {
-    func segment(_ segment: InitialState.Segment) -> Segment {
-      Segment(
-        selector: segment.selector, base: segment.base, limit: segment.limit, type: segment.type,
-        isCodeOrData: segment.s != 0, isLong: segment.l != 0, isWide: segment.db != 0,
-        hasPageGranularity: segment.g != 0)
-    }
-    self.init(
-      rip: state.rip, cr0: state.cr0, code: segment(state.cs), data: segment(state.data),
-      task: segment(state.tr), descriptorTable: (state.gdt.base, state.gdt.limit))
-    rsi = state.rsi
-    rbx = state.rbx
-    rax = state.rax
-    cr3 = state.cr3
-    cr4 = state.cr4
-    efer = state.efer
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import GuestMemory
+import Seams
 import Testing
 
 @testable import Boot
@@ -39,7 +40,7 @@ struct InitialStateTests {
     let memory = try GuestMemory.mebibytes(64)
     let path = try scratch.file("vmlinuz", FakeLinux().bytes)
     let state = try KernelImage.load(path: path, commandLine: "", memory: memory).initialState
-    #expect(state.gdt == InitialState.Table(base: 0x500, limit: 31))
+    #expect(state.gdt == CPUState.Table(base: 0x500, limit: 31))
     for segment in [state.cs, state.data] {
       #expect(
         try memory.load(UInt64.self, at: PlatformLayout.gdt + UInt64(segment.selector))

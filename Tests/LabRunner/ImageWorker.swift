@@ -5,6 +5,7 @@ import Boot
 import Foundation
 import GuestMemory
 import Linux
+import Seams
 
 /// `image-worker`: the process in which mutated images are loaded. If the loader traps, this process dies, and the
 /// number of its iteration is in a file.
