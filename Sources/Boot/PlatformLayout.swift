@@ -94,8 +94,6 @@ public enum PlatformLayout {
 
   /// The interrupt line (GSI) of COM1, edge-triggered.
   public static let com1GSI: UInt32 = 4
-  /// Inputs of the I/O APIC.
-  public static let gsiCount: UInt32 = 24
   /// SLP_TYP of S5, soft off.
   public static let sleepTypeS5: UInt8 = 5
   /// What a guest writes to `sleepControl` for S5: SLP_EN (bit 5) and SLP_TYP (bits 4:2),

@@ -125,9 +125,11 @@ public final class GuestMemory: Sendable {
     throw OutOfRange(address: address, count: count)
   }
 
-  private func host(_ address: GuestAddress, count: UInt64) throws(OutOfRange) -> UInt64 {
+  /// The host memory of a range of GPAs, all of which is in one region.
+  private func host(_ address: GuestAddress, count: UInt64) throws(OutOfRange) -> UnsafeMutableRawPointer? {
     let region = try region(at: address, count: count)
-    return region.hostAddress + (address.rawValue - region.base.rawValue)
+    let host = region.hostAddress + (address.rawValue - region.base.rawValue)
+    return unsafe UnsafeMutableRawPointer(bitPattern: UInt(host))
   }
 
   /// An access that is not wholly within guest RAM.
@@ -146,7 +148,9 @@ public final class GuestMemory: Sendable {
     _ type: Value.Type = Value.self, at address: GuestAddress
   ) throws(OutOfRange) -> Value {
     let width = Value.bitWidth / 8
-    return Value(truncatingIfNeeded: cl_load(try host(address, count: UInt64(width)), UInt32(width)))
+    // SAFETY: host() has checked that all of the bytes are in one region.
+    return unsafe Value(
+      truncatingIfNeeded: cl_load(try host(address, count: UInt64(width)), UInt32(width)))
   }
 
   /// Stores a little-endian number.
@@ -154,13 +158,14 @@ public final class GuestMemory: Sendable {
     _ value: Value, at address: GuestAddress
   ) throws(OutOfRange) {
     let width = Value.bitWidth / 8
-    cl_store(
+    // SAFETY: host() has checked that all of the bytes are in one region.
+    unsafe cl_store(
       try host(address, count: UInt64(width)), UInt32(width), UInt64(truncatingIfNeeded: value))
   }
 
   /// Copies bytes into guest RAM.
   public func write(_ bytes: [UInt8], at address: GuestAddress) throws(OutOfRange) {
-    let host = try host(address, count: UInt64(bytes.count))
+    let host = unsafe try host(address, count: UInt64(bytes.count))
     // SAFETY: host() has checked that all of the bytes are in one region.
     unsafe bytes.withUnsafeBytes { source in
       unsafe cl_copy_in(host, source.baseAddress, source.count)
@@ -169,7 +174,7 @@ public final class GuestMemory: Sendable {
 
   /// Copies bytes out of guest RAM.
   public func read(_ count: Int, at address: GuestAddress) throws(OutOfRange) -> [UInt8] {
-    let host = try host(address, count: UInt64(count))
+    let host = unsafe try host(address, count: UInt64(count))
     // SAFETY: host() has checked that all of the bytes are in one region.
     return unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
       unsafe cl_copy_out(buffer.baseAddress, host, count)
@@ -204,15 +209,15 @@ public final class GuestMemory: Sendable {
   public func load(
     _ file: borrowing OwnedDescriptor, offset: UInt64, count: UInt64, at address: GuestAddress
   ) throws(LoadError) {
-    let start: UInt64
-    do throws(OutOfRange) { start = try host(address, count: count) } catch {
+    let start: UnsafeMutableRawPointer?
+    do throws(OutOfRange) { unsafe start = try host(address, count: count) } catch {
       throw .outOfRange(error)
     }
     var done: UInt64 = 0
     while done < count {
       // SAFETY: host() has checked that all of the bytes are in one region.
       let got = unsafe cl_pread(
-        file.number, UnsafeMutableRawPointer(bitPattern: UInt(start + done)),
+        file.number, start?.advanced(by: Int(done)),
         Int(min(count - done, 1 << 30)), Int64(offset + done))
       do throws(KernelError) { try check(got, "pread") } catch { throw .kernel(error) }
       guard got > 0 else { throw .truncated(got: done, wanted: count) }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import CLinux
 internal import Linux
 internal import Synchronization
 
@@ -12,8 +11,7 @@ internal import Synchronization
 final class CPUPause: Sendable {
   /// The state of one vCPU.
   final class Member: Sendable {
-    /// Host address of its shared run structure.
-    private let run: UInt64
+    private let page: RunPage
     /// True around KVM_RUN. Written by its thread, read by a pausing thread.
     fileprivate let isInGuest = Atomic<Bool>(false)
     /// True in the guest and until its instruction is complete. Written by its thread, read by a pausing thread.
@@ -26,14 +24,14 @@ final class CPUPause: Sendable {
     /// Its thread, written once by that thread; nothing is locked inside it.
     private let thread = Mutex<Linux.Thread.Identity?>(nil)
 
-    fileprivate init(run: UInt64) { self.run = run }
+    fileprivate init(_ page: RunPage) { self.page = page }
 
     /// Notes that the calling thread runs this vCPU.
     func adopt() { thread.withLock { $0 = Linux.Thread.Identity.current } }
 
     /// Makes KVM_RUN return at once, whether it has begun or not.
     func interrupt() {
-      cl_run_set_immediate_exit(run, true)
+      page.setImmediateExit(true)
       if isInGuest.load(ordering: .sequentiallyConsistent) { thread.withLock { $0 }?.kick() }
     }
   }
@@ -64,10 +62,8 @@ final class CPUPause: Sendable {
   init() throws(KernelError) { left = try Event() }
 
   /// Adds a vCPU.
-  ///
-  /// - Parameter run: Host address of its shared run structure.
-  func add(run: UInt64) -> Member {
-    let member = Member(run: run)
+  func add(_ page: RunPage) -> Member {
+    let member = Member(page)
     members.withLock { $0.append(member) }
     return member
   }

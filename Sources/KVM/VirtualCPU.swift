@@ -10,6 +10,7 @@ public final class VirtualCPU: Sendable {
   public let index: Int
   private let descriptor: OwnedDescriptor
   private let shared: Mapping
+  private let page: RunPage
   private let pause: CPUPause
   private let member: CPUPause.Member
 
@@ -22,12 +23,13 @@ public final class VirtualCPU: Sendable {
       "KVM_CREATE_VCPU \(index)")
     descriptor = OwnedDescriptor(owning: number)
     shared = try Mapping(descriptor: number, offset: 0, size: machine.runSize)
+    page = RunPage(shared)
     try features.apply(to: descriptor, apicID: UInt32(index))
     // IA32_MTRR_DEF_TYPE: MTRRs on, write-back where none says otherwise (SDM vol. 3 §12.11.2.1).
     try check(cl_kvm_set_msr(number, 0x2FF, 0x806), "KVM_SET_MSRS IA32_MTRR_DEF_TYPE")
     // IA32_MISC_ENABLE: fast string operations.
     try check(cl_kvm_set_msr(number, 0x1A0, 1), "KVM_SET_MSRS IA32_MISC_ENABLE")
-    member = pause.add(run: shared.address)
+    member = pause.add(page)
   }
 
   /// One trapped access to a port or to memory that has no slot.
@@ -40,24 +42,26 @@ public final class VirtualCPU: Sendable {
     public let count: Int
     /// Whether the guest writes.
     public let isWrite: Bool
-    private let data: UInt64
+    private let page: RunPage
+    private let offset: UInt64
 
-    init(_ access: cl_access) {
+    init(_ access: cl_access, in page: RunPage) {
+      self.page = page
       address = access.address
       width = Int(access.width)
       count = Int(access.count)
       isWrite = access.write
-      data = access.data
+      offset = access.offset
     }
 
     /// What the guest writes.
     public borrowing func value(_ index: Int = 0) -> UInt64 {
-      cl_load(data + UInt64(index * width), UInt32(width))
+      page.load(offset + UInt64(index * width), width: width)
     }
 
     /// Gives the guest what it reads.
     public borrowing func complete(_ value: UInt64, _ index: Int = 0) {
-      cl_store(data + UInt64(index * width), UInt32(width), value)
+      page.store(offset + UInt64(index * width), width: width, value)
     }
   }
 
@@ -111,36 +115,35 @@ public final class VirtualCPU: Sendable {
   ///
   /// - Parameter isPausing: Complete the instruction that the vCPU is inside of, and begin no other one.
   public func run(isPausing: Bool = false) -> Exit {
-    let run = shared.address
     switch pause.enter(member, isPausing: isPausing) {
     case .guest: break
-    case .completion: cl_run_set_immediate_exit(run, true)
+    case .completion: page.setImmediateExit(true)
     case .none: return .pausable
     }
     let result = cl_kvm_run(descriptor.number)
-    pause.leave(member, isInside: result == 0 && cl_run_is_access(run))
+    pause.leave(member, isInside: result == 0 && page.isAccess)
     guard result == 0 else {
       switch -result {
       case KernelError.interrupted, KernelError.again:
         // Only the vCPU's own thread clears this, and then looks whether the VM has ended.
-        cl_run_set_immediate_exit(run, false)
+        page.setImmediateExit(false)
         return .interrupted
       case KernelError.fault: return .fault
       case let errno: return .failed(KernelError("KVM_RUN on vCPU \(index)", errno: errno).description)
       }
     }
-    switch Int32(cl_run_exit_reason(run)) {
-    case KVM_EXIT_MMIO: return .memory(Access(cl_run_mmio(run)))
-    case KVM_EXIT_IO: return .port(Access(cl_run_io(run)))
+    switch page.exitReason {
+    case KVM_EXIT_MMIO: return .memory(Access(page.memoryAccess, in: page))
+    case KVM_EXIT_IO: return .port(Access(page.portAccess, in: page))
     case KVM_EXIT_INTR, KVM_EXIT_IRQ_WINDOW_OPEN: return .interrupted
     case KVM_EXIT_SHUTDOWN: return .shutdown
     case KVM_EXIT_FAIL_ENTRY:
       return .failed(
         "vCPU \(index): the processor refused the guest's state (KVM_EXIT_FAIL_ENTRY, hardware reason "
-          + "0x\(String(cl_run_hardware_exit(run), radix: 16)))")
+          + "0x\(String(page.hardwareReason, radix: 16)))")
     case KVM_EXIT_INTERNAL_ERROR: return internalError()
     case KVM_EXIT_SYSTEM_EVENT:
-      return .failed("vCPU \(index): KVM system event \(cl_run_system_event(run))")
+      return .failed("vCPU \(index): KVM system event \(page.systemEvent)")
     case let reason:
       return .failed("vCPU \(index) at \(instruction()): KVM exit \(reason), which Sluice does not know")
     }
@@ -148,19 +151,19 @@ public final class VirtualCPU: Sendable {
 
   /// Why KVM cannot continue (KVM api.rst, KVM_EXIT_INTERNAL_ERROR).
   private func internalError() -> Exit {
-    let run = shared.address
-    let suberror = cl_run_suberror(run)
+    let suberror = page.suberror
     if suberror == KVM_INTERNAL_ERROR_EMULATION {
-      return .notEmulated(place(cl_run_emulation_address(run)))
+      return .notEmulated(place(page.emulationAddress))
     }
-    let words = (0..<cl_run_internal_count(run)).map { String(cl_run_internal_data(run, $0), radix: 16) }
+    let data = page.internalData
+    let words = data.map { String($0, radix: 16) }
     let cause =
       "vCPU \(index) at \(instruction()): KVM_EXIT_INTERNAL_ERROR \(Self.name(suberror)), data "
       + words.joined(separator: " ")
     guard suberror == KVM_INTERNAL_ERROR_DELIVERY_EV else { return .failed(cause) }
     // The fourth word is the GPA if it is not the last, which is a processor of the host (arch/x86/kvm/vmx/vmx.c,
     // __vmx_handle_exit; arch/x86/kvm/x86.c, kvm_prepare_event_vectoring_exit).
-    return .notDelivered(place(words.count > 4 ? cl_run_internal_data(run, 3) : .max), cause: cause)
+    return .notDelivered(place(data.count > 4 ? data[3] : .max), cause: cause)
   }
 
   private func place(_ address: UInt64) -> Place {

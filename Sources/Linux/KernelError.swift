@@ -74,8 +74,6 @@ extension KernelError {
   public static let tooManyFiles: Int32 = EMFILE
   /// An argument that the kernel does not accept.
   public static let invalid: Int32 = EINVAL
-  /// Nothing of that kind is here: the request is not supported.
-  public static let notSupported: Int32 = ENOTTY
   /// No such device.
   public static let noDevice: Int32 = ENODEV
   /// The device did not answer.

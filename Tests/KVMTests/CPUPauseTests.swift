@@ -36,7 +36,7 @@ import Testing
 
   @Test("a vCPU that asks for a pause is first sent to complete its instruction")
   func completes() {
-    let member = pause.add(run: page.mapping.address)
+    let member = pause.add(RunPage(address: page.mapping.address, size: 4096))
     #expect(pause.enter(member, isPausing: true) == .none)
     #expect(pause.enter(member, isPausing: false) == .guest)
     pause.leave(member, isInside: true)
@@ -50,8 +50,8 @@ import Testing
 
   @Test("a vCPU inside an instruction prevents the pause, and gets its turn when the instruction is complete")
   func owes() {
-    let asking = pause.add(run: page.mapping.address)
-    let inside = pause.add(run: page.mapping.address + 64)
+    let asking = pause.add(RunPage(address: page.mapping.address, size: 4096))
+    let inside = pause.add(RunPage(address: page.mapping.address + 64, size: 4096))
     #expect(pause.enter(inside, isPausing: false) == .guest)
     pause.leave(inside, isInside: true)
     #expect(pause.enter(asking, isPausing: true) == .none)
@@ -69,7 +69,7 @@ import Testing
   @Test("a pause waits until a vCPU has completed its instruction, and keeps it out of the guest")
   func waits() throws {
     let (pause, page) = (pause, page)
-    let member = pause.add(run: page.mapping.address)
+    let member = pause.add(RunPage(address: page.mapping.address, size: 4096))
     let (isPaused, hasEntered) = (Flag(), Flag())
     for _ in 0..<100 {
       #expect(pause.enter(member, isPausing: false) == .guest)

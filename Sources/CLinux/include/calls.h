@@ -250,29 +250,29 @@ static inline struct cl_code cl_program_code(void)
 }
 
 /* Naturally aligned loads and stores of memory that a guest changes underneath. */
-static inline uint64_t cl_load(uint64_t address, unsigned width)
+static inline uint64_t cl_load(const void *from, unsigned width)
 {
 	uint64_t value = 0;
-	memcpy(&value, (const void *)address, width);
+	memcpy(&value, from, width);
 	return value;
 }
 
-static inline void cl_store(uint64_t address, unsigned width, uint64_t value)
+static inline void cl_store(void *to, unsigned width, uint64_t value)
 {
-	memcpy((void *)address, &value, width);
+	memcpy(to, &value, width);
 }
 
 /* Copies between a buffer of this process and memory that a guest changes underneath. */
-static inline void cl_copy_in(uint64_t address, const void *from, size_t count)
+static inline void cl_copy_in(void *to, const void *from, size_t count)
 {
 	if (count)
-		memcpy((void *)address, from, count);
+		memcpy(to, from, count);
 }
 
-static inline void cl_copy_out(void *to, uint64_t address, size_t count)
+static inline void cl_copy_out(void *to, const void *from, size_t count)
 {
 	if (count)
-		memcpy(to, (const void *)address, count);
+		memcpy(to, from, count);
 }
 
 /*

@@ -16,24 +16,14 @@ enum : unsigned long {
 	IOC_KVM_CREATE_VM = KVM_CREATE_VM,
 	IOC_KVM_CHECK_EXTENSION = KVM_CHECK_EXTENSION,
 	IOC_KVM_GET_VCPU_MMAP_SIZE = KVM_GET_VCPU_MMAP_SIZE,
-	IOC_KVM_GET_SUPPORTED_CPUID = KVM_GET_SUPPORTED_CPUID,
 	IOC_KVM_CREATE_VCPU = KVM_CREATE_VCPU,
 	IOC_KVM_SET_USER_MEMORY_REGION = KVM_SET_USER_MEMORY_REGION,
 	IOC_KVM_SET_TSS_ADDR = KVM_SET_TSS_ADDR,
-	IOC_KVM_SET_IDENTITY_MAP_ADDR = KVM_SET_IDENTITY_MAP_ADDR,
 	IOC_KVM_CREATE_IRQCHIP = KVM_CREATE_IRQCHIP,
-	IOC_KVM_CREATE_PIT2 = KVM_CREATE_PIT2,
 	IOC_KVM_SET_GSI_ROUTING = KVM_SET_GSI_ROUTING,
 	IOC_KVM_IRQFD = KVM_IRQFD,
-	IOC_KVM_CREATE_DEVICE = KVM_CREATE_DEVICE,
-	IOC_KVM_SET_DEVICE_ATTR = KVM_SET_DEVICE_ATTR,
 	IOC_KVM_RUN = KVM_RUN,
 	IOC_KVM_GET_REGS = KVM_GET_REGS,
-	IOC_KVM_SET_REGS = KVM_SET_REGS,
-	IOC_KVM_GET_SREGS = KVM_GET_SREGS,
-	IOC_KVM_SET_SREGS = KVM_SET_SREGS,
-	IOC_KVM_SET_MSRS = KVM_SET_MSRS,
-	IOC_KVM_SET_CPUID2 = KVM_SET_CPUID2,
 	IOC_KVM_GET_TSC_KHZ = KVM_GET_TSC_KHZ,
 	IOC_KVM_GET_VCPU_EVENTS = KVM_GET_VCPU_EVENTS,
 	IOC_KVM_SET_VCPU_EVENTS = KVM_SET_VCPU_EVENTS,
@@ -224,67 +214,65 @@ static inline int cl_kvm_inject_undefined(int vcpu)
 /* KVM_RUN: 0, or -errno. */
 static inline int cl_kvm_run(int vcpu) { return (int)CL_RESULT(ioctl(vcpu, KVM_RUN, 0)); }
 
-/* The fields of the shared run structure, which is at a host address. */
-static inline uint32_t cl_run_exit_reason(uint64_t run)
+/* The fields of the structure that a vCPU shares with KVM. */
+static inline uint32_t cl_run_exit_reason(const struct kvm_run *run)
 {
-	return ((const struct kvm_run *)run)->exit_reason;
+	return run->exit_reason;
 }
 
 /* Whether KVM_RUN returned for an access, which it completes when it is entered again. */
-static inline bool cl_run_is_access(uint64_t run)
+static inline bool cl_run_is_access(const struct kvm_run *run)
 {
 	uint32_t reason = cl_run_exit_reason(run);
 	return reason == KVM_EXIT_MMIO || reason == KVM_EXIT_IO;
 }
 
-/* One trapped access. `data` is where its bytes are: `count` times `width` of them. */
+/* One trapped access. Its bytes, `count` times `width` of them, begin at `offset` in the structure's mapping. */
 struct cl_access {
 	uint64_t address;
-	uint64_t data;
+	uint64_t offset;
 	uint32_t width;
 	uint32_t count;
 	bool write;
 };
 
-static inline struct cl_access cl_run_mmio(uint64_t run)
+static inline struct cl_access cl_run_mmio(const struct kvm_run *run)
 {
-	struct kvm_run *state = (struct kvm_run *)run;
-	return (struct cl_access){ .address = state->mmio.phys_addr,
-				   .data = (uint64_t)state->mmio.data,
-				   .width = state->mmio.len,
+	return (struct cl_access){ .address = run->mmio.phys_addr,
+				   .offset = offsetof(struct kvm_run, mmio.data),
+				   .width = run->mmio.len,
 				   .count = 1,
-				   .write = state->mmio.is_write != 0 };
+				   .write = run->mmio.is_write != 0 };
 }
 
-static inline struct cl_access cl_run_io(uint64_t run)
+static inline struct cl_access cl_run_io(const struct kvm_run *run)
 {
-	struct kvm_run *state = (struct kvm_run *)run;
-	return (struct cl_access){ .address = state->io.port,
-				   .data = run + state->io.data_offset,
-				   .width = state->io.size,
-				   .count = state->io.count,
-				   .write = state->io.direction == KVM_EXIT_IO_OUT };
+	return (struct cl_access){ .address = run->io.port,
+				   .offset = run->io.data_offset,
+				   .width = run->io.size,
+				   .count = run->io.count,
+				   .write = run->io.direction == KVM_EXIT_IO_OUT };
 }
 
-static inline uint64_t cl_run_hardware_exit(uint64_t run)
+static inline uint64_t cl_run_hardware_exit(const struct kvm_run *run)
 {
-	return ((const struct kvm_run *)run)->hw.hardware_exit_reason;
+	return run->hw.hardware_exit_reason;
 }
 
-static inline uint32_t cl_run_suberror(uint64_t run)
+static inline uint32_t cl_run_suberror(const struct kvm_run *run)
 {
-	return ((const struct kvm_run *)run)->internal.suberror;
+	return run->internal.suberror;
 }
 
-static inline uint32_t cl_run_internal_count(uint64_t run)
+static inline uint32_t cl_run_internal_count(const struct kvm_run *run)
 {
-	uint32_t count = ((const struct kvm_run *)run)->internal.ndata;
+	uint32_t count = run->internal.ndata;
 	return count < 16 ? count : 16;
 }
 
-static inline uint64_t cl_run_internal_data(uint64_t run, uint32_t index)
+static inline uint64_t cl_run_internal_data(const struct kvm_run *run, uint32_t index)
 {
-	return ((const struct kvm_run *)run)->internal.data[index & 15];
+	return run->internal.data[index & 15];
 }
 
 /*
@@ -294,27 +282,26 @@ static inline uint64_t cl_run_internal_data(uint64_t run, uint32_t index)
  * compares the address with its own. SVM has the GPA of a nested page fault in EXITINFO2 (AMD APM vol. 2 §15.25.6);
  * VMX has no such word.
  */
-static inline uint64_t cl_run_emulation_address(uint64_t run)
+static inline uint64_t cl_run_emulation_address(const struct kvm_run *run)
 {
 	enum { SVM_EXIT_NPF = 0x400, INSTRUCTION_WORDS = 2 };
-	const struct kvm_run *state = (const struct kvm_run *)run;
-	bool has_bytes = state->emulation_failure.flags &
+	bool has_bytes = run->emulation_failure.flags &
 			 KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES;
 	uint32_t first = 1 + (has_bytes ? INSTRUCTION_WORDS : 0);
-	if (state->internal.ndata < first + 3 || state->internal.data[first] != SVM_EXIT_NPF)
+	if (run->internal.ndata < first + 3 || run->internal.data[first] != SVM_EXIT_NPF)
 		return UINT64_MAX;
-	return state->internal.data[first + 2];
+	return run->internal.data[first + 2];
 }
 
-static inline uint32_t cl_run_system_event(uint64_t run)
+static inline uint32_t cl_run_system_event(const struct kvm_run *run)
 {
-	return ((const struct kvm_run *)run)->system_event.type;
+	return run->system_event.type;
 }
 
 /* Makes the next or the running KVM_RUN return at once; a signal must follow it. */
-static inline void cl_run_set_immediate_exit(uint64_t run, bool on)
+static inline void cl_run_set_immediate_exit(struct kvm_run *run, bool on)
 {
-	__atomic_store_n(&((struct kvm_run *)run)->immediate_exit, on, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&run->immediate_exit, on, __ATOMIC_SEQ_CST);
 }
 
 /* A signal handler that does nothing: its use is to interrupt KVM_RUN. */
