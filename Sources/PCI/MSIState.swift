@@ -8,6 +8,20 @@ public enum MessageChange: Equatable, Sendable {
   case masked(Int)
   /// It may send, and its message is another one.
   case message(Int)
+
+  /// Compares a vector before and after a write; nil if nothing has changed for it.
+  ///
+  /// - Parameters:
+  ///   - before: The message that the vector could send, or nil.
+  ///   - after: The message that it can send, or nil.
+  init?(_ vector: Int, before: InterruptMessage?, after: InterruptMessage?) {
+    switch (before, after) {
+    case (nil, .some): self = .unmasked(vector)
+    case (.some, nil): self = .masked(vector)
+    case (let before?, let after?) where before != after: self = .message(vector)
+    default: return nil
+    }
+  }
 }
 
 /// What a message-signalled interrupt writes where (PCI 3.0 §6.8).
@@ -91,11 +105,8 @@ public struct MSIState: Equatable, Sendable {
 
   /// What has become of a vector since an earlier state; nil for nothing.
   public func change(of vector: Int, from old: MSIState) -> MessageChange? {
-    switch (old.isActive(vector), isActive(vector)) {
-    case (false, true): .unmasked(vector)
-    case (true, false): .masked(vector)
-    case (true, true): old.message(vector) == message(vector) ? nil : .message(vector)
-    case (false, false): nil
-    }
+    MessageChange(vector, before: old.sent(by: vector), after: sent(by: vector))
   }
+
+  private func sent(by vector: Int) -> InterruptMessage? { isActive(vector) ? message(vector) : nil }
 }

@@ -104,18 +104,10 @@ public struct MSIXTable: Sendable {
     guard width >= 4, offset % UInt64(width) == 0 else { return nil }
     let vector = Int(offset / 16)
     guard vector < entries.count else { return nil }
-    let before = entries[vector]
-    let wasActive = isActive(vector)
+    let before = isActive(vector) ? message(vector) : nil
     setWord(offset, UInt32(truncatingIfNeeded: value))
     if width == 8 { setWord(offset + 4, UInt32(truncatingIfNeeded: value >> 32)) }
-    let after = entries[vector]
-    switch (wasActive, isActive(vector)) {
-    case (false, true): return .unmasked(vector)
-    case (true, false): return .masked(vector)
-    case (true, true) where before.address != after.address || before.data != after.data:
-      return .message(vector)
-    default: return nil
-    }
+    return MessageChange(vector, before: before, after: isActive(vector) ? message(vector) : nil)
   }
 
   private func word(_ offset: UInt64) -> UInt32 {
