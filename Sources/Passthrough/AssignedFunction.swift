@@ -87,17 +87,15 @@ public final class AssignedFunction<B: Backend>: Sendable {
   public func place(
     _ addresses: [UInt64], function: Int, isMultifunction: Bool, gsi: UInt32
   ) throws(FunctionError) {
-    do throws(OperationError) {
-      try state.withLock { state throws(OperationError) in
-        for (bar, address) in zip(bars, addresses) { state.config.setBase(of: bar, to: address) }
-        state.config.setPlace(isMultifunction: isMultifunction, interruptLine: UInt8(gsi))
-        if interruptPin != nil {
-          state.interrupts.line = try Line(device, state.host.machine, gsi: gsi)
-        }
-        state.number = function
-        update(state)
+    try locked { state throws(OperationError) in
+      for (bar, address) in zip(bars, addresses) { state.config.setBase(of: bar, to: address) }
+      state.config.setPlace(isMultifunction: isMultifunction, interruptLine: UInt8(gsi))
+      if interruptPin != nil {
+        state.interrupts.line = try Line(device, state.host.machine, gsi: gsi)
       }
-    } catch { throw failure(error) }
+      state.number = function
+      update(state)
+    }
   }
 
   /// Resets the function for the guest, which may run meanwhile: its accesses to this function wait, no others.
@@ -105,18 +103,16 @@ public final class AssignedFunction<B: Backend>: Sendable {
   /// - Parameter begun: Called when accesses wait; the guest must not start before that.
   /// - Throws: When it cannot be reset; it does not answer the guest then.
   public func resetAtStart(begun: () -> Void) throws(FunctionError) {
-    do throws(OperationError) {
-      try state.withLock { state throws(OperationError) in
-        begun()
-        guard case .function = assignment.reset else { return }
-        do throws(OperationError) { try assignment.reset.perform(on: device, .start, observe) } catch {
-          try state.pass(.set(.alive, false), .shutdown)
-          update(state)
-          throw error
-        }
-        state.writeCommand()
+    try locked { state throws(OperationError) in
+      begun()
+      guard case .function = assignment.reset else { return }
+      do throws(OperationError) { try assignment.reset.perform(on: device, .start, observe) } catch {
+        try state.pass(.set(.alive, false), .shutdown)
+        update(state)
+        throw error
       }
-    } catch { throw failure(error) }
+      state.writeCommand()
+    }
   }
 
   /// Tells the bus where the function answers; with the function's lock held.
@@ -127,6 +123,29 @@ public final class AssignedFunction<B: Backend>: Sendable {
   }
 
   func failure(_ error: OperationError) -> FunctionError { FunctionError(device: address, cause: error) }
+
+  /// Calls `body` with the function's lock held.
+  func locked<Result: Sendable>(
+    _ body: (inout FunctionState<B>) throws(OperationError) -> Result
+  ) throws(FunctionError) -> Result {
+    do throws(OperationError) {
+      return try state.withLock { state throws(OperationError) in try body(&state) }
+    } catch { throw failure(error) }
+  }
+
+  /// Calls `body` with the function's lock held, for a vCPU. A mapping that cannot be removed isolates the function.
+  ///
+  /// - Returns: The result of `body`, or `otherwise` if the function has been isolated.
+  private func served<Result: Sendable>(
+    otherwise: Result, _ body: (inout FunctionState<B>) throws(OperationError) -> Result
+  ) throws(FunctionError) -> Result {
+    do throws(OperationError) {
+      return try state.withLock { state throws(OperationError) in try body(&state) }
+    } catch {
+      try isolate(error)
+      return otherwise
+    }
+  }
 
   /// Reads configuration space: 1, 2 or 4 bytes.
   public func readConfig(_ offset: Int, width: Int) throws(FunctionError) -> UInt32 {
@@ -187,13 +206,8 @@ public final class AssignedFunction<B: Backend>: Sendable {
 
   /// Reads a memory BAR.
   public func readMemory(bar: Int, offset: UInt64, width: Int) throws(FunctionError) -> UInt64 {
-    do throws(OperationError) {
-      return try state.withLock { state throws(OperationError) in
-        try state.readMemory(bar: bar, offset: offset, width: width)
-      }
-    } catch {
-      try isolate(error)
-      return .max
+    try served(otherwise: .max) { state throws(OperationError) in
+      try state.readMemory(bar: bar, offset: offset, width: width)
     }
   }
 
@@ -201,38 +215,27 @@ public final class AssignedFunction<B: Backend>: Sendable {
   public func writeMemory(
     bar: Int, offset: UInt64, width: Int, _ value: UInt64
   ) throws(FunctionError) {
-    do throws(OperationError) {
-      try state.withLock { state throws(OperationError) in
-        try state.writeMemory(bar: bar, offset: offset, width: width, value)
-      }
-    } catch { try isolate(error) }
+    try served(otherwise: ()) { state throws(OperationError) in
+      try state.writeMemory(bar: bar, offset: offset, width: width, value)
+    }
   }
 
   /// Opens the windows that are due. Every vCPU is between two instructions and stays there.
   public func openDueWindows() throws(FunctionError) {
     guard opening.take() else { return }
-    do throws(OperationError) {
-      try state.withLock { state throws(OperationError) in try state.pass(.open, state.openingReason) }
-    } catch { try isolate(error) }
+    try served(otherwise: ()) { state throws(OperationError) in try state.pass(.open, state.openingReason) }
   }
 
   /// Takes away windows whose pages another BAR has come into, so that the same BAR answers whatever is mapped.
   public func leaveSharedPages() throws(FunctionError) {
-    do throws(OperationError) {
-      try state.withLock { state throws(OperationError) in try state.leaveSharedPages() }
-    } catch { try isolate(error) }
+    try served(otherwise: ()) { state throws(OperationError) in try state.leaveSharedPages() }
   }
 
   /// Makes an armed window due for an instruction that KVM cannot emulate.
   ///
   /// - Parameter place: The address that the instruction accesses, in a BAR; nil for all armed windows.
   public func makeDue(_ place: BarPlace?) throws(FunctionError) -> EmulationRemedy {
-    do throws(OperationError) {
-      return try state.withLock { state throws(OperationError) in try state.makeDue(place) }
-    } catch {
-      try isolate(error)
-      return .none
-    }
+    try served(otherwise: .none) { state throws(OperationError) in try state.makeDue(place) }
   }
 
   /// Reads an I/O BAR; all-ones where the guest has turned I/O off.
@@ -249,12 +252,7 @@ public final class AssignedFunction<B: Backend>: Sendable {
   ///
   /// - Parameter all: Whether a device that says its memory is on is meant too.
   public func demote(all: Bool) throws(FunctionError) -> Bool {
-    do throws(OperationError) {
-      return try state.withLock { state throws(OperationError) in try state.demote(all: all) }
-    } catch {
-      try isolate(error)
-      return true
-    }
+    try served(otherwise: true) { state throws(OperationError) in try state.demote(all: all) }
   }
 
   /// What it has done so far.
