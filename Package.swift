@@ -58,7 +58,7 @@ let package = Package(
     module("Gate"),
     specialized("Passthrough", ["Linux", "GuestMemory", "PCI", "Gate", "Seams"]),
     module("Boot", ["Linux", "GuestMemory", "Seams"]),
-    module("Timeline"),
+    module("Trace"),
     module("Sandbox", ["CLinux", "CSeccomp", "Linux"]),
     module(
       "VMM",
@@ -69,7 +69,7 @@ let package = Package(
     .executableTarget(
       name: "sluice",
       dependencies: [
-        "VMM", "Timeline", "Gate", "Passthrough", "VFIO", "PCI", "Linux", "GuestMemory", "Sandbox",
+        "VMM", "Trace", "Gate", "Passthrough", "VFIO", "PCI", "Linux", "GuestMemory", "Sandbox",
         argumentParser,
         logging,
       ],
@@ -82,7 +82,7 @@ let package = Package(
     tests("Gate"),
     // The fakes of the seams.
     .target(name: "Fakes", dependencies: ["Linux", "Seams"], path: "Tests/Fakes", swiftSettings: settings),
-    tests("Timeline"),
+    tests("Trace"),
     tests("Passthrough", ["Fakes", "Gate", "GuestMemory", "Linux", "PCI", "Seams"]),
     tests("Boot", ["GuestMemory", "Seams", subprocess, system]),
     .target(name: "CProbes", path: "Tests/CProbes"),

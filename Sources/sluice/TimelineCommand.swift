@@ -2,7 +2,7 @@
 
 import ArgumentParser
 import Linux
-import Timeline
+import Trace
 
 /// `sluice timeline`.
 struct TimelineCommand: ParsableCommand {

@@ -5,7 +5,8 @@
 /// Foundation's decoder would make up a third of the program.
 struct FlatObject {
   private(set) var strings: [String: String] = [:]
-  private(set) var numbers: [String: Double] = [:]
+  /// Numbers as they are written: an integer of 64 bits does not fit in a double.
+  private(set) var numbers: [String: String] = [:]
 
   /// Reads all of a text; nil where it is no such object.
   init?(_ text: Substring) {
@@ -31,9 +32,9 @@ struct FlatObject {
       // Double reads more than JSON has: hexadecimal digits, infinities and a leading plus.
       guard word.utf8.allSatisfy({ $0 < 0x3A || $0 | 0x20 == UInt8(ascii: "e") }),
         word.utf8.first != UInt8(ascii: "+"),
-        let number = Double(word)
+        Double(word) != nil
       else { return false }
-      numbers[name] = number
+      numbers[name] = word
       return true
     }
   }

@@ -14,9 +14,9 @@ public struct Timeline {
   private static let mostWindows = 16
 
   /// Reads a trace.
-  public init(trace text: String) throws {
+  public init(trace text: String) throws(TraceError) {
     records = try TraceRecord.records(of: text)
-    end = max(records.map(\.time).max() ?? 1, 1)
+    end = max(records.map(\.moment).max() ?? 1, 1)
   }
 
   private func x(_ time: Double) -> Double {
@@ -32,29 +32,35 @@ public struct Timeline {
     drawAxis()
     var devices: [String] = []
     for record in records {
-      if let device = record.device, !devices.contains(device) { devices.append(device) }
+      if let device = record.event.device, !devices.contains(device) { devices.append(device) }
     }
     drawMemory()
     for device in devices { draw(device) }
-    for record in records where record.event == "phase" { svg.line(x(record.time), 54, y, style: "phase") }
+    for phase in phases { svg.line(x(phase.time), 54, y, style: "phase") }
     drawLegend()
     return svg.document(width: Self.width, height: y + 16, css: Self.css)
+  }
+
+  private var phases: [(name: String, time: Double)] {
+    records.compactMap { record in
+      if case .phase(let name) = record.event { (name, record.moment) } else { nil }
+    }
   }
 
   /// Names of phases, in rows so that they do not lie over each other.
   private mutating func drawPhases() {
     var ends: [Double] = []
     let first = y + 22
-    for record in records where record.event == "phase" {
-      let label = "\(record.name ?? "") \(Self.duration(record.time))"
+    for (name, time) in phases {
+      let label = "\(name) \(Self.duration(time))"
       let width = Double(label.count) * 6.2 + 8
-      let isLate = x(record.time) + width > Self.width
-      let start = isLate ? x(record.time) - width : x(record.time)
+      let isLate = x(time) + width > Self.width
+      let start = isLate ? x(time) - width : x(time)
       let row = ends.firstIndex { $0 <= start } ?? ends.count
       if row == ends.count { ends.append(0) }
       ends[row] = start + width
       svg.text(
-        x(record.time) + (isLate ? -4 : 4), first + Double(row) * 14, label, style: "label",
+        x(time) + (isLate ? -4 : 4), first + Double(row) * 14, label, style: "label",
         anchor: isLate ? "end" : "start")
     }
     y = first + Double(max(ends.count, 1)) * 14
@@ -75,74 +81,89 @@ public struct Timeline {
   }
 
   private mutating func span(_ record: TraceRecord, _ style: String, _ title: String) {
-    let took = record.us ?? 0
+    let end = record.moment
+    let took = Double(record.event.microseconds ?? 0)
     svg.box(
-      x(record.time - took), y + 3, x(record.time) - x(record.time - took), Self.lane - 6, style: style,
-      title: "\(title), \(Self.duration(took)), at \(Self.duration(record.time))")
+      x(end - took), y + 3, x(end) - x(end - took), Self.lane - 6, style: style,
+      title: "\(title), \(Self.duration(took)), at \(Self.duration(end))")
   }
 
   private mutating func drawMemory() {
-    let maps = records.filter { $0.event == "dma" && $0.what == "ram" }
-    guard !maps.isEmpty else { return }
-    name("guest RAM → IOMMU")
-    for record in maps {
-      let size = Self.bytes(record.size ?? 0)
-      if record.op == "map" {
-        span(record, "ram", "\(size) mapped and pinned")
-      } else {
-        span(record, "unmap", "\(size) unmapped")
+    var isNamed = false
+    for record in records {
+      guard case .memory(let operation, _, let size, _) = record.event else { continue }
+      if !isNamed { name("guest RAM → IOMMU") }
+      isNamed = true
+      switch operation {
+      case .map: span(record, "ram", "\(Self.bytes(size)) mapped and pinned")
+      case .unmap: span(record, "unmap", "\(Self.bytes(size)) unmapped")
       }
     }
-    y += Self.lane
+    if isNamed { y += Self.lane }
   }
 
   private mutating func draw(_ device: String) {
-    let own = records.filter { $0.device == device }
+    let own = records.filter { $0.event.device == device }
     y += 10
     svg.text(16, y + 12, device, style: "device")
     y += Self.lane
     name("resets, COMMAND")
     for record in own {
       switch record.event {
-      case "reset": span(record, "reset", "reset: \(record.why ?? "")")
-      case "command": span(record, "command", "COMMAND written")
-      case "device": svg.box(x(record.time), y, 3, Self.lane, style: "lost", title: record.state ?? "")
-      case "warning": svg.box(x(record.time), y, 3, Self.lane, style: "warning", title: record.text ?? "")
+      case .reset(_, let why, _, _): span(record, "reset", "reset: \(why.rawValue)")
+      case .command: span(record, "command", "COMMAND written")
+      case .loss(_, let state, _):
+        svg.box(x(record.moment), y, 3, Self.lane, style: "lost", title: state.rawValue)
+      case .warning(_, let text): svg.box(x(record.moment), y, 3, Self.lane, style: "warning", title: text)
       default: break
       }
     }
     y += Self.lane
     drawWindows(own)
     drawInterrupts(own)
-    let maps = own.filter { $0.event == "dma" && $0.what == "bar" }
-    guard !maps.isEmpty else { return }
-    name("BARs → IOMMU")
-    for record in maps {
-      span(record, record.op == "map" ? "ram" : "unmap", "BAR \(record.bar ?? 0) \(record.op ?? "")")
+    drawPeers(own)
+  }
+
+  private mutating func drawPeers(_ own: [TraceRecord]) {
+    var isNamed = false
+    for record in own {
+      guard case .peer(let operation, let first, _, _, _) = record.event else { continue }
+      if !isNamed { name("BARs → IOMMU") }
+      isNamed = true
+      let style =
+        switch operation {
+        case .map: "ram"
+        case .unmap: "unmap"
+        }
+      span(record, style, "BAR \(first.bar) \(operation.rawValue)")
     }
-    y += Self.lane
+    if isNamed { y += Self.lane }
   }
 
   private mutating func drawWindows(_ own: [TraceRecord]) {
     struct Window: Hashable { var bar: Int, index: Int }
-    var changes: [Window: [TraceRecord]] = [:]
-    for record in own where record.event == "gate" {
-      changes[Window(bar: record.bar ?? 0, index: record.window ?? 0), default: []].append(record)
+    typealias Change = (time: Double, size: UInt64, to: TraceEvent.WindowState)
+    var changes: [Window: [Change]] = [:]
+    for record in own {
+      guard case .gate(let window, _, let to, _, _) = record.event else { continue }
+      changes[Window(bar: window.bar, index: window.index), default: []]
+        .append((record.moment, window.size, to))
     }
     let all = changes.keys.sorted { ($0.bar, $0.index) < ($1.bar, $1.index) }
-    let opened = all.filter { changes[$0]?.contains { $0.to == "open" } ?? false }
+    let opened = all.filter { changes[$0]?.contains { $0.to == .open } ?? false }
     let shown = all.count <= Self.mostWindows ? all : Array(opened.prefix(Self.mostWindows))
     for window in shown {
       let list = changes[window] ?? []
       name("BAR \(window.bar), \(Self.bytes(list.first?.size ?? 0))")
-      var state = "closed"
+      var state = TraceEvent.WindowState.closed
       var start = 0.0
-      for record in list + [nil] {
-        let until = record?.time ?? end
+      for change in list + [nil] {
+        let until = change?.time ?? end
         svg.box(
-          x(start), y + 2, x(until) - x(start), Self.lane - 4, style: state,
-          title: "window \(window.index) \(state), \(Self.duration(start)) to \(Self.duration(until))")
-        state = record?.to ?? state
+          x(start), y + 2, x(until) - x(start), Self.lane - 4, style: state.rawValue,
+          title:
+            "window \(window.index) \(state.rawValue), \(Self.duration(start)) to \(Self.duration(until))")
+        state = change?.to ?? state
         start = until
       }
       y += Self.lane
@@ -156,23 +177,31 @@ public struct Timeline {
   }
 
   private mutating func drawInterrupts(_ own: [TraceRecord]) {
-    let modes = own.filter { $0.event == "interrupts" }
-    let vectors = own.filter { $0.event == "vector" }
+    var modes: [(time: Double, mode: TraceEvent.InterruptMode)] = []
+    var vectors: [(time: Double, operation: TraceEvent.VectorOperation)] = []
+    for record in own {
+      switch record.event {
+      case .interrupts(_, let mode, _, _): modes.append((record.moment, mode))
+      case .vector(_, _, let operation, _): vectors.append((record.moment, operation))
+      default: break
+      }
+    }
     guard !modes.isEmpty || !vectors.isEmpty else { return }
     name("interrupts")
-    var mode = "none"
+    var mode = TraceEvent.InterruptMode.none
     var start = 0.0
-    for record in modes + [nil] {
-      let until = record?.time ?? end
-      if mode != "none" {
-        svg.box(x(start), y + 4, x(until) - x(start), Self.lane - 8, style: mode, title: mode)
-        if x(until) - x(start) > 40 { svg.text(x(start) + 4, y + 12, mode.uppercased(), style: "inside") }
+    for change in modes + [nil] {
+      let until = change?.time ?? end
+      if mode != .none {
+        let (from, width) = (x(start), x(until) - x(start))
+        svg.box(from, y + 4, width, Self.lane - 8, style: mode.rawValue, title: mode.rawValue)
+        if width > 40 { svg.text(from + 4, y + 12, mode.rawValue.uppercased(), style: "inside") }
       }
-      mode = record?.mode ?? mode
+      mode = change?.mode ?? mode
       start = until
     }
-    for record in vectors {
-      svg.line(x(record.time), y + 1, y + Self.lane - 1, style: "vector-\(record.op ?? "")")
+    for (time, operation) in vectors {
+      svg.line(x(time), y + 1, y + Self.lane - 1, style: "vector-\(operation.rawValue)")
     }
     y += Self.lane
   }
@@ -217,4 +246,9 @@ public struct Timeline {
     .intx{fill:#8a6fb0}.msi{fill:#6f7fb0}.msix{fill:#4f6fa0}\
     line{stroke-width:1}.vector-allocate,.vector-unmask{stroke:#4c9f70}.vector-mask{stroke:#b5382a}.vector-route{stroke:#888}
     """
+}
+
+extension TraceRecord {
+  /// The time as the picture's unit, microseconds.
+  fileprivate var moment: Double { Double(time) }
 }

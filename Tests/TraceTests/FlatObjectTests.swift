@@ -3,7 +3,7 @@
 import Foundation
 import Testing
 
-@testable import Timeline
+@testable import Trace
 
 @Suite struct FlatObjectTests {
   @Test("strings and numbers are found by their names, and literals are passed over")
@@ -11,7 +11,7 @@ import Testing
     let text = #" { "a" : "x" ,"b":-1.5e3, "c":true,"d":null ,"e":false,"f":0,"":"" } "#
     let object = try #require(FlatObject(text[...]))
     #expect(object.strings == ["a": "x", "": ""])
-    #expect(object.numbers == ["b": -1500, "f": 0])
+    #expect(object.numbers == ["b": "-1.5e3", "f": "0"])
     #expect(FlatObject("{}")?.strings.isEmpty == true)
   }
 
@@ -48,7 +48,7 @@ import Testing
       let data = try JSONSerialization.data(withJSONObject: ["text": text, "number": number])
       let object = try #require(FlatObject(String(decoding: data, as: UTF8.self)[...]))
       #expect(object.strings == ["text": text])
-      #expect(object.numbers == ["number": number])
+      #expect(object.numbers["number"].flatMap { Double($0) } == number)
     }
   }
 }

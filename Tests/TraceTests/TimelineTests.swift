@@ -3,7 +3,7 @@
 import FoundationEssentials
 import Testing
 
-@testable import Timeline
+@testable import Trace
 
 @Suite struct TimelineTests {
   private static let trace = """

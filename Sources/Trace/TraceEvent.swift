@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// An event of a trace, with its fields.
+///
+/// This is the schema of the trace: the cases, the names of ``Name`` and ``Field``, and the raw values of the fields
+/// that take one of a few words. The README's table documents it.
+public enum TraceEvent: Equatable, Sendable {
+  /// The run has reached a phase.
+  case phase(name: String)
+  /// A window went from one state to another; its slot has been added or removed by now.
+  case gate(Window, from: WindowState, to: WindowState, why: WindowReason, microseconds: Int64)
+  /// The device's command register has been written.
+  case command(device: String, old: UInt16, new: UInt16, microseconds: Int64)
+  /// A stretch of guest RAM was mapped for devices, or unmapped.
+  case memory(MapOperation, iova: UInt64, size: UInt64, microseconds: Int64)
+  /// Windows were mapped for other devices, or unmapped.
+  ///
+  /// - Parameters:
+  ///   - first: The first window; its size is that of all of them.
+  ///   - windows: The number of windows.
+  ///   - container: The I/O address space.
+  case peer(MapOperation, first: Window, windows: Int, container: Int, microseconds: Int64)
+  /// Another kind of interrupt is on in the host.
+  case interrupts(device: String, mode: InterruptMode, vectors: Int, microseconds: Int64)
+  /// A vector was changed.
+  case vector(device: String, vector: Int, VectorOperation, microseconds: Int64)
+  /// The device has been reset, alone or with its bus.
+  case reset(device: String, why: ResetReason, ResetMethod, microseconds: Int64)
+  /// The guest has lost the device.
+  case loss(device: String, DeviceState, microseconds: Int64)
+  /// Something did not work, and the VM goes on without it.
+  case warning(device: String, text: String)
+  /// The file took nothing for too long: the last record.
+  case truncated(path: String)
+
+  /// A window of a BAR.
+  public struct Window: Equatable, Sendable {
+    /// The device's address on the PCI bus.
+    public let device: String
+    /// The BAR.
+    public let bar: Int
+    /// The window's number within the device.
+    public let index: Int
+    /// Guest-physical address of its first byte.
+    public let address: UInt64
+    /// Bytes.
+    public let size: UInt64
+
+    /// Describes a window.
+    public init(device: String, bar: Int, index: Int, address: UInt64, size: UInt64) {
+      self.device = device
+      self.bar = bar
+      self.index = index
+      self.address = address
+      self.size = size
+    }
+  }
+
+  /// A state of a window.
+  public enum WindowState: String, CaseIterable, Sendable {
+    /// Nothing reaches the device.
+    case closed
+    /// The first access opens it.
+    case armed
+    /// It is mapped.
+    case open
+  }
+
+  /// The cause of a window's change.
+  public enum WindowReason: String, CaseIterable, Sendable {
+    /// The guest touched it.
+    case access
+    /// The command register was written.
+    case command
+    /// A BAR was moved.
+    case move
+    /// The power state changed.
+    case power
+    /// A reset began or ended.
+    case reset
+    /// The kernel took the memory away under it.
+    case fault
+    /// The VM ends.
+    case shutdown
+    /// The kernel has met an error of the device.
+    case error
+    /// The host wants the device back.
+    case release
+  }
+
+  /// A change of an I/O address space.
+  public enum MapOperation: String, CaseIterable, Sendable {
+    /// Devices reach the memory from now on.
+    case map
+    /// Devices do not reach the memory any more.
+    case unmap
+  }
+
+  /// A kind of interrupt.
+  public enum InterruptMode: String, CaseIterable, Sendable {
+    /// None.
+    case none
+    /// The pin.
+    case intx
+    /// MSI.
+    case msi
+    /// MSI-X.
+    case msix
+  }
+
+  /// A change of an interrupt vector.
+  public enum VectorOperation: String, CaseIterable, Sendable {
+    /// The host has allocated it and an eventfd is its trigger.
+    case allocate
+    /// It is connected to the guest's interrupt controller.
+    case unmask
+    /// It is disconnected; its eventfd keeps what arrives.
+    case mask
+    /// It has another message.
+    case route
+  }
+
+  /// The cause of a reset.
+  public enum ResetReason: String, CaseIterable, Sendable {
+    /// The device came from the host.
+    case start
+    /// The guest asked for it (FLR).
+    case flr
+    /// The device came from D3hot to D0 and does not keep its state.
+    case power
+    /// The device goes back to the host.
+    case handBack = "hand-back"
+  }
+
+  /// The reach of a reset.
+  public enum ResetMethod: String, CaseIterable, Sendable {
+    /// The device alone.
+    case function
+    /// All of its bus.
+    case bus
+  }
+
+  /// The state of a device that the guest has lost.
+  public enum DeviceState: String, CaseIterable, Sendable {
+    /// After an error of it; Sluice keeps it until the VM ends.
+    case isolated
+    /// It has been given back to the host.
+    case released
+  }
+}
+
+extension TraceEvent {
+  /// The device's address on the PCI bus, or nil if the event is not about one device.
+  public var device: String? {
+    switch self {
+    case .phase, .memory, .truncated: nil
+    case .gate(let window, _, _, _, _), .peer(_, let window, _, _, _): window.device
+    case .command(let device, _, _, _), .interrupts(let device, _, _, _), .vector(let device, _, _, _),
+      .reset(let device, _, _, _), .loss(let device, _, _), .warning(let device, _):
+      device
+    }
+  }
+
+  /// The duration in microseconds, or nil if the event has none.
+  public var microseconds: Int64? {
+    switch self {
+    case .phase, .warning, .truncated: nil
+    case .gate(_, _, _, _, let microseconds), .command(_, _, _, let microseconds),
+      .memory(_, _, _, let microseconds), .peer(_, _, _, _, let microseconds),
+      .interrupts(_, _, _, let microseconds), .vector(_, _, _, let microseconds),
+      .reset(_, _, _, let microseconds), .loss(_, _, let microseconds):
+      microseconds
+    }
+  }
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A line of the trace that `sluice run --trace` writes: an event and its time.
+public struct TraceRecord: Equatable, Sendable {
+  /// Microseconds since the program began; an event with a duration ended then.
+  public let time: Int64
+  /// The event.
+  public let event: TraceEvent
+
+  /// Joins an event with its time.
+  public init(time: Int64, event: TraceEvent) {
+    self.time = time
+    self.event = event
+  }
+
+  /// Decodes a line of JSON; nil if it is no record.
+  public init?(_ line: Substring) {
+    guard let object = FlatObject(line) else { return nil }
+    let fields = FieldReader(object)
+    do throws(FieldReader.Mismatch) {
+      time = try fields.number(.time)
+      event = try TraceEvent(fields)
+    } catch { return nil }
+  }
+
+  /// The record as a line of JSON, without the line's end.
+  public var line: String {
+    var fields = FieldWriter()
+    fields.put(.time, time)
+    fields.put(.event, event.name)
+    event.put(in: &fields)
+    return fields.line
+  }
+}
+
+extension TraceEvent {
+  /// Writes the fields after `time` and `event`.
+  fileprivate func put(in fields: inout FieldWriter) {
+    switch self {
+    case .phase(let name): fields.put(.name, name)
+    case .gate(let window, let from, let to, let why, _):
+      fields.put(window)
+      fields.put(.gpa, hex: window.address)
+      fields.put(.size, window.size)
+      fields.put(.from, from)
+      fields.put(.to, to)
+      fields.put(.why, why)
+    case .command(let device, let old, let new, _):
+      fields.put(.device, device)
+      fields.put(.old, hex: old)
+      fields.put(.new, hex: new)
+    case .memory(let operation, let iova, let size, _):
+      fields.put(.op, operation)
+      fields.put(.what, Memory.ram)
+      fields.put(.iova, hex: iova)
+      fields.put(.size, size)
+    case .peer(let operation, let first, let windows, let container, _):
+      fields.put(.op, operation)
+      fields.put(.what, Memory.bar)
+      fields.put(first)
+      fields.put(.windows, windows)
+      fields.put(.iova, hex: first.address)
+      fields.put(.size, first.size)
+      fields.put(.container, container)
+    case .interrupts(let device, let mode, let vectors, _):
+      fields.put(.device, device)
+      fields.put(.mode, mode)
+      fields.put(.vectors, vectors)
+    case .vector(let device, let vector, let operation, _):
+      fields.put(.device, device)
+      fields.put(.vector, vector)
+      fields.put(.op, operation)
+    case .reset(let device, let why, let method, _):
+      fields.put(.device, device)
+      fields.put(.why, why)
+      fields.put(.method, method)
+    case .loss(let device, let state, _):
+      fields.put(.device, device)
+      fields.put(.state, state)
+    case .warning(let device, let text):
+      fields.put(.device, device)
+      fields.put(.text, text)
+    case .truncated(let path): fields.put(.path, path)
+    }
+    if let microseconds { fields.put(.microseconds, microseconds) }
+  }
+
+  /// Reads an event from its fields.
+  fileprivate init(_ fields: FieldReader) throws(FieldReader.Mismatch) {
+    switch try fields.word(.event) as Name {
+    case .phase: self = .phase(name: try fields.text(.name))
+    case .gate:
+      self = .gate(
+        try fields.window(address: .gpa), from: try fields.word(.from), to: try fields.word(.to),
+        why: try fields.word(.why), microseconds: try fields.number(.microseconds))
+    case .command:
+      self = .command(
+        device: try fields.text(.device), old: try fields.hex(.old), new: try fields.hex(.new),
+        microseconds: try fields.number(.microseconds))
+    case .dma: self = try Self.dma(fields)
+    case .interrupts:
+      self = .interrupts(
+        device: try fields.text(.device), mode: try fields.word(.mode), vectors: try fields.number(.vectors),
+        microseconds: try fields.number(.microseconds))
+    case .vector:
+      self = .vector(
+        device: try fields.text(.device), vector: try fields.number(.vector), try fields.word(.op),
+        microseconds: try fields.number(.microseconds))
+    case .reset:
+      self = .reset(
+        device: try fields.text(.device), why: try fields.word(.why), try fields.word(.method),
+        microseconds: try fields.number(.microseconds))
+    case .device:
+      self = .loss(
+        device: try fields.text(.device), try fields.word(.state),
+        microseconds: try fields.number(.microseconds))
+    case .warning: self = .warning(device: try fields.text(.device), text: try fields.text(.text))
+    case .truncated: self = .truncated(path: try fields.text(.path))
+    }
+  }
+
+  private static func dma(_ fields: FieldReader) throws(FieldReader.Mismatch) -> TraceEvent {
+    switch try fields.word(.what) as Memory {
+    case .ram:
+      .memory(
+        try fields.word(.op), iova: try fields.hex(.iova), size: try fields.number(.size),
+        microseconds: try fields.number(.microseconds))
+    case .bar:
+      .peer(
+        try fields.word(.op), first: try fields.window(address: .iova), windows: try fields.number(.windows),
+        container: try fields.number(.container), microseconds: try fields.number(.microseconds))
+    }
+  }
+}
