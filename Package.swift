@@ -64,6 +64,7 @@ let package = Package(
       "VMM",
       [
         "Linux", "GuestMemory", "KVM", "VFIO", "PCI", "Gate", "Seams", "Passthrough", "Boot", "Sandbox",
+        "Trace",
         logging,
       ]),
     .executableTarget(
@@ -91,7 +92,11 @@ let package = Package(
       swiftSettings: settings),
     tests("Sandbox", ["CLinux", "CProbes", "ConfinedThreads", "Linux", subprocess, system]),
     tests(
-      "VMM", ["Boot", "Fakes", "Gate", "KVM", "Seams", "GuestMemory", "Linux", "PCI", "Passthrough", logging]),
+      "VMM",
+      [
+        "Boot", "Fakes", "Gate", "KVM", "Seams", "GuestMemory", "Linux", "PCI", "Passthrough", "Trace",
+        logging,
+      ]),
     tests(
       "sluice",
       ["VMM", "Gate", "GuestMemory", "PCI", "Passthrough", "Sandbox", argumentParser, subprocess, system]),

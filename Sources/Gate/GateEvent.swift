@@ -3,7 +3,7 @@
 /// What happens to a gate, and what it says to that.
 extension Gate {
   /// What a window lets through.
-  public enum State: String, Sendable {
+  public enum State: Sendable {
     /// Nothing: reads give all-ones, writes are dropped.
     case closed
     /// The first access, which opens it.

@@ -6,7 +6,7 @@ public import Seams
 /// What happens to an assigned function, told to the trace after it has happened.
 public enum FunctionEvent: Sendable {
   /// Why a window changed.
-  public enum Reason: String, Sendable {
+  public enum Reason: Sendable {
     /// The guest touched it.
     case access
     /// The command register was written.
@@ -54,7 +54,7 @@ public enum FunctionEvent: Sendable {
   /// A vector was changed.
   case vector(Int, VectorChange)
   /// The function has been reset, alone or with its bus.
-  case reset(ResetReason, method: String)
+  case reset(ResetReason, withBus: Bool)
   /// The guest does not have the device any more.
   case lost(Loss)
   /// Something did not work, and the VM goes on without it.
@@ -62,7 +62,7 @@ public enum FunctionEvent: Sendable {
 }
 
 /// Why a function was reset.
-public enum ResetReason: String, Sendable {
+public enum ResetReason: Sendable {
   /// It came from the host.
   case start
   /// The guest asked for it (FLR).
@@ -70,11 +70,11 @@ public enum ResetReason: String, Sendable {
   /// It came from D3hot to D0 and does not keep its state (PCI PM 1.2 §3.2.4, No_Soft_Reset).
   case power
   /// It goes back to the host.
-  case handBack = "hand-back"
+  case handBack
 }
 
 /// How a guest loses a device and lives on.
-public enum Loss: String, Sendable {
+public enum Loss: Sendable {
   /// After an error of it; Sluice keeps it until the VM ends.
   case isolated
   /// It has been given back to the host.
@@ -85,7 +85,7 @@ public enum Loss: String, Sendable {
 public typealias FunctionObserver = @Sendable (FunctionEvent, Int64) -> Void
 
 /// What was done to an interrupt vector.
-public enum VectorChange: String, Sendable {
+public enum VectorChange: Sendable {
   /// The host has allocated it and an eventfd is its trigger.
   case allocate
   /// It is connected to the guest's interrupt controller.

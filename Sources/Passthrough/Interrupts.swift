@@ -4,7 +4,7 @@ internal import PCI
 internal import Seams
 
 /// Which kind of interrupt of a function is on in the host: the one that the guest has chosen.
-public enum InterruptMode: String, Sendable {
+public enum InterruptMode: Sendable {
   /// None.
   case none
   /// The pin.

@@ -53,15 +53,6 @@ public enum ResetMethod: Sendable, Equatable {
     }
   }
 
-  /// The name in the trace.
-  var name: String {
-    switch self {
-    case .function: "function"
-    case .bus: "bus"
-    case .none: "none"
-    }
-  }
-
   /// Resets a device this way, and tells; does nothing where there is no way.
   ///
   /// Every window that it reaches is closed by now: those of the function alone where it is for a guest that
@@ -70,11 +61,16 @@ public enum ResetMethod: Sendable, Equatable {
     on device: some PCIDevice, _ reason: ResetReason, _ observe: FunctionObserver
   ) throws(OperationError) {
     let start = Clock.microseconds()
+    let withBus: Bool
     switch self {
-    case .function: try device.reset()
-    case .bus: try device.resetBus()
+    case .function:
+      try device.reset()
+      withBus = false
+    case .bus:
+      try device.resetBus()
+      withBus = true
     case .none: return
     }
-    observe(.reset(reason, method: name), Clock.microseconds() - start)
+    observe(.reset(reason, withBus: withBus), Clock.microseconds() - start)
   }
 }

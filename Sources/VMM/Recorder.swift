@@ -5,11 +5,12 @@ internal import Logging
 internal import Passthrough
 internal import Sandbox
 internal import Synchronization
+internal import Trace
 
 /// Everything that is told about a run: phases, the trace, messages, the summary.
 final class Recorder: Sendable {
   let log: Logger
-  let trace: Trace?
+  let trace: TraceWriter?
   private let start: Int64
   /// Taken by whichever thread reaches a phase; nothing is locked inside it.
   private let phases = Mutex<[(name: String, time: Int64)]>([])
@@ -27,39 +28,38 @@ final class Recorder: Sendable {
       trace = nil
       return
     }
-    trace = try Trace(path: path, start: start, confine: confine) { log.warning("\($0)") }
+    trace = try TraceWriter(path: path, start: start, confine: confine) { log.warning("\($0)") }
   }
 
   /// Notes that a phase has been reached.
   func phase(_ name: String) {
     let time = Clock.microseconds() - start
     phases.withLock { $0.append((name, time)) }
-    trace?.record("phase", "\"name\":\(Trace.quote(name))", flush: true)
+    trace?.record(.phase(name: name), flush: true)
   }
 
   /// What an assigned function tells.
   func observer(of device: String) -> FunctionObserver {
     { [self] event, microseconds in
       if case .warning(let text) = event { log.warning("device \(device): \(text)") }
-      trace?.record(device, event, microseconds: microseconds)
+      trace?.record(TraceEvent(device, event, microseconds: microseconds))
     }
   }
 
   /// Notes that a piece of guest RAM has been mapped for devices.
   func pinned(iova: UInt64, size: UInt64, microseconds: Int64) {
-    memory("map", iova: iova, size: size, microseconds: microseconds)
+    memory(.map, iova: iova, size: size, microseconds: microseconds)
   }
 
   /// Notes that a stretch of guest RAM has been taken from devices.
   func unpinned(iova: UInt64, size: UInt64, microseconds: Int64) {
-    memory("unmap", iova: iova, size: size, microseconds: microseconds)
+    memory(.unmap, iova: iova, size: size, microseconds: microseconds)
   }
 
-  private func memory(_ operation: String, iova: UInt64, size: UInt64, microseconds: Int64) {
-    trace?.record(
-      "dma",
-      "\"op\":\"\(operation)\",\"what\":\"ram\",\"iova\":\"\(Trace.hex(iova))\",\"size\":\(size),"
-        + "\"us\":\(microseconds)")
+  private func memory(
+    _ operation: TraceEvent.MapOperation, iova: UInt64, size: UInt64, microseconds: Int64
+  ) {
+    trace?.record(.memory(operation, iova: iova, size: size, microseconds: microseconds))
   }
 
   /// The summary of a run.

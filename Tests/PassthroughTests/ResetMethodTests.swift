@@ -2,6 +2,7 @@
 
 import Fakes
 import Seams
+import Synchronization
 import Testing
 
 @testable import Passthrough
@@ -27,7 +28,10 @@ import Testing
   func best() throws {
     let own = try device(scope([true, true, true]), hasReset: true)
     #expect(ResetMethod(own, devices: [Self.address]) == .function)
-    #expect(ResetMethod(try device(nil), devices: [Self.address]).name == "none")
+    guard case .none = ResetMethod(try device(nil), devices: [Self.address]) else {
+      Issue.record("it has a reset")
+      return
+    }
   }
 
   @Test("a bus can be reset when all of its groups are the VM's")
@@ -63,13 +67,17 @@ import Testing
   func perform() throws {
     let world = FakeWorld()
     let device = try FakeDevice(FunctionRig.shape(), in: world)
-    for (method, call) in [
-      (ResetMethod.function, [.reset]), (.bus(isAlone: true), [.resetBus]), (.none(""), []),
-    ] as [(ResetMethod, [FakeWorld.Call])] {
+    for (method, call, isBus) in [
+      (ResetMethod.function, [.reset], [false]), (.bus(isAlone: true), [.resetBus], [true]),
+      (.none(""), [], []),
+    ] as [(ResetMethod, [FakeWorld.Call], [Bool])] {
+      let told = Mutex<[Bool]>([])
       try method.perform(on: device, .flr) { event, _ in
-        guard case .reset(.flr, method.name) = event else { return }
+        guard case .reset(.flr, let withBus) = event else { return }
+        told.withLock { $0.append(withBus) }
       }
       #expect(world.takeCalls() == call)
+      #expect(told.withLock { $0 } == isBus)
     }
   }
 }

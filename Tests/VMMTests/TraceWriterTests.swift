@@ -6,11 +6,12 @@ import Gate
 import Logging
 import Synchronization
 import Testing
+import Trace
 
 @testable import Passthrough
 @testable import VMM
 
-@Suite struct TraceTests {
+@Suite struct TraceWriterTests {
   private let path = FileManager.default.temporaryDirectory.appending(
     path: "sluice-trace-\(UUID().uuidString)"
   ).path
@@ -29,17 +30,17 @@ import Testing
 
   @Test("every event is one line of JSON with its fields")
   func events() throws {
-    let trace = try Trace(path: path, start: Clock.microseconds())
+    let trace = try TraceWriter(path: path, start: Clock.microseconds())
     let device = "0000:01:00.0"
-    trace.record(device, .gate(Self.place, from: .armed, to: .open, .access), microseconds: 5)
-    trace.record(device, .command(old: 0x406, new: 0x404), microseconds: 6)
-    trace.record(device, .peerDMA(Self.place, space: 1, isMapped: true), microseconds: 7)
-    trace.record(device, .peerDMA(Self.place, space: 1, isMapped: false), microseconds: 8)
-    trace.record(device, .vector(9, .allocate), microseconds: 9)
-    trace.record(device, .reset(.handBack, method: "bus"), microseconds: 10)
-    trace.record(device, .interrupts(.msi, count: 4), microseconds: 11)
-    trace.record(device, .lost(.isolated), microseconds: 12)
-    trace.record(device, .warning("a \"quoted\"\nline"), microseconds: 13)
+    trace.record(TraceEvent(device, .gate(Self.place, from: .armed, to: .open, .access), microseconds: 5))
+    trace.record(TraceEvent(device, .command(old: 0x406, new: 0x404), microseconds: 6))
+    trace.record(TraceEvent(device, .peerDMA(Self.place, space: 1, isMapped: true), microseconds: 7))
+    trace.record(TraceEvent(device, .peerDMA(Self.place, space: 1, isMapped: false), microseconds: 8))
+    trace.record(TraceEvent(device, .vector(9, .allocate), microseconds: 9))
+    trace.record(TraceEvent(device, .reset(.handBack, withBus: true), microseconds: 10))
+    trace.record(TraceEvent(device, .interrupts(.msi, count: 4), microseconds: 11))
+    trace.record(TraceEvent(device, .lost(.isolated), microseconds: 12))
+    trace.record(TraceEvent(device, .warning("a \"quoted\"\nline"), microseconds: 13))
     trace.finish()
     #expect(trace.failure == nil)
     let objects = try objects()
@@ -64,12 +65,41 @@ import Testing
     #expect(objects[8]["text"] as? String == "a \"quoted\"\nline")
   }
 
-  @Test(
-    "a string comes back out of JSON as it was", arguments: ["", "a\"b\\c", "\u{0}\t\r\n\u{1f}", "ü→🙂", "/"])
-  func quote(_ text: String) throws {
-    let json = "[\(Trace.quote(text))]"
-    let list = try JSONSerialization.jsonObject(with: Data(json.utf8)) as? [String]
-    #expect(list == [text])
+  @Test("an event of a function keeps its words in the trace")
+  func words() {
+    var words: [(FunctionEvent, [String])] = []
+    for reason in [
+      .access, .command, .move, .power, .reset, .fault, .shutdown, .error, .release,
+    ] as [FunctionEvent.Reason] {
+      words.append((.gate(Self.place, from: .closed, to: .armed, reason), ["closed", "armed", "\(reason)"]))
+    }
+    words.append((.gate(Self.place, from: .armed, to: .open, .access), ["armed", "open", "access"]))
+    for mode in [.none, .intx, .msi, .msix] as [InterruptMode] {
+      words.append((.interrupts(mode, count: 1), ["\(mode)"]))
+    }
+    for change in [.allocate, .unmask, .mask, .route] as [VectorChange] {
+      words.append((.vector(1, change), ["\(change)"]))
+    }
+    for (reason, word) in [
+      (.start, "start"), (.flr, "flr"), (.power, "power"), (.handBack, "hand-back"),
+    ] as [(ResetReason, String)] {
+      words.append((.reset(reason, withBus: false), [word, "function"]))
+    }
+    for loss in [.isolated, .released] as [Loss] { words.append((.lost(loss), ["\(loss)"])) }
+    for (event, expected) in words {
+      #expect(Self.words(of: TraceEvent("d", event, microseconds: 0)) == expected)
+    }
+  }
+
+  private static func words(of event: TraceEvent) -> [String] {
+    switch event {
+    case .gate(_, let from, let to, let why, _): [from.rawValue, to.rawValue, why.rawValue]
+    case .interrupts(_, let mode, _, _): [mode.rawValue]
+    case .vector(_, _, let operation, _): [operation.rawValue]
+    case .reset(_, let why, let method, _): [why.rawValue, method.rawValue]
+    case .loss(_, let state, _): [state.rawValue]
+    default: []
+    }
   }
 
   /// The number of lines in the file once it has enough of them, or after a long time.
@@ -84,29 +114,29 @@ import Testing
 
   @Test("records are written in the order in which they came; when asked, and when there are many")
   func order() throws {
-    let trace = try Trace(path: path, start: Clock.microseconds())
-    trace.record("first", "\"n\":0")
+    let trace = try TraceWriter(path: path, start: Clock.microseconds())
+    trace.record(.phase(name: "0"))
     #expect(try String(contentsOfFile: path, encoding: .utf8).isEmpty, "it is buffered")
-    trace.record("first", "\"n\":1", flush: true)
+    trace.record(.phase(name: "1"), flush: true)
     #expect(try lines(atLeast: 2) == 2)
-    for number in 2..<2000 { trace.record("more", "\"n\":\(number)") }
+    for number in 2..<2000 { trace.record(.phase(name: "\(number)")) }
     #expect(try lines(atLeast: 500) > 500, "a batch is 32 KiB")
     trace.finish()
     let objects = try objects()
-    #expect(objects.map { $0["n"] as? Int } == Array(0..<2000))
+    #expect(objects.map { $0["name"] as? String } == (0..<2000).map { "\($0)" })
     let times = objects.compactMap { $0["time"] as? Int }
     #expect(times == times.sorted() && times.count == 2000)
   }
 
   @Test("a full disk is a failure with its error and the number of records lost")
   func full() throws {
-    let trace = try Trace(path: "/dev/full", start: 0)
-    for number in 0..<3 { trace.record("event", "\"n\":\(number)") }
+    let trace = try TraceWriter(path: "/dev/full", start: 0)
+    for number in 0..<3 { trace.record(.phase(name: "\(number)")) }
     #expect(trace.failure == nil)
     trace.finish()
     #expect(trace.failure?.error.errno == ENOSPC)
     #expect(trace.failure?.lost == 3)
-    trace.record("event", "\"n\":3", flush: true)
+    trace.record(.phase(name: "3"), flush: true)
     trace.finish()
     #expect(trace.failure?.lost == 4)
   }
@@ -121,12 +151,12 @@ import Testing
     #expect(unsafe mkfifo(path, 0o600) == 0)
     let reader = try OwnedDescriptor(opening: path, .readWrite)
     let warnings = Warnings()
-    let trace = try Trace(
+    let trace = try TraceWriter(
       path: path, start: Clock.microseconds(),
       warn: { warning in warnings.all.withLock { $0.append(warning) } })
-    let fields = "\"text\":\"\(String(repeating: "x", count: 1000))\""
+    let name = String(repeating: "x", count: 1000)
     // More than the pipe and the buffer hold.
-    for _ in 0..<2000 { trace.record("event", fields) }
+    for _ in 0..<2000 { trace.record(.phase(name: name)) }
     trace.finish()
     #expect(warnings.all.withLock { $0.count } == 1)
     #expect(warnings.all.withLock { $0.first }?.contains("no progress") == true)
@@ -137,14 +167,14 @@ import Testing
     }
     try FileManager.default.removeItem(atPath: path)
     let events = text.split(separator: "\n")
-    #expect(events.count > 1000 && events.dropLast().allSatisfy { $0.contains("\"event\":\"event\"") })
+    #expect(events.count > 1000 && events.dropLast().allSatisfy { $0.contains("\"event\":\"phase\"") })
     #expect(events.last?.contains("\"event\":\"truncated\"") == true)
   }
 
   @Test("a file that cannot be made is named in the error")
   func unwritable() {
     #expect(throws: KernelError("open /nonexistent/trace", errno: ENOENT)) {
-      try Trace(path: "/nonexistent/trace", start: 0)
+      try TraceWriter(path: "/nonexistent/trace", start: 0)
     }
   }
 

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import Linux
-internal import Passthrough
 internal import Synchronization
+internal import Trace
 
 /// A file with one JSON object per line for each event of a device, in the order of the events.
 ///
 /// A thread writes it. The file may be a pipe without a reader or a file system that hangs: if nothing has been written
 /// for a second while there is something to write, the trace ends with a record `truncated`, and there is one warning.
-final class Trace: Sendable {
+final class TraceWriter: Sendable {
   private struct State {
     /// Whole records that the writer has not taken.
     var pending: [UInt8] = []
@@ -33,11 +33,11 @@ final class Trace: Sendable {
     /// True if the writer has made no progress for too long, and none since this was seen: after SIGSTOP and SIGCONT
     /// the writer needs time to run.
     mutating func isStuck(at time: Int64) -> Bool {
-      let patience = isHurried ? Trace.hurriedPatience : Trace.patience
+      let patience = isHurried ? TraceWriter.hurriedPatience : TraceWriter.patience
       guard inFlight > 0, time - progress >= patience else { return false }
       let first = suspicion ?? time
       suspicion = first
-      return time - first >= min(patience, Trace.secondLook)
+      return time - first >= min(patience, TraceWriter.secondLook)
     }
   }
 
@@ -111,12 +111,12 @@ final class Trace: Sendable {
     state.withLock { state in state.failure.map { ($0, state.lost) } }
   }
 
-  /// Adds a record: its event's name, and its fields as JSON.
+  /// Adds the record of an event.
   ///
   /// - Parameter flush: True to have it written now.
-  func record(_ event: String, _ fields: String, flush: Bool = false) {
+  func record(_ event: TraceEvent, flush: Bool = false) {
     let begin = Clock.microseconds()
-    let line = Self.line(event, fields, at: begin - start)
+    let line = Self.line(event, at: begin - start)
     while true {
       let now = Clock.microseconds()
       let (isDone, wakes, ends) = state.withLock { state -> (Bool, Bool, Bool) in
@@ -179,7 +179,7 @@ final class Trace: Sendable {
   private func truncate(_ state: inout State, at time: Int64) {
     guard !state.isTruncated else { return }
     state.isTruncated = true
-    let last = Self.line("truncated", "\"path\":\(Self.quote(path))", at: time - start)
+    let last = Self.line(.truncated(path: path), at: time - start)
     state.pending.append(contentsOf: last.utf8)
   }
 
@@ -235,7 +235,7 @@ final class Trace: Sendable {
     }
   }
 
-  private static func line(_ event: String, _ fields: String, at time: Int64) -> String {
-    "{\"time\":\(time),\"event\":\"\(event)\",\(fields)}\n"
+  private static func line(_ event: TraceEvent, at time: Int64) -> String {
+    TraceRecord(time: time, event: event).line + "\n"
   }
 }
