@@ -3,6 +3,7 @@
 import ArgumentParser
 import Linux
 import PCI
+import Trace
 import VFIO
 
 /// `sluice devices`.
@@ -90,32 +91,27 @@ struct DeviceReport {
     return lines.joined(separator: "\n")
   }
 
-  private static func quoted(_ text: String) -> String {
-    // Names of drivers and addresses hold neither quotes nor control characters; a message may quote.
-    "\"" + text.map { $0 == "\\" || $0 == "\"" ? "\\\($0)" : "\($0)" }.joined() + "\""
-  }
-
   private static func list(_ items: [String]) -> String {
-    "[" + items.map(quoted).joined(separator: ",") + "]"
+    "[" + items.map(JSON.quote).joined(separator: ",") + "]"
   }
 
   /// One JSON object.
   var json: String {
     let bars = resources.map { resource in
-      "{\"index\":\(resource.index),\"size\":\(resource.size),\"kind\":\(Self.quoted(resource.kind))}"
+      "{\"index\":\(resource.index),\"size\":\(resource.size),\"kind\":\(JSON.quote(resource.kind))}"
     }
     let fields = [
-      "\"address\":\(Self.quoted(address))",
-      "\"vendor\":\(Self.quoted(String(identity.prefix(4))))",
-      "\"device\":\(Self.quoted(String(identity.suffix(4))))",
-      "\"class\":\(Self.quoted(classCode))",
-      "\"driver\":\(driver.map(Self.quoted) ?? "null")",
-      "\"group\":\(group.map(Self.quoted) ?? "null")",
+      "\"address\":\(JSON.quote(address))",
+      "\"vendor\":\(JSON.quote(String(identity.prefix(4))))",
+      "\"device\":\(JSON.quote(String(identity.suffix(4))))",
+      "\"class\":\(JSON.quote(classCode))",
+      "\"driver\":\(driver.map(JSON.quote) ?? "null")",
+      "\"group\":\(group.map(JSON.quote) ?? "null")",
       "\"sharedWith\":\(Self.list(others))",
       "\"resetMethods\":\(Self.list(resetMethods))",
       "\"bars\":[\(bars.joined(separator: ","))]",
       "\"ready\":\(readiness == .ready)",
-      "\"advice\":\(Self.quoted(readiness.description))",
+      "\"advice\":\(JSON.quote(readiness.description))",
     ]
     return "{" + fields.joined(separator: ",") + "}"
   }
