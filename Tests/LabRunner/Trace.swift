@@ -4,52 +4,10 @@ import Foundation
 
 /// The file that `sluice run --trace` wrote: what happened, in the order in which it happened.
 struct Trace {
-  struct Record: Decodable {
-    var time: Double
-    var event: String
-    var name: String?
-    var device: String?
-    var bar: Int?
-    var window: Int?
-    /// How many windows, from that one on; one where it is not said.
-    var windows: Int?
-    var from: String?
-    var to: String?
-    var why: String?
-    var gpa: String?
-    var iova: String?
-    var op: String?
-    var what: String?
-    var old: String?
-    var new: String?
-    var vector: Int?
-    var state: String?
-    var method: String?
-    var mode: String?
-    var container: Int?
-    var size: UInt64?
-  }
-
-  /// A piece of a BAR.
-  struct Window: Hashable, CustomStringConvertible {
-    var device: String
-    var bar: Int
-    var index: Int
-
-    var description: String { "\(device) BAR \(bar) window \(index)" }
-  }
-
-  let records: [Record]
+  let records: [TraceRecord]
 
   init(_ text: String) throws {
-    let decoder = JSONDecoder()
-    records = try text.split(separator: "\n").map { line in
-      do {
-        return try decoder.decode(Record.self, from: Data(line.utf8))
-      } catch {
-        throw Failed("the trace has a line that is no record: \(line)")
-      }
-    }
+    records = try text.split(separator: "\n").map { try TraceRecord(line: Array($0.utf8)[...]) }
   }
 
   init(file: URL) throws {
@@ -63,7 +21,7 @@ struct Trace {
   func faultsOfLaziness() -> [String] {
     var faults: [String] = []
     var hasStarted = false
-    var touched: Set<Window> = []
+    var touched: Set<TraceRecord.Window> = []
     for record in records {
       if record.event == "phase", record.name == "first-instruction" { hasStarted = true }
       let mapped = [record.openedWindow].compactMap { $0 } + record.mappedWindows
@@ -97,7 +55,7 @@ struct Trace {
 
   /// What contradicts 'no bus is reset while a window of any device is open'.
   func faultsOfBusResets() -> [String] {
-    var open: Set<Window> = []
+    var open: Set<TraceRecord.Window> = []
     var faults: [String] = []
     for record in records {
       if let window = record.openedWindow { open.insert(window) }
@@ -109,15 +67,15 @@ struct Trace {
   }
 
   /// The windows that were ever open.
-  var openedWindows: Set<Window> { Set(records.compactMap(\.openedWindow)) }
+  var openedWindows: Set<TraceRecord.Window> { Set(records.compactMap(\.openedWindow)) }
 
   /// Writes of COMMAND that cleared the memory bit.
   var clearingWrites: Int { records.count(where: \.clearsMemory) }
 
   /// What contradicts 'everything is gone before the device's memory goes off'.
   func faultsOfClosing() -> [String] {
-    var open: Set<Window> = []
-    var mapped: Set<Window> = []
+    var open: Set<TraceRecord.Window> = []
+    var mapped: Set<TraceRecord.Window> = []
     var faults: [String] = []
     for record in records {
       if let window = record.openedWindow { open.insert(window) }
@@ -168,45 +126,16 @@ struct Trace {
 
   /// The windows of a device that are open, and those that other devices reach.
   private struct Standing {
-    var open: Set<Window> = []
-    var mapped: Set<Window> = []
+    var open: Set<TraceRecord.Window> = []
+    var mapped: Set<TraceRecord.Window> = []
 
     var count: Int { open.count + mapped.count }
 
-    mutating func take(_ record: Record) {
+    mutating func take(_ record: TraceRecord) {
       if let window = record.openedWindow { open.insert(window) }
       if let window = record.closedWindow { open.remove(window) }
       mapped.formUnion(record.mappedWindows)
       mapped.subtract(record.unmappedWindows)
     }
-  }
-}
-
-extension Trace.Record {
-  private var place: Trace.Window? {
-    guard let device, let bar, let window else { return nil }
-    return Trace.Window(device: device, bar: bar, index: window)
-  }
-
-  private var places: [Trace.Window] {
-    guard let place else { return [] }
-    return (0..<(windows ?? 1)).map {
-      Trace.Window(device: place.device, bar: place.bar, index: place.index + $0)
-    }
-  }
-
-  var openedWindow: Trace.Window? { event == "gate" && to == "open" ? place : nil }
-  var closedWindow: Trace.Window? { event == "gate" && from == "open" && to != "open" ? place : nil }
-  var mappedWindows: [Trace.Window] { event == "dma" && what == "bar" && op == "map" ? places : [] }
-  var unmappedWindows: [Trace.Window] { event == "dma" && what == "bar" && op == "unmap" ? places : [] }
-
-  /// Whether this is a write of COMMAND that takes the memory bit (PCI 3.0 §6.2.2, bit 1) away.
-  var clearsMemory: Bool {
-    guard event == "command", let old = Self.number(old), let new = Self.number(new) else { return false }
-    return old & 2 != 0 && new & 2 == 0
-  }
-
-  private static func number(_ text: String?) -> Int? {
-    text.flatMap { Int($0.trimmingPrefix("0x"), radix: 16) }
   }
 }

@@ -24,41 +24,49 @@ import Testing
   private static let on = command("0x0", "0x2")
   private static let off = command("0x2", "0x0")
 
-  private func faults(_ lines: String...) -> Int {
+  private func faults(_ lines: String...) throws -> Int {
     var scan = TraceScan()
-    for line in lines { scan.take(TraceLine(Array(line.utf8)[...])) }
+    for line in lines { scan.take(try TraceRecord(line: Array(line.utf8)[...])) }
     return scan.faults.count
   }
 
   @Test("everything gone before the write, and before a reset")
-  func rightOrder() {
+  func rightOrder() throws {
     let open = Self.gate("armed", "open")
     let close = Self.gate("open", "closed")
-    #expect(faults(Self.on, open, Self.dma("map"), Self.dma("unmap"), close, Self.off) == 0)
-    #expect(faults(Self.on, open, Self.dma("map"), Self.dma("unmap"), close, Self.reset) == 0)
+    #expect(try faults(Self.on, open, Self.dma("map"), Self.dma("unmap"), close, Self.off) == 0)
+    #expect(try faults(Self.on, open, Self.dma("map"), Self.dma("unmap"), close, Self.reset) == 0)
   }
 
   @Test("a window or an IOVA that is left is found")
-  func wrongOrder() {
+  func wrongOrder() throws {
     let open = Self.gate("armed", "open")
     let close = Self.gate("open", "closed")
-    #expect(faults(Self.on, open, Self.off) == 1)
-    #expect(faults(Self.on, open, Self.reset) == 1)
-    #expect(faults(Self.on, open, Self.dma("map"), close) == 1)
+    #expect(try faults(Self.on, open, Self.off) == 1)
+    #expect(try faults(Self.on, open, Self.reset) == 1)
+    #expect(try faults(Self.on, open, Self.dma("map"), close) == 1)
     #expect(
-      faults(Self.on, open, Self.dma("map"), Self.dma("map", container: 1), Self.dma("unmap"), close) == 1)
-    #expect(faults(Self.on, Self.off, open) == 1)
+      try faults(Self.on, open, Self.dma("map"), Self.dma("map", container: 1), Self.dma("unmap"), close) == 1
+    )
+    #expect(try faults(Self.on, Self.off, open) == 1)
+  }
+
+  @Test("a record that lacks its window or its device is found")
+  func incomplete() throws {
+    #expect(try faults(#"{"time":1,"event":"gate","device":"d","bar":0,"why":"access"}"#) == 1)
+    #expect(try faults(#"{"time":1,"event":"dma","op":"map","what":"bar","device":"d"}"#) == 1)
+    #expect(try faults(#"{"time":1,"event":"command","new":"0x2"}"#) == 1)
   }
 
   @Test("a record is taken apart, whatever its text has in it")
-  func line() {
+  func line() throws {
     let text = #"{"time":1,"event":"warning",\#(Self.device),"text":"a \"b\", {c}: -1"}"#
-    let line = TraceLine(Array(text.utf8)[...])
-    #expect(line["event"] == "warning")
-    #expect(line["text"] == #"a \"b\", {c}: -1"#)
-    #expect(line["device"] == "0000:00:06.0")
-    #expect(line.time == "1")
-    #expect(line["why"] == nil)
+    let record = try TraceRecord(line: Array(text.utf8)[...])
+    #expect(record.event == "warning")
+    #expect(record.text == #"a \"b\", {c}: -1"#)
+    #expect(record.device == "0000:00:06.0")
+    #expect(record.time == "1")
+    #expect(record.why == nil)
   }
 
   @Test("a file is read in pieces")

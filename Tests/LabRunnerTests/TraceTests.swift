@@ -75,9 +75,16 @@ import Testing
     #expect(try trace(Self.start, Self.command(old, new)).clearingWrites == 0)
   }
 
-  @Test("a line that is no record is a failure")
-  func noRecord() {
-    #expect(throws: Failed.self) { try Trace("{") }
+  @Test(
+    "a line that is no record is a failure",
+    arguments: [
+      "{", "{}", "}", #"{"time":1}"#, #"{"event":"phase"}"#, #"{"time":1,"event":"phase"}}"#,
+      #"{"time":1,"event":"phase""#, #"{"time":1,"event":"phase","name"}"#, #"{"time":1,"event":"phase,"#,
+      #"{"time":1,"event":"phase",}"#, #"{"time":,"event":"phase"}"#, #"{"time":1 "event":"phase"}"#,
+      #"{"time":1,"event":"a\"}"#, #"{"time":x,"event":"phase"}"#,
+    ])
+  func noRecord(_ line: String) {
+    #expect(throws: Failed.self) { try Trace(line) }
   }
 
   private static func lost(_ state: String) -> String {

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A line of the file that `sluice run --trace` writes.
+///
+/// The lab reads traces with this parser, which has nothing in common with the program's own. It makes one pass and
+/// decodes no field that nobody asks for: a trace may have hundreds of megabytes.
+struct TraceRecord {
+  /// A piece of a BAR.
+  struct Window: Hashable, CustomStringConvertible {
+    var device: String
+    var bar: Int
+    var index: Int
+
+    var description: String { "\(device) BAR \(bar) window \(index)" }
+  }
+
+  private var fields: [(name: String, value: String)] = []
+  /// Microseconds.
+  private(set) var time = ""
+  private(set) var event = ""
+
+  /// Reads a JSON object of strings and numbers, without spaces between them. Escapes stay as they are.
+  init(line: ArraySlice<UInt8>) throws {
+    guard Self.read(line, into: &fields), let time = self["time"], let event = self["event"] else {
+      throw Failed("the trace has a line that is no record: \(String(decoding: line, as: UTF8.self))")
+    }
+    (self.time, self.event) = (time, event)
+  }
+
+  /// Reads the fields; false if the line is no object.
+  private static func read(
+    _ line: ArraySlice<UInt8>, into fields: inout [(name: String, value: String)]
+  ) -> Bool {
+    guard line.first == UInt8(ascii: "{"), line.last == UInt8(ascii: "}") else { return false }
+    var rest = line.dropFirst()
+    while true {
+      guard let name = string(&rest), rest.popFirst() == UInt8(ascii: ":"),
+        let value = rest.first == UInt8(ascii: "\"") ? string(&rest) : number(&rest)
+      else { return false }
+      fields.append((name, value))
+      switch rest.popFirst() {
+      case UInt8(ascii: ","): continue
+      case UInt8(ascii: "}"): return rest.isEmpty
+      default: return false
+      }
+    }
+  }
+
+  /// Takes a string, in which a backslash hides the next byte; nil if there is none.
+  private static func string(_ rest: inout ArraySlice<UInt8>) -> String? {
+    guard rest.popFirst() == UInt8(ascii: "\"") else { return nil }
+    var end = rest.startIndex
+    while end < rest.endIndex, rest[end] != UInt8(ascii: "\"") {
+      end += rest[end] == UInt8(ascii: "\\") ? 2 : 1
+    }
+    guard end < rest.endIndex else { return nil }
+    defer { rest = rest[(end + 1)...] }
+    return String(decoding: rest[..<end], as: UTF8.self)
+  }
+
+  /// Takes an integer; nil if there is none.
+  private static func number(_ rest: inout ArraySlice<UInt8>) -> String? {
+    let digits = rest.prefix { $0 == UInt8(ascii: "-") || UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 }
+    rest = rest[digits.endIndex...]
+    return digits.isEmpty ? nil : String(decoding: digits, as: UTF8.self)
+  }
+
+  subscript(name: String) -> String? { fields.first { $0.name == name }?.value }
+
+  private func number(_ name: String) -> Int? { self[name].flatMap { Int($0) } }
+
+  var name: String? { self["name"] }
+  var device: String? { self["device"] }
+  /// The number of windows, from that one on; nil if it is one.
+  var windows: Int? { number("windows") }
+  var container: Int? { number("container") }
+  var from: String? { self["from"] }
+  var to: String? { self["to"] }
+  var why: String? { self["why"] }
+  var op: String? { self["op"] }
+  var what: String? { self["what"] }
+  var new: String? { self["new"] }
+  var state: String? { self["state"] }
+  var method: String? { self["method"] }
+  var text: String? { self["text"] }
+  var size: UInt64? { self["size"].flatMap { UInt64($0) } }
+}
+
+extension TraceRecord {
+  /// The window, or the first of some; nil if the record names none.
+  var place: Window? {
+    guard let device, let bar = number("bar"), let window = number("window") else { return nil }
+    return Window(device: device, bar: bar, index: window)
+  }
+
+  private var places: [Window] {
+    guard let place else { return [] }
+    return (0..<(windows ?? 1)).map {
+      Window(device: place.device, bar: place.bar, index: place.index + $0)
+    }
+  }
+
+  var openedWindow: Window? { event == "gate" && to == "open" ? place : nil }
+  var closedWindow: Window? { event == "gate" && from == "open" && to != "open" ? place : nil }
+  var mappedWindows: [Window] { event == "dma" && what == "bar" && op == "map" ? places : [] }
+  var unmappedWindows: [Window] { event == "dma" && what == "bar" && op == "unmap" ? places : [] }
+
+  /// The value that was written to COMMAND, or nil if the record is not about that.
+  var newCommand: Int? { event == "command" ? hex("new") : nil }
+
+  /// True if this is a write of COMMAND that clears the memory bit (PCI 3.0 §6.2.2, bit 1).
+  var clearsMemory: Bool {
+    guard event == "command", let old = hex("old"), let new = newCommand else { return false }
+    return old & 2 != 0 && new & 2 == 0
+  }
+
+  private func hex(_ name: String) -> Int? {
+    guard let text = self[name], text.hasPrefix("0x") else { return nil }
+    return Int(text.dropFirst(2), radix: 16)
+  }
+}
