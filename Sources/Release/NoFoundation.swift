@@ -47,3 +47,8 @@ extension String {
   /// No text.
   public init?(data: Data, encoding: Encoding) { return nil }
 }
+
+/// The name of a Unicode scalar, which nothing in Sluice asks for: none. The linker puts it in the place of the standard
+/// library's function (`--wrap`), whose tables are half a megabyte.
+@_cdecl("__wrap__swift_stdlib_getScalarName")
+public func scalarName(_ scalar: UInt32, _ buffer: UnsafeMutablePointer<UInt8>?, _ capacity: Int) -> Int { 0 }
