@@ -2,7 +2,8 @@
 
 public import GuestMemory
 
-/// Every fixed address of the machine: guest-physical addresses, I/O ports and interrupt lines.
+/// The fixed addresses of the machine: guest-physical addresses, and the ports that the tables of ACPI name. Devices on
+/// the port bus declare their own.
 ///
 /// The rest of Sluice takes them from here, and the guest finds them through ACPI and E820.
 public enum PlatformLayout {
@@ -59,12 +60,6 @@ public enum PlatformLayout {
 
   // MARK: I/O ports
 
-  /// The first serial port, a 16550A: eight ports.
-  public static let com1: UInt16 = 0x3F8
-  /// All of them.
-  public static let com1Ports: ClosedRange<UInt16> = com1...com1 + 7
-  /// The guest panic port, one byte (QEMU's pvpanic-isa).
-  public static let pvpanic: UInt16 = 0x505
   /// The sleep control register of hardware-reduced ACPI, one byte.
   public static let sleepControl: UInt16 = 0x600
   /// The sleep status register of hardware-reduced ACPI, one byte.
@@ -78,22 +73,12 @@ public enum PlatformLayout {
   public static let reset: UInt16 = 0xCF9
   /// What resets the machine when written to `reset`.
   public static let resetValue: UInt8 = 6
-  /// The command register of a PC's keyboard controller (8042), of which there is only the reset line.
-  public static let keyboardCommand: UInt16 = 0x64
-  /// Pulses the reset line when written to `keyboardCommand`.
-  public static let keyboardReset: UInt8 = 0xFE
-  /// System Control Port A of a PS/2: bit 0 resets the processor, bit 1 is A20, which is always on here.
-  public static let systemControl: UInt16 = 0x92
-  /// The debug exit port (QEMU's isa-debug-exit), four ports; there only where asked for.
-  public static let debugExit: UInt16 = 0xF4
 
   /// Ports for I/O BARs: above those of a PC's own devices.
   public static let ioWindow: Range<UInt64> = 0xC000..<0x1_0000
 
   // MARK: Interrupt lines and sleep states
 
-  /// The interrupt line (GSI) of COM1, edge-triggered.
-  public static let com1GSI: UInt32 = 4
   /// SLP_TYP of S5, soft off.
   public static let sleepTypeS5: UInt8 = 5
   /// What a guest writes to `sleepControl` for S5: SLP_EN (bit 5) and SLP_TYP (bits 4:2),
@@ -106,21 +91,4 @@ public enum PlatformLayout {
   ///   - slot: Device number, 0 to 31.
   ///   - pin: 0 for INTA# to 3 for INTD#.
   public static func gsi(slot: UInt8, pin: UInt8) -> UInt32 { 16 + (UInt32(slot) + UInt32(pin)) % 8 }
-}
-
-/// What differs from one machine to the next.
-public struct Platform: Sendable, Equatable {
-  /// Virtual CPUs, with APIC IDs from 0 on.
-  public let cpus: Int
-  /// The 64-bit window for BARs in guest-physical addresses; may be empty.
-  public let pciWindow64: Range<UInt64>
-
-  /// The most CPUs that have an 8-bit APIC ID; 255 is the broadcast address.
-  public static let maximumCPUs = 255
-
-  /// Describes a machine.
-  public init(cpus: Int, pciWindow64: Range<UInt64>) {
-    self.cpus = cpus
-    self.pciWindow64 = pciWindow64
-  }
 }

@@ -6,7 +6,7 @@ extension Rule {
   private static let everyone = Set(ThreadKind.allCases)
 
   /// Every rule there is.
-  public static let all: [Rule] = requests + device + runtime
+  public static let all: [Rule] = requests + device + console + runtime
 
   /// Calls for the guest's CPUs and devices.
   private static let device: [Rule] = [
@@ -32,14 +32,18 @@ extension Rule {
     Rule("read", [.pin, .device], "counts of eventfds, if the trace's file is slow", isContingent: true),
     Rule("write", everyone, "the console's output, eventfds, the trace and messages"),
     Rule("epoll_wait", [.control], "wait for signals, input and the end"),
-    Rule("epoll_ctl", [.control], "leave input alone while the guest's serial port is full"),
-    Rule("getpgrp", [.control], "see if the terminal is another process group's"),
     Rule(
       "tgkill", [.vcpu, .control], "kick vCPUs out of KVM_RUN: to open a window, and at the end",
       .arguments([[ownProcess, kick], [ownProcess, abort]])),
     Rule(
       "tgkill", [.pin, .device, .trace], "part of abort", .arguments([[ownProcess, abort]]),
       isContingent: true),
+  ]
+
+  /// Calls for the console of the serial port.
+  public static let console: [Rule] = [
+    Rule("epoll_ctl", [.control], "leave input alone while the guest's serial port is full"),
+    Rule("getpgrp", [.control], "see if the terminal is another process group's"),
   ]
 
   private static let ownProcess = Argument(0, .ownProcess, "tgid = own process")

@@ -73,7 +73,8 @@ struct Assembly<B: HostBackend> {
       devices, memory: memory, addressBits: features.addressBits, reserved: reserved)
     let cpuCount = configuration.cpus
     try step(RunError.boot) { () throws(BootError) in
-      _ = try ACPI.install(Platform(cpus: cpuCount, pciWindow64: window), in: memory)
+      _ = try ACPI.install(
+        Platform(cpus: cpuCount, pciWindow64: window, devices: PortOwner.platformDevices), in: memory)
       try ResetVector.install(in: memory)
     }
     recorder.phase("devices-ready")
@@ -90,7 +91,7 @@ struct Assembly<B: HostBackend> {
           slot: UInt32(slot), at: region.base, size: region.size, host: region.hostAddress)
       }
       let serial = try Serial(output: output)
-      try machine.connect(event: serial.interrupt.number, toInterrupt: PlatformLayout.com1GSI)
+      try machine.connect(event: serial.interrupt.number, toInterrupt: Serial.gsi)
       var cpus: [VirtualCPU] = []
       for index in 0..<count { cpus.append(try VirtualCPU(machine, index: index, features: features)) }
       return (machine, cpus, serial)

@@ -1,43 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import Boot
 internal import Passthrough
 internal import Seams
-internal import Synchronization
 
-/// The I/O ports: COM1, configuration mechanism #1, reset, sleep, panic, debug exit, and I/O BARs.
+/// The I/O ports: the platform's devices, and I/O BARs.
 final class PortBus<B: Backend>: Sendable {
-  private let serial: Serial
   private let root: RootBus<B>
-  private let ending: Ending
-  private let hasDebugExit: Bool
-  /// CONFIG_ADDRESS (PCI 3.0 §3.2.2.3.2). One guest CPU at a time uses it under the guest's own lock.
-  private let configAddress = Atomic<UInt32>(0)
+  private let serial: Serial
+  private let config = ConfigMechanism()
+  private let reset: ResetPorts
+  private let sleep: SleepControl
+  private let panic: PanicPort
+  private let debugExit: DebugExit
+  /// The owner of each port below ``PortOwner/end``.
+  private let owners: InlineArray<4096, PortOwner>
 
   init(serial: Serial, root: RootBus<B>, ending: Ending, hasDebugExit: Bool) {
     self.serial = serial
     self.root = root
-    self.ending = ending
-    self.hasDebugExit = hasDebugExit
+    reset = ResetPorts(ending: ending)
+    sleep = SleepControl(ending: ending)
+    panic = PanicPort(ending: ending)
+    debugExit = DebugExit(ending: ending)
+    var owners = InlineArray<4096, PortOwner>(repeating: .bars)
+    for owner in PortOwner.allCases where owner != .debugExit || hasDebugExit {
+      for range in owner.ports { for port in range { owners[Int(port)] = owner } }
+    }
+    self.owners = owners
   }
 
-  /// The place in configuration space, as in the ECAM, that CONFIG_DATA stands for; nil if
-  /// CONFIG_ADDRESS is not enabled.
-  private func configTarget(_ port: UInt16) -> UInt64? {
-    let address = configAddress.load(ordering: .relaxed)
-    guard address & 1 << 31 != 0 else { return nil }
-    let byte = UInt64(port - PlatformLayout.configAddress - 4)
-    return UInt64(address >> 8 & 0xFFFF) << 12 | UInt64(address & 0xFC) | byte
-  }
+  private func owner(of port: UInt16) -> PortOwner { port < PortOwner.end ? owners[Int(port)] : .bars }
 
-  /// Bytes of the largest register at a port.
-  private static func widest(at port: UInt16) -> Int {
-    PlatformLayout.com1Ports.contains(port) || PlatformLayout.com1Ports.contains(port &+ 3) ? 1 : 4
+  /// Bytes of the largest register at a port. An access that reaches into the serial port is split into bytes.
+  private func widest(at port: UInt16) -> Int {
+    owner(of: port) == .serial || owner(of: port &+ 3) == .serial ? Serial.widest : 4
   }
 
   /// Reads 1, 2 or 4 bytes from a port on; all-ones for bytes that nothing answers.
   func read(_ port: UInt16, width: Int) throws(FunctionError) -> UInt64 {
-    let widest = Self.widest(at: port)
+    let widest = widest(at: port)
     if AccessPieces.isWhole(UInt64(port), width: width, widest: widest) {
       return try readPiece(port, width: width)
     }
@@ -51,7 +52,7 @@ final class PortBus<B: Backend>: Sendable {
 
   /// Writes 1, 2 or 4 bytes from a port on; bytes that nothing answers are dropped.
   func write(_ port: UInt16, width: Int, _ value: UInt64) throws(FunctionError) {
-    let widest = Self.widest(at: port)
+    let widest = widest(at: port)
     if AccessPieces.isWhole(UInt64(port), width: width, widest: widest) {
       return try writePiece(port, width: width, value)
     }
@@ -62,41 +63,36 @@ final class PortBus<B: Backend>: Sendable {
   }
 
   private func readPiece(_ port: UInt16, width: Int) throws(FunctionError) -> UInt64 {
-    switch port {
-    case PlatformLayout.com1Ports where width == 1: return UInt64(serial.read(port - PlatformLayout.com1))
-    case PlatformLayout.configAddress where width == 4:
-      return UInt64(configAddress.load(ordering: .relaxed))
-    case PlatformLayout.configData:
-      guard let target = configTarget(port) else { return .max }
-      return try root.readConfig(target, width: width)
-    // Neither buffer of the keyboard controller is full.
-    case PlatformLayout.keyboardCommand: return 0
-    case PlatformLayout.systemControl: return 2
-    // Which events a guest may report: a panic.
-    case PlatformLayout.pvpanic: return 1
-    case PlatformLayout.sleepControl, PlatformLayout.sleepStatus, PlatformLayout.reset: return 0
-    default: return root.readPort(port, width: width)
+    switch owner(of: port) {
+    case .bars: root.readPort(port, width: width)
+    case .serial: serial.read(port, width: width)
+    case .config:
+      if let target = config.target(port) {
+        try root.readConfig(target, width: width)
+      } else {
+        config.read(port, width: width)
+      }
+    case .reset: reset.read(port, width: width)
+    case .sleep: sleep.read(port, width: width)
+    case .panic: panic.read(port, width: width)
+    case .debugExit: debugExit.read(port, width: width)
     }
   }
 
   private func writePiece(_ port: UInt16, width: Int, _ value: UInt64) throws(FunctionError) {
-    let byte = UInt8(truncatingIfNeeded: value)
-    switch port {
-    case PlatformLayout.com1Ports where width == 1: serial.write(port - PlatformLayout.com1, byte)
-    case PlatformLayout.configAddress where width == 4:
-      configAddress.store(UInt32(truncatingIfNeeded: value), ordering: .relaxed)
-    case PlatformLayout.configData:
-      if let target = configTarget(port) { try root.writeConfig(target, width: width, value) }
-    // Bit 2 is the one that resets, as on a PC.
-    case PlatformLayout.reset where width == 1: if byte & 4 != 0 { ending.end(.reset) }
-    case PlatformLayout.keyboardCommand: if byte == PlatformLayout.keyboardReset { ending.end(.reset) }
-    case PlatformLayout.systemControl: if byte & 1 != 0 { ending.end(.reset) }
-    case PlatformLayout.sleepControl:
-      if byte == PlatformLayout.powerOffValue { ending.end(.powerOff) }
-    case PlatformLayout.pvpanic: if byte & 1 != 0 { ending.end(.panic) }
-    case PlatformLayout.debugExit where hasDebugExit:
-      ending.end(.debugExit(UInt32(truncatingIfNeeded: value) & UInt32.max >> UInt32(32 - width * 8)))
-    default: root.writePort(port, width: width, value)
+    switch owner(of: port) {
+    case .bars: root.writePort(port, width: width, value)
+    case .serial: serial.write(port, width: width, value)
+    case .config:
+      if let target = config.target(port) {
+        try root.writeConfig(target, width: width, value)
+      } else {
+        config.write(port, width: width, value)
+      }
+    case .reset: reset.write(port, width: width, value)
+    case .sleep: sleep.write(port, width: width, value)
+    case .panic: panic.write(port, width: width, value)
+    case .debugExit: debugExit.write(port, width: width, value)
     }
   }
 }

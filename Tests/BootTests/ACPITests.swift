@@ -9,8 +9,13 @@ import Testing
 struct ACPITests {
   static let window: Range<UInt64> = 0x80_0000_0000..<0x100_0000_0000
 
+  static let devices = [
+    PlatformDevice(name: "COM1", identity: "PNP0501", number: 0, ports: 0x3F8...0x3FF, gsi: 4),
+    PlatformDevice(name: "PEVT", identity: "QEMU0001", ports: 0x505...0x505),
+  ]
+
   static func tables(cpus: Int = 4) throws -> ACPI.Tables {
-    try ACPI.Tables(Platform(cpus: cpus, pciWindow64: window))
+    try ACPI.Tables(Platform(cpus: cpus, pciWindow64: window, devices: devices))
   }
 
   @Test(
@@ -122,7 +127,7 @@ struct ACPITests {
         try ACPI.install(Platform(cpus: 1, pciWindow64: window), in: memory)
       }
     }
-    let none = try ACPI.Tables(Platform(cpus: 1, pciWindow64: 0..<0)).dsdt.bytes
+    let none = try ACPI.Tables(Platform(cpus: 1, pciWindow64: 0..<0, devices: Self.devices)).dsdt.bytes
     #expect(none.count == (try Self.tables(cpus: 1).dsdt.bytes.count) - 46)
   }
 

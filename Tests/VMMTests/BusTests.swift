@@ -179,14 +179,14 @@ import Testing
 
   @Test("COM1 is where a PC has it, byte by byte")
   func serial() throws {
-    try ports.write(PlatformLayout.com1, width: 1, 0x41)
+    try ports.write(0x3F8, width: 1, 0x41)
     #expect(wire.bytes == [0x41])
-    try ports.write(PlatformLayout.com1 + 7, width: 1, 0x99)
-    #expect(try ports.read(PlatformLayout.com1 + 7, width: 1) == 0x99)
+    try ports.write(0x3F8 + 7, width: 1, 0x99)
+    #expect(try ports.read(0x3F8 + 7, width: 1) == 0x99)
     // As QEMU splits it: the divisor's registers are not reached, the interrupt enable register is.
-    try ports.write(PlatformLayout.com1, width: 2, 0x0542)
+    try ports.write(0x3F8, width: 2, 0x0542)
     #expect(wire.bytes == [0x41, 0x42])
-    #expect(try ports.read(PlatformLayout.com1 + 1, width: 1) == 5)
+    #expect(try ports.read(0x3F8 + 1, width: 1) == 5)
   }
 }
 
@@ -239,13 +239,13 @@ import Testing
 
   @Test("pvpanic says that it takes panics, and takes them")
   func panic() throws {
-    #expect(try outcome(PlatformLayout.pvpanic, 1) == .panic)
-    #expect(try outcome(PlatformLayout.pvpanic, 2) == nil)
+    #expect(try outcome(0x505, 1) == .panic)
+    #expect(try outcome(0x505, 2) == nil)
     let ports = PortBus(
       serial: try Serial { _ in true }, root: RootBus<FakeBackend>(functions: [], places: []),
       ending: try Ending(),
       hasDebugExit: false)
-    #expect(try ports.read(PlatformLayout.pvpanic, width: 1) == 1)
+    #expect(try ports.read(0x505, width: 1) == 1)
     #expect(try ports.read(PlatformLayout.sleepControl, width: 1) == 0)
     #expect(try ports.read(PlatformLayout.sleepStatus, width: 1) == 0)
     #expect(try ports.read(PlatformLayout.reset, width: 1) == 0)
@@ -253,9 +253,9 @@ import Testing
 
   @Test("the debug exit is there where asked for, and takes as much as is written")
   func debugExit() throws {
-    #expect(try outcome(PlatformLayout.debugExit, 5) == nil)
-    #expect(try outcome(PlatformLayout.debugExit, 5, debugExit: true) == .debugExit(5))
-    #expect(try outcome(PlatformLayout.debugExit, 0x1_FF, debugExit: true) == .debugExit(0xFF))
-    #expect(try outcome(PlatformLayout.debugExit, 0x1_FF, width: 4, debugExit: true) == .debugExit(0x1FF))
+    #expect(try outcome(0xF4, 5) == nil)
+    #expect(try outcome(0xF4, 5, debugExit: true) == .debugExit(5))
+    #expect(try outcome(0xF4, 0x1_FF, debugExit: true) == .debugExit(0xFF))
+    #expect(try outcome(0xF4, 0x1_FF, width: 4, debugExit: true) == .debugExit(0x1FF))
   }
 }

@@ -6,8 +6,8 @@ enum DSDT {
     let system = AML.scope(
       "_SB",
       (0..<platform.cpus).map(processor) + [
-        hostBridge(platform.pciWindow64), motherboard, serialPort, panicPort,
-      ])
+        hostBridge(platform.pciWindow64), motherboard,
+      ] + platform.devices.map(device))
     return ACPI.table("DSDT", revision: 2, body: system + softOff)
   }
 
@@ -71,22 +71,15 @@ enum DSDT {
         ])),
     ])
 
-  private static let serialPort = AML.device(
-    "COM1",
-    [
-      AML.name("_HID", AML.eisaID("PNP0501")),
-      AML.name("_UID", AML.integer(0)),
-      AML.name(
-        "_CRS",
-        AML.resources([
-          AML.ports(PlatformLayout.com1, count: 8), AML.edgeInterrupt(PlatformLayout.com1GSI),
-        ])),
-    ])
-
-  private static let panicPort = AML.device(
-    "PEVT",
-    [
-      AML.name("_HID", AML.string("QEMU0001")),
-      AML.name("_CRS", AML.resources([AML.ports(PlatformLayout.pvpanic, count: 1)])),
-    ])
+  private static func device(_ device: PlatformDevice) -> AML.Term {
+    let isEISA = device.identity.hasPrefix("PNP")
+    var terms = [
+      AML.name("_HID", isEISA ? AML.eisaID(device.identity) : AML.string(device.identity))
+    ]
+    if let number = device.number { terms.append(AML.name("_UID", AML.integer(number))) }
+    var resources = [AML.ports(device.ports.lowerBound, count: UInt8(device.ports.count))]
+    if let gsi = device.gsi { resources.append(AML.edgeInterrupt(gsi)) }
+    terms.append(AML.name("_CRS", AML.resources(resources)))
+    return AML.device(device.name, terms)
+  }
 }

@@ -1,13 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Boot
 internal import Linux
+internal import Sandbox
 internal import Synchronization
 
 /// A 16550A on COM1 (PC16550D data sheet): interrupts, FIFOs, and bytes from and to the console.
 ///
 /// A byte that the console does not take stays in the transmitter. Line status THRE and TEMT are clear as long as it
 /// does, so that a guest waits as for a slow line; its CPU does not.
-final class Serial: Sendable {
+final class Serial: PortDevice {
+  static let ports: [ClosedRange<UInt16>] = [0x3F8...0x3FF]
+  static let widest = 1
+  /// The edge-triggered GSI that ``interrupt`` raises.
+  static let gsi: UInt32 = 4
+  static let platformDevice: PlatformDevice? = PlatformDevice(
+    name: "COM1", identity: "PNP0501", number: 0, ports: ports[0], gsi: gsi)
+  static let rules = Rule.console
+
   private struct Registers {
     var interruptEnable: UInt8 = 0
     var lineControl: UInt8 = 0
@@ -108,6 +118,14 @@ final class Serial: Sendable {
       return registers.updateLine()
     }
     if rises { interrupt.signal() }
+  }
+
+  func read(_ port: UInt16, width: Int) -> UInt64 {
+    width == 1 ? UInt64(read(port - Self.ports[0].lowerBound)) : .max
+  }
+
+  func write(_ port: UInt16, width: Int, _ value: UInt64) {
+    if width == 1 { write(port - Self.ports[0].lowerBound, UInt8(truncatingIfNeeded: value)) }
   }
 
   /// Reads a register, 0 to 7.

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The debug exit port (QEMU's isa-debug-exit), if the user asks for it: the value that a guest writes ends the VM.
+struct DebugExit: PortDevice {
+  static let ports: [ClosedRange<UInt16>] = [0xF4...0xF4]
+
+  let ending: Ending
+
+  func read(_ port: UInt16, width: Int) -> UInt64 { .max }
+
+  func write(_ port: UInt16, width: Int, _ value: UInt64) {
+    ending.end(.debugExit(UInt32(truncatingIfNeeded: value) & UInt32.max >> UInt32(32 - width * 8)))
+  }
+}

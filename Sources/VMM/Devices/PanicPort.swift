@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Boot
+
+/// The guest panic port, one byte (QEMU's pvpanic-isa, docs/specs/pvpanic.rst).
+struct PanicPort: PortDevice {
+  static let ports: [ClosedRange<UInt16>] = [0x505...0x505]
+  static let platformDevice: PlatformDevice? = PlatformDevice(
+    name: "PEVT", identity: "QEMU0001", ports: ports[0])
+
+  let ending: Ending
+
+  /// The events that a guest may report: a panic.
+  func read(_ port: UInt16, width: Int) -> UInt64 { 1 }
+
+  func write(_ port: UInt16, width: Int, _ value: UInt64) {
+    if value & 1 != 0 { ending.end(.panic) }
+  }
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Boot
+
+/// The ports that reset a PC: the reset register, the keyboard controller's reset line and System Control Port A.
+struct ResetPorts: PortDevice {
+  static let ports = [
+    PlatformLayout.reset...PlatformLayout.reset, keyboard...keyboard, systemControl...systemControl,
+  ]
+
+  /// The command register of a PC's keyboard controller (8042), of which there is only the reset line.
+  private static let keyboard: UInt16 = 0x64
+  /// Pulses the reset line when written to ``keyboard``.
+  private static let pulse: UInt8 = 0xFE
+  /// System Control Port A of a PS/2: bit 0 resets the processor, bit 1 is A20, which is always on here.
+  private static let systemControl: UInt16 = 0x92
+
+  let ending: Ending
+
+  func read(_ port: UInt16, width: Int) -> UInt64 {
+    // Neither buffer of the keyboard controller is full.
+    port == Self.systemControl ? 2 : 0
+  }
+
+  func write(_ port: UInt16, width: Int, _ value: UInt64) {
+    let byte = UInt8(truncatingIfNeeded: value)
+    let isReset =
+      switch port {
+      // Bit 2 is the one that resets, as on a PC.
+      case PlatformLayout.reset: width == 1 && byte & 4 != 0
+      case Self.keyboard: byte == Self.pulse
+      default: byte & 1 != 0
+      }
+    if isReset { ending.end(.reset) }
+  }
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Boot
+import Sandbox
+import Testing
+
+@testable import VMM
+
+@Suite struct PortDeviceTests {
+  @Test("devices claim different ports, all of them below the end of the table and below I/O BARs")
+  func ports() {
+    var seen: Set<UInt16> = []
+    for owner in PortOwner.allCases {
+      for port in owner.ports.joined() {
+        #expect(seen.insert(port).inserted, "port \(port) has two owners")
+        #expect(Int(port) < PortOwner.end)
+      }
+    }
+    #expect(seen.count == 8 + 5 + 3 + 2 + 1 + 1)
+  }
+
+  @Test("the DSDT describes the serial port with its GSI, and the panic port")
+  func platformDevices() {
+    #expect(PortOwner.platformDevices.map(\.name) == ["COM1", "PEVT"])
+    #expect(PortOwner.platformDevices.map(\.gsi) == [4, nil])
+    #expect(PortOwner.platformDevices.map(\.ports) == [0x3F8...0x3FF, 0x505...0x505])
+  }
+
+  @Test("the table of system calls has the rows of each device")
+  func rules() {
+    let all = Rule.all.map(\.call)
+    #expect(!Serial.rules.isEmpty)
+    for rule in Serial.rules { #expect(all.contains(rule.call)) }
+  }
+}
