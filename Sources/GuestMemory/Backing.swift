@@ -71,10 +71,8 @@ extension GuestMemory.Backing {
     // SAFETY: the name is a literal that lives for the call.
     let number = try check(unsafe cl_memfd("guest-ram", flags), "memfd_create")
     let file = OwnedDescriptor(owning: number)
-    guard let length = Int64(exactly: size) else {
-      throw KernelError("ftruncate \(size) bytes of guest RAM", errno: KernelError.invalid)
-    }
-    try check(cl_truncate(number, length), "ftruncate \(size) bytes of guest RAM")
+    // From 2^63 bytes on the length is negative, which the kernel refuses with EINVAL.
+    try check(cl_truncate(number, Int64(bitPattern: size)), "ftruncate \(size) bytes of guest RAM")
     return file
   }
 }

@@ -7,7 +7,7 @@ public import Seams
 public struct KernelError: Error, Equatable, CustomStringConvertible {
   /// What was asked, in the kernel's words: `KVM_CREATE_VM`, `open /dev/kvm`.
   public let operation: String
-  /// The error number that the kernel returned (errno.h), positive; 0 if the kernel was not asked.
+  /// The error number that the kernel returned (errno.h), positive.
   public let errno: Int32
 
   /// Creates an error from what was asked and an error number.
@@ -16,14 +16,8 @@ public struct KernelError: Error, Equatable, CustomStringConvertible {
     self.errno = errno
   }
 
-  /// Creates an error of a limit that Sluice knows, without asking the kernel.
-  public init(limit: String) {
-    operation = limit
-    errno = 0
-  }
-
-  /// The operation and the reason, or the limit.
-  public var description: String { errno == 0 ? operation : "\(operation): \(Self.reason(errno))" }
+  /// The operation and the reason.
+  public var description: String { "\(operation): \(Self.reason(errno))" }
 
   /// The C library's words for an error number.
   public static func reason(_ errno: Int32) -> String {

@@ -83,11 +83,9 @@ public struct Mapping: ~Copyable, Sendable {
   ///
   /// - Parameters:
   ///   - offset: Where the part begins, in bytes; a multiple of the page size.
-  ///   - count: Bytes; the same.
+  ///   - count: Bytes; a multiple of the page size. The part ends within the mapping.
   public func populate(_ offset: UInt64, count: UInt64) throws(KernelError) {
-    guard offset <= size, count <= size - offset else {
-      throw KernelError("madvise MADV_POPULATE_WRITE beyond the end", errno: KernelError.invalid)
-    }
+    precondition(offset <= size && count <= size - offset, "the part ends beyond the mapping")
     try check(
       cl_madvise(address + offset, count, MADV_POPULATE_WRITE), "madvise MADV_POPULATE_WRITE \(count) bytes")
   }

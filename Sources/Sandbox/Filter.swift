@@ -12,21 +12,21 @@ struct Filter: Sendable {
   private let program: [UInt8]
 
   /// Compiles the rules of a kind of thread (libseccomp). A call that none allows kills the process.
-  init(_ kind: ThreadKind, rules: [Rule] = Rule.all) throws(KernelError) {
+  init(_ kind: ThreadKind, rules: [Rule] = Rule.all) throws(SandboxError) {
     self.kind = kind
     // SAFETY: the context is released on every way out, and is not used after that.
     guard let context = unsafe seccomp_init(SCMP_ACT_KILL_PROCESS) else {
-      throw KernelError("seccomp_init", errno: KernelError.noMemory)
+      throw .library("seccomp_init", code: nil)
     }
     defer { unsafe seccomp_release(context) }
     // The calls of other interfaces (int 0x80, x32). The default, SCMP_ACT_KILL, ends the thread alone.
-    try check(
+    try Self.check(
       unsafe seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS), "seccomp_attr_set")
     for rule in rules where rule.threads.contains(kind) {
       // SAFETY: the name lives for the call.
       let number = unsafe seccomp_syscall_resolve_name(rule.call)
       guard number >= 0 else {
-        throw KernelError("seccomp rule for \(rule.call)", errno: KernelError.invalid)
+        throw .library("seccomp_syscall_resolve_name \(rule.call)", code: nil)
       }
       for var comparison in rule.comparisons {
         // SAFETY: the array lives for the call, which reads `count` of its elements.
@@ -34,14 +34,27 @@ struct Filter: Sendable {
           unsafe seccomp_rule_add_array(
             context, SCMP_ACT_ALLOW, number, UInt32(buffer.count), buffer.baseAddress)
         }
-        try check(result, "seccomp_rule_add \(rule.call)")
+        try Self.check(result, "seccomp_rule_add_array \(rule.call)")
       }
     }
-    // SAFETY: the name is a literal that lives for the call.
-    let file = OwnedDescriptor(
-      owning: try check(unsafe cl_memfd("seccomp", 0), "memfd_create"))
-    try check(unsafe seccomp_export_bpf(context, file.number), "seccomp_export_bpf")
-    program = try file.read(Int(try file.size(of: "seccomp program")), at: 0)
+    let file = try Self.file()
+    try Self.check(unsafe seccomp_export_bpf(context, file.number), "seccomp_export_bpf")
+    do throws(KernelError) {
+      program = try file.read(Int(try file.size(of: "seccomp program")), at: 0)
+    } catch { throw .kernel(error) }
+  }
+
+  /// Creates a file for the program.
+  private static func file() throws(SandboxError) -> OwnedDescriptor {
+    do throws(KernelError) {
+      // SAFETY: the name is a literal that lives for the call.
+      return OwnedDescriptor(owning: try Linux.check(unsafe cl_memfd("seccomp", 0), "memfd_create"))
+    } catch { throw .kernel(error) }
+  }
+
+  /// Turns a negative result of libseccomp into an error.
+  private static func check(_ result: Int32, _ operation: String) throws(SandboxError) {
+    guard result >= 0 else { throw .library(operation, code: -result) }
   }
 
   /// Loads the filter into the calling thread, which has no_new_privs, for good.
@@ -50,7 +63,7 @@ struct Filter: Sendable {
     let result = unsafe program.withUnsafeBytes { buffer in
       unsafe cl_seccomp_load(buffer.baseAddress, UInt16(buffer.count / 8))
     }
-    try check(result, "seccomp(SECCOMP_SET_MODE_FILTER) for a \(kind.rawValue) thread")
+    try Linux.check(result, "seccomp(SECCOMP_SET_MODE_FILTER) for a \(kind.rawValue) thread")
   }
 }
 

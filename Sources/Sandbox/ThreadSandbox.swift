@@ -31,7 +31,7 @@ public struct ThreadSandbox: Sendable {
   private let filter: Filter
 
   /// Compiles the thread's filter.
-  public init(_ kind: ThreadKind) throws(KernelError) { filter = try Filter(kind) }
+  public init(_ kind: ThreadKind) throws(SandboxError) { filter = try Filter(kind) }
 
   /// Confines the calling thread, for good: it gives up capabilities and new privileges, then loads its filter.
   public func enter() throws(KernelError) {

@@ -23,17 +23,18 @@ struct Crew<B: HostBackend> {
   /// Makes the threads of a machine.
   init(
     _ assembly: Assembly<B>, _ configuration: Configuration, recorder: Recorder, ending: Ending
-  ) throws(KernelError) {
+  ) throws(RunError) {
     let isSandboxed = configuration.isSandboxed
     if !isSandboxed { recorder.log.warning("--sandbox off: this run is not confined") }
-    func sandbox(_ kind: ThreadKind) throws(KernelError) -> ThreadSandbox? {
-      isSandboxed ? try ThreadSandbox(kind) : nil
+    func sandbox(_ kind: ThreadKind) throws(RunError) -> ThreadSandbox? {
+      guard isSandboxed else { return nil }
+      return try step(RunError.sandbox) { () throws(SandboxError) in try ThreadSandbox(kind) }
     }
-    let gate = try StartBarrier(ending)
+    let gate = try step(RunError.kernel) { () throws(KernelError) in try StartBarrier(ending) }
     self.gate = gate
     self.ending = ending
     cpus = assembly.cpus
-    handOver = try HandOver()
+    handOver = try step(RunError.kernel) { () throws(KernelError) in try HandOver() }
     bound = assembly.devices.functions.filter { !$0.isResetAlone }
     control = try sandbox(.control)
     try addDevices(assembly.devices.functions.filter(\.isResetAlone), sandbox(.device))
@@ -48,7 +49,7 @@ struct Crew<B: HostBackend> {
         warn: { text in recorder.log.warning("\(text)") })
       let place = configuration.cpuPins[cpu.index]
       vcpus.append(
-        try Thread(name: "vcpu\(cpu.index)") {
+        try Self.thread("vcpu\(cpu.index)") {
           cpu.adopt()
           guard prepare(cpu.index, processor: place, ending) else { return gate.ready.signal() }
           guard gate.enter(vcpuSandbox) else { return }
@@ -56,16 +57,17 @@ struct Crew<B: HostBackend> {
           processor.run()
         })
     }
+    let processors = try step(RunError.kernel) { () throws(KernelError) in try Thread.processorCount() }
     guard
       let preparation = Preparation(
         assembly.memory, dma: assembly.devices.dma, isPreallocated: configuration.isPreallocated,
-        processors: try Thread.processorCount())
+        processors: processors)
     else { return }
     preparation.show(on: (Terminal.isTerminal(2), Terminal.isTerminal(1)))
     let pinSandbox = try sandbox(.pin)
     for index in 0..<preparation.threadCount {
       others.append(
-        try Thread(name: "pin\(index)") {
+        try Self.thread("pin\(index)") {
           guard gate.enter(pinSandbox) else { return }
           let failure = preparation.work(shouldStop: { ending.isOver }, pinned: recorder.pinned)
           if let failure { ending.end(.failure(failure.description)) }
@@ -75,18 +77,24 @@ struct Crew<B: HostBackend> {
 
   /// Makes a thread for each device: it begins to reset it while the other threads are made.
   private mutating func addDevices(_ functions: [AssignedFunction<B>], _ sandbox: ThreadSandbox?)
-    throws(KernelError)
+    throws(RunError)
   {
     let (gate, ending, handOver) = (gate, ending, handOver)
     for function in functions {
       others.append(
-        try Thread(name: "device") {
+        try Self.thread("device") {
           guard gate.pass(sandbox) else { return }
           handOver.serve(
             function, begun: { gate.ready.signal() },
             failed: { error in ending.end(.failure(error.description)) })
         })
     }
+  }
+
+  private static func thread(
+    _ name: String, _ body: @escaping @Sendable () -> Void
+  ) throws(RunError) -> Thread {
+    try step(RunError.kernel) { () throws(KernelError) in try Thread(name: name, body) }
   }
 
   /// Confines the calling thread too and lets all go: the guest's first instruction comes after this.

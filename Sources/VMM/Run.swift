@@ -18,13 +18,16 @@ public struct Run: Sendable {
   ) throws(RunError) {
     self.configuration = configuration
     StandardError.stopWaiting()
+    var sandbox: ThreadSandbox?
+    if configuration.isSandboxed {
+      try step(RunError.kernel) { () throws(KernelError) in try ThreadSandbox.prepare() }
+      sandbox = try step(RunError.sandbox) { () throws(SandboxError) in try ThreadSandbox(.trace) }
+    }
     do throws(KernelError) {
       // Opening a FIFO waits for its reader: until then signals end the process.
       try Thread.unblockSignals()
-      if configuration.isSandboxed { try ThreadSandbox.prepare() }
-      let sandbox = configuration.isSandboxed ? try ThreadSandbox(.trace) : nil
       recorder = try Recorder(log: log, trace: configuration.trace, start: start) {
-        () throws(KernelError) in try sandbox?.enter()
+        [sandbox] () throws(KernelError) in try sandbox?.enter()
       }
       ending = try Ending()
     } catch { throw .kernel(error) }
@@ -45,21 +48,22 @@ public struct Run: Sendable {
     do throws(KernelError) { try DescriptorLimit.raise() } catch { recorder.log.warning("\(error)") }
     let output = StandardOutput()
     let assembly = try Assembly<B>(configuration, recorder: recorder, output: output.write)
-    return try step(RunError.kernel) { () throws(KernelError) in
+    let signals = try step(RunError.kernel) { () throws(KernelError) in
       // From here on these come through the event loop; a closed pipe is no reason to die.
       let signals = try Signals()
       try Thread.installKick()
       try GuardedMemory.install(
         failureStatus: Outcome.failure("").exitStatus(hasDebugExit: configuration.hasDebugExit))
-      let vm = try VM(assembly, configuration, recorder: recorder, ending: ending)
-      let terminal = Terminal()
-      do throws(KernelError) {
-        var supervisor = try Supervisor(
-          vm, ending: ending, signals: signals, input: 0, output: output.stream, isTerminal: terminal != nil)
-        try supervisor.run()
-      } catch { ending.end(.failure("the main thread: \(error)")) }
-      return finish(vm, output, terminal)
+      return signals
     }
+    let vm = try VM(assembly, configuration, recorder: recorder, ending: ending)
+    let terminal = Terminal()
+    do throws(KernelError) {
+      var supervisor = try Supervisor(
+        vm, ending: ending, signals: signals, input: 0, output: output.stream, isTerminal: terminal != nil)
+      try supervisor.run()
+    } catch { ending.end(.failure("the main thread: \(error)")) }
+    return finish(vm, output, terminal)
   }
 
   /// Stops the VM, restores the terminal, hands the devices back and closes the books.

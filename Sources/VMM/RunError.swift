@@ -4,6 +4,7 @@ public import Boot
 public import KVM
 public import Linux
 public import Passthrough
+public import Sandbox
 public import Seams
 public import VFIO
 
@@ -21,6 +22,8 @@ public enum RunError: Error, CustomStringConvertible {
   case kernel(KernelError)
   /// An operation on a device or an I/O address space failed.
   case operation(OperationError)
+  /// A thread cannot be confined.
+  case sandbox(SandboxError)
   /// The host cannot carry such a VM; says what to do.
   case host(String)
 
@@ -33,6 +36,7 @@ public enum RunError: Error, CustomStringConvertible {
     case .function(let error): error.description
     case .kernel(let error): error.description
     case .operation(let error): error.description
+    case .sandbox(let error): error.description
     case .host(let text): text
     }
   }

@@ -25,7 +25,7 @@ struct VM<B: HostBackend> {
   /// Makes the threads of a machine that has been put together. They wait.
   init(
     _ assembly: Assembly<B>, _ configuration: Configuration, recorder: Recorder, ending: Ending
-  ) throws(KernelError) {
+  ) throws(RunError) {
     self.assembly = assembly
     self.recorder = recorder
     self.ending = ending

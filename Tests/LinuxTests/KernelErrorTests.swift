@@ -12,12 +12,6 @@ import Testing
     #expect(KernelError.reason(9999).contains("9999"))
   }
 
-  @Test("a limit that Sluice knows has no error number and no reason of the kernel")
-  func limit() {
-    let error = KernelError(limit: "all 3 slots are in use")
-    #expect(error.errno == 0 && "\(error)" == "all 3 slots are in use")
-  }
-
   @Test("a result below zero is an error number, any other passes through")
   func check() throws {
     #expect(try Linux.check(7, "asked") == 7)

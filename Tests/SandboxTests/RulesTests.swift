@@ -23,6 +23,21 @@ import Testing
     }
   }
 
+  @Test("a rule for a call that libseccomp does not know is an error without an errno of the kernel")
+  func unknownCall() {
+    let error = #expect(throws: SandboxError.self) {
+      _ = try Filter(.vcpu, rules: [Rule("no_such_call", [.vcpu], "none")])
+    }
+    #expect(error == .library("seccomp_syscall_resolve_name no_such_call", code: nil))
+    #expect(error?.description == "seccomp_syscall_resolve_name no_such_call: libseccomp failed")
+    // The same rule for another kind of thread is not compiled.
+    #expect(throws: Never.self) { try Filter(.pin, rules: [Rule("no_such_call", [.vcpu], "none")]) }
+    let refused = SandboxError.library("seccomp_rule_add_array read", code: KernelError.invalid)
+    #expect(refused.description == "seccomp_rule_add_array read: libseccomp: Invalid argument")
+    let kernel = KernelError("memfd_create", errno: KernelError.tooManyFiles)
+    #expect(SandboxError.kernel(kernel).description == kernel.description)
+  }
+
   @Test("no system call is allowed twice on a kind of thread", arguments: ThreadKind.allCases)
   func unique(_ kind: ThreadKind) {
     let calls = Rule.all.filter { $0.threads.contains(kind) }.map(\.call)
@@ -76,16 +91,6 @@ import Testing
   @Test("every kind's filter compiles, so that every call's name is known", arguments: ThreadKind.allCases)
   func compiles(_ kind: ThreadKind) {
     #expect(throws: Never.self) { try Filter(kind) }
-  }
-
-  @Test("a call that does not exist is refused by name")
-  func unknown() {
-    let error = #expect(throws: KernelError.self) {
-      try Filter(.pin, rules: [Rule("no_such_call", [.pin], "none")])
-    }
-    #expect(error?.operation == "seccomp rule for no_such_call")
-    // The same rule for another kind of thread is not compiled.
-    #expect(throws: Never.self) { try Filter(.pin, rules: [Rule("no_such_call", [.vcpu], "none")]) }
   }
 
   @Test("the description has a line for each call and each request of each kind of thread")
