@@ -99,7 +99,10 @@ let package = Package(
       ]),
     tests(
       "sluice",
-      ["VMM", "Gate", "GuestMemory", "PCI", "Passthrough", "Sandbox", argumentParser, subprocess, system]),
+      [
+        "VMM", "Gate", "Trace", "GuestMemory", "PCI", "Passthrough", "Sandbox", argumentParser, subprocess,
+        system,
+      ]),
     .executableTarget(
       name: "LabRunner",
       dependencies: [argumentParser, subprocess, system, "Boot", "GuestMemory", "Linux", "Seams"],

@@ -23,7 +23,7 @@ struct TimelineCommand: ParsableCommand {
     var timeline: Timeline
     do {
       timeline = try Timeline(trace: text(of: trace))
-    } catch let error as TraceError { throw CommandFailure("\(trace): \(error)") }
+    } catch let error as TraceError { throw CommandFailure("\(trace): \(error.message)") }
     do throws(KernelError) {
       let picture = try OwnedDescriptor(opening: output, .replace)
       try picture.write([UInt8](timeline.draw().utf8))

@@ -38,7 +38,9 @@ import Testing
 
   @Test("what is no trace is refused, with its line")
   func wrong() {
-    #expect { try Timeline(trace: Self.trace + "{}\n") } throws: { "\($0)".hasPrefix("line 11 is no record") }
+    #expect { try Timeline(trace: Self.trace + "{}\n") } throws: {
+      "\($0)".hasPrefix("line 11: not a record")
+    }
     #expect(throws: TraceError.self) { try Timeline(trace: "ELF") }
   }
 

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A line of a trace that is no record.
-public struct TraceError: Error, CustomStringConvertible {
+public struct TraceError: Error, Equatable, CustomStringConvertible {
   /// Counted from 1.
   public let line: Int
 
-  /// The cause and the remedy, for a person.
-  public var description: String {
-    "line \(line) is no record of a trace; name a file that 'sluice run --trace' has written"
-  }
+  /// Names a line.
+  public init(line: Int) { self.line = line }
+
+  /// The line and the cause.
+  public var description: String { "line \(line): not a record of a trace" }
 }
 
 extension TraceRecord {

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+import Trace
+
+@testable import sluice
+
+@Suite struct TraceMessagesTests {
+  @Test("a trace that is none has line, cause and remedy")
+  func trace() {
+    #expect(
+      TraceError(line: 3).message
+        == "line 3: not a record of a trace; name a file that 'sluice run --trace' has written")
+  }
+}
