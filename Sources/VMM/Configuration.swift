@@ -65,28 +65,24 @@ public struct Configuration: Sendable {
   /// The slots of the root bus, less the host bridge's.
   public static let mostDevices = 31
 
-  /// What is wrong with the arguments themselves, before any file or device is touched; nil where
-  /// nothing is.
-  public var usageProblem: String? {
-    if memory < 2 << 20 { return "--memory: a guest needs at least 2M" }
-    if memory % backing.pageSize != 0 {
-      return "--memory: \(memory) bytes are not a multiple of the page size, \(backing.pageSize >> 10)K"
-    }
-    if cpus < 1 || cpus > 255 { return "--cpus: \(cpus) is not between 1 and 255" }
-    if let missing = cpuPins.keys.filter({ $0 >= cpus }).min() {
-      return "--cpu-pin: there is no vCPU \(missing); --cpus \(cpus) makes 0 to \(cpus - 1)"
-    }
-    if devices.count > Self.mostDevices {
-      return "--device: \(devices.count) devices, but the root bus has \(Self.mostDevices) slots"
-    }
+  /// The least guest RAM, in bytes.
+  public static let leastMemory: UInt64 = 2 << 20
+
+  /// The first problem of the configuration itself, found without a look at any file or device, or nil.
+  public var usageProblem: UsageProblem? {
+    if memory < Self.leastMemory { return .memoryTooSmall(memory) }
+    if memory % backing.pageSize != 0 { return .memoryNotAligned(memory, pageSize: backing.pageSize) }
+    if cpus < 1 || cpus > 255 { return .cpuCount(cpus) }
+    if let missing = cpuPins.keys.filter({ $0 >= cpus }).min() { return .pinnedCPU(missing, cpus: cpus) }
+    if devices.count > Self.mostDevices { return .deviceCount(devices.count) }
     var seen: Set<Address> = []
     for device in devices where !seen.insert(device.address).inserted {
-      return "--device: \(device.address) is named twice; a device can be in one slot only"
+      return .duplicate(device.address)
     }
     for device in devices {
       let others = Set(devices.map(\.address.description)).subtracting([device.address.description])
       for peer in device.policies.peers.keys.sorted() where !others.contains(peer) {
-        return "--device: \(device.address) has peer-dma for \(peer), which is no other device of this VM"
+        return .unknownPeer(peer, of: device.address)
       }
     }
     return nil

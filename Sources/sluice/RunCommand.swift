@@ -138,7 +138,7 @@ struct RunCommand: ParsableCommand {
     configuration.hasDebugExit = debugExit
     configuration.isSandboxed = sandbox == .on
     configuration.isNested = nested
-    if let problem = configuration.usageProblem { throw ValidationError(problem) }
+    if let problem = configuration.usageProblem { throw ValidationError(problem.message) }
     return configuration
   }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Gate
 import PCI
 import Testing
 
@@ -29,29 +30,46 @@ import Testing
     "a size of memory that no guest can have is refused",
     arguments: [0, 4096, 2 << 20 - 1, 512 << 20 + 1, 2 << 20 + 2048] as [UInt64])
   func memory(_ size: UInt64) throws {
-    let problem = try #require(try Self.configuration(memory: size).usageProblem)
-    #expect(problem.hasPrefix("--memory: "))
+    #expect(
+      try Self.configuration(memory: size).usageProblem
+        == (size < 2 << 20 ? .memoryTooSmall(size) : .memoryNotAligned(size, pageSize: 4096)))
   }
 
   @Test("a number of vCPUs that no machine has is refused and named", arguments: [-1, 0, 256, Int.max])
   func cpus(_ count: Int) throws {
-    #expect(
-      try Self.configuration(cpus: count).usageProblem == "--cpus: \(count) is not between 1 and 255")
+    #expect(try Self.configuration(cpus: count).usageProblem == .cpuCount(count))
+    #expect(UsageProblem.cpuCount(count).description == "\(count) is not between 1 and 255")
   }
 
   @Test("more devices than there are slots are refused")
   func tooMany() throws {
     let devices = (0..<32).map { "0000:01:\(String($0, radix: 16)).0" }
-    #expect(
-      try Self.configuration(devices: devices).usageProblem
-        == "--device: 32 devices, but the root bus has 31 slots")
+    #expect(try Self.configuration(devices: devices).usageProblem == .deviceCount(32))
   }
 
   @Test("a device that is named twice is refused, however it is spelt")
   func twice() throws {
+    let configuration = try Self.configuration(devices: ["01:00.0", "02:00.0", "0000:01:00.0"])
+    #expect(configuration.usageProblem == .duplicate(configuration.devices[0].address))
+  }
+
+  @Test("a vCPU that is to stay on a processor must be one of the VM's")
+  func pins() throws {
+    var configuration = try Self.configuration(cpus: 2)
+    configuration.cpuPins = [0: 1, 1: 1]
+    #expect(configuration.usageProblem == nil)
+    configuration.cpuPins = [0: 1, 5: 1, 2: 1]
+    #expect(configuration.usageProblem == .pinnedCPU(2, cpus: 2))
+  }
+
+  @Test(
+    "a peer must be another device of the VM", arguments: ["0000:02:00.0", "0000:03:00.0", "0000:01:00.0"])
+  func peers(_ peer: String) throws {
+    var configuration = try Self.configuration(devices: ["01:00.0", "02:00.0"])
+    configuration.devices[0].policies.peers = [peer: .off]
     #expect(
-      try Self.configuration(devices: ["01:00.0", "02:00.0", "0000:01:00.0"]).usageProblem
-        == "--device: 0000:01:00.0 is named twice; a device can be in one slot only")
+      configuration.usageProblem
+        == (peer == "0000:02:00.0" ? nil : .unknownPeer(peer, of: configuration.devices[0].address)))
   }
 }
 

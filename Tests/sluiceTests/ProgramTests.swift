@@ -27,7 +27,10 @@ struct ProgramTests {
       (["run"], "--kernel: name the kernel image"), (["run", "--kernl", "x"], "Unknown option '--kernl'"),
       (["run", "--cpus", "0", "--no-such"], "Unknown option '--no-such'"),
       (["run", "--memory", "0", "--kernel", "k", "extra"], "extra"),
-      (["run", "--kernel", "k", "--memory", "0"], "--memory: a guest needs at least 2M"),
+      (
+        ["run", "--kernel", "k", "--memory", "0"],
+        "--memory: 0 bytes: a guest needs at least 2M; give a larger size"
+      ),
       (["run", "--kernel", "k", "--cpus", "0"], "--cpus: 0 is not between 1 and 255"),
       (["run", "--kernel", "k", "--device", "x"], "--device"), (["no-such-command"], "no-such-command"),
       (["bind"], "address"), (["unbind"], "address"), (["timeline"], "trace"),

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import VMM
+
+extension UsageProblem {
+  /// The option, the facts and the remedy.
+  var message: String { "\(option): \(self); \(remedy)" }
+
+  private var option: String {
+    switch self {
+    case .memoryTooSmall, .memoryNotAligned: "--memory"
+    case .cpuCount: "--cpus"
+    case .pinnedCPU: "--cpu-pin"
+    case .deviceCount, .duplicate, .unknownPeer: "--device"
+    }
+  }
+
+  private var remedy: String {
+    switch self {
+    case .memoryTooSmall: "give a larger size"
+    case .memoryNotAligned(_, let pageSize): "give a multiple of \(pageSize >> 10)K"
+    case .cpuCount: "give a number between them"
+    case .pinnedCPU: "name one of these, or give a larger --cpus"
+    case .deviceCount: "give fewer devices"
+    case .duplicate: "name it once"
+    case .unknownPeer(let peer, _): "add --device \(peer), or leave peer-dma=POLICY@\(peer) out"
+    }
+  }
+}
