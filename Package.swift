@@ -70,8 +70,8 @@ let package = Package(
     .executableTarget(
       name: "sluice",
       dependencies: [
-        "VMM", "Trace", "Gate", "Passthrough", "VFIO", "PCI", "Linux", "GuestMemory", "Sandbox",
-        argumentParser,
+        "VMM", "Trace", "Gate", "Passthrough", "Boot", "KVM", "VFIO", "PCI", "Linux", "GuestMemory",
+        "Sandbox", "Seams", argumentParser,
         logging,
       ],
       swiftSettings: settings),
@@ -100,8 +100,8 @@ let package = Package(
     tests(
       "sluice",
       [
-        "VMM", "Gate", "Trace", "GuestMemory", "PCI", "Passthrough", "Sandbox", argumentParser, subprocess,
-        system,
+        "VMM", "Gate", "Boot", "KVM", "VFIO", "Trace", "GuestMemory", "Linux", "PCI", "Passthrough",
+        "Sandbox", "Seams", argumentParser, subprocess, system,
       ]),
     .executableTarget(
       name: "LabRunner",

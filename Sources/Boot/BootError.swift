@@ -3,8 +3,8 @@
 public import GuestMemory
 public import Linux
 
-/// Why a guest could not be prepared. Every description names the file and what to do.
-public enum BootError: Error, Sendable, CustomStringConvertible {
+/// Why a guest could not be prepared.
+public enum BootError: Error, Equatable, Sendable, CustomStringConvertible {
   /// The file could not be opened or read.
   case unreadable(BootFile, KernelError)
   /// The file is a FIFO, a device or a socket.
@@ -25,6 +25,8 @@ public enum BootError: Error, Sendable, CustomStringConvertible {
   case wrongELF(path: String, reason: String)
   /// An ELF file without the Xen note of type 18 that names the PVH entry.
   case noPVHNote(path: String)
+  /// The kernel needs an address below guest-physical `end` that the host reserves for a device's IOMMU group.
+  case kernelInReservedAddresses(path: String, end: UInt64)
   /// The kernel's memory, up to guest-physical `end`, is not all RAM. Bytes.
   case kernelTooLarge(path: String, end: UInt64, memory: UInt64)
   /// The initrd does not fit between the kernel and the end of RAM. Bytes.
@@ -42,60 +44,57 @@ public enum BootError: Error, Sendable, CustomStringConvertible {
   /// RAM ends before what every guest needs in its first MiB.
   case memoryTooSmall(GuestMemory.OutOfRange)
 
-  /// The cause and the remedy, for a person.
+  /// The file or the table, and the cause.
   public var description: String {
     switch self {
-    case .unreadable(let file, let error):
-      "\(file) cannot be read: \(error); check the path and its permissions"
-    case .notRegular(let file): "\(file) is not a regular file; copy its contents to one"
-    case .empty(let file): "\(file) is empty; copy or build it again"
+    case .unreadable(let file, let error): "\(file): \(error)"
+    case .notRegular(let file): "\(file): not a regular file"
+    case .empty(let file): "\(file): the file is empty"
     case .truncated(let file, let has, let needs):
-      "\(file) is truncated: \(has) bytes, but its headers call for \(needs) "
-        + "(\(needs - min(has, needs)) missing); copy or build it again"
-    case .notAKernel(let path):
-      "kernel \(path) is not a kernel that Sluice can start; \(Self.formats)"
+      "\(file): the file is truncated: it has \(has) bytes, and its headers need \(needs) "
+        + "(\(needs - min(has, needs)) missing)"
+    case .notAKernel(let path): "kernel \(path): not in a format that Sluice starts"
     case .oldProtocol(let path, let version):
-      "kernel \(path) has boot protocol \(version >> 8).\(version & 0xFF), but 2.12 (Linux 3.8) is needed; "
-        + "use a newer kernel"
-    case .no64BitEntry(let path):
-      "kernel \(path) has no 64-bit entry point (XLF_KERNEL_64); use an x86-64 kernel, not a 32-bit one"
-    case .damaged(let path, let reason): "kernel \(path) is damaged: \(reason); copy or build it again"
-    case .wrongELF(let path, let reason): "kernel \(path) \(reason); \(Self.formats)"
-    case .noPVHNote(let path):
-      "kernel \(path) is an ELF file without a PVH note (type 18 by \"Xen\"); "
-        + "use the bzImage, or build the kernel with CONFIG_PVH=y"
-    case .kernelTooLarge(let path, let end, let memory) where end <= min(memory, 3 << 30):
-      "kernel \(path) needs RAM up to \(GuestAddress(end)), and the host reserves I/O addresses of a device's IOMMU "
-        + "group below that (/sys/kernel/iommu_groups/*/reserved_regions); use another device, or a kernel that lies "
-        + "elsewhere"
+      "kernel \(path): boot protocol \(version >> 8).\(version & 0xFF) is older than 2.12 (Linux 3.8)"
+    case .no64BitEntry(let path): "kernel \(path): it has no 64-bit entry point (XLF_KERNEL_64)"
+    case .damaged(let path, let reason): "kernel \(path): the file is damaged: \(reason)"
+    case .wrongELF(let path, let reason): "kernel \(path): it \(reason)"
+    case .noPVHNote(let path): "kernel \(path): an ELF file without a PVH note (type 18 by \"Xen\")"
+    case .kernelInReservedAddresses(let path, let end):
+      "kernel \(path): it needs RAM up to \(GuestAddress(end)), and the host reserves I/O addresses of a device's "
+        + "IOMMU group below that (/sys/kernel/iommu_groups/*/reserved_regions)"
     case .kernelTooLarge(let path, let end, let memory):
-      "kernel \(path) needs RAM up to \(GuestAddress(end)) (\(Self.mebibytes(end)) MiB), "
-        + "but the guest has \(Self.amount(memory)) with at most 3072 MiB of it below 4 GiB; "
-        + "give it more with --memory"
-    case .initrdTooLarge(let path, let size, let room, let memory, let needed):
-      "initrd \(path) has \(Self.amount(size)), but only \(Self.amount(room)) of the guest's "
-        + "\(Self.amount(memory)) are free above the kernel; give it at least "
-        + "--memory \(Self.mebibytes(needed))M"
+      "kernel \(path): it needs RAM up to \(GuestAddress(end)) (\(Self.mebibytes(end)) MiB), and the guest has "
+        + "\(Self.amount(memory)) with at most 3072 MiB of it below 4 GiB"
+    case .initrdTooLarge(let path, let size, let room, let memory, _):
+      "initrd \(path): it has \(Self.amount(size)), and only \(Self.amount(room)) of the guest's "
+        + "\(Self.amount(memory)) are free above the kernel"
     case .initrdBeyondKernelLimit(let path, let size, let limit):
-      "initrd \(path) has \(Self.amount(size)), more than this kernel takes: it must lie above the kernel and "
-        + "end by \(GuestAddress(limit)); use a smaller initrd, more memory does not help"
+      "initrd \(path): it has \(Self.amount(size)), more than this kernel takes: it must lie above the kernel and "
+        + "end by \(GuestAddress(limit))"
     case .commandLineTooLong(let length, let limit):
-      "the kernel command line has \(length) bytes, but this kernel takes at most \(limit); shorten --append"
+      "kernel command line: it has \(length) bytes, and this kernel takes at most \(limit)"
     case .unsupportedCPUCount(let count):
-      "a machine with \(count) CPUs cannot be described; choose 1 to \(Platform.maximumCPUs) with --cpus"
+      "ACPI tables: \(count) CPUs are not between 1 and \(Platform.maximumCPUs)"
     case .unusablePCIWindow(let window):
-      "the 64-bit PCI window \(GuestAddress(window.lowerBound))–\(GuestAddress(window.upperBound)) "
-        + "is not above 4 GiB and the guest's RAM; give the guest less memory with --memory"
+      "64-bit PCI window \(GuestAddress(window.lowerBound))–\(GuestAddress(window.upperBound)): it is not above "
+        + "4 GiB and the guest's RAM"
     case .tablesTooLarge(let size, let room):
-      "the ACPI tables have \(size) bytes, but there is room for \(room); choose fewer CPUs with --cpus"
-    case .memoryTooSmall(let place):
-      "the guest has too little memory: \(place); give it more with --memory"
+      "ACPI tables: they have \(size) bytes, and there is room for \(room)"
+    case .memoryTooSmall(let place): "guest RAM: too small: \(place)"
     }
   }
 
-  private static let formats =
-    "what works is a bzImage with boot protocol 2.12 or newer, a 64-bit ELF file with a PVH note, or a "
-    + "multiboot (version 1) kernel"
+  /// The error of a kernel that needs RAM which the guest does not have.
+  ///
+  /// - Parameters:
+  ///   - end: The end of the kernel's memory; GPA.
+  ///   - memory: Guest RAM, in bytes. RAM that is large enough lacks only reserved addresses.
+  static func noRoom(path: String, end: UInt64, memory: UInt64) -> BootError {
+    end <= min(memory, GuestMemory.holeStart)
+      ? .kernelInReservedAddresses(path: path, end: end)
+      : .kernelTooLarge(path: path, end: end, memory: memory)
+  }
 
   private static func mebibytes(_ bytes: UInt64) -> UInt64 {
     bytes >> 20 + (bytes & 0xF_FFFF == 0 ? 0 : 1)
@@ -110,9 +109,9 @@ public enum BootError: Error, Sendable, CustomStringConvertible {
 public struct BootFile: Sendable, Equatable, CustomStringConvertible {
   /// What a file is for.
   public enum Role: String, Sendable {
-    /// `--kernel`.
+    /// The kernel image.
     case kernel
-    /// `--initrd`.
+    /// The initial RAM disk.
     case initrd
   }
 

@@ -35,7 +35,7 @@ struct ELFSegments {
         throw .damaged(path: path, reason: "the segment at \(place) is below 1 MiB\(allowed)")
       }
       guard isLow || !overflow && memory.holdsLow(segment.address..<next) else {
-        throw .kernelTooLarge(path: path, end: overflow ? .max : next, memory: memory.size)
+        throw .noRoom(path: path, end: overflow ? .max : next, memory: memory.size)
       }
       end = next
     }

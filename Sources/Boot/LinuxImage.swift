@@ -18,7 +18,7 @@ enum LinuxImage {
     let size = max(header.initSize, header.payloadSize)
     let (end, overflow) = address.addingReportingOverflow(size)
     guard !overflow, memory.holdsLow(address..<end) else {
-      throw .kernelTooLarge(path: path, end: overflow ? .max : end, memory: memory.size)
+      throw .noRoom(path: path, end: overflow ? .max : end, memory: memory.size)
     }
     var ramdisk: Range<UInt64>?
     if let initrd {

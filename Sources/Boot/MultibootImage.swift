@@ -69,7 +69,7 @@ enum MultibootImage {
     }
     try kernel.require(offset: start, count: loadEnd - load)
     guard memory.holdsLow(load..<end) else {
-      throw .kernelTooLarge(path: path, end: end, memory: memory.size)
+      throw .noRoom(path: path, end: end, memory: memory.size)
     }
     try kernel.load(offset: start, count: loadEnd - load, into: memory, at: GuestAddress(load))
     return (UInt64(addresses.entry), end)

@@ -29,7 +29,20 @@ extension GuestMemory {
 
 extension GuestMemory.Backing {
   /// Maps so much of it; nothing is there yet, but huge pages of the pool are reserved.
-  func map(_ size: UInt64) throws(KernelError) -> Mapping {
+  func map(_ size: UInt64) throws(GuestMemory.AllocationError) -> Mapping {
+    do throws(KernelError) { return try mapping(size) } catch {
+      guard case .hugePages(let shift) = self else { throw .kernel(error) }
+      let kibibytes: UInt64 = 1 << UInt64(shift - 10)
+      switch error.errno {
+      case KernelError.noMemory:
+        throw .hugePages(count: size >> UInt64(shift), kibibytes: kibibytes, error)
+      case KernelError.noDevice: throw .noHugePageSize(kibibytes: kibibytes, error)
+      default: throw .kernel(error)
+      }
+    }
+  }
+
+  private func mapping(_ size: UInt64) throws(KernelError) -> Mapping {
     switch self {
     case .transparentHugePages:
       let mapping = try Mapping(anonymous: size)
@@ -46,24 +59,8 @@ extension GuestMemory.Backing {
       let file = try Self.file(size: size, flags: 0)
       return try Mapping(descriptor: file.number, offset: 0, size: size)
     case .hugePages(let shift):
-      let pages = size >> UInt64(shift)
-      let kibibytes = 1 << (shift - 10)
-      do throws(KernelError) {
-        let file = try Self.file(size: size, flags: UInt32(MFD_HUGETLB) | shift << 26)
-        return try Mapping(descriptor: file.number, offset: 0, size: size)
-      } catch {
-        switch error.errno {
-        case KernelError.noMemory:
-          throw KernelError(
-            "mmap \(pages) huge pages of \(kibibytes)K for guest RAM; type 'echo \(pages) | sudo tee "
-              + "/sys/kernel/mm/hugepages/hugepages-\(kibibytes)kB/nr_hugepages'", errno: error.errno)
-        case KernelError.noDevice:
-          throw KernelError(
-            "memfd_create: this machine has no huge pages of \(kibibytes)K; give another hugepages=, or start "
-              + "the host with 'hugepagesz=\(kibibytes)K'", errno: error.errno)
-        default: throw error
-        }
-      }
+      let file = try Self.file(size: size, flags: UInt32(MFD_HUGETLB) | shift << 26)
+      return try Mapping(descriptor: file.number, offset: 0, size: size)
     }
   }
 

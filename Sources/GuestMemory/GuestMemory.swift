@@ -43,9 +43,9 @@ public final class GuestMemory: Sendable {
   ///   - holes: GPAs that are to hold no RAM besides those below 4 GiB: I/O addresses that the IOMMU reserves.
   public init(
     size: UInt64, backing: Backing = .memory, node: Int? = nil, holes: [ClosedRange<UInt64>] = []
-  ) throws(KernelError) {
+  ) throws(AllocationError) {
     mapping = try backing.map(size)
-    try mapping.excludeFromCoreDumps()
+    do throws(KernelError) { try mapping.excludeFromCoreDumps() } catch { throw .kernel(error) }
     if let node { try Self.bind(mapping, toNode: node) }
     self.size = size
     pageSize = backing.pageSize
@@ -83,12 +83,9 @@ public final class GuestMemory: Sendable {
     return ranges
   }
 
-  private static func bind(_ mapping: borrowing Mapping, toNode node: Int) throws(KernelError) {
+  private static func bind(_ mapping: borrowing Mapping, toNode node: Int) throws(AllocationError) {
     do throws(KernelError) { try mapping.bind(toNode: node) } catch {
-      guard error.errno == KernelError.invalid else { throw error }
-      throw KernelError(
-        "\(error.operation), which this process may not use; 'grep Mems_allowed_list /proc/self/status' says "
-          + "which it may", errno: error.errno)
+      throw error.errno == KernelError.invalid ? .node(node, error) : .kernel(error)
     }
   }
 

@@ -3,8 +3,8 @@
 internal import CLinux
 public import Linux
 
-/// Why KVM cannot be used here, and what to do about it.
-public enum SystemError: Error, CustomStringConvertible {
+/// Why KVM cannot be used here.
+public enum SystemError: Error, Equatable, CustomStringConvertible {
   /// /dev/kvm could not be opened.
   case unavailable(KernelError)
   /// The kernel speaks another version of the interface.
@@ -12,22 +12,17 @@ public enum SystemError: Error, CustomStringConvertible {
   /// A capability that Sluice cannot do without is missing (KVM_CHECK_EXTENSION).
   case missing(String)
 
-  /// The cause and the remedy, for a person.
+  /// The operation and the cause.
   public var description: String {
     switch self {
-    case .unavailable(let error) where error.errno == KernelError.noEntry:
-      "\(error); KVM is not loaded: turn on VT-x or SVM in the firmware, then type "
-        + "'modprobe kvm_intel' or 'modprobe kvm_amd'"
-    case .unavailable(let error)
-    where [KernelError.accessDenied, KernelError.notPermitted].contains(error.errno):
-      "\(error); this user may not use KVM: type 'sudo usermod -aG kvm $USER' and log in again"
+    case .unavailable(let error) where error.errno == KernelError.noEntry: "\(error): KVM is not loaded"
+    case .unavailable(let error) where error.isPermission: "\(error): this user may not use KVM"
     case .unavailable(let error) where error.errno == KernelError.noDevice:
-      "\(error); the kernel's KVM has no VT-x or SVM to work with: turn it on in the firmware"
+      "\(error): the kernel's KVM has no VT-x or SVM to work with"
     case .unavailable(let error): error.description
     case .version(let version):
-      "KVM_GET_API_VERSION: the kernel has version \(version), Sluice needs 12; use Linux 6.1 or newer"
-    case .missing(let name):
-      "KVM_CHECK_EXTENSION: this kernel's KVM lacks \(name); use Linux 6.1 or newer with in-kernel irqchip"
+      "KVM_GET_API_VERSION: the kernel has version \(version), Sluice needs 12"
+    case .missing(let name): "KVM_CHECK_EXTENSION: this kernel's KVM lacks \(name)"
     }
   }
 }

@@ -19,6 +19,9 @@ public struct KernelError: Error, Equatable, CustomStringConvertible {
   /// The operation and the reason.
   public var description: String { "\(operation): \(Self.reason(errno))" }
 
+  /// True if the kernel refused for want of permission: EACCES or EPERM.
+  public var isPermission: Bool { errno == Self.accessDenied || errno == Self.notPermitted }
+
   /// The C library's words for an error number.
   public static func reason(_ errno: Int32) -> String {
     // SAFETY: strerror returns a NUL-terminated string, which is copied at once.

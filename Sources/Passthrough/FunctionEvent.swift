@@ -125,6 +125,9 @@ public struct FunctionError: Error, Equatable, CustomStringConvertible {
   /// What was being done, where, and what the kernel said.
   public let cause: OperationError
 
+  /// Names a device and a cause.
+  public init(device: String, cause: OperationError) { (self.device, self.cause) = (device, cause) }
+
   /// The device and the cause, for a person.
   public var description: String { "device \(device): \(cause)" }
 }

@@ -22,11 +22,11 @@ public final class Container: IOAddressSpace {
     self.descriptor = descriptor
     let version = cl_vfio_number(self.descriptor.number, IOC_VFIO_GET_API_VERSION, 0)
     guard version == VFIO_API_VERSION else {
-      throw .unsupported("VFIO_GET_API_VERSION: the kernel has version \(version), Sluice needs 0")
+      throw .version(version)
     }
     guard
       cl_vfio_number(self.descriptor.number, IOC_VFIO_CHECK_EXTENSION, UInt(VFIO_TYPE1v2_IOMMU)) > 0
-    else { throw .unsupported("VFIO_CHECK_EXTENSION: the kernel has no type1v2 IOMMU") }
+    else { throw .noType1 }
   }
 
   /// Chooses the IOMMU, once the first group is attached (VFIO_SET_IOMMU).

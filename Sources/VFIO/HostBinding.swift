@@ -3,34 +3,43 @@
 internal import Linux
 
 extension HostDevice {
-  /// What keeps a device from being passed through, and what to type about it.
+  /// A device of an IOMMU group that a driver of the host has.
+  public struct Blocker: Equatable, Sendable, CustomStringConvertible {
+    /// Its address on the host.
+    public let address: String
+    /// The driver's name.
+    public let driver: String
+
+    /// Names a device and its driver.
+    public init(address: String, driver: String) { (self.address, self.driver) = (address, driver) }
+
+    /// `0000:01:00.1 (nvme)`.
+    public var description: String { "\(address) (\(driver))" }
+  }
+
+  /// The state of a device that decides if it can be passed through.
   public enum Readiness: Equatable, Sendable, CustomStringConvertible {
-    /// Nothing.
+    /// It can be passed through.
     case ready
     /// A driver of the host has it, or none.
     case bound(driver: String?, address: String)
     /// It has no IOMMU group.
     case noGroup
     /// Others of its group belong to drivers of the host.
-    case shared(group: String, others: [String])
+    case shared(group: String, others: [Blocker])
     /// It is a bridge.
     case bridge
 
-    /// The state and the remedy, for a person.
+    /// The state.
     public var description: String {
       switch self {
       case .ready: "ready"
-      case .bound(let driver?, let address):
-        "is bound to \(driver); type 'sluice bind \(address)' to take it from that driver"
-      case .bound(nil, let address): "has no driver; type 'sluice bind \(address)'"
-      case .noGroup:
-        "is in no IOMMU group; turn on the IOMMU in the firmware and boot the host with "
-          + "'intel_iommu=on' or 'amd_iommu=on'"
+      case .bound(let driver?, _): "bound to \(driver)"
+      case .bound(nil, _): "not bound to a driver"
+      case .noGroup: "in no IOMMU group"
       case .shared(let group, let others):
-        "shares IOMMU group \(group) with \(others.joined(separator: ", ")), which the host uses; type "
-          + others.map { "'sluice bind \($0.prefix { $0 != " " })'" }.joined(separator: " and ")
-          + " to give the whole group to VFIO"
-      case .bridge: "is a bridge to another bus, which cannot be passed through"
+        "in IOMMU group \(group) with \(others.map(\.description).joined(separator: ", ")), which the host uses"
+      case .bridge: "a bridge to another bus, which cannot be passed through"
       }
     }
   }
@@ -43,7 +52,7 @@ extension HostDevice {
       if try !hasVFIODriver { return .bound(driver: try driver, address: address) }
       let blockers = try blockers
       guard blockers.isEmpty else {
-        return .shared(group: group, others: blockers.map { "\($0.device.address) (\($0.driver))" })
+        return .shared(group: group, others: blockers)
       }
       return .ready
     }

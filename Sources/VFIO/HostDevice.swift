@@ -110,14 +110,14 @@ public struct HostDevice: Sendable {
 
   /// The devices of the same group that keep it from being viable, each with its driver (Linux drivers/iommu/iommu.c,
   /// iommu_device_use_default_domain).
-  public var blockers: [(device: HostDevice, driver: String)] {
+  public var blockers: [Blocker] {
     get throws(KernelError) {
-      var blockers: [(device: HostDevice, driver: String)] = []
+      var blockers: [Blocker] = []
       for device in try Self.devices(groupMembers, root: root) where device.address != address {
         guard let driver = try device.driver, !Self.sharingDrivers.contains(driver),
           try !device.hasVFIODriver
         else { continue }
-        blockers.append((device, driver))
+        blockers.append(Blocker(address: device.address, driver: driver))
       }
       return blockers
     }

@@ -2,12 +2,14 @@
 
 public import Linux
 
-/// Why a device cannot be had or used through VFIO, and what to do about it.
-public enum VFIOError: Error, CustomStringConvertible {
+/// Why a device cannot be opened or used through VFIO.
+public enum VFIOError: Error, Equatable, CustomStringConvertible {
   /// /dev/vfio/vfio could not be opened.
   case noContainer(KernelError)
-  /// The kernel's VFIO has another version or no type1v2 IOMMU.
-  case unsupported(String)
+  /// The kernel's VFIO has another version (VFIO_GET_API_VERSION).
+  case version(Int32)
+  /// The kernel's VFIO has no type1v2 IOMMU (VFIO_CHECK_EXTENSION).
+  case noType1
   /// The host has no device at the address.
   case noDevice(String)
   /// The device is not in a state to be passed through.
@@ -30,59 +32,46 @@ public enum VFIOError: Error, CustomStringConvertible {
   case needlessToken(device: String, KernelError)
   /// A request about a device failed.
   case device(String, KernelError)
-  /// A request about the container failed.
-  case container(KernelError)
 
-  /// The device, the operation, the cause and the remedy, for a person.
+  /// The device, the operation and the cause.
   public var description: String {
     switch self {
-    case .noContainer(let error) where error.errno == KernelError.noEntry:
-      "\(error); VFIO is not loaded: type 'sudo modprobe vfio-pci'"
-    case .noContainer(let error) where Self.isPermission(error):
-      "\(error); this user may not use VFIO: run as root, or type 'sudo chmod 0666 /dev/vfio/vfio'"
+    case .noContainer(let error) where error.errno == KernelError.noEntry: "\(error): VFIO is not loaded"
+    case .noContainer(let error) where error.isPermission: "\(error): this user may not use VFIO"
     case .noContainer(let error): error.description
-    case .unsupported(let what): "\(what); use Linux 6.1 or newer with CONFIG_VFIO_IOMMU_TYPE1"
-    case .noDevice(let address):
-      "device \(address): the host has no PCI device there; 'sluice devices' lists them"
-    case .notReady(let address, let state): "device \(address) \(state)"
-    case .group(let device, let group, let error) where error.errno == KernelError.busy:
-      "device \(device): \(error); another process uses IOMMU group \(group): "
-        + "'sudo fuser -v /dev/vfio/\(group)' names it"
-    case .group(let device, let group, let error) where Self.isPermission(error):
-      "device \(device): \(error); this user may not use IOMMU group \(group): type "
-        + "'sudo chown $USER /dev/vfio/\(group)'"
-    case .group(let device, let group, let error):
-      "device \(device): \(error); IOMMU group \(group) is not there: type 'sluice bind \(device)'"
+    case .version(let version):
+      "VFIO_GET_API_VERSION: the kernel has version \(version), Sluice needs 0"
+    case .noType1: "VFIO_CHECK_EXTENSION: the kernel has no type1v2 IOMMU"
+    case .noDevice(let address): "device \(address): the host has no PCI device there"
+    case .notReady(let address, let state): "device \(address): \(state)"
+    case .group(let device, let group, let error): "device \(device): \(error)\(Self.cause(group, error))"
     case .notViable(let device, let group):
-      "device \(device): VFIO_GROUP_GET_STATUS: IOMMU group \(group) is not viable because drivers of the "
-        + "host have some of its devices; 'sluice devices' shows which"
-    case .noDriver(let address):
-      "device \(address): the driver vfio-pci is not loaded; type 'sudo modprobe vfio-pci'"
+      "device \(device): VFIO_GROUP_GET_STATUS: IOMMU group \(group) is not viable: drivers of the host have some "
+        + "of its devices"
+    case .noDriver(let address): "device \(address): the driver vfio-pci is not loaded"
     case .notBound(let address, let driver):
-      "device \(address): after binding its driver is \(driver ?? "none") and not vfio-pci; "
-        + "'dmesg | tail' says why the kernel refused"
-    case .binding(let address, let error) where Self.isPermission(error):
-      "device \(address): \(error); this needs root: type it with sudo"
+      "device \(address): after binding its driver is \(driver ?? "none") and not vfio-pci"
     case .binding(let address, let error): "device \(address): \(error)"
     case .noIsolation(let device, let group, let error):
-      "device \(device): \(error): the platform does not isolate IOMMU group \(group); 'dmesg | tail' says whether "
-        + "interrupt remapping is missing (turn it on in the firmware, or, if you trust the guest, load "
-        + "vfio_iommu_type1 with allow_unsafe_interrupts=1) or the firmware demands an RMRR for the device (turn "
-        + "its legacy support off in the firmware, or use another device)"
+      "device \(device): \(error): the platform does not isolate IOMMU group \(group)"
     case .token(let device, let isGiven, let error):
-      "device \(device): \(error): \(isGiven ? "the VF token is not that" : "its physical function has a VF token") "
-        + "of the process that has the physical function through VFIO, which sets it (QEMU: vf-token=UUID of that "
-        + "device, DPDK: --vfio-vf-token, or VFIO_DEVICE_FEATURE_PCI_VF_TOKEN); give '\(device),vf-token=UUID' with the same UUID"
+      "device \(device): \(error): "
+        + (isGiven
+          ? "the VF token is not that of the process that has the physical function through VFIO"
+          : "its physical function has a VF token, set by the process that has it through VFIO")
     case .needlessToken(let device, let error):
-      "device \(device): \(error): VFIO has no physical function of it, so there is no VF token; leave vf-token= out"
+      "device \(device): \(error): VFIO has no physical function of it, so there is no VF token"
     case .device(let address, let error): "device \(address): \(error)"
-    case .container(let error) where error.errno == KernelError.noMemory:
-      "\(error); the limit on locked memory is too low: type 'ulimit -l unlimited', or run as root"
-    case .container(let error): error.description
     }
   }
 
-  private static func isPermission(_ error: KernelError) -> Bool {
-    error.errno == KernelError.accessDenied || error.errno == KernelError.notPermitted
+  /// The meaning of an error of open("/dev/vfio/GROUP").
+  private static func cause(_ group: String, _ error: KernelError) -> String {
+    switch error.errno {
+    case KernelError.busy: ": another process uses IOMMU group \(group)"
+    case KernelError.noEntry: ": IOMMU group \(group) is not there"
+    case _ where error.isPermission: ": this user may not use IOMMU group \(group)"
+    default: ""
+    }
   }
 }

@@ -23,19 +23,15 @@ struct Assembly<B: HostBackend> {
   {
     let system = try step(RunError.system) { () throws(SystemError) in try System() }
     if configuration.cpus > system.cpuLimit {
-      throw .host(
-        "\(configuration.cpus) vCPUs: KVM on this machine takes \(system.cpuLimit); give a smaller --cpus")
+      throw .host(.cpuCount(configuration.cpus, limit: system.cpuLimit))
     }
-    let problem = try step(RunError.kernel) { () throws(KernelError) in
-      try HostResources().problem(configuration)
-    }
-    if let problem { throw .host(problem) }
+    try HostResources().check(configuration)
     let hosts = try B.check(configuration.devices)
     if let problem = DeviceWindows.startProblem(hosts, pageSize: configuration.backing.pageSize) {
       throw .host(problem)
     }
     let reserved = hosts.flatMap(\.reserved)
-    let memory = try step(RunError.kernel) { () throws(KernelError) in
+    let memory = try step(RunError.memory) { () throws(GuestMemory.AllocationError) in
       try GuestMemory(
         size: configuration.memory, backing: configuration.backing, node: configuration.memoryNode,
         holes: reserved)
@@ -112,16 +108,10 @@ struct Assembly<B: HostBackend> {
       io: PlatformLayout.ioWindow, memory32: PlatformLayout.pciWindow32, memory64: window)
     let addresses: [UInt64]
     do throws(BarPlacement.NoRoom) { addresses = try placement.place(bars) } catch {
-      var position = error.position
-      for function in devices.functions {
-        if position < function.bars.count {
-          throw .host(
-            "device \(function.address): \(DeviceWindows.noRoom(for: function.bars[position], memory64: window))"
-          )
-        }
-        position -= function.bars.count
-      }
-      throw .host("a BAR of \(error.size) bytes fits in no window of guest-physical addresses")
+      let owners = devices.functions.flatMap { function in function.bars.map { (function.address, $0) } }
+      let (device, bar) = owners[error.position]
+      throw .host(
+        .noRoom(device: device, bar, in: DeviceWindows.range(of: bar.kind, memory64: window)))
     }
     var next = 0
     for (function, place) in zip(devices.functions, devices.places) {

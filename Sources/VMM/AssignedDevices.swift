@@ -55,9 +55,7 @@ struct AssignedDevices<B: HostBackend>: Sendable {
       try DMAMapper(spaces, memory: memory)
     }
     if let region = dma.unreachable() {
-      throw .host(
-        "the IOMMU does not translate guest RAM at \(region.base), \(region.size) bytes; give a smaller --memory"
-      )
+      throw .host(.untranslated(region.base, size: region.size))
     }
     return dma
   }

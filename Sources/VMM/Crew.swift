@@ -25,7 +25,7 @@ struct Crew<B: HostBackend> {
     _ assembly: Assembly<B>, _ configuration: Configuration, recorder: Recorder, ending: Ending
   ) throws(RunError) {
     let isSandboxed = configuration.isSandboxed
-    if !isSandboxed { recorder.log.warning("--sandbox off: this run is not confined") }
+    if !isSandboxed { recorder.log.warning("the sandbox is off: this run is not confined") }
     func sandbox(_ kind: ThreadKind) throws(RunError) -> ThreadSandbox? {
       guard isSandboxed else { return nil }
       return try step(RunError.sandbox) { () throws(SandboxError) in try ThreadSandbox(kind) }
@@ -69,8 +69,9 @@ struct Crew<B: HostBackend> {
       others.append(
         try Self.thread("pin\(index)") {
           guard gate.enter(pinSandbox) else { return }
-          let failure = preparation.work(shouldStop: { ending.isOver }, pinned: recorder.pinned)
-          if let failure { ending.end(.failure(failure.description)) }
+          preparation.work(
+            shouldStop: { ending.isOver }, pinned: recorder.pinned,
+            failed: { ending.end(.failure(.preparation($0))) })
         })
     }
   }
@@ -86,7 +87,7 @@ struct Crew<B: HostBackend> {
           guard gate.pass(sandbox) else { return }
           handOver.serve(
             function, begun: { gate.ready.signal() },
-            failed: { error in ending.end(.failure(error.description)) })
+            failed: { ending.end(.failure(.function($0))) })
         })
     }
   }
@@ -161,7 +162,7 @@ private final class StartBarrier: Sendable {
       try body()
       return true
     } catch {
-      ending.end(.failure(error.description))
+      ending.end(.failure(.kernel(error)))
       ready.signal()
       return false
     }
@@ -172,7 +173,7 @@ private final class StartBarrier: Sendable {
 /// ends and this returns false.
 private func prepare(_ cpu: Int, processor: Int?, _ ending: Ending) -> Bool {
   do throws(KernelError) { try Thread.acceptKick() } catch {
-    ending.end(.failure("vCPU \(cpu): \(error)"))
+    ending.end(.failure(.vcpu(cpu, error)))
     return false
   }
   guard let processor else { return true }
@@ -180,7 +181,7 @@ private func prepare(_ cpu: Int, processor: Int?, _ ending: Ending) -> Bool {
     try Thread.bind(toProcessor: processor)
     return true
   } catch {
-    ending.end(.failure("--cpu-pin: vCPU \(cpu): \(error)"))
+    ending.end(.failure(.placement(vcpu: cpu, error)))
     return false
   }
 }

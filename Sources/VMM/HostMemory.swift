@@ -21,22 +21,10 @@ struct HostMemory {
     available = field("MemAvailable")
   }
 
-  /// Why a guest of a size cannot run here; nil where it can.
-  ///
-  /// - Parameters:
-  ///   - isPinned: All of it will be pinned, because a device may reach it.
-  ///   - isPreallocated: All of it will be populated.
-  func problem(guest size: UInt64, isPinned: Bool, isPreallocated: Bool = false) -> String? {
-    let limit = isPinned || isPreallocated ? available : total
+  /// The problem of a guest of a size, or nil if the host has the memory for it or does not say how much it has.
+  func problem(guest size: UInt64, _ residence: HostProblem.Residence) -> HostProblem? {
+    let limit = residence == .touched ? total : available
     guard total > 0, size > limit else { return nil }
-    let reason =
-      if isPinned {
-        "a guest with devices has all its memory pinned, and this machine has \(limit >> 20) MiB available"
-      } else if isPreallocated {
-        "all of it is to be there from the start, and this machine has \(limit >> 20) MiB available"
-      } else {
-        "this machine has \(limit >> 20) MiB"
-      }
-    return "guest memory of \(size >> 20) MiB: \(reason); give a smaller --memory"
+    return .memory(size: size, limit: limit, residence)
   }
 }

@@ -33,29 +33,27 @@ struct HostNode {
     available = ["MemFree", "Active(file)", "Inactive(file)", "SReclaimable"].map(field).reduce(0, +)
   }
 
-  /// How many huge pages of the pool are free here; 0 where there are none of that size.
-  func freeHugePages(kibibytes: UInt64) -> UInt64 {
-    let name = "\(path)/hugepages/hugepages-\(kibibytes)kB/free_hugepages"
-    // No such file: the kernel has no huge pages of that size.
-    do throws(KernelError) { return UInt64(try Sysfs.read(name)) ?? 0 } catch { return 0 }
+  private func pool(_ kibibytes: UInt64) -> String { "\(path)/hugepages/hugepages-\(kibibytes)kB" }
+
+  /// The number of free huge pages in the pool of this node; 0 if the kernel has none of that size.
+  func freeHugePages(kibibytes: UInt64) throws(KernelError) -> UInt64 {
+    let text = try Sysfs.present { () throws(KernelError) in
+      try Sysfs.read("\(pool(kibibytes))/free_hugepages")
+    }
+    return text.flatMap { UInt64($0) } ?? 0
   }
 
-  /// Why guest RAM cannot come from here; nil where it can.
-  ///
-  /// - Parameter isPopulated: All of it will be there, because it is pinned or populated.
-  func problem(guest size: UInt64, hugePageShift shift: UInt32?, isPopulated: Bool) -> String? {
-    let advice = "give a smaller --memory, or leave node=\(number) out"
+  /// The problem of guest RAM that comes from here, or nil.
+  func problem(
+    guest size: UInt64, hugePageShift shift: UInt32?, _ residence: HostProblem.Residence
+  ) throws(KernelError) -> HostProblem? {
     guard let shift else {
-      let limit = isPopulated ? available : total
-      guard size > limit else { return nil }
-      return "guest memory of \(size >> 20) MiB: NUMA node \(number) has \(limit >> 20) MiB"
-        + (isPopulated ? " available; " : "; ") + advice
+      let limit = residence == .touched ? total : available
+      return size > limit ? .nodeMemory(number, size: size, limit: limit, residence) : nil
     }
     let kibibytes: UInt64 = 1 << UInt64(shift - 10)
-    let (wanted, free) = (size >> UInt64(shift), freeHugePages(kibibytes: kibibytes))
+    let (wanted, free) = (size >> UInt64(shift), try freeHugePages(kibibytes: kibibytes))
     guard wanted > free else { return nil }
-    return
-      "guest memory of \(wanted) huge pages of \(kibibytes)K: NUMA node \(number) has \(free) free; type 'echo "
-      + "\(wanted) | sudo tee \(path)/hugepages/hugepages-\(kibibytes)kB/nr_hugepages', or leave node=\(number) out"
+    return .nodeHugePages(number, count: wanted, kibibytes: kibibytes, free: free, pool: pool(kibibytes))
   }
 }

@@ -3,63 +3,60 @@
 internal import GuestMemory
 internal import Linux
 
-/// What the host has to have for a guest's memory and vCPUs, asked before anything is made.
+/// What the host must have for a guest's memory and vCPUs. It is checked before anything is created.
 struct HostResources {
   /// Where sysfs is.
   var sysfs = "/sys"
 
-  /// Why the host cannot carry such a VM, and what to do; nil where it can.
-  func problem(_ configuration: Configuration) throws(KernelError) -> String? {
-    if let problem = try pinProblem(configuration.cpuPins) { return problem }
-    let isPopulated = configuration.isPreallocated || !configuration.devices.isEmpty
+  /// Throws the first demand of a VM that this host cannot meet.
+  func check(_ configuration: Configuration) throws(RunError) {
+    try checkPins(configuration.cpuPins)
+    let residence: HostProblem.Residence =
+      !configuration.devices.isEmpty ? .pinned : configuration.isPreallocated ? .populated : .touched
     var shift: UInt32?
     switch configuration.backing {
-    // What is in the pool is no available memory; the kernel itself says whether the pool has enough.
+    // The pool is not part of available memory. The kernel checks if the pool has enough.
     case .hugePages(let own): shift = own
-    case .transparentHugePages: if let problem = transparentProblem() { return problem }
+    case .transparentHugePages: try checkTransparentHugePages()
     case .memory, .available: break
     }
     if shift == nil {
-      let problem = try HostMemory().problem(
-        guest: configuration.memory, isPinned: !configuration.devices.isEmpty,
-        isPreallocated: configuration.isPreallocated)
-      if let problem { return problem }
+      let memory = try step(RunError.kernel) { () throws(KernelError) in try HostMemory() }
+      if let problem = memory.problem(guest: configuration.memory, residence) { throw .host(problem) }
     }
-    guard let number = configuration.memoryNode else { return nil }
-    do throws(KernelError) {
-      return try HostNode(number, sysfs: sysfs)
-        .problem(guest: configuration.memory, hugePageShift: shift, isPopulated: isPopulated)
-    } catch {
-      guard error.errno == KernelError.noEntry else { throw error }
-      return noNode(number)
-    }
+    guard let number = configuration.memoryNode else { return }
+    try check(node: number, configuration.memory, hugePageShift: shift, residence)
   }
 
-  private func noNode(_ number: Int) -> String {
-    do throws(KernelError) {
-      let online = try Sysfs.read("\(sysfs)/devices/system/node/online")
-      return "--memory: this machine has no NUMA node \(number); give node= one of \(online), or leave it out"
-    } catch { return "--memory: this machine's kernel knows no NUMA nodes; leave node=\(number) out" }
+  private func check(
+    node number: Int, _ size: UInt64, hugePageShift shift: UInt32?, _ residence: HostProblem.Residence
+  ) throws(RunError) {
+    let problem = try step(RunError.kernel) { () throws(KernelError) in
+      let node = try Sysfs.present { () throws(KernelError) in try HostNode(number, sysfs: sysfs) }
+      if let node { return try node.problem(guest: size, hugePageShift: shift, residence) }
+      let online = try Sysfs.present { () throws(KernelError) in
+        try Sysfs.read("\(sysfs)/devices/system/node/online")
+      }
+      return online.map { HostProblem.noNode(number, online: $0) } ?? .noNodes(number)
+    }
+    if let problem { throw .host(problem) }
   }
 
-  private func transparentProblem() -> String? {
+  private func checkTransparentHugePages() throws(RunError) {
     let path = "\(sysfs)/kernel/mm/transparent_hugepage/enabled"
-    do throws(KernelError) {
-      guard try Sysfs.read(path).split(separator: " ").contains("[never]") else { return nil }
-      return
-        "--memory: transparent huge pages are off on this machine; type 'echo madvise | sudo tee \(path)', "
-        + "or leave hugepages=thp out"
-    } catch {
-      return "--memory: this machine's kernel has no transparent huge pages; leave hugepages=thp out"
+    let state = try step(RunError.kernel) { () throws(KernelError) in
+      try Sysfs.present { () throws(KernelError) in try Sysfs.read(path) }
     }
+    guard let state else { throw .host(.noTransparentHugePages) }
+    if state.split(separator: " ").contains("[never]") { throw .host(.transparentHugePagesOff(path: path)) }
   }
 
-  private func pinProblem(_ pins: [Int: Int]) throws(KernelError) -> String? {
-    for (cpu, processor) in pins.sorted(by: { $0.key < $1.key })
-    where try !Thread.mayRun(onProcessor: processor) {
-      return "--cpu-pin \(cpu):\(processor): this process may not run on processor \(processor) of the host; "
-        + "'grep Cpus_allowed_list /proc/self/status' says on which it may"
+  private func checkPins(_ pins: [Int: Int]) throws(RunError) {
+    for (cpu, processor) in pins.sorted(by: { $0.key < $1.key }) {
+      let mayRun = try step(RunError.kernel) { () throws(KernelError) in
+        try Thread.mayRun(onProcessor: processor)
+      }
+      if !mayRun { throw .host(.processor(processor, vcpu: cpu)) }
     }
-    return nil
   }
 }

@@ -20,7 +20,7 @@ public enum Outcome: Sendable, Equatable {
   /// A signal asked for the end.
   case signal(Int32)
   /// Sluice could not go on.
-  case failure(String)
+  case failure(RunError)
 
   /// The process's exit status.
   ///
@@ -31,12 +31,15 @@ public enum Outcome: Sendable, Equatable {
     case .powerOff, .quit: 0
     case .panic: 4
     case .debugExit(let value): Int32(truncatingIfNeeded: (value << 1 | 1) & 0xFF)
-    case .failure: hasDebugExit ? 6 : 1
+    case .failure: Self.failureStatus(hasDebugExit: hasDebugExit)
     case .reset: hasDebugExit ? 8 : 3
     case .tripleFault: hasDebugExit ? 10 : 5
     case .signal(let number): hasDebugExit ? 12 : 128 + number
     }
   }
+
+  /// The process's exit status after a failure.
+  public static func failureStatus(hasDebugExit: Bool) -> Int32 { hasDebugExit ? 6 : 1 }
 
   /// True if the user or a signal asked for the end, which then waits for no reader.
   var isRequested: Bool {

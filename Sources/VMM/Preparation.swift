@@ -26,7 +26,7 @@ final class Preparation<Space: IOAddressSpace>: Sendable {
   private struct State {
     var done: UInt64 = 0
     var working: Int
-    var failure: OperationError?
+    var failure: PreparationError?
     /// nil where no terminal is there to see it.
     var line: ProgressLine?
   }
@@ -67,9 +67,11 @@ final class Preparation<Space: IOAddressSpace>: Sendable {
   /// - Parameters:
   ///   - shouldStop: Asked between pieces; true when the VM is ending.
   ///   - pinned: Told of each piece that has been pinned: I/O address, bytes, microseconds.
-  /// - Returns: Why guest RAM could not be made ready; nil where it could, or another thread says so.
-  func work(shouldStop: () -> Bool, pinned: (UInt64, UInt64, Int64) -> Void) -> OperationError? {
-    var failure: OperationError?
+  ///   - failed: Called with the cause if guest RAM cannot be made ready, before anyone who waits for it goes on.
+  func work(
+    shouldStop: () -> Bool, pinned: (UInt64, UInt64, Int64) -> Void, failed: (PreparationError) -> Void
+  ) {
+    var failure: PreparationError?
     while !shouldStop() {
       let index = next.add(1, ordering: .relaxed).oldValue
       guard index < pieces.count else { break }
@@ -83,25 +85,17 @@ final class Preparation<Space: IOAddressSpace>: Sendable {
       // beside all of it.
       if index == 0 { ProgramCode.release() }
     }
+    if let failure { failed(failure) }
     leave(failure)
-    return failure
   }
 
   private func prepare(
     _ piece: GuestMemory.Region, pinned: (UInt64, UInt64, Int64) -> Void
-  ) -> OperationError? {
-    func failure(_ error: OperationError, _ what: String) -> OperationError {
-      OperationError("guest RAM cannot be \(what): \(error)", errno: error.errno)
-    }
+  ) -> PreparationError? {
     if populates {
-      do throws(KernelError) { try memory.populate(piece) } catch {
-        return failure(OperationError(error), "populated; free memory of the host or give a smaller --memory")
-      }
+      do throws(KernelError) { try memory.populate(piece) } catch { return .populate(error) }
     }
-    do throws(OperationError) { try dma?.pinMemory(piece, mapped: pinned) } catch {
-      let isLimit = error.errno == KernelError.noMemory
-      return failure(error, isLimit ? "pinned; type 'ulimit -l unlimited', or run as root" : "pinned")
-    }
+    do throws(OperationError) { try dma?.pinMemory(piece, mapped: pinned) } catch { return .pin(error) }
     return nil
   }
 
@@ -113,13 +107,15 @@ final class Preparation<Space: IOAddressSpace>: Sendable {
   }
 
   /// The last thread to leave lets those go on who wait for pinned RAM.
-  private func leave(_ failure: OperationError?) {
-    let outcome: (isLast: Bool, failure: OperationError?, isComplete: Bool) = state.withLock { state in
+  private func leave(_ failure: PreparationError?) {
+    let outcome: (isLast: Bool, failure: PreparationError?, isComplete: Bool) = state.withLock { state in
       state.working -= 1
       if let failure { state.failure = failure }
       if state.working == 0, let text = state.line?.end(done: state.done) { writeStandardError(text) }
       return (state.working == 0, state.failure, state.done == memory.size)
     }
-    if outcome.isLast { dma?.finishPinning(outcome.failure, isComplete: outcome.isComplete) }
+    if outcome.isLast {
+      dma?.finishPinning(outcome.failure?.operation, isComplete: outcome.isComplete)
+    }
   }
 }

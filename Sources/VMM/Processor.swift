@@ -42,16 +42,18 @@ struct Processor<B: Backend>: Sendable {
           }
         case .notDelivered(let place, let cause):
           _ = try root.makeDue(place.address)
-          if !failures.mayRetry(place) { ending.end(.failure(cause)) }
+          if !failures.mayRetry(place) { fail(OperationError(cause)) }
         case .shutdown: ending.end(.tripleFault)
         case .fault:
           failures.count()
           try survive(before)
-        case .failed(let cause): ending.end(.failure(cause))
+        case .failed(let cause): fail(OperationError(cause))
         }
       }
-    } catch { ending.end(.failure(error.description)) }
+    } catch { ending.end(.failure(.function(error))) }
   }
+
+  private func fail(_ error: OperationError) { ending.end(.failure(.operation(error))) }
 
   private func memory(_ access: borrowing VirtualCPU.Access) throws(FunctionError) {
     if access.isWrite {
@@ -77,7 +79,7 @@ struct Processor<B: Backend>: Sendable {
   private func openWindows() throws(FunctionError) {
     openings?.take()
     let result = try cpu.duringPause { () throws(FunctionError) in try root.openDueWindows() }
-    if case .failure(let error) = result { ending.end(.failure(error.description)) }
+    if case .failure(let error) = result { ending.end(.failure(.kernel(error))) }
   }
 
   /// Gives the guest #UD for an instruction that KVM cannot emulate and for which no window can be opened.
@@ -89,7 +91,7 @@ struct Processor<B: Backend>: Sendable {
           + "#UD for each such instruction")
     }
     do throws(KernelError) { try cpu.injectUndefinedInstruction() } catch {
-      ending.end(.failure(error.description))
+      ending.end(.failure(.kernel(error)))
     }
   }
 
@@ -101,9 +103,10 @@ struct Processor<B: Backend>: Sendable {
   ///   vCPU may have done it while this one waited for the function's lock.
   private func survive(_ before: UInt64?) throws(FunctionError) {
     guard generation?.current == before, try !root.demote(), generation?.current == before else { return }
-    ending.end(
-      .failure(
+    fail(
+      OperationError(
         "KVM_RUN on vCPU \(cpu.index): the memory behind an address of the guest is gone (EFAULT) and no "
-          + "device's window stands for it; the host took guest RAM away or KVM is at fault"))
+          + "device's window stands for it: the host took guest RAM away or KVM is at fault",
+        errno: KernelError.fault))
   }
 }

@@ -35,15 +35,18 @@ public struct Run: Sendable {
 
   /// Starts the VM, waits for its end, and hands the devices back.
   ///
-  /// - Returns: How it ended. The trace is complete then, or the log says why not.
-  public func run() throws(RunError) -> Outcome {
-    do throws(RunError) { return try live(VFIOBackend.self) } catch {
+  /// - Parameter report: Called with each failure that is not the outcome.
+  /// - Returns: How it ended. The trace is complete then, unless a failure says otherwise.
+  public func run(report: (RunError) -> Void) throws(RunError) -> Outcome {
+    do throws(RunError) { return try live(VFIOBackend.self, report) } catch {
       recorder.trace?.finish()
       throw error
     }
   }
 
-  private func live<B: HostBackend>(_ backend: B.Type) throws(RunError) -> Outcome {
+  private func live<B: HostBackend>(
+    _ backend: B.Type, _ report: (RunError) -> Void
+  ) throws(RunError) -> Outcome {
     recorder.phase("program-started")
     do throws(KernelError) { try DescriptorLimit.raise() } catch { recorder.log.warning("\(error)") }
     let output = StandardOutput()
@@ -53,7 +56,7 @@ public struct Run: Sendable {
       let signals = try Signals()
       try Thread.installKick()
       try GuardedMemory.install(
-        failureStatus: Outcome.failure("").exitStatus(hasDebugExit: configuration.hasDebugExit))
+        failureStatus: Outcome.failureStatus(hasDebugExit: configuration.hasDebugExit))
       return signals
     }
     let vm = try VM(assembly, configuration, recorder: recorder, ending: ending)
@@ -62,20 +65,21 @@ public struct Run: Sendable {
       var supervisor = try Supervisor(
         vm, ending: ending, signals: signals, input: 0, output: output.stream, isTerminal: terminal != nil)
       try supervisor.run()
-    } catch { ending.end(.failure("the main thread: \(error)")) }
-    return finish(vm, output, terminal)
+    } catch { ending.end(.failure(.mainThread(error))) }
+    return finish(vm, output, terminal, report)
   }
 
   /// Stops the VM, restores the terminal, hands the devices back and closes the books.
-  private func finish(_ vm: VM<some HostBackend>, _ output: StandardOutput, _ terminal: Terminal?) -> Outcome
-  {
+  private func finish(
+    _ vm: VM<some HostBackend>, _ output: StandardOutput, _ terminal: Terminal?, _ report: (RunError) -> Void
+  ) -> Outcome {
     var outcome = ending.outcome ?? .quit
     if outcome.isRequested { recorder.trace?.hurry() }
     recorder.phase(outcome.name)
     vm.stop()
     if !outcome.isRequested { output.drain(vm.serial) }
     terminal?.restore()
-    for failure in vm.release() { add("handing back: \(failure)", to: &outcome) }
+    for failure in vm.release() { add(.handBack(failure), to: &outcome, report) }
     recorder.phase("devices-handed-back")
     if configuration.printsSummary {
       StandardError.write(
@@ -86,16 +90,14 @@ public struct Run: Sendable {
     if let trace = recorder.trace {
       trace.finish()
       if let (error, lost) = trace.failure {
-        add(
-          "trace \(trace.path): \(error); \(lost) records are not in it; make room or name another file",
-          to: &outcome)
+        add(.trace(path: trace.path, error, lost: lost), to: &outcome, report)
       }
     }
     return outcome
   }
 
-  /// Makes a run end with a failure, or logs the failure if the run ends with another one.
-  private func add(_ failure: String, to outcome: inout Outcome) {
-    if case .failure = outcome { recorder.log.error("\(failure)") } else { outcome = .failure(failure) }
+  /// Makes a run end with a failure, or reports the failure if the run ends with another one.
+  private func add(_ failure: RunError, to outcome: inout Outcome, _ report: (RunError) -> Void) {
+    if case .failure = outcome { report(failure) } else { outcome = .failure(failure) }
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Boot
+public import GuestMemory
 public import KVM
 public import Linux
 public import Passthrough
@@ -8,36 +9,56 @@ public import Sandbox
 public import Seams
 public import VFIO
 
-/// Why a VM could not be started.
-public enum RunError: Error, CustomStringConvertible {
+/// Why a VM could not be started, or had to end.
+public enum RunError: Error, Equatable, CustomStringConvertible {
   /// KVM is not usable.
   case system(SystemError)
   /// The kernel, the initrd or the tables do not fit.
   case boot(BootError)
-  /// A device cannot be had.
+  /// Guest RAM cannot be created.
+  case memory(GuestMemory.AllocationError)
+  /// Guest RAM cannot be populated or pinned.
+  case preparation(PreparationError)
+  /// A device cannot be opened.
   case vfio(VFIOError)
   /// A device cannot be used.
   case function(FunctionError)
-  /// The kernel refused something.
-  case kernel(KernelError)
-  /// An operation on a device or an I/O address space failed.
-  case operation(OperationError)
+  /// A device cannot be given back.
+  case handBack(FunctionError)
   /// A thread cannot be confined.
   case sandbox(SandboxError)
-  /// The host cannot carry such a VM; says what to do.
-  case host(String)
+  /// The host cannot meet a demand of the VM.
+  case host(HostProblem)
+  /// The thread of a vCPU cannot be prepared.
+  case vcpu(Int, KernelError)
+  /// A vCPU cannot be kept on its processor.
+  case placement(vcpu: Int, KernelError)
+  /// The main thread failed.
+  case mainThread(KernelError)
+  /// The trace could not be written; `lost` records are not in it.
+  case trace(path: String, KernelError, lost: Int)
+  /// The kernel refused another operation.
+  case kernel(KernelError)
+  /// Another operation on a device, an I/O address space or the machine failed.
+  case operation(OperationError)
 
-  /// The cause and the remedy, for a person.
+  /// The subject, the operation and the cause.
   public var description: String {
     switch self {
     case .system(let error): error.description
     case .boot(let error): error.description
+    case .memory(let error): error.description
+    case .preparation(let error): error.description
     case .vfio(let error): error.description
     case .function(let error): error.description
+    case .handBack(let error): "handing back: \(error)"
+    case .sandbox(let error): error.description
+    case .host(let problem): problem.description
+    case .vcpu(let cpu, let error), .placement(let cpu, let error): "vCPU \(cpu): \(error)"
+    case .mainThread(let error): "the main thread: \(error)"
+    case .trace(let path, let error, let lost): "trace \(path): \(error): \(lost) records are not in it"
     case .kernel(let error): error.description
     case .operation(let error): error.description
-    case .sandbox(let error): error.description
-    case .host(let text): text
     }
   }
 }

@@ -49,7 +49,7 @@ struct VM<B: HostBackend> {
   /// Does what the host's kernel asks for about a device. A failure ends the VM.
   func attend(to notice: Notice, of function: Int) {
     do throws(FunctionError) { try functions[function].attend(to: notice) } catch {
-      ending.end(.failure(error.description))
+      ending.end(.failure(.function(error)))
     }
   }
 
@@ -58,7 +58,7 @@ struct VM<B: HostBackend> {
   /// - Returns: False if the VM has no such device.
   func remove(_ address: String) -> Bool {
     guard let function = functions.first(where: { $0.address == address }) else { return false }
-    do throws(FunctionError) { try function.remove() } catch { ending.end(.failure(error.description)) }
+    do throws(FunctionError) { try function.remove() } catch { ending.end(.failure(.function(error))) }
     return true
   }
 

@@ -11,7 +11,7 @@ private func hostDevice(_ address: Address) throws -> HostDevice {
     throw CommandFailure(error.description)
   }
   guard let device else {
-    throw CommandFailure(VFIOError.noDevice(address.description).description)
+    throw CommandFailure(VFIOError.noDevice(address.description).message)
   }
   return device
 }
@@ -44,7 +44,7 @@ struct BindCommand: ParsableCommand {
     do { try hostDevice(operand.address).bind() } catch let error
       as VFIOError
     {
-      throw CommandFailure(error.description)
+      throw CommandFailure(error.message)
     }
   }
 }
@@ -66,7 +66,7 @@ struct UnbindCommand: ParsableCommand {
     do { try hostDevice(operand.address).unbind() } catch let error
       as VFIOError
     {
-      throw CommandFailure(error.description)
+      throw CommandFailure(error.message)
     }
   }
 }

@@ -87,7 +87,7 @@ struct DeviceReport {
       let name = resource.index == 6 ? "ROM" : "BAR \(resource.index)"
       lines.append("    \(name): \(Self.size(resource.size)) \(resource.kind)")
     }
-    lines.append("    \(readiness)")
+    lines.append("    \(readiness.message)")
     return lines.joined(separator: "\n")
   }
 
@@ -111,7 +111,7 @@ struct DeviceReport {
       "\"resetMethods\":\(Self.list(resetMethods))",
       "\"bars\":[\(bars.joined(separator: ","))]",
       "\"ready\":\(readiness == .ready)",
-      "\"advice\":\(JSON.quote(readiness.description))",
+      "\"advice\":\(JSON.quote(readiness.message))",
     ]
     return "{" + fields.joined(separator: ",") + "}"
   }

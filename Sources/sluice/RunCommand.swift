@@ -156,14 +156,16 @@ struct RunCommand: ParsableCommand {
     let log = Logger(label: "sluice") { _ in ErrorStreamHandler() }
     let outcome: Outcome
     do throws(RunError) {
-      outcome = try Run(configuration, log: log, start: start).run()
-    } catch { throw failure(error.description) }
-    if case .failure(let cause) = outcome { throw failure(cause) }
+      outcome = try Run(configuration, log: log, start: start).run { failure in
+        log.error("\(failure.message)")
+      }
+    } catch { throw failure(error.message) }
+    if case .failure(let cause) = outcome { throw failure(cause.message) }
     endProcess(outcome.exitStatus(hasDebugExit: debugExit))
   }
 
   private func failure(_ cause: String) -> CommandFailure {
-    CommandFailure(cause, status: Outcome.failure(cause).exitStatus(hasDebugExit: debugExit))
+    CommandFailure(cause, status: Outcome.failureStatus(hasDebugExit: debugExit))
   }
 }
 

@@ -89,30 +89,52 @@ import Testing
   }
 
   @Test(
-    "a node that is not there is an error with its number and the way to those that are",
+    "a node that is not there is an error with its number and the kernel's answer",
     arguments: [1023, 1024, Int.max])
   func noNode(_ node: Int) {
-    let error = #expect(throws: KernelError.self) { _ = try GuestMemory(size: Self.size, node: node) }
-    #expect(error?.errno == KernelError.invalid)
+    let error = #expect(throws: GuestMemory.AllocationError.self) {
+      _ = try GuestMemory(size: Self.size, node: node)
+    }
+    let cause = KernelError("mbind \(Self.size) bytes to NUMA node \(node)", errno: KernelError.invalid)
+    #expect(error == .node(node, cause))
     #expect(
-      error?.operation.hasPrefix("mbind \(Self.size) bytes to NUMA node \(node), which this process") == true)
+      error?.description
+        == "guest RAM of NUMA node \(node): \(cause): this process may not use that node")
   }
 
-  @Test("huge pages that the pool does not have are an error that says how to get them")
+  @Test("huge pages that the pool does not have are an error with their number and size")
   func noPool() throws {
     // More than any host has: 1 PiB.
-    let error = #expect(throws: KernelError.self) {
+    let error = #expect(throws: GuestMemory.AllocationError.self) {
       _ = try GuestMemory(size: 1 << 50, backing: .hugePages(shift: 21))
     }
-    #expect(
-      error?.operation.contains("hugepages-2048kB/nr_hugepages") == true, "\(String(describing: error))")
+    guard case .hugePages(1 << 29, 2048, let cause) = error else {
+      Issue.record("\(String(describing: error))")
+      return
+    }
+    #expect(cause.errno == KernelError.noMemory)
+    #expect(error?.description == "guest RAM of 536870912 huge pages of 2048K: \(cause)")
   }
 
-  @Test("a size of huge pages that no processor has is refused with what to do")
+  @Test("a size of huge pages that no processor has is refused with the size")
   func noSize() {
-    let error = #expect(throws: KernelError.self) {
+    let error = #expect(throws: GuestMemory.AllocationError.self) {
       _ = try GuestMemory(size: 1 << 34, backing: .hugePages(shift: 34))
     }
-    #expect(error?.operation.contains("no huge pages of 16777216K") == true, "\(String(describing: error))")
+    guard case .noHugePageSize(16_777_216, let cause) = error else {
+      Issue.record("\(String(describing: error))")
+      return
+    }
+    #expect(cause.errno == KernelError.noDevice)
+    #expect(error?.description.hasSuffix(": this machine has none of that size") == true)
+  }
+
+  @Test("a size from 2^63 bytes on is refused by the kernel")
+  func negative() {
+    let size: UInt64 = 1 << 63
+    let error = #expect(throws: GuestMemory.AllocationError.self) { _ = try GuestMemory(size: size) }
+    #expect(
+      error == .kernel(KernelError("ftruncate \(size) bytes of guest RAM", errno: KernelError.invalid)))
+    #expect(error?.description.hasPrefix("guest RAM: ftruncate ") == true)
   }
 }

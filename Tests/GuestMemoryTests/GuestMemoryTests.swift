@@ -154,8 +154,8 @@ import Testing
 
   @Test("a size that the host cannot have is an error and no trap")
   func tooLarge() {
-    #expect(throws: KernelError.self) { _ = try GuestMemory(size: .max & ~4095) }
-    #expect(throws: KernelError.self) { _ = try GuestMemory(size: 1 << 62) }
+    #expect(throws: GuestMemory.AllocationError.self) { _ = try GuestMemory(size: .max & ~4095) }
+    #expect(throws: GuestMemory.AllocationError.self) { _ = try GuestMemory(size: 1 << 62) }
   }
 
   @Test("addresses are ordered, wrap as the bus does and are printed in hexadecimal")

@@ -96,10 +96,12 @@ struct ImageLoader {
       if iteration % 4 == 0 { try install(iteration, memory) }
     } catch {
       let text = error.description
-      let names = text.contains(kernel) || initrd.map { text.contains($0) } ?? false
-      guard names || text.contains("with --") || text.contains("--append"), text.contains("; "),
-        !text.contains("\n")
-      else { throw Failed("not one sentence with a subject and a remedy: '\(text)'") }
+      let subjects =
+        ["kernel \(kernel)", "kernel command line", "guest RAM", "ACPI tables", "64-bit PCI window"]
+        + (initrd.map { ["initrd \($0)"] } ?? [])
+      guard subjects.contains(where: text.hasPrefix), text.contains(": "), !text.contains("\n") else {
+        throw Failed("not one line with a subject and a cause: '\(text)'")
+      }
       return Self.kind(error)
     }
     let start = entry.initialState.rip

@@ -12,6 +12,13 @@ import Testing
     #expect(KernelError.reason(9999).contains("9999"))
   }
 
+  @Test("EACCES and EPERM are refusals for want of permission, other errors are not")
+  func permission() {
+    #expect(KernelError("asked", errno: KernelError.accessDenied).isPermission)
+    #expect(KernelError("asked", errno: KernelError.notPermitted).isPermission)
+    #expect(!KernelError("asked", errno: KernelError.noEntry).isPermission)
+  }
+
   @Test("a result below zero is an error number, any other passes through")
   func check() throws {
     #expect(try Linux.check(7, "asked") == 7)

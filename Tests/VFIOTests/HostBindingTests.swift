@@ -30,9 +30,7 @@ import Testing
   func bind() throws {
     let (host, device) = try host(driver: "nvme")
     #expect(
-      failure(device.bind)
-        == "device 0000:01:00.0: after binding its driver is nvme and not vfio-pci; 'dmesg | tail' says "
-        + "why the kernel refused")
+      failure(device.bind) == "device 0000:01:00.0: after binding its driver is nvme and not vfio-pci")
     #expect(try host.read("\(Self.device)/driver_override") == "vfio-pci")
     #expect(try host.read("bus/pci/drivers/nvme/unbind") == Self.address)
     #expect(try host.read("bus/pci/drivers_probe") == Self.address)
@@ -73,12 +71,10 @@ import Testing
     #expect(try host.read("bus/pci/drivers_probe") == "")
   }
 
-  @Test("without the driver vfio-pci nothing is touched, and the message says what to load")
+  @Test("without the driver vfio-pci nothing is touched")
   func noDriver() throws {
     let (host, device) = try host(driver: "nvme", drivers: ["nvme"])
-    #expect(
-      failure(device.bind)
-        == "device 0000:01:00.0: the driver vfio-pci is not loaded; type 'sudo modprobe vfio-pci'")
+    #expect(failure(device.bind) == "device 0000:01:00.0: the driver vfio-pci is not loaded")
     #expect(try host.read("\(Self.device)/driver_override") == "")
     #expect(try host.read("bus/pci/drivers/nvme/unbind") == "")
   }
@@ -88,7 +84,7 @@ import Testing
     let host = try FakeHost()
     try host.add(Self.address, driver: "nvme")
     let device = try #require(try host.device(Self.address))
-    #expect(failure(device.bind)?.contains("is in no IOMMU group") == true)
+    #expect(failure(device.bind)?.contains("in no IOMMU group") == true)
     #expect(try host.read("\(Self.device)/driver_override") == "")
   }
 

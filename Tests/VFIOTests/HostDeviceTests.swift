@@ -111,33 +111,31 @@ import Testing
     #expect(try Self.readiness(host).description == "ready")
   }
 
-  @Test("a device that a driver of the host has: type 'sluice bind'")
+  @Test("a device that a driver of the host has is bound to that driver")
   func bound() throws {
     let host = try FakeHost()
     try host.add(Self.address, driver: "nvme", group: "3")
     let state = try Self.readiness(host)
     #expect(state == .bound(driver: "nvme", address: Self.address))
-    #expect(
-      state.description
-        == "is bound to nvme; type 'sluice bind 0000:01:00.0' to take it from that driver")
+    #expect(state.description == "bound to nvme")
   }
 
-  @Test("a device that no driver has: type 'sluice bind'")
+  @Test("a device that no driver has is not bound")
   func unbound() throws {
     let host = try FakeHost()
     try host.add(Self.address, group: "3")
     let state = try Self.readiness(host)
     #expect(state == .bound(driver: nil, address: Self.address))
-    #expect(state.description == "has no driver; type 'sluice bind 0000:01:00.0'")
+    #expect(state.description == "not bound to a driver")
   }
 
-  @Test("a device without an IOMMU group: turn the IOMMU on")
+  @Test("a device without an IOMMU group cannot be passed through")
   func noGroup() throws {
     let host = try FakeHost()
     try host.add(Self.address, driver: "vfio-pci")
     let state = try Self.readiness(host)
     #expect(state == .noGroup)
-    #expect(state.description.contains("'intel_iommu=on' or 'amd_iommu=on'"))
+    #expect(state.description == "in no IOMMU group")
   }
 
   @Test("a bridge stays with the host")
@@ -149,7 +147,7 @@ import Testing
     #expect(try host.read("bus/pci/devices/\(Self.address)/driver_override") == "")
   }
 
-  @Test("a group that the host uses too: its drivers' devices are named, each with what to type")
+  @Test("a group that the host uses too: its drivers' devices are named")
   func shared() throws {
     let host = try FakeHost()
     try host.add(Self.address, driver: "vfio-pci", group: "7")
@@ -162,8 +160,7 @@ import Testing
     let state = try Self.readiness(host)
     #expect(
       state.description
-        == "shares IOMMU group 7 with 0000:01:00.1 (nvme), 0000:02:00.0 (e1000e), which the host uses; type "
-        + "'sluice bind 0000:01:00.1' and 'sluice bind 0000:02:00.0' to give the whole group to VFIO")
+        == "in IOMMU group 7 with 0000:01:00.1 (nvme), 0000:02:00.0 (e1000e), which the host uses")
     #expect(try #require(try host.device(Self.address)).groupMembers.count == 6)
   }
 
@@ -198,7 +195,9 @@ import Testing
     try host.add(
       "0000:00:1c.0", driver: "pcieport", group: "3", classCode: "0x060400",
       attributes: ["config": Self.header(1)])
-    #expect(try Self.readiness(host) == .shared(group: "3", others: ["0000:00:1f.0 (lpc_ich)"]))
+    #expect(
+      try Self.readiness(host)
+        == .shared(group: "3", others: [.init(address: "0000:00:1f.0", driver: "lpc_ich")]))
   }
 
   @Test(
@@ -214,7 +213,8 @@ import Testing
       attributes: ["config": Self.header(header)])
     #expect(
       try Self.readiness(host)
-        == (isViable ? .ready : .shared(group: "3", others: ["0000:00:1c.0 (\(driver))"])))
+        == (isViable ? .ready : .shared(group: "3", others: [.init(address: "0000:00:1c.0", driver: driver)]))
+    )
   }
 
   @Test("a variant of vfio-pci is a VFIO driver: the device has a VFIO device")
@@ -225,7 +225,9 @@ import Testing
     try host.make("bus/pci/devices/\(Self.address)/vfio-dev/vfio0")
     #expect(try Self.readiness(host) == .ready)
     try host.add("0000:01:00.1", driver: "mlx5_core", group: "3")
-    #expect(try Self.readiness(host) == .shared(group: "3", others: ["0000:01:00.1 (mlx5_core)"]))
+    #expect(
+      try Self.readiness(host)
+        == .shared(group: "3", others: [.init(address: "0000:01:00.1", driver: "mlx5_core")]))
   }
 
   @Test("reserved I/O addresses are those that VFIO does not map")

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Boot
+import PCI
 import Testing
 
 @testable import VMM
@@ -21,7 +23,7 @@ import Testing
     "reserved I/O addresses that take the guest's first MiB are refused with their device",
     arguments: [
       ([0xE8000...0xEFFFF], 4096, "RMRR"), ([0x7D00_0000...0x7D00_0FFF], 1 << 30, nil),
-      ([0x1000_0000...0x1000_0FFF], 1 << 30, "hugepages"), ([0x10_0000...0x10_0FFF], 4096, nil),
+      ([0x1000_0000...0x1000_0FFF], 1 << 30, "the page of 1024 MiB"), ([0x10_0000...0x10_0FFF], 4096, nil),
       ([0xFEE0_0000...0xFEEF_FFFF], 1 << 30, nil), ([], 4096, nil),
     ] as [([ClosedRange<UInt64>], UInt64, String?)])
   func firstMebibyte(_ reserved: [ClosedRange<UInt64>], _ pageSize: UInt64, _ word: String?) {
@@ -30,7 +32,8 @@ import Testing
     let problem = DeviceWindows.startProblem([host], pageSize: pageSize)
     #expect((problem != nil) == (word != nil))
     if let word, let problem {
-      #expect(problem.contains("0000:01:00.0") && problem.contains(word), "\(problem)")
+      #expect(problem.description.hasPrefix("device 0000:01:00.0: "))
+      #expect(problem.description.contains(word), "\(problem)")
     }
   }
 
@@ -43,5 +46,14 @@ import Testing
     #expect(DeviceWindows.largest(0xFE_0000_0000..<0xFF_0000_0000, without: amd).isEmpty)
     #expect(DeviceWindows.largest(8 << 30..<1 << 40, without: [1 << 39...UInt64.max]) == 8 << 30..<1 << 39)
     #expect(DeviceWindows.largest(8 << 30..<1 << 40, without: []) == 8 << 30..<1 << 40)
+  }
+
+  @Test("I/O ports, 32-bit memory and 64-bit memory have ranges of their own")
+  func ranges() {
+    let memory64: Range<UInt64> = 1 << 33..<1 << 40
+    #expect(DeviceWindows.range(of: .io, memory64: memory64) == PlatformLayout.ioWindow)
+    #expect(DeviceWindows.range(of: .memory32, memory64: memory64) == PlatformLayout.pciWindow32)
+    #expect(DeviceWindows.range(of: .rom, memory64: memory64) == PlatformLayout.pciWindow32)
+    #expect(DeviceWindows.range(of: .memory64, memory64: memory64) == memory64)
   }
 }

@@ -96,21 +96,19 @@ import Testing
   func missing(_ text: String) {
     let memory = HostMemory(parsing: text)
     #expect(memory.total == 0)
-    #expect(memory.problem(guest: 3 << 40, isPinned: true) == nil)
+    #expect(memory.problem(guest: 3 << 40, .pinned) == nil)
   }
 
   @Test("a guest with devices needs memory that is available, one without only memory that is there")
   func problem() throws {
     let memory = HostMemory(parsing: Self.text)
-    #expect(memory.problem(guest: 2 << 30, isPinned: true) == nil)
-    #expect(memory.problem(guest: 3 << 30, isPinned: false) == nil)
+    #expect(memory.problem(guest: 2 << 30, .pinned) == nil)
+    #expect(memory.problem(guest: 3 << 30, .touched) == nil)
+    #expect(memory.problem(guest: 3 << 30, .pinned) == .memory(size: 3 << 30, limit: 2 << 30, .pinned))
+    #expect(memory.problem(guest: 3 << 30, .populated) == .memory(size: 3 << 30, limit: 2 << 30, .populated))
     #expect(
-      memory.problem(guest: 3 << 30, isPinned: true)
-        == "guest memory of 3072 MiB: a guest with devices has all its memory pinned, and this machine has "
-        + "2048 MiB available; give a smaller --memory")
-    #expect(
-      memory.problem(guest: 3 << 40, isPinned: false)
-        == "guest memory of 3145728 MiB: this machine has 3934 MiB; give a smaller --memory")
+      memory.problem(guest: 3 << 40, .touched)
+        == .memory(size: 3 << 40, limit: 4_028_416 << 10, .touched))
   }
 
   @Test("this machine has memory")

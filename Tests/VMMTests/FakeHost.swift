@@ -49,7 +49,7 @@ struct FakeHost: HostBackend {
 
   func open(_ host: ReadyDevice) throws(RunError) -> FakeDevice {
     guard let device = Self.devices.withLock({ $0[host.address]?.device }) else {
-      throw .host("there is no fake device \(host.address)")
+      throw .operation(OperationError("there is no fake device \(host.address)"))
     }
     return device
   }

@@ -2,7 +2,7 @@
 
 import Foundation
 import GuestMemory
-import PCI
+import Linux
 import Testing
 
 @testable import VMM
@@ -60,63 +60,80 @@ import Testing
     }
   }
 
+  /// The problem of a configuration on a host, or nil.
+  private static func problem(_ host: HostResources, _ configuration: Configuration) throws -> HostProblem? {
+    do throws(RunError) { try host.check(configuration) } catch {
+      guard case .host(let problem) = error else { throw error }
+      return problem
+    }
+    return nil
+  }
+
   @Test("what fits has no problem")
   func fits() throws {
     try withHost { host throws in
-      #expect(try host.problem(Self.configuration(64 << 20)) == nil)
-      #expect(try host.problem(Self.configuration(64 << 20, node: 0, isPreallocated: true)) == nil)
-      #expect(try host.problem(Self.configuration(200 << 20, .hugePages(shift: 21), node: 1)) == nil)
-      #expect(
-        try host.problem(Self.configuration(1 << 50, .hugePages(shift: 21))) == nil, "the pool itself says")
+      for configuration in [
+        Self.configuration(64 << 20), Self.configuration(64 << 20, node: 0, isPreallocated: true),
+        Self.configuration(200 << 20, .hugePages(shift: 21), node: 1),
+        // The pool itself says if it has them.
+        Self.configuration(1 << 50, .hugePages(shift: 21)),
+      ] { #expect(try Self.problem(host, configuration) == nil) }
     }
   }
 
-  @Test("a node that is not there, or too small for what will be there, is named with what to do")
+  @Test("a node that is not there, or too small for the pages that will be there, is named")
   func nodes() throws {
     try withHost { host throws in
       #expect(
-        try host.problem(Self.configuration(64 << 20, node: 2))
-          == "--memory: this machine has no NUMA node 2; give node= one of 0-1, or leave it out")
+        try Self.problem(host, Self.configuration(64 << 20, node: 2)) == .noNode(2, online: "0-1"))
       #expect(
-        try host.problem(Self.configuration(2 << 30, node: 0)) == nil, "as long as the guest does not use it")
+        try Self.problem(host, Self.configuration(2 << 30, node: 0)) == nil,
+        "as long as the guest does not use it")
       #expect(
-        try host.problem(Self.configuration(2 << 30, node: 0, isPreallocated: true))
-          == "guest memory of 2048 MiB: NUMA node 0 has 1024 MiB available; give a smaller --memory, or leave "
-          + "node=0 out")
+        try Self.problem(host, Self.configuration(2 << 30, node: 0, isPreallocated: true))
+          == .nodeMemory(0, size: 2 << 30, limit: 1 << 30, .populated))
       #expect(
-        try host.problem(Self.configuration(3 << 30, node: 1))
-          == "guest memory of 3072 MiB: NUMA node 1 has 2048 MiB; give a smaller --memory, or leave node=1 out"
-      )
+        try Self.problem(host, Self.configuration(3 << 30, node: 1))
+          == .nodeMemory(1, size: 3 << 30, limit: 2 << 30, .touched))
       try FileManager.default.removeItem(at: directory.appending(path: "devices"))
-      #expect(
-        try host.problem(Self.configuration(64 << 20, node: 0))?.contains("knows no NUMA nodes") == true)
+      #expect(try Self.problem(host, Self.configuration(64 << 20, node: 0)) == .noNodes(0))
+    }
+  }
+
+  @Test("a file that cannot be read is an error of the kernel, and not absent")
+  func unreadable() throws {
+    try withHost { host throws in
+      let file = directory.appending(path: "kernel/mm/transparent_hugepage/enabled")
+      try FileManager.default.removeItem(at: file)
+      try FileManager.default.createDirectory(at: file, withIntermediateDirectories: true)
+      #expect(throws: RunError.kernel(KernelError("read \(file.path)", errno: 21))) {
+        try host.check(Self.configuration(64 << 20, .transparentHugePages))
+      }
     }
   }
 
   @Test("huge pages are counted in the node's own pool")
   func hugePages() throws {
     try withHost { host throws in
-      let problem = try #require(
-        try host.problem(Self.configuration(202 << 20, .hugePages(shift: 21), node: 1)))
       #expect(
-        problem
-          == "guest memory of 101 huge pages of 2048K: NUMA node 1 has 100 free; type 'echo 101 | sudo tee "
-          + "\(host.sysfs)/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages', or leave node=1 out"
-      )
+        try Self.problem(host, Self.configuration(202 << 20, .hugePages(shift: 21), node: 1))
+          == .nodeHugePages(
+            1, count: 101, kibibytes: 2048, free: 100,
+            pool: "\(host.sysfs)/devices/system/node/node1/hugepages/hugepages-2048kB"))
     }
   }
 
-  @Test("transparent huge pages that are off, or that the kernel has not, are told")
+  @Test("transparent huge pages that are off, or that the kernel does not have, are a problem")
   func transparent() throws {
     try withHost { host throws in
-      let off = try #require(try host.problem(Self.configuration(64 << 20, .transparentHugePages)))
-      #expect(off.contains("are off on this machine; type 'echo madvise | sudo tee \(host.sysfs)/kernel/mm/"))
-      try write("always [madvise] never", "kernel/mm/transparent_hugepage/enabled")
-      #expect(try host.problem(Self.configuration(64 << 20, .transparentHugePages)) == nil)
-      try FileManager.default.removeItem(at: directory.appending(path: "kernel"))
+      let configuration = Self.configuration(64 << 20, .transparentHugePages)
       #expect(
-        try host.problem(Self.configuration(64 << 20, .transparentHugePages))?.contains("has no transparent")
-          == true)
+        try Self.problem(host, configuration)
+          == .transparentHugePagesOff(path: "\(host.sysfs)/kernel/mm/transparent_hugepage/enabled"))
+      try write("always [madvise] never", "kernel/mm/transparent_hugepage/enabled")
+      #expect(try Self.problem(host, configuration) == nil)
+      try FileManager.default.removeItem(at: directory.appending(path: "kernel"))
+      #expect(try Self.problem(host, configuration) == .noTransparentHugePages)
     }
   }
 
@@ -125,10 +142,8 @@ import Testing
   func processors(_ processor: Int) throws {
     var configuration = Self.configuration(64 << 20)
     configuration.cpuPins = [0: processor]
-    #expect(
-      try HostResources().problem(configuration)?.hasPrefix(
-        "--cpu-pin 0:\(processor): this process may not run") == true)
+    #expect(try Self.problem(HostResources(), configuration) == .processor(processor, vcpu: 0))
     configuration.cpuPins = [:]
-    #expect(try HostResources().problem(configuration) == nil)
+    #expect(try Self.problem(HostResources(), configuration) == nil)
   }
 }

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Linux
+import Seams
 import Testing
 
 @testable import VMM
 
 @Suite struct OutcomeTests {
+  private static let failure = RunError.operation(OperationError("no room"))
+
   @Test(
     "each way to end has its exit status, without and with --debug-exit, and its name",
     arguments: [
-      (.powerOff, 0, 0, "power-off"), (.quit, 0, 0, "quit"), (.failure("x"), 1, 6, "failure"),
+      (.powerOff, 0, 0, "power-off"), (.quit, 0, 0, "quit"), (.failure(failure), 1, 6, "failure"),
       (.reset, 3, 8, "reset"), (.panic, 4, 4, "panic"), (.tripleFault, 5, 10, "triple-fault"),
       (.signal(2), 130, 12, "signal 2"), (.signal(15), 143, 12, "signal 15"),
     ] as [(Outcome, Int32, Int32, String)])
@@ -37,7 +40,7 @@ import Testing
     ending.end(.panic)
     #expect(try loop.next() == 7)
     ending.end(.powerOff)
-    ending.end(.failure("later"))
+    ending.end(.failure(Self.failure))
     #expect(ending.isOver)
     #expect(ending.outcome == .panic)
   }

@@ -64,9 +64,7 @@ import Testing
     let failures = Failures()
     let threads = try (0..<2).map { index in
       try Thread(name: "pin\(index)") {
-        if let failure = preparation.work(shouldStop: { false }, pinned: { _, _, _ in }) {
-          failures.add(failure)
-        }
+        preparation.work(shouldStop: { false }, pinned: { _, _, _ in }, failed: failures.add)
       }
     }
     for thread in threads { thread.join() }
@@ -79,13 +77,14 @@ import Testing
     let memory = try GuestMemory(size: 1 << 30)
     let preparation = try #require(
       Preparation<FakeSpace>(memory, dma: nil, isPreallocated: true, processors: 1))
-    #expect(preparation.work(shouldStop: { true }, pinned: { _, _, _ in }) == nil)
+    preparation.work(
+      shouldStop: { true }, pinned: { _, _, _ in }, failed: { error in Issue.record("\(error)") })
     #expect(try Self.resident(memory) == 0)
   }
 
   private final class Failures: Sendable {
-    private let list = Mutex<[OperationError]>([])
-    var all: [OperationError] { list.withLock { $0 } }
-    func add(_ failure: OperationError) { list.withLock { $0.append(failure) } }
+    private let list = Mutex<[PreparationError]>([])
+    var all: [PreparationError] { list.withLock { $0 } }
+    func add(_ failure: PreparationError) { list.withLock { $0.append(failure) } }
   }
 }

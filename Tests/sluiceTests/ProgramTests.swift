@@ -52,7 +52,8 @@ struct ProgramTests {
     #expect(result.status == 1)
     #expect(
       result.messages
-        == "sluice: device fffe:ff:1f.7: the host has no PCI device there; 'sluice devices' lists them\n")
+        == "sluice: device fffe:ff:1f.7: the host has no PCI device there; type 'sluice devices' to list them\n"
+    )
   }
 
   @Test("--help and --version end with status 0", arguments: [["--help"], ["run", "--help"], ["--version"]])

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import GuestMemory
+import KVM
+import Linux
+import PCI
+import Seams
+import VMM
+
+extension SystemError: AdvisedError {
+  /// The next step for the user.
+  var remedy: String? {
+    switch self {
+    case .unavailable(let error) where error.errno == KernelError.noEntry:
+      "turn on VT-x or SVM in the firmware, then type 'modprobe kvm_intel' or 'modprobe kvm_amd'"
+    case .unavailable(let error) where error.isPermission:
+      "type 'sudo usermod -aG kvm $USER' and log in again"
+    case .unavailable(let error) where error.errno == KernelError.noDevice:
+      "turn on VT-x or SVM in the firmware"
+    case .unavailable: nil
+    case .version: "use Linux 6.1 or newer"
+    case .missing: "use Linux 6.1 or newer with in-kernel irqchip"
+    }
+  }
+}
+
+extension GuestMemory.AllocationError: AdvisedError {
+  /// The next step for the user.
+  var remedy: String? {
+    switch self {
+    case .hugePages(let count, let kibibytes, _):
+      "type 'echo \(count) | sudo tee /sys/kernel/mm/hugepages/hugepages-\(kibibytes)kB/nr_hugepages'"
+    case .noHugePageSize(let kibibytes, _):
+      "give another hugepages=, or boot the host with 'hugepagesz=\(kibibytes)K'"
+    case .node:
+      "type 'grep Mems_allowed_list /proc/self/status' for the nodes that it may use, and give node= one of them"
+    case .kernel: nil
+    }
+  }
+}
+
+extension PreparationError: AdvisedError {
+  /// The next step for the user.
+  var remedy: String? {
+    switch self {
+    case .populate: "free memory of the host, or give a smaller --memory"
+    case .pin(let error):
+      error.errno == KernelError.noMemory ? "type 'ulimit -l unlimited', or run as root" : nil
+    }
+  }
+}
+
+extension HostProblem: AdvisedError {
+  /// The next step for the user.
+  var remedy: String? {
+    switch self {
+    case .cpuCount: "give a smaller --cpus"
+    case .processor(let processor, let vcpu):
+      "type 'grep Cpus_allowed_list /proc/self/status' for the processors that it may run on, and give one of them in "
+        + "place of --cpu-pin \(vcpu):\(processor)"
+    case .memory, .untranslated: "give a smaller --memory"
+    case .noNode(_, let online): "give node= one of \(online), or leave it out"
+    case .noNodes(let node): "leave node=\(node) out"
+    case .nodeMemory(let node, _, _, _): "give a smaller --memory, or leave node=\(node) out"
+    case .nodeHugePages(let node, let count, _, _, let pool):
+      "type 'echo \(count) | sudo tee \(pool)/nr_hugepages', or leave node=\(node) out"
+    case .transparentHugePagesOff(let path):
+      "type 'echo madvise | sudo tee \(path)', or leave hugepages=thp out"
+    case .noTransparentHugePages: "leave hugepages=thp out"
+    case .reservedStart:
+      "turn the device's legacy support off in the firmware, or use another device"
+    case .reservedPage: "give smaller pages (--memory SIZE,hugepages=2M)"
+    case .noRoom(_, let bar, _):
+      bar.kind == .memory64 ? "give fewer devices or a smaller --memory" : "give fewer devices"
+    }
+  }
+}

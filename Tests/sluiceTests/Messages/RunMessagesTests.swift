@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Boot
+import Linux
+import Passthrough
+import Sandbox
+import Seams
+import Testing
+import VFIO
+import VMM
+
+@testable import sluice
+
+@Suite struct RunMessagesTests {
+  private static let kernel = KernelError("asked", errno: KernelError.invalid)
+  private static let function = FunctionError(device: "0000:01:00.0", cause: OperationError(kernel))
+
+  @Test(
+    "an error of a run has subject, cause and remedy",
+    arguments: [
+      (
+        .boot(.commandLineTooLong(length: 11, limit: 10)),
+        "kernel command line: it has 11 bytes, and this kernel takes at most 10; shorten --append"
+      ),
+      (
+        .vfio(.noDriver("0000:01:00.0")),
+        "device 0000:01:00.0: the driver vfio-pci is not loaded; type 'sudo modprobe vfio-pci'"
+      ),
+      (.function(function), "device 0000:01:00.0: asked: Invalid argument"),
+      (.handBack(function), "handing back: device 0000:01:00.0: asked: Invalid argument"),
+      (.sandbox(.library("seccomp_init", code: nil)), "seccomp_init: libseccomp failed"),
+      (.vcpu(3, kernel), "vCPU 3: asked: Invalid argument"),
+      (
+        .placement(vcpu: 3, kernel),
+        "vCPU 3: asked: Invalid argument; give another processor with --cpu-pin"
+      ),
+      (.mainThread(kernel), "the main thread: asked: Invalid argument"),
+      (
+        .trace(path: "/t", kernel, lost: 3),
+        "trace /t: asked: Invalid argument: 3 records are not in it; make room, or name another file with --trace"
+      ),
+      (.kernel(kernel), "asked: Invalid argument"),
+      (.operation(OperationError("no room")), "no room"),
+    ] as [(RunError, String)])
+  func run(_ error: RunError, _ text: String) {
+    #expect(error.message == text)
+  }
+}
