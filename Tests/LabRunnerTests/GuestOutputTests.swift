@@ -28,6 +28,12 @@ import Testing
     #expect(lines.ended)
   }
 
+  @Test("the end of a Linux guest counts if a message of its kernel follows on the line")
+  func mixedEnd() {
+    #expect(GuestLines("lab: end[    2.978222] sysrq: Trigger a crash\n").ended)
+    #expect(!GuestLines("lab: ending\nlab: ok end\n").ended)
+  }
+
   @Test("the numbers of an xUnit file")
   func xunit() {
     let count = UnitTests.Count(
