@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import GuestMemory
+internal import Seams
 
 /// Loads a kernel for multiboot, version 1: an ELF file of either width, or any file whose header says where
 /// it goes.
@@ -14,7 +15,7 @@ enum MultibootImage {
       throw .damaged(
         path: path,
         reason:
-          "its multiboot header asks for what Sluice has not (flags 0x\(String(header.unmet, radix: 16)))")
+          "its multiboot header asks for what Sluice has not (flags \(header.unmet.hexadecimal))")
     }
     let entry: UInt64
     let end: UInt64

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import GuestMemory
+internal import Seams
 
 /// The setup header of a bzImage (Documentation/arch/x86/boot.rst, "Details of Header Fields").
 struct SetupHeader: Equatable {
@@ -108,7 +109,7 @@ struct SetupHeader: Equatable {
     guard isRelocatable, aligned else {
       throw .damaged(
         path: path,
-        reason: "it wants to be at \(String(preferredAddress, radix: 16)) and cannot be moved")
+        reason: "it wants to be at \(preferredAddress.hexadecimal) and cannot be moved")
     }
     let wanted = max(preferredAddress, lowest)
     // An address that high does not fit anyway, which the caller says.

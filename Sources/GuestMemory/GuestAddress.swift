@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Seams
+
 /// A guest-physical address (GPA).
 public struct GuestAddress: RawRepresentable, Hashable, Comparable, Sendable, CustomStringConvertible {
   /// The address as a number.
@@ -12,7 +14,7 @@ public struct GuestAddress: RawRepresentable, Hashable, Comparable, Sendable, Cu
   public init(_ rawValue: UInt64) { self.rawValue = rawValue }
 
   /// Hexadecimal, as the kernel prints addresses.
-  public var description: String { "0x" + String(rawValue, radix: 16) }
+  public var description: String { rawValue.hexadecimal }
 
   /// Numeric order.
   public static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }

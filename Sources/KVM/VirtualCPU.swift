@@ -140,7 +140,7 @@ public final class VirtualCPU: Sendable {
     case KVM_EXIT_FAIL_ENTRY:
       return .failed(
         "vCPU \(index): the processor refused the guest's state (KVM_EXIT_FAIL_ENTRY, hardware reason "
-          + "0x\(String(page.hardwareReason, radix: 16)))")
+          + "\(page.hardwareReason.hexadecimal))")
     case KVM_EXIT_INTERNAL_ERROR: return internalError()
     case KVM_EXIT_SYSTEM_EVENT:
       return .failed("vCPU \(index): KVM system event \(page.systemEvent)")
@@ -201,7 +201,7 @@ public final class VirtualCPU: Sendable {
 
   /// RIP, for an error message; registers that cannot be read say so.
   private func instruction() -> String {
-    instructionPointer.map { "RIP 0x" + String($0, radix: 16) } ?? "an unknown RIP"
+    instructionPointer.map { "RIP \($0.hexadecimal)" } ?? "an unknown RIP"
   }
 
   private var instructionPointer: UInt64? {

@@ -11,6 +11,14 @@ public struct Address: Hashable, Sendable, CustomStringConvertible {
   /// The function, 0 to 7.
   public let function: UInt8
 
+  /// Names a function by its numbers.
+  public init(domain: UInt32, bus: UInt8, device: UInt8, function: UInt8) {
+    self.domain = domain
+    self.bus = bus
+    self.device = device
+    self.function = function
+  }
+
   /// Reads `0000:01:00.0`, or `01:00.0` for domain 0; nil for anything else.
   public init?(_ text: String) {
     let parts = text.split(separator: ":", omittingEmptySubsequences: false)
@@ -41,10 +49,14 @@ public struct Address: Hashable, Sendable, CustomStringConvertible {
 
   /// The form that sysfs uses: `0000:01:00.0`.
   public var description: String {
-    func padded(_ value: UInt32, _ digits: Int) -> String {
-      let text = String(value, radix: 16)
-      return String(repeating: "0", count: max(0, digits - text.count)) + text
-    }
-    return "\(padded(domain, 4)):\(padded(UInt32(bus), 2)):\(padded(UInt32(device), 2)).\(function)"
+    "\(domain.digits(4)):\(bus.digits(2)):\(device.digits(2)).\(function)"
+  }
+}
+
+extension BinaryInteger {
+  /// The number as hexadecimal digits, with zeros in front up to a count, as pci.ids and sysfs have it.
+  package func digits(_ count: Int) -> String {
+    let text = String(self, radix: 16)
+    return String(repeating: "0", count: max(0, count - text.count)) + text
   }
 }

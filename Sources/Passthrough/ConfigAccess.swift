@@ -109,8 +109,8 @@ extension FunctionState {
     if found.intersection([.ioSpace, .memorySpace, .busMaster]) != wanted {
       warn(
         .restore,
-        "after its reset the command register reads 0x\(String(found.rawValue, radix: 16)), and not "
-          + "0x\(String(wanted.rawValue, radix: 16)) as the guest had it")
+        "after its reset the command register reads \(found.rawValue.hexadecimal), and not "
+          + "\(wanted.rawValue.hexadecimal) as the guest had it")
     }
   }
 }

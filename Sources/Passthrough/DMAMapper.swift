@@ -185,6 +185,6 @@ public enum DMARange {
   }
 
   static func text(_ first: UInt64, _ last: UInt64) -> String {
-    "0x\(String(first, radix: 16))-0x\(String(last, radix: 16))"
+    "\(first.hexadecimal)-\(last.hexadecimal)"
   }
 }

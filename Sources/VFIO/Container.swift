@@ -45,7 +45,7 @@ public final class Container: IOAddressSpace {
   public func map(iova: UInt64, size: UInt64, host: UInt64) throws(OperationError) {
     try perform(
       cl_vfio_map_dma(descriptor.number, iova, size, host),
-      "VFIO_IOMMU_MAP_DMA \(size) bytes at IOVA 0x\(String(iova, radix: 16))")
+      "VFIO_IOMMU_MAP_DMA \(size) bytes at IOVA \(iova.hexadecimal)")
   }
 
   /// Takes away what there is in a range (VFIO_IOMMU_UNMAP_DMA), which cuts no mapping in two.
@@ -56,7 +56,7 @@ public final class Container: IOAddressSpace {
   }
 
   private static func unmapping(_ iova: UInt64, _ size: UInt64) -> String {
-    "VFIO_IOMMU_UNMAP_DMA \(size) bytes at IOVA 0x\(String(iova, radix: 16))"
+    "VFIO_IOMMU_UNMAP_DMA \(size) bytes at IOVA \(iova.hexadecimal)"
   }
 
   /// What the container can map (VFIO_IOMMU_GET_INFO).

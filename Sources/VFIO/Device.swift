@@ -174,7 +174,7 @@ public final class Device: PCIDevice {
     // SAFETY: the call fills in the number.
     try perform(
       unsafe cl_pread_scalar(descriptor.number, place, UInt32(width), &value),
-      "read region \(index) at 0x\(String(offset, radix: 16))")
+      "read region \(index) at \(offset.hexadecimal)")
     return value
   }
 
@@ -192,7 +192,7 @@ public final class Device: PCIDevice {
     }
     try perform(
       cl_pwrite_scalar(descriptor.number, place, UInt32(width), value),
-      "write region \(index) at 0x\(String(offset, radix: 16))")
+      "write region \(index) at \(offset.hexadecimal)")
   }
 
   /// Reads up to `count` bytes of a region from its start.

@@ -2,6 +2,7 @@
 
 internal import CLinux
 internal import Linux
+internal import PCI
 public import Seams
 
 /// Resets of a device.
@@ -34,18 +35,12 @@ extension Device {
       let place = info.word(entry + 4)
       return (
         String(info.word(entry)),
-        address(
-          domain: place & 0xFFFF, bus: place >> 16 & 0xFF, device: place >> 27, function: place >> 24 & 7)
+        Address(
+          domain: place & 0xFFFF, bus: UInt8(place >> 16 & 0xFF), device: UInt8(place >> 27),
+          function: UInt8(place >> 24 & 7)
+        ).description
       )
     }
-  }
-
-  private static func address(domain: UInt32, bus: UInt32, device: UInt32, function: UInt32) -> String {
-    func padded(_ value: UInt32, _ digits: Int) -> String {
-      let text = String(value, radix: 16)
-      return String(repeating: "0", count: max(0, digits - text.count)) + text
-    }
-    return "\(padded(domain, 4)):\(padded(bus, 2)):\(padded(device, 2)).\(function)"
   }
 
   /// Resets all functions of ``busResetScope``, whose groups this process owns (VFIO_DEVICE_PCI_HOT_RESET).

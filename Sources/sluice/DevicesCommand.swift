@@ -54,19 +54,14 @@ struct DeviceReport {
 
   init(_ device: HostDevice) throws(KernelError) {
     address = device.address
-    identity = Self.hex(UInt64(try device.vendor), 4) + ":" + Self.hex(UInt64(try device.device), 4)
-    classCode = Self.hex(UInt64(try device.classCode), 6)
+    identity = try device.vendor.digits(4) + ":" + device.device.digits(4)
+    classCode = try device.classCode.digits(6)
     driver = try device.driver
     group = try device.group
     others = try device.groupMembers.filter { $0 != device.address }
     resetMethods = try device.resetMethods
     resources = try device.resources
     readiness = try device.readiness
-  }
-
-  private static func hex(_ value: UInt64, _ digits: Int) -> String {
-    let text = String(value, radix: 16)
-    return String(repeating: "0", count: max(0, digits - text.count)) + text
   }
 
   private static func size(_ bytes: UInt64) -> String {
