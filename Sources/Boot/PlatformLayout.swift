@@ -40,7 +40,7 @@ public enum PlatformLayout {
   // MARK: The hole below 4 GiB
 
   /// The 32-bit window for BARs.
-  public static let pciWindow32: Range<UInt64> = 0xC000_0000..<0xE000_0000
+  public static let pciWindow32: Range<UInt64> = GuestMemory.holeStart..<0xE000_0000
   /// The last PCI bus. There is one bus, and the guest is told so in MCFG and _CRS.
   public static let lastBus: UInt8 = 0
   /// PCI Express configuration space (ECAM) of buses 0 to `lastBus`, 1 MiB each.
@@ -51,6 +51,10 @@ public enum PlatformLayout {
   public static let ioapic = GuestAddress(0xFEC0_0000)
   /// The identity of the I/O APIC in the MADT.
   public static let ioapicIdentity: UInt8 = 0
+  /// The page of the identity map that VT-x needs for real mode, below the firmware area (KVM_SET_IDENTITY_MAP_ADDR).
+  public static let identityMap = GuestAddress(0xFFFB_C000)
+  /// Three pages for the task state segment that VT-x needs for real mode (KVM_SET_TSS_ADDR).
+  public static let taskState = GuestAddress(0xFFFB_D000)
   /// The local APIC, which is KVM's.
   public static let localAPIC = GuestAddress(0xFEE0_0000)
   /// Registers that answer by traps, Sluice's and KVM's: GPAs. A BAR over them does not hide them, as on a PC.

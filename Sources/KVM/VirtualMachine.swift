@@ -11,21 +11,22 @@ public final class VirtualMachine: Sendable {
   /// Takes the vCPUs out of the guest for a moment.
   let pause: CPUPause
 
-  /// Three pages below the firmware area that VT-x needs for real mode (KVM_SET_TSS_ADDR)
-  /// and one for its identity map (KVM_SET_IDENTITY_MAP_ADDR); GPA.
-  private static let taskStateAddress: UInt = 0xFFFB_D000
-  private static let identityMapAddress: UInt64 = 0xFFFB_C000
-
   /// Creates a machine with interrupt controllers and timer, and no memory.
-  public init(_ system: borrowing System) throws(KernelError) {
+  ///
+  /// - Parameters:
+  ///   - identityMap: A page for VT-x (KVM_SET_IDENTITY_MAP_ADDR).
+  ///   - taskState: Three pages for VT-x (KVM_SET_TSS_ADDR).
+  public init(
+    _ system: borrowing System, identityMap: GuestAddress, taskState: GuestAddress
+  ) throws(KernelError) {
     let number = try check(
       cl_kvm_number(system.descriptor.number, IOC_KVM_CREATE_VM, 0), "KVM_CREATE_VM")
     descriptor = OwnedDescriptor(owning: number)
     runSize = try system.runSize()
     pause = try CPUPause()
-    try check(cl_kvm_set_identity_map(number, Self.identityMapAddress), "KVM_SET_IDENTITY_MAP_ADDR")
+    try check(cl_kvm_set_identity_map(number, identityMap.rawValue), "KVM_SET_IDENTITY_MAP_ADDR")
     try check(
-      cl_kvm_number(number, IOC_KVM_SET_TSS_ADDR, Self.taskStateAddress),
+      cl_kvm_number(number, IOC_KVM_SET_TSS_ADDR, UInt(taskState.rawValue)),
       "KVM_SET_TSS_ADDR")
     try check(cl_kvm_number(number, IOC_KVM_CREATE_IRQCHIP, 0), "KVM_CREATE_IRQCHIP")
     try check(cl_kvm_create_pit(number), "KVM_CREATE_PIT2")

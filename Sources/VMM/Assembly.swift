@@ -81,7 +81,8 @@ struct Assembly<B: HostBackend> {
     output: @escaping @Sendable (UInt8) -> Bool
   ) throws(RunError) -> (VirtualMachine, [VirtualCPU], Serial) {
     do throws(KernelError) {
-      let machine = try VirtualMachine(system)
+      let machine = try VirtualMachine(
+        system, identityMap: PlatformLayout.identityMap, taskState: PlatformLayout.taskState)
       for (slot, region) in memory.regions.enumerated() {
         try machine.setMemory(
           slot: UInt32(slot), at: region.base, size: region.size, host: region.hostAddress)

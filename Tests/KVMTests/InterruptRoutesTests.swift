@@ -14,7 +14,7 @@ struct InterruptRoutesTests {
 
   init() throws {
     let system = try System()
-    machine = try VirtualMachine(system)
+    machine = try KVMDevice.machine(system)
     limit = system.routeCount
   }
 

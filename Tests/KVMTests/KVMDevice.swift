@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import GuestMemory
 import KVM
+import Linux
 
 /// This machine's KVM.
 enum KVMDevice {
@@ -11,4 +13,9 @@ enum KVMDevice {
       return true
     } catch { return false }
   }()
+
+  /// A machine whose pages for VT-x are where QEMU has them.
+  static func machine(_ system: borrowing System) throws(KernelError) -> VirtualMachine {
+    try VirtualMachine(system, identityMap: GuestAddress(0xFFFB_C000), taskState: GuestAddress(0xFFFB_D000))
+  }
 }

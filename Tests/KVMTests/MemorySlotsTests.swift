@@ -15,7 +15,7 @@ struct MemorySlotsTests {
 
   init() throws {
     memory = try GuestMemory(size: 2 << 20)
-    machine = try VirtualMachine(try System())
+    machine = try KVMDevice.machine(try System())
   }
 
   /// A page of the guest's, far above its RAM.

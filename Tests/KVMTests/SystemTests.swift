@@ -77,7 +77,7 @@ struct SystemTests {
 
   @Test("a machine takes memory and gives it back, and refuses what is not aligned")
   func memory() throws {
-    let machine = try VirtualMachine(try System())
+    let machine = try KVMDevice.machine(try System())
     let memory = try GuestMemory(size: 4 << 20)
     let region = memory.regions[0]
     try machine.setMemory(slot: 0, at: region.base, size: region.size, host: region.hostAddress)
