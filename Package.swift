@@ -107,7 +107,7 @@ let package = Package(
       name: "LabRunner",
       dependencies: [argumentParser, subprocess, system, "Boot", "GuestMemory", "Linux", "Seams"],
       path: "Tests/LabRunner",
-      exclude: ["differences", "differences.kvmtool", "injections"],
+      exclude: ["Compare/differences", "Compare/differences.kvmtool", "Cases/Program/injections"],
       swiftSettings: settings),
     tests("LabRunner"),
   ]

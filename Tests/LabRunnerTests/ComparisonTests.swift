@@ -44,7 +44,7 @@ import Testing
     "the files of known differences can be read, and none says that the other is right",
     arguments: ["", ".kvmtool"])
   func files(_ suffix: String) throws {
-    let runner = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../LabRunner")
+    let runner = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../LabRunner/Compare")
     let known = try Differences(file: runner.appending(path: "differences\(suffix)"))
     #expect(known.entries.count > 5)
     #expect(known.entries.allSatisfy { $0.right != "peer" })

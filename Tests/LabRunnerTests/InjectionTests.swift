@@ -88,7 +88,8 @@ import Testing
 
   @Test("every row of the file is a row, and every row of the seccomp table is in it")
   func file() throws {
-    let file = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../LabRunner/injections")
+    let file = URL(filePath: #filePath).deletingLastPathComponent().appending(
+      path: "../LabRunner/Cases/Program/injections")
     let table = try InjectionTable(file: file)
     #expect(table.failing.count > 50)
     #expect(table.rows.allSatisfy { !$0.source.isEmpty })

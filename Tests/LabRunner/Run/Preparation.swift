@@ -24,7 +24,7 @@ struct Preparation {
     manifest.planted = workspace.planted.path
     manifest.guests = workspace.guests.path
     manifest.programs = workspace.programs.path
-    manifest.injections = workspace.tree.appending(path: "Tests/LabRunner/injections").path
+    manifest.injections = workspace.tree.appending(path: "Tests/LabRunner/Cases/Program/injections").path
     for name in KernelName.allCases {
       switch store.kernel(name) {
       case .success(let kernel): manifest.guestKernels[name.rawValue] = try guest(name, kernel)

@@ -47,7 +47,7 @@ struct Compare: ParsableCommand {
   func run() throws {
     var lab = try Lab()
     lab.manifest.kvmtool = Workspace.kvmtool
-    let file = differences ?? "Tests/LabRunner/differences" + (with == "qemu" ? "" : ".\(with)")
+    let file = differences ?? "Tests/LabRunner/Compare/differences" + (with == "qemu" ? "" : ".\(with)")
     let comparer = Comparer(workspace: lab.workspace, peer: with, differences: URL(filePath: file))
     if planted {
       for bug in PlantedBug.all { try bug.build(lab.workspace) }

@@ -21,7 +21,7 @@ struct PlantedBug {
       text: "isEnabled && !isFunctionMasked && !isMasked(vector)",
       replacement: "isEnabled && !isFunctionMasked", keys: ["msix.*"]),
     PlantedBug(
-      name: "zero-for-all-ones", file: "Sources/Passthrough/MemoryAccess.swift",
+      name: "zero-for-all-ones", file: "Sources/Passthrough/Function/MemoryAccess.swift",
       text: """
             guard gate.isEffective else {
               statistics.deniedAccesses += 1
