@@ -29,16 +29,18 @@ final class FakeVFIO: Sendable {
   }
 
   let state = Mutex(State())
-  /// A file of zeros.
+  /// A file of zeros without a name, and the path by which it can be opened again.
+  private let file: OwnedDescriptor
   let path: String
 
   init() throws {
-    path = FileManager.default.temporaryDirectory.appending(path: "vfio-\(UUID().uuidString)").path
-    try Data(count: 1 << 20).write(to: URL(filePath: path))
+    let name = FileManager.default.temporaryDirectory.appending(path: "vfio-\(UUID().uuidString)")
+    try Data(count: 1 << 20).write(to: name)
+    file = try OwnedDescriptor(opening: name.path, .readWrite)
+    try FileManager.default.removeItem(at: name)
+    path = "/proc/self/fd/\(file.number)"
     Self.install
   }
-
-  deinit { try? FileManager.default.removeItem(atPath: path) }  // a temporary file
 
   /// What a descriptor is of: a container's requests have the numbers of a device's (linux/vfio.h).
   enum Kind: Sendable { case container, group, device }
