@@ -91,9 +91,6 @@ public struct HostDevice: Sendable {
     }
   }
 
-  /// The address of the physical function that a virtual function belongs to; nil if it is none.
-  public var physicalFunction: String? { get throws(KernelError) { try link("physfn") } }
-
   /// Every device of the same IOMMU group, this one included; none where the group has gone meanwhile.
   public var groupMembers: [String] {
     get throws(KernelError) {
