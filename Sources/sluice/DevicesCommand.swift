@@ -10,40 +10,94 @@ import VFIO
 struct DevicesCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "devices",
-    abstract: "Lists the PCI devices of this host, and what each needs to be passed through.",
+    abstract: "List the PCI devices of this host, and the next step to pass each one through.",
     discussion: """
+      Without an address each device has one line: address, driver, state and name. With addresses or --verbose each has \
+      its IOMMU group, reset methods, BARs and the next step. Names come from pci.ids, if the host has it.
+
       EXAMPLES:
         sluice devices
+        sluice devices 0000:01:00.0
         sluice devices --json
       """)
+
+  @Argument(
+    help: ArgumentHelp("Devices to show in detail; all if none is given.", valueName: "address"),
+    transform: DeviceArgument.init)
+  var operands: [DeviceArgument] = []
+
+  @Flag(name: .shortAndLong, help: "Show details of every device.")
+  var verbose = false
 
   @Flag(help: "Print a JSON array.")
   var json = false
 
+  private var addresses: [Address] { operands.map(\.address) }
+
   func run() throws {
-    let devices: [HostDevice]
-    do throws(KernelError) { devices = try HostDevice.all() } catch {
+    let reports: [DeviceReport]
+    do throws(KernelError) {
+      reports = try devices().map { device throws(KernelError) in try DeviceReport(device) }
+    } catch {
       let isAbsent = error.errno == KernelError.noEntry
       throw CommandFailure(error.description + (isAbsent ? "; this machine shows no PCI bus in sysfs" : ""))
     }
-    let reports: [DeviceReport]
-    do throws(KernelError) {
-      reports = try devices.map { device throws(KernelError) in try DeviceReport(device) }
-    } catch { throw CommandFailure(error.description) }
+    for address in addresses where !reports.contains(where: { $0.address == address.description }) {
+      throw CommandFailure(
+        "device \(address): the host has no PCI device there; type 'sluice devices' to list them")
+    }
     if json {
       print("[\n" + reports.map { "  " + $0.json }.joined(separator: ",\n") + "\n]")
     } else if reports.isEmpty {
       print("This machine has no PCI devices.")
     } else {
-      print(reports.map(\.text).joined(separator: "\n"))
+      let names = DeviceNames(reports)
+      let isDetailed = verbose || !addresses.isEmpty
+      print(reports.map { isDetailed ? $0.text(names) : $0.line(names) }.joined(separator: "\n"))
     }
+  }
+
+  /// The devices that the user asks for.
+  private func devices() throws(KernelError) -> [HostDevice] {
+    let all = try HostDevice.all()
+    let wanted = Set(addresses.map(\.description))
+    return wanted.isEmpty ? all : all.filter { wanted.contains($0.address) }
   }
 }
 
-/// What is told about a device.
+/// The names of devices by pci.ids.
+struct DeviceNames {
+  private let names: [UInt32: String]
+
+  /// The places where distributions have the file.
+  private static let files = ["/usr/share/misc/pci.ids", "/usr/share/hwdata/pci.ids"]
+  /// No such file is larger; bytes.
+  private static let limit = 16 << 20
+
+  init(_ reports: [DeviceReport], files: [String] = files) {
+    for file in files {
+      // A host without the file, or with one that cannot be read, has IDs alone.
+      do throws(KernelError) {
+        let text = try OwnedDescriptor(opening: file, .read).read(Self.limit, at: 0)
+        names = PCIIDs.names(of: reports.map { ($0.vendor, $0.device) }, in: text)
+        return
+      } catch { continue }
+    }
+    names = [:]
+  }
+
+  /// The name, with the IDs behind it; the IDs alone if it is not known.
+  func name(_ report: DeviceReport) -> String {
+    guard let name = names[PCIIDs.key(report.vendor, report.device)] else { return report.identity }
+    return "\(name) [\(report.identity)]"
+  }
+}
+
+/// The report about a device.
 struct DeviceReport {
-  private let address: String
-  private let identity: String
+  let address: String
+  let vendor: UInt16
+  let device: UInt16
   private let classCode: String
   private let driver: String?
   private let group: String?
@@ -54,7 +108,8 @@ struct DeviceReport {
 
   init(_ device: HostDevice) throws(KernelError) {
     address = device.address
-    identity = try device.vendor.digits(4) + ":" + device.device.digits(4)
+    vendor = try device.vendor
+    self.device = try device.device
     classCode = try device.classCode.digits(6)
     driver = try device.driver
     group = try device.group
@@ -70,9 +125,32 @@ struct DeviceReport {
     return "\(bytes)"
   }
 
+  /// Vendor and device ID.
+  var identity: String { "\(vendor.digits(4)):\(device.digits(4))" }
+
+  /// One word for the state.
+  private var state: String {
+    switch readiness {
+    case .ready: "ready"
+    case .bound(nil, _): "free"
+    case .bound: "bound"
+    case .shared: "shared"
+    case .noGroup: "no-iommu"
+    case .bridge: "bridge"
+    }
+  }
+
+  /// One line: address, driver, state, name.
+  func line(_ names: DeviceNames) -> String {
+    func padded(_ text: String, _ width: Int) -> String {
+      text + String(repeating: " ", count: max(0, width - text.count))
+    }
+    return "\(address)  \(padded(driver ?? "-", 10)) \(padded(state, 8)) \(names.name(self))"
+  }
+
   /// A paragraph.
-  var text: String {
-    var lines = ["\(address)  \(identity)  class \(classCode)"]
+  func text(_ names: DeviceNames) -> String {
+    var lines = ["\(address)  \(names.name(self))  class \(classCode)"]
     lines.append("    driver: \(driver ?? "none")")
     let shared = others.isEmpty ? "" : ", shared with \(others.joined(separator: ", "))"
     lines.append("    IOMMU group: \(group.map { $0 + shared } ?? "none")")
@@ -97,8 +175,8 @@ struct DeviceReport {
     }
     let fields = [
       "\"address\":\(JSON.quote(address))",
-      "\"vendor\":\(JSON.quote(String(identity.prefix(4))))",
-      "\"device\":\(JSON.quote(String(identity.suffix(4))))",
+      "\"vendor\":\(JSON.quote(vendor.digits(4)))",
+      "\"device\":\(JSON.quote(device.digits(4)))",
       "\"class\":\(JSON.quote(classCode))",
       "\"driver\":\(driver.map(JSON.quote) ?? "null")",
       "\"group\":\(group.map(JSON.quote) ?? "null")",

@@ -15,6 +15,13 @@ enum ToolCases {
         try bench.require(text.contains(address), "'sluice devices' does not show \(address)")
         try bench.require(json.contains("\"\(address)\""), "'sluice devices --json' does not show \(address)")
       }
+      try bench.require(
+        text.split(separator: "\n").count == addresses.count,
+        "not one line for each of \(addresses.count) functions")
+      let detail = try Command.output([bench.manifest.sluice, "devices", Address.network])
+      try bench.require(
+        detail.contains("IOMMU group: ") && detail.contains("ROM: ") && !detail.contains(Address.disk),
+        "'sluice devices \(Address.network)' shows \(detail)")
       try checkReports(json, bench)
       return "\(addresses.count) functions"
     },
