@@ -31,6 +31,11 @@ final class PortBus<B: Backend>: Sendable {
 
   private func owner(of port: UInt16) -> PortOwner { port < PortOwner.end ? owners[Int(port)] : .bars }
 
+  /// True if an access is not split. An aligned one does not reach beyond its owner.
+  private func isWhole(_ port: UInt16, _ width: Int, _ owner: PortOwner) -> Bool {
+    AccessPieces.isWhole(UInt64(port), width: width, widest: owner == .serial ? Serial.widest : 4)
+  }
+
   /// Bytes of the largest register at a port. An access that reaches into the serial port is split into bytes.
   private func widest(at port: UInt16) -> Int {
     owner(of: port) == .serial || owner(of: port &+ 3) == .serial ? Serial.widest : 4
@@ -38,32 +43,28 @@ final class PortBus<B: Backend>: Sendable {
 
   /// Reads 1, 2 or 4 bytes from a port on; all-ones for bytes that nothing answers.
   func read(_ port: UInt16, width: Int) throws(FunctionError) -> UInt64 {
-    let widest = widest(at: port)
-    if AccessPieces.isWhole(UInt64(port), width: width, widest: widest) {
-      return try readPiece(port, width: width)
-    }
+    let owner = owner(of: port)
+    if isWhole(port, width, owner) { return try readPiece(owner, port, width: width) }
     var value: UInt64 = 0
-    for piece in AccessPieces(UInt64(port), width: width, widest: widest) {
+    for piece in AccessPieces(UInt64(port), width: width, widest: widest(at: port)) {
       let port = UInt16(truncatingIfNeeded: piece.address)
-      value |= piece.placed(try readPiece(port, width: piece.width))
+      value |= piece.placed(try readPiece(self.owner(of: port), port, width: piece.width))
     }
     return value
   }
 
   /// Writes 1, 2 or 4 bytes from a port on; bytes that nothing answers are dropped.
   func write(_ port: UInt16, width: Int, _ value: UInt64) throws(FunctionError) {
-    let widest = widest(at: port)
-    if AccessPieces.isWhole(UInt64(port), width: width, widest: widest) {
-      return try writePiece(port, width: width, value)
-    }
-    for piece in AccessPieces(UInt64(port), width: width, widest: widest) {
+    let owner = owner(of: port)
+    if isWhole(port, width, owner) { return try writePiece(owner, port, width: width, value) }
+    for piece in AccessPieces(UInt64(port), width: width, widest: widest(at: port)) {
       let port = UInt16(truncatingIfNeeded: piece.address)
-      try writePiece(port, width: piece.width, piece.of(value))
+      try writePiece(self.owner(of: port), port, width: piece.width, piece.of(value))
     }
   }
 
-  private func readPiece(_ port: UInt16, width: Int) throws(FunctionError) -> UInt64 {
-    switch owner(of: port) {
+  private func readPiece(_ owner: PortOwner, _ port: UInt16, width: Int) throws(FunctionError) -> UInt64 {
+    switch owner {
     case .bars: root.readPort(port, width: width)
     case .serial: serial.read(port, width: width)
     case .config:
@@ -79,8 +80,10 @@ final class PortBus<B: Backend>: Sendable {
     }
   }
 
-  private func writePiece(_ port: UInt16, width: Int, _ value: UInt64) throws(FunctionError) {
-    switch owner(of: port) {
+  private func writePiece(
+    _ owner: PortOwner, _ port: UInt16, width: Int, _ value: UInt64
+  ) throws(FunctionError) {
+    switch owner {
     case .bars: root.writePort(port, width: width, value)
     case .serial: serial.write(port, width: width, value)
     case .config:
