@@ -68,11 +68,19 @@ package final class FakeMachine: Hypervisor {
       let gsi = route?.gsi ?? state.nextGSI
       if route == nil { state.nextGSI += 1 }
       state.routes[gsi] = data
+      state.parked.remove(gsi)
       return Route(gsi: gsi, ticket: 0)
     }
   }
 
-  package func parkRoute(_ route: Route) {}
+  package func parkRoute(_ route: Route) {
+    world.state.withLock { state in
+      if state.connected.values.contains(route.gsi) {
+        state.violations.append("GSI \(route.gsi) is parked while an event raises it")
+      }
+      state.parked.insert(route.gsi)
+    }
+  }
 
   package func releaseRoute(_ route: Route) {
     world.state.withLock { state in
@@ -80,6 +88,7 @@ package final class FakeMachine: Hypervisor {
         state.violations.append("GSI \(route.gsi) is released while an event raises it")
       }
       state.routes[route.gsi] = nil
+      state.parked.remove(route.gsi)
     }
   }
 
@@ -88,7 +97,10 @@ package final class FakeMachine: Hypervisor {
   }
 
   package func connect(event: Int32, toLine gsi: UInt32, resample: Int32) throws(OperationError) {
-    try world.perform(.connectLine(gsi)) { state in state.connected[event] = gsi }
+    try world.perform(.connectLine(gsi)) { state in
+      state.connected[event] = gsi
+      state.resamples[event] = resample
+    }
   }
 
   package func disconnect(event: Int32, from gsi: UInt32) throws(OperationError) {
@@ -105,13 +117,17 @@ package final class FakeSpace: IOAddressSpace {
   private let world: FakeWorld
   private let index: Int
   private let ranges: [ClosedRange<UInt64>]
+  private let mappings: Int?
 
   /// Creates an empty I/O address space of a world.
   ///
-  /// - Parameter ranges: The I/O addresses that it translates; empty if it does not say.
-  package init(_ world: FakeWorld, ranges: [ClosedRange<UInt64>] = []) {
+  /// - Parameters:
+  ///   - ranges: The I/O addresses that it translates; empty if it does not say.
+  ///   - mappings: How many mappings it says that it can have; the world's limit if nil.
+  package init(_ world: FakeWorld, ranges: [ClosedRange<UInt64>] = [], mappings: Int? = nil) {
     self.world = world
     self.ranges = ranges
+    self.mappings = mappings
     index = world.state.withLock { state in
       state.spaces.append([:])
       return state.spaces.count - 1
@@ -119,9 +135,9 @@ package final class FakeSpace: IOAddressSpace {
   }
 
   package func limits() throws(OperationError) -> IOLimits {
-    let (index, ranges) = (index, ranges)
+    let (index, ranges, mappings) = (index, ranges, mappings)
     return try world.perform(.limits) { state in
-      IOLimits(ranges: ranges, mappings: state.mappingLimit - state.spaces[index].count)
+      IOLimits(ranges: ranges, mappings: mappings ?? state.mappingLimit - state.spaces[index].count)
     }
   }
 

@@ -83,6 +83,10 @@ package final class FakeWorld: Sendable {
     package var spaces: [[UInt64: Mapped]] = []
     /// Events that raise a GSI.
     package var connected: [Int32: UInt32] = [:]
+    /// The events by which the end of an interrupt is told, by the event that raises the line.
+    package var resamples: [Int32: Int32] = [:]
+    /// GSIs that another vector may take over.
+    package var parked: Set<UInt32> = []
     /// GSIs of vectors, with the data of their messages.
     package var routes: [UInt32: UInt32] = [:]
     /// Slots that can be added yet.

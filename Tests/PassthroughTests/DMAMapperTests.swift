@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Fakes
+import Seams
+import Synchronization
 import Testing
 
 @testable import GuestMemory
@@ -49,5 +52,83 @@ import Testing
     ] as [(UInt64, Int, UInt64)])
   func ram(_ memory: UInt64, _ mappings: Int, _ size: UInt64) {
     #expect(DMARange.pieceSize(memory: memory, mappings: mappings) == size)
+  }
+}
+
+/// Guest RAM in several I/O address spaces.
+@Suite struct DMASpacesTests {
+  private let world = FakeWorld()
+  private let memory: GuestMemory
+
+  init() throws { memory = try GuestMemory(size: 512 << 20) }
+
+  private func mapper(
+    _ spaces: [(ranges: [ClosedRange<UInt64>], mappings: Int?)]
+  ) throws -> DMAMapper<FakeSpace> {
+    try DMAMapper(
+      spaces.enumerated().map { index, one in
+        try .init(FakeSpace(world, ranges: one.ranges, mappings: one.mappings), devices: ["\(index)"])
+      }, memory: memory)
+  }
+
+  @Test("each piece of RAM is mapped in every space, told, and taken away again")
+  func pins() throws {
+    let mapper = try mapper([([], nil), ([], nil)])
+    let pieces = memory.pieces(of: mapper.pieceSize)
+    #expect(pieces.count == 4)
+    var told: [UInt64] = []
+    for piece in pieces { try mapper.pinMemory(piece) { iova, size, _ in told += [iova, size] } }
+    #expect(told.count == 16 && told[2] == 0 && told[12] == pieces[3].base.rawValue)
+    for space in world.state.withLock({ $0.spaces }) {
+      #expect(space.count == 4)
+      for piece in pieces {
+        let one = space[piece.base.rawValue]
+        #expect(one?.size == piece.size && one?.host == piece.hostAddress)
+      }
+    }
+    told = []
+    try mapper.unpinMemory { iova, size, _ in told += [iova, size] }
+    #expect(told == [0, memory.size, 0, memory.size])
+    #expect(world.state.withLock { $0.spaces.allSatisfy(\.isEmpty) })
+    told = []
+    try mapper.unpinMemory { iova, size, _ in told += [iova, size] }
+    #expect(told == [], "nothing was mapped")
+  }
+
+  @Test("the space with the fewest mappings decides on the pieces; each has what these leave")
+  func mappings() throws {
+    let mapper = try mapper([([], 65535), ([], 8)])
+    #expect(mapper.pieceSize == 256 << 20)
+    #expect(mapper.windowMappings == [65533, 6])
+    #expect(try self.mapper([]).windowMappings == [])
+  }
+
+  @Test("the first address that no device can use is behind the last range of the narrowest IOMMU")
+  func limit() throws {
+    let narrow: [ClosedRange<UInt64>] = [0...0xFEDF_FFFF, 0xFEF0_0000...0x7F_FFFF_FFFF]
+    #expect(try mapper([(narrow, nil), ([0...UInt64.max], nil)]).limit == 0x80_0000_0000)
+    #expect(try mapper([([0...UInt64.max], nil)]).limit == .max)
+    #expect(try mapper([([], nil)]).limit == nil)
+  }
+
+  @Test("RAM that one of the IOMMUs does not translate is found")
+  func unreachable() throws {
+    #expect(try mapper([([], nil), ([0...0x1FFF_FFFF], nil)]).unreachable() == nil)
+    #expect(try mapper([([], nil), ([0...0x1FFF_FFFE], nil)]).unreachable() == memory.regions[0])
+    #expect(try mapper([([1...0x1FFF_FFFF], nil)]).unreachable() == memory.regions[0])
+  }
+
+  @Test("a window is mapped and taken away in its space alone")
+  func windows() throws {
+    let mapper = try mapper([([], nil), ([], nil)])
+    try mapper.map(windows: 0xD000_0000, size: 0x2000, host: 0x7000, in: 1)
+    let spaces = world.state.withLock { $0.spaces }
+    #expect(spaces.map(\.count) == [0, 1])
+    #expect(spaces[1][0xD000_0000]?.size == 0x2000 && spaces[1][0xD000_0000]?.host == 0x7000)
+    try mapper.unmap(windows: 0xD000_0000, size: 0x2000, in: 0)
+    #expect(world.state.withLock { $0.spaces[1].count } == 1)
+    try mapper.unmap(windows: 0xD000_0000, size: 0x2000, in: 1)
+    #expect(world.state.withLock { $0.spaces[1].isEmpty })
+    #expect(mapper.peers(in: 0, of: "1") == "0" && mapper.peers(in: 1, of: "1") == "1")
   }
 }

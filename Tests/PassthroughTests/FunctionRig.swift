@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Fakes
+import Glibc
 import GuestMemory
 import Linux
 import PCI
@@ -50,11 +51,17 @@ final class FunctionRig {
 
   final class Log: Sendable {
     private let all = Mutex<[FunctionEvent]>([])
+    private let reaction = Mutex<@Sendable (FunctionEvent) -> Void>({ _ in })
     var events: [FunctionEvent] { all.withLock { $0 } }
     var warnings: [String] {
       events.compactMap { if case .warning(let text) = $0 { text } else { nil } }
     }
-    func add(_ event: FunctionEvent) { all.withLock { $0.append(event) } }
+    func add(_ event: FunctionEvent) {
+      all.withLock { $0.append(event) }
+      reaction.withLock { $0 }(event)
+    }
+    /// Has something done at each event from now on.
+    func react(_ body: @escaping @Sendable (FunctionEvent) -> Void) { reaction.withLock { $0 = body } }
     func clear() { all.withLock { $0 = [] } }
   }
 
@@ -151,6 +158,33 @@ final class FunctionRig {
   func mapped(in space: Int) -> [UInt64] { world.state.withLock { $0.spaces[space].keys.sorted() } }
   var connected: Int { world.state.withLock { $0.connected.count } }
   var routes: [UInt32] { world.state.withLock { $0.routes.values.sorted() } }
+
+  /// Adds a BAR of another function to the bus, which is in the same page as a place in BAR 0.
+  func addNeighbour(at offset: UInt64 = 0) {
+    let bar = BaseAddress(index: 0, kind: .memory32, size: 0x1000)
+    var space = ConfigSpace([UInt8](repeating: 0, count: 256), bars: [bar])
+    space.setBase(of: bar, to: Self.base + offset)
+    _ = space.write(offset: Register.command, width: 2, 2)
+    host.decoder.update(host.decoder.reserve(1), function: 16, space, isAnswering: true)
+  }
+
+  /// True if the bus finds BAR 0 enabled; asked after ``addNeighbour(at:)``.
+  var isDecoded: Bool { host.decoder.isShared(Self.base, size: 1) }
+}
+
+/// What VFIO and KVM do to an eventfd.
+enum EventCount {
+  static func raise(_ event: Int32) {
+    var one: UInt64 = 1
+    // SAFETY: the number lives for the call.
+    _ = unsafe write(event, &one, 8)
+  }
+
+  static func isRaised(_ event: Int32) -> Bool {
+    var one = pollfd(fd: event, events: Int16(POLLIN), revents: 0)
+    // SAFETY: the structure lives for the call.
+    return unsafe poll(&one, 1, 0) == 1
+  }
 }
 
 extension FunctionRig {

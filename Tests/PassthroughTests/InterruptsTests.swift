@@ -187,4 +187,74 @@ import Testing
     #expect(try interrupts.connect(3, Self.message) == nil)
     #expect(try interrupts.route(3, Self.other) == nil)
   }
+
+  @Test("a kind that is off in the device can be followed by another though its path to the guest stands")
+  mutating func pathStays() throws {
+    try interrupts.turn(.msix, count: 4)
+    _ = try interrupts.connect(0, Self.message)
+    world.fail("disconnect", with: KernelError.invalid)
+    try interrupts.turn(.msi, count: 4)
+    #expect(interrupts.mode == .msi && device.state.withLock { $0.on } == .msi)
+    world.succeed()
+    #expect(interrupts.turnOff() == nil && connectedCount == 0, "the rest is done now")
+  }
+
+  @Test("what has arrived at a vector that is turned off does not come later", arguments: [false, true])
+  mutating func forgotten(_ isMSIX: Bool) throws {
+    let mode: InterruptMode = isMSIX ? .msix : .msi
+    try interrupts.turn(mode, count: 4)
+    _ = try interrupts.connect(2, Self.message)
+    #expect(try interrupts.disconnect(2))
+    let event = try #require(device.state.withLock { $0.triggers[2] })
+    raise(event)
+    #expect(interrupts.turnOff() == nil)
+    #expect(!EventCount.isRaised(event))
+    #expect(try interrupts.connect(2, Self.message) == nil, "no vector is on")
+    #expect(interrupts.asked == 0 && interrupts.count == 0)
+  }
+
+  @Test("what has arrived at a pin that is turned off does not come later")
+  mutating func forgottenPin() throws {
+    try interrupts.turn(.intx, count: 0)
+    let (trigger, unmask) = device.state.withLock { ($0.triggers[0], $0.unmask) }
+    let events = [try #require(trigger), try #require(unmask)]
+    for event in events { raise(event) }
+    #expect(interrupts.turnOff() == nil)
+    #expect(!events.contains(where: EventCount.isRaised))
+    #expect(device.state.withLock { $0.on } == nil && connectedCount == 0)
+  }
+
+  @Test("a route is parked while no event raises it, so that another vector may have it")
+  mutating func parked() throws {
+    var parked: Int { world.state.withLock { $0.parked.count } }
+    try interrupts.turn(.msix, count: 4)
+    _ = try interrupts.connect(0, Self.message)
+    _ = try interrupts.connect(1, Self.other)
+    #expect(parked == 0)
+    #expect(try interrupts.disconnect(0) && parked == 1)
+    _ = try interrupts.connect(0, Self.message)
+    #expect(parked == 0)
+    world.fail("connect")
+    #expect(throws: InterruptFailure.self) { try interrupts.connect(2, Self.message) }
+    #expect(parked == 1)
+    world.succeed()
+    world.fail("trigger")
+    #expect(throws: InterruptFailure.self) { try interrupts.connect(2, Self.message) }
+    #expect(parked == 1)
+    #expect(interrupts.turnOff() == nil)
+    #expect(parked == 0 && routeCount == 0 && world.violations == [])
+  }
+
+  @Test("a pin that cannot be turned on is off in the device, at once or before the next kind")
+  mutating func halfPin() throws {
+    world.fail("unmask")
+    #expect(throws: InterruptFailure.self) { try interrupts.turn(.intx, count: 0) }
+    #expect(device.state.withLock { $0.on } == nil)
+    world.fail { _, call in ["unmask", "disable"].contains(call.name) ? 5 : nil }
+    #expect(throws: InterruptFailure.self) { try interrupts.turn(.intx, count: 0) }
+    #expect(device.state.withLock { $0.on } == .intx && connectedCount == 0)
+    world.succeed()
+    try interrupts.turn(.msi, count: 1)
+    #expect(device.state.withLock { $0.on } == .msi)
+  }
 }

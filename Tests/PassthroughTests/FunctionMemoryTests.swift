@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Fakes
+import PCI
+import Seams
+import Synchronization
+import Testing
+
+@testable import Gate
+@testable import Passthrough
+
+/// BARs of a function: which bytes answer, what is mapped where, and when mapping is tried again.
+@Suite struct FunctionMemoryTests {
+  private typealias Call = FakeWorld.Call
+  private static let large: UInt64 = 16 << 20
+  /// GPA of BAR 2.
+  private static let third = FunctionRig.base + 2 << 20
+
+  private func ports() throws -> FunctionRig {
+    try FunctionRig { options in
+      options.shape.bars[1] = 16
+      options.shape.ports = [1]
+      options.shape.config[Register.bar0 + 4] = 1
+      options.shape.config[FunctionRig.power + 4] = 8  // No_Soft_Reset
+    }
+  }
+
+  /// A function whose BAR 2 has eight windows of 2 MiB.
+  private func many(_ change: (inout FunctionRig.Options) -> Void = { _ in }) throws -> FunctionRig {
+    let rig = try FunctionRig { options in
+      options.shape.bars[2] = Self.large
+      change(&options)
+    }
+    // The rig's place for it is not aligned.
+    try rig.function.writeConfig(Register.bar0 + 8, width: 4, 0xE000_0000)
+    return rig
+  }
+
+  /// Turns memory on, and has every window open at the next moment between two instructions.
+  private func openAll(_ rig: FunctionRig) throws {
+    try rig.command(2)
+    #expect(try rig.function.makeDue(nil) == .isDue)
+    try rig.function.openDueWindows()
+  }
+
+  private func hosts(_ rig: FunctionRig) -> [UInt64: UInt64] {
+    rig.world.state.withLock { state in
+      Dictionary(uniqueKeysWithValues: state.slots.values.map { ($0.base, $0.host) })
+    }
+  }
+
+  // MARK: What answers
+
+  @Test("each byte of the ROM up to the last one is read, in every width", arguments: [1, 2, 4, 8])
+  func rom(_ width: Int) throws {
+    let rig = try FunctionRig { $0.shape.rom = (0..<2048).map { UInt8(truncatingIfNeeded: $0) } }
+    try rig.command(2)
+    try rig.function.writeConfig(Register.rom, width: 4, 0xDF00_0001)
+    func read(_ offset: UInt64) throws -> UInt64 {
+      try rig.function.readMemory(bar: BaseAddress.romIndex, offset: offset, width: width)
+    }
+    let expected: UInt64 = 0xFFFE_FDFC_FBFA_F9F8 >> UInt64(64 - width * 8)
+    #expect(try read(2048 - UInt64(width)) == expected)
+    #expect(try read(2049 - UInt64(width)) == .max)
+    #expect(try read(2048) == .max)
+    #expect(rig.function.statistics.deniedAccesses == 2 && rig.function.statistics.trappedAccesses == 3)
+  }
+
+  @Test("I/O BARs answer in D0 and while the guest has the function")
+  func portStates() throws {
+    let rig = try ports()
+    func answers() -> Bool {
+      rig.function.writePort(bar: 1, offset: 8, width: 2, 0x1234)
+      return rig.function.readPort(bar: 1, offset: 8, width: 2) == 0x1234
+    }
+    try rig.command(1)
+    #expect(answers())
+    for step in [FunctionRig.Step.d3hot, .memoryOff] {
+      try rig.take(step)
+      _ = rig.world.takeCalls()
+      #expect(!answers() && rig.world.takeCalls() == [], "\(step)")
+      try rig.take(.d0)
+      try rig.command(1)
+      #expect(answers())
+    }
+    try rig.function.attend(to: .error)
+    _ = rig.world.takeCalls()
+    #expect(!answers() && rig.world.takeCalls() == [])
+    #expect(rig.function.statistics.deniedAccesses == 6)
+  }
+
+  @Test("memory and I/O BARs reach the device with the guest's offset, width and value")
+  func values() throws {
+    let rig = try ports()
+    try rig.command(3)
+    _ = rig.world.takeCalls()
+    try rig.write(0x20, 0x8877_6655_4433_2211, width: 8)
+    #expect(try rig.read(0x24) == 0x8877_6655 && rig.read(0x21, width: 2) == 0x3322)
+    rig.function.writePort(bar: 1, offset: 4, width: 1, 0x7F)
+    #expect(rig.function.readPort(bar: 1, offset: 4, width: 1) == 0x7F)
+    #expect(
+      rig.world.takeCalls() == [
+        .write(region: 0, offset: 0x20, 0x8877_6655_4433_2211), .read(region: 0, offset: 0x24),
+        .read(region: 0, offset: 0x21), .write(region: 1, offset: 4, 0x7F), .read(region: 1, offset: 4),
+      ])
+  }
+
+  // MARK: What is mapped
+
+  @Test("a slot and an I/O address lead to the bytes of their own window")
+  func bytes() throws {
+    let rig = try FunctionRig { $0.peers = [.mapped(.onFault)] }
+    try rig.command(2)
+    for (offset, value) in [(FunctionRig.inFirst, 0x1111_1111), (FunctionRig.inSecond, 0x2222_2222)]
+      as [(UInt64, UInt32)]
+    {
+      try rig.write(offset, UInt64(value))
+      try rig.touch(offset)
+      #expect(rig.world.load(iova: FunctionRig.base + offset) == value)
+    }
+    let peers = rig.world.state.withLock { state in
+      Dictionary(uniqueKeysWithValues: state.spaces[0].values.map { ($0.base, $0.host) })
+    }
+    #expect(peers.count == 2 && hosts(rig) == peers)
+  }
+
+  @Test("windows that adjoin share an I/O address, and leave no gap")
+  func adjoining() throws {
+    let rig = try many { $0.peers = [.mapped(.eager)] }
+    try openAll(rig)
+    #expect(rig.mapped(in: 0).count == 3, "two of BAR 0 and one of BAR 2")
+    let slots = rig.world.state.withLock { $0.slots.values.filter { $0.base >= 0xE000_0000 } }
+    #expect(slots.reduce(0) { $0 + $1.size } == Self.large)
+    #expect(rig.function.statistics.windowsOpened == 10)
+    #expect(rig.function.statistics.bytesMapped == 0x1000 + 0x5000 + Self.large)
+    let events = rig.seen.events.compactMap { event -> [UInt64]? in
+      guard case .peerDMA(let place, 0, true) = event else { return nil }
+      return [place.address, place.size, UInt64(place.windows)]
+    }
+    #expect(events.contains([0xE000_0000, Self.large, 8]))
+    try rig.command(0)
+    try rig.command(2)
+    _ = try rig.function.readMemory(bar: 2, offset: 6 << 20, width: 4)
+    try rig.function.openDueWindows()
+    #expect(rig.slots == [0xE000_0000], "those that were open together open together")
+    #expect(rig.function.statistics.windowsOpened == 10)
+  }
+
+  @Test("where neighbours cannot share a slot or an I/O address each gets its own, and nothing is said")
+  func apart() throws {
+    let rig = try many { $0.peers = [.mapped(.eager)] }
+    rig.world.fail { _, call in
+      switch call {
+      case .addSlot(_, let size), .map(_, let size): size > 2 << 20 ? 12 : nil
+      default: nil
+      }
+    }
+    try openAll(rig)
+    #expect(rig.seen.warnings == [])
+    #expect(rig.slots.count == 2 + 8 && rig.mapped(in: 0).count == 2 + 8)
+    let hosts = hosts(rig)
+    for index in 1..<8 as Range<UInt64> {
+      #expect(hosts[0xE000_0000 + index << 21] == hosts[0xE000_0000].map { $0 + index << 21 })
+    }
+    try rig.command(0)
+    try rig.command(2)
+    _ = try rig.function.readMemory(bar: 2, offset: 6 << 20, width: 4)
+    try rig.function.openDueWindows()
+    #expect(rig.slots == [0xE060_0000] && rig.seen.warnings == [])
+  }
+
+  @Test("the window that alone cannot be reached is named; the others are")
+  func oneMissing() throws {
+    let rig = try many { $0.peers = [.mapped(.eager)] }
+    rig.world.fail { _, call in
+      guard case .map(let iova, let size) = call else { return nil }
+      return iova <= 0xE060_0000 && 0xE060_0000 < iova + size ? 12 : nil
+    }
+    try openAll(rig)
+    #expect(rig.mapped(in: 0).count == 2 + 7 && !rig.mapped(in: 0).contains(0xE060_0000))
+    #expect(rig.seen.warnings.count == 1)
+    #expect(rig.seen.warnings[0].contains("cannot reach its BAR 2 at 0xe0600000-0xe07fffff"))
+  }
+
+  @Test("each change of a window and of an I/O address is told with its place")
+  func places() throws {
+    let rig = try FunctionRig { $0.peers = [.mapped(.onFault)] }
+    try rig.command(2)
+    try rig.touch(FunctionRig.inFirst)
+    func changes() -> [[UInt64]] {
+      defer { rig.seen.clear() }
+      return rig.seen.events.compactMap { event in
+        switch event {
+        case .gate(let place, from: _, to: .open, _): [1, place.address, place.size]
+        case .gate(let place, from: .open, to: _, _): [0, place.address, place.size]
+        case .peerDMA(let place, _, let isMapped): [isMapped ? 3 : 2, place.address, place.size]
+        default: nil
+        }
+      }
+    }
+    #expect(Set(changes()) == [[1, FunctionRig.base, 4096], [3, FunctionRig.base, 4096]])
+    try rig.move(0xE000_0000)
+    #expect(Set(changes()) == [[0, FunctionRig.base, 4096], [2, FunctionRig.base, 4096]])
+    try rig.touch(FunctionRig.inFirst)
+    #expect(Set(changes()) == [[1, 0xE000_0000, 4096], [3, 0xE000_0000, 4096]])
+  }
+
+  @Test("a window that opens again adds a slot, and is counted once")
+  func again() throws {
+    let rig = try FunctionRig()
+    for _ in 0..<3 {
+      try rig.command(2)
+      try rig.touch(FunctionRig.inFirst)
+      try rig.command(0)
+    }
+    let statistics = rig.function.statistics
+    #expect(statistics.slotsAdded == 3 && statistics.closes == 3)
+    #expect(statistics.windowsOpened == 1 && statistics.bytesMapped == 4096)
+  }
+
+  // MARK: What is refused
+
+  @Test("a window without a slot asks again when its memory has been off, or its BAR has moved")
+  func refused() throws {
+    for acts in [[.memoryOff, .memoryOn], [.moveToEnd, .moveAway]] as [[FunctionRig.Step]] {
+      let rig = try FunctionRig()
+      try rig.command(2)
+      rig.world.fail("addSlot", with: 17)
+      try rig.touch(FunctionRig.inFirst)
+      rig.world.succeed()
+      try rig.touch(FunctionRig.inFirst)
+      #expect(rig.slots == [], "nothing has changed")
+      #expect(try rig.function.makeDue(nil) == .isDue, "the second window")
+      try rig.function.openDueWindows()
+      for act in acts { try rig.take(act) }
+      try rig.touch(FunctionRig.inFirst)
+      #expect(rig.slots.contains(FunctionRig.base), "\(acts)")
+    }
+  }
+
+  @Test("a BAR that moves asks for a slot again, though no window has closed")
+  func moved() throws {
+    let rig = try FunctionRig()
+    try rig.command(2)
+    rig.world.fail("addSlot", with: 17)
+    try rig.touch(FunctionRig.inFirst)
+    rig.world.succeed()
+    try rig.move(0xE000_0000)
+    try rig.touch(FunctionRig.inFirst)
+    #expect(rig.slots == [0xE000_0000] && rig.host.generation.current == 0)
+  }
+
+  @Test("a BAR smaller than a page is mapped where it begins its page, and trapped elsewhere")
+  func smallerThanPage() throws {
+    let rig = try FunctionRig { $0.shape.bars[2] = 0x100 }
+    try rig.command(2)
+    func open() throws -> Bool {
+      rig.host.openings.take()
+      _ = try rig.function.readMemory(bar: 2, offset: 0, width: 4)
+      try rig.function.openDueWindows()
+      return rig.slots != []
+    }
+    #expect(try open() && rig.slots == [Self.third])
+    try rig.function.writeConfig(Register.bar0 + 8, width: 4, UInt32(Self.third) + 0x100)
+    #expect(try !open())
+    #expect(!rig.host.openings.isWanted)
+  }
+
+  @Test("a window whose pages another BAR is in does not become due", arguments: [0, 0x1000, 0x6000])
+  func notDue(_ offset: UInt64) throws {
+    let rig = try FunctionRig()
+    try rig.command(2)
+    rig.addNeighbour(at: offset)
+    _ = try rig.read(FunctionRig.inFirst)
+    #expect(rig.host.openings.isWanted == (offset != 0))
+    try rig.function.openDueWindows()
+    rig.host.openings.take()
+    _ = try rig.read(FunctionRig.inSecond)
+    #expect(rig.host.openings.isWanted == (offset != 0x6000))
+    try rig.function.openDueWindows()
+    #expect(rig.slots.count == (offset == 0x1000 ? 2 : 1))
+  }
+
+  @Test("a BAR that comes into any page of a window takes its slot, and what only peers reach of it")
+  func demoted() throws {
+    for peers in [[], [.mapped(.onEnable)]] as [[PeerPolicy]] {
+      for offset in [0, 0x3000, 0x6000] as [UInt64] {
+        let rig = try FunctionRig { options in
+          options.peers = peers
+          options.policies.barMap = peers.isEmpty ? .eager : .onFault
+        }
+        try rig.command(2)
+        try rig.function.openDueWindows()
+        func isMapped(_ base: UInt64) -> Bool {
+          peers.isEmpty ? rig.slots.contains(base) : rig.mapped(in: 0).contains(base)
+        }
+        let base = FunctionRig.base + (offset == 0 ? 0 : 0x3000)
+        #expect(isMapped(base))
+        rig.addNeighbour(at: offset)
+        try rig.function.leaveSharedPages()
+        #expect(!isMapped(base), "\(offset)")
+        #expect(rig.world.violations == [])
+      }
+    }
+  }
+
+  @Test("a BAR beside the windows of a function leaves them as they are")
+  func beside() throws {
+    let rig = try FunctionRig { $0.policies.barMap = .eager }
+    try rig.command(2)
+    try rig.function.openDueWindows()
+    rig.addNeighbour(at: 0x8000)
+    try rig.function.leaveSharedPages()
+    #expect(rig.slots == [FunctionRig.base, FunctionRig.base + 0x3000])
+  }
+}
