@@ -113,6 +113,15 @@ struct KernelFileTests {
     #expect(page.little(UInt32.self, at: 0x218) == 0x3F00_0000)
     #expect(page.little(UInt32.self, at: 0x0C0) == 1)
 
+    // The limit is the last byte's address.
+    kernel.initrdLimit = 0x3FF_FFFF
+    let low = try scratch.file("vmlinuz", kernel.bytes)
+    #expect(failure(low, initrd: initrd, memory: large) == nil)
+    let lowPage = try large.read(4096, at: PlatformLayout.bootParameters)
+    #expect(lowPage.little(UInt32.self, at: 0x218) == 0x300_0000)
+    #expect(lowPage.little(UInt32.self, at: 0x21C) == 16 << 20 && lowPage.little(UInt32.self, at: 0x0C4) == 0)
+
+    kernel.initrdLimit = 0x1FF_FFFF
     kernel.extendedLoadFlags = 1
     let fixed = try scratch.file("vmlinuz", kernel.bytes)
     guard

@@ -37,6 +37,7 @@ struct MemorySlotsTests {
   @Test("there are no more slots than KVM has, and one given back makes room")
   func limit() throws {
     let slots = MemorySlots(machine, limit: 4, reserved: 2)
+    #expect(slots.capacity == 2 && MemorySlots(machine, limit: 2, reserved: 3).capacity == 0)
     _ = try add(slots, 0)
     _ = try add(slots, 1)
     #expect(throws: OperationError("all 4 memory slots are in use")) {

@@ -200,6 +200,9 @@ import Testing
       #expect(!space.needsDevice(offset: 0x100, width: width), "no device is asked")
       #expect(space.read(offset: 0x100, width: width, device: 0) == ones)
     }
+    for (width, last) in [(1, 0), (2, 0), (4, 0)] as [(Int, UInt32)] {
+      #expect(space.read(offset: 256 - width, width: width, device: 0) == last, "the last bytes are there")
+    }
     #expect(space.read(offset: 256, width: 4) == 0xFFFF_FFFF)
     #expect(space.read(offset: 255, width: 2) == 0xFFFF)
     #expect(space.read(offset: 4095, width: 1) == 0xFF)

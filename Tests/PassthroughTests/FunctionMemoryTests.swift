@@ -13,8 +13,6 @@ import Testing
 @Suite struct FunctionMemoryTests {
   private typealias Call = FakeWorld.Call
   private static let large: UInt64 = 16 << 20
-  /// GPA of BAR 2.
-  private static let third = FunctionRig.base + 2 << 20
 
   private func ports() throws -> FunctionRig {
     try FunctionRig { options in
@@ -216,101 +214,5 @@ import Testing
     let statistics = rig.function.statistics
     #expect(statistics.slotsAdded == 3 && statistics.closes == 3)
     #expect(statistics.windowsOpened == 1 && statistics.bytesMapped == 4096)
-  }
-
-  // MARK: What is refused
-
-  @Test("a window without a slot asks again when its memory has been off, or its BAR has moved")
-  func refused() throws {
-    for acts in [[.memoryOff, .memoryOn], [.moveToEnd, .moveAway]] as [[FunctionRig.Step]] {
-      let rig = try FunctionRig()
-      try rig.command(2)
-      rig.world.fail("addSlot", with: 17)
-      try rig.touch(FunctionRig.inFirst)
-      rig.world.succeed()
-      try rig.touch(FunctionRig.inFirst)
-      #expect(rig.slots == [], "nothing has changed")
-      #expect(try rig.function.makeDue(nil) == .isDue, "the second window")
-      try rig.function.openDueWindows()
-      for act in acts { try rig.take(act) }
-      try rig.touch(FunctionRig.inFirst)
-      #expect(rig.slots.contains(FunctionRig.base), "\(acts)")
-    }
-  }
-
-  @Test("a BAR that moves asks for a slot again, though no window has closed")
-  func moved() throws {
-    let rig = try FunctionRig()
-    try rig.command(2)
-    rig.world.fail("addSlot", with: 17)
-    try rig.touch(FunctionRig.inFirst)
-    rig.world.succeed()
-    try rig.move(0xE000_0000)
-    try rig.touch(FunctionRig.inFirst)
-    #expect(rig.slots == [0xE000_0000] && rig.host.generation.current == 0)
-  }
-
-  @Test("a BAR smaller than a page is mapped where it begins its page, and trapped elsewhere")
-  func smallerThanPage() throws {
-    let rig = try FunctionRig { $0.shape.bars[2] = 0x100 }
-    try rig.command(2)
-    func open() throws -> Bool {
-      rig.host.openings.take()
-      _ = try rig.function.readMemory(bar: 2, offset: 0, width: 4)
-      try rig.function.openDueWindows()
-      return rig.slots != []
-    }
-    #expect(try open() && rig.slots == [Self.third])
-    try rig.function.writeConfig(Register.bar0 + 8, width: 4, UInt32(Self.third) + 0x100)
-    #expect(try !open())
-    #expect(!rig.host.openings.isWanted)
-  }
-
-  @Test("a window whose pages another BAR is in does not become due", arguments: [0, 0x1000, 0x6000])
-  func notDue(_ offset: UInt64) throws {
-    let rig = try FunctionRig()
-    try rig.command(2)
-    rig.addNeighbour(at: offset)
-    _ = try rig.read(FunctionRig.inFirst)
-    #expect(rig.host.openings.isWanted == (offset != 0))
-    try rig.function.openDueWindows()
-    rig.host.openings.take()
-    _ = try rig.read(FunctionRig.inSecond)
-    #expect(rig.host.openings.isWanted == (offset != 0x6000))
-    try rig.function.openDueWindows()
-    #expect(rig.slots.count == (offset == 0x1000 ? 2 : 1))
-  }
-
-  @Test("a BAR that comes into any page of a window takes its slot, and what only peers reach of it")
-  func demoted() throws {
-    for peers in [[], [.mapped(.onEnable)]] as [[PeerPolicy]] {
-      for offset in [0, 0x3000, 0x6000] as [UInt64] {
-        let rig = try FunctionRig { options in
-          options.peers = peers
-          options.policies.barMap = peers.isEmpty ? .eager : .onFault
-        }
-        try rig.command(2)
-        try rig.function.openDueWindows()
-        func isMapped(_ base: UInt64) -> Bool {
-          peers.isEmpty ? rig.slots.contains(base) : rig.mapped(in: 0).contains(base)
-        }
-        let base = FunctionRig.base + (offset == 0 ? 0 : 0x3000)
-        #expect(isMapped(base))
-        rig.addNeighbour(at: offset)
-        try rig.function.leaveSharedPages()
-        #expect(!isMapped(base), "\(offset)")
-        #expect(rig.world.violations == [])
-      }
-    }
-  }
-
-  @Test("a BAR beside the windows of a function leaves them as they are")
-  func beside() throws {
-    let rig = try FunctionRig { $0.policies.barMap = .eager }
-    try rig.command(2)
-    try rig.function.openDueWindows()
-    rig.addNeighbour(at: 0x8000)
-    try rig.function.leaveSharedPages()
-    #expect(rig.slots == [FunctionRig.base, FunctionRig.base + 0x3000])
   }
 }

@@ -21,7 +21,13 @@ final class FakeVFIO: Sendable {
     var vectors: UInt32 = 2048
     /// Group and address (bus, device and function) of what a bus reset reaches.
     var dependents: [(group: UInt32, bus: UInt8, devfn: UInt8)] = []
+    /// Their segment.
+    var segment: UInt16 = 0
     var mappings: [UInt64: UInt64] = [:]
+    /// Host virtual address and flags of the last mapping.
+    var lastMapping: (host: UInt64, flags: UInt32)?
+    /// The descriptors of the groups that the last bus reset named.
+    var resetGroups: [Int32] = []
     /// The error numbers of requests that fail.
     var failing: [UInt: Int32] = [:]
     /// The calls: request and the numbers that matter.
@@ -119,6 +125,9 @@ final class FakeVFIO: Sendable {
     case IOC_VFIO_DEVICE_PCI_HOT_RESET:
       let reset = unsafe argument.assumingMemoryBound(to: vfio_pci_hot_reset.self)
       state.calls.append(unsafe "bus reset with \(reset.pointee.count) groups")
+      state.resetGroups = (0..<Int(unsafe reset.pointee.count)).map { index in
+        unsafe argument.loadUnaligned(fromByteOffset: 12 + index * 4, as: Int32.self)
+      }
     default: return -ENOTTY
     }
     return 0
@@ -132,6 +141,7 @@ final class FakeVFIO: Sendable {
       let map = unsafe argument.assumingMemoryBound(to: vfio_iommu_type1_dma_map.self)
       guard unsafe state.mappings[map.pointee.iova] == nil else { return -EEXIST }
       unsafe state.mappings[map.pointee.iova] = unsafe map.pointee.size
+      state.lastMapping = unsafe (map.pointee.vaddr, map.pointee.flags)
     case IOC_VFIO_IOMMU_UNMAP_DMA:
       let unmap = unsafe argument.assumingMemoryBound(to: vfio_iommu_type1_dma_unmap.self)
       let (start, size) = unsafe (unmap.pointee.iova, unmap.pointee.size)
@@ -191,7 +201,7 @@ final class FakeVFIO: Sendable {
     guard room >= state.dependents.count else { return -ENOSPC }
     for (index, one) in state.dependents.enumerated() {
       unsafe argument.storeBytes(of: one.group, toByteOffset: 12 + index * 8, as: UInt32.self)
-      let place = UInt32(one.bus) << 16 | UInt32(one.devfn) << 24
+      let place = UInt32(state.segment) | UInt32(one.bus) << 16 | UInt32(one.devfn) << 24
       unsafe argument.storeBytes(of: place, toByteOffset: 16 + index * 8, as: UInt32.self)
     }
     return 0

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import GuestMemory
+import Linux
+import Seams
+import Testing
+
+@testable import KVM
+
+/// Interrupts as the guest's controllers receive them. Skipped if this machine has no KVM or does not permit its use.
+@Suite(.enabled(if: KVMDevice.isUsable, "/dev/kvm is not usable here"))
+struct InterruptDeliveryTests {
+  private static let localAPIC: UInt32 = 0xFEE0_0000
+  private static let ioAPIC: UInt32 = 0xFEC0_0000
+
+  /// Turns the local APIC on, and leads each pin of the I/O APIC to vector 0x40 and following.
+  private static let setUp: [UInt8] =
+    TinyGuest.store(localAPIC + 0xF0, 0x1FF)
+    + (0..<24).flatMap { pin in
+      TinyGuest.store(ioAPIC, 0x10 + pin * 2) + TinyGuest.store(ioAPIC + 0x10, 0x40 + pin)
+    }
+
+  /// Reports the requests of the PICs and of vectors 0x40 to 0x7F again and again.
+  private static let report: [UInt8] = {
+    var code: [UInt8] = []
+    for port in [0x20, 0xA0] as [UInt8] {
+      code += TinyGuest.set(0x0A) + [0xE6, port, 0xE4, port] + TinyGuest.out(port)  // out; in al; report
+    }
+    code += TinyGuest.load(localAPIC + 0x220) + TinyGuest.out(0x22)
+    code += TinyGuest.load(localAPIC + 0x230) + TinyGuest.out(0x23)
+    return code
+  }()
+
+  private final class Machine {
+    let guest: TinyGuest
+    let resources: MachineResources
+    let routes: InterruptRoutes
+
+    init() throws {
+      let code = InterruptDeliveryTests.setUp
+      let report = InterruptDeliveryTests.report
+      // jmp to the start of the report, five bytes itself
+      let back = [0xE9] + TinyGuest.bytes(UInt32(truncatingIfNeeded: -(report.count + 5)))
+      guest = try TinyGuest(code + report + back)
+      routes = InterruptRoutes(guest.machine, limit: try System().routeCount)
+      resources = MachineResources(
+        guest.machine, slots: MemorySlots(guest.machine, limit: 32, reserved: 1), routes: routes)
+      // The guest's controllers are set up before anything is raised.
+      _ = try value(of: 0x23)
+    }
+
+    /// What the guest next reports under a port.
+    func value(of port: UInt64) throws -> UInt64 {
+      for _ in 0..<100 {
+        guard case .port(let access) = guest.cpu.run() else { continue }
+        if !access.isWrite {
+          access.complete(0)
+        } else if access.address == port {
+          return access.value()
+        }
+      }
+      throw OperationError("the guest does not report")
+    }
+
+    /// Waits until a bit is set. KVM raises pins from a thread of its own.
+    func wait(_ port: UInt64, bit: Int) throws -> Bool {
+      for _ in 0..<10_000 {
+        if try value(of: port) >> UInt64(bit) & 1 == 1 { return true }
+      }
+      return false
+    }
+  }
+
+  private func raise(_ number: Int32) throws {
+    var one: UInt64 = 1
+    // SAFETY: the number lives for the call.
+    try #require(unsafe Glibc.write(number, &one, 8) == 8)
+  }
+
+  @Test(
+    "a pin of the I/O APIC leads to its vector when messages have routes, too", arguments: [1, 4, 16, 23])
+  func pins(_ pin: UInt32) throws {
+    let machine = try Machine()
+    _ = try machine.routes.set(nil, address: 0xFEE0_0000, data: 0x61)
+    let event = try machine.resources.makeEvent()
+    try machine.resources.connect(event: event.number, to: pin)
+    try raise(event.number)
+    #expect(try machine.wait(0x22, bit: Int(pin)))
+    // Pin 0 and 2 are the timer's.
+    #expect(try machine.value(of: 0x22) & ~0b101 == 1 << UInt64(pin))
+  }
+
+  @Test("the first 16 pins lead to the PICs, too", arguments: [1, 4, 7, 8, 9, 15])
+  func legacyPins(_ pin: UInt32) throws {
+    let machine = try Machine()
+    _ = try machine.routes.set(nil, address: 0xFEE0_0000, data: 0x61)
+    let event = try machine.resources.makeEvent()
+    try machine.resources.connect(event: event.number, to: pin)
+    try raise(event.number)
+    let port: UInt64 = pin < 8 ? 0x20 : 0xA0
+    #expect(try machine.wait(port, bit: Int(pin % 8)))
+    #expect(try machine.value(of: 0x20) & 0xFA == (pin < 8 ? 1 << UInt64(pin) : 0), "but the timer and slave")
+    #expect(try machine.value(of: 0xA0) & 0xFF == (pin < 8 ? 0 : 1 << UInt64(pin - 8)))
+  }
+
+  @Test("an event raises the message that its route has now, and none after it has been disconnected")
+  func messages() throws {
+    let machine = try Machine()
+    let event = try machine.resources.makeEvent()
+    let other = try machine.resources.setRoute(nil, address: 0xFEE0_0000, data: 0x70)
+    var route = try machine.resources.setRoute(nil, address: 0xFEE0_0000, data: 0x61)
+    try machine.resources.connect(event: event.number, to: route.gsi)
+    try raise(event.number)
+    #expect(try machine.wait(0x23, bit: 1))
+    route = try machine.resources.setRoute(route, address: 0xFEE0_0000, data: 0x62)
+    try raise(event.number)
+    #expect(try machine.wait(0x23, bit: 2))
+    #expect(try machine.value(of: 0x23) == 0b110)
+    try machine.resources.disconnect(event: event.number, from: route.gsi)
+    machine.resources.parkRoute(route)
+    try raise(event.number)
+    #expect(try event.isSignaled() && event.take() == 1 && !event.isSignaled())
+    machine.resources.releaseRoute(other)
+    #expect(machine.routes.count == 1)
+  }
+
+  @Test("routes that are parked are taken over through the machine's resources")
+  func parked() throws {
+    let guest = try TinyGuest([])
+    let resources = MachineResources(
+      guest.machine, slots: MemorySlots(guest.machine, limit: 4, reserved: 1),
+      routes: InterruptRoutes(guest.machine, limit: 41))
+    let first = try resources.setRoute(nil, address: 0xFEE0_0000, data: 1)
+    #expect(throws: OperationError.self) { try resources.setRoute(nil, address: 0xFEE0_0000, data: 2) }
+    resources.parkRoute(first)
+    let second = try resources.setRoute(nil, address: 0xFEE0_0000, data: 2)
+    #expect(second.gsi == first.gsi && second != first)
+    resources.releaseRoute(second)
+    _ = try resources.setRoute(nil, address: 0xFEE0_0000, data: 3)
+  }
+
+  @Test("a slot is the guest's until it is removed, and its number is given again")
+  func slots() throws {
+    // eax = [0xd0000000]; out; twice, with an exit between them
+    let read = TinyGuest.load(0xD000_0000) + TinyGuest.out(0x10)
+    let guest = try TinyGuest(read + read)
+    let resources = MachineResources(
+      guest.machine, slots: MemorySlots(guest.machine, limit: 4, reserved: 1),
+      routes: InterruptRoutes(guest.machine, limit: 64))
+    #expect(resources.slotCapacity == 3)
+    let page = try GuestMemory(size: 4096)
+    try page.store(0x600D_F00D as UInt32, at: GuestAddress(0))
+    let slot = try resources.addSlot(at: 0xD000_0000, size: 4096, host: page.regions[0].hostAddress)
+    guard case .port(let access) = guest.cpu.run() else { throw OperationError("it is trapped") }
+    let value = access.value()
+    #expect(value == 0x600D_F00D)
+    try resources.removeSlot(slot)
+    guard case .memory(let trapped) = guest.cpu.run() else { throw OperationError("it is not trapped") }
+    #expect(TinyGuest.Seen(trapped) == .init(0xD000_0000, width: 4, isWrite: false))
+    #expect(try resources.addSlot(at: 0xD000_0000, size: 4096, host: page.regions[0].hostAddress) == slot)
+  }
+
+  @Test("a line stays up until the guest's end of interrupt, which is told by the resample event")
+  func line() throws {
+    var code = TinyGuest.store(Self.localAPIC + 0xF0, 0x1FF)
+    // Pin 16: vector 0x50, level-triggered.
+    code += TinyGuest.store(Self.ioAPIC, 0x10 + 32) + TinyGuest.store(Self.ioAPIC + 0x10, 0x8050)
+    code += [0xBC] + TinyGuest.bytes(0x8000) + [0xFB]  // mov esp, 0x8000; sti
+    code += TinyGuest.out(0x10) + [0xEB, 0xFC]  // 1: out 0x10, eax; jmp 1b
+    let guest = try TinyGuest(code) { $0.idt = .init(base: 0x4000, limit: 0x7FF) }
+    // The handler ends the interrupt and the guest.
+    try guest.memory.write(
+      TinyGuest.out(0x11) + TinyGuest.store(Self.localAPIC + 0xB0, 0) + TinyGuest.out(0xFF),
+      at: GuestAddress(0x2000))
+    // An interrupt gate: offset 0x2000, selector 0x10.
+    try guest.memory.store(0x0000_8E00_0010_2000 as UInt64, at: GuestAddress(0x4000 + 0x50 * 8))
+    let resources = MachineResources(
+      guest.machine, slots: MemorySlots(guest.machine, limit: 4, reserved: 1),
+      routes: InterruptRoutes(guest.machine, limit: 64))
+    let (trigger, resample) = (try resources.makeEvent(), try resources.makeEvent())
+    try resources.connect(event: trigger.number, toLine: 16, resample: resample.number)
+    guard case .port = guest.cpu.run() else { throw OperationError("it has not begun") }
+    try raise(trigger.number)
+    #expect(try guest.run().map(\.port).filter { $0 != 0x10 } == [0x11])
+    #expect(try resample.isSignaled() && resample.take() == 1)
+    try resources.disconnect(event: trigger.number, from: 16)
+    try raise(trigger.number)
+    #expect(try trigger.isSignaled() && !resample.isSignaled())
+  }
+}
