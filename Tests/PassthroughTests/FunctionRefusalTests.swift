@@ -41,6 +41,19 @@ import Testing
     #expect(rig.slots == [0xE000_0000] && rig.host.generation.current == 0)
   }
 
+  @Test("a window without a slot asks again when its memory has been off, though no window has closed")
+  func turnedOff() throws {
+    let rig = try FunctionRig()
+    try rig.command(2)
+    rig.world.fail("addSlot", with: 17)
+    try rig.touch(FunctionRig.inFirst)
+    rig.world.succeed()
+    try rig.command(0)
+    try rig.command(2)
+    try rig.touch(FunctionRig.inFirst)
+    #expect(rig.slots == [FunctionRig.base] && rig.host.generation.current == 0)
+  }
+
   @Test("a BAR smaller than a page is mapped where it begins its page, and trapped elsewhere")
   func smallerThanPage() throws {
     let rig = try FunctionRig { $0.shape.bars[2] = 0x100 }

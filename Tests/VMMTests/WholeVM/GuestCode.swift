@@ -66,6 +66,27 @@ struct GuestCode {
     code += [0x74, UInt8(bitPattern: Int8(start - code.count - 2))]  // jz start
   }
 
+  /// Writes a byte to a port.
+  mutating func writePort(_ port: UInt16, _ value: UInt8) {
+    code += [0xBA] + Self.bytes(UInt32(port)) + [0xB0, value, 0xEE]  // mov edx, port; mov al, value; out dx, al
+  }
+
+  /// Writes bytes of memory to a port by one instruction.
+  mutating func writeString(_ address: UInt32, count: UInt32, port: UInt16) {
+    // cld; mov esi, address; mov ecx, count; mov edx, port; rep outsb
+    code += [0xFC, 0xBE] + Self.bytes(address) + [0xB9] + Self.bytes(count)
+    code += [0xBA] + Self.bytes(UInt32(port)) + [0xF3, 0x6E]
+  }
+
+  /// Shifts EAX.
+  mutating func shiftRight(_ bits: UInt8) { code += [0xC1, 0xE8, bits] }  // shr eax, bits
+
+  /// Runs an instruction that no processor has.
+  mutating func undefined() { code += [0x0F, 0x0B] }  // ud2
+
+  /// Does nothing more.
+  mutating func halt() { code += [0xF4, 0xEB, 0xFD] }  // 1: hlt; jmp 1b
+
   /// Ends the VM with a value; 11 bytes.
   mutating func end(_ value: UInt8) {
     // mov al, value; mov edx, 0xf4; out dx, al; 1: hlt; jmp 1b

@@ -15,80 +15,9 @@ import Testing
 /// A whole VM with a fake device on this machine's KVM: the four paths from end to end. Skipped if KVM cannot be used.
 @Suite(.enabled(if: FakeHost.hasKVM, "/dev/kvm is not usable here"), .serialized)
 struct WholeVMTests {
-  private static let msix: UInt32 = 0x40
+  private static let msix = UInt32(FakeVM.msix)
   private static let doorbell: UInt64 = 0x3000
   private static let buffer: UInt64 = 0x20_0000
-
-  /// A function whose BAR has registers, an MSI-X table with its pending bits, and a doorbell.
-  private static func shape(_ address: String) -> FakeDevice.Shape {
-    var config = [UInt8](repeating: 0, count: 4096)
-    func set(_ offset: Int, _ width: Int, _ value: UInt32) {
-      for byte in 0..<width { config[offset + byte] = UInt8(truncatingIfNeeded: value >> UInt32(byte * 8)) }
-    }
-    set(0x00, 4, 0x1111_2222)
-    set(0x06, 2, 0x10)
-    set(0x34, 1, msix)
-    set(Int(msix), 4, 0x0003_0011)
-    set(Int(msix) + 4, 4, 0x1000)
-    set(Int(msix) + 8, 4, 0x2000)
-    var shape = FakeDevice.Shape(config: config, bars: [0x4000, 0, 0, 0, 0, 0])
-    shape.address = address
-    shape.hasReset = true
-    return shape
-  }
-
-  /// A running VM with one device.
-  private final class Machine {
-    let world = FakeWorld()
-    let device: FakeDevice
-    let ending: Ending
-    let vm: VM<FakeHost>
-    private let directory = FileManager.default.temporaryDirectory.appending(path: "vm-\(UUID().uuidString)")
-
-    init(_ address: String, _ guest: GuestCode, cpus: Int = 1) throws {
-      device = try FakeDevice(WholeVMTests.shape(address), in: world)
-      let entry = (device, world)
-      FakeHost.devices.withLock { $0[address] = entry }
-      try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
-      let kernel = directory.appending(path: "kernel").path
-      try guest.write(to: kernel)
-      var configuration = Configuration(kernel: kernel)
-      configuration.memory = 16 << 20
-      configuration.cpus = cpus
-      configuration.hasDebugExit = true
-      configuration.isSandboxed = false
-      configuration.devices = [.init(address: try #require(Address(address)))]
-      try Linux.Thread.installKick()
-      ending = try Ending()
-      let recorder = try Recorder(
-        log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, trace: nil, start: 0)
-      let assembly = try Assembly<FakeHost>(configuration, recorder: recorder, output: { _ in true })
-      vm = try VM(assembly, configuration, recorder: recorder, ending: ending)
-      try vm.start()
-    }
-
-    /// Calls `body` again and again until it returns true or the VM ends; false after a minute.
-    func wait(until body: () throws -> Bool) rethrows -> Bool {
-      for _ in 0..<60_000 {
-        if try body() { return true }
-        if ending.isOver { return try body() }
-        usleep(1000)
-      }
-      return false
-    }
-
-    /// Takes the guest out, gives the device back, and returns how the VM ended and what failed.
-    func stop() -> (Outcome?, [FunctionError]) {
-      vm.stop()
-      let outcome = vm.status.outcome
-      let failures = vm.release()
-      try? FileManager.default.removeItem(at: directory)  // a temporary folder
-      FakeHost.devices.withLock { $0[device.address] = nil }
-      return (outcome, failures)
-    }
-
-    var slots: Int { vm.status.functions[0].statistics.slotsAdded }
-  }
 
   @Test("MMIO, CONFIG, MSI-X and DMA of a guest reach the device, and the device's reach the guest")
   func paths() throws {
@@ -134,7 +63,7 @@ struct WholeVMTests {
     guest.expect(0xAABB_CCDD)
     guest.end(0)
 
-    let machine = try Machine("0000:00:05.0", guest)
+    let machine = try FakeVM("0000:00:05.0", guest)
     let device = machine.device
     #expect(
       machine.wait { device.peek(bar: 0, Self.doorbell) == 1 },
@@ -171,7 +100,7 @@ struct WholeVMTests {
     guest.readConfig(slot: 1, 0)
     guest.expect(.max)
     guest.end(0)
-    let machine = try Machine("0000:00:06.0", guest, cpus: 2)
+    let machine = try FakeVM("0000:00:06.0", guest, cpus: 2)
     #expect(machine.wait { machine.device.peek(bar: 0, Self.doorbell) == 1 })
     #expect(!machine.vm.remove("0000:00:07.0"))
     #expect(machine.vm.remove("0000:00:06.0"))
@@ -189,7 +118,7 @@ struct WholeVMTests {
     guest.useBAR()
     guest.store(UInt32(Self.doorbell), 1)
     guest.wait(UInt32(Self.doorbell), 2)
-    let machine = try Machine("0000:00:08.0", guest, cpus: 2)
+    let machine = try FakeVM("0000:00:08.0", guest, cpus: 2)
     #expect(machine.wait { machine.device.peek(bar: 0, Self.doorbell) == 1 })
     machine.ending.end(.quit)
     let (outcome, failures) = machine.stop()
@@ -201,7 +130,7 @@ struct WholeVMTests {
   func handBack() throws {
     var guest = GuestCode()
     guest.end(0)
-    let machine = try Machine("0000:00:09.0", guest)
+    let machine = try FakeVM("0000:00:09.0", guest)
     #expect(machine.wait { machine.ending.isOver })
     machine.world.fail("reset")
     let (outcome, failures) = machine.stop()

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Fakes
+import Foundation
+import Linux
+import Logging
+import PCI
+import Passthrough
+import Seams
+import Synchronization
+import Testing
+
+@testable import VMM
+
+/// A running VM on this machine's KVM, with fake devices.
+final class FakeVM {
+  static let msix = 0x40
+  let devices: [FakeDevice]
+  let worlds: [FakeWorld]
+  let ending: Ending
+  let vm: VM<FakeHost>
+  /// What the guest has sent through its serial port.
+  let wire = Wire()
+  private let directory = FileManager.default.temporaryDirectory.appending(path: "vm-\(UUID().uuidString)")
+
+  /// The first device, with its world.
+  var device: FakeDevice { devices[0] }
+  var world: FakeWorld { worlds[0] }
+
+  /// A function whose BAR has registers, an MSI-X table with its pending bits, and a doorbell.
+  static func shape(_ address: String) -> FakeDevice.Shape {
+    var config = [UInt8](repeating: 0, count: 4096)
+    func set(_ offset: Int, _ width: Int, _ value: UInt32) {
+      for byte in 0..<width { config[offset + byte] = UInt8(truncatingIfNeeded: value >> UInt32(byte * 8)) }
+    }
+    set(0x00, 4, 0x1111_2222)
+    set(0x06, 2, 0x10)
+    set(0x34, 1, UInt32(msix))
+    set(msix, 4, 0x0003_0011)
+    set(msix + 4, 4, 0x1000)
+    set(msix + 8, 4, 0x2000)
+    var shape = FakeDevice.Shape(config: config, bars: [0x4000, 0, 0, 0, 0, 0])
+    shape.address = address
+    shape.hasReset = true
+    return shape
+  }
+
+  convenience init(_ address: String, _ guest: GuestCode, cpus: Int = 1) throws {
+    try self.init([Self.shape(address)], guest, cpus: cpus)
+  }
+
+  init(
+    _ shapes: [FakeDevice.Shape], _ guest: GuestCode, cpus: Int = 1,
+    _ change: (inout Configuration) -> Void = { _ in }
+  ) throws {
+    let worlds = shapes.map { _ in FakeWorld() }
+    self.worlds = worlds
+    devices = try zip(shapes, worlds).map { try FakeDevice($0, in: $1) }
+    for (device, world) in zip(devices, worlds) {
+      FakeHost.devices.withLock { $0[device.address] = (device, world) }
+    }
+    try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+    let kernel = directory.appending(path: "kernel").path
+    try guest.write(to: kernel)
+    var configuration = Configuration(kernel: kernel)
+    configuration.memory = 16 << 20
+    configuration.cpus = cpus
+    configuration.hasDebugExit = true
+    configuration.isSandboxed = false
+    configuration.devices = try shapes.map { .init(address: try #require(Address($0.address))) }
+    change(&configuration)
+    try Linux.Thread.installKick()
+    ending = try Ending()
+    let recorder = try Recorder(
+      log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, trace: nil, start: 0)
+    let wire = wire
+    let assembly = try Assembly<FakeHost>(configuration, recorder: recorder, output: { wire.take($0) })
+    vm = try VM(assembly, configuration, recorder: recorder, ending: ending)
+    try vm.start()
+  }
+
+  /// Calls `body` again and again until it returns true or the VM ends; false after a minute.
+  func wait(until body: () throws -> Bool) rethrows -> Bool {
+    for _ in 0..<60_000 {
+      if try body() { return true }
+      if ending.isOver { return try body() }
+      usleep(1000)
+    }
+    return false
+  }
+
+  /// Takes the guest out, gives the devices back, and returns how the VM ended and what failed.
+  func stop() -> (Outcome?, [FunctionError]) {
+    vm.stop()
+    let outcome = vm.status.outcome
+    let failures = vm.release()
+    try? FileManager.default.removeItem(at: directory)  // a temporary folder
+    for device in devices { FakeHost.devices.withLock { $0[device.address] = nil } }
+    return (outcome, failures)
+  }
+
+  var slots: Int { vm.status.functions[0].statistics.slotsAdded }
+}
