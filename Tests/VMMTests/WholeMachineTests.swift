@@ -44,13 +44,20 @@ struct WholeMachineTests {
     #expect(try outcome(guest).0 == .debugExit(0))
   }
 
-  @Test("a string instruction sends each of its bytes, in their order")
+  @Test("a string instruction sends or receives each of its bytes, in their order")
   func string() throws {
     var guest = GuestCode()
     guest.use(0x20_0000)
     guest.store(0, 0x4443_4241)
     guest.store(4, 0x4847_4645)
     guest.writeString(0x20_0000, count: 8, port: 0x3F8)
+    guest.writePort(0x3FF, 0x5A)  // the scratch register
+    guest.readString(0x20_0000, count: 8, port: 0x3FF)
+    guest.use(0x20_0000)
+    for offset in [0, 4] as [UInt32] {
+      guest.load(offset)
+      guest.expect(0x5A5A_5A5A)
+    }
     guest.end(3)
     let (outcome, bytes) = try outcome(guest)
     #expect(outcome == .debugExit(3))

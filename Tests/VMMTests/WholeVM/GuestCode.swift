@@ -68,7 +68,8 @@ struct GuestCode {
 
   /// Writes a byte to a port.
   mutating func writePort(_ port: UInt16, _ value: UInt8) {
-    code += [0xBA] + Self.bytes(UInt32(port)) + [0xB0, value, 0xEE]  // mov edx, port; mov al, value; out dx, al
+    // mov edx, port; mov al, value; out dx, al
+    code += [0xBA] + Self.bytes(UInt32(port)) + [0xB0, value, 0xEE]
   }
 
   /// Writes bytes of memory to a port by one instruction.
@@ -76,6 +77,13 @@ struct GuestCode {
     // cld; mov esi, address; mov ecx, count; mov edx, port; rep outsb
     code += [0xFC, 0xBE] + Self.bytes(address) + [0xB9] + Self.bytes(count)
     code += [0xBA] + Self.bytes(UInt32(port)) + [0xF3, 0x6E]
+  }
+
+  /// Reads bytes of a port to memory by one instruction, which KVM asks for all at once.
+  mutating func readString(_ address: UInt32, count: UInt32, port: UInt16) {
+    // cld; mov edi, address; mov ecx, count; mov edx, port; rep insb
+    code += [0xFC, 0xBF] + Self.bytes(address) + [0xB9] + Self.bytes(count)
+    code += [0xBA] + Self.bytes(UInt32(port)) + [0xF3, 0x6C]
   }
 
   /// Shifts EAX.
