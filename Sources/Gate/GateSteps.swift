@@ -30,8 +30,11 @@ extension Gate {
     case opened(Range<Int>, for: Int, next: Int)
   }
 
-  /// Begins an event. Its effects come from ``next(_:)``.
+  /// Begins an event. ``next(_:)`` returns its effects; ``end()`` follows, also after an effect that failed.
+  ///
+  /// - Precondition: No other event has begun: an event within an event would lose the rest of the outer one.
   public mutating func begin(_ event: Event) {
+    precondition(work == nil, "an event begins within another one")
     switch event {
     case .set(let condition, false):
       if isEffective { remember(bar: nil) }
@@ -44,9 +47,7 @@ extension Gate {
     case .demote:
       remember(bar: nil)
       work = Work(event: event, step: .removeSlots(from: 0))
-    case .access(let window):
-      makeDue(window)
-      work = nil
+    case .access(let window): makeDue(window)
     case .open:
       isOpeningDue = false
       work = Work(event: event, step: .open(from: 0))
@@ -55,8 +56,10 @@ extension Gate {
 
   // Nothing here makes an array of windows, so that an exit does not allocate.
 
-  /// Returns the next effect of the event that has begun, or nil at its end. ``states`` says what has been done so far:
-  /// an owner that fails to perform an effect leaves the event where it is.
+  /// Ends an event: effects that are left are not performed. ``states`` has the changes that were made.
+  public mutating func end() { work = nil }
+
+  /// Returns the next effect of the event that has begun, or nil when none is left.
   ///
   /// - Parameter result: The result of the effect before; it matters for `readBack` and `addSlot`.
   public mutating func next(_ result: Bool) -> Effect? {
@@ -217,7 +220,7 @@ extension Gate {
     _ event: Event, perform: (Effect) throws(Failure) -> Bool
   ) throws(Failure) {
     begin(event)
-    defer { work = nil }
+    defer { end() }
     var result = true
     while let effect = next(result) { result = try perform(effect) }
   }

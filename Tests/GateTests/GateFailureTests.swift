@@ -120,6 +120,22 @@ import Testing
     #expect(gate.effects(ofTouch: 0).first == .addSlot(0..<1))
   }
 
+  @Test("an event cannot begin within another one, and can after its end")
+  func nested() async {
+    await #expect(processExitsWith: .failure) {
+      var gate = Gate.open(0)
+      gate.begin(.set(.memoryEnabled, false))
+      gate.begin(.open)
+    }
+    var gate = Gate.open(0)
+    gate.begin(.set(.memoryEnabled, false))
+    #expect(gate.next(true) == .removeSlots(0..<1))
+    gate.end()
+    #expect(gate.next(true) == nil, "effects that are left are not performed")
+    #expect(gate.states[0] == .open, "the state has no change that was not made")
+    #expect(gate.effects(of: .set(.memoryEnabled, false)).first == .removeSlots(0..<1))
+  }
+
   @Test("a setting event whose write fails arms nothing")
   func writeFails() {
     var gate = Gate(bars: [0], conditions: [.fullPower, .outOfReset, .alive])

@@ -18,6 +18,7 @@ extension FunctionState {
     if case .move(let bar) = event { allowSlots(bar: bar) }
     var closed = false
     gate.begin(event)
+    defer { gate.end() }
     var result = true
     while let effect = gate.next(result) {
       result = true
