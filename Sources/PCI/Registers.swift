@@ -111,7 +111,7 @@ extension Array where Element == UInt8 {
     return (0..<width).reduce(0) { $0 | UInt32(self[offset + $1]) << UInt32($1 * 8) }
   }
 
-  mutating func set(_ value: UInt32, at offset: Int, width: Int) {
+  package mutating func set(_ value: UInt32, at offset: Int, width: Int) {
     for index in 0..<width { self[offset + index] = UInt8(truncatingIfNeeded: value >> UInt32(index * 8)) }
   }
 }

@@ -102,9 +102,7 @@ final class FunctionRig {
   /// A function with one BAR, MSI with 4 vectors, MSI-X with 4, power management and FLR.
   static func shape(configSize: Int = 4096) -> FakeDevice.Shape {
     var config = [UInt8](repeating: 0, count: configSize)
-    func set(_ offset: Int, _ width: Int, _ value: UInt32) {
-      for byte in 0..<width { config[offset + byte] = UInt8(truncatingIfNeeded: value >> UInt32(byte * 8)) }
-    }
+    func set(_ offset: Int, _ width: Int, _ value: UInt32) { config.set(value, at: offset, width: width) }
     set(Register.vendor, 4, 0x1111_2222)
     set(Register.status, 2, 0x10)
     set(Register.capabilities, 1, UInt32(power))

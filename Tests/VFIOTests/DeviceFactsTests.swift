@@ -11,7 +11,6 @@ import Testing
 /// What is made of the kernel's answers, number by number.
 @Suite struct DeviceFactsTests {
   private let kernel: FakeVFIO
-  private static let address = "0000:01:00.0"
 
   init() throws {
     kernel = try FakeVFIO()
@@ -28,39 +27,27 @@ import Testing
     }
   }
 
-  private func container() throws -> Container { try Container(try kernel.open(.container)) }
-
-  private func group(_ number: String) throws -> Group {
-    try Group(
-      try kernel.open(.group), number: number, device: Self.address, container: try container(),
-      isFirst: false)
-  }
-
-  private func device(_ groups: [Group]) throws -> Device {
-    try Device(address: Self.address, group: groups[0], groups: groups)
-  }
-
   @Test("areas to map are in rising order, without those that are empty or end beyond the region")
   func areas() throws {
-    let device = try device([try group("7")])
+    let device = try kernel.device()
     #expect(device.region(2)?.mappable == [0..<0x1000, 0x6000..<0x8000])
   }
 
   @Test("each kind of interrupt has the count of its own index")
   func kinds() throws {
-    let device = try device([try group("7")])
+    let device = try kernel.device()
     for (kind, count) in [(.intx, 1), (.msi, 4), (.msix, 16), (.error, 1), (.request, 1)]
       as [(InterruptKind, Int)]
     {
       #expect(device.interruptInfo(kind).count == count && !device.interruptInfo(kind).isFixed)
     }
     kernel.state.withLock { $0.interrupts[3] = nil }
-    #expect(try self.device([try group("7")]).interruptInfo(.error).count == 0)
+    #expect(try kernel.device().interruptInfo(.error).count == 0)
   }
 
   @Test("an access of 8 bytes uses the mapping of its own region and area alone")
   func mappings() throws {
-    let device = try device([try group("7")])
+    let device = try kernel.device()
     _ = try device.map(0, 0x1000..<0x2000)
     _ = try device.map(2, 0..<0x1000)
     _ = try device.map(2, 0x6000..<0x8000)
@@ -80,7 +67,7 @@ import Testing
 
   @Test("a region is read from its own start, as far as it goes")
   func all() throws {
-    let device = try device([try group("7")])
+    let device = try kernel.device()
     for offset in 0..<256 as Range<UInt64> { try device.write(7, offset: offset, width: 1, offset) }
     #expect(try device.readAll(7, count: 4096) == (0..<256).map { UInt8($0) })
     #expect(try device.readAll(7, count: 3) == [0, 1, 2])
@@ -94,8 +81,8 @@ import Testing
       state.segment = 2
       state.dependents = [(group: 7, bus: 0xA0, devfn: 0xFF), (group: 9, bus: 3, devfn: 8)]
     }
-    let groups = [try group("7"), try group("8"), try group("9")]
-    let device = try device(groups)
+    let groups = [try kernel.group("7"), try kernel.group("8"), try kernel.group("9")]
+    let device = try kernel.device(groups)
     #expect(device.busResetScope?.map(\.address) == ["0002:a0:1f.7", "0002:03:01.0"])
     #expect(device.busResetScope?.map(\.isOwned) == [true, true])
     try device.resetBus()
@@ -105,7 +92,7 @@ import Testing
 
   @Test("a mapping leads to the host's memory, for reads and writes")
   func mapping() throws {
-    try container().map(iova: 0x1000, size: 0x2000, host: 0x7_0000)
+    try kernel.container().map(iova: 0x1000, size: 0x2000, host: 0x7_0000)
     let last = kernel.state.withLock { $0.lastMapping }
     #expect(last?.host == 0x7_0000)
     #expect(last?.flags == UInt32(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE))
@@ -114,7 +101,7 @@ import Testing
 
   @Test("as many vectors are enabled as the host has left, and one that it has is enough")
   func vectors() throws {
-    let device = try device([try group("7")])
+    let device = try kernel.device()
     for (left, wanted, got) in [(16, 16, 16), (15, 16, 15), (1, 16, 1), (1, 1, 1)] as [(UInt32, Int, Int)] {
       kernel.state.withLock { $0.vectors = left }
       #expect(try device.enableInterrupts(.msix, count: wanted) == got)

@@ -11,7 +11,6 @@ import Testing
 /// Containers, groups and devices beside a kernel that is played: requests, their order, errors and limits.
 @Suite struct DeviceTests {
   private let kernel: FakeVFIO
-  private static let address = "0000:01:00.0"
 
   init() throws {
     kernel = try FakeVFIO()
@@ -29,61 +28,47 @@ import Testing
     }
   }
 
-  private func container() throws -> Container { try Container(try kernel.open(.container)) }
-
-  private func group(_ number: String = "7", isFirst: Bool = true) throws -> Group {
-    try Group(
-      try kernel.open(.group), number: number, device: Self.address, container: try container(),
-      isFirst: isFirst)
-  }
-
-  private func device(token: String? = nil) throws -> Device {
-    let group = try group()
-    return try Device(
-      address: Self.address, group: group, groups: [group, try self.group("9", isFirst: false)], token: token)
-  }
-
   // MARK: Containers and groups
 
   @Test("a container of another version, or without type1v2, is refused")
   func containerRefused() throws {
     kernel.state.withLock { $0.version = 1 }
-    #expect(throws: VFIOError.self) { try container() }
+    #expect(throws: VFIOError.self) { try kernel.container() }
     kernel.state.withLock { ($0.version, $0.hasType1) = (0, 0) }
-    #expect(throws: VFIOError.self) { try container() }
+    #expect(throws: VFIOError.self) { try kernel.container() }
     kernel.state.withLock { $0.hasType1 = 1 }
-    _ = try container()
+    _ = try kernel.container()
   }
 
   @Test("the first group of a container chooses the IOMMU, the others do not")
   func groups() throws {
-    _ = try group()
+    _ = try kernel.group()
     #expect(kernel.takeCalls() == ["container", "iommu \(VFIO_TYPE1v2_IOMMU)"])
-    _ = try group(isFirst: false)
+    _ = try kernel.group(isFirst: false)
     #expect(kernel.takeCalls() == ["container"])
   }
 
   @Test("a group that is not viable, not isolated or refused says so")
   func groupRefused() throws {
     kernel.state.withLock { $0.groupFlags = 0 }
-    let viable = #expect(throws: VFIOError.self) { try group() }
+    let viable = #expect(throws: VFIOError.self) { try kernel.group() }
     #expect(viable?.description.contains("not viable") == true)
     kernel.state.withLock { $0.groupFlags = UInt32(VFIO_GROUP_FLAGS_VIABLE) }
     kernel.fail(IOC_VFIO_SET_IOMMU, with: KernelError.notPermitted)
-    let isolated = #expect(throws: VFIOError.self) { try group() }
+    let isolated = #expect(throws: VFIOError.self) { try kernel.group() }
     #expect(isolated?.description.contains("does not isolate IOMMU group 7") == true)
     kernel.fail(IOC_VFIO_SET_IOMMU, with: nil)
     for request in [IOC_VFIO_GROUP_SET_CONTAINER, IOC_VFIO_GROUP_GET_STATUS] {
       kernel.fail(request, with: KernelError.busy)
-      let refused = #expect(throws: VFIOError.self) { try group() }
-      #expect(refused?.description.hasPrefix("device \(Self.address): VFIO_GROUP_") == true)
+      let refused = #expect(throws: VFIOError.self) { try kernel.group() }
+      #expect(refused?.description.hasPrefix("device \(FakeVFIO.address): VFIO_GROUP_") == true)
       kernel.fail(request, with: nil)
     }
   }
 
   @Test("mappings are made and removed, and an error names the request and the address")
   func mappings() throws {
-    let container = try container()
+    let container = try kernel.container()
     try container.map(iova: 0x1000, size: 0x2000, host: 0x7000)
     let error = #expect(throws: OperationError.self) { try container.map(iova: 0x1000, size: 1, host: 0) }
     #expect(error?.errno == 17)
@@ -101,9 +86,9 @@ import Testing
 
   @Test("regions and interrupts are those that the kernel names; what it does not know is absent")
   func facts() throws {
-    let device = try device()
-    #expect(kernel.takeCalls().last == "device \(Self.address)")
-    #expect(device.address == Self.address && device.hasReset && device.isOpen)
+    let device = try kernel.device()
+    #expect(kernel.takeCalls().last == "device \(FakeVFIO.address)")
+    #expect(device.address == FakeVFIO.address && device.hasReset && device.isOpen)
     #expect(device.busResetScope == nil, "it has a reset of its own")
     #expect(device.region(0)?.size == 0x4000)
     #expect(device.region(0)?.mappable == [0..<0x4000])
@@ -118,12 +103,12 @@ import Testing
 
   @Test("a VF token is passed on, and a refusal says whether one was given")
   func token() throws {
-    _ = try device(token: "1-2")
-    #expect(kernel.takeCalls().last == "device \(Self.address) vf_token=1-2")
+    _ = try kernel.device(token: "1-2")
+    #expect(kernel.takeCalls().last == "device \(FakeVFIO.address) vf_token=1-2")
     let request = IOC_VFIO_GROUP_GET_DEVICE_FD
     func refusal(_ errno: Int32, _ token: String?) -> String {
       kernel.fail(request, with: errno)
-      let error = #expect(throws: VFIOError.self) { try device(token: token) }
+      let error = #expect(throws: VFIOError.self) { try kernel.device(token: token) }
       return error?.description ?? ""
     }
     #expect(refusal(KernelError.accessDenied, nil).contains("its physical function has a VF token"))
@@ -147,7 +132,7 @@ import Testing
     ]
     kernel.state.withLock { $0.deviceFlags = UInt32(VFIO_DEVICE_FLAGS_PCI) }
     kernel.fail(try #require(requests[name]), with: KernelError.io)
-    let error = #expect(throws: VFIOError.self) { try device() }
+    let error = #expect(throws: VFIOError.self) { try kernel.device() }
     #expect(error?.description.contains(name) == true)
   }
 
@@ -155,7 +140,7 @@ import Testing
 
   @Test("each width is read and written at its place in the descriptor, and nothing beyond the region's end")
   func access() throws {
-    let device = try device()
+    let device = try kernel.device()
     for width in [1, 2, 4, 8] {
       let offset = UInt64(width * 16)
       try device.write(0, offset: offset, width: width, 0x8877_6655_4433_2211)
@@ -184,7 +169,7 @@ import Testing
 
   @Test("an aligned access of 8 bytes to a mapped area goes through the mapping, any other does not")
   func mapped() throws {
-    let device = try device()
+    let device = try kernel.device()
     let host = try device.map(2, 0x3000..<0x5000)
     #expect(host % 0x1000 == 0)
     try device.write(2, offset: 0x3008, width: 8, 0x1122_3344_5566_7788)
@@ -206,7 +191,7 @@ import Testing
 
   @Test("interrupts are requested by index, with as many vectors as the host has")
   func interrupts() throws {
-    let device = try device()
+    let device = try kernel.device()
     _ = kernel.takeCalls()
     #expect(try device.enableInterrupts(.msix, count: 16) == 16)
     kernel.state.withLock { $0.vectors = 3 }
@@ -231,7 +216,7 @@ import Testing
 
   @Test("a reset is requested, and its failure is the kernel's")
   func reset() throws {
-    let device = try device()
+    let device = try kernel.device()
     _ = kernel.takeCalls()
     try device.reset()
     #expect(kernel.takeCalls() == ["reset"])
@@ -247,7 +232,7 @@ import Testing
       // More than the first answer has room for.
       state.dependents = (0..<40).map { (group: $0 < 2 ? 7 : 30, bus: 3, devfn: UInt8($0)) }
     }
-    let device = try device()
+    let device = try kernel.device()
     let scope = try #require(device.busResetScope)
     #expect(scope.count == 40)
     #expect(scope[1] == ResetDependent(group: "7", address: "0000:03:00.1", isOwned: true))
@@ -262,6 +247,6 @@ import Testing
   @Test("a device on a bus that cannot be reset has no scope")
   func noBusReset() throws {
     kernel.state.withLock { $0.deviceFlags = UInt32(VFIO_DEVICE_FLAGS_PCI) }
-    #expect(try device().busResetScope == nil)
+    #expect(try kernel.device().busResetScope == nil)
   }
 }

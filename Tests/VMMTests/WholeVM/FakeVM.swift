@@ -30,9 +30,7 @@ final class FakeVM {
   /// A function whose BAR has registers, an MSI-X table with its pending bits, and a doorbell.
   static func shape(_ address: String) -> FakeDevice.Shape {
     var config = [UInt8](repeating: 0, count: 4096)
-    func set(_ offset: Int, _ width: Int, _ value: UInt32) {
-      for byte in 0..<width { config[offset + byte] = UInt8(truncatingIfNeeded: value >> UInt32(byte * 8)) }
-    }
+    func set(_ offset: Int, _ width: Int, _ value: UInt32) { config.set(value, at: offset, width: width) }
     set(0x00, 4, 0x1111_2222)
     set(0x06, 2, 0x10)
     set(0x34, 1, UInt32(msix))
