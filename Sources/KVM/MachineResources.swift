@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import GuestMemory
-internal import Linux
+public import Linux
 public import Seams
 
 /// The memory slots, interrupt routes and irqfds of a machine, as assigned functions use them.
@@ -9,28 +9,6 @@ public final class MachineResources: Hypervisor {
   private let machine: VirtualMachine
   private let slots: MemorySlots
   private let routes: InterruptRoutes
-
-  /// An eventfd(2).
-  public final class Event: InterruptEvent {
-    private let event: Linux.Event
-    /// The descriptor.
-    public let number: Int32
-
-    init() throws(KernelError) {
-      event = try Linux.Event()
-      number = event.number
-    }
-
-    /// Sets the count to zero and returns what it was.
-    public func take() throws(OperationError) -> UInt64 {
-      do throws(KernelError) { return try event.take() } catch { throw OperationError(error) }
-    }
-
-    /// True if the count is not zero.
-    public func isSignaled() throws(OperationError) -> Bool {
-      do throws(KernelError) { return try event.isSignaled() } catch { throw OperationError(error) }
-    }
-  }
 
   /// Manages what a machine has.
   ///
@@ -55,9 +33,7 @@ public final class MachineResources: Hypervisor {
   public func removeSlot(_ slot: UInt32) throws(OperationError) { try slots.remove(slot) }
 
   /// Creates an eventfd.
-  public func makeEvent() throws(OperationError) -> Event {
-    do throws(KernelError) { return try Event() } catch { throw OperationError(error) }
-  }
+  public func makeEvent() throws(OperationError) -> EventDescriptor { try EventDescriptor() }
 
   /// Routes a message to a GSI (KVM_SET_GSI_ROUTING).
   public func setRoute(_ route: Route?, address: UInt64, data: UInt32) throws(OperationError) -> Route {

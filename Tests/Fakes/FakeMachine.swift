@@ -1,34 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import Linux
+package import Linux
 package import Seams
 internal import Synchronization
 
 /// A hypervisor that records.
 package final class FakeMachine: Hypervisor {
   private let world: FakeWorld
-
-  /// A real eventfd.
-  package final class Event: InterruptEvent {
-    private let event: Linux.Event
-    package let number: Int32
-
-    init() throws(KernelError) {
-      event = try Linux.Event()
-      number = event.number
-    }
-
-    package func take() throws(OperationError) -> UInt64 {
-      do throws(KernelError) { return try event.take() } catch { throw OperationError(error) }
-    }
-
-    package func isSignaled() throws(OperationError) -> Bool {
-      do throws(KernelError) { return try event.isSignaled() } catch { throw OperationError(error) }
-    }
-
-    /// Signals it, as a device does.
-    package func signal() { event.signal() }
-  }
 
   /// Creates a hypervisor of a world.
   package init(_ world: FakeWorld) { self.world = world }
@@ -58,9 +36,9 @@ package final class FakeMachine: Hypervisor {
     }
   }
 
-  package func makeEvent() throws(OperationError) -> Event {
+  package func makeEvent() throws(OperationError) -> EventDescriptor {
     try world.perform(.makeEvent) { _ in }
-    do throws(KernelError) { return try Event() } catch { throw OperationError(error) }
+    return try EventDescriptor()
   }
 
   package func setRoute(_ route: Route?, address: UInt64, data: UInt32) throws(OperationError) -> Route {
