@@ -56,7 +56,7 @@ let package = Package(
     module("VFIO", ["CLinux", "Linux", "GuestMemory", "PCI", "Seams"]),
     module("PCI"),
     module("Gate"),
-    specialized("Passthrough", ["Linux", "GuestMemory", "PCI", "Gate", "Seams"]),
+    specialized("Passthrough", ["Linux", "GuestMemory", "PCI", "Gate", "Seams", "Trace"]),
     module("Boot", ["Linux", "GuestMemory", "Seams"]),
     module("Trace"),
     module("Sandbox", ["CLinux", "CSeccomp", "Linux"]),
@@ -84,7 +84,7 @@ let package = Package(
     // The fakes of the seams.
     .target(name: "Fakes", dependencies: ["Linux", "Seams"], path: "Tests/Fakes", swiftSettings: settings),
     tests("Trace"),
-    tests("Passthrough", ["Fakes", "Gate", "GuestMemory", "Linux", "PCI", "Seams"]),
+    tests("Passthrough", ["Fakes", "Gate", "GuestMemory", "Linux", "PCI", "Seams", "Trace"]),
     tests("Boot", ["GuestMemory", "Seams", subprocess, system]),
     .target(name: "CProbes", path: "Tests/CProbes"),
     .executableTarget(

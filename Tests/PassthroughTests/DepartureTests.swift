@@ -5,13 +5,14 @@ import PCI
 import Seams
 import Synchronization
 import Testing
+import Trace
 
 @testable import Gate
 @testable import Passthrough
 
 /// Notices of the host, and a function that leaves more than once.
 @Suite struct DepartureTests {
-  private func losses(_ rig: FunctionRig) -> [Loss] {
+  private func losses(_ rig: FunctionRig) -> [TraceEvent.DeviceState] {
     rig.seen.events.compactMap { if case .lost(let loss) = $0 { loss } else { nil } }
   }
 

@@ -6,6 +6,7 @@ import PCI
 import Seams
 import Synchronization
 import Testing
+import Trace
 
 @testable import Gate
 @testable import Passthrough
@@ -101,16 +102,16 @@ import Testing
       if case .command(let old, let new) = event { [old, new] } else { nil }
     }
     #expect(changes == [[0, 2], [2, 6], [6, 0]])
-    func reasons(_ act: () throws -> Void) throws -> [FunctionEvent.Reason] {
+    func reasons(_ act: () throws -> Void) throws -> [TraceEvent.WindowReason] {
       rig.seen.clear()
       try act()
       try rig.function.openDueWindows()
       return rig.seen.events.compactMap { if case .gate(_, _, _, let reason) = $0 { reason } else { nil } }
     }
     for (step, reason) in [
-      (FunctionRig.Step.memoryOn, FunctionEvent.Reason.command), (.d3hot, .power), (.fault, .fault),
+      (FunctionRig.Step.memoryOn, TraceEvent.WindowReason.command), (.d3hot, .power), (.fault, .fault),
       (.memoryOff, .command), (.memoryOn, .command), (.reset, .reset), (.moveAway, .move),
-    ] as [(FunctionRig.Step, FunctionEvent.Reason)] {
+    ] as [(FunctionRig.Step, TraceEvent.WindowReason)] {
       let all = try reasons { try rig.take(step) }
       #expect(all.allSatisfy { $0 == reason }, "\(step): \(all)")
       guard step == .d3hot else { continue }

@@ -5,6 +5,7 @@ import PCI
 import Seams
 import Synchronization
 import Testing
+import Trace
 
 @testable import Passthrough
 
@@ -48,7 +49,7 @@ import Testing
     try rig.maskMSIX(3, true)
     try rig.maskMSIX(3, true)
     try rig.maskMSIX(3, false)
-    let changes = rig.seen.events.compactMap { event -> VectorChange? in
+    let changes = rig.seen.events.compactMap { event -> TraceEvent.VectorOperation? in
       if case .vector(3, let change) = event { change } else { nil }
     }
     #expect(changes == [.allocate, .unmask, .route, .mask, .unmask])

@@ -5,6 +5,7 @@ import PCI
 import Seams
 import Synchronization
 import Testing
+import Trace
 
 @testable import Gate
 @testable import Passthrough
@@ -132,7 +133,7 @@ import Testing
     #expect(rig.function.statistics.windowsOpened == 10)
     #expect(rig.function.statistics.bytesMapped == 0x1000 + 0x5000 + Self.large)
     let events = rig.seen.events.compactMap { event -> [UInt64]? in
-      guard case .peerDMA(let place, 0, true) = event else { return nil }
+      guard case .peer(.map, let place, 0) = event else { return nil }
       return [place.address, place.size, UInt64(place.windows)]
     }
     #expect(events.contains([0xE000_0000, Self.large, 8]))
@@ -192,7 +193,7 @@ import Testing
         switch event {
         case .gate(let place, from: _, to: .open, _): [1, place.address, place.size]
         case .gate(let place, from: .open, to: _, _): [0, place.address, place.size]
-        case .peerDMA(let place, _, let isMapped): [isMapped ? 3 : 2, place.address, place.size]
+        case .peer(let operation, let place, _): [operation == .map ? 3 : 2, place.address, place.size]
         default: nil
         }
       }

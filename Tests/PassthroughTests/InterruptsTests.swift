@@ -6,6 +6,7 @@ import Linux
 import Seams
 import Synchronization
 import Testing
+import Trace
 
 @testable import PCI
 @testable import Passthrough
@@ -130,7 +131,7 @@ import Testing
     "a kind that cannot be turned on leaves interrupts off, and can be turned on later", arguments: errors)
   mutating func cannotEnable(_ errno: Int32) throws {
     world.fail("enable", with: errno)
-    for mode in [InterruptMode.msi, .msix] {
+    for mode in [TraceEvent.InterruptMode.msi, .msix] {
       let failure = #expect(throws: InterruptFailure.self) { try interrupts.turn(mode, count: 4) }
       #expect(failure?.warning == .enable && failure?.error.errno == errno)
       #expect(interrupts.mode == .none)
@@ -201,7 +202,7 @@ import Testing
 
   @Test("what has arrived at a vector that is turned off does not come later", arguments: [false, true])
   mutating func forgotten(_ isMSIX: Bool) throws {
-    let mode: InterruptMode = isMSIX ? .msix : .msi
+    let mode: TraceEvent.InterruptMode = isMSIX ? .msix : .msi
     try interrupts.turn(mode, count: 4)
     _ = try interrupts.connect(2, Self.message)
     #expect(try interrupts.disconnect(2))

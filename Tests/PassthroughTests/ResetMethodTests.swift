@@ -4,6 +4,7 @@ import Fakes
 import Seams
 import Synchronization
 import Testing
+import Trace
 
 @testable import Passthrough
 
@@ -67,17 +68,17 @@ import Testing
   func perform() throws {
     let world = FakeWorld()
     let device = try FakeDevice(FunctionRig.shape(), in: world)
-    for (method, call, isBus) in [
-      (ResetMethod.function, [.reset], [false]), (.bus(isAlone: true), [.resetBus], [true]),
+    for (method, call, reach) in [
+      (ResetMethod.function, [.reset], [.function]), (.bus(isAlone: true), [.resetBus], [.bus]),
       (.none(""), [], []),
-    ] as [(ResetMethod, [FakeWorld.Call], [Bool])] {
-      let told = Mutex<[Bool]>([])
+    ] as [(ResetMethod, [FakeWorld.Call], [TraceEvent.ResetMethod])] {
+      let reported = Mutex<[TraceEvent.ResetMethod]>([])
       try method.perform(on: device, .flr) { event, _ in
-        guard case .reset(.flr, let withBus) = event else { return }
-        told.withLock { $0.append(withBus) }
+        guard case .reset(.flr, let reach) = event else { return }
+        reported.withLock { $0.append(reach) }
       }
       #expect(world.takeCalls() == call)
-      #expect(told.withLock { $0 } == isBus)
+      #expect(reported.withLock { $0 } == reach)
     }
   }
 }

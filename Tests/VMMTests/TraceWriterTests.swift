@@ -34,10 +34,10 @@ import Trace
     let device = "0000:01:00.0"
     trace.record(TraceEvent(device, .gate(Self.place, from: .armed, to: .open, .access), microseconds: 5))
     trace.record(TraceEvent(device, .command(old: 0x406, new: 0x404), microseconds: 6))
-    trace.record(TraceEvent(device, .peerDMA(Self.place, space: 1, isMapped: true), microseconds: 7))
-    trace.record(TraceEvent(device, .peerDMA(Self.place, space: 1, isMapped: false), microseconds: 8))
+    trace.record(TraceEvent(device, .peer(.map, Self.place, space: 1), microseconds: 7))
+    trace.record(TraceEvent(device, .peer(.unmap, Self.place, space: 1), microseconds: 8))
     trace.record(TraceEvent(device, .vector(9, .allocate), microseconds: 9))
-    trace.record(TraceEvent(device, .reset(.handBack, withBus: true), microseconds: 10))
+    trace.record(TraceEvent(device, .reset(.handBack, .bus), microseconds: 10))
     trace.record(TraceEvent(device, .interrupts(.msi, count: 4), microseconds: 11))
     trace.record(TraceEvent(device, .lost(.isolated), microseconds: 12))
     trace.record(TraceEvent(device, .warning("a \"quoted\"\nline"), microseconds: 13))
@@ -70,22 +70,24 @@ import Trace
     var words: [(FunctionEvent, [String])] = []
     for reason in [
       .access, .command, .move, .power, .reset, .fault, .shutdown, .error, .release,
-    ] as [FunctionEvent.Reason] {
+    ] as [TraceEvent.WindowReason] {
       words.append((.gate(Self.place, from: .closed, to: .armed, reason), ["closed", "armed", "\(reason)"]))
     }
     words.append((.gate(Self.place, from: .armed, to: .open, .access), ["armed", "open", "access"]))
-    for mode in [.none, .intx, .msi, .msix] as [InterruptMode] {
+    for mode in [.none, .intx, .msi, .msix] as [TraceEvent.InterruptMode] {
       words.append((.interrupts(mode, count: 1), ["\(mode)"]))
     }
-    for change in [.allocate, .unmask, .mask, .route] as [VectorChange] {
+    for change in [.allocate, .unmask, .mask, .route] as [TraceEvent.VectorOperation] {
       words.append((.vector(1, change), ["\(change)"]))
     }
     for (reason, word) in [
       (.start, "start"), (.flr, "flr"), (.power, "power"), (.handBack, "hand-back"),
-    ] as [(ResetReason, String)] {
-      words.append((.reset(reason, withBus: false), [word, "function"]))
+    ] as [(TraceEvent.ResetReason, String)] {
+      words.append((.reset(reason, .function), [word, "function"]))
     }
-    for loss in [.isolated, .released] as [Loss] { words.append((.lost(loss), ["\(loss)"])) }
+    for state in [.isolated, .released] as [TraceEvent.DeviceState] {
+      words.append((.lost(state), ["\(state)"]))
+    }
     for (event, expected) in words {
       #expect(Self.words(of: TraceEvent("d", event, microseconds: 0)) == expected)
     }

@@ -2,6 +2,7 @@
 
 internal import Linux
 public import Seams
+internal import Trace
 
 /// How a function can be reset.
 public enum ResetMethod: Sendable, Equatable {
@@ -53,24 +54,24 @@ public enum ResetMethod: Sendable, Equatable {
     }
   }
 
-  /// Resets a device this way, and tells; does nothing where there is no way.
+  /// Resets a device this way and reports it; does nothing where there is no way.
   ///
   /// Every window that it reaches is closed by now: those of the function alone where it is for a guest that
   /// runs (``isForGuest``), else those of all the VM's functions.
   func perform(
-    on device: some PCIDevice, _ reason: ResetReason, _ observe: FunctionObserver
+    on device: some PCIDevice, _ reason: TraceEvent.ResetReason, _ observe: FunctionObserver
   ) throws(OperationError) {
     let start = Clock.microseconds()
-    let withBus: Bool
+    let reach: TraceEvent.ResetMethod
     switch self {
     case .function:
       try device.reset()
-      withBus = false
+      reach = .function
     case .bus:
       try device.resetBus()
-      withBus = true
+      reach = .bus
     case .none: return
     }
-    observe(.reset(reason, withBus: withBus), Clock.microseconds() - start)
+    observe(.reset(reason, reach), Clock.microseconds() - start)
   }
 }

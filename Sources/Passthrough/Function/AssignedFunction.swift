@@ -5,6 +5,7 @@ internal import Linux
 public import PCI
 public import Seams
 internal import Synchronization
+internal import Trace
 
 /// A function of the host that a guest has: the one place that changes its mappings, its
 /// interrupts and its state.
@@ -184,7 +185,7 @@ public final class AssignedFunction<B: Backend>: Sendable {
   public func stopWaiting() { isLeaving.signal() }
 
   /// Resets a function whose gate is closed for it, and lets the guest have it again.
-  private func reset(_ reason: ResetReason) throws(OperationError) {
+  private func reset(_ reason: TraceEvent.ResetReason) throws(OperationError) {
     try handling.withLock { _ throws(OperationError) in
       var failure: (warning: Warning, text: String)?
       do throws(OperationError) {

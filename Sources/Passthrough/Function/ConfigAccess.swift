@@ -4,6 +4,7 @@ internal import Gate
 internal import Linux
 internal import PCI
 internal import Seams
+internal import Trace
 
 /// Accesses to configuration space.
 extension FunctionState {

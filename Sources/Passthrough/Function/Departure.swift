@@ -5,6 +5,7 @@ internal import Linux
 internal import PCI
 internal import Seams
 internal import Synchronization
+internal import Trace
 
 /// How a function leaves the guest: at the end of the VM, after an error, or because the host wants it.
 extension AssignedFunction {
@@ -46,7 +47,7 @@ extension AssignedFunction {
   /// Closes the gate for good: from now on the guest reads all-ones of the function, its configuration space
   /// included. Nothing is done where that is so already.
   private func leave(
-    _ loss: Loss, _ reason: FunctionEvent.Reason, _ text: String
+    _ loss: TraceEvent.DeviceState, _ reason: TraceEvent.WindowReason, _ text: String
   ) throws(OperationError) {
     isLeaving.signal()
     let start = Clock.microseconds()

@@ -2,31 +2,10 @@
 
 public import Gate
 public import Seams
+public import Trace
 
-/// What happens to an assigned function, told to the trace after it has happened.
+/// An event of an assigned function, reported after it has happened. Its words are the trace's.
 public enum FunctionEvent: Sendable {
-  /// Why a window changed.
-  public enum Reason: Sendable {
-    /// The guest touched it.
-    case access
-    /// The command register was written.
-    case command
-    /// A BAR was moved.
-    case move
-    /// The power state changed.
-    case power
-    /// A reset began or ended.
-    case reset
-    /// The kernel took the memory away under it.
-    case fault
-    /// The VM ends.
-    case shutdown
-    /// The kernel has met an error of the device.
-    case error
-    /// The host wants the device back.
-    case release
-  }
-
   /// Where a window is, or several that follow each other.
   public struct Place: Sendable {
     /// The BAR.
@@ -42,59 +21,27 @@ public enum FunctionEvent: Sendable {
   }
 
   /// A window went from one state to another; its slot has been added or removed by now.
-  case gate(Place, from: Gate.State, to: Gate.State, Reason)
+  case gate(Place, from: Gate.State, to: Gate.State, TraceEvent.WindowReason)
   /// The device's command register has been written.
   case command(old: UInt16, new: UInt16)
   /// Windows became, or are no more, reachable for other devices at their guest-physical address.
   ///
   /// - Parameter space: The I/O address space.
-  case peerDMA(Place, space: Int, isMapped: Bool)
+  case peer(TraceEvent.MapOperation, Place, space: Int)
   /// Another kind of interrupt is on in the host.
-  case interrupts(InterruptMode, count: Int)
+  case interrupts(TraceEvent.InterruptMode, count: Int)
   /// A vector was changed.
-  case vector(Int, VectorChange)
+  case vector(Int, TraceEvent.VectorOperation)
   /// The function has been reset, alone or with its bus.
-  case reset(ResetReason, withBus: Bool)
+  case reset(TraceEvent.ResetReason, TraceEvent.ResetMethod)
   /// The guest does not have the device any more.
-  case lost(Loss)
+  case lost(TraceEvent.DeviceState)
   /// Something did not work, and the VM goes on without it.
   case warning(String)
 }
 
-/// Why a function was reset.
-public enum ResetReason: Sendable {
-  /// It came from the host.
-  case start
-  /// The guest asked for it (FLR).
-  case flr
-  /// It came from D3hot to D0 and does not keep its state (PCI PM 1.2 §3.2.4, No_Soft_Reset).
-  case power
-  /// It goes back to the host.
-  case handBack
-}
-
-/// How a guest loses a device and lives on.
-public enum Loss: Sendable {
-  /// After an error of it; Sluice keeps it until the VM ends.
-  case isolated
-  /// It has been given back to the host.
-  case released
-}
-
-/// Takes what happens to a function, with the function's lock held; after it the microseconds it took.
+/// Takes the events of a function and their durations in microseconds, with the function's lock held.
 public typealias FunctionObserver = @Sendable (FunctionEvent, Int64) -> Void
-
-/// What was done to an interrupt vector.
-public enum VectorChange: Sendable {
-  /// The host has allocated it and an eventfd is its trigger.
-  case allocate
-  /// It is connected to the guest's interrupt controller.
-  case unmask
-  /// It is disconnected; its eventfd keeps what arrives.
-  case mask
-  /// It has another message.
-  case route
-}
 
 /// What an assigned function did in the life of a VM.
 public struct FunctionStatistics: Sendable {

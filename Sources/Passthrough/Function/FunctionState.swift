@@ -4,11 +4,12 @@ internal import Gate
 internal import Linux
 internal import PCI
 internal import Seams
+internal import Trace
 
 /// What a write by the guest leaves to be done without the lock.
 enum Rest: Equatable {
   case nothing
-  case reset(ResetReason)
+  case reset(TraceEvent.ResetReason)
 }
 
 /// All that changes about an assigned function; its owner holds the lock. It cannot be copied, so that no access
@@ -28,7 +29,7 @@ struct FunctionState<B: Backend>: ~Copyable {
   /// Asks the vCPUs for a moment between instructions, in which due windows open.
   let opening: OpeningRequest
   /// Why windows are due, for the trace.
-  var openingReason = FunctionEvent.Reason.access
+  var openingReason = TraceEvent.WindowReason.access
   var table: MSIXTable?
   var interrupts = Interrupts<B>()
   /// The expansion ROM, as it was at the start; empty where there is none.

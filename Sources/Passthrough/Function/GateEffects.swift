@@ -4,6 +4,7 @@ internal import Gate
 internal import Linux
 internal import PCI
 internal import Seams
+internal import Trace
 
 /// What the gate says, done: memory slots, I/O addresses, and the write to the device between them.
 extension FunctionState {
@@ -12,7 +13,7 @@ extension FunctionState {
   /// - Parameter apply: The write to the device that the event is about.
   /// - Throws: When a mapping could not be taken away: then the device must not be written.
   mutating func pass(
-    _ event: Gate.Event, _ reason: FunctionEvent.Reason, apply: (inout FunctionState) -> Void = { _ in }
+    _ event: Gate.Event, _ reason: TraceEvent.WindowReason, apply: (inout FunctionState) -> Void = { _ in }
   ) throws(OperationError) {
     let start = Clock.microseconds()
     if case .move(let bar) = event { allowSlots(bar: bar) }
@@ -108,7 +109,7 @@ extension FunctionState {
           try host.dma.unmap(windows: address, size: size, in: space)
         }
         for window in mapped { windows[window].ioAddresses[space] = nil }
-        tell(.peerDMA(place(mapped, at: address), space: space, isMapped: false), since: start)
+        tell(.peer(.unmap, place(mapped, at: address), space: space), since: start)
       }
     }
   }
@@ -191,7 +192,7 @@ extension FunctionState {
       return false
     }
     for window in run { windows[window].ioAddresses[space] = address(window) }
-    tell(.peerDMA(place(run, at: base), space: space, isMapped: true), since: start)
+    tell(.peer(.map, place(run, at: base), space: space), since: start)
     return true
   }
 }

@@ -4,12 +4,13 @@ internal import Gate
 internal import Linux
 internal import PCI
 internal import Seams
+internal import Trace
 
 /// Interrupts, as the guest's registers have them.
 extension FunctionState {
   /// The kind that the guest has chosen. The pin is the one without a choice, from the moment that the
   /// function answers anything at all.
-  private var chosenMode: InterruptMode {
+  private var chosenMode: TraceEvent.InterruptMode {
     if table?.isEnabled == true { return .msix }
     if config.msi?.isEnabled == true { return .msi }
     let isInUse = interrupts.mode != .none || !config.command.isDisjoint(with: [.ioSpace, .memorySpace])

@@ -3,6 +3,7 @@
 internal import Gate
 internal import PCI
 internal import Seams
+internal import Trace
 
 /// Accesses to BARs that have come to Sluice: the window is not open, or there is none.
 extension FunctionState {

@@ -2,25 +2,14 @@
 
 internal import PCI
 internal import Seams
-
-/// Which kind of interrupt of a function is on in the host: the one that the guest has chosen.
-public enum InterruptMode: Sendable {
-  /// None.
-  case none
-  /// The pin.
-  case intx
-  /// MSI.
-  case msi
-  /// MSI-X.
-  case msix
-}
+internal import Trace
 
 /// A function's interrupts in the host. At most one of INTx, MSI and MSI-X is on. The others keep their eventfds.
 struct Interrupts<B: Backend> {
   /// The kind that reaches the guest.
-  private(set) var mode = InterruptMode.none
+  private(set) var mode = TraceEvent.InterruptMode.none
   /// The kind that is on in the device: still the old one if it could not be turned off.
-  private var inDevice = InterruptMode.none
+  private var inDevice = TraceEvent.InterruptMode.none
   /// The pin's way, once the function has its place on the bus.
   var line: Line<B>?
   var msi: Vectors<B>?
@@ -37,7 +26,7 @@ struct Interrupts<B: Backend> {
   ///
   /// - Parameter count: How many vectors the guest can unmask.
   /// - Throws: Why the new kind is not on; ``mode`` is `none` then.
-  mutating func turn(_ new: InterruptMode, count: Int) throws(InterruptFailure) {
+  mutating func turn(_ new: TraceEvent.InterruptMode, count: Int) throws(InterruptFailure) {
     if let failure = turnOff(), inDevice != .none { throw failure }
     do throws(OperationError) {
       switch new {

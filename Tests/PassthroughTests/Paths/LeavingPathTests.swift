@@ -5,6 +5,7 @@ import PCI
 import Seams
 import Synchronization
 import Testing
+import Trace
 
 @testable import Gate
 @testable import Passthrough
