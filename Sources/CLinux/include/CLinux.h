@@ -7,9 +7,13 @@
 #pragma once
 
 #include "calls.h"
+#include "events.h"
+#include "files.h"
 #include "guarded.h"
 #include "kvm.h"
+#include "memory.h"
 #include "process.h"
+#include "run.h"
 #include "sandbox.h"
 #include "threads.h"
 #include "vfio.h"

@@ -4,12 +4,10 @@
 
 #include <cpuid.h>
 #include <linux/kvm.h>
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "calls.h"
-#include "process.h"
 
 enum : unsigned long {
 	IOC_KVM_GET_API_VERSION = KVM_GET_API_VERSION,
@@ -213,110 +211,3 @@ static inline int cl_kvm_inject_undefined(int vcpu)
 
 /* KVM_RUN: 0, or -errno. */
 static inline int cl_kvm_run(int vcpu) { return (int)CL_RESULT(ioctl(vcpu, KVM_RUN, 0)); }
-
-/* The fields of the structure that a vCPU shares with KVM. */
-static inline uint32_t cl_run_exit_reason(const struct kvm_run *run)
-{
-	return run->exit_reason;
-}
-
-/* Whether KVM_RUN returned for an access, which it completes when it is entered again. */
-static inline bool cl_run_is_access(const struct kvm_run *run)
-{
-	uint32_t reason = cl_run_exit_reason(run);
-	return reason == KVM_EXIT_MMIO || reason == KVM_EXIT_IO;
-}
-
-/* One trapped access. Its bytes, `count` times `width` of them, begin at `offset` in the structure's mapping. */
-struct cl_access {
-	uint64_t address;
-	uint64_t offset;
-	uint32_t width;
-	uint32_t count;
-	bool write;
-};
-
-static inline struct cl_access cl_run_mmio(const struct kvm_run *run)
-{
-	return (struct cl_access){ .address = run->mmio.phys_addr,
-				   .offset = offsetof(struct kvm_run, mmio.data),
-				   .width = run->mmio.len,
-				   .count = 1,
-				   .write = run->mmio.is_write != 0 };
-}
-
-static inline struct cl_access cl_run_io(const struct kvm_run *run)
-{
-	return (struct cl_access){ .address = run->io.port,
-				   .offset = run->io.data_offset,
-				   .width = run->io.size,
-				   .count = run->io.count,
-				   .write = run->io.direction == KVM_EXIT_IO_OUT };
-}
-
-static inline uint64_t cl_run_hardware_exit(const struct kvm_run *run)
-{
-	return run->hw.hardware_exit_reason;
-}
-
-static inline uint32_t cl_run_suberror(const struct kvm_run *run)
-{
-	return run->internal.suberror;
-}
-
-static inline uint32_t cl_run_internal_count(const struct kvm_run *run)
-{
-	uint32_t count = run->internal.ndata;
-	return count < 16 ? count : 16;
-}
-
-static inline uint64_t cl_run_internal_data(const struct kvm_run *run, uint32_t index)
-{
-	return run->internal.data[index & 15];
-}
-
-/*
- * The GPA of the access for which KVM had to emulate an instruction that it cannot emulate; UINT64_MAX if the
- * answer does not have it. After the flags and the bytes of the instruction KVM puts the processor's exit reason and
- * its two words (prepare_emulation_failure_exit in arch/x86/kvm/x86.c). These are debug data: the caller
- * compares the address with its own. SVM has the GPA of a nested page fault in EXITINFO2 (AMD APM vol. 2 §15.25.6);
- * VMX has no such word.
- */
-static inline uint64_t cl_run_emulation_address(const struct kvm_run *run)
-{
-	enum { SVM_EXIT_NPF = 0x400, INSTRUCTION_WORDS = 2 };
-	bool has_bytes = run->emulation_failure.flags &
-			 KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES;
-	uint32_t first = 1 + (has_bytes ? INSTRUCTION_WORDS : 0);
-	if (run->internal.ndata < first + 3 || run->internal.data[first] != SVM_EXIT_NPF)
-		return UINT64_MAX;
-	return run->internal.data[first + 2];
-}
-
-static inline uint32_t cl_run_system_event(const struct kvm_run *run)
-{
-	return run->system_event.type;
-}
-
-/* Makes the next or the running KVM_RUN return at once; a signal must follow it. */
-static inline void cl_run_set_immediate_exit(struct kvm_run *run, bool on)
-{
-	__atomic_store_n(&run->immediate_exit, on, __ATOMIC_SEQ_CST);
-}
-
-/* A signal handler that does nothing: its use is to interrupt KVM_RUN. */
-static inline void cl_ignore(int signal) { (void)signal; }
-
-static inline int cl_install_kick(void)
-{
-	struct sigaction action = { .sa_handler = cl_ignore };
-	sigemptyset(&action.sa_mask);
-	return (int)CL_RESULT(sigaction(CL_KICK, &action, NULL));
-}
-
-/* Interrupts a call of a thread of this process. */
-static inline void cl_kick(int process, int thread) { syscall(SYS_tgkill, process, thread, CL_KICK); }
-
-static inline int cl_process_id(void) { return getpid(); }
-
-static inline int cl_thread_id(void) { return (int)syscall(SYS_gettid); }

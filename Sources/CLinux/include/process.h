@@ -2,7 +2,11 @@
 /* Process state that a parent hands down or the kernel keeps: signals, the terminal, descriptors. */
 #pragma once
 
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "calls.h"
 
@@ -81,3 +85,39 @@ static inline int cl_fill_standard_descriptors(void)
 			return -errno;
 	return 0;
 }
+
+/* Raises the soft limit on descriptors to the hard one. */
+static inline int cl_raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return -errno;
+	limit.rlim_cur = limit.rlim_max;
+	return (int)CL_RESULT(setrlimit(RLIMIT_NOFILE, &limit));
+}
+
+/* The soft limit on descriptors, or -errno. */
+static inline int64_t cl_descriptor_limit(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return -errno;
+	return limit.rlim_cur > INT64_MAX ? INT64_MAX : (int64_t)limit.rlim_cur;
+}
+
+/* A signal handler that does nothing: its use is to interrupt KVM_RUN. */
+static inline void cl_ignore(int signal) { (void)signal; }
+
+static inline int cl_install_kick(void)
+{
+	struct sigaction action = { .sa_handler = cl_ignore };
+	sigemptyset(&action.sa_mask);
+	return (int)CL_RESULT(sigaction(CL_KICK, &action, NULL));
+}
+
+/* Interrupts a call of a thread of this process. */
+static inline void cl_kick(int process, int thread) { syscall(SYS_tgkill, process, thread, CL_KICK); }
+
+static inline int cl_process_id(void) { return getpid(); }
+
+static inline int cl_thread_id(void) { return (int)syscall(SYS_gettid); }

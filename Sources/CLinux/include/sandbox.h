@@ -3,8 +3,11 @@
 #pragma once
 
 #include <linux/capability.h>
+#include <linux/filter.h>
 #include <linux/futex.h>
+#include <linux/seccomp.h>
 #include <malloc.h>
+#include <sys/prctl.h>
 
 #include "calls.h"
 
@@ -50,3 +53,13 @@ static inline int cl_forbid_privileges(void)
  * The main arena grows by brk, or by mmap.
  */
 static inline int cl_settle_allocator(void) { return mallopt(M_ARENA_MAX, 1) == 1 ? 0 : -EINVAL; }
+
+/* Loads a seccomp filter into the calling thread alone. */
+static inline int cl_seccomp_load(const void *program, uint16_t instructions)
+{
+	struct sock_fprog filter = { .len = instructions,
+				     .filter = (struct sock_filter *)(uintptr_t)program };
+	return (int)CL_RESULT(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter));
+}
+
+_Static_assert(sizeof(struct sock_filter) == 8, "BPF instruction");

@@ -2,6 +2,12 @@
 /* The calling thread: its name, and the processors that it may run on. */
 #pragma once
 
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+
 #include "calls.h"
 
 /* Names the calling thread, as `ps -L` and strace show it. */

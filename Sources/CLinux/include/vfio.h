@@ -3,6 +3,7 @@
 #pragma once
 
 #include <linux/vfio.h>
+#include <string.h>
 #include <stdbool.h>
 
 #include "calls.h"

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files, directories and terminals. */
+#pragma once
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <termios.h>
+
+#include "calls.h"
+
+static inline int cl_open(const char *path, int flags, mode_t mode)
+{
+	return (int)CL_RESULT(open(path, flags, mode));
+}
+
+static inline int cl_close(int fd) { return (int)CL_RESULT(close(fd)); }
+
+static inline long cl_read(int fd, void *buffer, size_t count)
+{
+	return CL_RESULT(read(fd, buffer, count));
+}
+
+static inline long cl_write(int fd, const void *buffer, size_t count)
+{
+	return CL_RESULT(write(fd, buffer, count));
+}
+
+static inline long cl_pread(int fd, void *buffer, size_t count, int64_t offset)
+{
+	return CL_RESULT(pread(fd, buffer, count, offset));
+}
+
+/* The size of the file behind fd, in bytes. */
+static inline int64_t cl_file_size(int fd)
+{
+	struct stat status;
+	if (fstat(fd, &status) < 0)
+		return -(int64_t)errno;
+	if (S_ISDIR(status.st_mode))
+		return -EISDIR;
+	return S_ISREG(status.st_mode) ? status.st_size : -EINVAL;
+}
+
+static inline bool cl_is_regular(int fd)
+{
+	struct stat status;
+	return fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+/*
+ * 1, 2, 4 or 8 bytes of a file as one little-endian number, and back. A VFIO
+ * region turns each into one access of that width.
+ */
+static inline int cl_pread_scalar(int fd, int64_t offset, unsigned width, uint64_t *value)
+{
+	uint64_t data = 0;
+	ssize_t got = pread(fd, &data, width, offset);
+	if (got < 0)
+		return -errno;
+	*value = data;
+	return got == (ssize_t)width ? 0 : -EIO;
+}
+
+static inline int cl_pwrite_scalar(int fd, int64_t offset, unsigned width, uint64_t value)
+{
+	ssize_t put = pwrite(fd, &value, width, offset);
+	if (put < 0)
+		return -errno;
+	return put == (ssize_t)width ? 0 : -EIO;
+}
+
+/*
+ * Opens the pipe or terminal behind fd again, for writes that return EAGAIN instead of waiting. O_NONBLOCK
+ * is a property of the open file, which other processes share: it must not be set on fd itself. -EINVAL for
+ * other files: a second open of a regular file would have its own offset, and a socket cannot be opened.
+ */
+static inline int cl_open_nonblocking(int fd)
+{
+	static const char digits[] = "0123456789";
+	char path[] = "/proc/self/fd/0";
+	struct stat status;
+	if (fd < 0 || fd > 9)
+		return -EINVAL;
+	if (fstat(fd, &status) < 0)
+		return -errno;
+	if (!S_ISFIFO(status.st_mode) && !(S_ISCHR(status.st_mode) && isatty(fd)))
+		return -EINVAL;
+	path[sizeof path - 2] = digits[fd];
+	return (int)CL_RESULT(open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+}
+
+static inline bool cl_is_terminal(int fd) { return isatty(fd) == 1; }
+
+/*
+ * The names in a directory, separated by NUL, into `names`: the bytes used, or
+ * -errno. Names beyond `capacity` are -ENOSPC and not cut off.
+ */
+static inline int64_t cl_list_directory(const char *path, char *names, size_t capacity)
+{
+	DIR *directory = opendir(path);
+	if (!directory)
+		return -(int64_t)errno;
+	int64_t used = 0;
+	for (struct dirent *entry; (entry = readdir(directory));) {
+		size_t length = strlen(entry->d_name) + 1;
+		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+			continue;
+		if (used + length > capacity) {
+			used = -ENOSPC;
+			break;
+		}
+		memcpy(names + used, entry->d_name, length);
+		used += (int64_t)length;
+	}
+	closedir(directory);
+	return used;
+}
+
+static inline long cl_readlink(const char *path, char *target, size_t capacity)
+{
+	return CL_RESULT(readlink(path, target, capacity));
+}
