@@ -1,50 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The gate in front of a function's memory: a pure state machine that says, for each event, what
-/// has to be done in which order. It touches nothing itself.
+/// The gate in front of a function's memory: a pure state machine that returns, for each event, the
+/// effects in their order. It performs none of them.
 ///
-/// A window is *closed* while the function does not answer memory accesses, *armed* when it does
-/// and the guest has not touched the window yet, and *open* from the first touch on. Closing takes
-/// a window's memory slot and its IOVA away before the device is written; opening and arming come
-/// after.
+/// A window is *closed* while the function does not answer memory accesses. It is *armed* when the function
+/// answers and the guest has not touched the window yet, and *open* from the first touch on. Closing removes
+/// the memory slot and the IOVA of a window before the device is written. Arming and opening follow the write.
 ///
 /// An access or a policy makes an armed window *due*. A due window opens by ``Event/open``, which the
 /// owner sends while no vCPU is inside an instruction: KVM would do the rest of such an instruction
 /// through the new slot (KVM api.rst, KVM_EXIT_MMIO).
 ///
-/// What adjoins in a BAR is one piece where that costs nothing: neighbours that were open when the gate
-/// last closed open again together, by the first touch of any of them, and what is mapped or unmapped together
-/// is one run in one effect.
+/// Windows that adjoin in a BAR form a run where that costs nothing. Windows of a run that were open when the
+/// gate last closed open together at the first touch of any of them. One effect maps or unmaps a whole run.
 public struct Gate: Sendable, Hashable {
-  /// For each window, the BAR that it is a part of.
+  /// The BAR of each window.
   public let bars: [Int]
-  /// For each window, whether it begins where the one before it ends, in the BAR and in the host's memory.
+  /// For each window, true if it begins where the window before it ends, in the BAR and in the host's memory.
   public let adjoins: [Bool]
   /// When windows open.
   public let opening: MappingPolicy
-  /// When windows become reachable for the other devices, at the earliest.
+  /// The earliest time at which windows become reachable for the other devices.
   public let reaching: MappingPolicy
-  /// For each window, its state.
+  /// The state of each window.
   public internal(set) var states: [State]
-  /// For each window, whether it may have an IOVA somewhere.
+  /// For each window, true if it may have an IOVA in a container.
   public internal(set) var isReachable: [Bool]
   /// For each window, true if the next ``Event/open`` opens it.
   public internal(set) var isDue: [Bool]
   /// True if a window is due.
   public internal(set) var isOpeningDue = false
-  /// For each window that has a neighbour, whether it was open when its BAR last went from open to closed.
+  /// For each window of a run, true if it was open when its BAR last closed.
   public internal(set) var wasOpen: [Bool]
-  /// Which conditions hold.
+  /// The conditions that hold.
   public internal(set) var conditions: Condition
 
-  /// Makes a gate with all windows closed.
+  /// Creates a gate with all windows closed.
   ///
   /// - Parameters:
-  ///   - bars: The BAR of each window; those of one BAR follow each other.
-  ///   - adjoins: Whether each window adjoins the one before it; none does where nothing is said.
-  ///   - conditions: What holds at the start.
+  ///   - bars: The BAR of each window. Windows of one BAR follow each other.
+  ///   - adjoins: For each window, true if it adjoins the window before it. A missing entry means false.
+  ///   - conditions: The conditions that hold at the start.
   ///   - opening: When windows open.
-  ///   - reaching: The earliest of what the other devices ask for.
+  ///   - reaching: The earliest policy of all other devices.
   public init(
     bars: [Int], adjoins: [Bool] = [], conditions: Condition, opening: MappingPolicy = .onFault,
     reaching: MappingPolicy = .onFault
@@ -62,26 +60,26 @@ public struct Gate: Sendable, Hashable {
     wasOpen = [Bool](repeating: false, count: bars.count)
   }
 
-  /// Whether the function answers memory accesses.
+  /// True if the function answers memory accesses.
   public var isEffective: Bool { conditions == .all }
 
-  /// Whether a window is mapped anywhere.
+  /// True if a window has a slot or may have an IOVA.
   public var isMapped: Bool { states.indices.contains(where: isMapped) }
 
   private func isMapped(_ window: Int) -> Bool { states[window] == .open || isReachable[window] }
 
-  /// - Parameter bar: nil stands for all of them.
+  /// - Parameter bar: nil stands for all BARs.
   func isPart(_ window: Int, of bar: Int?) -> Bool { bar == nil || bar == bars[window] }
 
   // A non-mutating call would copy the gate and retain its arrays. Searches on the path of an exit are 'mutating'.
 
-  /// What windows of a run have in common.
+  /// A property by which windows form a run.
   enum Trait {
     case open
     case armed
     /// Armed, and open when the gate last closed.
     case reopening
-    /// It may have an IOVA.
+    /// With an IOVA in some container, perhaps.
     case reachable
   }
 
@@ -101,12 +99,12 @@ public struct Gate: Sendable, Hashable {
     isOpeningDue = true
   }
 
-  /// The windows that open together with one that is touched: those next to it that were open with it.
+  /// The windows that open together with a touched window: the run around it that was open with it.
   mutating func opening(with window: Int) -> Range<Int> {
     has(.reopening, window) ? run(.reopening, around: window) : window..<window + 1
   }
 
-  /// A window with those of its neighbours, and theirs, that have something in common.
+  /// The run with a trait around a window.
   private func run(_ trait: Trait, around window: Int) -> Range<Int> {
     var first = window
     var end = window + 1
@@ -115,11 +113,11 @@ public struct Gate: Sendable, Hashable {
     return first..<end
   }
 
-  /// The first run of windows that have something in common; nil where none has it.
+  /// Returns the next run with a trait, or nil if no window has it.
   ///
   /// - Parameters:
-  ///   - start: The window to begin at, which is the first one or follows a run.
-  ///   - bar: nil stands for all of them.
+  ///   - start: The window at which the search begins: the first window, or the end of a run.
+  ///   - bar: nil stands for all BARs.
   mutating func run(_ trait: Trait, from start: Int, bar: Int?) -> Range<Int>? {
     var window = start
     while window < bars.count {
@@ -129,10 +127,9 @@ public struct Gate: Sendable, Hashable {
     return nil
   }
 
-  /// Keeps in mind what is open of the BARs that are about to be closed; one without an open window keeps what it
-  /// had.
+  /// Records which windows are open, before they close. A BAR without an open window keeps its record.
   ///
-  /// - Parameter bar: nil stands for all of them.
+  /// - Parameter bar: nil stands for all BARs.
   mutating func remember(bar: Int?) {
     var first = 0
     while first < bars.count {

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What happens to a gate, and what it says to that.
+/// The events and effects of a gate.
 extension Gate {
-  /// What a window lets through.
+  /// The state of a window.
   public enum State: Sendable {
-    /// Nothing: reads give all-ones, writes are dropped.
+    /// No access reaches the device: reads return all-ones, writes are dropped.
     case closed
-    /// The first access, which opens it.
+    /// The first access reaches the device and opens the window.
     case armed
-    /// Everything, without an exit.
+    /// Every access reaches the device without an exit.
     case open
   }
 
-  /// What has to hold for the function to answer memory accesses.
+  /// A condition for the function to answer memory accesses.
   public struct Condition: OptionSet, Sendable, Hashable {
     /// The bits.
     public let rawValue: UInt8
@@ -23,7 +23,7 @@ extension Gate {
     public static let memoryEnabled = Condition(rawValue: 1)
     /// The function is in D0.
     public static let fullPower = Condition(rawValue: 2)
-    /// No reset is going on.
+    /// No reset is in progress.
     public static let outOfReset = Condition(rawValue: 4)
     /// The device answers.
     public static let alive = Condition(rawValue: 8)
@@ -32,47 +32,45 @@ extension Gate {
     public static let all: Condition = [.memoryEnabled, .fullPower, .outOfReset, .alive]
   }
 
-  /// What happens to the function.
+  /// An event of the function.
   public enum Event: Sendable, Hashable {
-    /// The guest or the host changes a condition, by a write to the device that is part of it.
+    /// The guest or the host changes a condition. The write to the device is part of the event.
     case set(Condition, Bool)
     /// The guest moves a BAR.
     case move(bar: Int)
-    /// The guest has accessed a window; the instruction may have further accesses.
+    /// The guest has accessed a window. The instruction may make further accesses.
     case access(window: Int)
-    /// Every vCPU is between two instructions: windows that are due open.
+    /// Every vCPU is between two instructions: due windows open.
     case open
-    /// The kernel took the memory away under an open window.
+    /// The kernel has removed the memory under an open window.
     case demote
   }
 
-  /// What makes a window reachable for other devices.
+  /// A moment at which windows become reachable for other devices.
   public enum Moment: Sendable, Hashable {
-    /// It has opened.
+    /// A window has opened.
     case open
-    /// The function has come to answer.
+    /// The function has begun to answer memory accesses.
     case enable
-    /// Its BAR has been moved.
+    /// The BAR has been moved.
     case move
   }
 
-  /// One step. They are to be done in the order given.
+  /// One step of an event. The owner performs the steps in their order.
   public enum Effect: Sendable, Hashable {
-    /// Take all memory slots of neighbouring windows away.
+    /// Remove all memory slots of a run.
     case removeSlots(Range<Int>)
-    /// Take all IOVAs of neighbouring windows away in every container that has one.
+    /// Remove all IOVAs of a run, in every container.
     case removeIOVAs(Range<Int>)
-    /// Write to the device what the event is about. Never while a window of it is mapped that the
-    /// write would disable.
+    /// Perform the event's write to the device. A window that the write disables is not mapped any more.
     case apply
-    /// Read back whether the device really answers now; the outcome decides between armed and closed.
+    /// Read the device back: the result decides between armed and closed.
     case readBack
-    /// Map neighbouring windows for the guest's CPUs, by one slot; when that fails they stay armed.
+    /// Map a run for the guest's CPUs by one slot. After a failure its windows stay armed.
     case addSlot(Range<Int>)
-    /// Map neighbouring windows for the other devices that are to have them from this moment on. A failure
-    /// changes nothing else.
+    /// Map a run for the other devices whose policy includes this moment. A failure changes nothing else.
     case addIOVA(Range<Int>, Moment)
-    /// The window has gone from one state to another.
+    /// A window has changed its state.
     case changed(Int, from: State, to: State)
   }
 }

@@ -7,7 +7,7 @@
 public enum TraceEvent: Equatable, Sendable {
   /// The run has reached a phase.
   case phase(name: String)
-  /// A window went from one state to another; its slot has been added or removed by now.
+  /// A window has changed its state, after its slot was added or removed.
   case gate(Window, from: WindowState, to: WindowState, why: WindowReason, microseconds: Int64)
   /// The device's command register has been written.
   case command(device: String, old: UInt16, new: UInt16, microseconds: Int64)

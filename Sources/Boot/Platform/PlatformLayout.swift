@@ -78,7 +78,7 @@ public enum PlatformLayout {
   /// What resets the machine when written to `reset`.
   public static let resetValue: UInt8 = 6
 
-  /// Ports for I/O BARs: above those of a PC's own devices.
+  /// The ports that I/O BARs take, above the ports of the PC's legacy devices.
   public static let ioWindow: Range<UInt64> = 0xC000..<0x1_0000
 
   // MARK: Interrupt lines and sleep states

@@ -20,7 +20,7 @@ public enum FunctionEvent: Sendable {
     public let size: UInt64
   }
 
-  /// A window went from one state to another; its slot has been added or removed by now.
+  /// A window has changed its state, after its slot was added or removed.
   case gate(Place, from: Gate.State, to: Gate.State, TraceEvent.WindowReason)
   /// The device's command register has been written.
   case command(old: UInt16, new: UInt16)
