@@ -41,7 +41,7 @@ struct FieldWriter {
 
 /// Reads the fields of a record.
 struct FieldReader {
-  /// A field that is absent or has another type.
+  /// A field that is absent, has another type, or has a value that it cannot have.
   struct Mismatch: Error {}
 
   private let object: FlatObject
@@ -51,6 +51,13 @@ struct FieldReader {
   /// Reads a number.
   func number<Number: FixedWidthInteger>(_ field: TraceEvent.Field) throws(Mismatch) -> Number {
     guard let number = object.numbers[field.rawValue].flatMap({ Number($0) }) else { throw Mismatch() }
+    return number
+  }
+
+  /// Reads a time or a duration in microseconds, which is not negative.
+  func microseconds(_ field: TraceEvent.Field = .microseconds) throws(Mismatch) -> Int64 {
+    let number: Int64 = try number(field)
+    guard number >= 0 else { throw Mismatch() }
     return number
   }
 

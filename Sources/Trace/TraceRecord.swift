@@ -2,7 +2,7 @@
 
 /// A line of the trace that `sluice run --trace` writes: an event and its time.
 public struct TraceRecord: Equatable, Sendable {
-  /// Microseconds since the program began; an event with a duration ended then.
+  /// Microseconds since the program began, never negative; an event with a duration ended then.
   public let time: Int64
   /// The event.
   public let event: TraceEvent
@@ -18,7 +18,7 @@ public struct TraceRecord: Equatable, Sendable {
     guard let object = FlatObject(line) else { return nil }
     let fields = FieldReader(object)
     do throws(FieldReader.Mismatch) {
-      time = try fields.number(.time)
+      time = try fields.microseconds(.time)
       event = try TraceEvent(fields)
     } catch { return nil }
   }
@@ -92,28 +92,28 @@ extension TraceEvent {
     case .gate:
       self = .gate(
         try fields.window(address: .gpa), from: try fields.word(.from), to: try fields.word(.to),
-        why: try fields.word(.why), microseconds: try fields.number(.microseconds))
+        why: try fields.word(.why), microseconds: try fields.microseconds())
     case .command:
       self = .command(
         device: try fields.text(.device), old: try fields.hex(.old), new: try fields.hex(.new),
-        microseconds: try fields.number(.microseconds))
+        microseconds: try fields.microseconds())
     case .dma: self = try Self.dma(fields)
     case .interrupts:
       self = .interrupts(
         device: try fields.text(.device), mode: try fields.word(.mode), vectors: try fields.number(.vectors),
-        microseconds: try fields.number(.microseconds))
+        microseconds: try fields.microseconds())
     case .vector:
       self = .vector(
         device: try fields.text(.device), vector: try fields.number(.vector), try fields.word(.op),
-        microseconds: try fields.number(.microseconds))
+        microseconds: try fields.microseconds())
     case .reset:
       self = .reset(
         device: try fields.text(.device), why: try fields.word(.why), try fields.word(.method),
-        microseconds: try fields.number(.microseconds))
+        microseconds: try fields.microseconds())
     case .device:
       self = .loss(
         device: try fields.text(.device), try fields.word(.state),
-        microseconds: try fields.number(.microseconds))
+        microseconds: try fields.microseconds())
     case .warning: self = .warning(device: try fields.text(.device), text: try fields.text(.text))
     case .truncated: self = .truncated(path: try fields.text(.path))
     }
@@ -124,11 +124,11 @@ extension TraceEvent {
     case .ram:
       .memory(
         try fields.word(.op), iova: try fields.hex(.iova), size: try fields.number(.size),
-        microseconds: try fields.number(.microseconds))
+        microseconds: try fields.microseconds())
     case .bar:
       .peer(
         try fields.word(.op), first: try fields.window(address: .iova), windows: try fields.number(.windows),
-        container: try fields.number(.container), microseconds: try fields.number(.microseconds))
+        container: try fields.number(.container), microseconds: try fields.microseconds())
     }
   }
 }

@@ -44,6 +44,50 @@ import Testing
     #expect(throws: TraceError.self) { try Timeline(trace: "ELF") }
   }
 
+  /// The lines of records with extreme numbers.
+  private static func extremes(time: Int64, duration: Int64) -> [String] {
+    let window = TraceEvent.Window(device: "d", bar: .min, index: .max, address: .max, size: .max)
+    let events: [TraceEvent] = [
+      .phase(name: "p"), .command(device: "d", old: .max, new: 0, microseconds: duration),
+      .memory(.map, iova: .max, size: .max, microseconds: duration),
+      .peer(.map, first: window, windows: .max, container: .min, microseconds: duration),
+      .gate(window, from: .armed, to: .open, why: .access, microseconds: duration),
+      .reset(device: "d", why: .flr, .bus, microseconds: duration),
+      .interrupts(device: "d", mode: .msi, vectors: .min, microseconds: duration),
+      .vector(device: "d", vector: .min, .mask, microseconds: duration),
+      .loss(device: "d", .released, microseconds: duration), .warning(device: "d", text: ""),
+      .truncated(path: ""),
+    ]
+    return events.map { TraceRecord(time: time, event: $0).line }
+  }
+
+  @Test("the largest and smallest numbers of a record are drawn")
+  func extremes() throws {
+    var all: [String] = []
+    for time in [0, 1, .max] as [Int64] {
+      for duration in [0, 1, .max] as [Int64] { all += Self.extremes(time: time, duration: duration) }
+    }
+    for trace in all + [all.joined(separator: "\n")] {
+      var timeline = try Timeline(trace: trace)
+      #expect(timeline.draw().hasSuffix("</svg>\n"), "\(trace)")
+    }
+  }
+
+  @Test("a time or a duration below zero is no record", arguments: [(-1, 1), (1, -1)] as [(Int64, Int64)])
+  func negative(time: Int64, duration: Int64) {
+    for line in Self.extremes(time: time, duration: duration) where time < 0 || line.contains("\"us\"") {
+      #expect(throws: TraceError.self) { try Timeline(trace: line) }
+    }
+  }
+
+  @Test("characters that XML cannot have are replaced")
+  func characters() throws {
+    let text = "a\u{1}b\u{1B}c\u{FFFE}d\te\nf"
+    let record = TraceRecord(time: 1, event: .warning(device: "d", text: text))
+    var timeline = try Timeline(trace: record.line)
+    #expect(timeline.draw().contains("a\u{FFFD}b\u{FFFD}c\u{FFFD}d\te\nf"))
+  }
+
   @Test("an empty trace is an empty picture")
   func empty() throws {
     var timeline = try Timeline(trace: "")

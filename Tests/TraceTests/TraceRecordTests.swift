@@ -36,8 +36,8 @@ struct Sample: Sendable, CustomTestStringConvertible {
       #"{"time":4000,"event":"dma","op":"unmap","what":"ram","iova":"0x100000000","size":1073741824,"us":12}"#
     ),
     Sample(
-      -5, .memory(.map, iova: .max, size: .max, microseconds: .max),
-      #"{"time":-5,"event":"dma","op":"map","what":"ram","iova":"0xffffffffffffffff","#
+      .max, .memory(.map, iova: .max, size: .max, microseconds: .max),
+      #"{"time":9223372036854775807,"event":"dma","op":"map","what":"ram","iova":"0xffffffffffffffff","#
         + #""size":18446744073709551615,"us":9223372036854775807}"#),
     Sample(
       50000, .peer(.map, first: window, windows: 4, container: 1, microseconds: 7),

@@ -4,23 +4,28 @@
 struct SVG {
   private var body = ""
 
+  /// Writes a text as XML. A character that XML 1.0 cannot have (§2.2) becomes U+FFFD.
   static func escape(_ text: String) -> String {
     var result = ""
-    for character in text {
-      switch character {
+    for scalar in text.unicodeScalars {
+      switch scalar {
       case "&": result += "&amp;"
       case "<": result += "&lt;"
       case ">": result += "&gt;"
       case "\"": result += "&quot;"
-      default: result.append(character)
+      case "\t", "\n", "\r", "\u{20}"..."\u{FFFD}", "\u{10000}"...: result.unicodeScalars.append(scalar)
+      default: result += "\u{FFFD}"
       }
     }
     return result
   }
 
-  /// A number with one digit after the point.
+  /// The largest number of a drawing: SVG 1.1 demands single precision of a viewer (§4.3).
+  private static let limit = 1e9
+
+  /// A number with one digit after the point, within ±``limit``.
   static func number(_ value: Double) -> String {
-    let tenths = Int((value * 10).rounded())
+    let tenths = Int((min(max(value, -limit), limit) * 10).rounded())
     return "\(tenths < 0 ? "-" : "")\(abs(tenths) / 10).\(abs(tenths) % 10)"
   }
 
