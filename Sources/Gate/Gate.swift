@@ -19,19 +19,19 @@ public struct Gate: Sendable, Hashable {
   /// For each window, true if it begins where the window before it ends, in the BAR and in the host's memory.
   public let adjoins: [Bool]
   /// When windows open.
-  public let opening: MappingPolicy
+  public let cpuPolicy: MappingPolicy
   /// The earliest time at which windows become reachable for the other devices.
-  public let reaching: MappingPolicy
+  public let peerPolicy: MappingPolicy
   /// The state of each window.
   public internal(set) var states: [State]
   /// For each window, true if it may have an IOVA in a container.
-  public internal(set) var isReachable: [Bool]
+  public internal(set) var isPeerMapped: [Bool]
   /// For each window, true if the next ``Event/open`` opens it.
   public internal(set) var isDue: [Bool]
   /// True if a window is due.
   public internal(set) var isOpeningDue = false
   /// For each window of a run, true if it was open when its BAR last closed.
-  public internal(set) var wasOpen: [Bool]
+  public internal(set) var wasOpenAtClose: [Bool]
   /// The conditions that hold.
   public internal(set) var conditions: Condition
 
@@ -44,20 +44,20 @@ public struct Gate: Sendable, Hashable {
   ///   - opening: When windows open.
   ///   - reaching: The earliest policy of all other devices.
   public init(
-    bars: [Int], adjoins: [Bool] = [], conditions: Condition, opening: MappingPolicy = .onFault,
-    reaching: MappingPolicy = .onFault
+    bars: [Int], adjoins: [Bool] = [], conditions: Condition, cpuPolicy: MappingPolicy = .onFault,
+    peerPolicy: MappingPolicy = .onFault
   ) {
     self.bars = bars
     self.adjoins = bars.indices.map { window in
       window > 0 && window < adjoins.count && adjoins[window] && bars[window] == bars[window - 1]
     }
     self.conditions = conditions
-    self.opening = opening
-    self.reaching = reaching
+    self.cpuPolicy = cpuPolicy
+    self.peerPolicy = peerPolicy
     states = [State](repeating: .closed, count: bars.count)
-    isReachable = [Bool](repeating: false, count: bars.count)
+    isPeerMapped = [Bool](repeating: false, count: bars.count)
     isDue = [Bool](repeating: false, count: bars.count)
-    wasOpen = [Bool](repeating: false, count: bars.count)
+    wasOpenAtClose = [Bool](repeating: false, count: bars.count)
   }
 
   /// True if the function answers memory accesses.
@@ -66,7 +66,7 @@ public struct Gate: Sendable, Hashable {
   /// True if a window has a slot or may have an IOVA.
   public var isMapped: Bool { states.indices.contains(where: isMapped) }
 
-  private func isMapped(_ window: Int) -> Bool { states[window] == .open || isReachable[window] }
+  private func isMapped(_ window: Int) -> Bool { states[window] == .open || isPeerMapped[window] }
 
   /// - Parameter bar: nil stands for all BARs.
   func isPart(_ window: Int, of bar: Int?) -> Bool { bar == nil || bar == bars[window] }
@@ -74,7 +74,7 @@ public struct Gate: Sendable, Hashable {
   // A non-mutating call would copy the gate and retain its arrays. Searches on the path of an exit are 'mutating'.
 
   /// A property by which windows form a run.
-  enum Trait {
+  enum WindowPredicate {
     case open
     case armed
     /// Armed, and open when the gate last closed.
@@ -83,12 +83,12 @@ public struct Gate: Sendable, Hashable {
     case reachable
   }
 
-  private func has(_ trait: Trait, _ window: Int) -> Bool {
-    switch trait {
+  private func has(_ predicate: WindowPredicate, _ window: Int) -> Bool {
+    switch predicate {
     case .open: states[window] == .open
     case .armed: states[window] == .armed
-    case .reopening: states[window] == .armed && wasOpen[window]
-    case .reachable: isReachable[window]
+    case .reopening: states[window] == .armed && wasOpenAtClose[window]
+    case .reachable: isPeerMapped[window]
     }
   }
 
@@ -100,16 +100,16 @@ public struct Gate: Sendable, Hashable {
   }
 
   /// The windows that open together with a touched window: the run around it that was open with it.
-  mutating func opening(with window: Int) -> Range<Int> {
-    has(.reopening, window) ? run(.reopening, around: window) : window..<window + 1
+  mutating func cpuPolicy(with window: Int) -> Range<Int> {
+    has(.reopening, window) ? span(.reopening, around: window) : window..<window + 1
   }
 
   /// The run with a trait around a window.
-  private func run(_ trait: Trait, around window: Int) -> Range<Int> {
+  private func span(_ predicate: WindowPredicate, around window: Int) -> Range<Int> {
     var first = window
     var end = window + 1
-    while adjoins[first], has(trait, first - 1) { first -= 1 }
-    while end < adjoins.count, adjoins[end], has(trait, end) { end += 1 }
+    while adjoins[first], has(predicate, first - 1) { first -= 1 }
+    while end < adjoins.count, adjoins[end], has(predicate, end) { end += 1 }
     return first..<end
   }
 
@@ -118,10 +118,10 @@ public struct Gate: Sendable, Hashable {
   /// - Parameters:
   ///   - start: The window at which the search begins: the first window, or the end of a run.
   ///   - bar: nil stands for all BARs.
-  mutating func run(_ trait: Trait, from start: Int, bar: Int?) -> Range<Int>? {
+  mutating func span(_ predicate: WindowPredicate, from start: Int, bar: Int?) -> Range<Int>? {
     var window = start
     while window < bars.count {
-      if has(trait, window), isPart(window, of: bar) { return run(trait, around: window) }
+      if has(predicate, window), isPart(window, of: bar) { return span(predicate, around: window) }
       window += 1
     }
     return nil
@@ -130,7 +130,7 @@ public struct Gate: Sendable, Hashable {
   /// Records which windows are open, before they close. A BAR without an open window keeps its record.
   ///
   /// - Parameter bar: nil stands for all BARs.
-  mutating func remember(bar: Int?) {
+  mutating func recordOpenWindows(bar: Int?) {
     var first = 0
     while first < bars.count {
       var end = first
@@ -140,7 +140,9 @@ public struct Gate: Sendable, Hashable {
         end += 1
       }
       if isOpen, isPart(first, of: bar) {
-        for window in first..<end where hasNeighbour(window) { wasOpen[window] = states[window] == .open }
+        for window in first..<end where hasNeighbour(window) {
+          wasOpenAtClose[window] = states[window] == .open
+        }
       }
       first = end
     }

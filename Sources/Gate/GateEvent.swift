@@ -47,7 +47,7 @@ extension Gate {
   }
 
   /// A moment at which windows become reachable for other devices.
-  public enum Moment: Sendable, Hashable {
+  public enum MapTrigger: Sendable, Hashable {
     /// A window has opened.
     case open
     /// The function has begun to answer memory accesses.
@@ -69,7 +69,7 @@ extension Gate {
     /// Map a run for the guest's CPUs by one slot. After a failure its windows stay armed.
     case addSlot(Range<Int>)
     /// Map a run for the other devices whose policy includes this moment. A failure changes nothing else.
-    case addIOVA(Range<Int>, Moment)
+    case addIOVA(Range<Int>, MapTrigger)
     /// A window has changed its state.
     case changed(Int, from: State, to: State)
   }

@@ -37,15 +37,15 @@ extension Gate {
     precondition(work == nil, "an event begins within another one")
     switch event {
     case .set(let condition, false):
-      if isEffective { remember(bar: nil) }
+      if isEffective { recordOpenWindows(bar: nil) }
       conditions.subtract(condition)
       work = Work(event: event, step: .removeSlots(from: 0))
     case .set(_, true): work = Work(event: event, step: .apply)
     case .move(let bar):
-      remember(bar: bar)
+      recordOpenWindows(bar: bar)
       work = Work(event: event, step: .removeSlots(from: 0))
     case .demote:
-      remember(bar: nil)
+      recordOpenWindows(bar: nil)
       work = Work(event: event, step: .removeSlots(from: 0))
     case .access(let window): makeDue(window)
     case .open:
@@ -66,23 +66,23 @@ extension Gate {
     while let current = work {
       switch current.step {
       case .removeSlots(let window):
-        guard let run = run(.open, from: window, bar: current.bar) else {
+        guard let span = span(.open, from: window, bar: current.bar) else {
           work?.step = .removeIOVAs(from: 0)
           continue
         }
-        work?.step = .removeSlots(from: run.upperBound)
-        return .removeSlots(run)
+        work?.step = .removeSlots(from: span.upperBound)
+        return .removeSlots(span)
       case .removeIOVAs(let window):
-        guard let run = run(.reachable, from: window, bar: current.bar) else {
+        guard let span = span(.reachable, from: window, bar: current.bar) else {
           if current.closes { isOpeningDue = false }
           work?.step = .change(from: 0)
           continue
         }
-        work?.step = .removedIOVAs(run)
-        return .removeIOVAs(run)
-      case .removedIOVAs(let run):
-        for window in run { isReachable[window] = false }
-        work?.step = .removeIOVAs(from: run.upperBound)
+        work?.step = .removedIOVAs(span)
+        return .removeIOVAs(span)
+      case .removedIOVAs(let span):
+        for window in span { isPeerMapped[window] = false }
+        work?.step = .removeIOVAs(from: span.upperBound)
       case .change(let window):
         guard window < states.count else {
           work = current.afterChange
@@ -101,7 +101,7 @@ extension Gate {
         } else {
           // What was read is the memory bit: that is the condition which does not hold, and the one
           // that a guest can set again, whichever event it was that asked.
-          remember(bar: nil)
+          recordOpenWindows(bar: nil)
           conditions.subtract(.memoryEnabled)
           work?.step = .removeSlots(from: 0)
         }
@@ -115,13 +115,13 @@ extension Gate {
         if let effect = change(window, from: .closed, to: .armed) { return effect }
       case .map: map(current)
       case .reach(let window):
-        guard let run = run(.armed, from: window, bar: current.bar) else {
+        guard let span = span(.armed, from: window, bar: current.bar) else {
           work = nil
           continue
         }
-        for window in run { isReachable[window] = true }
-        work?.step = .reach(from: run.upperBound)
-        return .addIOVA(run, current.moment)
+        for window in span { isPeerMapped[window] = true }
+        work?.step = .reach(from: span.upperBound)
+        return .addIOVA(span, current.trigger)
       case .open, .addedSlot, .opened:
         if let effect = openNext(current.step, result) { return effect }
       }
@@ -165,10 +165,10 @@ extension Gate {
 
   /// Makes armed windows due as the policy says, although no access has come.
   private mutating func map(_ current: Work) {
-    if opening.includes(current.moment) {
+    if cpuPolicy.includes(current.trigger) {
       for window in states.indices where isPart(window, of: current.bar) { makeDue(window) }
     }
-    if reaching.includes(current.moment) { work?.step = .reach(from: 0) } else { work = nil }
+    if peerPolicy.includes(current.trigger) { work?.step = .reach(from: 0) } else { work = nil }
   }
 
   /// Opens windows that are due.
@@ -180,33 +180,33 @@ extension Gate {
         if isDue[window] {
           isDue[window] = false
           if states[window] == .armed {
-            let run = opening(with: window)
-            work?.step = .addedSlot(run, for: window)
-            return .addSlot(run)
+            let span = cpuPolicy(with: window)
+            work?.step = .addedSlot(span, for: window)
+            return .addSlot(span)
           }
         }
         window += 1
       }
       work = nil
-    case .addedSlot(let run, let window):
+    case .addedSlot(let span, let window):
       if result {
-        for window in run { states[window] = .open }
-        work?.step = .opened(run, for: window, next: run.lowerBound)
-      } else if run.count > 1 {
+        for window in span { states[window] = .open }
+        work?.step = .opened(span, for: window, next: span.lowerBound)
+      } else if span.count > 1 {
         // There may be room for the one, where the guest has put something else over its neighbour.
         work?.step = .addedSlot(window..<window + 1, for: window)
         return .addSlot(window..<window + 1)
       } else {
         work?.step = .open(from: window + 1)
       }
-    case .opened(let run, let window, let next):
-      if next < run.upperBound {
-        work?.step = .opened(run, for: window, next: next + 1)
+    case .opened(let span, let window, let next):
+      if next < span.upperBound {
+        work?.step = .opened(span, for: window, next: next + 1)
         return .changed(next, from: .armed, to: .open)
       }
-      for window in run { isReachable[window] = true }
+      for window in span { isPeerMapped[window] = true }
       work?.step = .open(from: window + 1)
-      return .addIOVA(run, .open)
+      return .addIOVA(span, .open)
     default: break
     }
     return nil
@@ -233,7 +233,7 @@ extension Gate.Work {
   /// True if the windows that are unmapped are closed; else they stay armed.
   var closes: Bool { if case .set = event { true } else { false } }
 
-  var moment: Gate.Moment { if case .move = event { .move } else { .enable } }
+  var trigger: Gate.MapTrigger { if case .move = event { .move } else { .enable } }
 
   /// The work after windows have been unmapped; nil for none.
   var afterChange: Gate.Work? {

@@ -10,8 +10,8 @@ public enum MappingPolicy: String, Sendable, Hashable, CaseIterable {
   case eager
 
   /// True if windows are mapped at this moment, although no access has come.
-  func includes(_ moment: Gate.Moment) -> Bool {
-    switch moment {
+  func includes(_ trigger: Gate.MapTrigger) -> Bool {
+    switch trigger {
     case .open: true
     case .enable: self != .onFault
     case .move: self == .eager
@@ -27,10 +27,10 @@ public enum PeerPolicy: Sendable, Hashable {
   case mapped(MappingPolicy)
 
   /// True if a window is mapped at this moment.
-  public func includes(_ moment: Gate.Moment) -> Bool {
+  public func includes(_ trigger: Gate.MapTrigger) -> Bool {
     switch self {
     case .off: false
-    case .mapped(let policy): policy.includes(moment)
+    case .mapped(let policy): policy.includes(trigger)
     }
   }
 

@@ -18,9 +18,9 @@ public struct WindowBudget: Sendable {
   public struct Demand: Sendable {
     /// For each memory BAR that can be mapped, its size and the areas; bytes.
     let bars: [(size: UInt64, areas: [Range<UInt64>])]
-    let opening: MappingPolicy
+    let cpuPolicy: MappingPolicy
     /// For each I/O address space, whether windows are mapped there.
-    let isReachable: [Bool]
+    let isPeerMapped: [Bool]
 
     /// Creates a demand.
     ///
@@ -29,11 +29,11 @@ public struct WindowBudget: Sendable {
     ///   - opening: When the windows open.
     ///   - peers: When the windows are mapped in each I/O address space.
     public init(
-      _ bars: [(size: UInt64, areas: [Range<UInt64>])], _ opening: MappingPolicy, peers: [PeerPolicy]
+      _ bars: [(size: UInt64, areas: [Range<UInt64>])], _ cpuPolicy: MappingPolicy, peers: [PeerPolicy]
     ) {
       self.bars = bars
-      self.opening = opening
-      isReachable = peers.map { $0 != .off }
+      self.cpuPolicy = cpuPolicy
+      isPeerMapped = peers.map { $0 != .off }
     }
 
     /// How many windows it has at most. The table and the pending bits of MSI-X cut one in two each.
@@ -42,7 +42,7 @@ public struct WindowBudget: Sendable {
         sum
           + bar.areas.reduce(0) { count, area in
             count
-              + WindowCuts.pieces(of: area, barSize: bar.size, most: budget.windowsPerBAR(opening)).count
+              + WindowCuts.pieces(of: area, barSize: bar.size, most: budget.windowsPerBAR(cpuPolicy)).count
           }
       }
     }
@@ -70,7 +70,7 @@ public struct WindowBudget: Sendable {
     let counts = demands.map { $0.windows(self) }
     guard counts.reduce(0, +) <= slots else { return false }
     return mappings.indices.allSatisfy { space in
-      zip(demands, counts).reduce(0) { sum, one in sum + (one.0.isReachable[space] ? one.1 : 0) }
+      zip(demands, counts).reduce(0) { sum, one in sum + (one.0.isPeerMapped[space] ? one.1 : 0) }
         <= mappings[space]
     }
   }
@@ -78,5 +78,5 @@ public struct WindowBudget: Sendable {
   /// How many windows a BAR may have.
   ///
   /// - Parameter opening: When they open.
-  public func windowsPerBAR(_ opening: MappingPolicy) -> Int { opening == .onFault ? most : 1 }
+  public func windowsPerBAR(_ cpuPolicy: MappingPolicy) -> Int { cpuPolicy == .onFault ? most : 1 }
 }

@@ -7,20 +7,20 @@ extension GuestMemory {
   /// What stands behind guest RAM.
   public enum Backing: Sendable, Equatable {
     /// Ordinary shared memory (memfd_create).
-    case memory
+    case memfd
     /// Memory of this process alone, of transparent huge pages where the host finds some (MADV_HUGEPAGE).
     ///
     /// It is not shared memory because hosts seldom have transparent huge pages for that (shmem_enabled).
     case transparentHugePages
     /// The same, and pages of 4 KiB where the host's kernel has no others.
-    case available
+    case transparentHugePagesIfAvailable
     /// Huge pages of the host's pool, of 2 MiB or 1 GiB (MFD_HUGETLB); the shift is 21 or 30.
     case hugePages(shift: UInt32)
 
     /// The page size that sizes have to be a multiple of, in bytes.
     public var pageSize: UInt64 {
       switch self {
-      case .memory, .transparentHugePages, .available: 4096
+      case .memfd, .transparentHugePages, .transparentHugePagesIfAvailable: 4096
       case .hugePages(let shift): 1 << UInt64(shift)
       }
     }
@@ -48,14 +48,14 @@ extension GuestMemory.Backing {
       let mapping = try Mapping(anonymous: size)
       try mapping.adviseHugePages()
       return mapping
-    case .available:
+    case .transparentHugePagesIfAvailable:
       let mapping = try Mapping(anonymous: size)
       do throws(KernelError) { try mapping.adviseHugePages() } catch {
         // EINVAL: the kernel was built without them.
         guard error.errno == KernelError.invalid else { throw error }
       }
       return mapping
-    case .memory:
+    case .memfd:
       let file = try Self.file(size: size, flags: 0)
       return try Mapping(descriptor: file.number, offset: 0, size: size)
     case .hugePages(let shift):

@@ -42,7 +42,7 @@ public final class GuestMemory: Sendable {
   ///   - node: The NUMA node of the host that all of it is to come from; nil leaves it to the host.
   ///   - holes: GPAs that are to hold no RAM besides those below 4 GiB: I/O addresses that the IOMMU reserves.
   public init(
-    size: UInt64, backing: Backing = .memory, node: Int? = nil, holes: [ClosedRange<UInt64>] = []
+    size: UInt64, backing: Backing = .memfd, node: Int? = nil, holes: [ClosedRange<UInt64>] = []
   ) throws(AllocationError) {
     mapping = try backing.map(size)
     do throws(KernelError) { try mapping.excludeFromCoreDumps() } catch { throw .kernel(error) }

@@ -14,7 +14,7 @@ public struct CPUFeatures: Sendable {
   /// - Parameters:
   ///   - cpus: The number of vCPUs of the machine, in one package with one thread per core.
   ///   - isNested: True if the guest sees VMX or SVM and can run virtual machines itself.
-  public init(_ system: borrowing System, cpus: Int, isNested: Bool = false) throws(KernelError) {
+  public init(_ system: borrowing KVMSystem, cpus: Int, isNested: Bool = false) throws(KernelError) {
     var count: Int32 = 0
     let capacity = 256
     // SAFETY: the call fills in at most `capacity` entries and returns how many.

@@ -53,13 +53,13 @@ final class CPUPause: Sendable {
   private let turn = Mutex(())
   private let isWanted = Atomic<Bool>(false)
   /// Signalled by a vCPU that is no longer busy while a pause is wanted.
-  private let left: Event
+  private let left: EventFD
 
   /// A vCPU may be in a long operation for its guest, such as the reset of a device. The others do not wait
   /// longer for it; microseconds.
   private static let patience: Int64 = 5000
 
-  init() throws(KernelError) { left = try Event() }
+  init() throws(KernelError) { left = try EventFD() }
 
   /// Adds a vCPU.
   func add(_ page: RunPage) -> Member {

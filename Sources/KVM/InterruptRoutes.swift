@@ -5,12 +5,6 @@ internal import Linux
 public import Seams
 internal import Synchronization
 
-/// What a message-signalled interrupt writes where (PCI 3.0 §6.8).
-private struct Message: Equatable {
-  let address: UInt64
-  let data: UInt32
-}
-
 /// The machine's table of interrupt routes (KVM_SET_GSI_ROUTING): the fixed pins of the irqchips, and one GSI
 /// for each vector that has a message.
 ///
@@ -25,7 +19,9 @@ public final class InterruptRoutes: Sendable {
   private let table: Mutex<Table>
 
   private struct Entry {
-    var message: Message
+    /// The MSI message (PCI 3.0 §6.8).
+    let address: UInt64
+    let data: UInt32
     let ticket: UInt64
     var isParked = false
   }
@@ -44,7 +40,7 @@ public final class InterruptRoutes: Sendable {
 
   /// Manages the routes of a machine.
   ///
-  /// - Parameter limit: Number of routes that the machine may have, see ``System/routeCount``.
+  /// - Parameter limit: Number of routes that the machine may have, see ``KVMSystem/routeCount``.
   public init(_ machine: VirtualMachine, limit: Int) {
     self.machine = machine
     // KVM_SET_GSI_ROUTING refuses more routes, and GSIs from this number on (virt/kvm/irqchip.c).
@@ -61,14 +57,13 @@ public final class InterruptRoutes: Sendable {
   /// - Returns: The vector's route from now on.
   /// - Throws: An error of KVM_SET_GSI_ROUTING, or that the table is full. The table is unchanged then.
   public func set(_ route: Route?, address: UInt64, data: UInt32) throws(OperationError) -> Route {
-    let message = Message(address: address, data: data)
-    return try table.withLock { table throws(OperationError) in
+    try table.withLock { table throws(OperationError) in
       let old = Self.index(of: route, in: table)
       let index = if let old { old } else { try room(&table) }
       let before = table.entries[index]
       let ticket = old == nil ? table.nextTicket : before?.ticket ?? 0
-      table.entries[index] = Entry(message: message, ticket: ticket)
-      if old == nil || before?.message != message {
+      table.entries[index] = Entry(address: address, data: data, ticket: ticket)
+      if old == nil || before?.address != address || before?.data != data {
         do throws(OperationError) { try commit(table) } catch {
           table.entries[index] = before
           if before == nil { table.free.append(index) }
@@ -125,10 +120,10 @@ public final class InterruptRoutes: Sendable {
         cl_route(gsi: pin, chip: Int32(KVM_IRQCHIP_IOAPIC), pin: pin, data: 0, address: 0))
     }
     for index in table.entries.indices {
-      guard let message = table.entries[index]?.message else { continue }
+      guard let entry = table.entries[index] else { continue }
       routes.append(
         cl_route(
-          gsi: UInt32(index + Self.pins), chip: -1, pin: 0, data: message.data, address: message.address))
+          gsi: UInt32(index + Self.pins), chip: -1, pin: 0, data: entry.data, address: entry.address))
     }
     // SAFETY: the array lives for the call, which reads `count` of its elements.
     let result = unsafe routes.withUnsafeBufferPointer { buffer in

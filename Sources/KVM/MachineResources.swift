@@ -33,7 +33,7 @@ public final class MachineResources: Hypervisor {
   public func removeSlot(_ slot: UInt32) throws(OperationError) { try slots.remove(slot) }
 
   /// Creates an eventfd.
-  public func makeEvent() throws(OperationError) -> EventDescriptor { try EventDescriptor() }
+  public func makeEvent() throws(OperationError) -> SharedEventFD { try SharedEventFD() }
 
   /// Routes a message to a GSI (KVM_SET_GSI_ROUTING).
   public func setRoute(_ route: Route?, address: UInt64, data: UInt32) throws(OperationError) -> Route {

@@ -78,12 +78,12 @@ public final class VirtualCPU: Sendable {
     case pausable
     /// KVM cannot emulate the instruction at RIP (KVM_INTERNAL_ERROR_EMULATION). Nothing of it has been done.
     ///
-    case notEmulated(Place)
+    case notEmulated(FaultLocation)
     /// KVM cannot deliver an interrupt or exception through memory without a slot (KVM_INTERNAL_ERROR_DELIVERY_EV). It
     /// is delivered when KVM_RUN is entered again.
     ///
     /// - Parameter cause: The text for the end of the VM.
-    case notDelivered(Place, cause: String)
+    case notDelivered(FaultLocation, cause: String)
     /// A triple fault.
     case shutdown
     /// A bare -EFAULT: the host took away what stands behind a slot.
@@ -93,7 +93,7 @@ public final class VirtualCPU: Sendable {
   }
 
   /// An instruction of the guest and the memory that it needs.
-  public struct Place: Equatable, Sendable {
+  public struct FaultLocation: Equatable, Sendable {
     /// RIP, a guest-virtual address; nil if it cannot be read.
     public let instruction: UInt64?
     /// GPA of the access; nil if KVM does not report it.
@@ -166,8 +166,8 @@ public final class VirtualCPU: Sendable {
     return .notDelivered(place(data.count > 4 ? data[3] : .max), cause: cause)
   }
 
-  private func place(_ address: UInt64) -> Place {
-    Place(instruction: instructionPointer, address: address == .max ? nil : address)
+  private func place(_ address: UInt64) -> FaultLocation {
+    FaultLocation(instruction: instructionPointer, address: address == .max ? nil : address)
   }
 
   private static func name(_ suberror: UInt32) -> String {

@@ -17,7 +17,7 @@ public final class VirtualMachine: Sendable {
   ///   - identityMap: A page for VT-x (KVM_SET_IDENTITY_MAP_ADDR).
   ///   - taskState: Three pages for VT-x (KVM_SET_TSS_ADDR).
   public init(
-    _ system: borrowing System, identityMap: GuestAddress, taskState: GuestAddress
+    _ system: borrowing KVMSystem, identityMap: GuestAddress, taskState: GuestAddress
   ) throws(KernelError) {
     let number = try check(
       cl_kvm_number(system.descriptor.number, IOC_KVM_CREATE_VM, 0), "KVM_CREATE_VM")
@@ -33,7 +33,7 @@ public final class VirtualMachine: Sendable {
     if system.reportsEmulationFailures {
       // Else KVM injects #UD by itself unless the guest is at CPL 0.
       try check(
-        cl_kvm_enable(number, UInt32(System.exitOnEmulationFailure), 1),
+        cl_kvm_enable(number, UInt32(KVMSystem.exitOnEmulationFailure), 1),
         "KVM_ENABLE_CAP KVM_CAP_EXIT_ON_EMULATION_FAILURE")
     }
   }
@@ -89,15 +89,15 @@ public final class VirtualMachine: Sendable {
 
   /// Tells KVM of a VFIO group, so that it knows of non-coherent DMA and may use posted
   /// interrupts (KVM_DEV_TYPE_VFIO). The group leaves when the returned device closes.
-  public func makeVFIODevice() throws(KernelError) -> VFIODevice {
+  public func makeVFIODevice() throws(KernelError) -> KVMVFIODevice {
     let number = try check(
       cl_kvm_create_device(descriptor.number, KVM_DEV_TYPE_VFIO.rawValue),
       "KVM_CREATE_DEVICE KVM_DEV_TYPE_VFIO")
-    return VFIODevice(descriptor: OwnedDescriptor(owning: number))
+    return KVMVFIODevice(descriptor: OwnedDescriptor(owning: number))
   }
 
   /// KVM's own record of the VFIO groups that a machine uses.
-  public final class VFIODevice: Sendable {
+  public final class KVMVFIODevice: Sendable {
     private let descriptor: OwnedDescriptor
 
     init(descriptor: consuming OwnedDescriptor) { self.descriptor = descriptor }

@@ -35,9 +35,9 @@ public struct CapabilityList: Sendable {
   /// Follows the chain of the first 256 bytes; one that runs in a circle or out of bounds ends.
   public init(_ config: [UInt8]) {
     var offsets: [Int] = []
-    if config.number(at: Register.status, width: 2) & 1 << 4 != 0 {
-      var at = Int(config.number(at: Register.capabilities, width: 1)) & ~3
-      while at >= Register.headerEnd, at < Register.extended, !offsets.contains(at) {
+    if config.number(at: ConfigOffset.status, width: 2) & 1 << 4 != 0 {
+      var at = Int(config.number(at: ConfigOffset.capabilities, width: 1)) & ~3
+      while at >= ConfigOffset.headerEnd, at < ConfigOffset.extended, !offsets.contains(at) {
         offsets.append(at)
         at = Int(config.number(at: at + 1, width: 1)) & ~3
       }
@@ -45,7 +45,8 @@ public struct CapabilityList: Sendable {
     let found = offsets.map { offset in
       Capability(
         id: UInt16(config.number(at: offset, width: 1)), offset: offset,
-        size: Self.size(at: offset, config, until: offsets.filter { $0 > offset }.min() ?? Register.extended))
+        size: Self.size(
+          at: offset, config, until: offsets.filter { $0 > offset }.min() ?? ConfigOffset.extended))
     }
     shown = found.filter { Self.isShown($0, config) }
     hidden = found.filter { !Self.isShown($0, config) }
@@ -68,9 +69,9 @@ public struct CapabilityList: Sendable {
   /// Follows the chain of the extended ones.
   public init(extended config: [UInt8]) {
     var found: [Capability] = []
-    var at = Register.extended
+    var at = ConfigOffset.extended
     var offsets: [Int] = []
-    while at >= Register.extended, at + 4 <= config.count, !offsets.contains(at) {
+    while at >= ConfigOffset.extended, at + 4 <= config.count, !offsets.contains(at) {
       let header = config.number(at: at, width: 4)
       if header == 0 || header == UInt32.max { break }
       offsets.append(at)

@@ -3,8 +3,8 @@
 /// What a guest's write means, besides the bits that it changes.
 extension ConfigSpace {
   func addHeaderEffects(of write: ConfigWrite, to effects: inout Effects) {
-    guard write.offset < Register.headerEnd else { return }
-    let old = Command(rawValue: UInt16(number(at: Register.command, width: 2, before: write)))
+    guard write.offset < ConfigOffset.headerEnd else { return }
+    let old = Command(rawValue: UInt16(number(at: ConfigOffset.command, width: 2, before: write)))
     if old != command { effects.append(.command(from: old, to: command)) }
     for index in bars.indices {
       let at = bars[index].register

@@ -3,63 +3,63 @@
 /// What each register of a function becomes for the guest.
 extension ConfigSpace {
   mutating func describeHeader(_ optional: Command) {
-    for offset in stride(from: 0, to: Register.headerEnd, by: 4) { keep(offset, 4) }
+    for offset in stride(from: 0, to: ConfigOffset.headerEnd, by: 4) { emulate(offset, 4) }
     var command: Command = [.busMaster, .interruptDisable]
     command.formUnion(optional.intersection(.optional))
     if bars.contains(where: { $0.kind == .io }) { command.insert(.ioSpace) }
     if bars.contains(where: { $0.kind != .io }) { command.insert(.memorySpace) }
-    keep(Register.command, 2, value: 0, writable: UInt32(command.rawValue))
+    emulate(ConfigOffset.command, 2, value: 0, writable: UInt32(command.rawValue))
     // Status: bit 4 says that there is a list. The error bits are the device's, written 1 to clear.
-    kept.set(0xFFFF & ~0xF908, at: Register.status, width: 2)
-    forwarded.set(0xF900, at: Register.status, width: 2)
-    let status = values.number(at: Register.status, width: 2)
-    values.set(status & ~0x10 | (capabilities.shown.isEmpty ? 0 : 0x10), at: Register.status, width: 2)
-    keep(Register.cacheLineSize, 1, writable: 0xFF)
+    emulated.set(0xFFFF & ~0xF908, at: ConfigOffset.status, width: 2)
+    passthrough.set(0xF900, at: ConfigOffset.status, width: 2)
+    let status = values.number(at: ConfigOffset.status, width: 2)
+    values.set(status & ~0x10 | (capabilities.shown.isEmpty ? 0 : 0x10), at: ConfigOffset.status, width: 2)
+    emulate(ConfigOffset.cacheLineSize, 1, writable: 0xFF)
     // Which functions share a slot is another matter for the guest than on the host.
-    keep(Register.headerType, 1, value: values.number(at: Register.headerType, width: 1) & 0x7F)
-    for register in 0..<6 { keep(Register.bar0 + register * 4, 4, value: 0) }
-    keep(Register.cardBus, 4, value: 0)
-    keep(Register.rom, 4, value: 0)
+    emulate(ConfigOffset.headerType, 1, value: values.number(at: ConfigOffset.headerType, width: 1) & 0x7F)
+    for register in 0..<6 { emulate(ConfigOffset.bar0 + register * 4, 4, value: 0) }
+    emulate(ConfigOffset.cardBus, 4, value: 0)
+    emulate(ConfigOffset.rom, 4, value: 0)
     for bar in bars {
       let mask = bar.addressMask
       let enable: UInt32 = bar.kind == .rom ? 1 : 0
-      keep(bar.register, 4, value: bar.flags, writable: UInt32(truncatingIfNeeded: mask) | enable)
-      if bar.kind == .memory64 { keep(bar.register + 4, 4, value: 0, writable: UInt32(mask >> 32)) }
+      emulate(bar.register, 4, value: bar.flags, writable: UInt32(truncatingIfNeeded: mask) | enable)
+      if bar.kind == .memory64 { emulate(bar.register + 4, 4, value: 0, writable: UInt32(mask >> 32)) }
     }
-    keep(Register.interruptLine, 1, value: 0xFF, writable: 0xFF)
+    emulate(ConfigOffset.interruptLine, 1, value: 0xFF, writable: 0xFF)
   }
 
   mutating func describeCapabilities() {
     // The chain, without the hidden ones.
-    var link = Register.capabilities
+    var link = ConfigOffset.capabilities
     for capability in capabilities.shown {
-      keep(link, 1, value: UInt32(capability.offset))
-      keep(capability.offset, 2)
+      emulate(link, 1, value: UInt32(capability.offset))
+      emulate(capability.offset, 2)
       link = capability.offset + 1
     }
-    keep(link, 1, value: 0)
+    emulate(link, 1, value: 0)
     for capability in capabilities.hidden {
-      for offset in capability.offset..<capability.offset + capability.size { keep(offset, 1, value: 0) }
+      for offset in capability.offset..<capability.offset + capability.size { emulate(offset, 1, value: 0) }
     }
     for capability in capabilities.shown {
       let at = capability.offset
       switch UInt8(capability.id) {
       case CapabilityID.msix:
         // Enable and Function Mask; table size, places of table and pending bits.
-        keep(at + 2, 2, writable: 0xC000)
+        emulate(at + 2, 2, writable: 0xC000)
         values.set(values.number(at: at + 2, width: 2) & 0x3FFF, at: at + 2, width: 2)
-        keep(at + 4, 4)
-        keep(at + 8, 4)
+        emulate(at + 4, 4)
+        emulate(at + 8, 4)
       case CapabilityID.powerManagement:
-        keep(at + 2, 2)
-        kept[at + 4] |= 3
+        emulate(at + 2, 2)
+        emulated[at + 4] |= 3
         writable[at + 4] |= 3
-        forwarded[at + 4] &= ~3
+        passthrough[at + 4] &= ~3
         values[at + 4] &= ~3
       case CapabilityID.messageSignaled: describeMessages(MSIState.Layout(values, offset: capability.offset))
       case CapabilityID.express: describeExpress(capability)
       case CapabilityID.advancedFeatures:
-        for offset in at + 2..<at + capability.size { keep(offset, 1) }
+        for offset in at + 2..<at + capability.size { emulate(offset, 1) }
       default: break
       }
     }
@@ -69,13 +69,13 @@ extension ConfigSpace {
   /// those of ``setPending(_:)``.
   private mutating func describeMessages(_ layout: MSIState.Layout) {
     let control = values.number(at: layout.offset + 2, width: 2)
-    keep(layout.offset + 2, 2, value: control & 0x018E, writable: 0x0071)
-    keep(layout.offset + 4, 4, value: 0, writable: ~3)
-    if layout.is64Bit { keep(layout.offset + 8, 4, value: 0, writable: UInt32.max) }
-    keep(layout.data, 2, value: 0, writable: 0xFFFF)
+    emulate(layout.offset + 2, 2, value: control & 0x018E, writable: 0x0071)
+    emulate(layout.offset + 4, 4, value: 0, writable: ~3)
+    if layout.is64Bit { emulate(layout.offset + 8, 4, value: 0, writable: UInt32.max) }
+    emulate(layout.data, 2, value: 0, writable: 0xFFFF)
     if layout.hasMask {
-      keep(layout.mask, 4, value: 0, writable: layout.vectors)
-      keep(layout.pending, 4, value: 0)
+      emulate(layout.mask, 4, value: 0, writable: layout.vectors)
+      emulate(layout.pending, 4, value: 0)
     }
   }
 
@@ -86,49 +86,51 @@ extension ConfigSpace {
     let flags = values.number(at: at + 2, width: 2)
     let type = flags >> 4 & 0xF
     if type == 0 || type == 1 {
-      keep(at + 2, 2, value: flags & ~0xF0 | 9 << 4)
+      emulate(at + 2, 2, value: flags & ~0xF0 | 9 << 4)
       for offset in stride(from: at + 0xC, to: min(at + 0x14, at + capability.size), by: 4) {
-        keep(offset, 4, value: 0)
+        emulate(offset, 4, value: 0)
       }
       if capability.size >= 0x34 {
-        for offset in stride(from: at + 0x2C, to: at + 0x34, by: 4) { keep(offset, 4, value: 0) }
+        for offset in stride(from: at + 0x2C, to: at + 0x34, by: 4) { emulate(offset, 4, value: 0) }
       }
     } else {
-      keep(at + 2, 2)
+      emulate(at + 2, 2)
     }
-    keep(at + 4, 4)
+    emulate(at + 4, 4)
     if capability.size >= 0x2C {
       // AtomicOps need every component of the path to the root complex, of which the guest sees none: bits 9:6 of
       // Device Capabilities 2, and Requester Enable and Egress Blocking of Device Control 2 (PCIe 6.0 §7.5.3.15).
       let device = values.number(at: at + 0x24, width: 4)
-      keep(at + 0x24, 4, value: device & ~0x3C0)
-      kept[at + 0x28] |= 0xC0
-      forwarded[at + 0x28] &= 0x3F
+      emulate(at + 0x24, 4, value: device & ~0x3C0)
+      emulated[at + 0x28] |= 0xC0
+      passthrough[at + 0x28] &= 0x3F
       values[at + 0x28] &= 0x3F
     }
     // Initiate Function Level Reset is ours, and always reads 0.
-    kept[at + 9] |= 0x80
-    forwarded[at + 9] &= 0x7F
+    emulated[at + 9] |= 0x80
+    passthrough[at + 9] &= 0x7F
     values[at + 9] &= 0x7F
   }
 
   mutating func describeExtended(_ list: CapabilityList) {
     let config = values
-    for offset in stride(from: Register.extended, to: values.count, by: 4) { keep(offset, 4, value: 0) }
+    for offset in stride(from: ConfigOffset.extended, to: values.count, by: 4) {
+      emulate(offset, 4, value: 0)
+    }
     // The first header stays at 0x100, with the null ID where that capability is hidden.
-    var link = Register.extended
+    var link = ConfigOffset.extended
     for (index, capability) in list.shown.enumerated() {
       // Its own ID and version, with no successor yet.
       let own = config.number(at: capability.offset, width: 4) & 0xF_FFFF
       for offset in capability.offset..<capability.offset + capability.size {
-        kept[offset] = 0
-        forwarded[offset] = 0xFF
+        emulated[offset] = 0
+        passthrough[offset] = 0xFF
       }
-      if index > 0 || capability.offset != Register.extended {
+      if index > 0 || capability.offset != ConfigOffset.extended {
         let header = values.number(at: link, width: 4)
-        keep(link, 4, value: header & 0xF_FFFF | UInt32(capability.offset) << 20)
+        emulate(link, 4, value: header & 0xF_FFFF | UInt32(capability.offset) << 20)
       }
-      keep(capability.offset, 4, value: own)
+      emulate(capability.offset, 4, value: own)
       if capability.id == ExtendedCapabilityID.resizableBAR { fixSizes(capability, config) }
       link = capability.offset
     }
@@ -143,8 +145,8 @@ extension ConfigSpace {
       let control = config.number(at: at + 4, width: 4) & 0x3FE7
       // Bit 4 of the capability register is 1 MiB; from 256 TiB on they are in the control register.
       let size = control >> 8 & 0x3F
-      keep(at, 4, value: size < 28 ? 1 << (size + 4) : 0)
-      keep(at + 4, 4, value: size < 28 ? control : control | 1 << (size - 12))
+      emulate(at, 4, value: size < 28 ? 1 << (size + 4) : 0)
+      emulate(at + 4, 4, value: size < 28 ? control : control | 1 << (size - 12))
     }
   }
 }

@@ -4,11 +4,11 @@
 extension ConfigSpace {
   /// The command register as the guest has set it.
   public var command: Command {
-    Command(rawValue: UInt16(values.number(at: Register.command, width: 2)))
+    Command(rawValue: UInt16(values.number(at: ConfigOffset.command, width: 2)))
   }
 
   /// The address that the guest has given a BAR: GPA, or port number.
-  public func base(of bar: BaseAddress) -> UInt64 {
+  public func base(of bar: BAR) -> UInt64 {
     let at = bar.register
     let low = UInt64(values.number(at: at, width: 4))
     let high = bar.kind == .memory64 ? UInt64(values.number(at: at + 4, width: 4)) : 0
@@ -16,7 +16,7 @@ extension ConfigSpace {
   }
 
   /// Gives a BAR an address before the guest starts.
-  public mutating func setBase(of bar: BaseAddress, to address: UInt64) {
+  public mutating func setBase(of bar: BAR, to address: UInt64) {
     let at = bar.register
     let value = address & bar.addressMask
     // The ROM's enable bit, which is the guest's, stays as it is.
@@ -32,10 +32,10 @@ extension ConfigSpace {
   }
 
   /// Whether the guest has turned the expansion ROM's decoding on.
-  public var isROMEnabled: Bool { values[Register.rom] & 1 != 0 }
+  public var isROMEnabled: Bool { values[ConfigOffset.rom] & 1 != 0 }
 
   /// Whether a BAR answers, as far as its enable bits say.
-  public func isEnabled(_ bar: BaseAddress) -> Bool {
+  public func isEnabled(_ bar: BAR) -> Bool {
     switch bar.kind {
     case .io: command.contains(.ioSpace)
     case .memory32, .memory64: command.contains(.memorySpace)
@@ -45,15 +45,15 @@ extension ConfigSpace {
 
   /// The interrupt pin: 0 for INTA# to 3 for INTD#; nil where the function has none.
   public var interruptPin: UInt8? {
-    let pin = values[Register.interruptPin]
+    let pin = values[ConfigOffset.interruptPin]
     return (1...4).contains(pin) ? pin - 1 : nil
   }
 
   /// Tells the guest where the function is on its bus: whether other functions share the slot, and which
   /// line its pin is wired to.
   public mutating func setPlace(isMultifunction: Bool, interruptLine: UInt8) {
-    values[Register.headerType] = values[Register.headerType] & 0x7F | (isMultifunction ? 0x80 : 0)
-    if interruptPin != nil { values[Register.interruptLine] = interruptLine }
+    values[ConfigOffset.headerType] = values[ConfigOffset.headerType] & 0x7F | (isMultifunction ? 0x80 : 0)
+    if interruptPin != nil { values[ConfigOffset.interruptLine] = interruptLine }
   }
 
   /// The MSI registers; nil where the function has none.

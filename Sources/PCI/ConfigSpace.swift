@@ -22,7 +22,7 @@ public struct ConfigSpace: Sendable {
   }
 
   /// The function's BARs.
-  public let bars: [BaseAddress]
+  public let bars: [BAR]
   /// Shown and hidden capabilities.
   public let capabilities: CapabilityList
   /// Where the MSI registers are; nil where the function has none.
@@ -33,9 +33,9 @@ public struct ConfigSpace: Sendable {
   /// The bits kept here, which of all bits those are, which of them a guest may write, and the
   /// bits of the device that it may write.
   var values: [UInt8]
-  var kept: [UInt8]
+  var emulated: [UInt8]
   var writable: [UInt8]
-  var forwarded: [UInt8]
+  var passthrough: [UInt8]
 
   /// Makes the guest's view of a function.
   ///
@@ -44,41 +44,41 @@ public struct ConfigSpace: Sendable {
   ///   - bars: Its BARs; their registers become the guest's own.
   ///   - optional: The bits of the command register that a function need not have, and this one has.
   public init(
-    _ config: [UInt8], bars: [BaseAddress], optional: Command = .optional
+    _ config: [UInt8], bars: [BAR], optional: Command = .optional
   ) {
     values = config
     self.bars = bars
     capabilities = CapabilityList(config)
     msiLayout = capabilities.first(CapabilityID.messageSignaled)
       .map { MSIState.Layout(config, offset: $0.offset) }
-    kept = [UInt8](repeating: 0, count: config.count)
-    writable = kept
-    forwarded = [UInt8](repeating: 0xFF, count: config.count)
+    emulated = [UInt8](repeating: 0, count: config.count)
+    writable = emulated
+    passthrough = [UInt8](repeating: 0xFF, count: config.count)
     describeHeader(optional)
     describeCapabilities()
-    if config.count > Register.extended { describeExtended(CapabilityList(extended: config)) }
+    if config.count > ConfigOffset.extended { describeExtended(CapabilityList(extended: config)) }
   }
 
   /// Keeps `width` bytes here: a value, and the bits of it that a guest may write.
-  mutating func keep(
+  mutating func emulate(
     _ offset: Int, _ width: Int, value: UInt32? = nil, writable bits: UInt32 = 0
   ) {
     if let value { values.set(value, at: offset, width: width) }
-    kept.set(UInt32.max, at: offset, width: width)
-    forwarded.set(0, at: offset, width: width)
+    emulated.set(UInt32.max, at: offset, width: width)
+    passthrough.set(0, at: offset, width: width)
     writable.set(bits, at: offset, width: width)
   }
 
   /// True if a read of these bytes needs the device's bits. Bytes beyond the end of a 256-byte space are all-ones for
   /// every function.
-  public func needsDevice(offset: Int, width: Int) -> Bool {
-    kept.number(at: offset, width: width) != UInt32.max >> UInt32(32 - width * 8)
+  public func readsDevice(offset: Int, width: Int) -> Bool {
+    emulated.number(at: offset, width: width) != UInt32.max >> UInt32(32 - width * 8)
   }
 
   /// What a guest reads, given what the device has there.
   public func read(offset: Int, width: Int, device: UInt32 = 0) -> UInt32 {
     guard offset + width <= values.count else { return UInt32.max >> UInt32(32 - width * 8) }
-    let mask = kept.number(at: offset, width: width)
+    let mask = emulated.number(at: offset, width: width)
     return values.number(at: offset, width: width) & mask | device & ~mask
   }
 
@@ -106,12 +106,12 @@ public struct ConfigSpace: Sendable {
   /// PMCSR write for the sake of PME must not bring the function back into D0.
   private func addForwarding(of write: ConfigWrite, to effects: inout Effects) {
     let (offset, width) = (write.offset, write.width)
-    let kept = values.number(at: offset, width: width) & writable.number(at: offset, width: width)
-    let own = forwarded.number(at: offset, width: width)
-    let value = write.value & own | kept & ~own
-    let bytes = (0..<width).count { forwarded[offset + $0] != 0 }
+    let emulated = values.number(at: offset, width: width) & writable.number(at: offset, width: width)
+    let own = passthrough.number(at: offset, width: width)
+    let value = write.value & own | emulated & ~own
+    let bytes = (0..<width).count { passthrough[offset + $0] != 0 }
     if bytes == width { return effects.append(.forward(offset: offset, width: width, value: value)) }
-    for index in 0..<width where forwarded[offset + index] != 0 {
+    for index in 0..<width where passthrough[offset + index] != 0 {
       effects.append(.forward(offset: offset + index, width: 1, value: value >> UInt32(index * 8) & 0xFF))
     }
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// What has become of a vector by a guest's write.
-public enum MessageChange: Equatable, Sendable {
+public enum VectorTransition: Equatable, Sendable {
   /// It may send now.
   case unmasked(Int)
   /// It may not send any more.
@@ -14,7 +14,7 @@ public enum MessageChange: Equatable, Sendable {
   /// - Parameters:
   ///   - before: The message that the vector could send, or nil.
   ///   - after: The message that it can send, or nil.
-  init?(_ vector: Int, before: InterruptMessage?, after: InterruptMessage?) {
+  init?(_ vector: Int, before: MSIMessage?, after: MSIMessage?) {
     switch (before, after) {
     case (nil, .some): self = .unmasked(vector)
     case (.some, nil): self = .masked(vector)
@@ -25,7 +25,7 @@ public enum MessageChange: Equatable, Sendable {
 }
 
 /// What a message-signalled interrupt writes where (PCI 3.0 §6.8).
-public struct InterruptMessage: Equatable, Sendable {
+public struct MSIMessage: Equatable, Sendable {
   /// The address.
   public var address: UInt64
   /// The data.
@@ -72,7 +72,7 @@ public struct MSIState: Equatable, Sendable {
   /// How many vectors the guest has given the function.
   public var count = 1
   /// The message of vector 0.
-  public var message = InterruptMessage(address: 0, data: 0)
+  public var message = MSIMessage(address: 0, data: 0)
   /// The mask bits.
   public var mask: UInt32 = 0
 
@@ -88,7 +88,7 @@ public struct MSIState: Equatable, Sendable {
     count = min(layout.count, 1 << Int(control >> 4 & 7))
     let low = UInt64(number(layout.offset + 4, 4))
     let high = layout.is64Bit ? UInt64(number(layout.offset + 8, 4)) : 0
-    message = InterruptMessage(address: high << 32 | low, data: number(layout.data, 2))
+    message = MSIMessage(address: high << 32 | low, data: number(layout.data, 2))
     if layout.hasMask { mask = number(layout.mask, 4) }
   }
 
@@ -98,15 +98,15 @@ public struct MSIState: Equatable, Sendable {
   }
 
   /// The message of a vector: its number stands in the low bits of the data.
-  public func message(_ vector: Int) -> InterruptMessage {
-    InterruptMessage(
+  public func message(_ vector: Int) -> MSIMessage {
+    MSIMessage(
       address: message.address, data: message.data & ~UInt32(count - 1) | UInt32(vector))
   }
 
   /// What has become of a vector since an earlier state; nil for nothing.
-  public func change(of vector: Int, from old: MSIState) -> MessageChange? {
-    MessageChange(vector, before: old.sent(by: vector), after: sent(by: vector))
+  public func change(of vector: Int, from old: MSIState) -> VectorTransition? {
+    VectorTransition(vector, before: old.sent(by: vector), after: sent(by: vector))
   }
 
-  private func sent(by vector: Int) -> InterruptMessage? { isActive(vector) ? message(vector) : nil }
+  private func sent(by vector: Int) -> MSIMessage? { isActive(vector) ? message(vector) : nil }
 }

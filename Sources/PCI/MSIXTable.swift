@@ -66,8 +66,8 @@ public struct MSIXTable: Sendable {
   }
 
   /// What a vector sends.
-  public func message(_ vector: Int) -> InterruptMessage {
-    InterruptMessage(address: entries[vector].address, data: entries[vector].data)
+  public func message(_ vector: Int) -> MSIMessage {
+    MSIMessage(address: entries[vector].address, data: entries[vector].data)
   }
 
   /// Whether a vector may send.
@@ -100,14 +100,14 @@ public struct MSIXTable: Sendable {
 
   /// Writes the table, and says what that changes. Accesses that are not of 4 or 8 aligned bytes
   /// have no defined result and are dropped.
-  public mutating func write(offset: UInt64, width: Int, _ value: UInt64) -> MessageChange? {
+  public mutating func write(offset: UInt64, width: Int, _ value: UInt64) -> VectorTransition? {
     guard width >= 4, offset % UInt64(width) == 0 else { return nil }
     let vector = Int(offset / 16)
     guard vector < entries.count else { return nil }
     let before = isActive(vector) ? message(vector) : nil
     setWord(offset, UInt32(truncatingIfNeeded: value))
     if width == 8 { setWord(offset + 4, UInt32(truncatingIfNeeded: value >> 32)) }
-    return MessageChange(vector, before: before, after: isActive(vector) ? message(vector) : nil)
+    return VectorTransition(vector, before: before, after: isActive(vector) ? message(vector) : nil)
   }
 
   private func word(_ offset: UInt64) -> UInt32 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Offsets in the type 0 configuration header (PCI 3.0 §6.1, PCIe 6.0 §7.5.1).
-public enum Register {
+public enum ConfigOffset {
   /// Vendor ID, 2 bytes.
   public static let vendor = 0x00
   /// Command, 2 bytes.

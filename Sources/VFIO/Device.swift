@@ -165,7 +165,9 @@ public final class Device: PCIDevice {
   /// Reads 1, 2, 4 or 8 bytes of a region through the descriptor, or 8 aligned bytes through their mapping.
   public func read(_ index: Int, offset: UInt64, width: Int) throws(OperationError) -> UInt64 {
     if let address = mapped(index, offset, width) {
-      do throws(KernelError) { return try GuardedMemory.load(address) } catch { throw OperationError(error) }
+      do throws(KernelError) { return try FaultTolerantAccess.load(address) } catch {
+        throw OperationError(error)
+      }
     }
     guard let place = place(index, offset, width) else {
       throw OperationError("read region \(index) beyond its end")
@@ -183,7 +185,7 @@ public final class Device: PCIDevice {
     _ index: Int, offset: UInt64, width: Int, _ value: UInt64
   ) throws(OperationError) {
     if let address = mapped(index, offset, width) {
-      do throws(KernelError) { return try GuardedMemory.store(address, value) } catch {
+      do throws(KernelError) { return try FaultTolerantAccess.store(address, value) } catch {
         throw OperationError(error)
       }
     }

@@ -9,7 +9,7 @@ import Passthrough
 /// `--memory`: a size and what stands behind it: `512M`, `64G,hugepages=1G,prealloc,node=1`.
 struct MemoryArgument: Equatable {
   var bytes: UInt64 = 512 << 20
-  var backing = GuestMemory.Backing.available
+  var backing = GuestMemory.Backing.transparentHugePagesIfAvailable
   var isPreallocated = false
   var node: Int?
 
@@ -32,7 +32,7 @@ struct MemoryArgument: Equatable {
       case "2M": backing = .hugePages(shift: 21)
       case "1G": backing = .hugePages(shift: 30)
       case "thp": backing = .transparentHugePages
-      case "off": backing = .memory
+      case "off": backing = .memfd
       default: throw ValidationError("hugepages: '\(value)' is none of 2M, 1G, thp and off")
       }
     case "prealloc" where pair.count == 1: isPreallocated = true

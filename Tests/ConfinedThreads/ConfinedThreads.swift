@@ -8,11 +8,11 @@ import Sandbox
 @main
 enum ConfinedThreads {
   private final class Barrier: Sendable {
-    let ready: Event
-    let go: Event
+    let ready: EventFD
+    let go: EventFD
     init() throws(KernelError) {
-      ready = try Event()
-      go = try Event()
+      ready = try EventFD()
+      go = try EventFD()
     }
   }
 

@@ -36,9 +36,9 @@ package final class FakeMachine: Hypervisor {
     }
   }
 
-  package func makeEvent() throws(OperationError) -> EventDescriptor {
+  package func makeEvent() throws(OperationError) -> SharedEventFD {
     try world.perform(.makeEvent) { _ in }
-    return try EventDescriptor()
+    return try SharedEventFD()
   }
 
   package func setRoute(_ route: Route?, address: UInt64, data: UInt32) throws(OperationError) -> Route {

@@ -15,7 +15,7 @@ struct GateExplorer<Machine: GateMachine> {
   /// The first problem that was met, and the shortest way to it.
   private(set) var problem: String?
   /// Whether every window was open somewhere.
-  private(set) var wasOpen = false
+  private(set) var wasOpenAtClose = false
 
   /// Explores until everything is known or a problem has been met.
   init(_ machine: Machine, host: HostFault? = nil) {
@@ -62,7 +62,7 @@ struct GateExplorer<Machine: GateMachine> {
   ) {
     var reaches = worlds.map(\.isOpen)
     var pending = reaches.indices.filter { reaches[$0] }
-    wasOpen = !pending.isEmpty
+    wasOpenAtClose = !pending.isEmpty
     while let target = pending.popLast() {
       for source in predecessors[target] where !reaches[Int(source)] {
         reaches[Int(source)] = true

@@ -12,12 +12,12 @@ import Testing
   private static let neighbours = gate([0, 0, 2, 2], areNeighbours: true)
 
   private static func gate(
-    _ bars: [Int], areNeighbours: Bool = false, _ opening: MappingPolicy = .onFault,
-    _ reaching: MappingPolicy = .onFault
+    _ bars: [Int], areNeighbours: Bool = false, _ cpuPolicy: MappingPolicy = .onFault,
+    _ peerPolicy: MappingPolicy = .onFault
   ) -> Gate {
     Gate(
       bars: bars, adjoins: bars.map { _ in areNeighbours }, conditions: [.fullPower, .outOfReset, .alive],
-      opening: opening, reaching: reaching)
+      cpuPolicy: cpuPolicy, peerPolicy: peerPolicy)
   }
 
   // Fewer states than these would mean that the world has lost a dimension.
@@ -35,19 +35,19 @@ import Testing
       "gate explorer: windows in BARs \(bars)\(areNeighbours ? ", adjoining" : ""): \(explorer.count) states, \(explorer.steps) steps, "
         + "depth \(explorer.depth), \(time)")
     #expect(explorer.problem == nil)
-    #expect(explorer.wasOpen)
+    #expect(explorer.wasOpenAtClose)
     #expect(explorer.count >= least)
   }
 
   @Test(
     "the same under every policy", arguments: MappingPolicy.allCases, MappingPolicy.allCases)
-  func policies(_ opening: MappingPolicy, _ reaching: MappingPolicy) {
-    let explorer = GateExplorer(Self.gate([0, 0], areNeighbours: true, opening, reaching))
+  func policies(_ cpuPolicy: MappingPolicy, _ peerPolicy: MappingPolicy) {
+    let explorer = GateExplorer(Self.gate([0, 0], areNeighbours: true, cpuPolicy, peerPolicy))
     print(
-      "gate explorer: bar-map=\(opening.rawValue), peer-dma=\(reaching.rawValue): "
+      "gate explorer: bar-map=\(cpuPolicy.rawValue), peer-dma=\(peerPolicy.rawValue): "
         + "\(explorer.count) states, \(explorer.steps) steps, depth \(explorer.depth)")
     #expect(explorer.problem == nil)
-    #expect(explorer.wasOpen)
+    #expect(explorer.wasOpenAtClose)
     #expect(explorer.count >= 300)
   }
 

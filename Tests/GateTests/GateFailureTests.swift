@@ -71,8 +71,8 @@ import Testing
         if done == point { throw Refused() }
         done += 1
         switch effect {
-        case .addSlot(let run): standing.formUnion(run)
-        case .removeIOVAs(let run): standing.subtract(run)
+        case .addSlot(let span): standing.formUnion(span)
+        case .removeIOVAs(let span): standing.subtract(span)
         case .apply: wasApplied = true
         default: break
         }

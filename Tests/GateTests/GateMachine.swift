@@ -8,8 +8,8 @@ protocol GateMachine: Hashable {
   var conditions: Gate.Condition { get }
   var bars: [Int] { get }
   var adjoins: [Bool] { get }
-  var opening: MappingPolicy { get }
-  var reaching: MappingPolicy { get }
+  var cpuPolicy: MappingPolicy { get }
+  var peerPolicy: MappingPolicy { get }
   var isOpeningDue: Bool { get }
   mutating func take(_ event: Gate.Event, _ perform: (Gate.Effect) -> Bool)
 }
@@ -78,8 +78,8 @@ struct FaultyGate: GateMachine {
 
   var bars: [Int] { gate.bars }
   var adjoins: [Bool] { gate.adjoins }
-  var opening: MappingPolicy { gate.opening }
-  var reaching: MappingPolicy { gate.reaching }
+  var cpuPolicy: MappingPolicy { gate.cpuPolicy }
+  var peerPolicy: MappingPolicy { gate.peerPolicy }
   var isOpeningDue: Bool { gate.isOpeningDue }
   var states: [Gate.State] { gate.states.indices.map { held.contains($0) ? .open : gate.states[$0] } }
   var conditions: Gate.Condition {
@@ -95,8 +95,8 @@ struct FaultyGate: GateMachine {
       takeSorted(event, perform)
     case (.opensClosed, .access(let window)) where states[window] == .closed:
       held.insert(window)
-      let run = window..<window + 1
-      for effect in [.addSlot(run), .addIOVA(run, .open), .changed(window, from: .closed, to: .open)]
+      let span = window..<window + 1
+      for effect in [.addSlot(span), .addIOVA(span, .open), .changed(window, from: .closed, to: .open)]
         as [Gate.Effect]
       { _ = perform(effect) }
     case (.opensByAccess, .access):
@@ -149,7 +149,7 @@ struct FaultyGate: GateMachine {
       case (.moveKeepsSlots, .removeSlots) where isMove: return true
       case (.moveKeepsIOVA, .removeIOVAs) where isMove: return true
       case (.demoteKeepsIOVA, .removeIOVAs) where event == .demote: return true
-      case (.armedKeepsIOVA, .removeIOVAs(let run)) where open.isDisjoint(with: run): return true
+      case (.armedKeepsIOVA, .removeIOVAs(let span)) where open.isDisjoint(with: span): return true
       case (.demoteKeepsSlots, .removeSlots) where event == .demote: return true
       case (.addsIOVAOnly, .addSlot), (.skipsReadBack, .readBack), (.tellsNothing, .changed): return true
       case (.ignoresMissingSlot, .addSlot):
@@ -158,12 +158,12 @@ struct FaultyGate: GateMachine {
       case (.closesFirstOnly, .removeSlots):
         removed += 1
         return removed > 1 || perform(effect)
-      case (.removesPart, .removeSlots(let run)): return perform(.removeSlots(run.dropLast(run.count / 2)))
-      case (.opensNeighbours, .addSlot(let run)):
-        let end = bars.lastIndex(of: bars[run.lowerBound]).map { $0 + 1 }
-        return perform(.addSlot(run.lowerBound..<(end ?? run.upperBound)))
-      case (.joinsApart, .addSlot(let run)):
-        return perform(.addSlot(run.lowerBound..<min(run.upperBound + 1, bars.count)))
+      case (.removesPart, .removeSlots(let span)): return perform(.removeSlots(span.dropLast(span.count / 2)))
+      case (.opensNeighbours, .addSlot(let span)):
+        let end = bars.lastIndex(of: bars[span.lowerBound]).map { $0 + 1 }
+        return perform(.addSlot(span.lowerBound..<(end ?? span.upperBound)))
+      case (.joinsApart, .addSlot(let span)):
+        return perform(.addSlot(span.lowerBound..<min(span.upperBound + 1, bars.count)))
       default: return perform(effect)
       }
     }

@@ -12,24 +12,24 @@ func orderProblem(
   var isApplied = false
   for effect in effects {
     switch effect {
-    case .removeSlots(let run): slots.subtract(run)
-    case .removeIOVAs(let run):
-      if let window = run.first(where: slots.contains) {
+    case .removeSlots(let span): slots.subtract(span)
+    case .removeIOVAs(let span):
+      if let window = span.first(where: slots.contains) {
         return "the IOVA of window \(window) goes before its slot"
       }
-      addresses.subtract(run)
+      addresses.subtract(span)
     case .apply:
       if isApplied { return "the device is written twice" }
       isApplied = true
       let standing = slots.union(addresses).filter { isDisabled(by: event, bar: bars[$0]) }
       if !standing.isEmpty { return "the device is written while windows \(standing.sorted()) stand" }
     case .readBack: if !isApplied { return "read back before the device is written" }
-    case .addSlot(let run): slots.formUnion(run)
-    case .addIOVA(let run, let moment):
-      if moment == .open, let window = run.first(where: { !slots.contains($0) }) {
+    case .addSlot(let span): slots.formUnion(span)
+    case .addIOVA(let span, let trigger):
+      if trigger == .open, let window = span.first(where: { !slots.contains($0) }) {
         return "the IOVA of window \(window) comes before its slot"
       }
-      addresses.formUnion(run)
+      addresses.formUnion(span)
     case .changed(let window, _, let to):
       if (to == .open) != slots.contains(window) { return "window \(window) is told to be \(to)" }
       if to != .open, addresses.contains(window) { return "window \(window) is \(to) with an IOVA" }

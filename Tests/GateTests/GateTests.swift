@@ -71,7 +71,7 @@ import Testing
   @Test("a policy that maps early makes windows due; they open between two instructions")
   func policyOpensLater() {
     var gate = Gate(
-      bars: [0, 2], conditions: [.fullPower, .outOfReset, .alive], opening: .eager, reaching: .onEnable)
+      bars: [0, 2], conditions: [.fullPower, .outOfReset, .alive], cpuPolicy: .eager, peerPolicy: .onEnable)
     #expect(
       gate.effects(of: .set(.memoryEnabled, true)).suffix(2)
         == [.addIOVA(0..<1, .enable), .addIOVA(1..<2, .enable)])
@@ -188,7 +188,7 @@ import Testing
     #expect(gate.effects(ofTouch: 3).first == .addSlot(3..<4))
     // Off and on without a touch of the BAR changes nothing of what it had open, which is now the last alone.
     for isOn in [false, true, false, true] { _ = gate.effects(of: .set(.memoryEnabled, isOn)) }
-    #expect(gate.wasOpen == [false, false, false, true, false])
+    #expect(gate.wasOpenAtClose == [false, false, false, true, false])
     #expect(gate.effects(ofTouch: 2).first == .addSlot(2..<3))
   }
 
@@ -196,7 +196,7 @@ import Testing
   func reachTogether() {
     var gate = Gate(
       bars: [0, 0, 0, 2], adjoins: [false, true, false, true], conditions: [.fullPower, .outOfReset, .alive],
-      reaching: .onEnable)
+      peerPolicy: .onEnable)
     let effects = gate.effects(of: .set(.memoryEnabled, true))
     #expect(
       effects.suffix(3) == [.addIOVA(0..<2, .enable), .addIOVA(2..<3, .enable), .addIOVA(3..<4, .enable)])

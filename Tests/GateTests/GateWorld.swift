@@ -6,7 +6,7 @@
 /// Every step checks the invariants; the first that is broken is kept.
 struct GateWorld<Machine: GateMachine>: Hashable {
   /// Where a vCPU is.
-  enum Processor: Hashable {
+  enum VCPUThread: Hashable {
     /// In the guest.
     case running
     /// Out of it, for an access to a window that had no slot.
@@ -46,7 +46,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
   }
 
   private(set) var machine: Machine
-  private(set) var cpus: [Processor] = [.running, .running]
+  private(set) var cpus: [VCPUThread] = [.running, .running]
   /// Windows with a slot, and with an IOVA in each of two containers; a bit for each.
   private(set) var slots: UInt8 = 0
   private(set) var addresses: [UInt8] = [0, 0]
@@ -201,19 +201,19 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     let hasNeighbours = machine.adjoins.contains(true)
     if case .access(let window) = event {
       if hasNeighbours { touched |= 1 << window }
-      if states[window] == .armed, machine.opening == .onFault { touchedNow |= 1 << window }
+      if states[window] == .armed, machine.cpuPolicy == .onFault { touchedNow |= 1 << window }
     }
     let isBetweenInstructions = isBetweenInstructions
     let bars = machine.bars
     let adjoins = machine.adjoins
-    let opening = machine.opening
+    let cpuPolicy = machine.cpuPolicy
     // Exclusive access: the machine is away while it works on the world.
     var machine = machine
     machine.take(event) { effect in
       switch effect {
-      case .removeSlots(let run): for window in run { slots &= ~(1 << window) }
-      case .removeIOVAs(let run):
-        for window in run {
+      case .removeSlots(let span): for window in span { slots &= ~(1 << window) }
+      case .removeIOVAs(let span):
+        for window in span {
           require(slots & 1 << window == 0, "the IOVA of window \(window) goes before its slot")
           addresses[0] &= ~(1 << window)
           if host != .forgetsContainer { addresses[1] &= ~(1 << window) }
@@ -230,32 +230,32 @@ struct GateWorld<Machine: GateMachine>: Hashable {
         require(writes == 1, "read back before the device is written")
         wasRefused = !isAnswering
         return !wasRefused
-      case .addSlot(let run):
-        for window in run {
+      case .addSlot(let span):
+        for window in span {
           require(isAnswering || isDisabledOutside, "window \(window) opens while the device is disabled")
           require(slots & 1 << window == 0, "window \(window) gets a second slot")
           require(isBetweenInstructions, "window \(window) opens while a vCPU is inside an instruction")
           require(event == .open, "window \(window) opens at \(event)")
           require(
-            opening != .onFault || (touched | touchedNow) & 1 << window != 0,
+            cpuPolicy != .onFault || (touched | touchedNow) & 1 << window != 0,
             "window \(window) opens and has not been touched")
           require(
-            window == run.lowerBound || adjoins[window],
+            window == span.lowerBound || adjoins[window],
             "window \(window) shares a slot with one that it does not adjoin")
           if event.isWritten { require(writes == 1, "window \(window) opens before \(event) is written") }
           if answer { slots |= 1 << window }
         }
         return answer
-      case .addIOVA(let run, let moment):
-        for window in run {
+      case .addIOVA(let span, let trigger):
+        for window in span {
           require(
-            moment != .open || slots & 1 << window != 0, "window \(window) gets an IOVA and has no slot")
+            trigger != .open || slots & 1 << window != 0, "window \(window) gets an IOVA and has no slot")
           require(
             isAnswering || isDisabledOutside, "window \(window) gets an IOVA while the device is disabled")
-          require(moment != .move || writes == 1, "window \(window) gets an IOVA before its BAR is moved")
+          require(trigger != .move || writes == 1, "window \(window) gets an IOVA before its BAR is moved")
           // The first container is as early as the policy has it, the second waits for the touch.
           addresses[0] |= 1 << window
-          if moment == .open { addresses[1] |= 1 << window }
+          if trigger == .open { addresses[1] |= 1 << window }
         }
       case .changed(let window, let from, let to):
         require(states[window] == from, "window \(window) is told to come from \(from)")
@@ -286,7 +286,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
       let bit: UInt8 = 1 << window
       require((state == .open) == (slots & bit != 0), "window \(window) is \(state), its slot says otherwise")
       for container in addresses.indices where addresses[container] & bit != 0 {
-        let isEarly = container == 0 && machine.reaching != .onFault && state == .armed
+        let isEarly = container == 0 && machine.peerPolicy != .onFault && state == .armed
         require(
           state == .open || isEarly, "window \(window) is \(state) and has an IOVA in container \(container)")
       }

@@ -80,7 +80,7 @@ import Testing
       }
       // What is laid out once the MSI-X structures are known is never more than was counted.
       for demand in demands {
-        let most = budget.windowsPerBAR(demand.opening)
+        let most = budget.windowsPerBAR(demand.cpuPolicy)
         let table: Range<UInt64> = 0x2000..<0x2800
         let pending: Range<UInt64> = 0x3000..<0x3008
         var count = 0

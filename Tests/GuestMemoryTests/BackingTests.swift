@@ -20,7 +20,7 @@ import Testing
 
   @Test(
     "fresh RAM takes nothing of the host's",
-    arguments: [.memory, .transparentHugePages, .available] as [GuestMemory.Backing])
+    arguments: [.memfd, .transparentHugePages, .transparentHugePagesIfAvailable] as [GuestMemory.Backing])
   func fresh(_ backing: GuestMemory.Backing) throws {
     let memory = try GuestMemory(size: Self.size, backing: backing)
     #expect(try Self.smaps(memory).bytes("Rss") == 0)
@@ -29,7 +29,7 @@ import Testing
 
   @Test(
     "what is populated is there, and the rest is not",
-    arguments: [.memory, .transparentHugePages, .available] as [GuestMemory.Backing])
+    arguments: [.memfd, .transparentHugePages, .transparentHugePagesIfAvailable] as [GuestMemory.Backing])
   func populate(_ backing: GuestMemory.Backing) throws {
     let memory = try GuestMemory(size: Self.size, backing: backing)
     let pieces = memory.pieces(of: 4 << 20)

@@ -164,7 +164,7 @@ import Testing
     #expect(Self.address(.max) + 1 == Self.address(0))
     #expect(Self.address(0xFEE0_0000).description == "0xfee00000")
     #expect(UInt64(4097).roundedUp(to: 4096) == 8192 && UInt64(4096).roundedUp(to: 4096) == 4096)
-    #expect(GuestMemory.Backing.memory.pageSize == 4096)
+    #expect(GuestMemory.Backing.memfd.pageSize == 4096)
     #expect(GuestMemory.Backing.hugePages(shift: 21).pageSize == 2 << 20)
   }
 }

@@ -43,7 +43,7 @@ struct InterruptDeliveryTests {
       // jmp to the start of the report, five bytes itself
       let back = [0xE9] + TinyGuest.bytes(UInt32(truncatingIfNeeded: -(report.count + 5)))
       guest = try TinyGuest(code + report + back)
-      routes = InterruptRoutes(guest.machine, limit: try System().routeCount)
+      routes = InterruptRoutes(guest.machine, limit: try KVMSystem().routeCount)
       resources = MachineResources(
         guest.machine, slots: MemorySlots(guest.machine, limit: 32, reserved: 1), routes: routes)
       // The guest's controllers are set up before anything is raised.

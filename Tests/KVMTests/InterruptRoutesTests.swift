@@ -13,7 +13,7 @@ struct InterruptRoutesTests {
   private let limit: Int
 
   init() throws {
-    let system = try System()
+    let system = try KVMSystem()
     machine = try KVMDevice.machine(system)
     limit = system.routeCount
   }
@@ -123,7 +123,7 @@ struct InterruptRoutesTests {
   @Test("an eventfd can be connected to a message's interrupt, and disconnected with its count kept")
   func connect() throws {
     let route = try routes.set(nil, address: 0xFEE0_0000, data: UInt32(0x31))
-    let event = try Event()
+    let event = try EventFD()
     try machine.connect(event: event.number, toInterrupt: route.gsi)
     try machine.disconnect(event: event.number, fromInterrupt: route.gsi)
     event.signal()

@@ -8,14 +8,14 @@ import Linux
 enum KVMDevice {
   /// Whether it is there, may be used, and has all that Sluice needs.
   static let isUsable: Bool = {
-    do throws(SystemError) {
-      _ = try System()
+    do throws(KVMError) {
+      _ = try KVMSystem()
       return true
     } catch { return false }
   }()
 
   /// A machine whose pages for VT-x are where QEMU has them.
-  static func machine(_ system: borrowing System) throws(KernelError) -> VirtualMachine {
+  static func machine(_ system: borrowing KVMSystem) throws(KernelError) -> VirtualMachine {
     try VirtualMachine(system, identityMap: GuestAddress(0xFFFB_C000), taskState: GuestAddress(0xFFFB_D000))
   }
 }

@@ -15,7 +15,7 @@ struct MemorySlotsTests {
 
   init() throws {
     memory = try GuestMemory(size: 2 << 20)
-    machine = try KVMDevice.machine(try System())
+    machine = try KVMDevice.machine(try KVMSystem())
   }
 
   /// A page of the guest's, far above its RAM.

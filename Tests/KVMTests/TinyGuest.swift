@@ -22,7 +22,7 @@ final class TinyGuest {
   }
 
   init(_ code: [UInt8], cpus: Int = 1, _ change: (inout CPUState) -> Void = { _ in }) throws {
-    let system = try System()
+    let system = try KVMSystem()
     memory = try GuestMemory(size: 2 << 20)
     machine = try KVMDevice.machine(system)
     let region = memory.regions[0]

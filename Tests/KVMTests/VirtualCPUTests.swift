@@ -151,7 +151,7 @@ struct TopologyTests {
     "CPUID has the number of cores and the bits of an APIC ID for them",
     arguments: [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (8, 3), (255, 8)] as [(UInt32, UInt32)])
   func cores(_ cpus: UInt32, _ bits: UInt32) throws {
-    let system = try System()
+    let system = try KVMSystem()
     let features = try CPUFeatures(system, cpus: Int(cpus))
     let first = try #require(features.leaf(1))
     #expect(first.ebx >> 16 & 0xFF == cpus)
@@ -175,7 +175,7 @@ struct TopologyTests {
 
   @Test("leaf 0BH has a level of threads, a level of cores and an end", arguments: [1, 3, 8])
   func levels(_ cpus: Int) throws {
-    guard try CPUFeatures(try System(), cpus: cpus).leaf(0xB) != nil else { return }
+    guard try CPUFeatures(try KVMSystem(), cpus: cpus).leaf(0xB) != nil else { return }
     var code: [UInt8] = []
     for level in 0..<3 as Range<UInt32> {
       code += TinyGuest.set(0xB) + TinyGuest.count(level) + [0x0F, 0xA2] + TinyGuest.out(0x10)

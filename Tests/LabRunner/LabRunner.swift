@@ -10,7 +10,8 @@ struct LabRunner: ParsableCommand {
     commandName: "Tests/lab",
     abstract: "Runs Sluice in an emulated machine that has an IOMMU, KVM and VFIO.",
     subcommands: [
-      Demo.self, Test.self, Run.self, Compare.self, BenchCommand.self, List.self, Torment.self, Fuzz.self,
+      Demo.self, Test.self, Run.self, Compare.self, BenchCommand.self, List.self, TortureCommand.self,
+      Fuzz.self,
       Inject.self,
       Long.self, Shell.self,
       InsideCommand.self, ImageWorker.self,
@@ -130,7 +131,7 @@ struct List: ParsableCommand {
 }
 
 /// `torture`
-struct Torment: ParsableCommand {
+struct TortureCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "torture", abstract: "Run random events of every kind against one guest, and judge.")
 
@@ -174,7 +175,7 @@ struct InsideCommand: ParsableCommand {
   @Argument var names: [String] = []
 
   func run() throws {
-    let inside = Inside(
+    let inside = L1Runner(
       manifest: try .read(URL(filePath: manifest)), vmm: vmm, reports: try Reports(port: port))
     if let command {
       try inside.run(command: command)

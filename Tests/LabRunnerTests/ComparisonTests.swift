@@ -6,8 +6,8 @@ import Testing
 @testable import LabRunner
 
 @Suite struct ComparisonTests {
-  private static func facts(_ pairs: [(String, String)]) -> Facts {
-    var facts = Facts()
+  private static func facts(_ pairs: [(String, String)]) -> Observations {
+    var facts = Observations()
     for (key, value) in pairs { facts.add(key, value) }
     return facts
   }
@@ -31,13 +31,13 @@ import Testing
 
   @Test("a probe's output gives its facts; the firmware's words and other lines do not")
   func probe() {
-    var facts = Facts()
+    var facts = Observations()
     facts.add(
       probe: "SeaBIOS (version = 1)\r\nBooting..key.1 = 00 11\nok - done\nkey.2 = a = b\nkey.1 = 2\n1x = 3\n")
     #expect(facts.values["key.1"] == "00 11")
     #expect(facts.values["key.2"] == "a = b")
     #expect(facts.values["key.1#2"] == "2")
-    #expect(Facts(text: facts.text).values == facts.values)
+    #expect(Observations(text: facts.text).values == facts.values)
   }
 
   @Test(
@@ -139,7 +139,7 @@ import Testing
 
   @Test("Linux's lines become keys: labels, messages without their times, interrupts without their counts")
   func linux() {
-    let facts = LinuxFacts(
+    let facts = LinuxObservations(
       GuestLines(
         """
         lab: raw lspci Latency: 0

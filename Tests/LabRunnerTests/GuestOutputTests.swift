@@ -7,7 +7,7 @@ import Testing
 @Suite struct GuestOutputTests {
   @Test("a small guest that did what it promised")
   func complete() {
-    let report = SmallGuestReport("noise\nok - one\r\nok - two\ndone 2\n")
+    let report = BareMetalReport("noise\nok - one\r\nok - two\ndone 2\n")
     #expect(report.fault == nil)
     #expect(report.passed == ["one", "two"])
   }
@@ -16,7 +16,7 @@ import Testing
     "a small guest that did not",
     arguments: ["", "ok - one\n", "done 0\n", "ok - one\ndone 2\n", "ok - one\nnot ok - two\ndone 2\n"])
   func incomplete(output: String) {
-    #expect(SmallGuestReport(output).fault != nil)
+    #expect(BareMetalReport(output).fault != nil)
   }
 
   @Test("the lines of a Linux guest")

@@ -59,14 +59,14 @@ import Testing
   @Test("a signal that would end the process is read once")
   func signals() async {
     await #expect(processExitsWith: .exitCode(7)) {
-      let signals = try Signals()
+      let signals = try SignalFD()
       guard try signals.next() == nil else { _exit(1) }
       for signal in [SIGTERM, SIGINT, SIGUSR1, SIGALRM, 34, 64] as [Int32] {
         pthread_kill(pthread_self(), signal)
         guard try signals.next() == .end(signal), try signals.next() == nil else { _exit(signal) }
       }
       for (signal, effect) in [(SIGPIPE, .none), (SIGTTIN, .none), (SIGCONT, .resumed)]
-        as [(Int32, Signals.Effect)]
+        as [(Int32, SignalFD.Effect)]
       {
         pthread_kill(pthread_self(), signal)
         guard try signals.next() == effect else { _exit(signal) }
@@ -80,7 +80,7 @@ import Testing
   func ignored() async {
     await #expect(processExitsWith: .exitCode(7)) {
       signal(SIGHUP, SIG_IGN)
-      let signals = try Signals()
+      let signals = try SignalFD()
       pthread_kill(pthread_self(), SIGHUP)
       guard try signals.next() == nil else { _exit(1) }
       pthread_kill(pthread_self(), SIGTERM)
@@ -95,7 +95,7 @@ import Testing
       // SAFETY: the calls fill in and read the set.
       unsafe sigfillset(&all)
       unsafe sigprocmask(SIG_SETMASK, &all, nil)
-      let signals = try Signals()
+      let signals = try SignalFD()
       try Thread.installKick()
       try Thread.acceptKick()
       Thread.Identity.current.kick()
@@ -110,7 +110,7 @@ import Testing
   @Test("a fault's signal ends the process by that signal", arguments: [SIGSEGV, SIGABRT, SIGILL, SIGFPE])
   func fault(_ number: Int32) async {
     await #expect(processExitsWith: .signal(number)) { [number = number as Int32] in
-      let signals = try Signals()
+      let signals = try SignalFD()
       withExtendedLifetime(signals) {
         raise(number)
         _exit(1)

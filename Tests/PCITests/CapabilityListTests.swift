@@ -32,7 +32,7 @@ import Testing
   @Test("there is no list where the status register says so")
   func noList() {
     var function = Function()
-    function.set(Register.status, 2, 0)
+    function.set(ConfigOffset.status, 2, 0)
     #expect(CapabilityList(function.config).shown == [])
   }
 

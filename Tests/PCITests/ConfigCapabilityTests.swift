@@ -27,7 +27,7 @@ import Testing
     function.link([Function.hidden])
     let space = function.space
     #expect(space.chain(of: function) == [])
-    #expect(space.read(Register.status, 2, of: function) & 0x10 == 0)
+    #expect(space.read(ConfigOffset.status, 2, of: function) & 0x10 == 0)
   }
 
   @Test("headers and links cannot be written")
@@ -35,7 +35,7 @@ import Testing
     var space = Self.function.space
     let before = space.chain(of: Self.function)
     for offset in before { #expect(space.effects(offset: offset, width: 2, 0xFFFF) == []) }
-    #expect(space.effects(offset: Register.capabilities, width: 1, 0xFF) == [])
+    #expect(space.effects(offset: ConfigOffset.capabilities, width: 1, 0xFF) == [])
     #expect(space.chain(of: Self.function) == before)
   }
 
@@ -129,7 +129,7 @@ import Testing
       #expect(space.read(offset: Function.express + offset, width: 4, device: 0xFFFF_FFFF) == 0)
     }
     // Device Capabilities 2 stay the device's.
-    #expect(space.needsDevice(offset: Function.express + 0x28, width: 4))
+    #expect(space.readsDevice(offset: Function.express + 0x28, width: 4))
   }
 
   @Test("a root-complex integrated endpoint stays one")

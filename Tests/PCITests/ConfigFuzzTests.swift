@@ -16,8 +16,8 @@ import Testing
   func readOnly(_ seed: UInt64) {
     var function = Function()
     function.bars = [
-      BaseAddress(index: 0, kind: .memory32, size: 4096),
-      BaseAddress(index: 2, kind: .memory64, size: 1 << 33),
+      BAR(index: 0, kind: .memory32, size: 4096),
+      BAR(index: 2, kind: .memory64, size: 1 << 33),
     ]
     function.extended(0x100, ExtendedCapabilityID.errorReporting, next: 0x200)
     function.extended(0x200, 0x0010, next: 0)
@@ -40,9 +40,9 @@ import Testing
     }
     let after = fixed.map { space.read($0, 1, of: function) }
     #expect(before == after)
-    #expect(space.read(Register.bar0, 4, of: function) & 0xFFF == 0)
-    #expect(space.read(Register.bar0 + 8, 4, of: function) == 4)
-    #expect(space.read(Register.bar0 + 12, 4, of: function) & 1 == 0)
+    #expect(space.read(ConfigOffset.bar0, 4, of: function) & 0xFFF == 0)
+    #expect(space.read(ConfigOffset.bar0 + 8, 4, of: function) == 4)
+    #expect(space.read(ConfigOffset.bar0 + 12, 4, of: function) & 1 == 0)
   }
 
   @Test("no configuration space of a host makes Sluice trap", arguments: [256, 4096])
@@ -52,14 +52,14 @@ import Testing
     var shown = 0
     for _ in 0..<300 {
       var config = (0..<size).map { _ in UInt8.random(in: 0...255, using: &generator) }
-      config[Register.status] |= 0x10
-      config[Register.capabilities] = UInt8.random(in: 0x40...0xFF, using: &generator)
+      config[ConfigOffset.status] |= 0x10
+      config[ConfigOffset.capabilities] = UInt8.random(in: 0x40...0xFF, using: &generator)
       // Known capabilities everywhere, so that the chain meets them.
       for offset in stride(from: 0x40, to: 256, by: 4) {
         config[offset] = ids.randomElement(using: &generator) ?? 1
       }
       let sizes: [UInt64] = (0..<6).map { _ in 1 << UInt64.random(in: 0..<64, using: &generator) }
-      var space = ConfigSpace(config, bars: BaseAddress.decode(config, sizes: sizes))
+      var space = ConfigSpace(config, bars: BAR.decode(config, sizes: sizes))
       shown += space.capabilities.shown.count
       for _ in 0..<200 {
         let width = 1 << Int.random(in: 0...2, using: &generator)

@@ -9,34 +9,34 @@ import Testing
   private static let function: Function = {
     var function = Function()
     function.bars = [
-      BaseAddress(index: 0, kind: .memory32, size: 16 << 10),
-      BaseAddress(index: 1, kind: .io, size: 32),
-      BaseAddress(index: 2, kind: .memory64, isPrefetchable: true, size: 8 << 30),
-      BaseAddress(index: 4, kind: .memory64, size: 1 << 20),
+      BAR(index: 0, kind: .memory32, size: 16 << 10),
+      BAR(index: 1, kind: .io, size: 32),
+      BAR(index: 2, kind: .memory64, isPrefetchable: true, size: 8 << 30),
+      BAR(index: 4, kind: .memory64, size: 1 << 20),
     ]
     return function
   }()
 
-  private static func bar(_ index: Int) -> Int { Register.bar0 + index * 4 }
+  private static func bar(_ index: Int) -> Int { ConfigOffset.bar0 + index * 4 }
 
   @Test("the identity is the device's and cannot be written")
   func identity() {
     var space = Self.function.space
-    for offset in [Register.vendor, Register.classRevision, Register.subsystem] {
+    for offset in [ConfigOffset.vendor, ConfigOffset.classRevision, ConfigOffset.subsystem] {
       #expect(space.effects(offset: offset, width: 4, 0xFFFF_FFFF) == [])
       #expect(space.read(offset, 4, of: Self.function) == Self.function.config.number(at: offset, width: 4))
     }
-    #expect(!space.needsDevice(offset: 0, width: 4))
+    #expect(!space.readsDevice(offset: 0, width: 4))
   }
 
   @Test("a guest sees one function in a slot, no ROM that was not given, the device's pin and no command bit")
   func header() {
     let space = Self.function.space
-    #expect(space.read(Register.headerType, 1, of: Self.function) == 0)
-    #expect(space.read(Register.rom, 4, of: Self.function) == 0)
-    #expect(space.read(Register.interruptPin, 1, of: Self.function) == 1)
+    #expect(space.read(ConfigOffset.headerType, 1, of: Self.function) == 0)
+    #expect(space.read(ConfigOffset.rom, 4, of: Self.function) == 0)
+    #expect(space.read(ConfigOffset.interruptPin, 1, of: Self.function) == 1)
     #expect(space.interruptPin == 0)
-    #expect(space.read(Register.command, 2, of: Self.function) == 0)
+    #expect(space.read(ConfigOffset.command, 2, of: Self.function) == 0)
     #expect(space.command == [])
   }
 
@@ -46,7 +46,7 @@ import Testing
       as [Command]
     {
       var space = ConfigSpace(Self.function.config, bars: [], optional: bits)
-      _ = space.write(offset: Register.command, width: 2, 0xFFFF)
+      _ = space.write(offset: ConfigOffset.command, width: 2, 0xFFFF)
       #expect(space.command == bits.intersection(.optional).union([.busMaster, .interruptDisable]))
     }
   }
@@ -55,42 +55,42 @@ import Testing
   func place() {
     var space = Self.function.space
     space.setPlace(isMultifunction: true, interruptLine: 19)
-    #expect(space.read(Register.headerType, 1, of: Self.function) == 0x80)
-    #expect(space.read(Register.interruptLine, 1, of: Self.function) == 19)
+    #expect(space.read(ConfigOffset.headerType, 1, of: Self.function) == 0x80)
+    #expect(space.read(ConfigOffset.interruptLine, 1, of: Self.function) == 19)
     var function = Function()
-    function.set(Register.interruptPin, 1, 0)
+    function.set(ConfigOffset.interruptPin, 1, 0)
     space = function.space
     space.setPlace(isMultifunction: false, interruptLine: 19)
     #expect(space.interruptPin == nil)
-    #expect(space.read(Register.interruptLine, 1, of: function) == 0xFF)
+    #expect(space.read(ConfigOffset.interruptLine, 1, of: function) == 0xFF)
   }
 
   @Test("a ROM has a size, an address and an enable bit, which memory has to be on for")
   func expansionROM() {
     var function = Function()
-    let rom = BaseAddress(index: BaseAddress.romIndex, kind: .rom, size: 0x1_0000)
+    let rom = BAR(index: BAR.romIndex, kind: .rom, size: 0x1_0000)
     function.bars = [rom]
     var space = function.space
-    #expect(space.read(Register.rom, 4, of: function) == 0)
-    #expect(space.effects(offset: Register.rom, width: 4, 0xFFFF_FFFE) == [.base(bar: 6)])
-    #expect(space.read(Register.rom, 4, of: function) == 0xFFFF_0000)
-    #expect(space.effects(offset: Register.rom, width: 4, 0xC008_0001) == [.base(bar: 6)])
+    #expect(space.read(ConfigOffset.rom, 4, of: function) == 0)
+    #expect(space.effects(offset: ConfigOffset.rom, width: 4, 0xFFFF_FFFE) == [.base(bar: 6)])
+    #expect(space.read(ConfigOffset.rom, 4, of: function) == 0xFFFF_0000)
+    #expect(space.effects(offset: ConfigOffset.rom, width: 4, 0xC008_0001) == [.base(bar: 6)])
     #expect(space.base(of: rom) == 0xC008_0000)
     #expect(space.isROMEnabled)
     #expect(!space.isEnabled(rom))
-    _ = space.write(offset: Register.command, width: 2, 2)
+    _ = space.write(offset: ConfigOffset.command, width: 2, 2)
     #expect(space.isEnabled(rom))
     space.setBase(of: rom, to: 0xC010_0000)
-    #expect(space.read(Register.rom, 4, of: function) == 0xC010_0001, "the enable bit stays the guest's")
-    _ = space.write(offset: Register.rom, width: 1, 0)
+    #expect(space.read(ConfigOffset.rom, 4, of: function) == 0xC010_0001, "the enable bit stays the guest's")
+    _ = space.write(offset: ConfigOffset.rom, width: 1, 0)
     #expect(!space.isEnabled(rom))
   }
 
   @Test("the ROM register takes no address where there is none")
   func rom() {
     var space = Self.function.space
-    #expect(space.effects(offset: Register.rom, width: 4, 0xFFFF_F801) == [])
-    #expect(space.read(Register.rom, 4, of: Self.function) == 0)
+    #expect(space.effects(offset: ConfigOffset.rom, width: 4, 0xFFFF_F801) == [])
+    #expect(space.read(ConfigOffset.rom, 4, of: Self.function) == 0)
   }
 
   @Test(
@@ -152,16 +152,16 @@ import Testing
     let all: Command = [
       .ioSpace, .memorySpace, .busMaster, .parityErrorResponse, .systemErrorEnable, .interruptDisable,
     ]
-    #expect(space.effects(offset: Register.command, width: 2, 0xFFFF) == [.command(from: [], to: all)])
-    #expect(space.effects(offset: Register.command, width: 2, 0xFFFF) == [])
-    #expect(space.read(Register.command, 2, of: Self.function) == UInt32(all.rawValue))
+    #expect(space.effects(offset: ConfigOffset.command, width: 2, 0xFFFF) == [.command(from: [], to: all)])
+    #expect(space.effects(offset: ConfigOffset.command, width: 2, 0xFFFF) == [])
+    #expect(space.read(ConfigOffset.command, 2, of: Self.function) == UInt32(all.rawValue))
     #expect(
-      space.effects(offset: Register.command, width: 1, 0)
+      space.effects(offset: ConfigOffset.command, width: 1, 0)
         == [.command(from: all, to: [.systemErrorEnable, .interruptDisable])])
     var function = Self.function
-    function.bars = [BaseAddress(index: 0, kind: .io, size: 8)]
+    function.bars = [BAR(index: 0, kind: .io, size: 8)]
     space = function.space
-    _ = space.write(offset: Register.command, width: 2, 3)
+    _ = space.write(offset: ConfigOffset.command, width: 2, 3)
     #expect(space.command == [.ioSpace])
   }
 
@@ -169,27 +169,27 @@ import Testing
   func status() {
     var space = Self.function.space
     let forward = ConfigSpace.Effect.forward(offset: 7, width: 1, value: 0xF9)
-    #expect(space.effects(offset: Register.status, width: 2, 0xFFFF) == [forward])
-    let effects = space.effects(offset: Register.command, width: 4, 0x2000_0002)
+    #expect(space.effects(offset: ConfigOffset.status, width: 2, 0xFFFF) == [forward])
+    let effects = space.effects(offset: ConfigOffset.command, width: 4, 0x2000_0002)
     #expect(
       effects == [
         .command(from: [], to: .memorySpace), .forward(offset: 7, width: 1, value: 0x20),
       ])
-    #expect(space.read(Register.status, 2, of: Self.function) == 0x2010, "the device's error bit shows")
+    #expect(space.read(ConfigOffset.status, 2, of: Self.function) == 0x2010, "the device's error bit shows")
     // Bit 3, the interrupt status, is the device's too.
-    #expect(space.read(offset: Register.status, width: 2, device: 0x0008) == 0x0018)
-    #expect(space.needsDevice(offset: Register.status, width: 2))
+    #expect(space.read(offset: ConfigOffset.status, width: 2, device: 0x0008) == 0x0018)
+    #expect(space.readsDevice(offset: ConfigOffset.status, width: 2))
   }
 
   @Test("the registers that only software uses keep what a guest writes, and the device does not see it")
   func scratch() {
     var space = Self.function.space
-    #expect(space.effects(offset: Register.interruptLine, width: 1, 0x0A) == [])
-    #expect(space.effects(offset: Register.cacheLineSize, width: 1, 0x10) == [])
-    #expect(space.read(Register.interruptLine, 1, of: Self.function) == 0x0A)
-    #expect(space.read(Register.cacheLineSize, 1, of: Self.function) == 0x10)
-    #expect(space.effects(offset: Register.latencyTimer, width: 1, 0x40) == [])
-    #expect(space.read(Register.latencyTimer, 1, of: Self.function) == 0)
+    #expect(space.effects(offset: ConfigOffset.interruptLine, width: 1, 0x0A) == [])
+    #expect(space.effects(offset: ConfigOffset.cacheLineSize, width: 1, 0x10) == [])
+    #expect(space.read(ConfigOffset.interruptLine, 1, of: Self.function) == 0x0A)
+    #expect(space.read(ConfigOffset.cacheLineSize, 1, of: Self.function) == 0x10)
+    #expect(space.effects(offset: ConfigOffset.latencyTimer, width: 1, 0x40) == [])
+    #expect(space.read(ConfigOffset.latencyTimer, 1, of: Self.function) == 0)
   }
 
   @Test("there is nothing beyond the end")
@@ -197,7 +197,7 @@ import Testing
     var space = Function(size: 256).space
     #expect(space.size == 256)
     for (width, ones) in [(1, 0xFF), (2, 0xFFFF), (4, .max)] as [(Int, UInt32)] {
-      #expect(!space.needsDevice(offset: 0x100, width: width), "no device is asked")
+      #expect(!space.readsDevice(offset: 0x100, width: width), "no device is asked")
       #expect(space.read(offset: 0x100, width: width, device: 0) == ones)
     }
     for (width, last) in [(1, 0), (2, 0), (4, 0)] as [(Int, UInt32)] {

@@ -34,7 +34,7 @@ import Testing
       }
     }
     let state = try #require(space.msi)
-    #expect(state.message == InterruptMessage(address: 0x1_FEE0_1000, data: 0x4042))
+    #expect(state.message == MSIMessage(address: 0x1_FEE0_1000, data: 0x4042))
     #expect(state.mask == 0xF, "one bit for each vector that there is")
     #expect(!state.isEnabled)
   }
@@ -57,7 +57,7 @@ import Testing
     var space = function.space
     _ = space.write(offset: Self.at + 4, width: 4, 0xFEE0_0000)
     _ = space.write(offset: Self.at + 8, width: 2, 0x31)
-    #expect(space.msi?.message == InterruptMessage(address: 0xFEE0_0000, data: 0x31))
+    #expect(space.msi?.message == MSIMessage(address: 0xFEE0_0000, data: 0x31))
     #expect(!space.readsPending(offset: Self.at, width: 4))
     space.setPending(.max)
     #expect(try #require(space.msiLayout).count == 8)
@@ -67,7 +67,7 @@ import Testing
   func messages() {
     var state = MSIState()
     state.count = 4
-    state.message = InterruptMessage(address: 0xFEE0_0000, data: 0x4043)
+    state.message = MSIMessage(address: 0xFEE0_0000, data: 0x4043)
     #expect((0..<4).map { state.message($0).data } == [0x4040, 0x4041, 0x4042, 0x4043])
   }
 

@@ -5,7 +5,7 @@
 /// A made-up function's configuration space, as a host gives it.
 struct Function {
   var config: [UInt8]
-  var bars: [BaseAddress] = []
+  var bars: [BAR] = []
 
   /// Where its capabilities are.
   static let power = 0x40
@@ -20,14 +20,14 @@ struct Function {
   /// An endpoint that has all that a guest is shown, and one capability that it is not.
   init(size: Int = 4096) {
     config = [UInt8](repeating: 0, count: size)
-    set(Register.vendor, 4, 0x5678_1234)
-    set(Register.command, 2, 0x0406)
-    set(Register.status, 2, 0x2010)
-    set(Register.classRevision, 4, 0x0108_0203)
-    set(Register.headerType, 1, 0x80)
-    set(Register.subsystem, 4, 0x9ABC_DEF0)
-    set(Register.rom, 4, 0xFEC0_0001)
-    set(Register.interruptLine, 4, 0x0000_010B)
+    set(ConfigOffset.vendor, 4, 0x5678_1234)
+    set(ConfigOffset.command, 2, 0x0406)
+    set(ConfigOffset.status, 2, 0x2010)
+    set(ConfigOffset.classRevision, 4, 0x0108_0203)
+    set(ConfigOffset.headerType, 1, 0x80)
+    set(ConfigOffset.subsystem, 4, 0x9ABC_DEF0)
+    set(ConfigOffset.rom, 4, 0xFEC0_0001)
+    set(ConfigOffset.interruptLine, 4, 0x0000_010B)
     link([Self.power, Self.message, Self.msix, Self.express, Self.features, Self.vendor, Self.hidden])
     capability(Self.power, CapabilityID.powerManagement, 0x0603)  // D1 and D2
     capability(Self.message, CapabilityID.messageSignaled, 0x0184)  // 4 vectors, 64-bit, maskable
@@ -52,7 +52,7 @@ struct Function {
 
   /// Makes a chain of capabilities.
   mutating func link(_ offsets: [Int]) {
-    var pointer = Register.capabilities
+    var pointer = ConfigOffset.capabilities
     for offset in offsets {
       set(pointer, 1, UInt32(offset))
       pointer = offset + 1
@@ -82,7 +82,7 @@ extension ConfigSpace {
   /// The offsets in the chain that a guest follows.
   func chain(of function: Function) -> [Int] {
     var offsets: [Int] = []
-    var at = Int(read(Register.capabilities, 1, of: function))
+    var at = Int(read(ConfigOffset.capabilities, 1, of: function))
     while at != 0, offsets.count < 64 {
       offsets.append(at)
       at = Int(read(at + 1, 1, of: function))
@@ -93,7 +93,7 @@ extension ConfigSpace {
   /// The offsets and IDs in the chain of extended capabilities that a guest follows.
   func extendedChain(of function: Function) -> [[Int]] {
     var found: [[Int]] = []
-    var at = Register.extended
+    var at = ConfigOffset.extended
     while at != 0, found.count < 64 {
       let header = read(at, 4, of: function)
       found.append([at, Int(header & 0xFFFF)])
@@ -112,14 +112,14 @@ extension ConfigSpace {
 
 extension MSIState {
   /// The vectors that differ from an earlier state.
-  func changes(from old: MSIState) -> [MessageChange] {
+  func changes(from old: MSIState) -> [VectorTransition] {
     (0..<max(count, old.count)).compactMap { change(of: $0, from: old) }
   }
 }
 
 extension MSIXTable {
   /// Sets the control bits; the vectors that this changes.
-  mutating func changes(enabled: Bool, functionMasked: Bool) -> [MessageChange] {
+  mutating func changes(enabled: Bool, functionMasked: Bool) -> [VectorTransition] {
     guard let maySend = setControl(enabled: enabled, functionMasked: functionMasked) else { return [] }
     return entries.indices.filter { !isMasked($0) }.map { maySend ? .unmasked($0) : .masked($0) }
   }

@@ -7,8 +7,8 @@ import Testing
 
 @Suite struct AddressDecoderTests {
   private static let bars = [
-    BaseAddress(index: 0, kind: .memory32, size: 0x1000), BaseAddress(index: 1, kind: .io, size: 32),
-    BaseAddress(index: 2, kind: .memory64, size: 1 << 30),
+    BAR(index: 0, kind: .memory32, size: 0x1000), BAR(index: 1, kind: .io, size: 32),
+    BAR(index: 2, kind: .memory64, size: 1 << 30),
   ]
 
   private static func space() -> ConfigSpace {
@@ -28,7 +28,7 @@ import Testing
       (0xC000_0000, 0, 0), (0xC000_0FFF, 0, 0xFFF), (1 << 40, 2, 0), (1 << 40 | 0x3FFF_FFFF, 2, 0x3FFF_FFFF),
     ] as [(UInt64, Int, UInt64)] {
       let found = try #require(decoder.find(address, isPort: false))
-      #expect(found == BarPlace(function: 8, bar: bar, offset: offset))
+      #expect(found == BARLocation(function: 8, bar: bar, offset: offset))
     }
     for address in [0, 0xBFFF_FFFF, 0xC000_1000, 0xC020, 1 << 40 | 0x4000_0000, .max] as [UInt64] {
       #expect(decoder.find(address, isPort: false) == nil)
@@ -39,7 +39,7 @@ import Testing
   func ports() throws {
     let decoder = Decoder()
     decoder.update(Self.space(), isAnswering: true)
-    #expect(try #require(decoder.find(0xC03F, isPort: true)) == BarPlace(function: 8, bar: 1, offset: 31))
+    #expect(try #require(decoder.find(0xC03F, isPort: true)) == BARLocation(function: 8, bar: 1, offset: 31))
     #expect(decoder.find(0xC040, isPort: true) == nil)
     #expect(decoder.find(0xC000_0000, isPort: true) == nil)
   }
@@ -54,7 +54,7 @@ import Testing
     #expect(decoder.find(0xC000_0000, isPort: false) == nil)
     #expect(
       try #require(decoder.find(0xD000_0010, isPort: false))
-        == BarPlace(function: 8, bar: 0, offset: 0x10))
+        == BARLocation(function: 8, bar: 0, offset: 0x10))
   }
 
   @Test("a BAR at the end of the address space does not wrap")
@@ -64,7 +64,7 @@ import Testing
     _ = space.write(offset: 0x18, width: 4, 0xFFFF_FFFF)
     _ = space.write(offset: 0x1C, width: 4, 0xFFFF_FFFF)
     decoder.update(space, isAnswering: true)
-    let last = BarPlace(function: 8, bar: 2, offset: (1 << 30) - 1)
+    let last = BARLocation(function: 8, bar: 2, offset: (1 << 30) - 1)
     #expect(decoder.find(.max, isPort: false) == last)
     #expect(decoder.find(0, isPort: false) == nil)
   }
@@ -100,26 +100,26 @@ import Testing
   @Test("where BARs of a function overlap, an enabled one answers")
   func overlap() {
     let bars = [
-      BaseAddress(index: 0, kind: .memory32, size: 0x1000), BaseAddress(index: 6, kind: .rom, size: 0x1000),
+      BAR(index: 0, kind: .memory32, size: 0x1000), BAR(index: 6, kind: .rom, size: 0x1000),
     ]
     var space = ConfigSpace([UInt8](repeating: 0, count: 256), bars: bars)
     for bar in bars { space.setBase(of: bar, to: 0xC000_0000) }
     _ = space.write(offset: 4, width: 2, 2)
     let decoder = Decoder()
     decoder.update(space, isAnswering: true)
-    #expect(decoder.find(0xC000_0010, isPort: false) == BarPlace(function: 8, bar: 0, offset: 0x10))
+    #expect(decoder.find(0xC000_0010, isPort: false) == BARLocation(function: 8, bar: 0, offset: 0x10))
     space.setBase(of: bars[0], to: 0xD000_0000)
     decoder.update(space, isAnswering: true)
-    #expect(decoder.find(0xC000_0010, isPort: false) == BarPlace(function: 8, bar: 6, offset: 0x10))
+    #expect(decoder.find(0xC000_0010, isPort: false) == BARLocation(function: 8, bar: 6, offset: 0x10))
     _ = space.write(offset: 0x30, width: 4, 0xC000_0001)
     decoder.update(space, isAnswering: true)
-    #expect(decoder.find(0xC000_0010, isPort: false) == BarPlace(function: 8, bar: 6, offset: 0x10))
+    #expect(decoder.find(0xC000_0010, isPort: false) == BARLocation(function: 8, bar: 6, offset: 0x10))
   }
 
   /// Adds a function with a BAR of 256 bytes and one of 8 KiB, whose memory is on or off.
   private static func add(_ small: UInt64, _ large: UInt64, isOn: Bool = true, to decoder: AddressDecoder) {
     let bars = [
-      BaseAddress(index: 0, kind: .memory32, size: 256), BaseAddress(index: 1, kind: .memory64, size: 8192),
+      BAR(index: 0, kind: .memory32, size: 256), BAR(index: 1, kind: .memory64, size: 8192),
     ]
     var space = ConfigSpace([UInt8](repeating: 0, count: 256), bars: bars)
     space.setBase(of: bars[0], to: small)
@@ -186,5 +186,5 @@ private struct Decoder {
     decoder.update(start, function: 8, config, isAnswering: isAnswering)
   }
 
-  func find(_ address: UInt64, isPort: Bool) -> BarPlace? { decoder.find(address, isPort: isPort) }
+  func find(_ address: UInt64, isPort: Bool) -> BARLocation? { decoder.find(address, isPort: isPort) }
 }

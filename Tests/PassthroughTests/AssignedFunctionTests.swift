@@ -126,12 +126,12 @@ import Testing
   func waitsWithoutLock() async throws {
     let rig = try FunctionRig { $0.isPinned = false }
     let function = rig.function
-    let waiting = Task.detached { try function.writeConfig(Register.command, width: 2, 6) }
+    let waiting = Task.detached { try function.writeConfig(ConfigOffset.command, width: 2, 6) }
     // Other accesses are answered meanwhile, whenever that is.
     for _ in 0..<100 { #expect(try function.readConfig(0, width: 4) == 0x1111_2222) }
-    #expect(try function.readConfig(Register.command, width: 2) == 0, "bus mastering waits")
-    try function.writeConfig(Register.command, width: 2, 2)
-    #expect(try function.readConfig(Register.command, width: 2) == 2, "the rest does not")
+    #expect(try function.readConfig(ConfigOffset.command, width: 2) == 0, "bus mastering waits")
+    try function.writeConfig(ConfigOffset.command, width: 2, 2)
+    #expect(try function.readConfig(ConfigOffset.command, width: 2) == 2, "the rest does not")
     try function.isolate(OperationError("gone", errno: KernelError.io))
     try await waiting.value
     #expect(try function.readConfig(0, width: 4) == .max)
@@ -141,10 +141,10 @@ import Testing
   func stopsWaiting() async throws {
     let rig = try FunctionRig { $0.isPinned = false }
     let function = rig.function
-    let waiting = Task.detached { try function.writeConfig(Register.command, width: 4, 6) }
+    let waiting = Task.detached { try function.writeConfig(ConfigOffset.command, width: 4, 6) }
     function.stopWaiting()
     try await waiting.value
-    #expect(try function.readConfig(Register.command, width: 2) == 0)
+    #expect(try function.readConfig(ConfigOffset.command, width: 2) == 0)
   }
 
   @Test(
@@ -154,10 +154,10 @@ import Testing
     let rig = try FunctionRig { $0.isPinned = false }
     let function = rig.function
     let waiting = Task.detached { try function.writeConfig(offset, width: width, value) }
-    #expect(try function.readConfig(Register.command, width: 2) == 0)
+    #expect(try function.readConfig(ConfigOffset.command, width: 2) == 0)
     rig.dma.finishPinning(nil)
     try await waiting.value
-    #expect(try function.readConfig(Register.command, width: 2) == 4)
+    #expect(try function.readConfig(ConfigOffset.command, width: 2) == 4)
     #expect(rig.device.command == 4)
   }
 
@@ -166,7 +166,7 @@ import Testing
     let rig = try FunctionRig { $0.isPinned = false }
     rig.dma.finishPinning(nil, isComplete: false)
     try rig.command(4)
-    #expect(try rig.function.readConfig(Register.command, width: 2) == 0)
+    #expect(try rig.function.readConfig(ConfigOffset.command, width: 2) == 0)
   }
 
   @Test("why RAM could not be pinned ends the VM, with the device and the cause")

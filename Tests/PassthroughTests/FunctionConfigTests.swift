@@ -36,14 +36,14 @@ import Trace
     let (function, decoder, answers) = (rig.function, rig.host.decoder, Answers())
     rig.seen.react { event in
       guard case .reset = event else { return }
-      let value = (try? function.readConfig(Register.vendor, width: 4)) ?? 0
-      try? function.writeConfig(Register.interruptLine, width: 1, 0x55)
+      let value = (try? function.readConfig(ConfigOffset.vendor, width: 4)) ?? 0
+      try? function.writeConfig(ConfigOffset.interruptLine, width: 1, 0x55)
       let isDecoded = decoder.isShared(FunctionRig.base, size: 1)
       answers.all.withLock { $0 += [value, isDecoded ? 1 : 0] }
     }
     try rig.reset()
     #expect(answers.all.withLock { $0 } == [.max, 0])
-    #expect(try rig.function.readConfig(Register.interruptLine, width: 1) == 16)
+    #expect(try rig.function.readConfig(ConfigOffset.interruptLine, width: 1) == 16)
     #expect(rig.isDecoded)
   }
 
@@ -62,7 +62,7 @@ import Trace
     try rig.reset()
     #expect(!rig.world.takeCalls().contains { $0.name == "enable" || $0.name == "trigger" })
     #expect(rig.connected == 0 && rig.device.command == 0 && rig.slots == [])
-    #expect(try rig.function.readConfig(Register.vendor, width: 4) == .max)
+    #expect(try rig.function.readConfig(ConfigOffset.vendor, width: 4) == .max)
   }
 
   @Test("BARs are decoded while the function is in D0 and the guest has it")
@@ -84,11 +84,11 @@ import Trace
   func readFails() throws {
     let rig = try FunctionRig()
     rig.world.fail("read")
-    #expect(try rig.function.readConfig(Register.status, width: 2) == 0xFFFF)
-    #expect(try rig.function.readConfig(Register.command, width: 4) == .max)
+    #expect(try rig.function.readConfig(ConfigOffset.status, width: 2) == 0xFFFF)
+    #expect(try rig.function.readConfig(ConfigOffset.command, width: 4) == .max)
     #expect(rig.seen.warnings == ["fake read: errno 5"])
     rig.world.fail("write")
-    for _ in 0..<2 { try rig.function.writeConfig(Register.status, width: 2, 0xF900) }
+    for _ in 0..<2 { try rig.function.writeConfig(ConfigOffset.status, width: 2, 0xF900) }
     #expect(rig.seen.warnings == ["fake read: errno 5", "fake write: errno 5"])
   }
 
@@ -119,7 +119,7 @@ import Trace
       try rig.function.openDueWindows()
     }
     #expect(try reasons { try rig.move(0xE000_0000) }.contains(.move))
-    #expect(try Set(reasons { try rig.function.close() }) == [.shutdown])
+    #expect(try Set(reasons { try rig.function.quiesce() }) == [.shutdown])
   }
 
   // MARK: Power states
@@ -142,7 +142,7 @@ import Trace
     let rig = try FunctionRig { $0.shape.hasReset = false }
     try rig.command(2)
     try rig.setPower(3)
-    rig.device.state.withLock { $0.config[Register.command] = 0 }
+    rig.device.state.withLock { $0.config[ConfigOffset.command] = 0 }
     let before = rig.seen.warnings
     try rig.setPower(0)
     #expect(rig.seen.warnings == before && rig.device.command == 2)
@@ -178,7 +178,7 @@ import Trace
     let rig = try FunctionRig { options in
       options.shape.bars[1] = 16
       options.shape.ports = [1]
-      options.shape.config[Register.bar0 + 4] = 1
+      options.shape.config[ConfigOffset.bar0 + 4] = 1
     }
     for command in [1, 2, 4, 7] as [UInt16] {
       try rig.command(UInt32(command))
@@ -222,29 +222,29 @@ import Trace
     let (function, base) = (rig.function, UInt32(FunctionRig.base))
     #expect(function.bars.map(\.index) == Array(0..<6))
     for bar in 0..<6 {
-      let value = try function.readConfig(Register.bar0 + bar * 4, width: 4)
+      let value = try function.readConfig(ConfigOffset.bar0 + bar * 4, width: 4)
       #expect(value == base + UInt32(bar) << 20)
     }
-    #expect(try function.readConfig(Register.interruptLine, width: 1) == 16)
-    #expect(try function.readConfig(Register.headerType, width: 1) == 0)
+    #expect(try function.readConfig(ConfigOffset.interruptLine, width: 1) == 16)
+    #expect(try function.readConfig(ConfigOffset.headerType, width: 1) == 0)
     try function.place([], function: 9, isMultifunction: true, gsi: 17)
-    #expect(try function.readConfig(Register.headerType, width: 1) == 0x80)
-    #expect(try function.readConfig(Register.interruptLine, width: 1) == 17)
+    #expect(try function.readConfig(ConfigOffset.headerType, width: 1) == 0x80)
+    #expect(try function.readConfig(ConfigOffset.interruptLine, width: 1) == 17)
   }
 
   @Test("a function without a pin gets no line")
   func noPin() throws {
-    let rig = try FunctionRig { $0.shape.config[Register.interruptPin] = 0 }
+    let rig = try FunctionRig { $0.shape.config[ConfigOffset.interruptPin] = 0 }
     #expect(rig.function.interruptPin == nil)
     try rig.command(7)
     #expect(rig.connected == 0 && rig.device.state.withLock { $0.on } == nil)
-    #expect(try rig.function.readConfig(Register.interruptLine, width: 1) == 0xFF)
+    #expect(try rig.function.readConfig(ConfigOffset.interruptLine, width: 1) == 0xFF)
   }
 
   @Test("the ROM is read while the device's memory is on, which then goes off")
   func romOrder() throws {
     let rig = try FunctionRig { $0.shape.rom = [UInt8](repeating: 0x55, count: 2048) }
-    let command = UInt64(Register.command)
+    let command = UInt64(ConfigOffset.command)
     let calls = rig.world.takeCalls().filter { ["write", "readAll"].contains($0.name) }
     #expect(calls.first == .write(region: RegionIndex.config, offset: command, 2))
     #expect(calls.dropFirst().first == .readAll(region: RegionIndex.rom))
@@ -257,8 +257,8 @@ import Trace
     try rig.command(2)
     try rig.touch(FunctionRig.inFirst)
     rig.device.state.withLock { state in
-      state.config[Register.command] = 0xFF
-      state.config[Register.command + 1] = 0xFF
+      state.config[ConfigOffset.command] = 0xFF
+      state.config[ConfigOffset.command + 1] = 0xFF
     }
     #expect(try rig.function.demote(all: false))
     #expect(rig.slots == [])

@@ -65,8 +65,8 @@ import Testing
   private static func count(_ policy: MappingPolicy) throws -> Int {
     let rig = try FunctionRig(options(policy), world: FakeWorld())
     try live(rig)
-    try rig.function.close()
-    try rig.function.handBack()
+    try rig.function.quiesce()
+    try rig.function.resetAndRelease()
     #expect(rig.world.violations == [] && rig.seen.warnings == [])
     return rig.world.takeCalls().count
   }
@@ -88,8 +88,8 @@ import Testing
         let isReset = world.state.withLock { $0.calls.count } == number && rig.device.hasReset
         let lived = try Self.isAlive(rig) { try Self.live(rig) }
         #expect(lived || isReset, "call \(number) fails: \(world.state.withLock { $0.calls[number] })")
-        _ = try Self.isAlive(rig) { try rig.function.close() }
-        _ = try Self.isAlive(rig) { try rig.function.handBack() }
+        _ = try Self.isAlive(rig) { try rig.function.quiesce() }
+        _ = try Self.isAlive(rig) { try rig.function.resetAndRelease() }
         #expect(world.violations == [], "call \(number) fails")
         #expect(rig.slots == [], "call \(number) fails")
         #expect(rig.seen.warnings.count <= 3, "call \(number) fails: \(rig.seen.warnings)")
@@ -108,8 +108,8 @@ import Testing
       // A function that is refused at the start has nothing mapped.
       guard let rig = try? FunctionRig(Self.options(policy), world: world) else { continue }
       _ = try Self.isAlive(rig) { try Self.live(rig) }
-      _ = try Self.isAlive(rig) { try rig.function.close() }
-      _ = try Self.isAlive(rig) { try rig.function.handBack() }
+      _ = try Self.isAlive(rig) { try rig.function.quiesce() }
+      _ = try Self.isAlive(rig) { try rig.function.resetAndRelease() }
       #expect(world.violations == [], "from call \(number) on")
     }
   }

@@ -19,7 +19,7 @@ import Trace
     try FunctionRig { options in
       options.shape.bars[1] = 16
       options.shape.ports = [1]
-      options.shape.config[Register.bar0 + 4] = 1
+      options.shape.config[ConfigOffset.bar0 + 4] = 1
       options.shape.config[FunctionRig.power + 4] = 8  // No_Soft_Reset
     }
   }
@@ -31,7 +31,7 @@ import Trace
       change(&options)
     }
     // The rig's place for it is not aligned.
-    try rig.function.writeConfig(Register.bar0 + 8, width: 4, 0xE000_0000)
+    try rig.function.writeConfig(ConfigOffset.bar0 + 8, width: 4, 0xE000_0000)
     return rig
   }
 
@@ -54,9 +54,9 @@ import Trace
   func rom(_ width: Int) throws {
     let rig = try FunctionRig { $0.shape.rom = (0..<2048).map { UInt8(truncatingIfNeeded: $0) } }
     try rig.command(2)
-    try rig.function.writeConfig(Register.rom, width: 4, 0xDF00_0001)
+    try rig.function.writeConfig(ConfigOffset.rom, width: 4, 0xDF00_0001)
     func read(_ offset: UInt64) throws -> UInt64 {
-      try rig.function.readMemory(bar: BaseAddress.romIndex, offset: offset, width: width)
+      try rig.function.readMemory(bar: BAR.romIndex, offset: offset, width: width)
     }
     let expected: UInt64 = 0xFFFE_FDFC_FBFA_F9F8 >> UInt64(64 - width * 8)
     #expect(try read(2048 - UInt64(width)) == expected)

@@ -65,7 +65,7 @@ import Testing
       return rig.slots != []
     }
     #expect(try open() && rig.slots == [FunctionRig.base + 2 << 20])
-    try rig.function.writeConfig(Register.bar0 + 8, width: 4, UInt32(FunctionRig.base + 2 << 20) + 0x100)
+    try rig.function.writeConfig(ConfigOffset.bar0 + 8, width: 4, UInt32(FunctionRig.base + 2 << 20) + 0x100)
     #expect(try !open())
     #expect(!rig.host.openings.isWanted)
   }

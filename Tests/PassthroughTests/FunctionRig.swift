@@ -43,7 +43,7 @@ final class FunctionRig {
   let world: FakeWorld
   let device: FakeDevice
   let function: AssignedFunction<FakeBackend>
-  let host: Host<FakeBackend>
+  let host: PassthroughContext<FakeBackend>
   let dma: DMAMapper<FakeSpace>
   /// What was observed.
   let seen = Log()
@@ -82,12 +82,14 @@ final class FunctionRig {
           FakeSpace(world, ranges: options.ranges), devices: [device.address, "0000:00:0\(6 + index).0"]))
     }
     dma = try DMAMapper(spaces, memory: memory)
-    host = Host(machine: FakeMachine(world), dma: dma)
-    let assignment = Assignment(
+    host = PassthroughContext(machine: FakeMachine(world), dma: dma)
+    let assignment = FunctionConfiguration(
       policies: options.policies, peers: options.peers,
       reset: options.reset ?? ResetMethod(device, devices: [device.address]), budget: WindowBudget(most: 8))
     let log = seen
-    function = try AssignedFunction(device, host: host, assignment: assignment) { event, _ in log.add(event) }
+    function = try AssignedFunction(device, context: host, configuration: assignment) { event, _ in
+      log.add(event)
+    }
     let addresses = function.bars.map { bar -> UInt64 in
       switch bar.kind {
       case .io: 0xC000
@@ -103,10 +105,10 @@ final class FunctionRig {
   static func shape(configSize: Int = 4096) -> FakeDevice.Shape {
     var config = [UInt8](repeating: 0, count: configSize)
     func set(_ offset: Int, _ width: Int, _ value: UInt32) { config.set(value, at: offset, width: width) }
-    set(Register.vendor, 4, 0x1111_2222)
-    set(Register.status, 2, 0x10)
-    set(Register.capabilities, 1, UInt32(power))
-    set(Register.interruptPin, 1, 1)
+    set(ConfigOffset.vendor, 4, 0x1111_2222)
+    set(ConfigOffset.status, 2, 0x10)
+    set(ConfigOffset.capabilities, 1, UInt32(power))
+    set(ConfigOffset.interruptPin, 1, 1)
     set(power, 4, 0x0003_0000 | UInt32(message) << 8 | 1)
     set(message, 4, 0x0184_0000 | UInt32(msix) << 8 | 5)  // 4 vectors, 64-bit, maskable
     set(msix, 4, 0x0003_0000 | UInt32(express) << 8 | 0x11)  // 4 vectors
@@ -121,7 +123,7 @@ final class FunctionRig {
   }
 
   // What a guest does.
-  func command(_ value: UInt32) throws { try function.writeConfig(Register.command, width: 2, value) }
+  func command(_ value: UInt32) throws { try function.writeConfig(ConfigOffset.command, width: 2, value) }
   func setPower(_ state: UInt32) throws { try function.writeConfig(Self.power + 4, width: 2, state) }
   func setMSI(_ on: Bool, count: UInt32 = 0) throws {
     try function.writeConfig(Self.message + 2, width: 2, (on ? 1 : 0) | count << 4)
@@ -138,7 +140,7 @@ final class FunctionRig {
     try function.writeMemory(bar: 0, offset: 0x1000 + vector * 16 + 12, width: 4, masked ? 1 : 0)
   }
   func reset() throws { try function.writeConfig(Self.express + 8, width: 2, 0x8000) }
-  func move(_ address: UInt32) throws { try function.writeConfig(Register.bar0, width: 4, address) }
+  func move(_ address: UInt32) throws { try function.writeConfig(ConfigOffset.bar0, width: 4, address) }
   func read(_ offset: UInt64, width: Int = 4) throws -> UInt64 {
     try function.readMemory(bar: 0, offset: offset, width: width)
   }
@@ -159,10 +161,10 @@ final class FunctionRig {
 
   /// Adds a BAR of another function to the bus, which is in the same page as a place in BAR 0.
   func addNeighbour(at offset: UInt64 = 0) {
-    let bar = BaseAddress(index: 0, kind: .memory32, size: 0x1000)
+    let bar = BAR(index: 0, kind: .memory32, size: 0x1000)
     var space = ConfigSpace([UInt8](repeating: 0, count: 256), bars: [bar])
     space.setBase(of: bar, to: Self.base + offset)
-    _ = space.write(offset: Register.command, width: 2, 2)
+    _ = space.write(offset: ConfigOffset.command, width: 2, 2)
     host.decoder.update(host.decoder.reserve(1), function: 16, space, isAnswering: true)
   }
 

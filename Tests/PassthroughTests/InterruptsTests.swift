@@ -16,13 +16,13 @@ import Trace
   private let device: FakeDevice
   private let machine: FakeMachine
   private var interrupts = Interrupts<FakeBackend>()
-  private static let message = InterruptMessage(address: 0xFEE0_0000, data: 0x31)
-  private static let other = InterruptMessage(address: 0xFEE0_0000, data: 0x32)
+  private static let message = MSIMessage(address: 0xFEE0_0000, data: 0x31)
+  private static let other = MSIMessage(address: 0xFEE0_0000, data: 0x32)
 
   init() throws {
     device = try FakeDevice(FunctionRig.shape(), in: world)
     machine = FakeMachine(world)
-    interrupts.line = try Line(device, machine, gsi: 16)
+    interrupts.intx = try INTxPin(device, machine, gsi: 16)
     interrupts.msi = Vectors(.msi, of: device, machine, count: 4)
     interrupts.msix = Vectors(.msix, of: device, machine, count: 2048)
     _ = world.takeCalls()
@@ -165,7 +165,7 @@ import Trace
     for _ in 0..<2 {
       let failure = #expect(throws: InterruptFailure.self) { try interrupts.turn(.intx, count: 0) }
       let error = Self.error(call, errno)
-      #expect(failure == InterruptFailure(warning: .line, error: error))
+      #expect(failure == InterruptFailure(warning: .intx, error: error))
       #expect(interrupts.mode == .none && connectedCount == 0)
     }
     world.succeed()

@@ -58,10 +58,10 @@ import Trace
 
   @Test("while the VM runs nothing is reset that reaches another of its devices")
   func running() {
-    #expect(ResetMethod.function.isForGuest)
-    #expect(ResetMethod.bus(isAlone: true).isForGuest)
-    #expect(!ResetMethod.bus(isAlone: false).isForGuest)
-    #expect(!ResetMethod.none("").isForGuest)
+    #expect(ResetMethod.function.isSafeWhileRunning)
+    #expect(ResetMethod.bus(isAlone: true).isSafeWhileRunning)
+    #expect(!ResetMethod.bus(isAlone: false).isSafeWhileRunning)
+    #expect(!ResetMethod.none("").isSafeWhileRunning)
   }
 
   @Test("each method makes its call and reports it")

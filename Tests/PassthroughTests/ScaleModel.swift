@@ -47,7 +47,8 @@ struct ScaleModel {
     policies.barMap = opening
     policies.peerDMA = peer
     let names = (0..<shape.devices).map { "gpu\($0)" }
-    let plan = PeerPlan(names.map { PeerPlan.Member(address: $0, group: $0, policies: policies) })
+    let plan = AddressSpacePlan(
+      names.map { AddressSpacePlan.Member(address: $0, group: $0, policies: policies) })
     let piece = max(
       DMARange.pieceSize(memory: shape.memory, mappings: kernel.mappingLimit), 1 << shape.page.rawValue)
     for start in stride(from: 0, to: shape.memory, by: Int(piece)) {
@@ -67,7 +68,7 @@ struct ScaleModel {
     var base = shape.memory
     for name in names {
       let peers = plan.policies(of: name)
-      let assignment = Assignment(
+      let assignment = FunctionConfiguration(
         policies: policies, peers: peers, reset: .function, budget: budget)
       var windows: [Window] = []
       for (index, size) in shape.bars.enumerated() {
@@ -79,7 +80,7 @@ struct ScaleModel {
       }
       let gate = Gate(
         bars: windows.map(\.bar), adjoins: windows.map { _ in true },
-        conditions: [.fullPower, .outOfReset, .alive], opening: opening, reaching: assignment.earliest)
+        conditions: [.fullPower, .outOfReset, .alive], cpuPolicy: opening, peerPolicy: assignment.earliest)
       functions.append(Function(gate: gate, windows: windows, peers: peers))
     }
     self.kernel.restart()

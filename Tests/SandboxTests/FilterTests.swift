@@ -47,8 +47,8 @@ struct FilterTests {
   }
 
   private final class Vector: Sendable {
-    let event: Event
-    init() throws { event = try Event() }
+    let event: EventFD
+    init() throws { event = try EventFD() }
   }
 
   @Test("a vCPU's thread makes and waits for the eventfd of a vector")

@@ -96,7 +96,7 @@ struct LayerTests {
   @Test("abort ends the process by SIGABRT, with the terminal restored", arguments: ThreadKind.allCases)
   func abort(_ kind: ThreadKind) async {
     await #expect(processExitsWith: .signal(SIGABRT)) { [kind = kind.rawValue as String] in
-      let signals = try Signals()
+      let signals = try SignalFD()
       Confinement.enter(kind)
       withExtendedLifetime(signals) { probe_abort() }
     }

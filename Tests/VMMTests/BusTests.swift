@@ -9,15 +9,15 @@ import Testing
 /// The buses of a machine that has no devices.
 @Suite struct BusTests {
   private let root = RootBus<FakeBackend>(functions: [], places: [])
-  private let ending: Ending
+  private let shutdown: ShutdownRequest
   private let ports: PortBus<FakeBackend>
   private let wire = Wire()
 
   init() throws {
-    ending = try Ending()
+    shutdown = try ShutdownRequest()
     let wire = wire
     ports = PortBus(
-      serial: try Serial { wire.take($0) }, root: root, ending: ending, hasDebugExit: false)
+      serial: try Serial { wire.take($0) }, root: root, shutdown: shutdown, hasDebugExit: false)
   }
 
   private static let address = PlatformLayout.configAddress
@@ -195,13 +195,14 @@ import Testing
   private func outcome(
     _ port: UInt16, _ value: UInt64, width: Int = 1, debugExit: Bool = false
   ) throws -> Outcome? {
-    let ending = try Ending()
+    let shutdown = try ShutdownRequest()
     let ports = PortBus(
-      serial: try Serial { _ in true }, root: RootBus<FakeBackend>(functions: [], places: []), ending: ending,
+      serial: try Serial { _ in true }, root: RootBus<FakeBackend>(functions: [], places: []),
+      shutdown: shutdown,
       hasDebugExit: debugExit)
     try ports.write(port, width: width, value)
-    #expect(ending.isOver == (ending.outcome != nil))
-    return ending.outcome
+    #expect(shutdown.isOver == (shutdown.outcome != nil))
+    return shutdown.outcome
   }
 
   @Test("the reset register resets by bit 2 of its byte")
@@ -223,7 +224,7 @@ import Testing
     #expect(try outcome(0x92, 2) == nil)
     let ports = PortBus(
       serial: try Serial { _ in true }, root: RootBus<FakeBackend>(functions: [], places: []),
-      ending: try Ending(),
+      shutdown: try ShutdownRequest(),
       hasDebugExit: false)
     #expect(try ports.read(0x64, width: 1) & 2 == 0, "a guest waits for an empty input buffer")
     #expect(try ports.read(0x92, width: 1) & 0xFF == 2)
@@ -243,7 +244,7 @@ import Testing
     #expect(try outcome(0x505, 2) == nil)
     let ports = PortBus(
       serial: try Serial { _ in true }, root: RootBus<FakeBackend>(functions: [], places: []),
-      ending: try Ending(),
+      shutdown: try ShutdownRequest(),
       hasDebugExit: false)
     #expect(try ports.read(0x505, width: 1) == 1)
     #expect(try ports.read(PlatformLayout.sleepControl, width: 1) == 0)

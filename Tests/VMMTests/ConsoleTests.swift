@@ -69,7 +69,7 @@ import Testing
       // SAFETY: the path is a literal that lives for the call.
       let regular = unsafe open("/etc/passwd", O_RDONLY)
       guard regular >= 0, dup2(regular, 0) == 0 else { _exit(1) }
-      let loop = try EventLoop()
+      let loop = try Epoll()
       try console.watch(loop)
       guard try !console.refill(), serial.space == 0 else { _exit(2) }
       var count = 0

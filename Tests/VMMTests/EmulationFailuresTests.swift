@@ -8,7 +8,7 @@ import Testing
 
 @Suite struct EmulationFailuresTests {
   private var failures = EmulationFailures()
-  private static let place = VirtualCPU.Place(instruction: 0x1000, address: 0xC000_0000)
+  private static let place = VirtualCPU.FaultLocation(instruction: 0x1000, address: 0xC000_0000)
 
   @Test("an instruction without a window is refused at once")
   mutating func noWindow() { #expect({ !failures.mayRetry(Self.place, .none) }()) }
@@ -24,7 +24,7 @@ import Testing
   @Test("lost races for one window after the other do not add up")
   mutating func otherWindows() {
     for window in 0..<100 {
-      let place = VirtualCPU.Place(instruction: 0x1000, address: UInt64(window) << 21)
+      let place = VirtualCPU.FaultLocation(instruction: 0x1000, address: UInt64(window) << 21)
       #expect({ failures.mayRetry(place, .isOpen) }())
     }
   }

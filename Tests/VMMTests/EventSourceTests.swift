@@ -8,9 +8,9 @@ import Testing
 @Suite struct EventSourceTests {
   @Test("each source has a token of its own, and the token gives the source back")
   func tokens() {
-    var sources: [EventSource] = [.signals, .ending, .serialRoom, .serialBacklog, .input, .output]
+    var sources: [EventSource] = [.signals, .shutdown, .serialRoom, .serialBacklog, .input, .output]
     for index in [0, 1, 255] {
-      for notice in Notice.allCases { sources.append(.notice(notice, index)) }
+      for notice in DeviceNotification.allCases { sources.append(.notice(notice, index)) }
     }
     for source in sources { #expect(EventSource(rawValue: source.rawValue) == source) }
     #expect(Set(sources.map(\.rawValue)).count == sources.count)

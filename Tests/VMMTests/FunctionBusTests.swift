@@ -21,8 +21,8 @@ import Testing
     let functions: [AssignedFunction<FakeBackend>]
     let root: RootBus<FakeBackend>
     let ports: PortBus<FakeBackend>
-    let ending: Ending
-    let host: Host<FakeBackend>
+    let shutdown: ShutdownRequest
+    let host: PassthroughContext<FakeBackend>
     private let memory: GuestMemory
     static let bases: [UInt64] = [0xD000_0000, 0xD001_0000]
 
@@ -40,15 +40,15 @@ import Testing
       memory = try GuestMemory(size: 1 << 20)
       let dma = try DMAMapper<FakeSpace>([], memory: memory)
       dma.finishPinning(nil)
-      let host = Host<FakeBackend>(machine: FakeMachine(world), dma: dma)
+      let host = PassthroughContext<FakeBackend>(machine: FakeMachine(world), dma: dma)
       self.host = host
       var policies = DevicePolicies()
       policies.barMap = mapping
-      let assignment = Assignment(
+      let assignment = FunctionConfiguration(
         policies: policies, peers: [], reset: .function,
         budget: WindowBudget([], slots: 1000, mappings: []))
       functions = try devices.enumerated().map { index, device in
-        let function = try AssignedFunction(device, host: host, assignment: assignment) { _, _ in }
+        let function = try AssignedFunction(device, context: host, configuration: assignment) { _, _ in }
         try function.place(
           [Self.bases[index], 0xC000 + UInt64(index) * 16], function: (index + 1) << 3,
           isMultifunction: false, gsi: 16)
@@ -56,9 +56,9 @@ import Testing
       }
       root = RootBus(
         functions: functions,
-        places: [1, 2].map { GuestPlace(slot: $0, function: 0, isShared: false) }, decoder: host.decoder)
-      ending = try Ending()
-      ports = PortBus(serial: try Serial { _ in true }, root: root, ending: ending, hasDebugExit: false)
+        places: [1, 2].map { GuestSlot(slot: $0, function: 0, isShared: false) }, decoder: host.decoder)
+      shutdown = try ShutdownRequest()
+      ports = PortBus(serial: try Serial { _ in true }, root: root, shutdown: shutdown, hasDebugExit: false)
     }
 
     func config(_ slot: UInt64, _ offset: UInt64) -> UInt64 { slot << 15 | offset }
@@ -157,7 +157,7 @@ import Testing
     let rig = try Rig(.eager)
     for slot in [1, 2] as [UInt64] { try rig.command(slot, 2) }
     try rig.root.openDueWindows()
-    rig.devices[1].state.withLock { $0.config[Register.command] = 0 }
+    rig.devices[1].state.withLock { $0.config[ConfigOffset.command] = 0 }
     #expect(try rig.root.demote())
     #expect(rig.slots == [Rig.bases[0]])
     #expect(try rig.root.demote())

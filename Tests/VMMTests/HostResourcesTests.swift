@@ -39,7 +39,7 @@ import Testing
   }
 
   private static func configuration(
-    _ memory: UInt64, _ backing: GuestMemory.Backing = .memory, node: Int? = nil, isPreallocated: Bool = false
+    _ memory: UInt64, _ backing: GuestMemory.Backing = .memfd, node: Int? = nil, isPreallocated: Bool = false
   ) -> Configuration {
     var configuration = Configuration(kernel: "kernel")
     configuration.memory = memory
@@ -52,11 +52,11 @@ import Testing
   @Test("a node has a total, and what is free or can be made free")
   func node() throws {
     try withHost { host throws in
-      let node = try HostNode(0, sysfs: host.sysfs)
+      let node = try NUMANode(0, sysfs: host.sysfs)
       #expect(node.total == 4 << 30)
       #expect(node.available == 1 << 30)
-      #expect(try HostNode(1, sysfs: host.sysfs).freeHugePages(kibibytes: 2048) == 100)
-      #expect(try HostNode(1, sysfs: host.sysfs).freeHugePages(kibibytes: 1 << 20) == 0)
+      #expect(try NUMANode(1, sysfs: host.sysfs).freeHugePages(kibibytes: 2048) == 100)
+      #expect(try NUMANode(1, sysfs: host.sysfs).freeHugePages(kibibytes: 1 << 20) == 0)
     }
   }
 

@@ -33,29 +33,29 @@ import Testing
 
   @Test("the first outcome counts, and the event loop hears of it")
   func first() throws {
-    let ending = try Ending()
-    let loop = try EventLoop()
-    try loop.watch(ending.number, as: 7)
-    #expect(!ending.isOver && ending.outcome == nil)
-    ending.end(.panic)
+    let shutdown = try ShutdownRequest()
+    let loop = try Epoll()
+    try loop.watch(shutdown.number, as: 7)
+    #expect(!shutdown.isOver && shutdown.outcome == nil)
+    shutdown.end(.panic)
     #expect(try loop.next() == 7)
-    ending.end(.powerOff)
-    ending.end(.failure(Self.failure))
-    #expect(ending.isOver)
-    #expect(ending.outcome == .panic)
+    shutdown.end(.powerOff)
+    shutdown.end(.failure(Self.failure))
+    #expect(shutdown.isOver)
+    #expect(shutdown.outcome == .panic)
   }
 
   @Test("of several threads that end a VM at once, one is right and all agree")
   func race() throws {
-    let ending = try Ending()
+    let shutdown = try ShutdownRequest()
     var threads: [Thread] = []
     for value in 0..<8 as Range<UInt32> {
-      threads.append(try Thread(name: "end\(value)") { ending.end(.debugExit(value)) })
+      threads.append(try Thread(name: "end\(value)") { shutdown.end(.debugExit(value)) })
     }
     for thread in threads { thread.join() }
-    let outcome = ending.outcome
+    let outcome = shutdown.outcome
     #expect((0..<8).map { .debugExit($0) }.contains(outcome))
-    ending.end(.quit)
-    #expect(ending.outcome == outcome)
+    shutdown.end(.quit)
+    #expect(shutdown.outcome == outcome)
   }
 }

@@ -26,7 +26,7 @@ import Trace
     }
   }
 
-  private static let place = FunctionEvent.Place(bar: 2, window: 3, address: 0xC000_4000, size: 4096)
+  private static let place = FunctionEvent.WindowSpan(bar: 2, window: 3, address: 0xC000_4000, size: 4096)
 
   @Test("every event is one line of JSON with its fields")
   func events() throws {
@@ -181,18 +181,18 @@ import Trace
   }
 
   @Test("phases are in the trace, and in the summary with their times")
-  func recorder() throws {
-    let recorder = try Recorder(log: Logger(label: "test"), trace: path, start: Clock.microseconds())
-    recorder.phase("program-started")
-    recorder.pinned(iova: 0x1_0000_0000, size: 1 << 30, microseconds: 12)
-    recorder.observer(of: "0000:02:00.0")(.vector(1, .mask), 3)
-    recorder.phase("power-off")
-    recorder.trace?.finish()
+  func eventLog() throws {
+    let eventLog = try EventLog(log: Logger(label: "test"), trace: path, start: Clock.microseconds())
+    eventLog.phase("program-started")
+    eventLog.pinned(iova: 0x1_0000_0000, size: 1 << 30, microseconds: 12)
+    eventLog.observer(of: "0000:02:00.0")(.vector(1, .mask), 3)
+    eventLog.phase("power-off")
+    eventLog.trace?.finish()
     let objects = try objects()
     #expect(objects.map { $0["event"] as? String } == ["phase", "dma", "vector", "phase"])
     #expect(objects[0]["name"] as? String == "program-started")
     #expect(objects[1]["iova"] as? String == "0x100000000" && objects[1]["what"] as? String == "ram")
-    let lines = recorder.summary([], outcome: .powerOff).split(separator: "\n")
+    let lines = eventLog.summary([], outcome: .powerOff).split(separator: "\n")
     #expect(lines.first == "summary: power-off")
     #expect(lines.count == 3 && lines[1].hasSuffix("program-started") && lines[2].hasSuffix("power-off"))
     #expect(lines[2].contains(" ms (+"))

@@ -41,7 +41,7 @@ import VMM
   func hugePages() throws {
     #expect(try MemoryArgument("1G,hugepages=2M").backing == .hugePages(shift: 21))
     #expect(try MemoryArgument("1G,hugepages=1G").backing == .hugePages(shift: 30))
-    #expect(try MemoryArgument("1G,hugepages=off").backing == .memory)
+    #expect(try MemoryArgument("1G,hugepages=off").backing == .memfd)
     #expect(try MemoryArgument("1G,hugepages=thp").backing == .transparentHugePages)
     #expect(throws: ValidationError.self) { try MemoryArgument("1G,hugepages=4K") }
     let error = #expect(throws: (any Error).self) {
@@ -53,7 +53,7 @@ import VMM
   @Test("memory can be populated and come from one node")
   func memoryOptions() throws {
     #expect(try MemoryArgument("1G") == MemoryArgument("1024M"))
-    #expect(try MemoryArgument("1G").backing == .available)
+    #expect(try MemoryArgument("1G").backing == .transparentHugePagesIfAvailable)
     let all = try MemoryArgument("64G,hugepages=1G,prealloc,node=1")
     #expect(all.bytes == 64 << 30 && all.backing == .hugePages(shift: 30))
     #expect(all.isPreallocated && all.node == 1)

@@ -13,11 +13,11 @@ public final class AssignedFunction<B: Backend>: Sendable {
   /// The address on the host, which names the device in every message.
   public let address: String
   /// Its BARs.
-  public let bars: [BaseAddress]
+  public let bars: [BAR]
   /// Its interrupt pin: 0 for INTA# to 3 for INTD#; nil where it has none.
   public let interruptPin: UInt8?
   let device: B.Device
-  let assignment: Assignment
+  let configuration: FunctionConfiguration
   let observe: FunctionObserver
   /// Taken by vCPU threads for a trapped access and by the control thread for the hand-over and for what
   /// the host wants; inside it those of ``DecodedRanges``, of the machine's slots and routes, and of the
@@ -31,10 +31,10 @@ public final class AssignedFunction<B: Backend>: Sendable {
   private let opening: OpeningRequest
   /// Index of the function's first BAR in ``Host/decoder``.
   private let decoderIndex: Int
-  let notices: Notices<B>
-  private let host: Host<B>
+  let notices: DeviceNotifications<B>
+  private let context: PassthroughContext<B>
   /// Signalled when no vCPU need wait for pinned RAM: the VM ends, or the function leaves the guest.
-  let isLeaving: Event
+  let isLeaving: EventFD
 
   /// Takes over a device that the kernel has just opened, leaves it with memory and bus mastering off, and makes
   /// the guest's view of it. Nothing of it is mapped. The kernel has reset it where it can do so alone; what is
@@ -42,37 +42,38 @@ public final class AssignedFunction<B: Backend>: Sendable {
   ///
   /// - Parameter observe: Told of everything that happens, with the function's lock held.
   public convenience init(
-    _ device: B.Device, host: Host<B>, assignment: Assignment, observe: @escaping FunctionObserver
+    _ device: B.Device, context: PassthroughContext<B>, configuration: FunctionConfiguration,
+    observe: @escaping FunctionObserver
   ) throws(FunctionError) {
-    let opening = OpeningRequest(host.openings)
+    let opening = OpeningRequest(context.openings)
     // The state comes last: it cannot be copied, and so cannot be given up half made.
     do throws(OperationError) {
-      if case .none(let why) = assignment.reset { observe(.warning(why), 0) }
-      if case .bus = assignment.reset { try assignment.reset.perform(on: device, .start, observe) }
-      let notices = try Notices<B>(device, host.machine)
+      if case .none(let why) = configuration.reset { observe(.warning(why), 0) }
+      if case .bus = configuration.reset { try configuration.reset.perform(on: device, .start, observe) }
+      let notices = try DeviceNotifications<B>(device, context.machine)
       let isLeaving = try Self.makeEvent()
       let initial = try FunctionState<B>(
-        device, host: host, assignment: assignment, opening: opening, observe: observe)
+        device, context: context, configuration: configuration, opening: opening, observe: observe)
       self.init(initial, notices, isLeaving: isLeaving)
     } catch { throw FunctionError(device: device.address, cause: error) }
   }
 
-  private static func makeEvent() throws(OperationError) -> Event {
-    do throws(KernelError) { return try Event() } catch { throw OperationError(error) }
+  private static func makeEvent() throws(OperationError) -> EventFD {
+    do throws(KernelError) { return try EventFD() } catch { throw OperationError(error) }
   }
 
   private init(
-    _ initial: consuming FunctionState<B>, _ notices: Notices<B>, isLeaving: consuming Event
+    _ initial: consuming FunctionState<B>, _ notices: DeviceNotifications<B>, isLeaving: consuming EventFD
   ) {
     device = initial.device
-    host = initial.host
-    assignment = initial.assignment
+    context = initial.context
+    configuration = initial.configuration
     observe = initial.observe
     opening = initial.opening
     address = initial.device.address
     bars = initial.config.bars
     interruptPin = initial.config.interruptPin
-    decoderIndex = initial.host.decoder.reserve(initial.config.bars.count)
+    decoderIndex = initial.context.decoder.reserve(initial.config.bars.count)
     state = Mutex(initial)
     self.notices = notices
     self.isLeaving = isLeaving
@@ -92,7 +93,7 @@ public final class AssignedFunction<B: Backend>: Sendable {
       for (bar, address) in zip(bars, addresses) { state.config.setBase(of: bar, to: address) }
       state.config.setPlace(isMultifunction: isMultifunction, interruptLine: UInt8(gsi))
       if interruptPin != nil {
-        state.interrupts.line = try Line(device, state.host.machine, gsi: gsi)
+        state.interrupts.intx = try INTxPin(device, state.context.machine, gsi: gsi)
       }
       state.number = function
       update(state)
@@ -106,9 +107,9 @@ public final class AssignedFunction<B: Backend>: Sendable {
   public func resetAtStart(begun: () -> Void) throws(FunctionError) {
     try locked { state throws(OperationError) in
       begun()
-      guard case .function = assignment.reset else { return }
-      do throws(OperationError) { try assignment.reset.perform(on: device, .start, observe) } catch {
-        try state.pass(.set(.alive, false), .shutdown)
+      guard case .function = configuration.reset else { return }
+      do throws(OperationError) { try configuration.reset.perform(on: device, .start, observe) } catch {
+        try state.apply(.set(.alive, false), .shutdown)
         update(state)
         throw error
       }
@@ -119,7 +120,7 @@ public final class AssignedFunction<B: Backend>: Sendable {
   /// Tells the bus where the function answers; with the function's lock held.
   func update(_ state: borrowing FunctionState<B>) {
     let isAnswering = state.gate.conditions.isSuperset(of: [.fullPower, .outOfReset, .alive])
-    host.decoder.update(
+    context.decoder.update(
       decoderIndex, function: state.number, state.config, isAnswering: isAnswering)
   }
 
@@ -173,10 +174,10 @@ public final class AssignedFunction<B: Backend>: Sendable {
   /// Waits for pinned RAM before a write that may set Bus Master Enable, without a lock that a request of the host
   /// needs; false if the write no longer matters.
   private func waitUntilMaster(_ offset: Int, width: Int, _ value: UInt32) throws(FunctionError) -> Bool {
-    let byte = Register.command - offset
+    let byte = ConfigOffset.command - offset
     guard (0..<width).contains(byte), value >> UInt32(byte * 8) & UInt32(Command.busMaster.rawValue) != 0
     else { return true }
-    do throws(OperationError) { return try host.dma.waitUntilPinned(orUntil: isLeaving) } catch {
+    do throws(OperationError) { return try context.dma.waitUntilPinned(orUntil: isLeaving) } catch {
       throw failure(error)
     }
   }
@@ -189,8 +190,8 @@ public final class AssignedFunction<B: Backend>: Sendable {
     try handling.withLock { _ throws(OperationError) in
       var failure: (warning: Warning, text: String)?
       do throws(OperationError) {
-        if assignment.reset.isForGuest {
-          try assignment.reset.perform(on: device, reason, observe)
+        if configuration.reset.isSafeWhileRunning {
+          try configuration.reset.perform(on: device, reason, observe)
         } else {
           let text =
             "the guest asks for a reset, and there is none that reaches it alone; it goes on as it is"
@@ -224,7 +225,7 @@ public final class AssignedFunction<B: Backend>: Sendable {
   /// Opens the windows that are due. Every vCPU is between two instructions and stays there.
   public func openDueWindows() throws(FunctionError) {
     guard opening.take() else { return }
-    try served(otherwise: ()) { state throws(OperationError) in try state.pass(.open, state.openingReason) }
+    try served(otherwise: ()) { state throws(OperationError) in try state.apply(.open, state.openingReason) }
   }
 
   /// Takes away windows whose pages another BAR has come into, so that the same BAR answers whatever is mapped.
@@ -235,7 +236,7 @@ public final class AssignedFunction<B: Backend>: Sendable {
   /// Makes an armed window due for an instruction that KVM cannot emulate.
   ///
   /// - Parameter place: The address that the instruction accesses, in a BAR; nil for all armed windows.
-  public func makeDue(_ place: BarPlace?) throws(FunctionError) -> EmulationRemedy {
+  public func makeDue(_ place: BARLocation?) throws(FunctionError) -> EmulationRemedy {
     try served(otherwise: .none) { state throws(OperationError) in try state.makeDue(place) }
   }
 

@@ -13,7 +13,7 @@ extension FunctionState {
     let ones = UInt32.max >> UInt32(32 - width * 8)
     guard gate.conditions.isSuperset(of: [.outOfReset, .alive]) else { return ones }
     if config.readsPending(offset: offset, width: width) { config.setPending(pendingMSI()) }
-    guard config.needsDevice(offset: offset, width: width) else {
+    guard config.readsDevice(offset: offset, width: width) else {
       return config.read(offset: offset, width: width)
     }
     do throws(OperationError) {
@@ -26,13 +26,15 @@ extension FunctionState {
   }
 
   /// Takes a guest's write and does what it means.
-  mutating func writeConfig(_ offset: Int, width: Int, _ value: UInt32) throws(OperationError) -> Rest {
+  mutating func writeConfig(_ offset: Int, width: Int, _ value: UInt32) throws(OperationError)
+    -> DeferredAction
+  {
     guard gate.conditions.isSuperset(of: [.outOfReset, .alive]) else { return .nothing }
-    var rest = Rest.nothing
+    var rest = DeferredAction.nothing
     for effect in config.write(offset: offset, width: width, value) {
       switch effect {
       case .command(let old, let new): try setCommand(from: old, to: new)
-      case .base(let bar): try pass(.move(bar: bar), .move)
+      case .base(let bar): try apply(.move(bar: bar), .move)
       case .msi(let old, let new): setMSI(from: old, to: new)
       case .msix(let enabled, let functionMasked):
         setMessageControl(enabled: enabled, functionMasked: functionMasked)
@@ -49,7 +51,7 @@ extension FunctionState {
     if gate.conditions.contains(.memoryEnabled) == isOn {
       changeCommand(from: old, to: new)
     } else {
-      try pass(.set(.memoryEnabled, isOn), .command) { owner in owner.changeCommand(from: old, to: new) }
+      try apply(.set(.memoryEnabled, isOn), .command) { owner in owner.changeCommand(from: old, to: new) }
     }
     updateInterrupts()
   }
@@ -57,7 +59,7 @@ extension FunctionState {
   private mutating func changeCommand(from old: Command, to new: Command) {
     let start = Clock.microseconds()
     writeCommand()
-    tell(.command(old: old.rawValue, new: new.rawValue), since: start)
+    emit(.command(old: old.rawValue, new: new.rawValue), since: start)
   }
 
   /// Changes the power state; true where the function has to be reset for it.
@@ -67,12 +69,12 @@ extension FunctionState {
     guard let capability = config.capabilities.first(CapabilityID.powerManagement) else { return false }
     let register = capability.offset + 4
     let kept = config.read(offset: register, width: 2)
-    if old == .d3hot, new == .d0, !config.keepsStateInD3, assignment.reset.isForGuest {
+    if old == .d3hot, new == .d0, !config.keepsStateInD3, configuration.reset.isSafeWhileRunning {
       // The gate has been closed since D3hot; the end of the reset opens it.
       writeDevice(register, width: 2, 0)
       return true
     }
-    try pass(.set(.fullPower, new == .d0), .power) { owner in
+    try apply(.set(.fullPower, new == .d0), .power) { owner in
       // Only the state bits: PME_Status, bit 15, would be cleared by a 1.
       owner.writeDevice(register, width: 2, kept & 0x0003)
       // What the device forgets on its way back it is told again.
@@ -84,7 +86,7 @@ extension FunctionState {
 
   /// Closes the gate for a reset, and turns interrupts off for as long.
   mutating func beginReset() throws(OperationError) {
-    try pass(.set(.outOfReset, false), .reset)
+    try apply(.set(.outOfReset, false), .reset)
     turnInterruptsOff()
   }
 
@@ -94,10 +96,10 @@ extension FunctionState {
   mutating func finishReset(isInD0: Bool) throws(OperationError) {
     if isInD0 {
       config.powerOn()
-      try pass(.set(.fullPower, true), .reset)
+      try apply(.set(.fullPower, true), .reset)
     }
     if gate.conditions.contains(.alive) { restoreInterrupts() }
-    try pass(.set(.outOfReset, true), .reset) { owner in
+    try apply(.set(.outOfReset, true), .reset) { owner in
       if owner.gate.conditions.contains(.alive) { owner.restoreCommand() }
     }
   }

@@ -7,7 +7,7 @@ public import Trace
 /// An event of an assigned function, reported after it has happened. Its words are the trace's.
 public enum FunctionEvent: Sendable {
   /// Where a window is, or several that follow each other.
-  public struct Place: Sendable {
+  public struct WindowSpan: Sendable {
     /// The BAR.
     public let bar: Int
     /// The window's number within the function; the first one's.
@@ -21,13 +21,13 @@ public enum FunctionEvent: Sendable {
   }
 
   /// A window has changed its state, after its slot was added or removed.
-  case gate(Place, from: Gate.State, to: Gate.State, TraceEvent.WindowReason)
+  case gate(WindowSpan, from: Gate.State, to: Gate.State, TraceEvent.WindowReason)
   /// The device's command register has been written.
   case command(old: UInt16, new: UInt16)
   /// Windows became, or are no more, reachable for other devices at their guest-physical address.
   ///
   /// - Parameter space: The I/O address space.
-  case peer(TraceEvent.MapOperation, Place, space: Int)
+  case peer(TraceEvent.MapOperation, WindowSpan, space: Int)
   /// Another kind of interrupt is on in the host.
   case interrupts(TraceEvent.InterruptMode, count: Int)
   /// A vector was changed.

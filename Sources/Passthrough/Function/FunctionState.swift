@@ -7,7 +7,7 @@ internal import Seams
 internal import Trace
 
 /// What a write by the guest leaves to be done without the lock.
-enum Rest: Equatable {
+enum DeferredAction: Equatable {
   case nothing
   case reset(TraceEvent.ResetReason)
 }
@@ -16,8 +16,8 @@ enum Rest: Equatable {
 /// to it counts references.
 struct FunctionState<B: Backend>: ~Copyable {
   let device: B.Device
-  let host: Host<B>
-  let assignment: Assignment
+  let context: PassthroughContext<B>
+  let configuration: FunctionConfiguration
   let observe: FunctionObserver
   /// Device and function number on the guest's bus.
   var number = 0
@@ -40,12 +40,13 @@ struct FunctionState<B: Backend>: ~Copyable {
 
   /// Takes a device that the kernel has just opened and makes the guest's view of it.
   init(
-    _ device: B.Device, host: Host<B>, assignment: Assignment, opening: OpeningRequest,
+    _ device: B.Device, context: PassthroughContext<B>, configuration: FunctionConfiguration,
+    opening: OpeningRequest,
     observe: @escaping FunctionObserver
   ) throws(OperationError) {
     let rom = Self.readROM(of: device, observe)
     let optional = try Self.setCommand(of: device, to: .optional).intersection(.optional)
-    _ = try Self.setCommand(of: device, to: Self.deviceCommand([], assignment.policies))
+    _ = try Self.setCommand(of: device, to: Self.deviceCommand([], configuration.policies))
     let bytes = try device.readAll(RegionIndex.config, count: 4096)
     guard bytes.count >= 64, bytes.prefix(4) != [0xFF, 0xFF, 0xFF, 0xFF] else {
       throw OperationError(
@@ -53,19 +54,19 @@ struct FunctionState<B: Backend>: ~Copyable {
     }
     var sizes = (0..<6).map { device.region($0)?.size ?? 0 }
     sizes.append(UInt64(rom.count))
-    let config = ConfigSpace(bytes, bars: BaseAddress.decode(bytes, sizes: sizes), optional: optional)
+    let config = ConfigSpace(bytes, bars: BAR.decode(bytes, sizes: sizes), optional: optional)
     let structures = config.capabilities.first(CapabilityID.msix)
       .map { MSIXTable.Layout(bytes, capability: $0) }
     let layout = WindowLayout(
-      device, bars: config.bars, msix: structures, spaces: assignment.peers.count,
-      most: assignment.windowsPerBAR)
+      device, bars: config.bars, msix: structures, spaces: configuration.peers.count,
+      most: configuration.windowsPerBAR)
     if let (bar, error) = layout.failure { observe(.warning("BAR \(bar) stays trapped: \(error)"), 0) }
-    let msi = config.msiLayout.map { Vectors<B>(.msi, of: device, host.machine, count: $0.count) }
-    let msix = structures.map { Vectors<B>(.msix, of: device, host.machine, count: $0.count) }
+    let msi = config.msiLayout.map { Vectors<B>(.msi, of: device, context.machine, count: $0.count) }
+    let msix = structures.map { Vectors<B>(.msix, of: device, context.machine, count: $0.count) }
     // What cannot be copied cannot be given up half made: from here on nothing fails.
     self.device = device
-    self.host = host
-    self.assignment = assignment
+    self.context = context
+    self.configuration = configuration
     self.observe = observe
     self.opening = opening
     self.rom = rom
@@ -74,8 +75,8 @@ struct FunctionState<B: Backend>: ~Copyable {
     windows = layout.windows
     gate = Gate(
       bars: layout.windows.map(\.bar), adjoins: layout.adjoins,
-      conditions: [.fullPower, .outOfReset, .alive], opening: assignment.policies.barMap,
-      reaching: assignment.earliest)
+      conditions: [.fullPower, .outOfReset, .alive], cpuPolicy: configuration.policies.barMap,
+      peerPolicy: configuration.earliest)
     interrupts.msi = msi
     interrupts.msix = msix
     statistics.windows = layout.windows.count
@@ -86,7 +87,7 @@ struct FunctionState<B: Backend>: ~Copyable {
   private static func setCommand(
     of device: B.Device, to command: Command
   ) throws(OperationError) -> Command {
-    let register = UInt64(Register.command)
+    let register = UInt64(ConfigOffset.command)
     try device.write(RegionIndex.config, offset: register, width: 2, UInt64(command.rawValue))
     let value = try device.read(RegionIndex.config, offset: register, width: 2)
     return Command(rawValue: UInt16(truncatingIfNeeded: value))
@@ -97,7 +98,7 @@ struct FunctionState<B: Backend>: ~Copyable {
     guard let rom = device.region(RegionIndex.rom) else { return [] }
     do throws(OperationError) {
       let on = UInt64(Command.memorySpace.rawValue)
-      try device.write(RegionIndex.config, offset: UInt64(Register.command), width: 2, on)
+      try device.write(RegionIndex.config, offset: UInt64(ConfigOffset.command), width: 2, on)
       return try device.readAll(RegionIndex.rom, count: Int(clamping: rom.size))
     } catch {
       observe(.warning("its expansion ROM cannot be read, and is not shown: \(error)"), 0)
@@ -111,15 +112,15 @@ struct FunctionState<B: Backend>: ~Copyable {
   }
 
   /// The same for the guest's present one.
-  var deviceCommand: Command { Self.deviceCommand(config.command, assignment.policies) }
+  var deviceCommand: Command { Self.deviceCommand(config.command, configuration.policies) }
 
   /// Writes the device's command register as the guest has set it.
-  mutating func writeCommand() { writeDevice(Register.command, width: 2, UInt32(deviceCommand.rawValue)) }
+  mutating func writeCommand() { writeDevice(ConfigOffset.command, width: 2, UInt32(deviceCommand.rawValue)) }
 
   /// Tells of something that has just been done.
   ///
   /// - Parameter start: When it began.
-  func tell(_ event: FunctionEvent, since start: Int64) { observe(event, Clock.microseconds() - start) }
+  func emit(_ event: FunctionEvent, since start: Int64) { observe(event, Clock.microseconds() - start) }
 
   /// Logs something that does not work and that the VM runs on without: once for each kind, because a guest can
   /// cause it again and again.
@@ -133,7 +134,7 @@ struct FunctionState<B: Backend>: ~Copyable {
   mutating func readCommand() -> Command? {
     do throws(OperationError) {
       let value = try device.read(
-        RegionIndex.config, offset: UInt64(Register.command), width: 2)
+        RegionIndex.config, offset: UInt64(ConfigOffset.command), width: 2)
       return value == 0xFFFF ? nil : Command(rawValue: UInt16(truncatingIfNeeded: value))
     } catch {
       warn(.command, "\(error)")

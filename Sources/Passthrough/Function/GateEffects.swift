@@ -12,7 +12,7 @@ extension FunctionState {
   ///
   /// - Parameter apply: The write to the device that the event is about.
   /// - Throws: When a mapping could not be taken away: then the device must not be written.
-  mutating func pass(
+  mutating func apply(
     _ event: Gate.Event, _ reason: TraceEvent.WindowReason, apply: (inout FunctionState) -> Void = { _ in }
   ) throws(OperationError) {
     let start = Clock.microseconds()
@@ -24,22 +24,22 @@ extension FunctionState {
     while let effect = gate.next(result) {
       result = true
       switch effect {
-      case .removeSlots(let run): try removeSlots(run)
-      case .removeIOVAs(let run): try removeIOVAs(run)
+      case .removeSlots(let span): try removeSlots(span)
+      case .removeIOVAs(let span): try removeIOVAs(span)
       case .apply: apply(&self)
       case .readBack: result = isAnswering
-      case .addSlot(let run): result = addSlot(run)
-      case .addIOVA(let run, let moment): addIOVA(run, moment)
+      case .addSlot(let span): result = addSlot(span)
+      case .addIOVA(let span, let trigger): addIOVA(span, trigger)
       case .changed(let window, let from, let to):
         if from == .closed { windows[window].refusedAt = nil }
         if from == .open {
           closed = true
           statistics.closes += 1
         }
-        tell(.gate(place(window, from: from), from: from, to: to, reason), since: start)
+        emit(.gate(place(window, from: from), from: from, to: to, reason), since: start)
       }
     }
-    if closed { host.generation.advance() }
+    if closed { context.generation.advance() }
     if gate.isOpeningDue {
       openingReason = reason
       opening.request()
@@ -51,20 +51,20 @@ extension FunctionState {
     for window in windows.indices where windows[window].bar == bar { windows[window].refusedAt = nil }
   }
 
-  private func place(_ window: Int, from: Gate.State) -> FunctionEvent.Place {
+  private func place(_ window: Int, from: Gate.State) -> FunctionEvent.WindowSpan {
     place(window..<window + 1, at: from == .open ? windows[window].mappedAt : address(window))
   }
 
-  private func place(_ run: Range<Int>, at address: UInt64) -> FunctionEvent.Place {
+  private func place(_ span: Range<Int>, at address: UInt64) -> FunctionEvent.WindowSpan {
     .init(
-      bar: windows[run.lowerBound].bar, window: run.lowerBound, windows: run.count, address: address,
-      size: size(run))
+      bar: windows[span.lowerBound].bar, window: span.lowerBound, windows: span.count, address: address,
+      size: size(span))
   }
 
   /// Bytes of neighbouring windows.
-  private func size(_ run: Range<Int>) -> UInt64 {
+  private func size(_ span: Range<Int>) -> UInt64 {
     var size: UInt64 = 0
-    for window in run { size += windows[window].size }
+    for window in span { size += windows[window].size }
     return size
   }
 
@@ -75,11 +75,11 @@ extension FunctionState {
     return config.base(of: bar) &+ one.offset
   }
 
-  private mutating func removeSlots(_ run: Range<Int>) throws(OperationError) {
-    for window in run {
+  private mutating func removeSlots(_ span: Range<Int>) throws(OperationError) {
+    for window in span {
       guard let slot = windows[window].slot else { continue }
       do throws(OperationError) {
-        try retrying { () throws(OperationError) in try host.machine.removeSlot(slot) }
+        try retrying { () throws(OperationError) in try context.machine.removeSlot(slot) }
       } catch {
         // A machine that KVM has given up (kvm_vm_dead) refuses every call.
         guard hasStopped else { throw error }
@@ -97,75 +97,75 @@ extension FunctionState {
   }
 
   /// Takes neighbours away together, however they were mapped: the kernel finds what is in a range.
-  private mutating func removeIOVAs(_ run: Range<Int>) throws(OperationError) {
-    for space in assignment.peers.indices {
-      var next = run.lowerBound
-      while let mapped = part(of: next..<run.upperBound, isMapped: true, in: space) {
+  private mutating func removeIOVAs(_ span: Range<Int>) throws(OperationError) {
+    for space in configuration.peers.indices {
+      var next = span.lowerBound
+      while let mapped = part(of: next..<span.upperBound, isMapped: true, in: space) {
         next = mapped.upperBound
         guard let address = windows[mapped.lowerBound].ioAddresses[space] else { continue }
         let start = Clock.microseconds()
         let size = size(mapped)
         try retrying { () throws(OperationError) in
-          try host.dma.unmap(windows: address, size: size, in: space)
+          try context.dma.unmap(windows: address, size: size, in: space)
         }
         for window in mapped { windows[window].ioAddresses[space] = nil }
-        tell(.peer(.unmap, place(mapped, at: address), space: space), since: start)
+        emit(.peer(.unmap, place(mapped, at: address), space: space), since: start)
       }
     }
   }
 
   /// The first windows in a run that follow each other and are mapped in a space, or are not.
-  private func part(of run: Range<Int>, isMapped: Bool, in space: Int) -> Range<Int>? {
-    var first = run.lowerBound
-    while first < run.upperBound, (windows[first].ioAddresses[space] != nil) != isMapped { first += 1 }
-    guard first < run.upperBound else { return nil }
+  private func part(of span: Range<Int>, isMapped: Bool, in space: Int) -> Range<Int>? {
+    var first = span.lowerBound
+    while first < span.upperBound, (windows[first].ioAddresses[space] != nil) != isMapped { first += 1 }
+    guard first < span.upperBound else { return nil }
     var end = first + 1
-    while end < run.upperBound, (windows[end].ioAddresses[space] != nil) == isMapped { end += 1 }
+    while end < span.upperBound, (windows[end].ioAddresses[space] != nil) == isMapped { end += 1 }
     return first..<end
   }
 
   /// True if windows can be mapped at an address: whole pages of the guest in which no other BAR is. Else every access
   /// is trapped.
-  func hasOwnPages(_ run: Range<Int>, at base: UInt64) -> Bool {
-    base % WindowCuts.page == 0 && !host.decoder.isShared(base, size: size(run))
+  func hasOwnPages(_ span: Range<Int>, at base: UInt64) -> Bool {
+    base % WindowCuts.page == 0 && !context.decoder.isShared(base, size: size(span))
   }
 
   // Not 'mutating': the state is borrowed, so that no reference is counted.
-  private func newSlot(_ run: Range<Int>, at base: UInt64) throws(OperationError) -> UInt32 {
-    try host.machine.addSlot(at: base, size: size(run), host: windows[run.lowerBound].host)
+  private func newSlot(_ span: Range<Int>, at base: UInt64) throws(OperationError) -> UInt32 {
+    try context.machine.addSlot(at: base, size: size(span), host: windows[span.lowerBound].host)
   }
 
-  private mutating func addSlot(_ run: Range<Int>) -> Bool {
-    let first = run.lowerBound
+  private mutating func addSlot(_ span: Range<Int>) -> Bool {
+    let first = span.lowerBound
     let base = address(first)
-    guard hasOwnPages(run, at: base) else { return false }
-    do throws(OperationError) { windows[first].slot = try newSlot(run, at: base) } catch {
+    guard hasOwnPages(span, at: base) else { return false }
+    do throws(OperationError) { windows[first].slot = try newSlot(span, at: base) } catch {
       // The guest has put the BAR where something else is, or the slots are used up: every
       // access goes on being trapped and is right all the same. Of several windows one is tried next.
-      if run.count == 1 {
-        windows[first].refusedAt = host.generation.current
+      if span.count == 1 {
+        windows[first].refusedAt = context.generation.current
         let bar = windows[first].bar
         warn(.slot, "BAR \(bar) window \(first) stays trapped: \(error)")
       }
       return false
     }
     statistics.slotsAdded += 1
-    for window in run { noteOpen(window) }
+    for window in span { noteOpen(window) }
     return true
   }
 
   private mutating func noteOpen(_ window: Int) {
     windows[window].mappedAt = address(window)
-    guard !windows[window].wasOpened else { return }
-    windows[window].wasOpened = true
+    guard !windows[window].hasEverOpened else { return }
+    windows[window].hasEverOpened = true
     statistics.windowsOpened += 1
     statistics.bytesMapped += windows[window].size
   }
 
-  private mutating func addIOVA(_ run: Range<Int>, _ moment: Gate.Moment) {
-    for space in assignment.peers.indices where assignment.peers[space].includes(moment) {
-      var next = run.lowerBound
-      while let missing = part(of: next..<run.upperBound, isMapped: false, in: space) {
+  private mutating func addIOVA(_ span: Range<Int>, _ trigger: Gate.MapTrigger) {
+    for space in configuration.peers.indices where configuration.peers[space].includes(trigger) {
+      var next = span.lowerBound
+      while let missing = part(of: next..<span.upperBound, isMapped: false, in: space) {
         next = missing.upperBound
         if map(missing, in: space) { continue }
         // All but what cannot be reached is.
@@ -176,23 +176,23 @@ extension FunctionState {
 
   /// Maps windows that follow each other for the devices of a space; false, and told for a single one, where
   /// that fails.
-  private mutating func map(_ run: Range<Int>, in space: Int) -> Bool {
-    let first = run.lowerBound
+  private mutating func map(_ span: Range<Int>, in space: Int) -> Bool {
+    let first = span.lowerBound
     let base = address(first)
-    guard hasOwnPages(run, at: base) else { return false }
+    guard hasOwnPages(span, at: base) else { return false }
     let start = Clock.microseconds()
     do throws(OperationError) {
-      try host.dma.map(windows: base, size: size(run), host: windows[first].host, in: space)
+      try context.dma.map(windows: base, size: size(span), host: windows[first].host, in: space)
     } catch {
-      if run.count == 1 {
-        let range = DMARange.text(base, base &+ (size(run) - 1))
-        let (bar, peers) = (windows[first].bar, host.dma.peers(in: space, of: device.address))
+      if span.count == 1 {
+        let range = DMARange.text(base, base &+ (size(span) - 1))
+        let (bar, peers) = (windows[first].bar, context.dma.peers(in: space, of: device.address))
         warn(.address, "\(peers) cannot reach its BAR \(bar) at \(range): \(error)")
       }
       return false
     }
-    for window in run { windows[window].ioAddresses[space] = address(window) }
-    tell(.peer(.map, place(run, at: base), space: space), since: start)
+    for window in span { windows[window].ioAddresses[space] = address(window) }
+    emit(.peer(.map, place(span, at: base), space: space), since: start)
     return true
   }
 }

@@ -14,7 +14,7 @@ extension FunctionState {
     if table?.isEnabled == true { return .msix }
     if config.msi?.isEnabled == true { return .msi }
     let isInUse = interrupts.mode != .none || !config.command.isDisjoint(with: [.ioSpace, .memorySpace])
-    return interrupts.line != nil && isInUse ? .intx : .none
+    return interrupts.intx != nil && isInUse ? .intx : .none
   }
 
   private var chosenCount: Int {
@@ -57,7 +57,7 @@ extension FunctionState {
     if got < count {
       warn(.count, "the host has \(got) vectors for it, the guest has asked for \(count)")
     }
-    tell(.interrupts(mode, count: count), since: start)
+    emit(.interrupts(mode, count: count), since: start)
     for vector in 0..<count where isActive(vector) { apply(.unmasked(vector)) }
     return true
   }
@@ -79,7 +79,7 @@ extension FunctionState {
     interrupts.mode == .msix ? table?.isActive(vector) ?? false : config.msi?.isActive(vector) ?? false
   }
 
-  private func message(_ vector: Int) -> InterruptMessage? {
+  private func message(_ vector: Int) -> MSIMessage? {
     interrupts.mode == .msix ? table?.message(vector) : config.msi?.message(vector)
   }
 
@@ -101,7 +101,7 @@ extension FunctionState {
   }
 
   /// Carries a change of a vector over to the host. A vector for which the host lacks something stays masked.
-  mutating func apply(_ change: MessageChange) {
+  mutating func apply(_ change: VectorTransition) {
     let start = Clock.microseconds()
     do throws(InterruptFailure) {
       switch change {
@@ -109,21 +109,21 @@ extension FunctionState {
         guard takesInterrupts, let message = message(vector),
           let isNew = try interrupts.connect(vector, message)
         else { return }
-        if isNew { tell(.vector(vector, .allocate), since: start) }
-        tell(.vector(vector, .unmask), since: start)
+        if isNew { emit(.vector(vector, .allocate), since: start) }
+        emit(.vector(vector, .unmask), since: start)
       case .masked(let vector):
-        if try interrupts.disconnect(vector) { tell(.vector(vector, .mask), since: start) }
+        if try interrupts.disconnect(vector) { emit(.vector(vector, .mask), since: start) }
       case .message(let vector):
         guard takesInterrupts || interrupts.isConnected(vector), let message = message(vector),
           let isNew = try interrupts.route(vector, message)
         else { return }
-        if isNew { tell(.vector(vector, .allocate), since: start) }
-        tell(.vector(vector, .route), since: start)
+        if isNew { emit(.vector(vector, .allocate), since: start) }
+        emit(.vector(vector, .route), since: start)
       }
     } catch { warn(error, of: change) }
   }
 
-  private mutating func warn(_ failure: InterruptFailure, of change: MessageChange) {
+  private mutating func warn(_ failure: InterruptFailure, of change: VectorTransition) {
     let vector =
       switch change {
       case .unmasked(let vector), .masked(let vector), .message(let vector): vector

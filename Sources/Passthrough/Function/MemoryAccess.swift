@@ -16,7 +16,7 @@ extension FunctionState {
       statistics.deniedAccesses += 1
       return .max
     }
-    if bar == BaseAddress.romIndex { return readROM(offset, width: width) }
+    if bar == BAR.romIndex { return readROM(offset, width: width) }
     if let bytes = table?.layout.table(in: bar), bytes.contains(offset) {
       return table?.read(offset: offset - bytes.lowerBound, width: width) ?? .max
     }
@@ -52,7 +52,7 @@ extension FunctionState {
       statistics.deniedAccesses += 1
       return
     }
-    if bar == BaseAddress.romIndex { return }  // read-only
+    if bar == BAR.romIndex { return }  // read-only
     if let bytes = table?.layout.table(in: bar), bytes.contains(offset) {
       let change = table?.write(offset: offset - bytes.lowerBound, width: width, value)
       if let change { apply(change) }
@@ -69,27 +69,27 @@ extension FunctionState {
   /// Makes the window due of an access that the device has answered.
   private mutating func noteAccess(bar: Int, offset: UInt64) throws(OperationError) {
     guard let window = window(bar: bar, offset: offset), mayBecomeDue(window) else { return }
-    try pass(.access(window: window), .access)
+    try apply(.access(window: window), .access)
   }
 
   /// True if an access to the window changes its state: the window is armed, and since it last got no slot a
   /// window of this VM has been closed.
   private func mayBecomeDue(_ window: Int) -> Bool {
     gate.states[window] == .armed && !gate.isDue[window]
-      && windows[window].refusedAt != host.generation.current
+      && windows[window].refusedAt != context.generation.current
       && hasOwnPages(window..<window + 1, at: address(window))
   }
 
   /// Makes the window at a place due, or all armed windows.
-  mutating func makeDue(_ place: BarPlace?) throws(OperationError) -> EmulationRemedy {
+  mutating func makeDue(_ place: BARLocation?) throws(OperationError) -> EmulationRemedy {
     guard gate.isEffective else { return .none }
     if let place {
       guard let window = window(bar: place.bar, offset: place.offset) else { return .none }
-      if mayBecomeDue(window) { try pass(.access(window: window), .access) }
+      if mayBecomeDue(window) { try apply(.access(window: window), .access) }
       return gate.isDue[window] ? .isDue : gate.states[window] == .open ? .isOpen : .none
     }
     for window in windows.indices where mayBecomeDue(window) {
-      try pass(.access(window: window), .access)
+      try apply(.access(window: window), .access)
     }
     return gate.isOpeningDue ? .isDue : gate.states.contains(.open) ? .isOpen : .none
   }
@@ -134,10 +134,10 @@ extension FunctionState {
   /// Demotes the function's windows if one that has a slot or an I/O address shares a page now.
   mutating func leaveSharedPages() throws(OperationError) {
     for window in windows.indices
-    where (gate.states[window] == .open || gate.isReachable[window])
-      && host.decoder.isShared(address(window), size: windows[window].size)
+    where (gate.states[window] == .open || gate.isPeerMapped[window])
+      && context.decoder.isShared(address(window), size: windows[window].size)
     {
-      return try pass(.demote, .move)
+      return try apply(.demote, .move)
     }
   }
 
@@ -146,7 +146,7 @@ extension FunctionState {
   /// - Parameter all: Those of a device that says its memory is on, too.
   mutating func demote(all: Bool) throws(OperationError) -> Bool {
     guard gate.isMapped, all || !isAnswering else { return false }
-    try pass(.demote, .fault)
+    try apply(.demote, .fault)
     return true
   }
 }

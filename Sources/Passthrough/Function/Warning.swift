@@ -20,7 +20,7 @@ struct Warning: OptionSet, Sendable {
   static let slot = Warning(rawValue: 1 << 7)
   static let address = Warning(rawValue: 1 << 8)
   /// A kind of interrupt cannot be turned on or off.
-  static let line = Warning(rawValue: 1 << 9)
+  static let intx = Warning(rawValue: 1 << 9)
   static let enable = Warning(rawValue: 1 << 10)
   static let disable = Warning(rawValue: 1 << 11)
   /// The host has fewer vectors than the guest asks for.

@@ -11,7 +11,7 @@ struct Interrupts<B: Backend> {
   /// The kind that is on in the device: still the old one if it could not be turned off.
   private var inDevice = TraceEvent.InterruptMode.none
   /// The pin's way, once the function has its place on the bus.
-  var line: Line<B>?
+  var intx: INTxPin<B>?
   var msi: Vectors<B>?
   var msix: Vectors<B>?
   /// How many vectors of it were asked for.
@@ -32,12 +32,12 @@ struct Interrupts<B: Backend> {
       switch new {
       case .none: break
       case .intx:
-        defer { if line?.isOn == true { inDevice = .intx } }
-        try line?.enable()
+        defer { if intx?.isOn == true { inDevice = .intx } }
+        try intx?.enable()
       case .msi: self.count = try msi?.enable(count: count) ?? 0
       case .msix: self.count = try msix?.enable(count: count) ?? 0
       }
-    } catch { throw InterruptFailure(warning: new == .intx ? .line : .enable, error: error) }
+    } catch { throw InterruptFailure(warning: new == .intx ? .intx : .enable, error: error) }
     (mode, inDevice) = (new, new)
     asked = count
   }
@@ -50,7 +50,7 @@ struct Interrupts<B: Backend> {
     var failure: OperationError?
     do throws(OperationError) { try silence() } catch { failure = error }
     // Those of the other kinds as well: an earlier attempt may have failed.
-    do throws(OperationError) { try line?.disconnect() } catch { failure = failure ?? error }
+    do throws(OperationError) { try intx?.disconnect() } catch { failure = failure ?? error }
     do throws(OperationError) { try msi?.disconnectAll() } catch { failure = failure ?? error }
     do throws(OperationError) { try msix?.disconnectAll() } catch { failure = failure ?? error }
     mode = .none
@@ -62,7 +62,7 @@ struct Interrupts<B: Backend> {
   mutating func silence() throws(OperationError) {
     switch inDevice {
     case .none: break
-    case .intx: try line?.disable()
+    case .intx: try intx?.disable()
     case .msi: try msi?.disable()
     case .msix: try msix?.disable()
     }
@@ -80,7 +80,7 @@ struct Interrupts<B: Backend> {
 
   /// Connects a vector of the kind that is on. Returns nil if the host has fewer vectors, else true if the device has
   /// only now been given its event.
-  mutating func connect(_ vector: Int, _ message: InterruptMessage) throws(InterruptFailure) -> Bool? {
+  mutating func connect(_ vector: Int, _ message: MSIMessage) throws(InterruptFailure) -> Bool? {
     guard vector < count else { return nil }
     return try mode == .msix ? msix?.connect(vector, message) : msi?.connect(vector, message)
   }
@@ -94,7 +94,7 @@ struct Interrupts<B: Backend> {
   }
 
   /// Gives a vector of the kind that is on another message; returns as ``connect(_:_:)`` does.
-  mutating func route(_ vector: Int, _ message: InterruptMessage) throws(InterruptFailure) -> Bool? {
+  mutating func route(_ vector: Int, _ message: MSIMessage) throws(InterruptFailure) -> Bool? {
     guard vector < count else { return nil }
     return try mode == .msix ? msix?.route(vector, message) : msi?.route(vector, message)
   }

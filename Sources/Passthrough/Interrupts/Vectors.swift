@@ -84,7 +84,7 @@ struct Vectors<B: Backend> {
   ///
   /// - Returns: Whether the device has only now been given the vector's event.
   /// - Throws: What the host lacks; the vector stays masked.
-  mutating func connect(_ vector: Int, _ message: InterruptMessage) throws(InterruptFailure) -> Bool {
+  mutating func connect(_ vector: Int, _ message: MSIMessage) throws(InterruptFailure) -> Bool {
     if vectors[vector].event < 0 { vectors[vector].owner = try makeEvent() }
     let event = vectors[vector].event
     let route: Route
@@ -116,7 +116,7 @@ struct Vectors<B: Backend> {
   ///
   /// - Returns: As ``connect(_:_:)`` does.
   /// - Throws: What the host lacks; the vector is masked, and its event keeps what arrives.
-  mutating func route(_ vector: Int, _ message: InterruptMessage) throws(InterruptFailure) -> Bool {
+  mutating func route(_ vector: Int, _ message: MSIMessage) throws(InterruptFailure) -> Bool {
     do throws(InterruptFailure) { return try connect(vector, message) } catch {
       do throws(OperationError) { _ = try disconnect(vector) } catch {
         throw InterruptFailure(warning: .mask, error: error)

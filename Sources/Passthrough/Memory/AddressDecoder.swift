@@ -67,13 +67,13 @@ public final class AddressDecoder: Sendable {
   /// - Parameters:
   ///   - address: GPA or port.
   ///   - isPort: True for a port.
-  public func find(_ address: UInt64, isPort: Bool) -> BarPlace? {
+  public func find(_ address: UInt64, isPort: Bool) -> BARLocation? {
     ranges.withLock { ranges in
-      var found: BarPlace?
+      var found: BARLocation?
       for index in ranges.indices where ranges[index].isPort == isPort && address >= ranges[index].base {
         let offset = address - ranges[index].base
         guard offset < ranges[index].size, found == nil || ranges[index].isEnabled else { continue }
-        found = BarPlace(function: ranges[index].function, bar: ranges[index].bar, offset: offset)
+        found = BARLocation(function: ranges[index].function, bar: ranges[index].bar, offset: offset)
         if ranges[index].isEnabled { break }
       }
       return found
@@ -105,7 +105,7 @@ public final class AddressDecoder: Sendable {
 }
 
 /// A place in a BAR.
-public struct BarPlace: Equatable, Sendable {
+public struct BARLocation: Equatable, Sendable {
   /// Device and function number on the guest's bus.
   public let function: Int
   /// The BAR.

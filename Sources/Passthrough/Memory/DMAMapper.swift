@@ -31,7 +31,7 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
 
   private let spaces: [Member]
   private let memory: GuestMemory
-  private let done: Event
+  private let done: EventFD
   /// Set by the last pinning thread before `done`, read by those who have waited for `done`. Innermost in the lock
   /// order.
   private let outcome = Mutex<OperationError?>(nil)
@@ -52,7 +52,7 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
     let pieces = memory.pieces(of: size).count
     pieceSize = size
     windowMappings = spaces.map { max(0, $0.limits.mappings - pieces) }
-    do throws(KernelError) { done = try Event() } catch { throw OperationError(error) }
+    do throws(KernelError) { done = try EventFD() } catch { throw OperationError(error) }
   }
 
   /// The first I/O address that an IOMMU cannot translate, as far as they say.
@@ -97,7 +97,7 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
   /// - Parameter end: Ends the wait when it is signalled.
   /// - Returns: True if guest RAM is pinned, false if `end` or the end of the VM came first.
   /// - Throws: Why guest RAM could not be pinned.
-  func waitUntilPinned(orUntil end: borrowing Event) throws(OperationError) -> Bool {
+  func waitUntilPinned(orUntil end: borrowing EventFD) throws(OperationError) -> Bool {
     if isPinned.load(ordering: .acquiring) { return true }
     do throws(KernelError) { guard try done.wait(orFor: end) else { return false } } catch {
       throw OperationError(error)

@@ -23,7 +23,7 @@ struct Window {
   /// The guest-physical address, while it is open.
   var mappedAt: UInt64 = 0
   /// Whether it has been open before.
-  var wasOpened = false
+  var hasEverOpened = false
 }
 
 /// Cuts the BARs of a device into windows.
@@ -49,7 +49,7 @@ struct WindowLayout {
   ///   - spaces: How many I/O address spaces there are.
   ///   - most: How many windows a BAR may have, but for what the MSI-X structures cut; see ``WindowBudget``.
   init(
-    _ device: some PCIDevice, bars: [BaseAddress], msix: MSIXTable.Layout?, spaces: Int, most: Int
+    _ device: some PCIDevice, bars: [BAR], msix: MSIXTable.Layout?, spaces: Int, most: Int
   ) {
     for bar in bars where bar.kind != .io && bar.kind != .rom {
       guard let region = device.region(bar.index) else { continue }

@@ -15,13 +15,13 @@ final class PortBus<B: Backend>: Sendable {
   /// The owner of each port below ``PortOwner/end``.
   private let owners: InlineArray<4096, PortOwner>
 
-  init(serial: Serial, root: RootBus<B>, ending: Ending, hasDebugExit: Bool) {
+  init(serial: Serial, root: RootBus<B>, shutdown: ShutdownRequest, hasDebugExit: Bool) {
     self.serial = serial
     self.root = root
-    reset = ResetPorts(ending: ending)
-    sleep = SleepControl(ending: ending)
-    panic = PanicPort(ending: ending)
-    debugExit = DebugExit(ending: ending)
+    reset = ResetPorts(shutdown: shutdown)
+    sleep = SleepControl(shutdown: shutdown)
+    panic = PanicPort(shutdown: shutdown)
+    debugExit = DebugExit(shutdown: shutdown)
     var owners = InlineArray<4096, PortOwner>(repeating: .bars)
     for owner in PortOwner.allCases where owner != .debugExit || hasDebugExit {
       for range in owner.ports { for port in range { owners[Int(port)] = owner } }

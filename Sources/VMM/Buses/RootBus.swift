@@ -8,22 +8,22 @@ internal import Seams
 final class RootBus<B: Backend>: Sendable {
   /// What is at a device and function number. It cannot be copied, so that who reaches a function through it
   /// counts no reference.
-  private struct Place: ~Copyable, Sendable {
+  private struct Slot: ~Copyable, Sendable {
     let function: AssignedFunction<B>?
   }
 
   /// By device and function number.
-  private let table: InlineArray<256, Place>
+  private let table: InlineArray<256, Slot>
   /// Where there are functions.
   private let occupied: [Int]
   /// Nil if there is no function.
   private let decoder: AddressDecoder?
 
-  init(functions: [AssignedFunction<B>], places: [GuestPlace], decoder: AddressDecoder? = nil) {
+  init(functions: [AssignedFunction<B>], places: [GuestSlot], decoder: AddressDecoder? = nil) {
     self.decoder = decoder
     occupied = zip(functions, places).map { $1.index }
     let all = Dictionary(zip(occupied, functions)) { $1 }
-    table = InlineArray { Place(function: all[$0]) }
+    table = InlineArray { Slot(function: all[$0]) }
   }
 
   /// The bridge's configuration space: a generic PCI Express host bridge (1b36:0008, pci.ids) that

@@ -4,11 +4,11 @@
 struct DebugExit: PortDevice {
   static let ports: [ClosedRange<UInt16>] = [0xF4...0xF4]
 
-  let ending: Ending
+  let shutdown: ShutdownRequest
 
   func read(_ port: UInt16, width: Int) -> UInt64 { .max }
 
   func write(_ port: UInt16, width: Int, _ value: UInt64) {
-    ending.end(.debugExit(UInt32(truncatingIfNeeded: value) & UInt32.max >> UInt32(32 - width * 8)))
+    shutdown.end(.debugExit(UInt32(truncatingIfNeeded: value) & UInt32.max >> UInt32(32 - width * 8)))
   }
 }

@@ -8,12 +8,12 @@ struct PanicPort: PortDevice {
   static let platformDevice: PlatformDevice? = PlatformDevice(
     name: "PEVT", identity: "QEMU0001", ports: ports[0])
 
-  let ending: Ending
+  let shutdown: ShutdownRequest
 
   /// The events that a guest may report: a panic.
   func read(_ port: UInt16, width: Int) -> UInt64 { 1 }
 
   func write(_ port: UInt16, width: Int, _ value: UInt64) {
-    if value & 1 != 0 { ending.end(.panic) }
+    if value & 1 != 0 { shutdown.end(.panic) }
   }
 }

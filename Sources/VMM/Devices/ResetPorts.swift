@@ -15,7 +15,7 @@ struct ResetPorts: PortDevice {
   /// System Control Port A of a PS/2: bit 0 resets the processor, bit 1 is A20, which is always on here.
   private static let systemControl: UInt16 = 0x92
 
-  let ending: Ending
+  let shutdown: ShutdownRequest
 
   func read(_ port: UInt16, width: Int) -> UInt64 {
     // Neither buffer of the keyboard controller is full.
@@ -31,6 +31,6 @@ struct ResetPorts: PortDevice {
       case Self.keyboard: byte == Self.pulse
       default: byte & 1 != 0
       }
-    if isReset { ending.end(.reset) }
+    if isReset { shutdown.end(.reset) }
   }
 }

@@ -71,18 +71,18 @@ final class Serial: PortDevice {
   /// Owner: this port. Taken by vCPU threads and by the control thread for one access; nothing is locked inside it.
   private let registers = Mutex(Registers())
   /// Connected to the guest's interrupt line.
-  let interrupt: Event
+  let interrupt: EventFD
   /// Signalled when the receiver has room again after it had none.
-  let room: Event
+  let room: EventFD
   /// Signalled when the console does not take a byte: ``transmit()`` is to be called when it may.
-  let backlog: Event
+  let backlog: EventFD
   private let output: @Sendable (UInt8) -> Bool
 
   /// - Parameter output: Takes a byte that the guest sends; false if it does not take it now. It must not wait.
   init(output: @escaping @Sendable (UInt8) -> Bool) throws(KernelError) {
-    interrupt = try Event()
-    room = try Event()
-    backlog = try Event()
+    interrupt = try EventFD()
+    room = try EventFD()
+    backlog = try EventFD()
     self.output = output
   }
 

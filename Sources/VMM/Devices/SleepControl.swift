@@ -6,7 +6,7 @@ internal import Boot
 struct SleepControl: PortDevice {
   static let ports = [PlatformLayout.sleepControl...PlatformLayout.sleepStatus]
 
-  let ending: Ending
+  let shutdown: ShutdownRequest
 
   func read(_ port: UInt16, width: Int) -> UInt64 { 0 }
 
@@ -14,6 +14,6 @@ struct SleepControl: PortDevice {
     guard port == PlatformLayout.sleepControl,
       UInt8(truncatingIfNeeded: value) == PlatformLayout.powerOffValue
     else { return }
-    ending.end(.powerOff)
+    shutdown.end(.powerOff)
   }
 }

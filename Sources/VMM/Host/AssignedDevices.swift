@@ -10,9 +10,9 @@ internal import Seams
 struct AssignedDevices<B: HostBackend>: Sendable {
   let functions: [AssignedFunction<B>]
   /// Where each function is on the guest's bus.
-  let places: [GuestPlace]
+  let places: [GuestSlot]
   /// nil where there are none.
-  let host: Host<B>?
+  let host: PassthroughContext<B>?
   let dma: DMAMapper<B.Space>?
   /// Kept open for as long as the devices are.
   private let backend: B?
@@ -23,26 +23,26 @@ struct AssignedDevices<B: HostBackend>: Sendable {
   /// Takes the devices over.
   init(
     _ devices: [Configuration.AssignedDevice], hosts: [ReadyDevice], machine: VirtualMachine,
-    slots: MemorySlots, routeLimit: Int, memory: GuestMemory, recorder: Recorder
+    slots: MemorySlots, routeLimit: Int, memory: GuestMemory, eventLog: EventLog
   ) throws(RunError) {
-    places = GuestPlace.all(devices.map(\.address))
+    places = GuestSlot.all(devices.map(\.address))
     guard !devices.isEmpty else {
       (functions, host, dma, backend) = ([], nil, nil, nil)
       return
     }
-    let plan = PeerPlan(
+    let plan = AddressSpacePlan(
       zip(devices, hosts).map { device, host in
-        PeerPlan.Member(address: host.address, group: host.group, policies: device.policies)
+        AddressSpacePlan.Member(address: host.address, group: host.group, policies: device.policies)
       })
     let backend = try B(plan, hosts: hosts, machine: machine)
     let dma = try Self.mapper(backend.spaces, memory: memory)
-    let host = Host<B>(
+    let host = PassthroughContext<B>(
       machine: MachineResources(machine, slots: slots, routes: InterruptRoutes(machine, limit: routeLimit)),
       dma: dma)
     // All are open before the first is reset: a bus reset asks for those that it reaches. The kernel resets what it
     // opens, which takes its time and is done for all at once.
-    let open = try each(hosts) { host throws(RunError) in try backend.open(host) }
-    functions = try Self.functions(devices, open, plan: plan, host: host, recorder: recorder)
+    let open = try concurrentMap(hosts) { host throws(RunError) in try backend.open(host) }
+    functions = try Self.functions(devices, open, plan: plan, host: host, eventLog: eventLog)
     self.host = host
     self.dma = dma
     self.backend = backend
@@ -61,8 +61,9 @@ struct AssignedDevices<B: HostBackend>: Sendable {
   }
 
   private static func functions(
-    _ devices: [Configuration.AssignedDevice], _ open: [B.Device], plan: PeerPlan, host: Host<B>,
-    recorder: Recorder
+    _ devices: [Configuration.AssignedDevice], _ open: [B.Device], plan: AddressSpacePlan,
+    host: PassthroughContext<B>,
+    eventLog: EventLog
   ) throws(RunError) -> [AssignedFunction<B>] {
     let addresses = open.map(\.address)
     let peers = try step(RunError.operation) { () throws(OperationError) in
@@ -76,13 +77,13 @@ struct AssignedDevices<B: HostBackend>: Sendable {
       }, slots: host.slotCapacity, mappings: host.windowMappings)
     var functions: [AssignedFunction<B>] = []
     for (index, device) in open.enumerated() {
-      let assignment = Assignment(
+      let assignment = FunctionConfiguration(
         policies: devices[index].policies, peers: peers[index],
         reset: ResetMethod(device, devices: addresses), budget: budget)
       functions.append(
         try step(RunError.function) { () throws(FunctionError) in
           try AssignedFunction(
-            device, host: host, assignment: assignment, observe: recorder.observer(of: device.address))
+            device, context: host, configuration: assignment, observe: eventLog.observer(of: device.address))
         })
     }
     return functions

@@ -11,7 +11,7 @@ protocol HostBackend: Backend where Machine == MachineResources {
   static func check(_ devices: [Configuration.AssignedDevice]) throws(RunError) -> [ReadyDevice]
 
   /// Creates the I/O address spaces of a plan and attaches the devices' groups. No device is opened.
-  init(_ plan: PeerPlan, hosts: [ReadyDevice], machine: VirtualMachine) throws(RunError)
+  init(_ plan: AddressSpacePlan, hosts: [ReadyDevice], machine: VirtualMachine) throws(RunError)
 
   /// The I/O address spaces, in the order of the plan.
   var spaces: [DMAMapper<Space>.Member] { get }

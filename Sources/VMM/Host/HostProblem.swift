@@ -40,7 +40,7 @@ public enum HostProblem: Error, Equatable, CustomStringConvertible {
   /// The IOMMU does not translate a region of guest RAM. Bytes.
   case untranslated(GuestAddress, size: UInt64)
   /// A BAR does not fit in the addresses for it.
-  case noRoom(device: String, BaseAddress, in: Range<UInt64>)
+  case noRoom(device: String, BAR, in: Range<UInt64>)
 
   /// The subject and the cause.
   public var description: String {
@@ -85,12 +85,12 @@ public enum HostProblem: Error, Equatable, CustomStringConvertible {
       + "\(GuestAddress(range.upperBound)) of IOMMU group \(group)"
   }
 
-  private static func name(_ bar: BaseAddress) -> String {
+  private static func name(_ bar: BAR) -> String {
     let size = bar.size >= 1 << 20 ? "\(bar.size >> 20) MiB" : "\(bar.size) bytes"
     return "\(bar.kind == .rom ? "the ROM" : "BAR \(bar.index)") of \(size)"
   }
 
-  private static func place(_ bar: BaseAddress, _ window: Range<UInt64>) -> String {
+  private static func place(_ bar: BAR, _ window: Range<UInt64>) -> String {
     let range =
       "\(GuestAddress(window.lowerBound))-\(GuestAddress(max(window.upperBound, 1) - 1))"
     return switch bar.kind {

@@ -18,7 +18,7 @@ struct HostResources {
     // The pool is not part of available memory. The kernel checks if the pool has enough.
     case .hugePages(let own): shift = own
     case .transparentHugePages: try checkTransparentHugePages()
-    case .memory, .available: break
+    case .memfd, .transparentHugePagesIfAvailable: break
     }
     if shift == nil {
       let memory = try step(RunError.kernel) { () throws(KernelError) in try HostMemory() }
@@ -32,7 +32,7 @@ struct HostResources {
     node number: Int, _ size: UInt64, hugePageShift shift: UInt32?, _ residence: HostProblem.Residence
   ) throws(RunError) {
     let problem = try step(RunError.kernel) { () throws(KernelError) in
-      let node = try Sysfs.present { () throws(KernelError) in try HostNode(number, sysfs: sysfs) }
+      let node = try Sysfs.present { () throws(KernelError) in try NUMANode(number, sysfs: sysfs) }
       if let node { return try node.problem(guest: size, hugePageShift: shift, residence) }
       let online = try Sysfs.present { () throws(KernelError) in
         try Sysfs.read("\(sysfs)/devices/system/node/online")

@@ -17,7 +17,7 @@ struct VFIOBackend: HostBackend {
   let spaces: [DMAMapper<Container>.Member]
   private let groups: [Group]
   /// KVM knows the groups as long as this is open.
-  private let registration: VirtualMachine.VFIODevice
+  private let registration: VirtualMachine.KVMVFIODevice
 
   static func check(_ devices: [Configuration.AssignedDevice]) throws(RunError) -> [ReadyDevice] {
     var hosts: [ReadyDevice] = []
@@ -37,7 +37,7 @@ struct VFIOBackend: HostBackend {
     return hosts
   }
 
-  init(_ plan: PeerPlan, hosts: [ReadyDevice], machine: VirtualMachine) throws(RunError) {
+  init(_ plan: AddressSpacePlan, hosts: [ReadyDevice], machine: VirtualMachine) throws(RunError) {
     var groups: [Group] = []
     var spaces: [DMAMapper<Container>.Member] = []
     for (numbers, devices) in zip(plan.spaces, plan.devices) {

@@ -34,7 +34,7 @@ public struct Configuration: Sendable {
   /// Guest RAM, in bytes.
   public var memory: UInt64 = 512 << 20
   /// What stands behind guest RAM.
-  public var backing = GuestMemory.Backing.available
+  public var backing = GuestMemory.Backing.transparentHugePagesIfAvailable
   /// The NUMA node of the host that guest RAM comes from; nil leaves it to the host.
   public var memoryNode: Int?
   /// Whether all pages of guest RAM are populated while the guest starts.

@@ -35,7 +35,7 @@ enum DeviceWindows {
   }
 
   /// The addresses of a kind of BAR. Those below 4 GiB are fixed.
-  static func range(of kind: BaseAddress.Kind, memory64: Range<UInt64>) -> Range<UInt64> {
+  static func range(of kind: BAR.Kind, memory64: Range<UInt64>) -> Range<UInt64> {
     switch kind {
     case .io: PlatformLayout.ioWindow
     case .memory32, .rom: PlatformLayout.pciWindow32

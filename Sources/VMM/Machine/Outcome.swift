@@ -65,14 +65,14 @@ public enum Outcome: Sendable, Equatable {
 }
 
 /// The end of a VM: the first reason given is the one that counts.
-final class Ending: Sendable {
+final class ShutdownRequest: Sendable {
   /// Taken by any thread for a moment; nothing is locked inside it.
   private let first = Mutex<Outcome?>(nil)
   /// Written once, after `first`; read by vCPU threads between runs.
   private let over = Atomic<Bool>(false)
-  private let event: Event
+  private let event: EventFD
 
-  init() throws(KernelError) { event = try Event() }
+  init() throws(KernelError) { event = try EventFD() }
 
   /// Readable from the end on; for the event loop.
   var number: Int32 { event.number }

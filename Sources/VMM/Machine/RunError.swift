@@ -12,13 +12,13 @@ public import VFIO
 /// Why a VM could not be started, or had to end.
 public enum RunError: Error, Equatable, CustomStringConvertible {
   /// KVM is not usable.
-  case system(SystemError)
+  case system(KVMError)
   /// The kernel, the initrd or the tables do not fit.
   case boot(BootError)
   /// Guest RAM cannot be created.
   case memory(GuestMemory.AllocationError)
   /// Guest RAM cannot be populated or pinned.
-  case preparation(PreparationError)
+  case preparation(MemoryPreparationError)
   /// A device cannot be opened.
   case vfio(VFIOError)
   /// A device cannot be used.

@@ -9,10 +9,10 @@ internal import Seams
 /// A virtual machine with its threads and devices. Its guest runs from ``start()`` to ``stop()``; after that the devices
 /// have to be given back.
 struct VM<B: HostBackend> {
-  private let assembly: Assembly<B>
-  private let threads: Crew<B>
-  private let ending: Ending
-  private let recorder: Recorder
+  private let builder: MachineBuilder<B>
+  private let threads: VMThreads<B>
+  private let shutdown: ShutdownRequest
+  private let eventLog: EventLog
 
   /// What a VM is doing.
   struct Status {
@@ -24,32 +24,33 @@ struct VM<B: HostBackend> {
 
   /// Makes the threads of a machine that has been put together. They wait.
   init(
-    _ assembly: Assembly<B>, _ configuration: Configuration, recorder: Recorder, ending: Ending
+    _ builder: MachineBuilder<B>, _ configuration: Configuration, eventLog: EventLog,
+    shutdown: ShutdownRequest
   ) throws(RunError) {
-    self.assembly = assembly
-    self.recorder = recorder
-    self.ending = ending
-    threads = try Crew(assembly, configuration, recorder: recorder, ending: ending)
+    self.builder = builder
+    self.eventLog = eventLog
+    self.shutdown = shutdown
+    threads = try VMThreads(builder, configuration, eventLog: eventLog, shutdown: shutdown)
   }
 
   /// The serial port.
-  var serial: Serial { assembly.serial }
+  var serial: Serial { builder.serial }
 
   /// The assigned functions.
-  var functions: [AssignedFunction<B>] { assembly.devices.functions }
+  var functions: [AssignedFunction<B>] { builder.devices.functions }
 
   /// The status now.
   var status: Status {
-    Status(outcome: ending.outcome, functions: functions.map { FunctionStatus($0) })
+    Status(outcome: shutdown.outcome, functions: functions.map { FunctionStatus($0) })
   }
 
   /// Confines the calling thread and lets the guest run.
   func start() throws(KernelError) { try threads.start() }
 
   /// Does what the host's kernel asks for about a device. A failure ends the VM.
-  func attend(to notice: Notice, of function: Int) {
+  func attend(to notice: DeviceNotification, of function: Int) {
     do throws(FunctionError) { try functions[function].attend(to: notice) } catch {
-      ending.end(.failure(.function(error)))
+      shutdown.end(.failure(.function(error)))
     }
   }
 
@@ -58,7 +59,7 @@ struct VM<B: HostBackend> {
   /// - Returns: False if the VM has no such device.
   func remove(_ address: String) -> Bool {
     guard let function = functions.first(where: { $0.address == address }) else { return false }
-    do throws(FunctionError) { try function.remove() } catch { ending.end(.failure(.function(error))) }
+    do throws(FunctionError) { try function.remove() } catch { shutdown.end(.failure(.function(error))) }
     return true
   }
 
@@ -74,20 +75,20 @@ struct VM<B: HostBackend> {
   func release() -> [FunctionError] {
     var failures: [FunctionError] = []
     for function in functions {
-      do throws(FunctionError) { try function.close() } catch { failures.append(error) }
+      do throws(FunctionError) { try function.quiesce() } catch { failures.append(error) }
     }
-    return failures + threads.handBack(meanwhile: freeMemory)
+    return failures + threads.releaseDevices(meanwhile: freeMemory)
   }
 
   /// Unpins and frees guest RAM. No device is a bus master any more; one whose gate could not be closed meets the IOMMU.
   private func freeMemory() {
     func warn(_ cause: String) {
-      recorder.log.warning("guest RAM is there until the end of the process: \(cause)")
+      eventLog.log.warning("guest RAM is there until the end of the process: \(cause)")
     }
-    do throws(OperationError) { try assembly.devices.dma?.unpinMemory(unmapped: recorder.unpinned) } catch {
+    do throws(OperationError) { try builder.devices.dma?.unpinMemory(unmapped: eventLog.unpinned) } catch {
       return warn(error.description)
     }
-    do throws(KernelError) { try assembly.memory.discard() } catch { warn(error.description) }
+    do throws(KernelError) { try builder.memory.discard() } catch { warn(error.description) }
   }
 }
 

@@ -7,13 +7,13 @@ internal import Passthrough
 struct EmulationFailures {
   /// The most failures in a row that a race of two vCPUs for a window may cause.
   static let most = 8
-  private var place: VirtualCPU.Place?
+  private var place: VirtualCPU.FaultLocation?
   private var repeated = 0
 
   /// True if an instruction that KVM cannot emulate is to run again.
   ///
   /// - Parameter remedy: The state of the window that the instruction accesses.
-  mutating func mayRetry(_ place: VirtualCPU.Place, _ remedy: EmulationRemedy) -> Bool {
+  mutating func mayRetry(_ place: VirtualCPU.FaultLocation, _ remedy: EmulationRemedy) -> Bool {
     note(place)
     guard remedy != .none, repeated < Self.most else {
       end()
@@ -25,7 +25,7 @@ struct EmulationFailures {
   }
 
   /// True if an event that KVM cannot deliver is to be delivered again.
-  mutating func mayRetry(_ place: VirtualCPU.Place) -> Bool {
+  mutating func mayRetry(_ place: VirtualCPU.FaultLocation) -> Bool {
     note(place)
     count()
     return repeated <= Self.most
@@ -37,7 +37,7 @@ struct EmulationFailures {
   /// The vCPU has got past the place.
   mutating func end() { (place, repeated) = (nil, 0) }
 
-  private mutating func note(_ place: VirtualCPU.Place) {
+  private mutating func note(_ place: VirtualCPU.FaultLocation) {
     if place != self.place { (self.place, repeated) = (place, 0) }
   }
 }

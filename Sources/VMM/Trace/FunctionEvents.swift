@@ -33,7 +33,7 @@ extension TraceEvent {
 }
 
 extension TraceEvent.Window {
-  fileprivate init(_ device: String, _ place: FunctionEvent.Place) {
+  fileprivate init(_ device: String, _ place: FunctionEvent.WindowSpan) {
     self.init(
       device: device, bar: place.bar, index: place.window, address: place.address, size: place.size)
   }

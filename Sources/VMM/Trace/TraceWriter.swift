@@ -47,11 +47,11 @@ final class TraceWriter: Sendable {
   /// True for a file, false for a pipe or a terminal.
   private let isRegular: Bool
   /// Signalled when there is something for the writer to do.
-  private let wake: Event
+  private let wake: EventFD
   /// Signalled by the writer after each write.
-  private let progress: Event
+  private let progress: EventFD
   /// Signalled by the writer at its end.
-  private let done: Event
+  private let done: EventFD
   /// Owner: this trace. Set once by `init`, taken by ``finish()``.
   private let writer = Mutex<Thread?>(nil)
   private let warn: @Sendable (String) -> Void
@@ -90,9 +90,9 @@ final class TraceWriter: Sendable {
     let file = try OwnedDescriptor(opening: path, .replace)
     isRegular = file.isRegular
     self.file = file
-    wake = try Event()
-    progress = try Event()
-    done = try Event()
+    wake = try EventFD()
+    progress = try EventFD()
+    done = try EventFD()
     let thread = try Thread(name: "trace") { [self] in
       do throws(KernelError) {
         try Thread.blockSignals()

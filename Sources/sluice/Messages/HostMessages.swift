@@ -7,7 +7,7 @@ import PCI
 import Seams
 import VMM
 
-extension SystemError: AdvisedError {
+extension KVMError: AdvisedError {
   /// The next step for the user.
   var remedy: String? {
     switch self {
@@ -39,7 +39,7 @@ extension GuestMemory.AllocationError: AdvisedError {
   }
 }
 
-extension PreparationError: AdvisedError {
+extension MemoryPreparationError: AdvisedError {
   /// The next step for the user.
   var remedy: String? {
     switch self {

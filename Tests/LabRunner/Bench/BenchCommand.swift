@@ -83,7 +83,7 @@ struct BenchCommand: ParsableCommand {
     var outcome = Outcome(place: "this machine: \(try Command.output(["uname", "-r"]).dropLast())")
     for one in chosen {
       say("start  \(one.name)")
-      let bench = try Bench(
+      let bench = try CaseContext(
         one.asCase, manifest: manifest, vmm: "sluice", reports: Reports(port: "/dev/null"))
       do {
         _ = try one.asCase.body(bench)

@@ -18,7 +18,7 @@ struct BenchGuest {
   var memory = "512M"
   var cpus = 1
 
-  func command(_ vmm: VMMName, _ bench: Bench) throws -> [String] {
+  func command(_ vmm: VMMName, _ bench: CaseContext) throws -> [String] {
     switch vmm {
     case .sluice: return try sluice(bench)
     case .qemu: return try qemu(bench, "q35", firmware: nil)
@@ -33,7 +33,7 @@ struct BenchGuest {
     }
   }
 
-  private func sluice(_ bench: Bench) throws -> [String] {
+  private func sluice(_ bench: CaseContext) throws -> [String] {
     let start = [bench.manifest.sluice, "run", "--memory", memory, "--cpus", "\(cpus)"]
     return try start + boot(bench, kernel: "--kernel", initrd: "--initrd", append: "--append")
       + (isLinux ? [] : ["--debug-exit"]) + devices.flatMap { ["--device", $0] }
@@ -43,7 +43,7 @@ struct BenchGuest {
   private static let processor = "host,-arch-capabilities"
 
   /// Without a display the firmware does not write to the serial port, which would cost it time.
-  private func qemu(_ bench: Bench, _ machine: String, firmware: String?) throws -> [String] {
+  private func qemu(_ bench: CaseContext, _ machine: String, firmware: String?) throws -> [String] {
     var arguments = [
       "qemu-system-x86_64", "-accel", "kvm", "-M", machine, "-cpu", Self.processor, "-smp", "\(cpus)", "-m",
       memory,
@@ -60,7 +60,7 @@ struct BenchGuest {
   }
 
   /// It boots without ACPI, so a guest ends by its reset.
-  private func kvmtool(_ bench: Bench) throws -> [String] {
+  private func kvmtool(_ bench: CaseContext) throws -> [String] {
     guard let program = bench.manifest.kvmtool, isLinux else { throw Failed("no kvmtool for this guest") }
     let boot = try boot(bench, kernel: "--kernel", initrd: "--initrd", append: "--params", last: ["reboot"])
     return [
@@ -73,7 +73,7 @@ struct BenchGuest {
   func hasEnded(_ output: String) -> Bool {
     switch image {
     case .first: output.contains("!")
-    case .small: SmallGuestReport(output).fault == nil
+    case .small: BareMetalReport(output).fault == nil
     case .linux: output.contains("lab: end")
     }
   }
@@ -81,7 +81,7 @@ struct BenchGuest {
   var isLinux: Bool { if case .linux = image { true } else { false } }
 
   private func boot(
-    _ bench: Bench, kernel: String, initrd: String, append: String, last: [String] = []
+    _ bench: CaseContext, kernel: String, initrd: String, append: String, last: [String] = []
   ) throws -> [String] {
     switch image {
     case .first: return [kernel, try bench.guest("first")]

@@ -8,7 +8,7 @@ enum ExitMeasurements {
 
   /// What the guest wrote of an access: the least, the median and the 99th of 100.
   private static func ticks(_ launch: Launch, _ key: String) throws -> (least: Double, median: Double) {
-    var facts = Facts()
+    var facts = Observations()
     facts.add(probe: launch.output)
     let words = facts.values["bench.\(key)"]?.split(separator: " ") ?? []
     guard words.count == 3, let least = Double(words[0]), let median = Double(words[1]) else {
@@ -102,7 +102,7 @@ enum ExitMeasurements {
     ["interrupts": try perEvent(trial, { "part=3 interrupts=\($0)" }, \.all)]
   }
 
-  /// What is done again and again, as `Guests/Bench` calls it.
+  /// What is done again and again, as `Guests/CaseContext` calls it.
   private static let kinds = [
     ("port-read", "port read"),
     ("config-read", "config read, kept here"),
@@ -130,7 +130,7 @@ enum ExitMeasurements {
         Figure("allocations-\(name)", "heap allocations: \(title)", "", .atMost(0.005)),
         Figure("references-\(name)", "retains and releases: \(title)", "", .atMost(0.005)),
       ]
-    }, vmms: [.sluice], isCounted: true, takesTurns: true
+    }, vmms: [.sluice], isCounted: true, needsSingleThreadedTCG: true
   ) { trial in
     let manifest = trial.bench.manifest
     let program = try ProgramFile(

@@ -11,7 +11,7 @@ struct Measurement: Sendable {
   var isCounted = false
   /// Whether it wants an L1 whose processors take turns. One that has the kernel trace does: that changes its code,
   /// which QEMU 7.2 now and then runs in between where each processor has a thread of its own.
-  var takesTurns = false
+  var needsSingleThreadedTCG = false
   var worksInL1 = true
   /// Whether it needs neither devices nor L1.
   var worksHere = false
@@ -27,7 +27,8 @@ struct Measurement: Sendable {
   /// As a case of the lab, which leaves its samples in a file.
   var asCase: Case {
     Case(
-      "bench-\(name)", figures.map(\.title).joined(separator: "; "), limit: 900, takesTurns: takesTurns
+      "bench-\(name)", figures.map(\.title).joined(separator: "; "), limit: 900,
+      needsSingleThreadedTCG: needsSingleThreadedTCG
     ) { bench in
       let samples = try take(bench)
       try samples.write(to: bench.file(Self.file))
@@ -35,12 +36,12 @@ struct Measurement: Sendable {
     }
   }
 
-  private func rounds(_ bench: Bench) -> Int {
+  private func rounds(_ bench: CaseContext) -> Int {
     isCounted ? min(2, bench.manifest.pairs) : bench.manifest.pairs
   }
 
   /// Takes turns: one round is one number of each monitor, one after the other.
-  private func take(_ bench: Bench) throws -> Samples {
+  private func take(_ bench: CaseContext) throws -> Samples {
     var samples = Samples()
     let present = vmms.filter { $0 != .kvmtool || bench.manifest.kvmtool != nil }
     for round in (isCounted ? 1 : 0)...rounds(bench) {

@@ -68,7 +68,7 @@ enum StartMeasurements {
         "per-device-own", "start per additional device, 1 to 16, outside of system calls", "ms",
         .atMost(2)),
       Figure("per-device", "the same in all", "ms"),
-    ], vmms: qemus, takesTurns: true
+    ], vmms: qemus, needsSingleThreadedTCG: true
   ) { trial in
     for device in [Address.edu] + MachineDevices.benchEdus { try HostDevice(device).bind(to: "vfio-pci") }
     let devices = [Address.edu] + MachineDevices.benchEdus.dropLast()

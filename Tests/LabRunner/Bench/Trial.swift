@@ -4,7 +4,7 @@ import Foundation
 
 /// One monitor's turn in one round of a measurement.
 struct Trial {
-  let bench: Bench
+  let bench: CaseContext
   let vmm: VMMName
   /// Names its files.
   let label: String
@@ -27,7 +27,7 @@ struct Trial {
       tracer + guest.command(vmm, bench), messages: bench.file("\(label).err"), marks: marks,
       within: .seconds(seconds), seen: seen)
     try Data(launch.output.utf8).write(to: bench.file("\(label).log"))
-    let report = SmallGuestReport(launch.output)
+    let report = BareMetalReport(launch.output)
     guard report.failed.isEmpty, GuestLines(launch.output).faults.isEmpty else {
       throw Failed("the guest failed: \((report.failed + GuestLines(launch.output).faults)[0])")
     }

@@ -12,18 +12,19 @@ struct Case: Sendable {
   /// With several threads, QEMU before 8.1 looks addresses up in a stale table while L1's memory map changes, as it does
   /// when a guest turns a device's memory off and on: now and then a write to the local APIC goes elsewhere, and L1 stands
   /// still. The times of `bench` need processors that run together.
-  let takesTurns: Bool
+  let needsSingleThreadedTCG: Bool
   /// True for a case that `Tests/lab long` runs, and not `Tests/lab test`.
   let isLong: Bool
   /// Returns a remark for the report; throws `Failed` or `Skipped`.
-  let body: @Sendable (Bench) throws -> String
+  let body: @Sendable (CaseContext) throws -> String
 
   init(
-    _ name: String, _ purpose: String, limit: Int = 60, takesTurns: Bool = true, isLong: Bool = false,
-    body: @escaping @Sendable (Bench) throws -> String
+    _ name: String, _ purpose: String, limit: Int = 60, needsSingleThreadedTCG: Bool = true,
+    isLong: Bool = false,
+    body: @escaping @Sendable (CaseContext) throws -> String
   ) {
     (self.name, self.purpose, self.limit, self.body) = (name, purpose, limit, body)
-    self.takesTurns = takesTurns
+    self.needsSingleThreadedTCG = needsSingleThreadedTCG
     self.isLong = isLong
   }
 

@@ -29,7 +29,7 @@ enum DepartureCases {
     Case("outside-unplug", "the device is unplugged from the machine: given back, all-ones", limit: 90) {
       bench in
       let directory = "/sys/bus/pci/devices/\(Address.plug)"
-      let watch = try Watch(bench, [Address.plug, Address.edu])
+      let watch = try WatchGuest(bench, [Address.plug, Address.edu])
       try Monitor.send("device_del plug")
       let seconds = try wait(30, "the device is still there") { !URL(filePath: directory).exists }
       try restore { try Monitor.send("device_add \(MachineDevices.plug)") }
@@ -43,10 +43,10 @@ enum DepartureCases {
 
   /// Has a shell take the device away, which the kernel lets return when Sluice has given it back.
   private static func depart(
-    _ bench: Bench, _ command: String, _ devices: [String] = [Address.plug, Address.edu],
+    _ bench: CaseContext, _ command: String, _ devices: [String] = [Address.plug, Address.edu],
     until gone: () -> Bool
   ) throws -> String {
-    let watch = try Watch(bench, devices)
+    let watch = try WatchGuest(bench, devices)
     let host = try bench.start(["sh", "-c", command], as: "host")
     // Not `host.wait`: a write to sysfs that waits for Sluice cannot be killed.
     let seconds = try wait(10, "Sluice did not give the device back") { !host.isRunning }
@@ -72,7 +72,7 @@ enum DepartureCases {
   }
 
   /// The guest sees the first device gone and the second one work, and ends as usual.
-  private static func check(_ watch: Watch, _ device: String, seconds: Double) throws -> String {
+  private static func check(_ watch: WatchGuest, _ device: String, seconds: Double) throws -> String {
     try watch.requireGone()
     let trace = try watch.finish()
     let released = trace.records.filter { $0.event == "device" && $0.state == "released" }
@@ -86,7 +86,7 @@ enum DepartureCases {
   }
 
   /// The one warning that the device goes; the summary names every device.
-  private static func warning(of device: String, _ watch: Watch) throws -> String {
+  private static func warning(of device: String, _ watch: WatchGuest) throws -> String {
     let lines = watch.child.errors.split(separator: "\n").filter {
       $0.contains("warning: device \(device)") && $0.contains("the guest does not")
     }
@@ -105,9 +105,9 @@ enum DepartureCases {
     try HostDevice(device).bind(to: "vfio-pci")
   }
 
-  private static func isolate(_ bench: Bench) throws -> String {
+  private static func isolate(_ bench: CaseContext) throws -> String {
     let device = HostDevice(Address.errorNetwork)
-    let watch = try Watch(bench, [device.address, Address.edu])
+    let watch = try WatchGuest(bench, [device.address, Address.edu])
     try ErrorInjection.inject(device.address, bench)
     try watch.requireGone()
     try watch.child.type("M")

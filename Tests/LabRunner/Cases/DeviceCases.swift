@@ -43,7 +43,7 @@ enum DeviceCases {
       return try LinuxCases.describe(try guest.run(bench), bench)
     },
     Case("no-reset", "a device that nothing resets: one warning, and it works") { bench in
-      let watch = try Watch(bench, [Address.edu])
+      let watch = try WatchGuest(bench, [Address.edu])
       let trace = try watch.finish()
       let warnings = watch.child.errors.split(separator: "\n").filter { $0.contains("warning") }
       try bench.require(
@@ -55,7 +55,7 @@ enum DeviceCases {
     },
   ]
 
-  private static func others(_ bench: Bench) throws -> String {
+  private static func others(_ bench: CaseContext) throws -> String {
     let devices = [Address.disk, Address.messageUSB, Address.virtualFunction, Address.network]
     let guest = LinuxGuest(
       kernel: .newFull, devices: devices,
@@ -74,7 +74,7 @@ enum DeviceCases {
 
   /// Each disk behind a SATA or USB controller was read as the outside wrote it. The guest's slots are in
   /// the order of `devices`, from 1 on.
-  private static func checkDisks(_ lines: GuestLines, _ devices: [String], _ bench: Bench) throws {
+  private static func checkDisks(_ lines: GuestLines, _ devices: [String], _ bench: CaseContext) throws {
     let seen = lines.values(of: "disk").sorted { $0.first ?? "" < $1.first ?? "" }
     let expected = devices.enumerated().compactMap { index, address in
       [Address.disk, Address.usb, Address.messageUSB, Address.scsi].contains(address)
@@ -85,7 +85,7 @@ enum DeviceCases {
 
   /// Each of the drivers had interrupts, and all of the kind.
   private static func checkInterrupts(
-    _ lines: GuestLines, kind: String, of drivers: [String], _ bench: Bench
+    _ lines: GuestLines, kind: String, of drivers: [String], _ bench: CaseContext
   ) throws {
     let seen = lines.values(of: "interrupts")
     for driver in drivers {
@@ -97,7 +97,8 @@ enum DeviceCases {
 
   /// The guest finds the devices in the order given, and in each some of the host's capabilities in the
   /// host's order, those for power and interrupts among them.
-  private static func checkCapabilities(_ lines: GuestLines, _ devices: [String], _ bench: Bench) throws {
+  private static func checkCapabilities(_ lines: GuestLines, _ devices: [String], _ bench: CaseContext) throws
+  {
     let functions = lines.values(of: "functions")
     try bench.require(functions.count == devices.count, "the guest found \(functions)")
     for (function, address) in zip(functions, devices) {
@@ -110,7 +111,7 @@ enum DeviceCases {
     }
   }
 
-  private static func pair(_ bench: Bench) throws -> String {
+  private static func pair(_ bench: CaseContext) throws -> String {
     let lines = try LinuxGuest(devices: Address.pair, steps: ["functions"]).run(bench)
     let functions = lines.values(of: "functions").map { Array($0.prefix(3)) }
     try bench.require(

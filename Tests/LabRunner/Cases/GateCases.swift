@@ -6,34 +6,34 @@ import Foundation
 enum GateCases {
   static let all: [Case] = [
     Case("intx", "small guest: INTx, a shared line, switches to MSI and MSI-X and back", limit: 90) { bench in
-      try SmallGuest("intx", line, append: bench.vmm == "sluice" ? "input=17 shared=1" : "").check(bench)
+      try BareMetalGuest("intx", line, append: bench.vmm == "sluice" ? "input=17 shared=1" : "").check(bench)
     },
     Case("msi", "small guest: one vector and sixteen, changed while enabled") { bench in
-      try SmallGuest("msi", [Address.edu, Address.messageUSB], cpus: 2).check(bench)
+      try BareMetalGuest("msi", [Address.edu, Address.messageUSB], cpus: 2).check(bench)
     },
     Case("vectors", "small guest: many MSI-X vectors, pending bits, 10,000 masks and unmasks", limit: 120) {
       bench in
-      let remark = try SmallGuest("vectors", [Address.usb], cpus: 2).check(bench)
+      let remark = try BareMetalGuest("vectors", [Address.usb], cpus: 2).check(bench)
       guard bench.vmm == "sluice" else { return remark }
       return "\(remark); \(try besideTable(bench))"
     },
     Case("reset", "small guest: FLR, D3hot and D0 on NVMe and e1000e", limit: 90) { bench in
-      let remark = try SmallGuest("reset", [Address.bigDrive, Address.network], cpus: 2).check(bench)
+      let remark = try BareMetalGuest("reset", [Address.bigDrive, Address.network], cpus: 2).check(bench)
       guard bench.vmm == "sluice" else { return remark }
       return "\(remark); \(try resets(bench))"
     },
     Case("config", "small guest: all of configuration space, on every device", limit: 90) {
       bench in
       let append = bench.vmm == "sluice" ? "functions=\(everything.count)" : ""
-      return try SmallGuest("config", everything, append: append).check(bench)
+      return try BareMetalGuest("config", everything, append: append).check(bench)
     },
     Case("bars", "small guest: BARs sized, moved, over each other and over RAM", limit: 120) {
       bench in
       let devices = [Address.edu, Address.sharedMemory, Address.network, Address.bigDrive]
-      return try SmallGuest("bars", devices).check(bench)
+      return try BareMetalGuest("bars", devices).check(bench)
     },
     Case("expansion-rom", "small guest: the expansion ROM, equal to the host's") { bench in
-      let remark = try SmallGuest("expansion-rom", [Address.network]).check(bench)
+      let remark = try BareMetalGuest("expansion-rom", [Address.network]).check(bench)
       return "\(remark); \(try sameROM(bench))"
     },
   ]
@@ -48,7 +48,7 @@ enum GateCases {
   }
 
   /// The page of the vector table stays trapped, and the others were opened.
-  private static func besideTable(_ bench: Bench) throws -> String {
+  private static func besideTable(_ bench: CaseContext) throws -> String {
     let trace = try Trace(file: bench.file("guest.jsonl"))
     let opened = trace.openedWindows
     try bench.require(!opened.isEmpty, "no window beside the vector table was opened")
@@ -56,7 +56,7 @@ enum GateCases {
   }
 
   /// Each kind of reset happened, by the trace, and none while a window was open.
-  private static func resets(_ bench: Bench) throws -> String {
+  private static func resets(_ bench: CaseContext) throws -> String {
     let trace = try Trace(file: bench.file("guest.jsonl"))
     let faults = trace.faultsOfClosing()
     try bench.require(faults.isEmpty, faults.prefix(3).joined(separator: "; "))
@@ -68,7 +68,7 @@ enum GateCases {
   }
 
   /// The ROM that the guest read has the checksum of the one that QEMU gave the device.
-  private static func sameROM(_ bench: Bench) throws -> String {
+  private static func sameROM(_ bench: CaseContext) throws -> String {
     let lines = try String(contentsOf: bench.file("guest.log"), encoding: .utf8).split(
       whereSeparator: \.isNewline)
     guard let line = lines.first(where: { $0.hasPrefix("# checksum ") }) else { throw Failed("no checksum") }

@@ -14,12 +14,12 @@ enum InstructionCases {
       limit: 300, isLong: true
     ) { bench in
       guard bench.vmm == "sluice" else { return try guest(under: bench.vmm).check(bench) }
-      var facts: [(policy: String, facts: Facts)] = []
+      var facts: [(policy: String, facts: Observations)] = []
       var remark = ""
       for policy in ["on-fault", "on-enable", "eager"] {
         let label = "guest-\(policy)"
         remark = try guest(policy).check(bench, as: label)
-        var one = Facts()
+        var one = Observations()
         one.add(probe: try String(contentsOf: bench.file("\(label).log"), encoding: .utf8))
         facts.append((policy, one))
       }
@@ -49,21 +49,21 @@ enum InstructionCases {
   /// - Parameter vmm: Sluice has the two functions of one slot in one slot, QEMU has each in its own.
   static func guest(
     _ policy: String = "on-fault", under vmm: String = "sluice", cpus: Int = 1, append: String = "part=0"
-  ) -> SmallGuest {
+  ) -> BareMetalGuest {
     if vmm != "sluice" {
-      return SmallGuest(
+      return BareMetalGuest(
         "instructions", Address.pair + [Address.bigDrive], append: "edu=8 memory=16 table=24 \(append)",
         cpus: cpus)
     }
     // edu and ivshmem with 16 MiB, which share a slot, and a drive.
     let devices = Address.pair + [Address.bigDrive]
-    return SmallGuest(
+    return BareMetalGuest(
       "instructions", devices.map { "\($0),peer-dma=off,bar-map=\(policy)" },
       append: "edu=8 memory=9 table=16 \(append)", cpus: cpus)
   }
 
   /// How many results there are, the same under every policy.
-  private static func same(_ all: [(policy: String, facts: Facts)]) throws -> Int {
+  private static func same(_ all: [(policy: String, facts: Observations)]) throws -> Int {
     guard let first = all.first, first.facts.keys.count > 100 else {
       throw Failed("\(all.first?.facts.keys.count ?? 0) results, expected more than 100")
     }

@@ -48,7 +48,7 @@ enum LinuxCases {
     ]
   }
 
-  static func checkNetwork(_ lines: GuestLines, _ bench: Bench) throws {
+  static func checkNetwork(_ lines: GuestLines, _ bench: CaseContext) throws {
     let pings = lines.values(of: "ping").count
     try bench.require(
       pings == 1, "\(pings) pings answered, expected 1; the guest said \(lines.lines.suffix(3))")
@@ -57,14 +57,14 @@ enum LinuxCases {
     try bench.require(sums == expected, "downloaded \(sums), the file has \(expected)")
   }
 
-  private static func checkStick(_ lines: GuestLines, _ bench: Bench) throws {
+  private static func checkStick(_ lines: GuestLines, _ bench: CaseContext) throws {
     let sums = lines.values(of: "usb-sha256")
     let expected = [[bench.manifest.sums[Address.usb] ?? "nothing"]]
     try bench.require(sums == expected, "the guest read \(sums), the stick has \(expected)")
   }
 
   /// Checks the trace, where there is one, and says what the guest was and how much opened.
-  static func describe(_ lines: GuestLines, _ bench: Bench) throws -> String {
+  static func describe(_ lines: GuestLines, _ bench: CaseContext) throws -> String {
     let guest = lines.lines.first.map { String($0.trimmingPrefix("init ")) } ?? ""
     guard bench.vmm == "sluice" else { return "\(guest), under \(bench.vmm)" }
     let trace = try Trace(file: bench.file("trace.jsonl"))

@@ -26,7 +26,7 @@ enum LoadCases {
     }
   }
 
-  private static func drive(_ lines: GuestLines, _ wanted: Int, _ bench: Bench) throws -> String {
+  private static func drive(_ lines: GuestLines, _ wanted: Int, _ bench: CaseContext) throws -> String {
     let result = lines.values(of: "nvme-load").first ?? []
     try bench.require(result.count == 4, "the guest says '\(result.joined(separator: " "))'")
     let (resets, reads, writes) = (Int(result[0]) ?? 0, Int(result[1]) ?? 0, Int(result[2]) ?? 0)
@@ -39,7 +39,7 @@ enum LoadCases {
     return "NVMe: \(resets) FLRs, \(reads) reads of 8 MiB and \(writes) writes of 512 KiB right"
   }
 
-  private static func network(_ lines: GuestLines, _ wanted: Int, _ bench: Bench) throws -> String {
+  private static func network(_ lines: GuestLines, _ wanted: Int, _ bench: CaseContext) throws -> String {
     try LinuxCases.checkNetwork(lines, bench)
     let result = (lines.values(of: "network-load").first ?? []).compactMap { Int($0) }
     try bench.require(result.count == 4, "the guest says '\(result)'")
@@ -52,7 +52,7 @@ enum LoadCases {
   }
 
   /// The trace has each reset that the guest asked for, once, and nothing is mapped during any.
-  private static func checkTrace(_ wanted: Int, _ bench: Bench) throws {
+  private static func checkTrace(_ wanted: Int, _ bench: CaseContext) throws {
     let trace = try Trace(file: bench.file("trace.jsonl"))
     for (device, why) in [(Address.scratchDrive, "flr"), (Address.network, "power")] {
       let count = trace.records.count { $0.event == "reset" && $0.device == device && $0.why == why }

@@ -11,7 +11,7 @@ enum PeerCases {
     ) {
       bench in
       try forSluice(bench)
-      let guest = SmallGuest("peer-dma", [Address.edu, Address.sharedMemory], append: "cycles=1")
+      let guest = BareMetalGuest("peer-dma", [Address.edu, Address.sharedMemory], append: "cycles=1")
       let before = try faults()
       let remark = try guest.check(bench)
       try requireNeighbours(bench)
@@ -30,7 +30,7 @@ enum PeerCases {
     ) { bench in
       try forSluice(bench)
       let devices = [Address.edu, Address.sharedMemory, Address.network, Address.bigDrive]
-      var guest = SmallGuest("bars", devices.map { "\($0),peer-dma=eager" })
+      var guest = BareMetalGuest("bars", devices.map { "\($0),peer-dma=eager" })
       guest.memory = "2G"
       let remark = try guest.check(bench)
       let said = try String(contentsOf: bench.file("guest.err"), encoding: .utf8).split(separator: "\n")
@@ -51,7 +51,7 @@ enum PeerCases {
     },
   ]
 
-  private static func forSluice(_ bench: Bench) throws {
+  private static func forSluice(_ bench: CaseContext) throws {
     guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
   }
 
@@ -74,7 +74,7 @@ enum PeerCases {
   }
 
   /// What the guest touched together came back as one slot and one mapping, and went by one call.
-  private static func requireNeighbours(_ bench: Bench) throws {
+  private static func requireNeighbours(_ bench: CaseContext) throws {
     let trace = try Trace(file: bench.file("guest.jsonl"))
     let maps = trace.records.filter { $0.mappedWindows.first?.device == Address.sharedMemory }
     let joined = maps.filter { $0.mappedWindows.count > 1 }
@@ -97,9 +97,9 @@ enum PeerCases {
     /// How many containers have ivshmem's memory.
     let containers: Int
 
-    func check(_ bench: Bench) throws -> String {
+    func check(_ bench: CaseContext) throws -> String {
       let devices = [Address.edu, Address.sharedMemory + options] + others
-      _ = try SmallGuest("peer-dma", devices, append: append).check(bench, as: name)
+      _ = try BareMetalGuest("peer-dma", devices, append: append).check(bench, as: name)
       let trace = try Trace(file: bench.file("\(name).jsonl"))
       let faults = trace.faultsOfClosing()
       try bench.require(faults.isEmpty, "\(name): \(faults.prefix(3).joined(separator: "; "))")
@@ -123,9 +123,9 @@ enum PeerCases {
   ]
 
   /// Why the windows of a BAR opened that the guest enables, touches and moves.
-  private static func openings(_ bench: Bench, _ policy: String) throws -> String {
+  private static func openings(_ bench: CaseContext, _ policy: String) throws -> String {
     let device = "\(Address.edu),bar-map=\(policy)"
-    _ = try SmallGuest("bars", [device], append: "moves=4").check(bench, as: policy)
+    _ = try BareMetalGuest("bars", [device], append: "moves=4").check(bench, as: policy)
     let trace = try Trace(file: bench.file("\(policy).jsonl"))
     let faults = trace.faultsOfClosing()
     try bench.require(faults.isEmpty, "\(policy): \(faults.prefix(3).joined(separator: "; "))")
@@ -138,14 +138,14 @@ enum PeerCases {
   }
 
   /// The device's own memory bit while the guest's is off.
-  private static func bit(_ bench: Bench, _ policy: String) throws -> String {
+  private static func bit(_ bench: CaseContext, _ policy: String) throws -> String {
     let devices = [Address.edu, "\(Address.sharedMemory),memory-bit=\(policy)"]
-    let guest = SmallGuest("peer-dma", devices, append: "pause=2000")
+    let guest = BareMetalGuest("peer-dma", devices, append: "pause=2000")
     let child = try bench.start(guest.command(bench, as: policy), as: policy)
     try child.expect("# memory is off")
     let isSet = try HostDevice(Address.sharedMemory).command & 2 != 0
     let status = try child.wait()
-    let report = SmallGuestReport(child.output)
+    let report = BareMetalReport(child.output)
     if let fault = report.fault { throw Failed("\(policy): \(fault)") }
     try bench.require(status == 1, "\(policy): exit status \(status); \(child.lastMessage)")
     try bench.require(

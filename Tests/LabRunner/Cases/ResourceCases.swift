@@ -26,7 +26,7 @@ enum ResourceCases {
     return number
   }
 
-  private static func hugePages(_ bench: Bench) throws -> String {
+  private static func hugePages(_ bench: CaseContext) throws -> String {
     try HostDevice.write("80", to: pool + "/nr_hugepages")
     let end = Result { try checkHugePages(bench) }
     try HostDevice.write("0", to: pool + "/nr_hugepages")
@@ -34,13 +34,13 @@ enum ResourceCases {
   }
 
   /// 128 MiB are 64 pages.
-  private static func checkHugePages(_ bench: Bench) throws -> String {
+  private static func checkHugePages(_ bench: CaseContext) throws -> String {
     let before = try number(pool + "/free_hugepages")
     try bench.require(before == 80, "L1 has room for \(before) huge pages, 80 wanted")
-    var guest = SmallGuest("watch", [Address.edu])
+    var guest = BareMetalGuest("watch", [Address.edu])
     guest.memory = "128M,hugepages=2M,prealloc,node=0"
     guest.options = ["--cpu-pin", "0:1"]
-    let watch = try Watch(bench, guest)
+    let watch = try WatchGuest(bench, guest)
     // Bus mastering, which waits until RAM is ready.
     try watch.child.type("b")
     let command = try watch.state().command
@@ -60,7 +60,7 @@ enum ResourceCases {
     let after = try number(pool + "/free_hugepages")
     try bench.require(after == before, "\(before - after) huge pages were not given back")
     try HostDevice(Address.edu).requireReleased()
-    var transfer = SmallGuest("edu-dma", [Address.edu])
+    var transfer = BareMetalGuest("edu-dma", [Address.edu])
     (transfer.memory, transfer.options) = (guest.memory, guest.options)
     return "64 pages of node 0; \(try transfer.check(bench, as: "transfer"))"
   }
@@ -78,13 +78,13 @@ enum ResourceCases {
   }
 
   /// Runs the guest of 16 vectors under `ulimit OPTIONS`.
-  private static func limited(_ bench: Bench, _ options: String, as label: String) throws -> Child {
-    let guest = SmallGuest("vectors", [Address.usb], append: "storm=10 rounds=1", cpus: 2)
+  private static func limited(_ bench: CaseContext, _ options: String, as label: String) throws -> Child {
+    let guest = BareMetalGuest("vectors", [Address.usb], append: "storm=10 rounds=1", cpus: 2)
     return try bench.start(
       ["sh", "-c", "ulimit \(options); exec \"$@\"", "sh"] + guest.command(bench, as: label), as: label)
   }
 
-  private static func fewDescriptors(_ bench: Bench) throws -> String {
+  private static func fewDescriptors(_ bench: CaseContext) throws -> String {
     guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
     let soft = try limited(bench, "-S -n 40", as: "soft")
     let process = try soft.sluice()
@@ -96,14 +96,14 @@ enum ResourceCases {
       usleep(20_000)
     }
     let softStatus = try soft.wait()
-    if let fault = SmallGuestReport(soft.output).fault {
+    if let fault = BareMetalReport(soft.output).fault {
       throw Failed("under a soft limit: \(fault); status \(softStatus); \(soft.lastMessage)")
     }
     // Two vectors have no descriptor: the guest waits five seconds for each.
     try bench.require(most > 42, "only \(most) descriptors under a soft limit of 40")
     let hard = try limited(bench, "-n \(most - 2)", as: "hard")
     let status = try hard.wait()
-    let report = SmallGuestReport(hard.output)
+    let report = BareMetalReport(hard.output)
     // (1 << 1) | 1: the guest reached its end, and some of its checks failed.
     try bench.require(
       status == 3 && report.promised == report.passed.count + report.skipped.count + report.failed.count,
@@ -116,7 +116,7 @@ enum ResourceCases {
     return String(warnings[0])
   }
 
-  private static func fewMappings(_ bench: Bench) throws -> String {
+  private static func fewMappings(_ bench: CaseContext) throws -> String {
     guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
     let limit = "/sys/module/vfio_iommu_type1/parameters/dma_entry_limit"
     let before = try number(limit)
@@ -128,8 +128,8 @@ enum ResourceCases {
 
   /// Of 24 mappings RAM takes one and edu's BAR one: a BAR of 256 MiB, all of which is touched, has 16 windows.
   /// The 17th is that of a BAR of 256 bytes, which nothing touches.
-  private static func checkFewMappings(_ bench: Bench) throws -> String {
-    let guest = SmallGuest(
+  private static func checkFewMappings(_ bench: CaseContext) throws -> String {
+    let guest = BareMetalGuest(
       "bar-lazy-open", [Address.sharedMemory, Address.edu], append: "device=1 steps=128")
     let remark = try guest.check(bench)
     let said = try String(contentsOf: bench.file("guest.err"), encoding: .utf8).split(separator: "\n")

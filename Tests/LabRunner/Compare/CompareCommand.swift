@@ -107,8 +107,8 @@ struct Comparer {
   /// What a case has left; nil where it failed, which is counted already.
   private func comparison(of one: Case, named name: String, _ known: Differences) throws -> Comparison? {
     let directory = workspace.out.appending(path: one.name)
-    func facts(_ file: String) throws -> Facts {
-      Facts(text: try String(contentsOf: directory.appending(path: file), encoding: .utf8))
+    func facts(_ file: String) throws -> Observations {
+      Observations(text: try String(contentsOf: directory.appending(path: file), encoding: .utf8))
     }
     guard directory.appending(path: "peer.facts").exists else { return nil }
     return Comparison(name, sluice: try facts("sluice.facts"), peer: try facts("peer.facts"), known)

@@ -24,7 +24,7 @@ struct Comparison {
   let name: String
   let rows: [Row]
 
-  init(_ name: String, sluice: Facts, peer: Facts, _ differences: Differences) {
+  init(_ name: String, sluice: Observations, peer: Observations, _ differences: Differences) {
     self.name = name
     let keys = sluice.keys + peer.keys.filter { sluice.values[$0] == nil }
     rows = keys.map { key in

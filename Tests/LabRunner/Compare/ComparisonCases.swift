@@ -39,11 +39,11 @@ enum ComparisonCases {
     }
   }
 
-  private static func probe(_ device: Device, parts: Range<Int>, _ bench: Bench) throws -> String {
+  private static func probe(_ device: Device, parts: Range<Int>, _ bench: CaseContext) throws -> String {
     try collect(bench) { vmm, bench in
-      var facts = Facts()
+      var facts = Observations()
       for part in parts {
-        let guest = SmallGuest("Probe", device.addresses, append: "\(device.append) part=\(part)")
+        let guest = BareMetalGuest("Probe", device.addresses, append: "\(device.append) part=\(part)")
         let label = "\(vmm)-\(part)"
         let child = try bench.start(guest.command(bench, as: label), as: label)
         let end = try end(of: child)
@@ -88,7 +88,7 @@ enum ComparisonCases {
           lines.ended && lines.faults.isEmpty,
           "under \(vmm): status \(status); \(lines.faults.joined(separator: "; ")); \(child.lastLine)")
         // kvmtool's bus has no host bridge.
-        return LinuxFacts(lines, slot: vmm == "kvmtool" ? 0 : 1).facts
+        return LinuxObservations(lines, slot: vmm == "kvmtool" ? 0 : 1).facts
       }
     }
   }
@@ -101,11 +101,11 @@ enum ComparisonCases {
     try collect(bench) { vmm, bench in
       let child = try bench.start(InstructionCases.guest(under: vmm).command(bench, as: vmm), as: vmm)
       let end = try end(of: child, patience: 250)
-      let report = SmallGuestReport(child.output)
+      let report = BareMetalReport(child.output)
       try bench.require(
         end == nil && (vmm != "sluice" || report.fault == nil),
         "under \(vmm): \(end ?? report.fault ?? ""); \(child.lastLine)")
-      var facts = Facts()
+      var facts = Observations()
       facts.add(probe: child.output)
       return facts
     }
@@ -122,7 +122,7 @@ enum ComparisonCases {
 
   /// Runs a guest under both, and leaves `sluice.facts` and `peer.facts`.
   private static func collect(
-    _ bench: Bench, _ body: (String, Bench) throws -> Facts
+    _ bench: CaseContext, _ body: (String, CaseContext) throws -> Observations
   ) throws -> String {
     // The peer is what `--with` names; Sluice is always the other one.
     let peer = bench.vmm == "sluice" ? "qemu" : bench.vmm

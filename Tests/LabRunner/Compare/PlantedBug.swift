@@ -14,7 +14,7 @@ struct PlantedBug {
 
   static let all = [
     PlantedBug(
-      name: "bar-size", file: "Sources/PCI/BaseAddress.swift", text: "let mask = ~(size - 1)",
+      name: "bar-size", file: "Sources/PCI/BAR.swift", text: "let mask = ~(size - 1)",
       replacement: "let mask = ~(size * 2 - 1)", keys: ["sizing.*", "bar.*"]),
     PlantedBug(
       name: "lost-mask-bit", file: "Sources/PCI/MSIXTable.swift",

@@ -42,11 +42,11 @@ struct GuestFuzz {
   /// KiB that the process may grow by after its start.
   private static let mostGrowth = 16 << 10
 
-  func run(_ bench: Bench) throws -> String {
+  func run(_ bench: CaseContext) throws -> String {
     guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
     bench.note("to repeat: Tests/lab fuzz guest --seconds \(seconds) --seed \(seed)")
     let log = try KernelLog()
-    var guest = SmallGuest("fuzz", Self.devices, append: "seed=\(seed)", cpus: 4)
+    var guest = BareMetalGuest("fuzz", Self.devices, append: "seed=\(seed)", cpus: 4)
     // All of it is there from the start: the growth that is seen is the process's own.
     guest.memory = "128M,prealloc"
     let trace = bench.file("guest.jsonl").path
@@ -55,7 +55,7 @@ struct GuestFuzz {
     let child = try bench.start(command, as: "guest")
     let growth = try drive(child)
     let status = try child.wait()
-    let report = SmallGuestReport(child.output)
+    let report = BareMetalReport(child.output)
     bench.note("events: \(Self.events(child.output))")
     let lines = child.errors.split(whereSeparator: \.isNewline)
     if let fault = report.fault {

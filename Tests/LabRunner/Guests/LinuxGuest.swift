@@ -17,7 +17,7 @@ struct LinuxGuest {
   var append = ""
 
   /// The command that runs it under the bench's VMM.
-  func command(_ bench: Bench) throws -> [String] {
+  func command(_ bench: CaseContext) throws -> [String] {
     let kernel = try bench.kernel(kernel)
     let initramfs = usesKexec ? kernel.kexecInitramfs ?? kernel.initramfs : kernel.initramfs
     // kvmtool boots without ACPI: its guest ends by a reset.
@@ -45,7 +45,7 @@ struct LinuxGuest {
   }
 
   /// Runs it to its end and checks what every run must show; the guest's `lab:` lines.
-  func run(_ bench: Bench) throws -> GuestLines {
+  func run(_ bench: CaseContext) throws -> GuestLines {
     let child = try bench.start(command(bench), as: "guest")
     let status = try child.wait()
     let lines = GuestLines(child.output)
@@ -62,7 +62,7 @@ struct LinuxGuest {
   }
 
   /// For a drive of known content: each time the guest read the whole drive, it read what the outside wrote.
-  private func checkDrive(_ address: String, in lines: GuestLines, _ bench: Bench) throws {
+  private func checkDrive(_ address: String, in lines: GuestLines, _ bench: CaseContext) throws {
     guard let drive = bench.manifest.drives[address] else { return }
     let sums = lines.values(of: "nvme-sha256").filter { $0.first == drive.serial }.compactMap(\.last)
     let expected = steps.count { $0 == "nvme-sha256" }

@@ -37,15 +37,16 @@ struct Torture {
     (Address.sharedMemory, 0x1110_1AF4),
   ]
 
-  func run(_ bench: Bench) throws -> String {
+  func run(_ bench: CaseContext) throws -> String {
     guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
     bench.note("to repeat: Tests/lab torture --seconds \(seconds) --seed \(seed)")
     let log = try KernelLog()
-    let guest = SmallGuest("torture", Self.devices.map(\.address), append: "seed=\(seed) outside=1", cpus: 4)
+    let guest = BareMetalGuest(
+      "torture", Self.devices.map(\.address), append: "seed=\(seed) outside=1", cpus: 4)
     let child = try bench.start(guest.command(bench, as: "guest"), as: "guest")
     try drive(child)
     let status = try child.wait()
-    let report = SmallGuestReport(child.output)
+    let report = BareMetalReport(child.output)
     for kind in ["event", "invariant"] { bench.note("\(kind)s: \(Self.numbers(kind, child.output))") }
     var scan = TraceScan()
     try scan.read(bench.file("guest.jsonl"))

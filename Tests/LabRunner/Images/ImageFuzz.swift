@@ -30,7 +30,7 @@ struct ImageFuzz {
     return kernels.sorted() + small.map { guests.appending(path: $0).path }
   }
 
-  private func run(_ bench: Bench) throws -> String {
+  private func run(_ bench: CaseContext) throws -> String {
     guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
     let files = try Self.files(
       kernels: bench.manifest.guestKernels.values.map(\.image), guests: URL(filePath: bench.manifest.guests))

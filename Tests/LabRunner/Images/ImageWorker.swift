@@ -88,7 +88,7 @@ struct ImageLoader {
   func load(_ input: ImageMutator.Input, _ iteration: UInt64) throws -> String {
     let kernel = try place(input.kernel, "kernel")
     let initrd = try input.initrd.map { try place($0, "initrd") }
-    let memory = try GuestMemory(size: input.memory, backing: .memory)
+    let memory = try GuestMemory(size: input.memory, backing: .memfd)
     let entry: EntryPoint
     do throws(BootError) {
       entry = try KernelImage.load(

@@ -27,7 +27,7 @@ struct Lab {
       return
     }
     for isSingleThreaded in [false, true] {
-      let some = cases.filter { $0.takesTurns == isSingleThreaded }
+      let some = cases.filter { $0.needsSingleThreadedTCG == isSingleThreaded }
       var session = Session(
         workspace: workspace, preparation: preparation, kernel: l1, vmm: vmm, times: times, prefix: prefix)
       session.isSingleThreaded = isSingleThreaded

@@ -26,8 +26,8 @@ import Trace
     #expect(try rig.function.readConfig(0, width: 4) == .max)
     #expect(rig.seen.events.contains { if case .lost(.isolated) = $0 { true } else { false } })
     #expect(rig.world.violations == [])
-    try rig.function.close()
-    try rig.function.handBack()
+    try rig.function.quiesce()
+    try rig.function.resetAndRelease()
     #expect(!rig.device.isOpen)
   }
 
@@ -42,8 +42,8 @@ import Trace
     #expect(rig.world.takeCalls().suffix(2) == [.reset, .close])
     #expect(rig.seen.events.contains { if case .lost(.released) = $0 { true } else { false } })
     #expect(rig.world.violations == [])
-    try rig.function.close()
-    try rig.function.handBack()
+    try rig.function.quiesce()
+    try rig.function.resetAndRelease()
     #expect(rig.world.takeCalls() == [], "it has been given back")
   }
 
@@ -70,8 +70,8 @@ import Trace
     try rig.reset()
     #expect(!rig.world.takeCalls().contains(.resetBus))
     #expect(rig.seen.warnings.count == 1)
-    try rig.function.close()
-    try rig.function.handBack()
+    try rig.function.quiesce()
+    try rig.function.resetAndRelease()
     #expect(rig.world.takeCalls().contains(.resetBus))
     #expect(!rig.device.isOpen)
   }
@@ -84,10 +84,10 @@ import Trace
     try rig.maskMSIX(0, false)
     try rig.touch(FunctionRig.inFirst)
     _ = rig.world.takeCalls()
-    try rig.function.close()
+    try rig.function.quiesce()
     #expect(
       rig.world.takeCalls().map(\.name) == ["removeSlot", "unmap", "unmap", "write", "disable"])
-    try rig.function.handBack()
+    try rig.function.resetAndRelease()
     #expect(rig.world.takeCalls() == [.reset, .close])
     #expect(rig.world.violations == [] && rig.slots == [])
   }
@@ -98,26 +98,26 @@ import Trace
     try slot.command(6)
     try slot.touch(FunctionRig.inFirst)
     slot.world.fail("removeSlot")
-    try slot.function.close()
+    try slot.function.quiesce()
     #expect(slot.seen.warnings.count == 1 && slot.seen.warnings[0].hasPrefix("at the end of the VM"))
     #expect(slot.device.command == 0)
     let iova = try FunctionRig { $0.peers = [.mapped(.onFault)] }
     try iova.command(6)
     try iova.touch(FunctionRig.inFirst)
     iova.world.fail("unmap")
-    #expect(throws: FunctionError.self) { try iova.function.close() }
+    #expect(throws: FunctionError.self) { try iova.function.quiesce() }
     #expect(iova.device.command == 6, "the device is not written")
     _ = iova.world.takeCalls()
-    try iova.function.handBack()
+    try iova.function.resetAndRelease()
     #expect(iova.world.takeCalls() == [] && iova.device.isOpen, "the kernel does it when the process ends")
   }
 
   @Test("a device that cannot be reset at the end is closed, and the error says what to do")
   func handBackFails() throws {
     let rig = try FunctionRig()
-    try rig.function.close()
+    try rig.function.quiesce()
     rig.world.fail("reset")
-    let error = #expect(throws: FunctionError.self) { try rig.function.handBack() }
+    let error = #expect(throws: FunctionError.self) { try rig.function.resetAndRelease() }
     #expect(error?.description.contains("it goes back as the guest left it") == true)
     #expect(!rig.device.isOpen)
   }

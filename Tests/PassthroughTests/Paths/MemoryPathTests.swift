@@ -11,7 +11,7 @@ import Testing
 
 /// Accesses to BARs, and the windows that they open and close.
 @Suite struct MemoryPathTests {
-  private static let command = UInt64(Register.command)
+  private static let command = UInt64(ConfigOffset.command)
 
   @Test("an access while memory is off reads all-ones, drops the write and reaches no device")
   func closed() throws {
@@ -149,7 +149,8 @@ import Testing
     try rig.move(0xE000_0000)
     #expect(rig.slots == [] && rig.mapped(in: 0) == [])
     #expect(rig.host.decoder.find(0xD000_0010, isPort: false) == nil)
-    #expect(rig.host.decoder.find(0xE000_0010, isPort: false) == BarPlace(function: 8, bar: 0, offset: 0x10))
+    #expect(
+      rig.host.decoder.find(0xE000_0010, isPort: false) == BARLocation(function: 8, bar: 0, offset: 0x10))
     try rig.touch(FunctionRig.inFirst)
     #expect(rig.slots == [0xE000_0000] && rig.mapped(in: 0) == [0xE000_0000])
   }
@@ -162,10 +163,10 @@ import Testing
     #expect(try !rig.function.demote(all: true), "nothing is mapped")
     try rig.touch(FunctionRig.inFirst)
     #expect(try !rig.function.demote(all: false), "the device says that its memory is on")
-    rig.device.state.withLock { $0.config[Register.command] = 0 }
+    rig.device.state.withLock { $0.config[ConfigOffset.command] = 0 }
     #expect(try rig.function.demote(all: false))
     #expect(rig.slots == [])
-    rig.device.state.withLock { $0.config[Register.command] = 2 }
+    rig.device.state.withLock { $0.config[ConfigOffset.command] = 2 }
     try rig.touch(FunctionRig.inFirst)
     #expect(try rig.function.demote(all: true) && rig.slots == [])
   }
@@ -173,10 +174,10 @@ import Testing
   @Test("an instruction that KVM cannot emulate makes its window due, or all armed ones")
   func notEmulated() throws {
     let rig = try FunctionRig()
-    let place = BarPlace(function: 8, bar: 0, offset: FunctionRig.inFirst)
+    let place = BARLocation(function: 8, bar: 0, offset: FunctionRig.inFirst)
     #expect(try rig.function.makeDue(place) == .none, "memory is off")
     try rig.command(2)
-    #expect(try rig.function.makeDue(BarPlace(function: 8, bar: 0, offset: 0x1000)) == .none)
+    #expect(try rig.function.makeDue(BARLocation(function: 8, bar: 0, offset: 0x1000)) == .none)
     #expect(try rig.function.makeDue(place) == .isDue)
     try rig.function.openDueWindows()
     #expect(try rig.function.makeDue(place) == .isOpen)
@@ -191,7 +192,7 @@ import Testing
     let rig = try FunctionRig { options in
       options.shape.bars[1] = 16
       options.shape.ports = [1]
-      options.shape.config[Register.bar0 + 4] = 1
+      options.shape.config[ConfigOffset.bar0 + 4] = 1
     }
     #expect(rig.function.readPort(bar: 1, offset: 4, width: 4) == .max)
     rig.function.writePort(bar: 1, offset: 4, width: 4, 1)
@@ -219,13 +220,13 @@ import Testing
     try rig.command(2)
     try rig.function.openDueWindows()
     #expect(rig.slots == [FunctionRig.base, FunctionRig.base + 0x3000, FunctionRig.base + 2 << 20])
-    try rig.function.writeConfig(Register.bar0 + 8, width: 4, UInt32(FunctionRig.base))
+    try rig.function.writeConfig(ConfigOffset.bar0 + 8, width: 4, UInt32(FunctionRig.base))
     try rig.function.leaveSharedPages()
     try rig.function.openDueWindows()
     #expect(!rig.slots.contains(FunctionRig.base))
     try rig.touch(FunctionRig.inFirst)
     #expect(!rig.slots.contains(FunctionRig.base), "two BARs are there")
-    try rig.function.writeConfig(Register.bar0 + 8, width: 4, 0xD020_0000)
+    try rig.function.writeConfig(ConfigOffset.bar0 + 8, width: 4, 0xD020_0000)
     try rig.touch(FunctionRig.inFirst)
     #expect(rig.slots.contains(FunctionRig.base))
   }

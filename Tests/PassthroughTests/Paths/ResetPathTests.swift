@@ -11,7 +11,7 @@ import Testing
 
 /// Power states and resets of a function.
 @Suite struct ResetPathTests {
-  private static let command = UInt64(Register.command)
+  private static let command = UInt64(ConfigOffset.command)
 
   private func configWrites(_ calls: [FakeWorld.Call], at offset: UInt64) -> [UInt64] {
     calls.compactMap {

@@ -11,7 +11,7 @@ import Testing
 
 /// The start of a function, from the device that the kernel has opened to the guest.
 @Suite struct StartPathTests {
-  private static let command = UInt64(Register.command)
+  private static let command = UInt64(ConfigOffset.command)
 
   @Test("the start leaves the device with memory and bus mastering off, and nothing mapped")
   func start() throws {
@@ -72,14 +72,14 @@ import Testing
     let bar = try #require(rig.function.bars.first { $0.kind == .rom })
     #expect(bar.size == 4096)
     func read(_ offset: UInt64, _ width: Int) throws -> UInt64 {
-      try rig.function.readMemory(bar: BaseAddress.romIndex, offset: offset, width: width)
+      try rig.function.readMemory(bar: BAR.romIndex, offset: offset, width: width)
     }
     try rig.command(2)
     #expect(try read(4, 4) == .max, "its own bit is off")
-    try rig.function.writeConfig(Register.rom, width: 4, 0xDF00_0001)
+    try rig.function.writeConfig(ConfigOffset.rom, width: 4, 0xDF00_0001)
     #expect(try read(4, 4) == 0x0706_0504)
     #expect(try read(4094, 4) == .max, "beyond its end")
-    try rig.function.writeMemory(bar: BaseAddress.romIndex, offset: 4, width: 4, 0)
+    try rig.function.writeMemory(bar: BAR.romIndex, offset: 4, width: 4, 0)
     #expect(try read(4, 4) == 0x0706_0504, "it is read-only")
     try rig.command(0)
     #expect(try read(4, 4) == .max)

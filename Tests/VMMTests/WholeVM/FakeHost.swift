@@ -14,8 +14,8 @@ import Synchronization
 struct FakeHost: HostBackend {
   /// True if this machine's KVM can be used.
   static let hasKVM: Bool = {
-    do throws(SystemError) {
-      _ = try System()
+    do throws(KVMError) {
+      _ = try KVMSystem()
       return true
     } catch { return false }
   }()
@@ -33,7 +33,7 @@ struct FakeHost: HostBackend {
     devices.map { ReadyDevice(address: $0.address.description, group: "7", token: nil, reserved: []) }
   }
 
-  init(_ plan: PeerPlan, hosts: [ReadyDevice], machine: VirtualMachine) throws(RunError) {
+  init(_ plan: AddressSpacePlan, hosts: [ReadyDevice], machine: VirtualMachine) throws(RunError) {
     var spaces: [DMAMapper<FakeSpace>.Member] = []
     for devices in plan.devices {
       guard let world = Self.devices.withLock({ all in devices.first.flatMap { all[$0]?.world } }) else {

@@ -17,7 +17,7 @@ final class FakeVM {
   static let msix = 0x40
   let devices: [FakeDevice]
   let worlds: [FakeWorld]
-  let ending: Ending
+  let shutdown: ShutdownRequest
   let vm: VM<FakeHost>
   /// What the guest has sent through its serial port.
   let wire = Wire()
@@ -68,12 +68,12 @@ final class FakeVM {
     configuration.devices = try shapes.map { .init(address: try #require(Address($0.address))) }
     change(&configuration)
     try Linux.Thread.installKick()
-    ending = try Ending()
-    let recorder = try Recorder(
+    shutdown = try ShutdownRequest()
+    let eventLog = try EventLog(
       log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, trace: nil, start: 0)
     let wire = wire
-    let assembly = try Assembly<FakeHost>(configuration, recorder: recorder, output: { wire.take($0) })
-    vm = try VM(assembly, configuration, recorder: recorder, ending: ending)
+    let builder = try MachineBuilder<FakeHost>(configuration, eventLog: eventLog, output: { wire.take($0) })
+    vm = try VM(builder, configuration, eventLog: eventLog, shutdown: shutdown)
     try vm.start()
   }
 
@@ -81,7 +81,7 @@ final class FakeVM {
   func wait(until body: () throws -> Bool) rethrows -> Bool {
     for _ in 0..<60_000 {
       if try body() { return true }
-      if ending.isOver { return try body() }
+      if shutdown.isOver { return try body() }
       usleep(1000)
     }
     return false

@@ -22,7 +22,7 @@ struct WholeMachineTests {
   /// Runs a guest without devices to its end.
   private func outcome(_ guest: GuestCode, cpus: Int = 1) throws -> (Outcome?, [UInt8]) {
     let machine = try FakeVM([], guest, cpus: cpus)
-    #expect(machine.wait { machine.ending.isOver })
+    #expect(machine.wait { machine.shutdown.isOver })
     let (outcome, failures) = machine.stop()
     #expect(failures.isEmpty)
     return (outcome, machine.wire.bytes)
@@ -123,7 +123,7 @@ struct WholeMachineTests {
     let machine = try FakeVM([FakeVM.shape("0000:00:0a.0")], guest) { configuration in
       configuration.devices[0].policies.barMap = .eager
     }
-    #expect(machine.wait { machine.ending.isOver })
+    #expect(machine.wait { machine.shutdown.isOver })
     #expect(machine.slots == 0)
     #expect(machine.stop().0 == .debugExit(0))
   }
@@ -146,9 +146,9 @@ struct WholeMachineTests {
       // SAFETY: the pages are the device's, which does not read them while its memory is off.
       unsafe mprotect(UnsafeMutableRawPointer(bitPattern: UInt(host)), 0x4000, access) == 0
     }
-    device.state.withLock { $0.config[Register.command] = 0 }
+    device.state.withLock { $0.config[ConfigOffset.command] = 0 }
     #expect(protect(PROT_NONE))
-    #expect(machine.wait { machine.ending.isOver })
+    #expect(machine.wait { machine.shutdown.isOver })
     #expect(protect(PROT_READ | PROT_WRITE))
     let (outcome, failures) = machine.stop()
     #expect(outcome == .debugExit(0) && failures.isEmpty)
@@ -175,7 +175,7 @@ struct WholeMachineTests {
         shape.busResetScope = addresses.map { ResetDependent(group: "7", address: $0, isOwned: true) }
         return shape
       }, guest)
-    #expect(machine.wait { machine.ending.isOver })
+    #expect(machine.wait { machine.shutdown.isOver })
     for world in machine.worlds { _ = world.takeCalls() }
     let (outcome, failures) = machine.stop()
     #expect(outcome == .debugExit(0) && failures.isEmpty)
@@ -198,7 +198,7 @@ struct WholeMachineTests {
     machine.vm.attend(to: .request, of: 1)
     #expect(machine.devices.map(\.isOpen) == [true, false])
     #expect(machine.vm.remove("0000:00:0c.0") && !machine.device.isOpen)
-    machine.ending.end(.quit)
+    machine.shutdown.end(.quit)
     let (outcome, failures) = machine.stop()
     #expect(outcome == .quit && failures.isEmpty)
   }
@@ -210,7 +210,7 @@ struct WholeMachineTests {
     guest.end(1)
     let shape = FakeVM.shape("0000:00:0e.0")
     let machine = try FakeVM([shape], guest)
-    machine.ending.end(.quit)
+    machine.shutdown.end(.quit)
     let (outcome, failures) = machine.stop()
     #expect(outcome == .quit || outcome == .debugExit(1))
     #expect(failures.isEmpty && !machine.device.isOpen)

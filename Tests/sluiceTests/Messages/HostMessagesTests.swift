@@ -38,8 +38,8 @@ import VMM
         .missing("KVM_CAP_IRQFD"),
         "KVM_CHECK_EXTENSION: this kernel's KVM lacks KVM_CAP_IRQFD; use Linux 6.1 or newer with in-kernel irqchip"
       ),
-    ] as [(SystemError, String)])
-  func system(_ error: SystemError, _ text: String) {
+    ] as [(KVMError, String)])
+  func system(_ error: KVMError, _ text: String) {
     #expect(RunError.system(error).message == text)
   }
 
@@ -80,8 +80,8 @@ import VMM
         "guest RAM cannot be pinned: asked: Cannot allocate memory; type 'ulimit -l unlimited', or run as root"
       ),
       (.pin(OperationError("no room")), "guest RAM cannot be pinned: no room"),
-    ] as [(PreparationError, String)])
-  func preparation(_ error: PreparationError, _ text: String) {
+    ] as [(MemoryPreparationError, String)])
+  func preparation(_ error: MemoryPreparationError, _ text: String) {
     #expect(RunError.preparation(error).message == text)
   }
 
@@ -148,20 +148,20 @@ import VMM
         "guest RAM at 0x100000000, 4096 bytes: the IOMMU does not translate these addresses; give a smaller --memory"
       ),
       (
-        .noRoom(device: "0000:01:00.0", BaseAddress(index: 0, kind: .io, size: 256), in: 0x1000..<0x10000),
+        .noRoom(device: "0000:01:00.0", BAR(index: 0, kind: .io, size: 256), in: 0x1000..<0x10000),
         "device 0000:01:00.0: BAR 0 of 256 bytes does not fit beside the others in the guest's I/O ports "
           + "0x1000-0xffff; give fewer devices"
       ),
       (
         .noRoom(
-          device: "0000:01:00.0", BaseAddress(index: 6, kind: .rom, size: 2 << 20),
+          device: "0000:01:00.0", BAR(index: 6, kind: .rom, size: 2 << 20),
           in: 0xC000_0000..<0xE000_0000),
         "device 0000:01:00.0: the ROM of 2 MiB takes addresses of 32 bits and does not fit beside the others in "
           + "0xc0000000-0xdfffffff; give fewer devices"
       ),
       (
         .noRoom(
-          device: "0000:01:00.0", BaseAddress(index: 2, kind: .memory64, size: 1 << 40), in: 1 << 32..<1 << 39
+          device: "0000:01:00.0", BAR(index: 2, kind: .memory64, size: 1 << 40), in: 1 << 32..<1 << 39
         ),
         "device 0000:01:00.0: BAR 2 of 1048576 MiB does not fit in the guest-physical addresses "
           + "0x100000000-0x7fffffffff that the processor and the IOMMU translate above guest RAM; give fewer devices "

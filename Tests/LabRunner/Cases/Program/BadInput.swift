@@ -14,7 +14,7 @@ struct BadInput {
   let words: [String]
 
   /// What is wrong with how it failed; nil when nothing is.
-  func fault(_ bench: Bench) throws -> String? {
+  func fault(_ bench: CaseContext) throws -> String? {
     let name = label.replacing(" ", with: "-").replacing("/", with: "-")
     let child = try bench.start(wrapper + [bench.manifest.sluice] + arguments, as: name)
     let status: Int32
@@ -33,7 +33,7 @@ struct BadInput {
   }
 
   /// Tries each; throws what was wrong with any of them.
-  static func check(_ inputs: [BadInput], _ bench: Bench) throws -> String {
+  static func check(_ inputs: [BadInput], _ bench: CaseContext) throws -> String {
     guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
     let faults = try inputs.compactMap { try $0.fault(bench) }
     for fault in faults { bench.note(fault) }

@@ -49,7 +49,7 @@ enum BadInputCases {
     },
   ]
 
-  private static func files(_ bench: Bench) throws -> [BadInput] {
+  private static func files(_ bench: CaseContext) throws -> [BadInput] {
     let kernel = try bench.kernel(.newCloud)
     let empty = bench.file("empty")
     try Data().write(to: empty)
@@ -83,7 +83,7 @@ enum BadInputCases {
     ]
   }
 
-  private static func devices(_ bench: Bench) throws -> String {
+  private static func devices(_ bench: CaseContext) throws -> String {
     guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
     let kernel = try bench.kernel(.newCloud).image
     let token = "2ab74924-c335-45f4-9b16-8569e5b08258"
@@ -123,7 +123,7 @@ enum BadInputCases {
       ], bench)
   }
 
-  private static func host(_ bench: Bench) throws -> [BadInput] {
+  private static func host(_ bench: CaseContext) throws -> [BadInput] {
     let kernel = try bench.kernel(.newCloud).image
     // Where everyone may read: the tree can be in a directory of root's own.
     let open = URL(filePath: "/run/lab-open")

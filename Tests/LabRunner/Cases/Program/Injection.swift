@@ -48,7 +48,7 @@ struct Injection {
   ///   - later: Which occurrence is the later one; of fewer the last is taken.
   ///   - made: For a row's name, how often a run makes the call, as far as that is known.
   func run(
-    _ bench: Bench, request number: String, later: Int, made known: inout [String: Int]
+    _ bench: CaseContext, request number: String, later: Int, made known: inout [String: Int]
   ) throws -> Outcome {
     var when = isFirst ? 1 : min(later, known[row.name] ?? later)
     while true {
@@ -70,11 +70,11 @@ struct Injection {
     }
   }
 
-  private func attempt(_ bench: Bench, _ request: String, _ when: Int) throws -> Traces {
+  private func attempt(_ bench: CaseContext, _ request: String, _ when: Int) throws -> Traces {
     let error = row.error.flatMap(InjectionTable.number) ?? 0
     // The first thread has the program's name.
     let thread = row.thread == "control" ? "sluice" : row.thread
-    let guest = SmallGuest("inject", Self.devices, append: "rounds=\(isFirst ? 1 : 2)")
+    let guest = BareMetalGuest("inject", Self.devices, append: "rounds=\(isFirst ? 1 : 2)")
     let child = try bench.start(
       ["\(bench.manifest.programs)/inject", thread, row.call, request, "\(error)", "\(when)"]
         + guest.command(bench, as: "guest"), as: "guest")
@@ -108,7 +108,7 @@ struct Injection {
       }
       return .ended(line)
     }
-    let report = SmallGuestReport(traces.output)
+    let report = BareMetalReport(traces.output)
     guard let fault = report.fault else {
       let warning = said.first { $0.contains(reason) }
       return warning.map { .degraded($0) } ?? .unharmed

@@ -43,7 +43,7 @@ struct Injections {
     return all.indices.filter { $0 % parts == part - 1 }.map { all[$0] }
   }
 
-  func run(_ bench: Bench) throws -> String {
+  func run(_ bench: CaseContext) throws -> String {
     guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
     let table = try InjectionTable(file: URL(filePath: bench.manifest.injections))
     let text = try Command.output([bench.manifest.sluice, "run", "--print-seccomp"])
@@ -77,7 +77,7 @@ struct Injections {
   }
 
   /// Keeps the output of a run that went wrong.
-  private func keep(_ bench: Bench, _ title: String) throws {
+  private func keep(_ bench: CaseContext, _ title: String) throws {
     let name = title.replacing(" ", with: "-")
     for suffix in ["log", "err", "jsonl"] {
       let source = bench.file("guest.\(suffix)")

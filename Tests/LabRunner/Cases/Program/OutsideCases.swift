@@ -34,8 +34,8 @@ enum OutsideCases {
   ]
 
   /// At an SMI, KVM saves the state of the processor to the SMM address space, which has no RAM here.
-  private static func managementInterrupt(_ bench: Bench) throws -> String {
-    let watch = try Watch(bench, [Address.plug])
+  private static func managementInterrupt(_ bench: CaseContext) throws -> String {
+    let watch = try WatchGuest(bench, [Address.plug])
     try watch.child.type("i")
     usleep(1_000_000)
     if watch.child.isRunning { try watch.child.type("q") }
@@ -48,13 +48,13 @@ enum OutsideCases {
     return "status \(status); \(watch.child.lastMessage)"
   }
 
-  private static func groupHeld(_ bench: Bench) throws -> String {
+  private static func groupHeld(_ bench: CaseContext) throws -> String {
     guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
     let device = HostDevice(Address.pair[0])
     let before = try device.config()
     let path = "/dev/vfio/\(device.group ?? "none")"
     let other = try FileHandle(forUpdating: URL(filePath: path))
-    let guest = SmallGuest("watch", Address.pair)
+    let guest = BareMetalGuest("watch", Address.pair)
     let child = try bench.start(guest.command(bench, as: "guest"), as: "guest")
     let status = try child.wait(within: 20)
     let said = child.errors.trimmingCharacters(in: .newlines)
@@ -76,8 +76,8 @@ enum OutsideCases {
 
   /// While a host resets a device, its memory does not answer: a guest that has it mapped reads what the platform
   /// makes of that, all-ones by the book and 0 on QEMU.
-  private static func reset(_ device: String, _ bench: Bench, as label: String) throws -> String {
-    let watch = try Watch(bench, [device], strange: .max, as: label)
+  private static func reset(_ device: String, _ bench: CaseContext, as label: String) throws -> String {
+    let watch = try WatchGuest(bench, [device], strange: .max, as: label)
     let value = try watch.value()
     for _ in 0..<3 {
       try HostDevice.write("1", to: "/sys/bus/pci/devices/\(device)/reset")
@@ -95,11 +95,11 @@ enum OutsideCases {
   }
 
   /// The kernel refuses the resets of a device that had one when it was opened.
-  private static func resetRefused(_ bench: Bench) throws -> String {
+  private static func resetRefused(_ bench: CaseContext) throws -> String {
     let device = HostDevice(Address.smallDrive)
     let methods = "/sys/bus/pci/devices/\(device.address)/reset_method"
     let before = try String(contentsOfFile: methods, encoding: .utf8)
-    let watch = try Watch(bench, [device.address, Address.edu])
+    let watch = try WatchGuest(bench, [device.address, Address.edu])
     try HostDevice.write("\n", to: methods)
     let end = Result {
       try watch.requireAlive()
@@ -121,9 +121,9 @@ enum OutsideCases {
     return String(said[0])
   }
 
-  private static func memoryThroughSysfs(_ bench: Bench) throws -> String {
+  private static func memoryThroughSysfs(_ bench: CaseContext) throws -> String {
     let device = HostDevice(Address.plug)
-    let watch = try Watch(bench, [device.address], strange: .max)
+    let watch = try WatchGuest(bench, [device.address], strange: .max)
     let value = try watch.value()
     let command = try device.command
     try bench.require(
@@ -139,8 +139,8 @@ enum OutsideCases {
     return "\(value), \(off), \(value)"
   }
 
-  private static func memoryThroughVFIO(_ bench: Bench) throws -> String {
-    let watch = try Watch(bench, [Address.plug])
+  private static func memoryThroughVFIO(_ bench: CaseContext) throws -> String {
+    let watch = try WatchGuest(bench, [Address.plug])
     let value = try watch.value()
     let foreign = try ForeignDevice(of: watch.child.sluice())
     for _ in 0..<3 {
@@ -157,14 +157,14 @@ enum OutsideCases {
     return "3 times \(value), ffffffff, \(value); \(demotions) windows demoted"
   }
 
-  private static func guestMemory(_ bench: Bench) throws -> String {
-    let watch = try Watch(bench, [Address.plug])
+  private static func guestMemory(_ bench: CaseContext) throws -> String {
+    let watch = try WatchGuest(bench, [Address.plug])
     // Before RAM is pinned the end would be another one: it could not be.
     try watch.child.type("b")
     let command = try watch.state().command
     try bench.require(command.hasSuffix("6"), "COMMAND is \(command)")
     let process = try ForeignProcess(watch.child.sluice())
-    let size: UInt = 128 << 20  // as `SmallGuest` has it
+    let size: UInt = 128 << 20  // as `BareMetalGuest` has it
     try process.unmap(process.mapping(of: size), size: size)
     let status = try watch.child.wait(within: 15)
     let said = watch.child.errors.split(separator: "\n").filter { $0.hasPrefix("sluice: ") }

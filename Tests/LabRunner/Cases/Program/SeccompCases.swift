@@ -34,7 +34,7 @@ enum SeccompCases {
 
   private struct Scenario {
     let name: String
-    let run: @Sendable (Bench) throws -> Void
+    let run: @Sendable (CaseContext) throws -> Void
   }
 
   /// One Linux guest only: strace makes every exit of a vCPU a matter of milliseconds here.
@@ -55,14 +55,14 @@ enum SeccompCases {
     },
     Scenario(name: "peers") { bench in
       let devices = [Address.edu, Address.sharedMemory]
-      _ = try SmallGuest("bar-lazy-open", devices).check(bench, as: "peers")
+      _ = try BareMetalGuest("bar-lazy-open", devices).check(bench, as: "peers")
     },
     Scenario(name: "toggles") { bench in
-      _ = try SmallGuest("memory-enable", [Address.edu], append: "toggles=200", cpus: 2)
+      _ = try BareMetalGuest("memory-enable", [Address.edu], append: "toggles=200", cpus: 2)
         .check(bench, as: "toggles")
     },
     Scenario(name: "signal") { bench in
-      let guest = SmallGuest("memory-enable", [Address.edu], cpus: 2)
+      let guest = BareMetalGuest("memory-enable", [Address.edu], cpus: 2)
       let child = try bench.start(guest.command(bench, as: "signal"), as: "signal")
       try child.expect("ok - the device reads")
       _ = kill(try child.sluice(), SIGTERM)
@@ -70,10 +70,10 @@ enum SeccompCases {
       try bench.require(status == 12, "exit status \(status); \(child.lastMessage)")
     },
     Scenario(name: "vectors") { bench in
-      _ = try SmallGuest("msix", [Address.bigDrive], cpus: 2).check(bench, as: "vectors")
+      _ = try BareMetalGuest("msix", [Address.bigDrive], cpus: 2).check(bench, as: "vectors")
     },
     Scenario(name: "triple fault") { bench in
-      let guest = SmallGuest("hello", append: "end=triple-fault")
+      let guest = BareMetalGuest("hello", append: "end=triple-fault")
       _ = try bench.start(guest.command(bench, as: "fault"), as: "fault").wait(within: 30)
     },
   ]

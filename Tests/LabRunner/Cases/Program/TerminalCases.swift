@@ -74,7 +74,7 @@ enum TerminalCases {
 
   /// A guest with the big drive, its console on a terminal.
   private static func start(
-    steps: [String], on terminal: Terminal, _ bench: Bench, as name: String = "guest"
+    steps: [String], on terminal: Terminal, _ bench: CaseContext, as name: String = "guest"
   ) throws -> Child {
     guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
     let guest = LinuxGuest(devices: [Address.bigDrive], steps: steps)
@@ -82,7 +82,7 @@ enum TerminalCases {
   }
 
   private static func check(
-    _ child: Child, ends status: Int32, _ terminal: Terminal, _ before: String, _ bench: Bench
+    _ child: Child, ends status: Int32, _ terminal: Terminal, _ before: String, _ bench: CaseContext
   ) throws {
     let got = try child.wait(within: 30)
     try bench.require(got == status, "exit status \(got), expected \(status); \(child.lastMessage)")

@@ -12,7 +12,7 @@ enum TokenCases {
       defer { restore(bench) }
       let token = "2ab74924-c335-45f4-9b16-8569e5b08258"
       let other = "2ab74924-c335-45f4-9b16-8569e5b08259"
-      let watch = try Watch(bench, ["\(Address.physicalFunction),vf-token=\(token)"])
+      let watch = try WatchGuest(bench, ["\(Address.physicalFunction),vf-token=\(token)"])
       try VirtualFunction.makeVirtual()
       let kernel = try bench.guest("hello")
       func refused(_ label: String, _ device: String, _ words: [String]) -> BadInput {
@@ -30,14 +30,14 @@ enum TokenCases {
             words: [Address.smallDrive, "leave vf-token= out"]),
         ], bench)
       let device = "\(Address.virtualFunction),vf-token=\(token)"
-      _ = try SmallGuest("hello", [device], append: "processors=1").check(bench, as: "function")
+      _ = try BareMetalGuest("hello", [device], append: "processors=1").check(bench, as: "function")
       _ = try watch.finish()
       return "\(remark); the same token opens it"
     }
   ]
 
   /// Gives the physical function to its driver again. Later cases say so if that fails.
-  private static func restore(_ bench: Bench) {
+  private static func restore(_ bench: CaseContext) {
     do { try VirtualFunction.takeBack() } catch {
       bench.note("the physical function did not come back to its driver: \(sentence(error))")
     }

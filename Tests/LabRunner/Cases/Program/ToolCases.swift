@@ -54,7 +54,7 @@ enum ToolCases {
   }
 
   /// What is peculiar to some of L1's devices is told.
-  private static func checkReports(_ json: String, _ bench: Bench) throws {
+  private static func checkReports(_ json: String, _ bench: CaseContext) throws {
     let all = try JSONDecoder().decode([DeviceReport].self, from: Data(json.utf8))
     func report(_ address: String) throws -> DeviceReport {
       guard let found = all.first(where: { $0.address == address }) else { throw Failed("no \(address)") }

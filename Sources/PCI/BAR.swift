@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What a base address register describes (PCIe 6.0 §7.5.1.2.1).
+public struct BAR: Equatable, Sendable {
+  /// The kind of addresses that a BAR takes.
+  public enum Kind: Equatable, Sendable {
+    /// I/O ports.
+    case io
+    /// Memory below 4 GiB.
+    case memory32
+    /// Memory anywhere; takes two registers.
+    case memory64
+    /// The expansion ROM: memory below 4 GiB with an enable bit of its own (§7.5.1.2.4).
+    case rom
+  }
+
+  /// The index that stands for the expansion ROM.
+  public static let romIndex = 6
+
+  /// The number of its (first) register, 0 to 5, or ``romIndex``.
+  public let index: Int
+  /// What it takes.
+  public let kind: Kind
+  /// Reads have no side effects.
+  public let isPrefetchable: Bool
+  /// Bytes; a power of two, at least 4 for I/O, 16 for memory and 2048 for a ROM.
+  public let size: UInt64
+
+  /// Makes a description; a size that is no power of two is rounded up to one.
+  public init(index: Int, kind: Kind, isPrefetchable: Bool = false, size: UInt64) {
+    self.index = index
+    self.kind = kind
+    self.isPrefetchable = isPrefetchable
+    let smallest: UInt64 = kind == .io ? 4 : kind == .rom ? 2048 : 16
+    var size = max(size, smallest)
+    if size & (size - 1) != 0, size.leadingZeroBitCount > 0 {
+      size = 1 << UInt64(64 - size.leadingZeroBitCount)
+    }
+    self.size = size
+  }
+
+  /// Reads the descriptions out of a header.
+  ///
+  /// - Parameters:
+  ///   - config: The function's configuration space.
+  ///   - sizes: Each BAR's size in bytes, the ROM's last; 0 where there is none.
+  public static func decode(_ config: [UInt8], sizes: [UInt64]) -> [BAR] {
+    var result: [BAR] = []
+    var index = 0
+    while index < 6 {
+      let register = config.number(at: ConfigOffset.bar0 + index * 4, width: 4)
+      let kind: Kind = register & 1 != 0 ? .io : register >> 1 & 3 == 2 && index < 5 ? .memory64 : .memory32
+      if index < sizes.count, sizes[index] > 0 {
+        result.append(
+          BAR(
+            index: index, kind: kind, isPrefetchable: kind != .io && register & 8 != 0, size: sizes[index]))
+      }
+      index += kind == .memory64 ? 2 : 1
+    }
+    if sizes.count > romIndex, sizes[romIndex] > 0 {
+      result.append(BAR(index: romIndex, kind: .rom, size: sizes[romIndex]))
+    }
+    return result
+  }
+
+  /// Where its (first) register is in configuration space.
+  public var register: Int { kind == .rom ? ConfigOffset.rom : ConfigOffset.bar0 + index * 4 }
+
+  /// The bits of the first register that say what it is and cannot be written.
+  var flags: UInt32 {
+    switch kind {
+    case .io: 1
+    case .rom: 0
+    case .memory32: isPrefetchable ? 8 : 0
+    case .memory64: isPrefetchable ? 0xC : 4
+    }
+  }
+
+  /// The bits that hold the address; both registers for 64-bit memory.
+  var addressMask: UInt64 {
+    let mask = ~(size - 1)
+    return kind == .memory64 ? mask : mask & 0xFFFF_FFFF
+  }
+}
+
+/// Places BARs in the windows of the host bridge before the guest starts, so that a kernel
+/// that no firmware has prepared finds them.
+public struct BARAllocator: Sendable {
+  /// A BAR that fits in no window.
+  public struct NoRoom: Error, Equatable, Sendable {
+    /// Which of the BARs given.
+    public let position: Int
+    /// Bytes.
+    public let size: UInt64
+  }
+
+  /// I/O ports.
+  public var io: Range<UInt64>
+  /// Memory below 4 GiB; GPA.
+  public var memory32: Range<UInt64>
+  /// Memory above; GPA.
+  public var memory64: Range<UInt64>
+
+  /// 64-bit BARs of at least this size go above 4 GiB even when they are not prefetchable.
+  private static let large: UInt64 = 64 << 20
+
+  /// Makes a placement with the windows all free.
+  public init(io: Range<UInt64>, memory32: Range<UInt64>, memory64: Range<UInt64>) {
+    self.io = io
+    self.memory32 = memory32
+    self.memory64 = memory64
+  }
+
+  /// An address for each BAR, aligned to its size, the largest placed first.
+  public mutating func place(_ bars: [BAR]) throws(NoRoom) -> [UInt64] {
+    var addresses = [UInt64](repeating: 0, count: bars.count)
+    for position in bars.indices.sorted(by: { bars[$0].size > bars[$1].size }) {
+      let bar = bars[position]
+      guard let address = take(for: bar) else { throw NoRoom(position: position, size: bar.size) }
+      addresses[position] = address
+    }
+    return addresses
+  }
+
+  private mutating func take(for bar: BAR) -> UInt64? {
+    // A BAR smaller than a page gets a page of its own, so that it can be mapped alone.
+    let size = bar.kind == .io ? bar.size : max(bar.size, 4096)
+    switch bar.kind {
+    case .io: return Self.take(size, from: &io)
+    case .memory32, .rom: return Self.take(size, from: &memory32)
+    case .memory64 where bar.isPrefetchable || bar.size >= Self.large:
+      return Self.take(size, from: &memory64) ?? Self.take(size, from: &memory32)
+    case .memory64:
+      return Self.take(size, from: &memory32) ?? Self.take(size, from: &memory64)
+    }
+  }
+
+  private static func take(_ size: UInt64, from window: inout Range<UInt64>) -> UInt64? {
+    let (sum, overflow) = window.lowerBound.addingReportingOverflow(size - 1)
+    guard !overflow else { return nil }
+    let base = sum & ~(size - 1)
+    guard base <= window.upperBound, size <= window.upperBound - base else { return nil }
+    window = base + size..<window.upperBound
+    return base
+  }
+}

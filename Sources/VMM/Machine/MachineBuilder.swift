@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Boot
+internal import GuestMemory
+internal import KVM
+internal import Linux
+internal import PCI
+internal import Passthrough
+internal import VFIO
+
+/// A machine that has been put together and not yet run.
+struct MachineBuilder<B: HostBackend> {
+  let machine: VirtualMachine
+  let memory: GuestMemory
+  let cpus: [VirtualCPU]
+  let devices: AssignedDevices<B>
+  let serial: Serial
+  let root: RootBus<B>
+
+  /// Puts a machine together: first what can be refused without touching a device.
+  init(_ configuration: Configuration, eventLog: EventLog, output: @escaping @Sendable (UInt8) -> Bool)
+    throws(RunError)
+  {
+    let system = try step(RunError.system) { () throws(KVMError) in try KVMSystem() }
+    if configuration.cpus > system.cpuLimit {
+      throw .host(.cpuCount(configuration.cpus, limit: system.cpuLimit))
+    }
+    try HostResources().check(configuration)
+    let hosts = try B.check(configuration.devices)
+    if let problem = DeviceWindows.startProblem(hosts, pageSize: configuration.backing.pageSize) {
+      throw .host(problem)
+    }
+    let reserved = hosts.flatMap(\.reserved)
+    let memory = try step(RunError.memory) { () throws(GuestMemory.AllocationError) in
+      try GuestMemory(
+        size: configuration.memory, backing: configuration.backing, node: configuration.memoryNode,
+        holes: reserved)
+    }
+    self.memory = memory
+    let features = try step(RunError.kernel) { () throws(KernelError) in
+      try CPUFeatures(system, cpus: configuration.cpus, isNested: configuration.isNested)
+    }
+    let machine: VirtualMachine
+    (machine, cpus, serial) = try Self.machine(
+      system, memory: memory, features: features, count: configuration.cpus, output: output)
+    eventLog.phase("machine-made")
+    let bootCPU = cpus[0]
+    let entry = try step(RunError.boot) { () throws(BootError) in
+      try KernelImage.load(
+        path: configuration.kernel, initrd: configuration.initrd,
+        commandLine: KernelCommandLine.text(configuration.commandLine, frequency: bootCPU.timeStampFrequency),
+        memory: memory)
+    }
+    try step(RunError.kernel) { () throws(KernelError) in
+      try bootCPU.setState(entry.initialState)
+    }
+    eventLog.phase("kernel-loaded")
+    self.machine = machine
+    let slots = MemorySlots(
+      machine, limit: system.memorySlotCount, reserved: memory.regions.count,
+      platform: PlatformLayout.trapped)
+    devices = try AssignedDevices(
+      configuration.devices, hosts: hosts, machine: machine, slots: slots,
+      routeLimit: system.routeCount, memory: memory,
+      eventLog: eventLog)
+    root = RootBus(
+      functions: devices.functions, places: devices.places, decoder: devices.host?.decoder)
+    let window = try Self.place(
+      devices, memory: memory, addressBits: features.addressBits, reserved: reserved)
+    let cpuCount = configuration.cpus
+    try step(RunError.boot) { () throws(BootError) in
+      _ = try ACPI.install(
+        Platform(cpus: cpuCount, pciWindow64: window, devices: PortOwner.platformDevices), in: memory)
+      try ResetVector.install(in: memory)
+    }
+    eventLog.phase("devices-ready")
+  }
+
+  private static func machine(
+    _ system: borrowing KVMSystem, memory: GuestMemory, features: CPUFeatures, count: Int,
+    output: @escaping @Sendable (UInt8) -> Bool
+  ) throws(RunError) -> (VirtualMachine, [VirtualCPU], Serial) {
+    do throws(KernelError) {
+      let machine = try VirtualMachine(
+        system, identityMap: PlatformLayout.identityMap, taskState: PlatformLayout.taskState)
+      for (slot, region) in memory.regions.enumerated() {
+        try machine.setMemory(
+          slot: UInt32(slot), at: region.base, size: region.size, host: region.hostAddress)
+      }
+      let serial = try Serial(output: output)
+      try machine.connect(event: serial.interrupt.number, toInterrupt: Serial.gsi)
+      var cpus: [VirtualCPU] = []
+      for index in 0..<count { cpus.append(try VirtualCPU(machine, index: index, features: features)) }
+      return (machine, cpus, serial)
+    } catch { throw .kernel(error) }
+  }
+
+  /// Gives every BAR an address; the 64-bit window that the guest is told of.
+  private static func place(
+    _ devices: AssignedDevices<B>, memory: GuestMemory, addressBits: Int, reserved: [ClosedRange<UInt64>]
+  ) throws(RunError) -> Range<UInt64> {
+    let bars = devices.functions.flatMap(\.bars)
+    let largest = bars.map(\.size).max() ?? 0
+    let start = max(GuestMemory.holeEnd, memory.regions.last?.end.rawValue ?? 0)
+      .roundedUp(to: max(1 << 30, largest))
+    let end = min(1 << UInt64(addressBits), devices.ioLimit)
+    let window = DeviceWindows.largest(start..<max(start, end), without: reserved)
+    var placement = BARAllocator(
+      io: PlatformLayout.ioWindow, memory32: PlatformLayout.pciWindow32, memory64: window)
+    let addresses: [UInt64]
+    do throws(BARAllocator.NoRoom) { addresses = try placement.place(bars) } catch {
+      let owners = devices.functions.flatMap { function in function.bars.map { (function.address, $0) } }
+      let (device, bar) = owners[error.position]
+      throw .host(
+        .noRoom(device: device, bar, in: DeviceWindows.range(of: bar.kind, memory64: window)))
+    }
+    var next = 0
+    for (function, place) in zip(devices.functions, devices.places) {
+      let own = Array(addresses[next..<next + function.bars.count])
+      next += function.bars.count
+      try step(RunError.function) { () throws(FunctionError) in
+        try function.place(
+          own, function: place.index, isMultifunction: place.isShared,
+          gsi: PlatformLayout.gsi(slot: place.slot, pin: function.interruptPin ?? 0))
+      }
+    }
+    return window
+  }
+}

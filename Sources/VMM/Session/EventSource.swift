@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Passthrough
+
+/// The origin of an event that the main thread serves; its number is the token in the event loop.
+enum EventSource: RawRepresentable, Equatable {
+  /// A signal.
+  case signals
+  /// The VM has ended.
+  case shutdown
+  /// The receiver of the serial port has room again.
+  case serialRoom
+  /// The transmitter of the serial port holds bytes that the console has not taken.
+  case serialBacklog
+  /// Console input is readable.
+  case input
+  /// Console output is writable.
+  case output
+  /// The host's kernel reports something about a function, by its index.
+  case notice(DeviceNotification, Int)
+
+  private static let fixed: [EventSource] = [
+    .signals, .shutdown, .serialRoom, .serialBacklog, .input, .output,
+  ]
+
+  init?(rawValue: UInt64) {
+    let index = Int(truncatingIfNeeded: rawValue >> 8)
+    switch rawValue & 0xFF {
+    case 0xFE: self = .notice(.error, index)
+    case 0xFF: self = .notice(.request, index)
+    case let number where rawValue == number && number < UInt64(Self.fixed.count):
+      self = Self.fixed[Int(number)]
+    default: return nil
+    }
+  }
+
+  var rawValue: UInt64 {
+    switch self {
+    case .signals: 0
+    case .shutdown: 1
+    case .serialRoom: 2
+    case .serialBacklog: 3
+    case .input: 4
+    case .output: 5
+    case .notice(.error, let index): UInt64(index) << 8 | 0xFE
+    case .notice(.request, let index): UInt64(index) << 8 | 0xFF
+    }
+  }
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Linux
+internal import Passthrough
+
+/// The main thread of a run: serves the console, the signals and the notices about devices until the VM ends.
+struct Supervisor<B: HostBackend>: ~Copyable {
+  private let vm: VM<B>
+  private let shutdown: ShutdownRequest
+  private let signals: SignalFD
+  private let output: Output
+  private let loop: Epoll
+  private var console: Console
+
+  /// The interval at which a console in the background looks if it is in the foreground; no signal says so.
+  /// Milliseconds.
+  private static var backgroundInterval: Int32 { 500 }
+
+  /// Watches all that the main thread serves.
+  ///
+  /// - Parameters:
+  ///   - input: The descriptor of console input.
+  ///   - isTerminal: True if that is the process's terminal.
+  init(
+    _ vm: VM<B>, shutdown: ShutdownRequest, signals: consuming SignalFD, input: Int32, output: Output,
+    isTerminal: Bool
+  ) throws(KernelError) {
+    self.vm = vm
+    self.shutdown = shutdown
+    self.output = output
+    console = Console(serial: vm.serial, isTerminal: isTerminal, input: input, output: output.number)
+    let loop = try Epoll()
+    try signals.watch(loop, as: EventSource.signals.rawValue)
+    var sources: [(number: Int32, EventSource)] = [
+      (vm.serial.room.number, .serialRoom), (vm.serial.backlog.number, .serialBacklog),
+      (shutdown.number, .shutdown),
+    ]
+    for (index, function) in vm.functions.enumerated() {
+      for notice in DeviceNotification.allCases {
+        sources.append((function.number(of: notice), .notice(notice, index)))
+      }
+    }
+    for (number, source) in sources { try loop.watch(number, as: source.rawValue) }
+    self.signals = signals
+    self.loop = loop
+  }
+
+  /// Lets the guest start, and serves events until the VM ends.
+  mutating func run() throws(KernelError) {
+    try console.watch(loop)
+    if try console.refill() { shutdown.end(.quit) }
+    try vm.start()
+    while !shutdown.isOver {
+      guard let token = try loop.next(within: console.isInBackground ? Self.backgroundInterval : -1) else {
+        console.takeTerminal()
+        try console.watch(loop)
+        continue
+      }
+      if let source = EventSource(rawValue: token) { try serve(source) }
+      try console.watch(loop)
+    }
+  }
+
+  private mutating func serve(_ source: EventSource) throws(KernelError) {
+    switch source {
+    case .shutdown: break
+    case .signals:
+      while let effect = try signals.next() {
+        switch effect {
+        case .end(let signal): shutdown.end(.signal(signal))
+        case .resumed: console.takeTerminal()
+        case .none: break
+        }
+      }
+    case .serialRoom:
+      try vm.serial.room.take()
+      if try console.refill() { shutdown.end(.quit) }
+    case .serialBacklog:
+      try vm.serial.backlog.take()
+      try console.send(loop)
+    case .output: try console.send(loop)
+    case .input: if try console.transfer() { shutdown.end(.quit) }
+    case .notice(let notice, let function): vm.attend(to: notice, of: function)
+    }
+  }
+}

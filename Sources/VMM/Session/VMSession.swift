@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Linux
+public import Logging
+internal import Sandbox
+
+/// A run of a VM by the program: with the process's console, signals and trace.
+public struct VMSession: Sendable {
+  private let configuration: Configuration
+  private let eventLog: EventLog
+  private let shutdown: ShutdownRequest
+
+  /// Prepares a run; only the trace file is opened.
+  ///
+  /// - Parameter start: When the program began; microseconds of the monotonic clock.
+  public init(
+    _ configuration: Configuration, log: Logger, start: Int64
+  ) throws(RunError) {
+    self.configuration = configuration
+    StandardError.stopWaiting()
+    var sandbox: ThreadSandbox?
+    if configuration.isSandboxed {
+      try step(RunError.kernel) { () throws(KernelError) in try ThreadSandbox.prepare() }
+      sandbox = try step(RunError.sandbox) { () throws(SandboxError) in try ThreadSandbox(.trace) }
+    }
+    do throws(KernelError) {
+      // Opening a FIFO waits for its reader: until then signals end the process.
+      try Thread.unblockSignals()
+      eventLog = try EventLog(log: log, trace: configuration.trace, start: start) {
+        [sandbox] () throws(KernelError) in try sandbox?.enter()
+      }
+      shutdown = try ShutdownRequest()
+    } catch { throw .kernel(error) }
+  }
+
+  /// Starts the VM, waits for its end, and hands the devices back.
+  ///
+  /// - Parameter report: Called with each failure that is not the outcome.
+  /// - Returns: How it ended. The trace is complete then, unless a failure says otherwise.
+  public func run(report: (RunError) -> Void) throws(RunError) -> Outcome {
+    do throws(RunError) { return try live(VFIOBackend.self, report) } catch {
+      eventLog.trace?.finish()
+      throw error
+    }
+  }
+
+  private func live<B: HostBackend>(
+    _ backend: B.Type, _ report: (RunError) -> Void
+  ) throws(RunError) -> Outcome {
+    eventLog.phase("program-started")
+    do throws(KernelError) { try DescriptorLimit.raise() } catch { eventLog.log.warning("\(error)") }
+    let output = StandardOutput()
+    let builder = try MachineBuilder<B>(configuration, eventLog: eventLog, output: output.write)
+    let signals = try step(RunError.kernel) { () throws(KernelError) in
+      // From here on these come through the event loop; a closed pipe is no reason to die.
+      let signals = try SignalFD()
+      try Thread.installKick()
+      try FaultTolerantAccess.install(
+        failureStatus: Outcome.failureStatus(hasDebugExit: configuration.hasDebugExit))
+      return signals
+    }
+    let vm = try VM(builder, configuration, eventLog: eventLog, shutdown: shutdown)
+    let terminal = Terminal()
+    do throws(KernelError) {
+      var supervisor = try Supervisor(
+        vm, shutdown: shutdown, signals: signals, input: 0, output: output.stream, isTerminal: terminal != nil
+      )
+      try supervisor.run()
+    } catch { shutdown.end(.failure(.mainThread(error))) }
+    return finish(vm, output, terminal, report)
+  }
+
+  /// Stops the VM, restores the terminal, hands the devices back and closes the books.
+  private func finish(
+    _ vm: VM<some HostBackend>, _ output: StandardOutput, _ terminal: Terminal?, _ report: (RunError) -> Void
+  ) -> Outcome {
+    var outcome = shutdown.outcome ?? .quit
+    if outcome.isRequested { eventLog.trace?.hurry() }
+    eventLog.phase(outcome.name)
+    vm.stop()
+    if !outcome.isRequested { output.drain(vm.serial) }
+    terminal?.restore()
+    for failure in vm.release() { add(.handBack(failure), to: &outcome, report) }
+    eventLog.phase("devices-handed-back")
+    if configuration.printsSummary {
+      StandardError.write(
+        eventLog.summary(
+          vm.status.functions, outcome: outcome, layers: Layer.active(isSandboxed: configuration.isSandboxed)),
+        patience: outcome.isRequested ? 0 : 1000)
+    }
+    if let trace = eventLog.trace {
+      trace.finish()
+      if let (error, lost) = trace.failure {
+        add(.trace(path: trace.path, error, lost: lost), to: &outcome, report)
+      }
+    }
+    return outcome
+  }
+
+  /// Makes a run end with a failure, or reports the failure if the run ends with another one.
+  private func add(_ failure: RunError, to outcome: inout Outcome, _ report: (RunError) -> Void) {
+    if case .failure = outcome { report(failure) } else { outcome = .failure(failure) }
+  }
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Linux
+internal import Logging
+internal import Passthrough
+internal import Sandbox
+internal import Synchronization
+internal import Trace
+
+/// Everything that is told about a run: phases, the trace, messages, the summary.
+final class EventLog: Sendable {
+  let log: Logger
+  let trace: TraceWriter?
+  private let start: Int64
+  /// Taken by whichever thread reaches a phase; nothing is locked inside it.
+  private let phases = Mutex<[(name: String, time: Int64)]>([])
+
+  /// - Parameters:
+  ///   - start: When the program began; microseconds of the monotonic clock.
+  ///   - confine: Called first by the thread that writes the trace.
+  init(
+    log: Logger, trace path: String?, start: Int64,
+    confine: @escaping @Sendable () throws(KernelError) -> Void = {}
+  ) throws(KernelError) {
+    self.log = log
+    self.start = start
+    guard let path else {
+      trace = nil
+      return
+    }
+    trace = try TraceWriter(path: path, start: start, confine: confine) { log.warning("\($0)") }
+  }
+
+  /// Notes that a phase has been reached.
+  func phase(_ name: String) {
+    let time = Clock.microseconds() - start
+    phases.withLock { $0.append((name, time)) }
+    trace?.record(.phase(name: name), flush: true)
+  }
+
+  /// What an assigned function tells.
+  func observer(of device: String) -> FunctionObserver {
+    { [self] event, microseconds in
+      if case .warning(let text) = event { log.warning("device \(device): \(text)") }
+      trace?.record(TraceEvent(device, event, microseconds: microseconds))
+    }
+  }
+
+  /// Notes that a piece of guest RAM has been mapped for devices.
+  func pinned(iova: UInt64, size: UInt64, microseconds: Int64) {
+    memory(.map, iova: iova, size: size, microseconds: microseconds)
+  }
+
+  /// Notes that a stretch of guest RAM has been taken from devices.
+  func unpinned(iova: UInt64, size: UInt64, microseconds: Int64) {
+    memory(.unmap, iova: iova, size: size, microseconds: microseconds)
+  }
+
+  private func memory(
+    _ operation: TraceEvent.MapOperation, iova: UInt64, size: UInt64, microseconds: Int64
+  ) {
+    trace?.record(.memory(operation, iova: iova, size: size, microseconds: microseconds))
+  }
+
+  /// The summary of a run.
+  func summary(_ functions: [FunctionStatus], outcome: Outcome, layers: [Layer] = [])
+    -> String
+  {
+    var lines = ["summary: \(outcome.name)"]
+    for layer in layers { lines.append("  \(layer.rawValue): \(layer.text)") }
+    for function in functions {
+      let one = function.statistics
+      lines.append(
+        "  \(function.address): windows opened \(one.windowsOpened) of \(one.windows), slots added \(one.slotsAdded), "
+          + "\(one.bytesMapped) bytes mapped, \(one.trappedAccesses) trapped accesses "
+          + "(\(one.deniedAccesses) denied), \(one.closes) closes, "
+          + "vectors used \(one.vectorsUsed) of \(one.vectors)")
+    }
+    var before: Int64 = 0
+    for (name, time) in phases.withLock({ $0 }) {
+      lines.append("  \(Self.milliseconds(time)) ms (+\(Self.milliseconds(time - before)))  \(name)")
+      before = time
+    }
+    return lines.joined(separator: "\n") + "\n"
+  }
+
+  private static func milliseconds(_ microseconds: Int64) -> String {
+    let thousandths = String(abs(microseconds) % 1000)
+    return "\(microseconds / 1000)." + String(repeating: "0", count: 3 - thousandths.count) + thousandths
+  }
+}

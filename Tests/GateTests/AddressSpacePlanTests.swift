@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+
+@testable import Gate
+
+@Suite struct AddressSpacePlanTests {
+  private static func member(
+    _ address: String, group: String? = nil, _ peer: PeerPolicy = .mapped(.onFault),
+    except: [String: PeerPolicy] = [:]
+  ) -> AddressSpacePlan.Member {
+    var policies = DevicePolicies()
+    policies.peerDMA = peer
+    policies.peers = except
+    return AddressSpacePlan.Member(address: address, group: group ?? address, policies: policies)
+  }
+
+  @Test("devices that treat all alike share one address space")
+  func alike() {
+    let plan = AddressSpacePlan([Self.member("a"), Self.member("b", .off), Self.member("c", .mapped(.eager))])
+    #expect(plan.spaces == [["a", "b", "c"]])
+    #expect(plan.policies(of: "a") == [.mapped(.onFault)])
+    #expect(plan.policies(of: "b") == [.off])
+    #expect(plan.policies(of: "c") == [.mapped(.eager)])
+  }
+
+  @Test("a device without others is mapped for nobody")
+  func alone() {
+    let plan = AddressSpacePlan([Self.member("a", .mapped(.eager))])
+    #expect(plan.spaces == [["a"]])
+    #expect(plan.policies(of: "a") == [.off])
+    #expect(AddressSpacePlan([]).spaces == [])
+  }
+
+  @Test("a device that may address its own BARs has them mapped by the policy of its peers")
+  func itself() {
+    for policy in [PeerPolicy.off, .mapped(.onFault), .mapped(.onEnable), .mapped(.eager)] {
+      let plan = AddressSpacePlan([Self.member("a", policy), Self.member("b", except: ["a": .off])])
+      #expect(plan.policies(of: "a") == [policy])
+      #expect(plan.policies(of: "a", reachesItself: true) == [policy])
+      #expect(AddressSpacePlan([Self.member("a", policy)]).policies(of: "a", reachesItself: true) == [policy])
+      #expect(plan.policies(of: "b") == [.off])
+      #expect(plan.policies(of: "b", reachesItself: true) == [.off], "no peer gets more than it is to have")
+    }
+    let apart = AddressSpacePlan([Self.member("a", except: ["b": .off]), Self.member("b"), Self.member("c")])
+    #expect(apart.devices == [["a", "b"], ["c"]])
+    #expect(apart.policies(of: "c", reachesItself: true) == [.mapped(.onFault), .mapped(.onFault)])
+  }
+
+  @Test("a device that is to reach something else has an address space of its own")
+  func pairs() {
+    let plan = AddressSpacePlan([
+      Self.member("a", except: ["b": .off]), Self.member("b"), Self.member("c"), Self.member("d"),
+    ])
+    #expect(plan.devices == [["a", "b"], ["c", "d"]])
+    #expect(plan.policies(of: "a") == [.off, .mapped(.onFault)])
+    #expect(plan.policies(of: "b") == [.mapped(.onFault), .mapped(.onFault)])
+    #expect(plan.policies(of: "c") == [.mapped(.onFault), .mapped(.onFault)])
+  }
+
+  @Test("devices of one group share one address space, with the most generous policy")
+  func group() {
+    let plan = AddressSpacePlan([
+      Self.member("a", group: "1"), Self.member("b", group: "1"),
+      Self.member("c", .off, except: ["b": .mapped(.onEnable)]),
+    ])
+    #expect(plan.spaces == [["1"], ["c"]])
+    #expect(plan.devices == [["a", "b"], ["c"]])
+    #expect(plan.policies(of: "c") == [.mapped(.onEnable), .off])
+  }
+
+  @Test("no pair is closer than it is to be, whatever the policies")
+  func random() {
+    var generator = SystemRandomNumberGenerator()
+    let all: [PeerPolicy] = [.off, .mapped(.onFault), .mapped(.onEnable), .mapped(.eager)]
+    for _ in 0..<500 {
+      let names = ["a", "b", "c", "d", "e"]
+      let members = names.map { name in
+        Self.member(
+          name, all.randomElement(using: &generator) ?? .off,
+          except: [
+            names.randomElement(using: &generator) ?? "a": all.randomElement(using: &generator) ?? .off
+          ])
+      }
+      let plan = AddressSpacePlan(members)
+      for target in members {
+        for (space, devices) in plan.devices.enumerated() {
+          for peer in devices where peer != target.address {
+            #expect(plan.policies(of: target.address)[space] == target.policies.policy(for: peer))
+          }
+        }
+      }
+    }
+  }
+}
+
+@Suite struct PolicyTests {
+  @Test("a policy maps at its moment and at every later one")
+  func moments() {
+    let moments: [Gate.MapTrigger] = [.move, .enable, .open]
+    func included(_ policy: PeerPolicy) -> [Bool] { moments.map(policy.includes) }
+    #expect(included(.off) == [false, false, false])
+    #expect(included(.mapped(.onFault)) == [false, false, true])
+    #expect(included(.mapped(.onEnable)) == [false, true, true])
+    #expect(included(.mapped(.eager)) == [true, true, true])
+  }
+
+  @Test("policies have the names of the command line")
+  func names() {
+    #expect(MappingPolicy.allCases.map(\.rawValue) == ["on-fault", "on-enable", "eager"])
+    #expect(PeerPolicy("off") == .off)
+    #expect(PeerPolicy("on-enable") == .mapped(.onEnable))
+    #expect(PeerPolicy("on") == nil)
+  }
+}

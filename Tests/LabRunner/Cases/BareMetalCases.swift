@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// The guests of `Guests/`, one case each of the same name, and what else can be shown with them.
+enum SmallGuestCases {
+  static let all: [Case] = [
+    Case("hello", "small guest: console, memory map, 4 processors, exit status") { bench in
+      try BareMetalGuest("hello", append: "processors=4", cpus: 4).check(bench)
+    },
+    Case("multiboot", "small guest: kernels for multiboot, an ELF file and one that is none") { bench in
+      try multiboot(bench)
+    },
+    Case("guest-ends", "each way in which a guest can end has its exit status", limit: 90) { bench in
+      try ends(bench)
+    },
+    Case("pci-enumeration", "small guest: the bus as a guest without firmware finds it") { bench in
+      let devices = [Address.edu, Address.bigDrive, Address.sharedMemory, Address.usb]
+      // The host bridge is a function too.
+      let append = bench.vmm == "sluice" ? "functions=\(devices.count + 1)" : ""
+      return try BareMetalGuest("pci-enumeration", devices, append: append).check(bench)
+    },
+    Case("bar-lazy-open", "small guest: windows open at their first access, on five devices", limit: 150) {
+      bench in
+      let devices = [Address.sharedMemory, Address.edu, Address.bigDrive, Address.network, Address.usb]
+      let remarks = try devices.map { device in
+        try BareMetalGuest("bar-lazy-open", [device]).check(bench, as: "guest-\(device)")
+      }
+      return remarks.joined(separator: "; ")
+    },
+    memoryEnable("memory-enable", Address.edu, toggles: 500, limit: 180),
+    memoryEnable("memory-enable-ivshmem", Address.sharedMemory, toggles: 100, limit: 180),
+    memoryEnable("memory-enable-10000", Address.edu, toggles: 10_000, limit: 900, isLong: true),
+    memoryEnable("memory-enable-ivshmem-1000", Address.sharedMemory, toggles: 1000, limit: 480, isLong: true),
+    Case("msix", "small guest: vectors arrive, masked ones wait") { bench in
+      try BareMetalGuest("msix", [Address.bigDrive], cpus: 2).check(bench)
+    },
+    Case(
+      "many-processors", "small guest: 16 and 64 vCPUs that each route a vector, with a trace", limit: 240
+    ) { bench in
+      try [16, 64].map { try manyProcessors($0, bench) }.joined(separator: "; ")
+    },
+    Case("edu-dma", "small guest: DMA to and from guest memory") { bench in
+      try BareMetalGuest("edu-dma", [Address.edu]).check(bench)
+    },
+  ]
+
+  /// Each vCPU's thread allocates, for the route and for the trace, under its filter.
+  private static func manyProcessors(_ count: Int, _ bench: CaseContext) throws -> String {
+    let label = "guest-\(count)"
+    let guest = BareMetalGuest(
+      "many-processors", [Address.bigDrive], append: "processors=\(count)", cpus: count)
+    let remark = try guest.check(bench, as: label)
+    guard bench.vmm == "sluice" else { return remark }
+    let trace = try Trace(file: bench.file("\(label).jsonl"))
+    let records = trace.records.count { $0.event == "vector" }
+    try bench.require(records >= count * 20, "\(records) records of \(count) vectors")
+    return "\(remark), \(records) records"
+  }
+
+  private static func memoryEnable(
+    _ name: String, _ device: String, toggles: Int, limit: Int, isLong: Bool = false
+  ) -> Case {
+    Case(
+      name, "\(toggles) toggles of the memory bit against a reader; QEMU's result beside it", limit: limit,
+      isLong: isLong
+    ) { bench in
+      let guest = BareMetalGuest("memory-enable", [device], append: "toggles=\(toggles)", cpus: 2)
+      let remark = try guest.check(bench)
+      guard bench.vmm == "sluice" else { return remark }
+      let order = try closingOrder(bench, toggles: toggles)
+      bench.note("the same guest and device under QEMU: \(try guest.besideQEMU(bench))")
+      return "\(remark); \(order)"
+    }
+  }
+
+  /// Nothing of the device is mapped when its memory goes off, by the trace of the run.
+  private static func closingOrder(_ bench: CaseContext, toggles: Int) throws -> String {
+    let trace = try Trace(file: bench.file("guest.jsonl"))
+    let faults = trace.faultsOfStarting() + trace.faultsOfClosing() + trace.faultsOfLaziness()
+    try bench.require(faults.isEmpty, "\(faults.count) faults: " + faults.prefix(3).joined(separator: "; "))
+    try bench.require(trace.clearingWrites >= toggles, "only \(trace.clearingWrites) closing writes")
+    return "\(trace.clearingWrites) closing writes, \(trace.records.count) records"
+  }
+
+  /// Each sees memory, its command line and its module.
+  private static func multiboot(_ bench: CaseContext) throws -> String {
+    guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
+    let module = bench.file("module")
+    try Data("one line".utf8).write(to: module)
+    let expected = ["memory 639 + 64512 KiB", "modules 1 one line", "ranges 4", "done"]
+    for suffix in ["elf", "bin"] {
+      let kernel = "\(bench.manifest.guests)/multiboot.\(suffix)"
+      let child = try bench.start(
+        [
+          bench.manifest.sluice, "run", "--kernel", kernel, "--initrd", module.path, "--append", "a b",
+          "--memory", "64M", "--debug-exit",
+        ], as: suffix)
+      let status = try child.wait(within: 20)
+      let lines = child.output.split(whereSeparator: \.isNewline).map(String.init)
+      let line = "command line \(kernel) a b"
+      try bench.require(
+        status == 1 && lines == [expected[0], line] + expected[1...],
+        "\(suffix): status \(status), \(lines); \(child.lastMessage)")
+    }
+    return "2 files"
+  }
+
+  private static func ends(_ bench: CaseContext) throws -> String {
+    guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
+    let expected: [(String, Int32)] = [
+      ("end=exit", 1), ("status=1", 3), ("end=poweroff", 0), ("end=reset", 8), ("end=panic", 4),
+      ("end=triple-fault", 10),
+    ]
+    var faults: [String] = []
+    for (append, status) in expected {
+      let guest = BareMetalGuest("hello", append: append)
+      let child = try bench.start(guest.command(bench, as: append), as: append)
+      let got = try child.wait(within: 20)
+      if got != status { faults.append("\(append): status \(got), expected \(status): \(child.lastMessage)") }
+    }
+    try bench.require(faults.isEmpty, faults.joined(separator: "; "))
+    return "\(expected.count) ways"
+  }
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// The guest `watch`, which tells what its devices read, with its runner as the host.
+final class WatchGuest {
+  let bench: CaseContext
+  let child: Child
+  let label: String
+  /// Bytes of its output that have been looked at.
+  private var seen = 0
+
+  /// Starts it and waits until it reads its devices.
+  convenience init(_ bench: CaseContext, _ devices: [String], strange: Int = 0, as label: String = "guest")
+    throws
+  {
+    try self.init(bench, BareMetalGuest("watch", devices, append: "strange=\(strange)"), as: label)
+  }
+
+  /// - Parameter guest: A `watch`.
+  init(_ bench: CaseContext, _ guest: BareMetalGuest, as label: String = "guest") throws {
+    guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
+    (self.bench, self.label) = (bench, label)
+    child = try bench.start(guest.command(bench, as: label), as: label)
+    try child.expect("\nwatching", within: 30)
+    seen = child.output.utf8.count
+  }
+
+  /// What the first device's register has.
+  func value(of device: Int = 1) throws -> String {
+    let values = child.output.split(whereSeparator: \.isNewline).filter { $0.contains(" has ") }
+    guard values.count >= device, let value = values[device - 1].split(separator: " ").last else {
+      throw Failed("the guest found \(values.count) devices; \(child.lastMessage)")
+    }
+    return String(value)
+  }
+
+  /// Waits for the next new line that begins so; the rest of it. Lines before it are passed over.
+  func next(_ prefix: String, within seconds: Int = 15) throws -> String {
+    let end = ContinuousClock.now + .seconds(seconds)
+    while true {
+      let isRunning = child.isRunning  // asked before reading, so that the last words count
+      var lines = child.output.utf8.dropFirst(seen).split(separator: 10, omittingEmptySubsequences: false)
+      lines.removeLast()  // what has no end yet
+      for line in lines {
+        seen += line.count + 1
+        let text = String(line) ?? ""
+        if text.hasPrefix("not ok") { throw Failed(text) }
+        if text.hasPrefix(prefix) {
+          return text.dropFirst(prefix.count).trimmingCharacters(in: .whitespacesAndNewlines)
+        }
+      }
+      guard isRunning else { throw Failed("the VM ended before '\(prefix)'; \(child.lastMessage)") }
+      guard ContinuousClock.now < end else { throw Failed("no '\(prefix)' within \(seconds) s") }
+      usleep(20_000)
+    }
+  }
+
+  /// Waits until a device reads a value; what it read on the way there.
+  @discardableResult
+  func expect(_ device: Int = 1, reads value: String, within seconds: Int = 15) throws -> [String] {
+    var others: [String] = []
+    let end = ContinuousClock.now + .seconds(seconds)
+    repeat {
+      let read = try next("# device \(device) reads ", within: seconds)
+      if read == value { return others }
+      others.append(read)
+    } while ContinuousClock.now < end
+    throw Failed("device \(device) did not read \(value) within \(seconds) s but \(others)")
+  }
+
+  /// The VM lives: it answers, with more reads than before.
+  func requireAlive() throws {
+    func count() throws -> Int {
+      try child.type("c")
+      return Int(try next("# count ")) ?? 0
+    }
+    let before = try count()
+    let after = try count()
+    try bench.require(after > before, "the guest made no progress after \(before) reads")
+  }
+
+  /// What a device's register, COMMAND and identity give the guest now.
+  func state(_ device: Int = 1) throws -> (value: String, command: String, identity: String) {
+    try child.type("s")
+    let words = try next("# state \(device) reads ").split(separator: " ").map(String.init)
+    guard words.count == 5 else { throw Failed("the guest said '\(words.joined(separator: " "))'") }
+    return (words[0], words[2], words[4])
+  }
+
+  /// The first device reads all-ones everywhere; the second one, and the VM, live.
+  func requireGone() throws {
+    let end = ContinuousClock.now + .seconds(10)
+    var state = try state()
+    // The host may be told before the guest sees it.
+    while state.value != "ffffffff", ContinuousClock.now < end { state = try self.state() }
+    try bench.require(
+      state == ("ffffffff", "ffff", "ffffffff"),
+      "the device reads \(state.value), COMMAND \(state.command), identity \(state.identity)")
+    let other = try self.state(2)
+    try bench.require(try other.value == value(of: 2), "the other device reads \(other.value)")
+    try requireAlive()
+  }
+
+  /// Ends the guest, which must find everything in order; its trace.
+  func finish() throws -> Trace {
+    try child.type("q")
+    let status = try child.wait(within: 20)
+    let report = BareMetalReport(child.output)
+    if let fault = report.fault { throw Failed("\(fault) (status \(status)); \(child.lastMessage)") }
+    try bench.require(status == 1, "exit status \(status), expected 1; \(child.lastMessage)")
+    return try Trace(file: bench.file("\(label).jsonl"))
+  }
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Synchronization
+import SystemPackage
+
+/// Where the runner inside writes its events.
+final class Reports: Sendable {
+  private let handle: Mutex<FileHandle>
+
+  init(port: String) throws { handle = Mutex(try FileHandle(forWritingTo: URL(filePath: port))) }
+
+  func send(_ event: Event) {
+    guard let line = try? event.line() else { return }  // strings and numbers always encode
+    handle.withLock { $0.write(Data(line.utf8)) }
+  }
+
+  /// Tells every now and then that L1 lives, from a thread of its own.
+  func keepPulse() {
+    Foundation.Thread.detachNewThread { [self] in
+      while true {
+        sleep(5)
+        send(Event(.pulse))
+      }
+    }
+  }
+}
+
+/// The runner inside L1: one case after the other.
+struct L1Runner {
+  let manifest: Manifest
+  let vmm: String
+  let reports: Reports
+
+  func run(_ cases: [Case], times: Int) {
+    do {
+      try prepare()
+      let idle = try IdleVM()
+      try TimerKick.start()
+      reports.send(Event(.ready, text: Self.kernelVersion, seconds: uptime()))
+      reports.keepPulse()
+      for one in cases { for _ in 0..<times { run(one) } }
+      withExtendedLifetime(idle) {}
+      reports.send(Event(.end))
+    } catch {
+      reports.send(Event(.end, text: "L1 cannot be prepared: \(sentence(error))"))
+    }
+  }
+
+  /// Prepares L1, runs a shell command on our own standard streams, and waits for it.
+  func run(command: String) throws {
+    try prepare()
+    let idle = try IdleVM()
+    try TimerKick.start()
+    let program = try RunningProgram(
+      ["sh", "-c", command], input: FileDescriptor.standardInput.duplicate(),
+      output: FileDescriptor.standardOutput.duplicate(), errors: FileDescriptor.standardError.duplicate())
+    _ = try program.wait()
+    withExtendedLifetime(idle) {}
+  }
+
+  private func run(_ one: Case) {
+    reports.send(Event(.start, one.name))
+    let start = ContinuousClock.now
+    var event = Event(.pass, one.name)
+    do {
+      let bench = try CaseContext(one, manifest: manifest, vmm: vmm, reports: reports)
+      do {
+        event.text = try one.body(bench)
+      } catch {
+        try bench.close()
+        throw error
+      }
+      try bench.close()
+    } catch let error as Skipped {
+      event.kind = .skip
+      event.text = error.description
+    } catch {
+      event.kind = .fail
+      event.text = sentence(error)
+    }
+    event.seconds = (ContinuousClock.now - start) / .seconds(1)
+    reports.send(event)
+  }
+
+  /// Loads KVM and VFIO and gives vfio-pci the devices before their own drivers see them.
+  private func prepare() throws {
+    func load(_ module: String) throws {
+      try Command.output(["modprobe", "--dirname", manifest.modules, module])
+    }
+    try load("kvm-amd")
+    try load("vfio-pci")
+    for address in Address.assignable { try HostDevice(address).bind(to: "vfio-pci") }
+    for module in ["nvme", "e1000"] { try load(module) }
+    try VirtualFunction.make()
+  }
+
+  static var kernelVersion: String {
+    (try? String(contentsOfFile: "/proc/sys/kernel/osrelease", encoding: .utf8))?  // only for the report
+      .trimmingCharacters(in: .newlines) ?? "?"
+  }
+
+  private func uptime() -> Double {
+    let text = (try? String(contentsOfFile: "/proc/uptime", encoding: .utf8)) ?? ""  // only for the report
+    return text.split(separator: " ").first.flatMap { Double($0) } ?? 0
+  }
+}

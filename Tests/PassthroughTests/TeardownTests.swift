@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Fakes
+import PCI
+import Seams
+import Synchronization
+import Testing
+import Trace
+
+@testable import Gate
+@testable import Passthrough
+
+/// Notices of the host, and a function that leaves more than once.
+@Suite struct TeardownTests {
+  private func losses(_ rig: FunctionRig) -> [TraceEvent.DeviceState] {
+    rig.seen.events.compactMap { if case .lost(let loss) = $0 { loss } else { nil } }
+  }
+
+  @Test("a notice that has been attended to is not readable any more, and the other one stays")
+  func taken() throws {
+    for notice in DeviceNotification.allCases {
+      let rig = try FunctionRig()
+      for one in DeviceNotification.allCases { EventCount.raise(rig.function.number(of: one)) }
+      try rig.function.attend(to: notice)
+      for one in DeviceNotification.allCases {
+        #expect(EventCount.isRaised(rig.function.number(of: one)) == (one != notice))
+      }
+    }
+  }
+
+  @Test("a function leaves the guest once, whatever is reported later")
+  func once() throws {
+    let rig = try FunctionRig()
+    try rig.command(6)
+    for _ in 0..<2 { try rig.function.attend(to: .error) }
+    try rig.function.isolate(OperationError("late"))
+    #expect(losses(rig) == [.isolated] && rig.seen.warnings.count == 1)
+    _ = rig.world.takeCalls()
+    try rig.function.attend(to: .request)
+    #expect(rig.world.takeCalls() == [.reset, .close], "the host gets it back all the same")
+    #expect(losses(rig) == [.isolated] && !rig.device.isOpen)
+  }
+
+  @Test("COMMAND is cleared after the last mapping has gone, and interrupts go off after that")
+  func order() throws {
+    let acts: [(AssignedFunction<FakeBackend>) throws -> Void] = [
+      { try $0.attend(to: .error) }, { try $0.remove() }, { try $0.quiesce() },
+    ]
+    for act in acts {
+      let rig = try FunctionRig { $0.peers = [.mapped(.onFault)] }
+      try rig.command(6)
+      try rig.setMSIX(true)
+      try rig.maskMSIX(0, false)
+      try rig.touch(FunctionRig.inFirst)
+      _ = rig.world.takeCalls()
+      try act(rig.function)
+      let order = ["removeSlot", "unmap", "write", "disable"]
+      #expect(rig.world.takeCalls().map(\.name).filter(order.contains) == order)
+      #expect(rig.device.command == 0 && rig.world.violations == [])
+    }
+  }
+
+  @Test("a bus that others of the VM are on is not reset when the host wants one of its devices back")
+  func sharedBus() throws {
+    let rig = try FunctionRig { options in
+      options.shape.hasReset = false
+      options.reset = .bus(isAlone: false)
+    }
+    _ = rig.world.takeCalls()
+    try rig.function.attend(to: .request)
+    #expect(!rig.world.takeCalls().contains(.resetBus))
+    #expect(!rig.device.isOpen && losses(rig) == [.released])
+    let alone = try FunctionRig { options in
+      options.shape.hasReset = false
+      options.reset = .bus(isAlone: true)
+    }
+    _ = alone.world.takeCalls()
+    try alone.function.attend(to: .request)
+    #expect(alone.world.takeCalls().suffix(2) == [.resetBus, .close])
+  }
+
+  @Test("a function that has left is not closed a second time at the end of the VM")
+  func closedOnce() throws {
+    let rig = try FunctionRig()
+    try rig.command(6)
+    try rig.function.quiesce()
+    _ = rig.world.takeCalls()
+    try rig.function.quiesce()
+    try rig.function.attend(to: .error)
+    #expect(rig.world.takeCalls() == [] && losses(rig) == [])
+    try rig.function.resetAndRelease()
+    try rig.function.resetAndRelease()
+    #expect(rig.world.takeCalls() == [.reset, .close])
+  }
+}

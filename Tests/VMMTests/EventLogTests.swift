@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Fakes
+import Foundation
+import Linux
+import Logging
+import Synchronization
+import Testing
+import Trace
+
+@testable import Passthrough
+@testable import VMM
+
+@Suite struct EventLogTests {
+  private let path = FileManager.default.temporaryDirectory.appending(
+    path: "sluice-recorder-\(UUID().uuidString)"
+  ).path
+
+  private func eventLog() throws -> EventLog {
+    try EventLog(
+      log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, trace: path, start: Clock.microseconds())
+  }
+
+  private func events() throws -> [TraceEvent] {
+    try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n").map { line in
+      try #require(TraceRecord(line)).event
+    }
+  }
+
+  @Test("RAM that is pinned, RAM that is unpinned, phases and what a function tells are in the trace")
+  func trace() throws {
+    defer { try? FileManager.default.removeItem(atPath: path) }  // of no more use
+    let eventLog = try eventLog()
+    eventLog.phase("one")
+    eventLog.pinned(iova: 0x1000, size: 0x2000, microseconds: 3)
+    eventLog.unpinned(iova: 0x4000, size: 0x8000, microseconds: 5)
+    eventLog.observer(of: "0000:00:05.0")(.lost(.released), 7)
+    eventLog.trace?.finish()
+    #expect(
+      try events() == [
+        .phase(name: "one"), .memory(.map, iova: 0x1000, size: 0x2000, microseconds: 3),
+        .memory(.unmap, iova: 0x4000, size: 0x8000, microseconds: 5),
+        .loss(device: "0000:00:05.0", .released, microseconds: 7),
+      ])
+  }
+
+  @Test("a phase is in the file as soon as it is reached")
+  func flushed() throws {
+    defer { try? FileManager.default.removeItem(atPath: path) }  // of no more use
+    let eventLog = try eventLog()
+    eventLog.phase("one")
+    var isThere = false
+    for _ in 0..<10_000 where !isThere {
+      isThere = try events() == [.phase(name: "one")]
+      usleep(1000)
+    }
+    #expect(isThere)
+    eventLog.trace?.finish()
+  }
+
+  @Test("the summary has the outcome, each number of a function under its name, and the phases")
+  func summary() throws {
+    defer { try? FileManager.default.removeItem(atPath: path) }  // of no more use
+    let eventLog = try eventLog()
+    eventLog.phase("first-instruction")
+    let text = eventLog.summary([], outcome: .quit)
+    #expect(text.hasPrefix("summary: \(Outcome.quit.name)\n") && text.hasSuffix("  first-instruction\n"))
+    eventLog.trace?.finish()
+  }
+}
+
+/// The console's end of the transmitter.
+@Suite struct ConsoleOutputTests {
+  @Test("standard output is watched exactly while the transmitter holds bytes that it does not take")
+  func send() throws {
+    let wire = Wire()
+    let serial = try Serial { wire.take($0) }
+    let input = try EventFD()
+    let output = try EventFD()
+    var console = Console(serial: serial, isTerminal: false, input: input.number, output: output.number)
+    let loop = try Epoll()
+    // An eventfd always has room.
+    func isWatched() throws -> Bool { try loop.next(within: 0) == EventSource.output.rawValue }
+    for _ in 0..<2 {
+      wire.room.withLock { $0 = 0 }
+      serial.write(0, 0x41)
+      for _ in 0..<2 {
+        try console.send(loop)
+        #expect(try isWatched())
+      }
+      wire.room.withLock { $0 = .max }
+      for _ in 0..<2 {
+        try console.send(loop)
+        #expect(try !isWatched())
+      }
+    }
+    #expect(wire.bytes == [0x41, 0x41])
+  }
+}
