@@ -12,6 +12,7 @@ struct BenchCommand: ParsableCommand {
 
   @Argument(help: "Measurements; all where none is named.") var names: [String] = []
   @Option(help: "Write all samples there, as JSON.") var json: String?
+  @Option(help: "Write the table there, as an article in Markdown.") var markdown: String?
   @Option(help: "Rounds after the one to warm up; counts take two and none to warm up.") var pairs = 5
   @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
   @Flag(help: "On this machine's /dev/kvm and without L1: dispatch, size, process.") var here = false
@@ -38,11 +39,18 @@ struct BenchCommand: ParsableCommand {
     let outcome = try here ? measureHere(chosen) : measureInL1(chosen)
     let table = BenchTable(chosen.flatMap(\.figures), outcome.samples)
     for line in table.lines { say(line) }
-    say("lab: \(outcome.place), \(Date.now.formatted(.iso8601.year().month().day())), \(pairs) pairs")
+    let date = Date.now.formatted(.iso8601.year().month().day())
+    say("lab: \(outcome.place), \(date), \(pairs) pairs")
     say("lab: \(table.met) aims met, \(table.missed) missed")
     if let json {
       try outcome.samples.write(to: URL(filePath: json))
       say("lab: \(json)")
+    }
+    if let markdown {
+      let page = BenchPage(
+        table: table, place: outcome.place, date: date, pairs: pairs, processor: try Self.processor())
+      try Data(page.text.utf8).write(to: URL(filePath: markdown))
+      say("lab: \(markdown)")
     }
     throw ExitCode(outcome.failures == 0 ? 0 : 1)
   }
@@ -62,7 +70,7 @@ struct BenchCommand: ParsableCommand {
       say("lab: no kvmtool: 'lkvm' or 'kvmtool' on the PATH, or its path in LAB_KVMTOOL, would add it")
     }
     try lab.run(chosen.map(\.asCase), l1: l1, isBench: true)
-    var outcome = Outcome(place: "L1: Linux \(l1.rawValue), \(try Self.version(of: "qemu-system-x86_64"))")
+    var outcome = Outcome(place: "Linux \(l1.rawValue), \(try Self.version(of: "qemu-system-x86_64"))")
     for one in chosen {
       let file = lab.workspace.out.appending(path: "\(one.asCase.name)/\(Measurement.file)")
       // What failed has left none.
@@ -95,6 +103,14 @@ struct BenchCommand: ParsableCommand {
       try bench.close()
     }
     return outcome
+  }
+
+  /// The name of this machine's processor, and the number of CPUs.
+  private static func processor() throws -> String {
+    let lines = try String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8).split(separator: "\n")
+    let names = lines.filter { $0.hasPrefix("model name") }
+    let name = names.first?.split(separator: ":").last?.drop { $0 == " " } ?? "unknown processor"
+    return "\(name), \(names.count) CPUs"
   }
 
   private static func version(of program: String) throws -> String {
