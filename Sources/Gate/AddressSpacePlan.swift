@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Which I/O address spaces a VM needs so that every pair of devices can have the policy it was given:
-/// groups share one as long as they are to reach the same.
+/// The I/O address spaces that a VM needs so that every pair of devices has its policy. IOMMU groups share an
+/// address space if every device has the same policy for all their devices.
 public struct AddressSpacePlan: Sendable {
-  /// A device with its IOMMU group and its policies.
+  /// A device with its IOMMU group and policies.
   public struct Member: Sendable {
     let address: String
     let group: String
     let policies: DevicePolicies
 
-    /// Describes a device.
+    /// Creates a member.
     public init(address: String, group: String, policies: DevicePolicies) {
       self.address = address
       self.group = group
@@ -17,13 +17,13 @@ public struct AddressSpacePlan: Sendable {
     }
   }
 
-  /// The groups of each address space.
+  /// The IOMMU groups of each address space.
   public private(set) var spaces: [[String]] = []
   /// The devices of each address space.
   public private(set) var devices: [[String]] = []
   private let members: [Member]
 
-  /// Plans for the devices of a VM.
+  /// Creates a plan for the devices of a VM.
   public init(_ members: [Member]) {
     self.members = members
     for member in members {
@@ -41,7 +41,7 @@ public struct AddressSpacePlan: Sendable {
     }
   }
 
-  /// Whether the devices of a group are to reach what those of an address space reach.
+  /// True if every device has the same policy for the devices of a group and of an address space.
   private func agrees(_ group: String, with others: [String]) -> Bool {
     let own = members.filter { $0.group == group }.map(\.address)
     return members.allSatisfy { target in
@@ -50,17 +50,19 @@ public struct AddressSpacePlan: Sendable {
     }
   }
 
-  /// When a device's windows are mapped in each address space: off if no device there is to reach them. Devices
-  /// of one group share an address space; if their policies differ the most generous one counts.
+  /// Returns the policy of a device's windows in each address space. It is off if no device of the address
+  /// space may reach the windows. Devices of one group share an address space. If their policies differ, the
+  /// most eager policy applies.
   ///
-  /// - Parameter reachesItself: The device may address its own BARs, as a conventional PCI device may: lsi53c895a
-  ///   fetches its program from the RAM in its BAR. Its policy is the one for its peers. A PCI Express function does not (PCIe 6.0 §2.2.4.1: requests go
-  ///   upstream).
+  /// - Parameter reachesItself: True if the device may address its own BARs, as a conventional PCI device
+  ///   may. For example, lsi53c895a fetches its program from the RAM in its BAR. The policy for peers
+  ///   applies. A PCI Express function cannot address its own BARs, because its requests go upstream (PCIe
+  ///   6.0 §2.2.4.1).
   public func policies(of address: String, reachesItself: Bool = false) -> [PeerPolicy] {
     guard let target = members.first(where: { $0.address == address }) else { return [] }
     return devices.map { others in
       var all = others.filter { $0 != address }.map(target.policies.policy(for:))
-      // With peers in its address space it reaches what they are to reach, and no more.
+      // With peers in its address space, the device reaches only the windows that they may reach.
       if all.isEmpty, reachesItself, others.contains(address) { all = [target.policies.peerDMA] }
       for policy in [MappingPolicy.eager, .onEnable, .onFault] where all.contains(.mapped(policy)) {
         return .mapped(policy)

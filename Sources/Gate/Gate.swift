@@ -1,36 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The gate in front of a function's memory: a pure state machine that returns, for each event, the
-/// effects in their order. It performs none of them.
+/// The gate in front of a function's memory. It is a pure state machine. For each event it returns the
+/// effects in order and performs none of them.
 ///
-/// A window is *closed* while the function does not answer memory accesses. It is *armed* when the function
-/// answers and the guest has not touched the window yet, and *open* from the first touch on. Closing removes
-/// the memory slot and the IOVA of a window before the device is written. Arming and opening follow the write.
+/// A window is *closed* while the function does not answer memory accesses. It is *armed* if the function
+/// answers and the guest has not touched the window. It is *open* from the first touch on. Closing removes
+/// the window's memory slot and IOVA before the device is written. Arming and opening follow the write.
 ///
-/// An access or a policy makes an armed window *due*. A due window opens by ``Event/open``, which the
-/// owner sends while no vCPU is inside an instruction: KVM would do the rest of such an instruction
+/// An access or a policy makes an armed window *due*. A due window opens by ``Event/open``. The owner sends
+/// this event while no vCPU is inside an instruction. Otherwise KVM would perform the rest of the instruction
 /// through the new slot (KVM api.rst, KVM_EXIT_MMIO).
 ///
-/// Windows that adjoin in a BAR form a run where that costs nothing. Windows of a run that were open when the
-/// gate last closed open together at the first touch of any of them. One effect maps or unmaps a whole run.
+/// Adjoining windows of a BAR form a span. The windows of a span that were open when the gate last closed
+/// open together at the first touch of any of them. One effect maps or unmaps a whole span.
 public struct Gate: Sendable, Hashable {
   /// The BAR of each window.
   public let bars: [Int]
-  /// For each window, true if it begins where the window before it ends, in the BAR and in the host's memory.
+  /// For each window, true if it adjoins the window before it, in the BAR and in host memory.
   public let adjoins: [Bool]
-  /// When windows open.
+  /// The policy that decides when windows open for the guest's CPUs.
   public let cpuPolicy: MappingPolicy
-  /// The earliest time at which windows become reachable for the other devices.
+  /// The most eager policy of all peers. It decides when windows first become reachable for other devices.
   public let peerPolicy: MappingPolicy
   /// The state of each window.
   public internal(set) var states: [State]
-  /// For each window, true if it may have an IOVA in a container.
+  /// For each window, true if it may have an IOVA in an I/O address space.
   public internal(set) var isPeerMapped: [Bool]
   /// For each window, true if the next ``Event/open`` opens it.
   public internal(set) var isDue: [Bool]
   /// True if a window is due.
   public internal(set) var isOpeningDue = false
-  /// For each window of a run, true if it was open when its BAR last closed.
+  /// For each window that adjoins another, true if it was open when its BAR last closed with an open window.
   public internal(set) var wasOpenAtClose: [Bool]
   /// The conditions that hold.
   public internal(set) var conditions: Condition
@@ -40,9 +40,9 @@ public struct Gate: Sendable, Hashable {
   /// - Parameters:
   ///   - bars: The BAR of each window. Windows of one BAR follow each other.
   ///   - adjoins: For each window, true if it adjoins the window before it. A missing entry means false.
-  ///   - conditions: The conditions that hold at the start.
-  ///   - opening: When windows open.
-  ///   - reaching: The earliest policy of all other devices.
+  ///   - conditions: The initial conditions.
+  ///   - cpuPolicy: The policy that decides when windows open.
+  ///   - peerPolicy: The most eager policy of all peers.
   public init(
     bars: [Int], adjoins: [Bool] = [], conditions: Condition, cpuPolicy: MappingPolicy = .onFault,
     peerPolicy: MappingPolicy = .onFault
@@ -68,18 +68,19 @@ public struct Gate: Sendable, Hashable {
 
   private func isMapped(_ window: Int) -> Bool { states[window] == .open || isPeerMapped[window] }
 
-  /// - Parameter bar: nil stands for all BARs.
+  /// - Parameter bar: A BAR, or nil for all BARs.
   func isPart(_ window: Int, of bar: Int?) -> Bool { bar == nil || bar == bars[window] }
 
-  // A non-mutating call would copy the gate and retain its arrays. Searches on the path of an exit are 'mutating'.
+  // A non-mutating call would copy the gate and retain its arrays. Searches on the exit path are therefore
+  // `mutating`.
 
-  /// A property by which windows form a run.
+  /// A property that all windows of a span have.
   enum WindowPredicate {
     case open
     case armed
     /// Armed, and open when the gate last closed.
     case reopening
-    /// With an IOVA in some container, perhaps.
+    /// Possibly with an IOVA in an I/O address space.
     case reachable
   }
 
@@ -92,19 +93,19 @@ public struct Gate: Sendable, Hashable {
     }
   }
 
-  /// Makes an armed window due.
+  /// Marks an armed window as due.
   mutating func makeDue(_ window: Int) {
     guard states[window] == .armed else { return }
     isDue[window] = true
     isOpeningDue = true
   }
 
-  /// The windows that open together with a touched window: the run around it that was open with it.
+  /// Returns the windows that open with a touched window. This is the span around it that was open with it.
   mutating func cpuPolicy(with window: Int) -> Range<Int> {
     has(.reopening, window) ? span(.reopening, around: window) : window..<window + 1
   }
 
-  /// The run with a trait around a window.
+  /// Returns the span around a window whose windows satisfy a predicate.
   private func span(_ predicate: WindowPredicate, around window: Int) -> Range<Int> {
     var first = window
     var end = window + 1
@@ -113,11 +114,12 @@ public struct Gate: Sendable, Hashable {
     return first..<end
   }
 
-  /// Returns the next run with a trait, or nil if no window has it.
+  /// Returns the next span whose windows satisfy a predicate, or nil if none is left.
   ///
   /// - Parameters:
-  ///   - start: The window at which the search begins: the first window, or the end of a run.
-  ///   - bar: nil stands for all BARs.
+  ///   - start: The window at which the search begins. It is the first window or the end of the previous
+  ///     span.
+  ///   - bar: A BAR, or nil for all BARs.
   mutating func span(_ predicate: WindowPredicate, from start: Int, bar: Int?) -> Range<Int>? {
     var window = start
     while window < bars.count {
@@ -127,9 +129,9 @@ public struct Gate: Sendable, Hashable {
     return nil
   }
 
-  /// Records which windows are open, before they close. A BAR without an open window keeps its record.
+  /// Records which windows are open before they close. A BAR without an open window keeps its earlier record.
   ///
-  /// - Parameter bar: nil stands for all BARs.
+  /// - Parameter bar: A BAR, or nil for all BARs.
   mutating func recordOpenWindows(bar: Int?) {
     var first = 0
     while first < bars.count {
@@ -152,6 +154,6 @@ public struct Gate: Sendable, Hashable {
     adjoins[window] || window + 1 < adjoins.count && adjoins[window + 1]
   }
 
-  /// The event that has begun and has not ended.
+  /// The remaining work of the current event, or nil if no event is in progress.
   var work: Work?
 }

@@ -4,7 +4,7 @@
 extension Gate {
   /// The state of a window.
   public enum State: Sendable {
-    /// No access reaches the device: reads return all-ones, writes are dropped.
+    /// No access reaches the device. Reads return all-ones and writes are dropped.
     case closed
     /// The first access reaches the device and opens the window.
     case armed
@@ -16,7 +16,7 @@ extension Gate {
   public struct Condition: OptionSet, Sendable, Hashable {
     /// The bits.
     public let rawValue: UInt8
-    /// Makes a set of its bits.
+    /// Creates a set from its bits.
     public init(rawValue: UInt8) { self.rawValue = rawValue }
 
     /// The command register's memory bit is set.
@@ -28,25 +28,25 @@ extension Gate {
     /// The device answers.
     public static let alive = Condition(rawValue: 8)
 
-    /// All of them.
+    /// All conditions.
     public static let all: Condition = [.memoryEnabled, .fullPower, .outOfReset, .alive]
   }
 
   /// An event of the function.
   public enum Event: Sendable, Hashable {
-    /// The guest or the host changes a condition. The write to the device is part of the event.
+    /// The guest or the host changes a condition. The event includes the write to the device.
     case set(Condition, Bool)
     /// The guest moves a BAR.
     case move(bar: Int)
     /// The guest has accessed a window. The instruction may make further accesses.
     case access(window: Int)
-    /// Every vCPU is between two instructions: due windows open.
+    /// Every vCPU is between two instructions. Due windows open.
     case open
     /// The kernel has removed the memory under an open window.
     case demote
   }
 
-  /// A moment at which windows become reachable for other devices.
+  /// An operation after which a policy maps windows.
   public enum MapTrigger: Sendable, Hashable {
     /// A window has opened.
     case open
@@ -56,19 +56,19 @@ extension Gate {
     case move
   }
 
-  /// One step of an event. The owner performs the steps in their order.
+  /// One step of an event. The owner performs the effects in order.
   public enum Effect: Sendable, Hashable {
-    /// Remove all memory slots of a run.
+    /// Remove all memory slots of a span.
     case removeSlots(Range<Int>)
-    /// Remove all IOVAs of a run, in every container.
+    /// Remove all IOVAs of a span in every I/O address space.
     case removeIOVAs(Range<Int>)
-    /// Perform the event's write to the device. A window that the write disables is not mapped any more.
+    /// Perform the event's write to the device. Windows that the write disables are already unmapped.
     case apply
-    /// Read the device back: the result decides between armed and closed.
+    /// Read the device back. The result selects armed or closed.
     case readBack
-    /// Map a run for the guest's CPUs by one slot. After a failure its windows stay armed.
+    /// Map a span for the guest's CPUs with one slot. After a failure its windows stay armed.
     case addSlot(Range<Int>)
-    /// Map a run for the other devices whose policy includes this moment. A failure changes nothing else.
+    /// Map a span for the other devices whose policy includes this trigger. A failure changes nothing else.
     case addIOVA(Range<Int>, MapTrigger)
     /// A window has changed its state.
     case changed(Int, from: State, to: State)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The effects of an event, one after the other.
+/// The effects of an event, returned one by one.
 extension Gate {
-  /// The work that is left of an event.
+  /// The remaining work of an event.
   struct Work: Hashable {
     let event: Event
     var step: Step
@@ -10,7 +10,7 @@ extension Gate {
     var wasEffective = false
   }
 
-  /// A step of the work. One with `from` goes through the windows, from that one on.
+  /// A step of the work. A step with `from` visits the windows in order, beginning at that window.
   enum Step: Hashable {
     case removeSlots(from: Int)
     case removeIOVAs(from: Int)
@@ -21,20 +21,20 @@ extension Gate {
     case applied
     case readBack
     case arm(from: Int)
-    /// Maps what the policies map without an access.
+    /// Applies the policies that map windows without an access.
     case map
     case reach(from: Int)
     case open(from: Int)
-    /// A slot for a run has been asked for, because of one of its windows.
+    /// A slot for a span has been requested because of one of its windows.
     case addedSlot(Range<Int>, for: Int)
     case opened(Range<Int>, for: Int, next: Int)
   }
 
-  /// Begins an event. ``next(_:)`` returns its effects; ``end()`` follows, also after an effect that failed.
+  /// Begins an event. ``next(_:)`` returns its effects. ``end()`` follows, even after an effect that failed.
   ///
-  /// - Precondition: No other event has begun: an event within an event would lose the rest of the outer one.
+  /// - Precondition: No other event is in progress. A nested event would discard the rest of the outer event.
   public mutating func begin(_ event: Event) {
-    precondition(work == nil, "an event begins within another one")
+    precondition(work == nil, "an event is already in progress")
     switch event {
     case .set(let condition, false):
       if isEffective { recordOpenWindows(bar: nil) }
@@ -54,14 +54,14 @@ extension Gate {
     }
   }
 
-  // Nothing here makes an array of windows, so that an exit does not allocate.
+  // The steps create no array of windows, so an exit does not allocate.
 
-  /// Ends an event: effects that are left are not performed. ``states`` has the changes that were made.
+  /// Ends an event and drops its remaining effects. ``states`` reflects the changes that were made.
   public mutating func end() { work = nil }
 
-  /// Returns the next effect of the event that has begun, or nil when none is left.
+  /// Returns the next effect of the current event, or nil if none is left.
   ///
-  /// - Parameter result: The result of the effect before; it matters for `readBack` and `addSlot`.
+  /// - Parameter result: The result of the previous effect. It matters only for `readBack` and `addSlot`.
   public mutating func next(_ result: Bool) -> Effect? {
     while let current = work {
       switch current.step {
@@ -99,8 +99,8 @@ extension Gate {
         if result {
           work?.step = .arm(from: 0)
         } else {
-          // What was read is the memory bit: that is the condition which does not hold, and the one
-          // that a guest can set again, whichever event it was that asked.
+          // The owner read the memory bit, so `memoryEnabled` is the condition that does not hold. The guest
+          // can set this bit again, whatever condition the event was about.
           recordOpenWindows(bar: nil)
           conditions.subtract(.memoryEnabled)
           work?.step = .removeSlots(from: 0)
@@ -129,7 +129,7 @@ extension Gate {
     return nil
   }
 
-  /// The state of a window that has been unmapped changes.
+  /// Changes the state of a window that has been unmapped.
   private mutating func unmapped(_ window: Int, _ work: Work) -> Effect? {
     if work.closes {
       isDue[window] = false
@@ -163,7 +163,7 @@ extension Gate {
     return nil
   }
 
-  /// Makes armed windows due as the policy says, although no access has come.
+  /// Makes armed windows due if the policy requires no access.
   private mutating func map(_ current: Work) {
     if cpuPolicy.includes(current.trigger) {
       for window in states.indices where isPart(window, of: current.bar) { makeDue(window) }
@@ -193,7 +193,7 @@ extension Gate {
         for window in span { states[window] = .open }
         work?.step = .opened(span, for: window, next: span.lowerBound)
       } else if span.count > 1 {
-        // There may be room for the one, where the guest has put something else over its neighbour.
+        // The touched window may fit alone if the guest has placed something else over its neighbour.
         work?.step = .addedSlot(window..<window + 1, for: window)
         return .addSlot(window..<window + 1)
       } else {
@@ -212,10 +212,10 @@ extension Gate {
     return nil
   }
 
-  /// Takes an event and has its effects performed, in order.
+  /// Handles an event and performs its effects in order.
   ///
-  /// - Parameter perform: Does one effect. What it returns counts for `readBack` and `addSlot`; what
-  ///   it throws ends the event, with the states saying what has been done so far.
+  /// - Parameter perform: Performs one effect. The result matters only for `readBack` and `addSlot`. An error
+  ///   aborts the event. ``states`` reflects the effects already performed.
   public mutating func handle<Failure: Error>(
     _ event: Event, perform: (Effect) throws(Failure) -> Bool
   ) throws(Failure) {
@@ -227,15 +227,15 @@ extension Gate {
 }
 
 extension Gate.Work {
-  /// The BAR whose windows the event is about; nil stands for all of them.
+  /// The BAR whose windows the event affects, or nil for all BARs.
   var bar: Int? { if case .move(let bar) = event { bar } else { nil } }
 
-  /// True if the windows that are unmapped are closed; else they stay armed.
+  /// True if unmapped windows become closed. Otherwise they become armed.
   var closes: Bool { if case .set = event { true } else { false } }
 
   var trigger: Gate.MapTrigger { if case .move = event { .move } else { .enable } }
 
-  /// The work after windows have been unmapped; nil for none.
+  /// The work after windows have been unmapped, or nil if none is left.
   var afterChange: Gate.Work? {
     switch event {
     case .set(_, false), .move: Gate.Work(event: event, step: .apply)

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// When something of a device's memory is mapped.
+/// The time at which a device's memory is mapped.
 public enum MappingPolicy: String, Sendable, Hashable, CaseIterable {
   /// At the guest's first access to the window.
   case onFault = "on-fault"
-  /// When the function's memory comes on.
+  /// When the function's memory becomes enabled.
   case onEnable = "on-enable"
-  /// Whenever the function's memory is on: after the move of a BAR, too.
+  /// Whenever the function's memory is enabled, including after a BAR moves.
   case eager
 
-  /// True if windows are mapped at this moment, although no access has come.
+  /// True if the policy maps windows at this trigger.
   func includes(_ trigger: Gate.MapTrigger) -> Bool {
     switch trigger {
     case .open: true
@@ -19,14 +19,14 @@ public enum MappingPolicy: String, Sendable, Hashable, CaseIterable {
   }
 }
 
-/// When a device's memory is mapped for the DMA of another one.
+/// The time at which a device's memory is mapped for DMA by another device.
 public enum PeerPolicy: Sendable, Hashable {
   /// Never.
   case off
-  /// Together with the guest's own access, or earlier.
+  /// With the guest's own access, or earlier.
   case mapped(MappingPolicy)
 
-  /// True if a window is mapped at this moment.
+  /// True if the policy maps windows at this trigger.
   public func includes(_ trigger: Gate.MapTrigger) -> Bool {
     switch self {
     case .off: false
@@ -34,7 +34,7 @@ public enum PeerPolicy: Sendable, Hashable {
     }
   }
 
-  /// Reads `on-fault`, `on-enable`, `eager` or `off`; nil for anything else.
+  /// Parses `on-fault`, `on-enable`, `eager` or `off`. Returns nil for any other text.
   public init?(_ text: String) {
     if text == "off" {
       self = .off
@@ -46,28 +46,28 @@ public enum PeerPolicy: Sendable, Hashable {
   }
 }
 
-/// Who has the last word on the device's own memory-enable bit.
+/// The handling of the device's own memory-enable bit.
 public enum MemoryBitPolicy: String, Sendable, CaseIterable {
   /// The guest's bit is written to the device.
   case forward
-  /// The guest's bit rules the gate alone; the device's stays set.
+  /// The guest's bit controls only the gate. The device's bit stays set.
   case shadow
 }
 
-/// How one device is handed to the guest.
+/// The policies for one device.
 public struct DevicePolicies: Sendable, Equatable {
-  /// When its windows open.
+  /// The time at which its windows open.
   public var barMap = MappingPolicy.onFault
-  /// When other devices can reach its windows, unless `peers` says otherwise.
+  /// The time at which other devices can reach its windows, unless `peers` has an exception.
   public var peerDMA = PeerPolicy.mapped(.onFault)
-  /// The same for single devices, by their addresses on the host.
+  /// The exceptions for single peers, by their address on the host.
   public var peers: [String: PeerPolicy] = [:]
-  /// Its memory-enable bit.
+  /// The handling of its memory-enable bit.
   public var memoryBit = MemoryBitPolicy.forward
 
-  /// The defaults.
+  /// Creates the default policies.
   public init() {}
 
-  /// When a device can reach its windows.
+  /// Returns the policy for a peer's access to its windows.
   public func policy(for peer: String) -> PeerPolicy { peers[peer] ?? peerDMA }
 }

@@ -1,33 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// How finely the BARs of a VM's devices are cut into windows, so that neither memory slots nor mappings
-/// of an IOMMU run out: where there are few, windows are larger.
+/// The window size for the BARs of a VM's devices. Windows are larger if memory slots or IOMMU mappings are
+/// scarce, so that neither run out.
 ///
-/// It reckons with windows that were opened one by one. Neighbours that were open when the gate last closed come back
-/// as one slot and one mapping (``Gate``), but those that are open are not joined: VFIO cannot extend a mapping, and
-/// between taking two away and adding one a peer's DMA would fault. A slot could be exchanged while the vCPUs are
-/// paused, but what is deleted makes KVM drop its page tables for all of the guest's RAM (kvm_mmu_zap_all_fast), so
-/// that each opening would cost a fault for every page that the guest uses: 300 closings of one window brought 1,818
-/// faults to a guest of a few pages (Linux 6.12, KVM's pf_fixed). Windows that open together anyway are one from the
-/// start: under `bar-map=on-enable` and `eager` each mappable area of a BAR is one window.
+/// The budget assumes that windows open one by one. Adjoining windows that were open when the gate last
+/// closed return as one slot and one mapping (``Gate``). Windows that are already open are never joined. VFIO
+/// cannot extend a mapping, and a peer's DMA would fault between the removal of two mappings and the addition
+/// of one. A slot could be exchanged while the vCPUs are paused. However, when a slot is deleted KVM drops
+/// its page tables for all guest RAM (kvm_mmu_zap_all_fast), so each opening would cost a fault for every
+/// page that the guest uses. For example, 300 closings of one window caused 1,818 faults in a guest of a few
+/// pages (Linux 6.12, KVM's pf_fixed). Windows that open together anyway form one window from the start: if a
+/// device's policy for the guest's CPUs is `on-enable` or `eager`, each mappable area of a BAR is one window.
 public struct WindowBudget: Sendable {
-  /// No BAR has more windows than this, but for what the MSI-X structures cut.
+  /// The maximum number of windows per BAR, before the MSI-X table and PBA split any.
   public static let finest = 128
 
-  /// What a device would take.
+  /// The windows that a device needs.
   public struct Demand: Sendable {
-    /// For each memory BAR that can be mapped, its size and the areas; bytes.
+    /// For each mappable memory BAR, its size and its mappable areas, in bytes.
     let bars: [(size: UInt64, areas: [Range<UInt64>])]
     let cpuPolicy: MappingPolicy
-    /// For each I/O address space, whether windows are mapped there.
+    /// For each I/O address space, true if windows are mapped there.
     let isPeerMapped: [Bool]
 
     /// Creates a demand.
     ///
     /// - Parameters:
-    ///   - bars: The memory BARs that can be mapped: size and mappable areas, in bytes.
-    ///   - opening: When the windows open.
-    ///   - peers: When the windows are mapped in each I/O address space.
+    ///   - bars: The mappable memory BARs: size and mappable areas, in bytes.
+    ///   - cpuPolicy: The policy that decides when the windows open.
+    ///   - peers: The policy of the windows in each I/O address space.
     public init(
       _ bars: [(size: UInt64, areas: [Range<UInt64>])], _ cpuPolicy: MappingPolicy, peers: [PeerPolicy]
     ) {
@@ -36,7 +37,7 @@ public struct WindowBudget: Sendable {
       isPeerMapped = peers.map { $0 != .off }
     }
 
-    /// How many windows it has at most. The table and the pending bits of MSI-X cut one in two each.
+    /// Returns the maximum number of windows. The MSI-X table and PBA each split one window in two.
     func windows(_ budget: WindowBudget) -> Int {
       bars.reduce(bars.isEmpty ? 0 : 2) { sum, bar in
         sum
@@ -48,24 +49,24 @@ public struct WindowBudget: Sendable {
     }
   }
 
-  /// The most windows of a BAR that opens by need.
+  /// The maximum number of windows per BAR under the policy `on-fault`.
   let most: Int
 
   init(most: Int) { self.most = most }
 
-  /// Finds the finest windows that all have room.
+  /// Creates the budget with the smallest windows that all fit.
   ///
   /// - Parameters:
-  ///   - demands: Those of all devices of the VM.
-  ///   - slots: How many memory slots there are for windows.
-  ///   - mappings: How many mappings there are for windows in each I/O address space.
+  ///   - demands: The demands of all devices of the VM.
+  ///   - slots: The number of memory slots for windows.
+  ///   - mappings: The number of mappings for windows in each I/O address space.
   public init(_ demands: [Demand], slots: Int, mappings: [Int]) {
     var most = Self.finest
     while most > 1, !Self(most: most).fits(demands, slots: slots, mappings: mappings) { most /= 2 }
     self.most = most
   }
 
-  /// Whether all windows could be open, and mapped for peers, at once.
+  /// True if all windows can be open and mapped for peers at once.
   func fits(_ demands: [Demand], slots: Int, mappings: [Int]) -> Bool {
     let counts = demands.map { $0.windows(self) }
     guard counts.reduce(0, +) <= slots else { return false }
@@ -75,8 +76,8 @@ public struct WindowBudget: Sendable {
     }
   }
 
-  /// How many windows a BAR may have.
+  /// Returns the maximum number of windows per BAR.
   ///
-  /// - Parameter opening: When they open.
+  /// - Parameter cpuPolicy: The policy that decides when the windows open.
   public func windowsPerBAR(_ cpuPolicy: MappingPolicy) -> Int { cpuPolicy == .onFault ? most : 1 }
 }

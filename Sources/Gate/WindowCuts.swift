@@ -2,11 +2,11 @@
 
 /// The pieces of a BAR that become windows. All bounds are bytes from the start of the BAR.
 public enum WindowCuts {
-  /// A window is no smaller than a huge page, where its area is not.
+  /// The minimum distance between two cuts: the size of a huge page.
   private static let smallest: UInt64 = 2 << 20
 
-  /// The mappable pages of a BAR that hold no reserved byte. A BAR that is smaller than a page and can be mapped has
-  /// one page: the kernel sets VFIO_REGION_INFO_FLAG_MMAP only if nothing else is in the page on the host
+  /// Returns the mappable pages of a BAR that hold no reserved byte. A mappable BAR smaller than a page has
+  /// one page. The kernel sets VFIO_REGION_INFO_FLAG_MMAP only if the page on the host holds nothing else
   /// (drivers/vfio/pci/vfio_pci_core.c, vfio_pci_probe_mmaps).
   public static func areas(
     _ mappable: [Range<UInt64>], barSize: UInt64, without reserved: [Range<UInt64>]
@@ -15,10 +15,10 @@ public enum WindowCuts {
     return areas(mappable, without: reserved)
   }
 
-  /// Bytes of a page.
+  /// The page size in bytes.
   public static let page: UInt64 = 4096
 
-  /// The whole pages of mappable areas that hold no reserved byte.
+  /// Returns the whole pages of mappable areas that hold no reserved byte.
   public static func areas(
     _ mappable: [Range<UInt64>], without reserved: [Range<UInt64>]
   ) -> [Range<UInt64>] {
@@ -37,9 +37,9 @@ public enum WindowCuts {
     return areas
   }
 
-  /// Cuts an area at multiples of a power of two that suits the size of the BAR.
+  /// Cuts an area at multiples of a power of two that depends on the size of the BAR.
   ///
-  /// - Parameter most: How many pieces an area has at most.
+  /// - Parameter most: The maximum number of pieces per area.
   public static func pieces(
     of area: Range<UInt64>, barSize: UInt64, most: Int = WindowBudget.finest
   ) -> [Range<UInt64>] {
