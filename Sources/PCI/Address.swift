@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The address of a function on the host: domain, bus, device and function number.
+/// The PCI address of a function on the host: domain, bus, device and function number.
 public struct Address: Hashable, Sendable, CustomStringConvertible {
   /// The domain (segment group).
   public let domain: UInt32
@@ -11,7 +11,7 @@ public struct Address: Hashable, Sendable, CustomStringConvertible {
   /// The function, 0 to 7.
   public let function: UInt8
 
-  /// Names a function by its numbers.
+  /// Creates an address from its numbers.
   public init(domain: UInt32, bus: UInt8, device: UInt8, function: UInt8) {
     self.domain = domain
     self.bus = bus
@@ -19,7 +19,7 @@ public struct Address: Hashable, Sendable, CustomStringConvertible {
     self.function = function
   }
 
-  /// Reads `0000:01:00.0`, or `01:00.0` for domain 0; nil for anything else.
+  /// Parses `0000:01:00.0`, or `01:00.0` for domain 0. Returns nil for any other text.
   public init?(_ text: String) {
     let parts = text.split(separator: ":", omittingEmptySubsequences: false)
     guard parts.count == 2 || parts.count == 3 else { return nil }
@@ -37,12 +37,12 @@ public struct Address: Hashable, Sendable, CustomStringConvertible {
   }
 
   private static func hex(_ text: Substring, digits: ClosedRange<Int>) -> UInt32? {
-    // UInt32(_:radix:) also takes a sign.
+    // UInt32(_:radix:) also accepts a sign.
     guard digits.contains(text.count), text.allSatisfy(\.isHexDigit) else { return nil }
     return UInt32(text, radix: 16)
   }
 
-  /// Whether another function is of the same device.
+  /// True if another function belongs to the same device.
   public func isSameDevice(as other: Address) -> Bool {
     domain == other.domain && bus == other.bus && device == other.device
   }
@@ -54,7 +54,7 @@ public struct Address: Hashable, Sendable, CustomStringConvertible {
 }
 
 extension BinaryInteger {
-  /// The number as hexadecimal digits, with zeros in front up to a count, as pci.ids and sysfs have it.
+  /// Returns the number as hexadecimal digits with leading zeros up to a count, as in pci.ids and sysfs.
   package func digits(_ count: Int) -> String {
     let text = String(self, radix: 16)
     return String(repeating: "0", count: max(0, count - text.count)) + text

@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What a base address register describes (PCIe 6.0 §7.5.1.2.1).
+/// A base address register (PCIe 6.0 §7.5.1.2.1).
 public struct BAR: Equatable, Sendable {
-  /// The kind of addresses that a BAR takes.
+  /// The address space of a BAR.
   public enum Kind: Equatable, Sendable {
     /// I/O ports.
     case io
     /// Memory below 4 GiB.
     case memory32
-    /// Memory anywhere; takes two registers.
+    /// Memory at any address. The BAR has two registers.
     case memory64
-    /// The expansion ROM: memory below 4 GiB with an enable bit of its own (§7.5.1.2.4).
+    /// The expansion ROM: memory below 4 GiB with a separate enable bit (§7.5.1.2.4).
     case rom
   }
 
-  /// The index that stands for the expansion ROM.
+  /// The index of the expansion ROM.
   public static let romIndex = 6
 
-  /// The number of its (first) register, 0 to 5, or ``romIndex``.
+  /// The index of its first register, 0 to 5, or ``romIndex``.
   public let index: Int
-  /// What it takes.
+  /// The address space.
   public let kind: Kind
-  /// Reads have no side effects.
+  /// True if reads have no side effects.
   public let isPrefetchable: Bool
-  /// Bytes; a power of two, at least 4 for I/O, 16 for memory and 2048 for a ROM.
+  /// The size in bytes: a power of two, at least 4 for I/O, 16 for memory and 2048 for a ROM.
   public let size: UInt64
 
-  /// Makes a description; a size that is no power of two is rounded up to one.
+  /// Creates a BAR. A size that is not a power of two is rounded up to one.
   public init(index: Int, kind: Kind, isPrefetchable: Bool = false, size: UInt64) {
     self.index = index
     self.kind = kind
@@ -39,11 +39,11 @@ public struct BAR: Equatable, Sendable {
     self.size = size
   }
 
-  /// Reads the descriptions out of a header.
+  /// Decodes the BARs of a header.
   ///
   /// - Parameters:
-  ///   - config: The function's configuration space.
-  ///   - sizes: Each BAR's size in bytes, the ROM's last; 0 where there is none.
+  ///   - config: The configuration space of the function.
+  ///   - sizes: The size of each BAR in bytes, with the ROM last. 0 means that the BAR is absent.
   public static func decode(_ config: [UInt8], sizes: [UInt64]) -> [BAR] {
     var result: [BAR] = []
     var index = 0
@@ -63,10 +63,10 @@ public struct BAR: Equatable, Sendable {
     return result
   }
 
-  /// Where its (first) register is in configuration space.
+  /// The offset of its first register in configuration space.
   public var register: Int { kind == .rom ? ConfigOffset.rom : ConfigOffset.bar0 + index * 4 }
 
-  /// The bits of the first register that say what it is and cannot be written.
+  /// The read-only bits of the first register, which encode the kind.
   var flags: UInt32 {
     switch kind {
     case .io: 1
@@ -76,42 +76,42 @@ public struct BAR: Equatable, Sendable {
     }
   }
 
-  /// The bits that hold the address; both registers for 64-bit memory.
+  /// The address bits. For 64-bit memory they cover both registers.
   var addressMask: UInt64 {
     let mask = ~(size - 1)
     return kind == .memory64 ? mask : mask & 0xFFFF_FFFF
   }
 }
 
-/// Places BARs in the windows of the host bridge before the guest starts, so that a kernel
-/// that no firmware has prepared finds them.
+/// Allocates addresses for BARs in the host bridge's windows before the guest starts. A kernel that boots
+/// without firmware expects allocated BARs.
 public struct BARAllocator: Sendable {
-  /// A BAR that fits in no window.
+  /// A BAR that does not fit in any window.
   public struct NoRoom: Error, Equatable, Sendable {
-    /// Which of the BARs given.
+    /// The position of the BAR among the given BARs.
     public let position: Int
-    /// Bytes.
+    /// The size of the BAR in bytes.
     public let size: UInt64
   }
 
-  /// I/O ports.
+  /// The free I/O ports.
   public var io: Range<UInt64>
-  /// Memory below 4 GiB; GPA.
+  /// The free memory below 4 GiB, as GPAs.
   public var memory32: Range<UInt64>
-  /// Memory above; GPA.
+  /// The free memory above 4 GiB, as GPAs.
   public var memory64: Range<UInt64>
 
-  /// 64-bit BARs of at least this size go above 4 GiB even when they are not prefetchable.
+  /// The minimum size of a 64-bit BAR that goes above 4 GiB even if it is not prefetchable.
   private static let large: UInt64 = 64 << 20
 
-  /// Makes a placement with the windows all free.
+  /// Creates an allocator whose windows are free.
   public init(io: Range<UInt64>, memory32: Range<UInt64>, memory64: Range<UInt64>) {
     self.io = io
     self.memory32 = memory32
     self.memory64 = memory64
   }
 
-  /// An address for each BAR, aligned to its size, the largest placed first.
+  /// Returns an address for each BAR, aligned to its size. The largest BAR is placed first.
   public mutating func place(_ bars: [BAR]) throws(NoRoom) -> [UInt64] {
     var addresses = [UInt64](repeating: 0, count: bars.count)
     for position in bars.indices.sorted(by: { bars[$0].size > bars[$1].size }) {
@@ -123,7 +123,7 @@ public struct BARAllocator: Sendable {
   }
 
   private mutating func take(for bar: BAR) -> UInt64? {
-    // A BAR smaller than a page gets a page of its own, so that it can be mapped alone.
+    // A BAR smaller than a page gets a separate page, so that it can be mapped alone.
     let size = bar.kind == .io ? bar.size : max(bar.size, 4096)
     switch bar.kind {
     case .io: return Self.take(size, from: &io)

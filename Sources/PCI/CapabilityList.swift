@@ -2,23 +2,23 @@
 
 /// A capability of a function (PCI 3.0 §6.7, PCIe 6.0 §7.6 and §7.7).
 public struct Capability: Equatable, Sendable {
-  /// Its ID; of extended ones too.
+  /// The capability ID or extended capability ID.
   public let id: UInt16
-  /// Where its header is.
+  /// The offset of its header in configuration space.
   public let offset: Int
-  /// Bytes, as far as the space up to the next one allows.
+  /// The size in bytes, limited by the offset of the next capability.
   public let size: Int
 }
 
-/// The capabilities of a function, split into those that are shown to a guest and those that
-/// are not because Sluice has not made them work.
+/// The capabilities of a function. The guest sees the shown capabilities. Sluice does not support the hidden
+/// ones.
 public struct CapabilityList: Sendable {
-  /// Shown, in the order of the chain.
+  /// The shown capabilities, in the order of the chain.
   public let shown: [Capability]
-  /// Hidden.
+  /// The hidden capabilities.
   public let hidden: [Capability]
 
-  /// IDs of capabilities that work when passed through.
+  /// The IDs of capabilities that work when passed through.
   private static let working: Set<UInt16> = [
     UInt16(CapabilityID.powerManagement), UInt16(CapabilityID.vitalProductData),
     UInt16(CapabilityID.vendorSpecific), UInt16(CapabilityID.express), UInt16(CapabilityID.msix),
@@ -26,13 +26,14 @@ public struct CapabilityList: Sendable {
     UInt16(CapabilityID.serialATA),
   ]
 
-  /// IDs of extended capabilities that work when passed through.
+  /// The IDs of extended capabilities that work when passed through.
   private static let workingExtended: Set<UInt16> = [
     ExtendedCapabilityID.errorReporting, ExtendedCapabilityID.serialNumber,
     ExtendedCapabilityID.vendorSpecific, ExtendedCapabilityID.resizableBAR,
   ]
 
-  /// Follows the chain of the first 256 bytes; one that runs in a circle or out of bounds ends.
+  /// Follows the capability chain in the first 256 bytes. A loop or an offset outside this range ends the
+  /// chain.
   public init(_ config: [UInt8]) {
     var offsets: [Int] = []
     if config.number(at: ConfigOffset.status, width: 2) & 1 << 4 != 0 {
@@ -52,8 +53,8 @@ public struct CapabilityList: Sendable {
     hidden = found.filter { !Self.isShown($0, config) }
   }
 
-  /// Whether a capability works and has room for the registers that are kept of it: one that the next
-  /// one or the end of the space cuts short is no such capability.
+  /// True if the capability is supported and long enough for its emulated registers. A capability that the
+  /// next one or the end of the space truncates is hidden.
   private static func isShown(_ capability: Capability, _ config: [UInt8]) -> Bool {
     guard working.contains(capability.id) else { return false }
     switch UInt8(truncatingIfNeeded: capability.id) {
@@ -66,7 +67,7 @@ public struct CapabilityList: Sendable {
     }
   }
 
-  /// Follows the chain of the extended ones.
+  /// Follows the chain of extended capabilities.
   public init(extended config: [UInt8]) {
     var found: [Capability] = []
     var at = ConfigOffset.extended
@@ -86,10 +87,11 @@ public struct CapabilityList: Sendable {
     hidden = found.filter { !Self.workingExtended.contains($0.id) }
   }
 
-  /// The shown capability with an ID.
+  /// Returns the shown capability with an ID, or nil if absent.
   public func first(_ id: UInt8) -> Capability? { shown.first { $0.id == UInt16(id) } }
 
-  /// The length that a capability's specification gives it, up to the next one.
+  /// Returns the length that the capability's specification defines, limited by the offset of the next
+  /// capability.
   private static func size(at offset: Int, _ config: [UInt8], until end: Int) -> Int {
     let control = config.number(at: offset + 2, width: 2)
     let nominal: Int
@@ -102,7 +104,7 @@ public struct CapabilityList: Sendable {
     case CapabilityID.messageSignaled: nominal = MSIState.Layout(config, offset: offset).size
     case 0x07, 0x0D, CapabilityID.serialATA: nominal = 8  // PCI-X, subsystem IDs of bridges
     case 0x04, 0x06, 0x0C: nominal = 4  // slot number, CompactPCI hot swap, hot plug
-    // What is not known is taken to reach to the next capability, since all of it is to be hidden.
+    // An unknown capability extends to the next capability, because all of it is hidden.
     default: nominal = end - offset
     }
     return min(nominal, end - offset)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What a guest's write means, besides the bits that it changes.
+/// The effects of a guest's write beyond the emulated bits.
 extension ConfigSpace {
   func addHeaderEffects(of write: ConfigWrite, to effects: inout Effects) {
     guard write.offset < ConfigOffset.headerEnd else { return }
@@ -32,7 +32,7 @@ extension ConfigSpace {
         let before = write.old(at + 4) ?? values[at + 4]
         let old = PowerState(rawValue: before & 3) ?? .d0
         let new = PowerState(rawValue: values[at + 4] & 3) ?? .d0
-        // A write of a state that the function does not have is ignored (PCI PM 1.2 §3.2.4).
+        // A write of an unsupported state is ignored (PCI PM 1.2 §3.2.4).
         if (new == .d1 && values[at + 3] & 2 == 0) || (new == .d2 && values[at + 3] & 4 == 0) {
           values[at + 4] = before
         } else {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What each register of a function becomes for the guest.
+/// The guest's view of each register of a function.
 extension ConfigSpace {
   mutating func describeHeader(_ optional: Command) {
     for offset in stride(from: 0, to: ConfigOffset.headerEnd, by: 4) { emulate(offset, 4) }
@@ -9,13 +9,15 @@ extension ConfigSpace {
     if bars.contains(where: { $0.kind == .io }) { command.insert(.ioSpace) }
     if bars.contains(where: { $0.kind != .io }) { command.insert(.memorySpace) }
     emulate(ConfigOffset.command, 2, value: 0, writable: UInt32(command.rawValue))
-    // Status: bit 4 says that there is a list. The error bits are the device's, written 1 to clear.
+    // Status: bit 4 indicates a capability list. The error bits belong to the device and are written 1 to
+    // clear.
     emulated.set(0xFFFF & ~0xF908, at: ConfigOffset.status, width: 2)
     passthrough.set(0xF900, at: ConfigOffset.status, width: 2)
     let status = values.number(at: ConfigOffset.status, width: 2)
     values.set(status & ~0x10 | (capabilities.shown.isEmpty ? 0 : 0x10), at: ConfigOffset.status, width: 2)
     emulate(ConfigOffset.cacheLineSize, 1, writable: 0xFF)
-    // Which functions share a slot is another matter for the guest than on the host.
+    // The guest's PCI slots can hold other functions than the host's, so bit 7 (multifunction) is cleared
+    // here.
     emulate(ConfigOffset.headerType, 1, value: values.number(at: ConfigOffset.headerType, width: 1) & 0x7F)
     for register in 0..<6 { emulate(ConfigOffset.bar0 + register * 4, 4, value: 0) }
     emulate(ConfigOffset.cardBus, 4, value: 0)
@@ -30,7 +32,7 @@ extension ConfigSpace {
   }
 
   mutating func describeCapabilities() {
-    // The chain, without the hidden ones.
+    // Link the shown capabilities and zero the hidden ones.
     var link = ConfigOffset.capabilities
     for capability in capabilities.shown {
       emulate(link, 1, value: UInt32(capability.offset))
@@ -45,7 +47,7 @@ extension ConfigSpace {
       let at = capability.offset
       switch UInt8(capability.id) {
       case CapabilityID.msix:
-        // Enable and Function Mask; table size, places of table and pending bits.
+        // Enable and Function Mask are writable. The table size and the table and PBA offsets are read-only.
         emulate(at + 2, 2, writable: 0xC000)
         values.set(values.number(at: at + 2, width: 2) & 0x3FFF, at: at + 2, width: 2)
         emulate(at + 4, 4)
@@ -65,8 +67,8 @@ extension ConfigSpace {
     }
   }
 
-  /// MSI: Enable, Multiple Message Enable, address, data and masks are the guest's; the pending bits are
-  /// those of ``setPending(_:)``.
+  /// Describes MSI. The guest owns Enable, Multiple Message Enable, address, data and masks.
+  /// ``setPending(_:)`` supplies the pending bits.
   private mutating func describeMessages(_ layout: MSIState.Layout) {
     let control = values.number(at: layout.offset + 2, width: 2)
     emulate(layout.offset + 2, 2, value: control & 0x018E, writable: 0x0071)
@@ -79,8 +81,8 @@ extension ConfigSpace {
     }
   }
 
-  /// The function sits on the root bus, so an endpoint becomes a root-complex integrated one,
-  /// which has no link (PCIe 6.0 §7.5.3.2).
+  /// Describes the PCIe capability. The function is on the root bus, so an endpoint becomes a root-complex
+  /// integrated endpoint, which has no link (PCIe 6.0 §7.5.3.2).
   private mutating func describeExpress(_ capability: Capability) {
     let at = capability.offset
     let flags = values.number(at: at + 2, width: 2)
@@ -98,15 +100,16 @@ extension ConfigSpace {
     }
     emulate(at + 4, 4)
     if capability.size >= 0x2C {
-      // AtomicOps need every component of the path to the root complex, of which the guest sees none: bits 9:6 of
-      // Device Capabilities 2, and Requester Enable and Egress Blocking of Device Control 2 (PCIe 6.0 §7.5.3.15).
+      // AtomicOps need support from every component on the path to the root complex. The guest sees none of
+      // these components. The bits are 9:6 of Device Capabilities 2, and Requester Enable and Egress Blocking
+      // of Device Control 2 (PCIe 6.0 §7.5.3.15).
       let device = values.number(at: at + 0x24, width: 4)
       emulate(at + 0x24, 4, value: device & ~0x3C0)
       emulated[at + 0x28] |= 0xC0
       passthrough[at + 0x28] &= 0x3F
       values[at + 0x28] &= 0x3F
     }
-    // Initiate Function Level Reset is ours, and always reads 0.
+    // Initiate Function Level Reset is emulated and always reads 0.
     emulated[at + 9] |= 0x80
     passthrough[at + 9] &= 0x7F
     values[at + 9] &= 0x7F
@@ -117,10 +120,10 @@ extension ConfigSpace {
     for offset in stride(from: ConfigOffset.extended, to: values.count, by: 4) {
       emulate(offset, 4, value: 0)
     }
-    // The first header stays at 0x100, with the null ID where that capability is hidden.
+    // The first header stays at 0x100. It has the null ID if that capability is hidden.
     var link = ConfigOffset.extended
     for (index, capability) in list.shown.enumerated() {
-      // Its own ID and version, with no successor yet.
+      // The ID and version, without a next pointer.
       let own = config.number(at: capability.offset, width: 4) & 0xF_FFFF
       for offset in capability.offset..<capability.offset + capability.size {
         emulated[offset] = 0
@@ -136,14 +139,14 @@ extension ConfigSpace {
     }
   }
 
-  /// Resizable BARs stay at their present sizes: the only ones that are offered (PCIe 6.0 §7.8.6).
+  /// Fixes resizable BARs at their present sizes. The guest is offered no other size (PCIe 6.0 §7.8.6).
   private mutating func fixSizes(_ capability: Capability, _ config: [UInt8]) {
     let count = Int(config.number(at: capability.offset + 8, width: 4) >> 5 & 7)
     for entry in 0..<count {
       let at = capability.offset + 4 + entry * 8
       guard at + 8 <= capability.offset + capability.size else { return }
       let control = config.number(at: at + 4, width: 4) & 0x3FE7
-      // Bit 4 of the capability register is 1 MiB; from 256 TiB on they are in the control register.
+      // Bit 4 of the capability register is 1 MiB. The bits for 256 TiB and more are in the control register.
       let size = control >> 8 & 0x3F
       emulate(at, 4, value: size < 28 ? 1 << (size + 4) : 0)
       emulate(at + 4, 4, value: size < 28 ? control : control | 1 << (size - 12))

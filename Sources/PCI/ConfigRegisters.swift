@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Registers as values, for those who act on them.
+/// Registers as typed values.
 extension ConfigSpace {
-  /// The command register as the guest has set it.
+  /// The command register as set by the guest.
   public var command: Command {
     Command(rawValue: UInt16(values.number(at: ConfigOffset.command, width: 2)))
   }
 
-  /// The address that the guest has given a BAR: GPA, or port number.
+  /// Returns the address that the guest assigned to a BAR: a GPA or a port number.
   public func base(of bar: BAR) -> UInt64 {
     let at = bar.register
     let low = UInt64(values.number(at: at, width: 4))
@@ -15,26 +15,26 @@ extension ConfigSpace {
     return (high << 32 | low) & bar.addressMask
   }
 
-  /// Gives a BAR an address before the guest starts.
+  /// Sets the address of a BAR before the guest starts.
   public mutating func setBase(of bar: BAR, to address: UInt64) {
     let at = bar.register
     let value = address & bar.addressMask
-    // The ROM's enable bit, which is the guest's, stays as it is.
+    // The guest owns the ROM's enable bit, so it does not change.
     let enable = bar.kind == .rom ? values.number(at: at, width: 4) & 1 : 0
     values.set(UInt32(truncatingIfNeeded: value) | bar.flags | enable, at: at, width: 4)
     if bar.kind == .memory64 { values.set(UInt32(value >> 32), at: at + 4, width: 4) }
   }
 
-  /// Notes that the function is in D0, where a reset has put it.
+  /// Records that the function is in D0 after a reset.
   public mutating func powerOn() {
     guard let capability = capabilities.first(CapabilityID.powerManagement) else { return }
     values[capability.offset + 4] &= ~3
   }
 
-  /// Whether the guest has turned the expansion ROM's decoding on.
+  /// True if the guest has enabled the decoding of the expansion ROM.
   public var isROMEnabled: Bool { values[ConfigOffset.rom] & 1 != 0 }
 
-  /// Whether a BAR answers, as far as its enable bits say.
+  /// True if the enable bits allow a BAR to answer.
   public func isEnabled(_ bar: BAR) -> Bool {
     switch bar.kind {
     case .io: command.contains(.ioSpace)
@@ -43,35 +43,35 @@ extension ConfigSpace {
     }
   }
 
-  /// The interrupt pin: 0 for INTA# to 3 for INTD#; nil where the function has none.
+  /// The interrupt pin, from 0 for INTA# to 3 for INTD#, or nil if the function has none.
   public var interruptPin: UInt8? {
     let pin = values[ConfigOffset.interruptPin]
     return (1...4).contains(pin) ? pin - 1 : nil
   }
 
-  /// Tells the guest where the function is on its bus: whether other functions share the slot, and which
-  /// line its pin is wired to.
+  /// Sets the registers that describe the function's location: the multifunction bit, and the interrupt line
+  /// to which its pin is connected.
   public mutating func setPlace(isMultifunction: Bool, interruptLine: UInt8) {
     values[ConfigOffset.headerType] = values[ConfigOffset.headerType] & 0x7F | (isMultifunction ? 0x80 : 0)
     if interruptPin != nil { values[ConfigOffset.interruptLine] = interruptLine }
   }
 
-  /// The MSI registers; nil where the function has none.
+  /// The MSI registers, or nil if the function has none.
   public var msi: MSIState? { msiLayout.map { MSIState($0) { values.number(at: $0, width: $1) } } }
 
-  /// Whether a read takes in MSI pending bits, which are to be set before it.
+  /// True if a read covers MSI pending bits. These must be set before the read.
   public func readsPending(offset: Int, width: Int) -> Bool {
     guard let layout = msiLayout, layout.hasMask else { return false }
     return (offset..<offset + width).overlaps(layout.pending..<layout.pending + 4)
   }
 
-  /// Gives the MSI pending bits their present value.
+  /// Sets the MSI pending bits to their present value.
   public mutating func setPending(_ bits: UInt32) {
     guard let layout = msiLayout, layout.hasMask else { return }
     values.set(bits & layout.vectors, at: layout.pending, width: 4)
   }
 
-  /// Whether the function keeps its state on the way from D3hot to D0 (PMCSR No_Soft_Reset).
+  /// True if the function keeps its state on the transition from D3hot to D0 (PMCSR No_Soft_Reset).
   public var keepsStateInD3: Bool {
     guard let capability = capabilities.first(CapabilityID.powerManagement) else { return true }
     return values[capability.offset + 4] & 8 != 0

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The configuration space that a guest sees: for every bit, whether it is kept here or in the
-/// device, and what a write to it means. Nothing here touches a device.
+/// The configuration space that a guest sees. Each bit is either emulated or passed through to the device. A
+/// write returns its effects. This type never accesses a device.
 public struct ConfigSpace: Sendable {
-  /// What a write has to bring about, besides the bits that are kept here.
+  /// An effect of a write beyond the emulated bits.
   public enum Effect: Equatable, Sendable {
     /// The command register changed.
     case command(from: Command, to: Command)
@@ -13,36 +13,38 @@ public struct ConfigSpace: Sendable {
     case msi(from: MSIState, to: MSIState)
     /// The MSI-X control bits changed.
     case msix(enabled: Bool, functionMasked: Bool)
-    /// The function shall go to another power state.
+    /// The function must enter another power state.
     case power(from: PowerState, to: PowerState)
-    /// The function shall be reset (FLR).
+    /// The function must be reset (FLR).
     case reset
-    /// The device has bits here of its own: write them as they stand.
+    /// The device owns bits of this register. Write the value to the device unchanged.
     case forward(offset: Int, width: Int, value: UInt32)
   }
 
   /// The function's BARs.
   public let bars: [BAR]
-  /// Shown and hidden capabilities.
+  /// The shown and hidden capabilities.
   public let capabilities: CapabilityList
-  /// Where the MSI registers are; nil where the function has none.
+  /// The layout of the MSI registers, or nil if the function has none.
   public let msiLayout: MSIState.Layout?
-  /// Bytes: 256 or 4096.
+  /// The size in bytes: 256 or 4096.
   public var size: Int { values.count }
 
-  /// The bits kept here, which of all bits those are, which of them a guest may write, and the
-  /// bits of the device that it may write.
+  /// The values of the emulated bits.
   var values: [UInt8]
+  /// The mask of the emulated bits.
   var emulated: [UInt8]
+  /// The mask of the emulated bits that a guest may write.
   var writable: [UInt8]
+  /// The mask of the device's bits that a guest may write.
   var passthrough: [UInt8]
 
-  /// Makes the guest's view of a function.
+  /// Creates the guest's view of a function.
   ///
   /// - Parameters:
-  ///   - config: The configuration space as the host gives it, 256 or 4096 bytes.
-  ///   - bars: Its BARs; their registers become the guest's own.
-  ///   - optional: The bits of the command register that a function need not have, and this one has.
+  ///   - config: The configuration space as read from the host, 256 or 4096 bytes.
+  ///   - bars: The BARs of the function. Their registers are emulated.
+  ///   - optional: The optional bits of the command register that this function implements.
   public init(
     _ config: [UInt8], bars: [BAR], optional: Command = .optional
   ) {
@@ -59,7 +61,11 @@ public struct ConfigSpace: Sendable {
     if config.count > ConfigOffset.extended { describeExtended(CapabilityList(extended: config)) }
   }
 
-  /// Keeps `width` bytes here: a value, and the bits of it that a guest may write.
+  /// Emulates `width` bytes.
+  ///
+  /// - Parameters:
+  ///   - value: The initial value, or nil to keep the present value.
+  ///   - bits: The mask of the bits that a guest may write.
   mutating func emulate(
     _ offset: Int, _ width: Int, value: UInt32? = nil, writable bits: UInt32 = 0
   ) {
@@ -69,21 +75,23 @@ public struct ConfigSpace: Sendable {
     writable.set(bits, at: offset, width: width)
   }
 
-  /// True if a read of these bytes needs the device's bits. Bytes beyond the end of a 256-byte space are all-ones for
-  /// every function.
+  /// True if a read of these bytes needs the device's bits. Bytes beyond the end of a 256-byte space read
+  /// all-ones for every function.
   public func readsDevice(offset: Int, width: Int) -> Bool {
     emulated.number(at: offset, width: width) != UInt32.max >> UInt32(32 - width * 8)
   }
 
-  /// What a guest reads, given what the device has there.
+  /// Returns the value that a guest reads.
+  ///
+  /// - Parameter device: The device's value of the same bytes.
   public func read(offset: Int, width: Int, device: UInt32 = 0) -> UInt32 {
     guard offset + width <= values.count else { return UInt32.max >> UInt32(32 - width * 8) }
     let mask = emulated.number(at: offset, width: width)
     return values.number(at: offset, width: width) & mask | device & ~mask
   }
 
-  /// Takes a guest's write: changes the bits kept here, and says what else has to happen, in
-  /// the order of the registers.
+  /// Handles a guest's write. It changes the emulated bits and returns the effects in the order of the
+  /// registers.
   public mutating func write(offset: Int, width: Int, _ value: UInt32) -> Effects {
     var effects = Effects()
     guard offset >= 0, offset + width <= values.count else { return effects }
@@ -100,10 +108,10 @@ public struct ConfigSpace: Sendable {
     return effects
   }
 
-  /// The device's own bits of a write: as one write where every byte has some, else byte by byte.
+  /// Forwards the device's bits of a write: in one write if every byte has some, else byte by byte.
   ///
-  /// Bits beside them that a guest can write and that are kept here go along as they are kept: a
-  /// PMCSR write for the sake of PME must not bring the function back into D0.
+  /// The forwarded value has the stored values of the writable emulated bits. For example, a PMCSR write for
+  /// PME must not return the function to D0.
   private func addForwarding(of write: ConfigWrite, to effects: inout Effects) {
     let (offset, width) = (write.offset, write.width)
     let emulated = values.number(at: offset, width: width) & writable.number(at: offset, width: width)

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What has become of a vector by a guest's write.
+/// The change of a vector by a guest's write.
 public enum VectorTransition: Equatable, Sendable {
-  /// It may send now.
+  /// The vector may send and could not before.
   case unmasked(Int)
-  /// It may not send any more.
+  /// The vector may no longer send.
   case masked(Int)
-  /// It may send, and its message is another one.
+  /// The vector may send as before, but its message changed.
   case message(Int)
 
-  /// Compares a vector before and after a write; nil if nothing has changed for it.
+  /// Compares a vector before and after a write. Returns nil if nothing changed for the vector.
   ///
   /// - Parameters:
-  ///   - before: The message that the vector could send, or nil.
-  ///   - after: The message that it can send, or nil.
+  ///   - before: The message that the vector could send before, or nil if it could not send.
+  ///   - after: The message that the vector can send after, or nil if it cannot send.
   init?(_ vector: Int, before: MSIMessage?, after: MSIMessage?) {
     switch (before, after) {
     case (nil, .some): self = .unmasked(vector)
@@ -24,7 +24,7 @@ public enum VectorTransition: Equatable, Sendable {
   }
 }
 
-/// What a message-signalled interrupt writes where (PCI 3.0 §6.8).
+/// The memory write of a message-signalled interrupt (PCI 3.0 §6.8).
 public struct MSIMessage: Equatable, Sendable {
   /// The address.
   public var address: UInt64
@@ -32,56 +32,56 @@ public struct MSIMessage: Equatable, Sendable {
   public var data: UInt32
 }
 
-/// The registers of an MSI capability as the guest has set them (PCI 3.0 §6.8.1).
+/// The registers of an MSI capability as set by the guest (PCI 3.0 §6.8.1).
 public struct MSIState: Equatable, Sendable {
-  /// Where its registers are.
+  /// The layout of the registers.
   public struct Layout: Equatable, Sendable {
-    /// Where the capability is.
+    /// The offset of the capability in configuration space.
     public let offset: Int
-    /// How many vectors the function can send: 1, 2, 4, … 32.
+    /// The number of vectors that the function can send: 1, 2, 4, … 32.
     public let count: Int
-    /// Whether it takes 64-bit addresses.
+    /// True if the function supports 64-bit addresses.
     public let is64Bit: Bool
-    /// Whether each vector can be masked, and has a pending bit.
+    /// True if each vector has a mask bit and a pending bit.
     public let hasMask: Bool
 
-    /// Reads it out of the capability at an offset.
+    /// Decodes the layout of the capability at an offset.
     init(_ config: [UInt8], offset: Int) {
       self.offset = offset
       let control = config.number(at: offset + 2, width: 2)
-      // 6 and 7 are reserved.
+      // The encodings 6 and 7 are reserved.
       count = 1 << min(5, Int(control >> 1 & 7))
       is64Bit = control & 1 << 7 != 0
       hasMask = control & 1 << 8 != 0
     }
 
-    /// Where the data register is.
+    /// The offset of the data register.
     var data: Int { offset + (is64Bit ? 12 : 8) }
-    /// Where the mask bits are, where there are any.
+    /// The offset of the mask bits, if the function has any.
     var mask: Int { data + 4 }
-    /// Where the pending bits are, where there are any.
+    /// The offset of the pending bits, if the function has any.
     public var pending: Int { data + 8 }
-    /// Bytes of the capability.
+    /// The size of the capability in bytes.
     var size: Int { data - offset + (hasMask ? 12 : 2) }
-    /// The mask bits that there are.
+    /// The mask bits that exist, one for each vector.
     var vectors: UInt32 { UInt32(truncatingIfNeeded: (UInt64(1) << UInt64(count)) - 1) }
   }
 
   /// The MSI Enable bit.
   public var isEnabled = false
-  /// How many vectors the guest has given the function.
+  /// The number of vectors that the guest allocated to the function.
   public var count = 1
   /// The message of vector 0.
   public var message = MSIMessage(address: 0, data: 0)
   /// The mask bits.
   public var mask: UInt32 = 0
 
-  /// As a function has it that has just been reset.
+  /// Creates the state after a reset.
   public init() {}
 
-  /// Reads the registers.
+  /// Decodes the registers.
   ///
-  /// - Parameter number: The number of so many bytes at an offset.
+  /// - Parameter number: Returns the value of `width` bytes at an offset.
   init(_ layout: Layout, number: (_ offset: Int, _ width: Int) -> UInt32) {
     let control = number(layout.offset + 2, 2)
     isEnabled = control & 1 != 0
@@ -92,18 +92,18 @@ public struct MSIState: Equatable, Sendable {
     if layout.hasMask { mask = number(layout.mask, 4) }
   }
 
-  /// Whether a vector may send.
+  /// True if a vector may send.
   public func isActive(_ vector: Int) -> Bool {
     isEnabled && vector < count && mask & 1 << UInt32(vector) == 0
   }
 
-  /// The message of a vector: its number stands in the low bits of the data.
+  /// Returns the message of a vector. Its number is in the low bits of the data.
   public func message(_ vector: Int) -> MSIMessage {
     MSIMessage(
       address: message.address, data: message.data & ~UInt32(count - 1) | UInt32(vector))
   }
 
-  /// What has become of a vector since an earlier state; nil for nothing.
+  /// Returns the change of a vector since an earlier state, or nil if nothing changed.
   public func change(of vector: Int, from old: MSIState) -> VectorTransition? {
     VectorTransition(vector, before: old.sent(by: vector), after: sent(by: vector))
   }

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The MSI-X structures that a guest sees: table, pending bits, and the capability's control
-/// bits (PCIe 6.0 §7.7.2). They are Sluice's own and do not depend on the device's memory.
+/// The MSI-X structures that a guest sees: the table, the PBA and the capability's control bits (PCIe 6.0
+/// §7.7.2). Sluice emulates them. They do not depend on the device's memory.
 public struct MSIXTable: Sendable {
-  /// Where the structures are, as the capability says.
+  /// The layout of the structures, as described by the capability.
   public struct Layout: Equatable, Sendable {
-    /// How many vectors, 1 to 2048.
+    /// The number of vectors, 1 to 2048.
     public let count: Int
-    /// The BAR of the table.
+    /// The BAR that holds the table.
     public let tableBar: Int
-    /// Offset of the table in that BAR, in bytes.
+    /// The offset of the table in that BAR, in bytes.
     public let tableOffset: UInt64
-    /// The BAR of the pending bits.
+    /// The BAR that holds the PBA.
     public let pendingBar: Int
-    /// Offset of the pending bits in that BAR, in bytes.
+    /// The offset of the PBA in that BAR, in bytes.
     public let pendingOffset: UInt64
 
-    /// Reads the layout out of a capability.
+    /// Decodes the layout from a capability.
     public init(_ config: [UInt8], capability: Capability) {
       count = Int(config.number(at: capability.offset + 2, width: 2) & 0x7FF) + 1
       let table = config.number(at: capability.offset + 4, width: 4)
@@ -27,58 +27,58 @@ public struct MSIXTable: Sendable {
       pendingOffset = UInt64(pending & ~7)
     }
 
-    /// The bytes of a BAR that the table takes.
+    /// Returns the bytes of a BAR that the table occupies, or nil if it is in another BAR.
     public func table(in bar: Int) -> Range<UInt64>? {
       bar == tableBar ? tableOffset..<tableOffset + UInt64(count) * 16 : nil
     }
 
-    /// The bytes of a BAR that the pending bits take.
+    /// Returns the bytes of a BAR that the PBA occupies, or nil if it is in another BAR.
     public func pending(in bar: Int) -> Range<UInt64>? {
       bar == pendingBar ? pendingOffset..<pendingOffset + UInt64((count + 63) / 64) * 8 : nil
     }
   }
 
-  /// What a vector sends, and whether it may.
+  /// The table entry of a vector: its message and vector control.
   public struct Entry: Equatable, Sendable {
-    /// Message address.
+    /// The message address.
     public var address: UInt64 = 0
-    /// Message data.
+    /// The message data.
     public var data: UInt32 = 0
-    /// Vector control; bit 0 masks. Vectors are masked after a reset.
+    /// Vector control. Bit 0 masks the vector. Vectors are masked after a reset.
     public var control: UInt32 = 1
   }
 
-  /// Where the structures are.
+  /// The layout of the structures.
   public let layout: Layout
-  /// The entries, by vector.
+  /// The table entries, indexed by vector.
   public private(set) var entries: [Entry]
-  /// How many vectors there are.
+  /// The number of vectors.
   public var count: Int { entries.count }
   /// The MSI-X Enable bit.
   public private(set) var isEnabled = false
   /// The Function Mask bit.
   public private(set) var isFunctionMasked = false
 
-  /// Makes a table as it is after a reset.
+  /// Creates a table in its state after a reset.
   public init(_ layout: Layout) {
     self.layout = layout
     entries = [Entry](repeating: Entry(), count: layout.count)
   }
 
-  /// What a vector sends.
+  /// Returns the message of a vector.
   public func message(_ vector: Int) -> MSIMessage {
     MSIMessage(address: entries[vector].address, data: entries[vector].data)
   }
 
-  /// Whether a vector may send.
+  /// True if a vector may send.
   public func isActive(_ vector: Int) -> Bool {
     isEnabled && !isFunctionMasked && !isMasked(vector)
   }
 
   /// Sets the capability's control bits.
   ///
-  /// - Returns: What that means for every vector that is not masked by itself: whether it may send now; nil
-  ///   where nothing has changed for it.
+  /// - Returns: True if every vector whose mask bit is clear may send from now on. False if it may no longer
+  ///   send. Nil if nothing changed.
   public mutating func setControl(enabled: Bool, functionMasked: Bool) -> Bool? {
     let before = isEnabled && !isFunctionMasked
     isEnabled = enabled
@@ -87,19 +87,19 @@ public struct MSIXTable: Sendable {
     return now == before ? nil : now
   }
 
-  /// Whether a vector is masked by itself.
+  /// True if a vector's mask bit is set.
   public func isMasked(_ vector: Int) -> Bool { entries[vector].control & 1 != 0 }
 
-  /// Reads the table; `offset` counts from its start. Accesses that are not of 4 or 8 aligned
-  /// bytes have no defined result and give all-ones.
+  /// Reads the table. `offset` is relative to the start of the table. Other accesses than aligned accesses of
+  /// 4 or 8 bytes have no defined result and return all-ones.
   public func read(offset: UInt64, width: Int) -> UInt64 {
     guard width >= 4, offset % UInt64(width) == 0 else { return UInt64.max }
     let low = UInt64(word(offset))
     return width == 8 ? low | UInt64(word(offset + 4)) << 32 : low
   }
 
-  /// Writes the table, and says what that changes. Accesses that are not of 4 or 8 aligned bytes
-  /// have no defined result and are dropped.
+  /// Writes the table and returns the change, or nil if nothing changed. Other accesses than aligned accesses
+  /// of 4 or 8 bytes have no defined result and are dropped.
   public mutating func write(offset: UInt64, width: Int, _ value: UInt64) -> VectorTransition? {
     guard width >= 4, offset % UInt64(width) == 0 else { return nil }
     let vector = Int(offset / 16)

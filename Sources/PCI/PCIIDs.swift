@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Names of vendors and devices in the format of the file pci.ids (pci-ids.ucw.cz): a line for each vendor, behind it
-/// lines with one tab for its devices and with two tabs for subsystems.
+/// The names of vendors and devices in the format of the file pci.ids (pci-ids.ucw.cz). Each vendor has one
+/// line. The lines after it name its devices (one tab) and subsystems (two tabs).
 public enum PCIIDs {
-  /// Finds names.
+  /// Finds the names of vendors and devices.
   ///
   /// - Parameters:
-  ///   - wanted: Pairs of vendor and device ID.
-  ///   - text: The file, as UTF-8.
-  /// - Returns: For each pair, the names of the vendor and of the device. A pair whose vendor is not in the file is absent;
-  ///   one whose device is not has the vendor's name alone.
+  ///   - wanted: The pairs of vendor ID and device ID.
+  ///   - text: The content of the file, as UTF-8.
+  /// - Returns: For each pair, the names of the vendor and of the device. A pair whose vendor is not in the
+  ///   file is absent. A pair whose device is not in the file has only the vendor's name.
   public static func names(of wanted: [(vendor: UInt16, device: UInt16)], in text: [UInt8]) -> [UInt32:
     String]
   {
@@ -23,7 +23,8 @@ public enum PCIIDs {
         else { continue }
         names[key(current, device)] = "\(before) \(name)"
       } else if let (number, name) = entry(line[...]) {
-        // Vendors rise; what follows them (classes) begins with a letter and is no number.
+        // Vendors are in ascending order. The device classes after them begin with a letter, not with a
+        // number.
         vendor = number
         for pair in wanted where pair.vendor == number { names[key(number, pair.device)] = name }
       } else {
@@ -33,12 +34,12 @@ public enum PCIIDs {
     return names
   }
 
-  /// The key of a pair in the result.
+  /// Returns the key of a pair in the result of ``names(of:in:)``.
   public static func key(_ vendor: UInt16, _ device: UInt16) -> UInt32 {
     UInt32(vendor) << 16 | UInt32(device)
   }
 
-  /// Four hexadecimal digits, two blanks and a name; nil for any other line.
+  /// Parses four hexadecimal digits, two spaces and a name. Returns nil for any other line.
   private static func entry(_ line: ArraySlice<UInt8>) -> (UInt16, String)? {
     guard line.count > 6, line.dropFirst(4).prefix(2).allSatisfy({ $0 == UInt8(ascii: " ") }),
       line.prefix(4).allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }),

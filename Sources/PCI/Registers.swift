@@ -16,7 +16,7 @@ public enum ConfigOffset {
   public static let latencyTimer = 0x0D
   /// Header type, 1 byte.
   public static let headerType = 0x0E
-  /// BAR 0; BAR n is 4n bytes further.
+  /// BAR 0. BAR n is at 4n bytes after it.
   public static let bar0 = 0x10
   /// CardBus CIS pointer, 4 bytes.
   public static let cardBus = 0x28
@@ -32,7 +32,7 @@ public enum ConfigOffset {
   public static let interruptPin = 0x3D
   /// The end of the header.
   public static let headerEnd = 0x40
-  /// Where extended capabilities begin.
+  /// The offset of the first extended capability.
   public static let extended = 0x100
 }
 
@@ -40,14 +40,14 @@ public enum ConfigOffset {
 public struct Command: OptionSet, Sendable {
   /// The register's bits.
   public let rawValue: UInt16
-  /// Makes a value of the register's bits.
+  /// Creates a value from the register's bits.
   public init(rawValue: UInt16) { self.rawValue = rawValue }
 
   /// The function answers I/O accesses.
   public static let ioSpace = Command(rawValue: 1 << 0)
   /// The function answers memory accesses.
   public static let memorySpace = Command(rawValue: 1 << 1)
-  /// The function may issue memory requests, interrupts by message included.
+  /// The function may issue memory requests, including message-signalled interrupts.
   public static let busMaster = Command(rawValue: 1 << 2)
   /// Parity error response.
   public static let parityErrorResponse = Command(rawValue: 1 << 6)
@@ -56,7 +56,7 @@ public struct Command: OptionSet, Sendable {
   /// The function may not assert its interrupt pin.
   public static let interruptDisable = Command(rawValue: 1 << 10)
 
-  /// Those that a function may have hardwired to 0, whatever its BARs.
+  /// The bits that a function may hardwire to 0 whatever its BARs.
   public static let optional: Command = [.parityErrorResponse, .systemErrorEnable]
 }
 
@@ -86,7 +86,7 @@ public enum CapabilityID {
   public static let express: UInt8 = 0x10
   /// MSI-X.
   public static let msix: UInt8 = 0x11
-  /// Serial ATA: where the index and data registers are.
+  /// Serial ATA: the location of the index and data registers.
   public static let serialATA: UInt8 = 0x12
   /// Advanced features: FLR for conventional functions.
   public static let advancedFeatures: UInt8 = 0x13
@@ -104,7 +104,7 @@ public enum ExtendedCapabilityID {
   public static let resizableBAR: UInt16 = 0x0015
 }
 
-/// Little-endian numbers in an array of bytes, as configuration space has them.
+/// Little-endian numbers in an array of bytes, as in configuration space.
 extension Array where Element == UInt8 {
   func number(at offset: Int, width: Int) -> UInt32 {
     guard offset >= 0, offset + width <= count else { return UInt32.max >> UInt32(32 - width * 8) }
