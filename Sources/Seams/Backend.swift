@@ -2,10 +2,10 @@
 
 /// The implementations of the seams that a VM uses.
 public protocol Backend: Sendable {
-  /// Its devices.
+  /// The devices.
   associatedtype Device: PCIDevice
-  /// Its I/O address spaces.
+  /// The I/O address spaces.
   associatedtype Space: IOAddressSpace
-  /// Its hypervisor.
+  /// The hypervisor.
   associatedtype Machine: Hypervisor
 }

@@ -4,8 +4,8 @@
 public struct OperationError: Error, Equatable, Sendable, CustomStringConvertible {
   /// The operation and its cause.
   public let description: String
-  /// The error number that the kernel or the device's server returned (errno.h), positive; nil for a limit that was
-  /// found without asking.
+  /// The positive error number that the kernel or the device's server returned (errno.h), or nil for a limit
+  /// that was found without a call.
   public let errno: Int32?
 
   /// Creates an error.

@@ -1,70 +1,72 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// One PCI function of the host, or of another process, that a VM owns.
+/// A PCI function of the host or of another process. One VM owns it.
 ///
-/// All calls may come from any thread. After ``close()`` every call that can throw throws.
+/// Any thread may call any method. After ``close()`` every throwing method throws.
 public protocol PCIDevice: Sendable {
-  /// The address on the host, such as `0000:01:00.0`. It names the device in every message.
+  /// The address on the host, such as `0000:01:00.0`. Every message contains it.
   var address: String { get }
-  /// True if ``reset()`` works.
+  /// True if ``reset()`` is supported.
   var hasReset: Bool { get }
-  /// The functions that ``resetBus()`` resets, this one included; nil if the bus cannot be reset.
+  /// The functions that ``resetBus()`` resets, including this function, or nil if the bus cannot be reset.
   var busResetScope: [ResetDependent]? { get }
   /// False after ``close()``.
   var isOpen: Bool { get }
 
-  /// Returns a region, or nil if the device does not have it.
+  /// Returns a region, or nil if the device has no such region.
   ///
-  /// - Parameter index: A number of ``RegionIndex``; 0 to 5 are the BARs.
+  /// - Parameter index: An index of ``RegionIndex``, or 0 to 5 for a BAR.
   func region(_ index: Int) -> DeviceRegion?
 
-  /// Reads 1, 2, 4 or 8 bytes of a region, little-endian. An aligned access of 8 bytes to a mapped area is one access.
+  /// Reads 1, 2, 4 or 8 bytes of a region, little-endian. An aligned 8-byte read of a mapped area is one
+  /// access.
   ///
   /// - Throws: EIO or EFAULT if the region's memory is disabled.
   func read(_ region: Int, offset: UInt64, width: Int) throws(OperationError) -> UInt64
 
-  /// Writes 1, 2, 4 or 8 bytes of a region, little-endian. An aligned access of 8 bytes to a mapped area is one access.
+  /// Writes 1, 2, 4 or 8 bytes of a region, little-endian. An aligned 8-byte write to a mapped area is one
+  /// access.
   ///
   /// - Throws: EIO or EFAULT if the region's memory is disabled.
   func write(_ region: Int, offset: UInt64, width: Int, _ value: UInt64) throws(OperationError)
 
-  /// Reads a region from its start, up to a number of bytes; fewer if the region is shorter.
+  /// Reads up to `count` bytes from the start of a region. Returns fewer bytes if the region is shorter.
   func readAll(_ region: Int, count: Int) throws(OperationError) -> [UInt8]
 
-  /// Maps a mappable area of a BAR into this process until ``close()``. No page of it is faulted in.
+  /// Maps a mappable area of a BAR into this process until ``close()``. It does not fault in any page.
   ///
-  /// - Parameter area: Bytes from the start of the BAR; whole pages.
+  /// - Parameter area: The bytes from the start of the BAR, in whole pages.
   /// - Returns: The host virtual address of the area.
   func map(_ region: Int, _ area: Range<UInt64>) throws(OperationError) -> UInt64
 
-  /// Returns how a kind of interrupt can be delivered.
+  /// Returns the host's support for a kind of interrupt.
   func interruptInfo(_ kind: InterruptKind) -> InterruptInfo
 
-  /// Turns a kind of interrupt on. Its vectors signal nothing yet.
+  /// Enables a kind of interrupt. No vector has a trigger yet.
   ///
-  /// - Returns: The number of vectors: `count`, or fewer if the host has no more.
+  /// - Returns: The number of vectors. It is less than `count` if the host has fewer vectors.
   func enableInterrupts(_ kind: InterruptKind, count: Int) throws(OperationError) -> Int
 
-  /// Turns a kind of interrupt off.
+  /// Disables a kind of interrupt.
   func disableInterrupts(_ kind: InterruptKind) throws(OperationError)
 
-  /// Lets a vector signal an eventfd.
+  /// Sets an eventfd as the trigger of a vector.
   func setTrigger(_ kind: InterruptKind, vector: Int, event: Int32) throws(OperationError)
 
-  /// Lets an eventfd unmask INTx, which is masked when it signals.
+  /// Sets the eventfd that unmasks INTx. A signalled INTx is masked until then.
   func setUnmask(event: Int32) throws(OperationError)
 
-  /// Resets the function alone. This takes up to seconds.
+  /// Resets only this function. The reset can take seconds.
   func reset() throws(OperationError)
 
   /// Resets all functions of ``busResetScope``.
   func resetBus() throws(OperationError)
 
-  /// Unmaps the device and gives it back to its owner.
+  /// Unmaps the device and releases it to its owner.
   func close()
 }
 
-/// Numbers of regions (VFIO_PCI_*_REGION_INDEX). BAR 0 to 5 have their own numbers.
+/// The indices of regions (VFIO_PCI_*_REGION_INDEX). The indices 0 to 5 are the BARs.
 public enum RegionIndex {
   /// The expansion ROM.
   public static let rom = 6
@@ -72,30 +74,30 @@ public enum RegionIndex {
   public static let config = 7
 }
 
-/// A part of a device that is read and written by offset.
+/// A part of a device that is accessed by offset.
 public struct DeviceRegion: Sendable {
-  /// Bytes.
+  /// The size in bytes.
   public let size: UInt64
-  /// The areas that can be mapped, in bytes from the start of the region; rising.
+  /// The mappable areas, in bytes from the start of the region, in ascending order.
   public let mappable: [Range<UInt64>]
 
-  /// Describes a region.
+  /// Creates a region.
   public init(size: UInt64, mappable: [Range<UInt64>]) {
     self.size = size
     self.mappable = mappable
   }
 }
 
-/// A function that a bus reset resets.
+/// A function that a bus reset affects.
 public struct ResetDependent: Sendable, Equatable {
   /// The number of its IOMMU group.
   public let group: String
-  /// Its address on the host.
+  /// The address on the host.
   public let address: String
-  /// True if this VM owns its group.
+  /// True if this VM owns the group.
   public let isOwned: Bool
 
-  /// Describes a function.
+  /// Creates a description of a function.
   public init(group: String, address: String, isOwned: Bool) {
     self.group = group
     self.address = address
@@ -111,20 +113,20 @@ public enum InterruptKind: Sendable, Hashable, CaseIterable {
   case msi
   /// MSI-X.
   case msix
-  /// The host's kernel has met an error of the device (AER).
+  /// The host's kernel reports an error of the device (AER).
   case error
-  /// The host's kernel wants the device back.
+  /// The host's kernel requests the release of the device.
   case request
 }
 
-/// How one kind of interrupt can be delivered.
+/// The host's support for one kind of interrupt.
 public struct InterruptInfo: Sendable {
-  /// The number of vectors; 0 if the device does not have the kind.
+  /// The number of vectors, or 0 if the device does not support the kind.
   public let count: Int
-  /// True if all vectors have to be allocated at once (VFIO_IRQ_INFO_NORESIZE).
+  /// True if all vectors must be allocated at once (VFIO_IRQ_INFO_NORESIZE).
   public let isFixed: Bool
 
-  /// Describes a kind.
+  /// Creates a description of a kind.
   public init(count: Int, isFixed: Bool) {
     self.count = count
     self.isFixed = isFixed
