@@ -4,7 +4,7 @@
 struct FieldWriter {
   private var body = ""
 
-  /// The object so far.
+  /// The JSON object with the fields written so far.
   var line: String { "{\(body)}" }
 
   private mutating func put(_ field: TraceEvent.Field, json value: String) {
@@ -26,12 +26,12 @@ struct FieldWriter {
   /// Adds a string.
   mutating func put(_ field: TraceEvent.Field, _ text: String) { put(field, json: JSON.quote(text)) }
 
-  /// Adds one of a few words.
+  /// Adds a word of an enumeration.
   mutating func put<Word: RawRepresentable<String>>(_ field: TraceEvent.Field, _ word: Word) {
     put(field, json: "\"\(word.rawValue)\"")
   }
 
-  /// Adds the device and the numbers of a window.
+  /// Adds a window's device and numbers.
   mutating func put(_ window: TraceEvent.Window) {
     put(.device, window.device)
     put(.bar, window.bar)
@@ -41,7 +41,7 @@ struct FieldWriter {
 
 /// Reads the fields of a record.
 struct FieldReader {
-  /// A field that is absent, has another type, or has a value that it cannot have.
+  /// A field that is absent, has another type or has an invalid value.
   struct Mismatch: Error {}
 
   private let object: FlatObject
@@ -54,14 +54,14 @@ struct FieldReader {
     return number
   }
 
-  /// Reads a time or a duration in microseconds, which is not negative.
+  /// Reads a non-negative time or duration in microseconds.
   func microseconds(_ field: TraceEvent.Field = .microseconds) throws(Mismatch) -> Int64 {
     let number: Int64 = try number(field)
     guard number >= 0 else { throw Mismatch() }
     return number
   }
 
-  /// Reads a number that is a string of hexadecimal digits.
+  /// Reads a number from a string of hexadecimal digits.
   func hex<Number: FixedWidthInteger & UnsignedInteger>(
     _ field: TraceEvent.Field
   ) throws(Mismatch) -> Number {
@@ -76,7 +76,7 @@ struct FieldReader {
     return text
   }
 
-  /// Reads one of a few words.
+  /// Reads a word of an enumeration.
   func word<Word: RawRepresentable<String>>(_ field: TraceEvent.Field) throws(Mismatch) -> Word {
     guard let word = Word(rawValue: try text(field)) else { throw Mismatch() }
     return word

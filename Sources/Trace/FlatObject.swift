@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A JSON object whose values are strings, numbers, true, false and null (RFC 8259): a line of a trace.
+/// A JSON object whose values are strings, numbers, true, false and null (RFC 8259). Each line of a trace is
+/// one.
 ///
-/// Foundation's decoder would make up a third of the program.
+/// Foundation's decoder would take up a third of the program.
 struct FlatObject {
   private(set) var strings: [String: String] = [:]
-  /// Numbers as they are written: an integer of 64 bits does not fit in a double.
+  /// The numbers as text, because a double cannot hold every 64-bit integer.
   private(set) var numbers: [String: String] = [:]
 
-  /// Reads all of a text; nil where it is no such object.
+  /// Parses a whole text. Returns nil if it is not such an object.
   init?(_ text: Substring) {
     var reader = Reader(text)
     guard reader.take("{") else { return nil }
@@ -29,7 +30,7 @@ struct FlatObject {
     switch reader.word() {
     case "true", "false", "null": return true
     case let word:
-      // Double reads more than JSON has: hexadecimal digits, infinities and a leading plus.
+      // Double accepts more than JSON does: hexadecimal digits, infinities and a leading plus.
       guard word.utf8.allSatisfy({ $0 < 0x3A || $0 | 0x20 == UInt8(ascii: "e") }),
         word.utf8.first != UInt8(ascii: "+"),
         Double(word) != nil
@@ -40,7 +41,7 @@ struct FlatObject {
   }
 }
 
-/// Walks over the bytes of JSON.
+/// A reader of the bytes of JSON.
 private struct Reader {
   private var rest: Substring.UTF8View
 
@@ -52,7 +53,7 @@ private struct Reader {
 
   var isAtEnd: Bool { rest.allSatisfy { [0x20, 0x09, 0x0A, 0x0D].contains($0) } }
 
-  /// Whether the next character is this one, which is passed over then.
+  /// Consumes the next character if it is this one. Returns true if so.
   mutating func take(_ character: Unicode.Scalar) -> Bool {
     skipSpace()
     guard let first = rest.first, UInt32(first) == character.value else { return false }
@@ -60,7 +61,7 @@ private struct Reader {
     return true
   }
 
-  /// What goes up to the next separator: a number or a literal.
+  /// Reads a number or a literal up to the next separator.
   mutating func word() -> String {
     skipSpace()
     let word = rest.prefix { ![0x2C, 0x7D, 0x20, 0x09, 0x0A, 0x0D].contains($0) }
@@ -68,7 +69,7 @@ private struct Reader {
     return String(decoding: word, as: UTF8.self)
   }
 
-  /// A string without its quotes and escapes; nil where there is none.
+  /// Reads a string and removes its quotes and escapes. Returns nil if the next token is not a valid string.
   mutating func string() -> String? {
     guard take("\"") else { return nil }
     var bytes: [UInt8] = []
@@ -105,7 +106,7 @@ private struct Reader {
     }
   }
 
-  /// Four hexadecimal digits.
+  /// Reads four hexadecimal digits, or returns nil.
   private mutating func unit() -> UInt32? {
     let digits = rest.prefix(4)
     guard digits.count == 4, digits.allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }) else {

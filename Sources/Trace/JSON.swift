@@ -2,7 +2,7 @@
 
 /// JSON as text (RFC 8259).
 public enum JSON {
-  /// Writes a text as a JSON string (§7).
+  /// Returns a text as a JSON string (§7).
   public static func quote(_ text: String) -> String {
     var result = "\""
     for scalar in text.unicodeScalars {

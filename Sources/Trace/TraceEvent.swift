@@ -1,36 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// An event of a trace, with its fields.
+/// An event of a trace with its fields.
 ///
-/// This is the schema of the trace: the cases, the names of ``Name`` and ``Field``, and the raw values of the fields
-/// that take one of a few words. The README's table documents it.
+/// The schema of the trace consists of these cases, the names of ``Name`` and ``Field``, and the raw values
+/// of the enumerations. The README's table documents it.
 public enum TraceEvent: Equatable, Sendable {
-  /// The run has reached a phase.
+  /// The VM session has reached a phase.
   case phase(name: String)
-  /// A window has changed its state, after its slot was added or removed.
+  /// A window has changed its state after its slot was added or removed.
   case gate(Window, from: WindowState, to: WindowState, why: WindowReason, microseconds: Int64)
   /// The device's command register has been written.
   case command(device: String, old: UInt16, new: UInt16, microseconds: Int64)
-  /// A stretch of guest RAM was mapped for devices, or unmapped.
+  /// A range of guest RAM was mapped for devices, or unmapped.
   case memory(MapOperation, iova: UInt64, size: UInt64, microseconds: Int64)
   /// Windows were mapped for other devices, or unmapped.
   ///
   /// - Parameters:
-  ///   - first: The first window; its size is that of all of them.
+  ///   - first: The first window. Its size is the total size of all windows.
   ///   - windows: The number of windows.
   ///   - container: The I/O address space.
   case peer(MapOperation, first: Window, windows: Int, container: Int, microseconds: Int64)
-  /// Another kind of interrupt is on in the host.
+  /// The host has enabled another kind of interrupt.
   case interrupts(device: String, mode: InterruptMode, vectors: Int, microseconds: Int64)
   /// A vector was changed.
   case vector(device: String, vector: Int, VectorOperation, microseconds: Int64)
   /// The device has been reset, alone or with its bus.
   case reset(device: String, why: ResetReason, ResetMethod, microseconds: Int64)
-  /// The guest has lost the device.
+  /// The guest has lost access to the device.
   case loss(device: String, DeviceState, microseconds: Int64)
-  /// Something did not work, and the VM goes on without it.
+  /// An operation failed and the VM continues without it.
   case warning(device: String, text: String)
-  /// The file took nothing for too long: the last record.
+  /// The last record. The trace file accepted no data until the timeout.
   case truncated(path: String)
 
   /// A window of a BAR.
@@ -41,12 +41,12 @@ public enum TraceEvent: Equatable, Sendable {
     public let bar: Int
     /// The window's number within the device.
     public let index: Int
-    /// Guest-physical address of its first byte.
+    /// The guest-physical address of its first byte.
     public let address: UInt64
-    /// Bytes.
+    /// The size in bytes.
     public let size: UInt64
 
-    /// Describes a window.
+    /// Creates a window.
     public init(device: String, bar: Int, index: Int, address: UInt64, size: UInt64) {
       self.device = device
       self.bar = bar
@@ -58,7 +58,7 @@ public enum TraceEvent: Equatable, Sendable {
 
   /// A state of a window.
   public enum WindowState: String, CaseIterable, Sendable {
-    /// Nothing reaches the device.
+    /// No access reaches the device.
     case closed
     /// The first access opens it.
     case armed
@@ -68,7 +68,7 @@ public enum TraceEvent: Equatable, Sendable {
 
   /// The cause of a window's change.
   public enum WindowReason: String, CaseIterable, Sendable {
-    /// The guest touched it.
+    /// The guest accessed the window.
     case access
     /// The command register was written.
     case command
@@ -78,29 +78,29 @@ public enum TraceEvent: Equatable, Sendable {
     case power
     /// A reset began or ended.
     case reset
-    /// The kernel took the memory away under it.
+    /// The kernel removed the memory under the window.
     case fault
     /// The VM ends.
     case shutdown
-    /// The kernel has met an error of the device.
+    /// The kernel reported an error of the device.
     case error
-    /// The host wants the device back.
+    /// The host requested the release of the device.
     case release
   }
 
   /// A change of an I/O address space.
   public enum MapOperation: String, CaseIterable, Sendable {
-    /// Devices reach the memory from now on.
+    /// Devices can reach the memory from now on.
     case map
-    /// Devices do not reach the memory any more.
+    /// Devices can no longer reach the memory.
     case unmap
   }
 
   /// A kind of interrupt.
   public enum InterruptMode: String, CaseIterable, Sendable {
-    /// None.
+    /// No interrupt.
     case none
-    /// The pin.
+    /// The interrupt pin.
     case intx
     /// MSI.
     case msi
@@ -110,47 +110,47 @@ public enum TraceEvent: Equatable, Sendable {
 
   /// A change of an interrupt vector.
   public enum VectorOperation: String, CaseIterable, Sendable {
-    /// The host has allocated it and an eventfd is its trigger.
+    /// The host has allocated the vector, and an eventfd is its trigger.
     case allocate
-    /// It is connected to the guest's interrupt controller.
+    /// The vector is connected to the guest's interrupt controller.
     case unmask
-    /// It is disconnected; its eventfd keeps what arrives.
+    /// The vector is disconnected. Its eventfd counts further signals.
     case mask
-    /// It has another message.
+    /// The vector has another message.
     case route
   }
 
   /// The cause of a reset.
   public enum ResetReason: String, CaseIterable, Sendable {
-    /// The device came from the host.
+    /// The VM has taken the device from the host.
     case start
-    /// The guest asked for it (FLR).
+    /// The guest requested the reset (FLR).
     case flr
-    /// The device came from D3hot to D0 and does not keep its state.
+    /// The device returned from D3hot to D0 and does not keep its state.
     case power
-    /// The device goes back to the host.
+    /// The device is released to the host.
     case handBack = "hand-back"
   }
 
   /// The reach of a reset.
   public enum ResetMethod: String, CaseIterable, Sendable {
-    /// The device alone.
+    /// Only the device.
     case function
-    /// All of its bus.
+    /// All devices of its bus.
     case bus
   }
 
-  /// The state of a device that the guest has lost.
+  /// The state of a device that the guest can no longer access.
   public enum DeviceState: String, CaseIterable, Sendable {
-    /// After an error of it; Sluice keeps it until the VM ends.
+    /// The device had an error. Sluice owns it until the VM ends.
     case isolated
-    /// It has been given back to the host.
+    /// The device has been released to the host.
     case released
   }
 }
 
 extension TraceEvent {
-  /// The device's address on the PCI bus, or nil if the event is not about one device.
+  /// The device's address on the PCI bus, or nil if the event concerns no single device.
   public var device: String? {
     switch self {
     case .phase, .memory, .truncated: nil

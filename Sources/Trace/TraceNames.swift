@@ -6,7 +6,7 @@ extension TraceEvent {
     case phase, gate, command, dma, interrupts, vector, reset, device, warning, truncated
   }
 
-  /// The value of the field `what`: the memory of a `dma` event.
+  /// The value of the field `what`: the kind of memory in a `dma` event.
   enum Memory: String, CaseIterable {
     case ram, bar
   }

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A line of the trace that `sluice run --trace` writes: an event and its time.
+/// A line of a trace: an event and its time.
 public struct TraceRecord: Equatable, Sendable {
-  /// Microseconds since the program began, never negative; an event with a duration ended then.
+  /// The time in microseconds since the program began. It is never negative. An event with a duration ended
+  /// at it.
   public let time: Int64
   /// The event.
   public let event: TraceEvent
 
-  /// Joins an event with its time.
+  /// Creates a record of an event.
   public init(time: Int64, event: TraceEvent) {
     self.time = time
     self.event = event
   }
 
-  /// Decodes a line of JSON; nil if it is no record.
+  /// Decodes a line of JSON. Returns nil if it is not a valid record.
   public init?(_ line: Substring) {
     guard let object = FlatObject(line) else { return nil }
     let fields = FieldReader(object)
@@ -23,7 +24,7 @@ public struct TraceRecord: Equatable, Sendable {
     } catch { return nil }
   }
 
-  /// The record as a line of JSON, without the line's end.
+  /// The record as a line of JSON, without the newline.
   public var line: String {
     var fields = FieldWriter()
     fields.put(.time, time)

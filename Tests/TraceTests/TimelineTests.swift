@@ -39,7 +39,7 @@ import Testing
   @Test("what is no trace is refused, with its line")
   func wrong() {
     #expect { try Timeline(trace: Self.trace + "{}\n") } throws: {
-      "\($0)".hasPrefix("line 11: not a record")
+      "\($0)".hasPrefix("line 11: invalid trace record")
     }
     #expect(throws: TraceError.self) { try Timeline(trace: "ELF") }
   }

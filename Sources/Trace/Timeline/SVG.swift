@@ -4,7 +4,7 @@
 struct SVG {
   private var body = ""
 
-  /// Writes a text as XML. A character that XML 1.0 cannot have (§2.2) becomes U+FFFD.
+  /// Returns a text as XML. A character that XML 1.0 does not allow (§2.2) becomes U+FFFD.
   static func escape(_ text: String) -> String {
     var result = ""
     for scalar in text.unicodeScalars {
@@ -20,16 +20,16 @@ struct SVG {
     return result
   }
 
-  /// The largest number of a drawing: SVG 1.1 demands single precision of a viewer (§4.3).
+  /// The largest number in a drawing. SVG 1.1 requires only single precision of a viewer (§4.3).
   private static let limit = 1e9
 
-  /// A number with one digit after the point, within ±``limit``.
+  /// Returns a number with one digit after the point, limited to ±``limit``.
   static func number(_ value: Double) -> String {
     let tenths = Int((min(max(value, -limit), limit) * 10).rounded())
     return "\(tenths < 0 ? "-" : "")\(abs(tenths) / 10).\(abs(tenths) % 10)"
   }
 
-  /// A filled box; `title` shows when the pointer rests on it.
+  /// Adds a filled box. A viewer shows `title` while the pointer rests on the box.
   mutating func box(
     _ x: Double, _ y: Double, _ width: Double, _ height: Double, style: String, title: String = ""
   ) {
@@ -52,7 +52,7 @@ struct SVG {
     body += "\(Self.escape(text))</text>\n"
   }
 
-  /// The whole drawing.
+  /// Returns the complete drawing.
   func document(width: Double, height: Double, css: String) -> String {
     """
     <svg xmlns="http://www.w3.org/2000/svg" width="\(Self.number(width))" height="\(Self.number(height))" \

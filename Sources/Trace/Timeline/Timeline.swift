@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A trace as a picture: phases, and for each device its windows, resets, interrupts and DMA maps over time.
+/// A drawing of a trace. It shows the phases, and the windows, resets, interrupts and DMA maps of each device
+/// over time.
 public struct Timeline {
   private let records: [TraceRecord]
   private let end: Double
@@ -10,10 +11,11 @@ public struct Timeline {
   private static let left = 190.0
   private static let width = 1240.0
   private static let lane = 16.0
-  /// Devices with more windows show those that opened, the first of them.
+  /// The maximum number of windows drawn per device. A device with more windows shows the first ones that
+  /// opened.
   private static let mostWindows = 16
 
-  /// Reads a trace.
+  /// Parses a trace.
   public init(trace text: String) throws(TraceError) {
     records = try TraceRecord.records(of: text)
     end = max(records.map(\.moment).max() ?? 1, 1)
@@ -23,11 +25,11 @@ public struct Timeline {
     Self.left + time / end * (Self.width - Self.left - 30)
   }
 
-  /// The picture, as SVG.
+  /// Draws the trace and returns it as SVG.
   public mutating func draw() -> String {
     svg = SVG()
     y = 24
-    svg.text(16, y, "Sluice: one run, \(Self.duration(end))", style: "title")
+    svg.text(16, y, "Sluice: trace of \(Self.duration(end))", style: "title")
     drawPhases()
     drawAxis()
     var devices: [String] = []
@@ -47,7 +49,7 @@ public struct Timeline {
     }
   }
 
-  /// Names of phases, in rows so that they do not lie over each other.
+  /// Draws the names of the phases, in rows so that they do not overlap.
   private mutating func drawPhases() {
     var ends: [Double] = []
     let first = y + 22
@@ -170,7 +172,7 @@ public struct Timeline {
     }
     if shown.count < all.count {
       svg.text(
-        x(0) + 4, y + 12, "and \(all.count - shown.count) windows more, \(opened.count) opened in all",
+        x(0) + 4, y + 12, "and \(all.count - shown.count) more windows, \(opened.count) opened in total",
         style: "tick")
       y += Self.lane
     }
@@ -212,7 +214,7 @@ public struct Timeline {
     for (style, text) in [
       ("closed", "closed: reads all-ones"), ("armed", "armed: the first access opens it"),
       ("open", "open: mapped"),
-      ("reset", "reset"), ("command", "COMMAND"), ("ram", "DMA map"), ("lost", "lost"),
+      ("reset", "reset"), ("command", "COMMAND"), ("ram", "DMA map"), ("lost", "device lost"),
       ("warning", "warning"),
     ] {
       svg.box(at, y - 9, 14, 10, style: style)
@@ -249,6 +251,6 @@ public struct Timeline {
 }
 
 extension TraceRecord {
-  /// The time as the picture's unit, microseconds.
+  /// The time in microseconds, the unit of the drawing.
   fileprivate var moment: Double { Double(time) }
 }

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A line of a trace that is no record.
+/// An invalid line of a trace.
 public struct TraceError: Error, Equatable, CustomStringConvertible {
-  /// Counted from 1.
+  /// The line number, counted from 1.
   public let line: Int
 
-  /// Names a line.
+  /// Creates an error.
   public init(line: Int) { self.line = line }
 
   /// The line and the cause.
-  public var description: String { "line \(line): not a record of a trace" }
+  public var description: String { "line \(line): invalid trace record" }
 }
 
 extension TraceRecord {

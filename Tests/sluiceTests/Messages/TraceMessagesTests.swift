@@ -10,6 +10,6 @@ import Trace
   func trace() {
     #expect(
       TraceError(line: 3).message
-        == "line 3: not a record of a trace; name a file that 'sluice run --trace' has written")
+        == "line 3: invalid trace record; name a file that 'sluice run --trace' has written")
   }
 }
