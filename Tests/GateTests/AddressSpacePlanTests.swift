@@ -15,7 +15,7 @@ import Testing
     return AddressSpacePlan.Member(address: address, group: group ?? address, policies: policies)
   }
 
-  @Test("devices that treat all alike share one address space")
+  @Test("devices share one address space if every device has the same policy for all of them")
   func alike() {
     let plan = AddressSpacePlan([Self.member("a"), Self.member("b", .off), Self.member("c", .mapped(.eager))])
     #expect(plan.spaces == [["a", "b", "c"]])
@@ -24,7 +24,7 @@ import Testing
     #expect(plan.policies(of: "c") == [.mapped(.eager)])
   }
 
-  @Test("a device without others is mapped for nobody")
+  @Test("a device without peers is mapped for no device")
   func alone() {
     let plan = AddressSpacePlan([Self.member("a", .mapped(.eager))])
     #expect(plan.spaces == [["a"]])
@@ -32,7 +32,7 @@ import Testing
     #expect(AddressSpacePlan([]).spaces == [])
   }
 
-  @Test("a device that may address its own BARs has them mapped by the policy of its peers")
+  @Test("the policy for peers applies to a device that may address its own BARs")
   func itself() {
     for policy in [PeerPolicy.off, .mapped(.onFault), .mapped(.onEnable), .mapped(.eager)] {
       let plan = AddressSpacePlan([Self.member("a", policy), Self.member("b", except: ["a": .off])])
@@ -40,14 +40,14 @@ import Testing
       #expect(plan.policies(of: "a", reachesItself: true) == [policy])
       #expect(AddressSpacePlan([Self.member("a", policy)]).policies(of: "a", reachesItself: true) == [policy])
       #expect(plan.policies(of: "b") == [.off])
-      #expect(plan.policies(of: "b", reachesItself: true) == [.off], "no peer gets more than it is to have")
+      #expect(plan.policies(of: "b", reachesItself: true) == [.off], "the policy limits every peer")
     }
     let apart = AddressSpacePlan([Self.member("a", except: ["b": .off]), Self.member("b"), Self.member("c")])
     #expect(apart.devices == [["a", "b"], ["c"]])
     #expect(apart.policies(of: "c", reachesItself: true) == [.mapped(.onFault), .mapped(.onFault)])
   }
 
-  @Test("a device that is to reach something else has an address space of its own")
+  @Test("a device with different access has a separate address space")
   func pairs() {
     let plan = AddressSpacePlan([
       Self.member("a", except: ["b": .off]), Self.member("b"), Self.member("c"), Self.member("d"),
@@ -58,7 +58,7 @@ import Testing
     #expect(plan.policies(of: "c") == [.mapped(.onFault), .mapped(.onFault)])
   }
 
-  @Test("devices of one group share one address space, with the most generous policy")
+  @Test("devices of one group share one address space, with the most eager policy")
   func group() {
     let plan = AddressSpacePlan([
       Self.member("a", group: "1"), Self.member("b", group: "1"),
@@ -69,7 +69,7 @@ import Testing
     #expect(plan.policies(of: "c") == [.mapped(.onEnable), .off])
   }
 
-  @Test("no pair is closer than it is to be, whatever the policies")
+  @Test("every pair of devices has its policy, for random policies")
   func random() {
     var generator = SystemRandomNumberGenerator()
     let all: [PeerPolicy] = [.off, .mapped(.onFault), .mapped(.onEnable), .mapped(.eager)]
@@ -95,7 +95,7 @@ import Testing
 }
 
 @Suite struct PolicyTests {
-  @Test("a policy maps at its moment and at every later one")
+  @Test("a policy maps at its trigger and at every later trigger")
   func moments() {
     let moments: [Gate.MapTrigger] = [.move, .enable, .open]
     func included(_ policy: PeerPolicy) -> [Bool] { moments.map(policy.includes) }
@@ -105,7 +105,7 @@ import Testing
     #expect(included(.mapped(.eager)) == [true, true, true])
   }
 
-  @Test("policies have the names of the command line")
+  @Test("policies have the names of their command-line values")
   func names() {
     #expect(MappingPolicy.allCases.map(\.rawValue) == ["on-fault", "on-enable", "eager"])
     #expect(PeerPolicy("off") == .off)

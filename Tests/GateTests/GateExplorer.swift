@@ -6,18 +6,18 @@
 struct GateExplorer<Machine: GateMachine> {
   typealias World = GateWorld<Machine>
 
-  /// The states that there are.
+  /// The number of states.
   private(set) var count = 0
-  /// The steps between them.
+  /// The number of steps between them.
   private(set) var steps = 0
-  /// How many steps the farthest state is from the start.
+  /// The number of steps from the start to the farthest state.
   private(set) var depth = 0
-  /// The first problem that was met, and the shortest way to it.
+  /// The first problem and the shortest path to it, or nil if there is none.
   private(set) var problem: String?
-  /// Whether every window was open somewhere.
+  /// True if all windows are open in some state.
   private(set) var wasOpenAtClose = false
 
-  /// Explores until everything is known or a problem has been met.
+  /// Explores until all states are known or a problem is found.
   init(_ machine: Machine, host: HostFault? = nil) {
     var worlds = [World(machine)]
     var numbers = [worlds[0]: 0]
@@ -56,7 +56,7 @@ struct GateExplorer<Machine: GateMachine> {
     checkWayBack(worlds, predecessors, origins)
   }
 
-  /// From every state in which the device is there, every window can be opened again.
+  /// Checks that every window can open again from every state in which the device is alive.
   private mutating func checkWayBack(
     _ worlds: [World], _ predecessors: [[Int32]], _ origins: [(Int, World.Step)?]
   ) {
@@ -70,7 +70,7 @@ struct GateExplorer<Machine: GateMachine> {
       }
     }
     if let stuck = worlds.indices.first(where: { !reaches[$0] && worlds[$0].isAlive }) {
-      problem = "no way back to open, after \(Self.path(to: stuck, origins))"
+      problem = "no path back to open, after \(Self.path(to: stuck, origins))"
     }
   }
 

@@ -5,10 +5,10 @@ import Testing
 @testable import Gate
 
 @Suite struct GateExplorerTests {
-  /// Two windows in each of two BARs; memory is off, as after a reset.
+  /// Two windows in each of two BARs. Memory is disabled, as after a reset.
   private static let start = gate([0, 0, 2, 2])
 
-  /// The same with windows that adjoin in each BAR.
+  /// The same gate with adjoining windows in each BAR.
   private static let neighbours = gate([0, 0, 2, 2], areNeighbours: true)
 
   private static func gate(
@@ -20,9 +20,9 @@ import Testing
       cpuPolicy: cpuPolicy, peerPolicy: peerPolicy)
   }
 
-  // Fewer states than these would mean that the world has lost a dimension.
+  // A smaller number of states means that the world lacks a dimension.
   @Test(
-    "every interleaving of two vCPUs with COMMAND, D-state, reset, moves and faults keeps the invariants",
+    "the invariants hold in every interleaving of two vCPUs with COMMAND, D-state, reset, moves and faults",
     arguments: [
       ([0, 0, 2, 2], false, 10_000), ([0, 2, 4], false, 3_000), ([0, 0, 2], true, 20_000),
       ([0, 0, 0], true, 30_000),
@@ -40,7 +40,7 @@ import Testing
   }
 
   @Test(
-    "the same under every policy", arguments: MappingPolicy.allCases, MappingPolicy.allCases)
+    "the invariants hold under every policy", arguments: MappingPolicy.allCases, MappingPolicy.allCases)
   func policies(_ cpuPolicy: MappingPolicy, _ peerPolicy: MappingPolicy) {
     let explorer = GateExplorer(Self.gate([0, 0], areNeighbours: true, cpuPolicy, peerPolicy))
     print(
@@ -51,20 +51,20 @@ import Testing
     #expect(explorer.count >= 300)
   }
 
-  @Test("a gate with a fault is caught", arguments: GateFault.allCases)
+  @Test("the explorer detects a gate with a fault", arguments: GateFault.allCases)
   func faulty(_ fault: GateFault) {
     let gate =
       fault.needsPolicy
       ? Self.gate([0, 0, 2, 2], .onFault, .eager) : fault.needsNeighbours ? Self.neighbours : Self.start
     let explorer = GateExplorer(FaultyGate(gate, fault))
-    print("gate mutant: \(fault.rawValue): \(explorer.problem ?? "not caught")")
+    print("gate mutant: \(fault.rawValue): \(explorer.problem ?? "not detected")")
     #expect(explorer.problem != nil, "\(fault.rawValue)")
   }
 
-  @Test("a host that forgets something is caught", arguments: HostFault.allCases)
+  @Test("the explorer detects an owner with a fault", arguments: HostFault.allCases)
   func faulty(_ fault: HostFault) {
     let explorer = GateExplorer(Self.start, host: fault)
-    print("host mutant: \(fault.rawValue): \(explorer.problem ?? "not caught")")
+    print("owner mutant: \(fault.rawValue): \(explorer.problem ?? "not detected")")
     #expect(explorer.problem != nil, "\(fault.rawValue)")
   }
 }

@@ -4,11 +4,11 @@ import Testing
 
 @testable import Gate
 
-/// What the gate makes of effects that do not succeed.
+/// The gate's handling of failed effects.
 @Suite struct GateFailureTests {
   private struct Refused: Error, Equatable {}
 
-  @Test("a device that does not answer when read back stays closed, and a later set arms it")
+  @Test("a device that fails the read-back stays closed, and a later set arms it")
   func readBack() {
     var gate = Gate(bars: [0], conditions: [.fullPower, .outOfReset, .alive])
     let effects = gate.effects(of: .set(.memoryEnabled, true), refusing: [.readBack])
@@ -21,7 +21,7 @@ import Testing
   }
 
   @Test(
-    "after a reset or D3hot it is the memory bit that is missing, which a guest can set again",
+    "a failed read-back after a reset or D3hot clears the memory bit, which a guest can set again",
     arguments: [Gate.Condition.outOfReset, .fullPower])
   func readBackLater(_ condition: Gate.Condition) {
     var gate = Gate.open(0)
@@ -33,7 +33,7 @@ import Testing
     #expect(gate.states == [.armed, .armed, .armed, .armed])
   }
 
-  @Test("a device that stops answering under open windows loses them")
+  @Test("a failed read-back closes open windows")
   func readBackWhileOpen() {
     var gate = Gate.open(1)
     let effects = gate.effects(of: .set(.memoryEnabled, true), refusing: [.readBack])
@@ -41,7 +41,7 @@ import Testing
     #expect(gate.states == [.closed, .closed, .closed, .closed])
   }
 
-  @Test("a window that gets no slot stays armed and asks for a slot by the next access")
+  @Test("a window without a slot stays armed and requests a slot at the next access")
   func noSlot() {
     var gate = Gate.armed()
     #expect(gate.effects(ofTouch: 2, refusing: [.addSlot(2..<3)]) == [.addSlot(2..<3)])
@@ -50,15 +50,15 @@ import Testing
     #expect(gate.states[2] == .open)
   }
 
-  @Test("a window that gets no IOVA is open all the same")
+  @Test("a window opens even if its IOVA fails")
   func noIOVA() {
     var gate = Gate.armed()
     _ = gate.effects(ofTouch: 0, refusing: [.addIOVA(0..<1, .open)])
     #expect(gate.states[0] == .open)
   }
 
-  /// Breaks an event off at each of its effects in turn: afterwards nothing stands of a window that
-  /// is not said to be open, and the event can be had again.
+  /// Aborts an event at each of its effects in turn. Afterwards only windows in the state `open` have a slot
+  /// or an IOVA, and the event can be repeated.
   private func breakOff(_ event: Gate.Event, _ start: Gate) {
     var whole = start
     let count = whole.effects(of: event).count
@@ -80,18 +80,18 @@ import Testing
       }
       #expect(throws: Refused()) { try gate.handle(event, perform: perform) }
       for window in standing {
-        #expect(gate.states[window] == .open, "\(event) broken off at \(point): window \(window)")
+        #expect(gate.states[window] == .open, "\(event) aborted at \(point): window \(window)")
       }
       if case .set(_, false) = event {
         #expect(!wasApplied)
-        #expect(!gate.isEffective, "nothing opens after a close that did not succeed")
+        #expect(!gate.isEffective, "no window opens after a failed close")
         _ = gate.effects(of: event)
         #expect(gate == whole)
       }
     }
   }
 
-  @Test("an event that is broken off leaves the states true to what has been done")
+  @Test("states reflect the performed effects after an aborted event")
   func brokenOff() {
     breakOff(.set(.memoryEnabled, false), .open(0, 1, 3))
     breakOff(.set(.alive, false), .open(2))
@@ -106,7 +106,7 @@ import Testing
     breakOff(.open, .due(1, neighbours))
   }
 
-  @Test("where neighbours do not get one slot the one that is touched gets its own")
+  @Test("a touched window gets a separate slot if the slot for its span fails")
   func noSlotForAll() {
     var gate = Gate.neighbours()
     _ = gate.effects(of: .demote)
@@ -116,11 +116,11 @@ import Testing
           .addSlot(0..<3), .addSlot(1..<2), .changed(1, from: .armed, to: .open), .addIOVA(1..<2, .open),
         ])
     #expect(gate.states == [.armed, .open, .armed, .armed, .armed])
-    // The next one finds no neighbour that could come with it.
+    // The next touched window has no neighbour that can open with it.
     #expect(gate.effects(ofTouch: 0).first == .addSlot(0..<1))
   }
 
-  @Test("an event cannot begin within another one, and can after its end")
+  @Test("an event cannot begin during another event, and can begin after its end")
   func nested() async {
     await #expect(processExitsWith: .failure) {
       var gate = Gate.open(0)
@@ -131,12 +131,12 @@ import Testing
     gate.begin(.set(.memoryEnabled, false))
     #expect(gate.next(true) == .removeSlots(0..<1))
     gate.end()
-    #expect(gate.next(true) == nil, "effects that are left are not performed")
-    #expect(gate.states[0] == .open, "the state has no change that was not made")
+    #expect(gate.next(true) == nil, "the remaining effects are dropped")
+    #expect(gate.states[0] == .open, "the state has only the changes that were made")
     #expect(gate.effects(of: .set(.memoryEnabled, false)).first == .removeSlots(0..<1))
   }
 
-  @Test("a setting event whose write fails arms nothing")
+  @Test("no window is armed if the write of a setting event fails")
   func writeFails() {
     var gate = Gate(bars: [0], conditions: [.fullPower, .outOfReset, .alive])
     let perform: (Gate.Effect) throws(Refused) -> Bool = { effect throws(Refused) in

@@ -2,7 +2,7 @@
 
 @testable import Gate
 
-/// What the explorer explores: the gate, or one with a fault in it.
+/// The gate under exploration, which may have a fault.
 protocol GateMachine: Hashable {
   var states: [Gate.State] { get }
   var conditions: Gate.Condition { get }
@@ -18,15 +18,15 @@ extension Gate: GateMachine {
   mutating func take(_ event: Event, _ perform: (Effect) -> Bool) { handle(event, perform: perform) }
 }
 
-/// A fault that somebody could have made in the gate.
+/// A fault that a programmer could introduce into the gate.
 enum GateFault: String, CaseIterable {
-  case writesBeforeClosing = "the device is written before its windows are taken away"
-  case writesBeforeMoving = "a BAR is moved before its windows are taken away"
-  case keepsSlots = "slots are not taken away"
-  case keepsIOVA = "IOVAs are not taken away"
+  case writesBeforeClosing = "the device is written before its windows are unmapped"
+  case writesBeforeMoving = "a BAR is moved before its windows are unmapped"
+  case keepsSlots = "slots are not removed"
+  case keepsIOVA = "IOVAs are not removed"
   case closesFirstOnly = "only the first open window is closed"
-  case addressesFirst = "IOVAs go before slots"
-  case opensClosed = "a closed window opens by an access"
+  case addressesFirst = "IOVAs are removed before slots"
+  case opensClosed = "an access opens a closed window"
   case skipsReadBack = "windows are armed without reading back"
   case readsBackFirst = "the device is read back before it is written"
   case moveKeepsSlots = "a move keeps the slots"
@@ -34,39 +34,40 @@ enum GateFault: String, CaseIterable {
   case movesWrongBar = "a move closes the windows of another BAR"
   case demoteKeepsIOVA = "a demotion keeps the IOVAs"
   case demoteKeepsSlots = "a demotion keeps the slots"
-  case ignoresMissingSlot = "a window without a slot is called open"
-  case ignoresPower = "D3hot closes nothing"
-  case ignoresReset = "a reset closes nothing"
+  case ignoresMissingSlot = "a window without a slot has the state open"
+  case ignoresPower = "D3hot closes no window"
+  case ignoresReset = "a reset closes no window"
   case losesWrite = "a write that clears does not reach the device"
   case neverArms = "windows are not armed again"
   case opensAtOnce = "windows open before the setting write"
   case addsIOVAOnly = "a window opens without a slot"
-  case tellsNothing = "changes are not told"
-  case refusesForGood = "a failed read back takes the event's condition"
-  case armedKeepsIOVA = "the IOVA of a window that nobody touched is not taken away"
+  case tellsNothing = "changes are not reported"
+  case refusesForGood = "a failed read-back clears the event's condition"
+  case armedKeepsIOVA = "the IOVA of an untouched window is not removed"
   case mapsBeforeReadBack = "a policy maps before the device is read back"
   case mapsBeforeMoving = "a policy maps a moved BAR before it is moved"
-  case opensUntouched = "a window opens untouched though its policy is on-fault"
-  case opensNeighbours = "a window opens with neighbours that nobody has touched"
+  case opensUntouched = "an untouched window opens under the policy on-fault"
+  case opensNeighbours = "a window opens with untouched neighbours"
   case joinsApart = "windows that do not adjoin get one slot"
-  case opensByAccess = "a window opens by its access, inside the instruction"
+  case opensByAccess = "an access opens its window inside the instruction"
   case keepsDue = "a window that was due before it closed opens when it is armed again"
-  case removesPart = "of windows that go together the last is left"
+  case removesPart = "the last window of a span keeps its slot"
 
-  /// Whether the gate has to have a policy that maps early for the fault to be possible.
+  /// True if the fault requires a policy that maps early.
   var needsPolicy: Bool {
     self == .armedKeepsIOVA || self == .mapsBeforeReadBack || self == .mapsBeforeMoving
   }
 
-  /// Whether windows have to adjoin for the fault to be possible.
+  /// True if the fault requires adjoining windows.
   var needsNeighbours: Bool { self == .opensNeighbours || self == .removesPart }
 }
 
-/// The gate with one fault: its effects are changed on their way, or its state beside it.
+/// The gate with one fault. The fault changes its effects or its state.
 struct FaultyGate: GateMachine {
   private var gate: Gate
   let fault: GateFault
-  /// Windows that the fault holds open, and conditions that it sees otherwise.
+  /// The windows that the fault keeps open, the conditions that it removes, and the windows that it makes due
+  /// again.
   private var held: Set<Int> = []
   private var lost: Gate.Condition = []
   private var due: Set<Int> = []
@@ -138,7 +139,7 @@ struct FaultyGate: GateMachine {
     }
   }
 
-  /// Faults that leave out an effect, or hear another answer to it.
+  /// Performs an event with an effect left out or with another result of an effect.
   private mutating func takeFiltered(_ event: Gate.Event, _ perform: (Gate.Effect) -> Bool) {
     let isMove = if case .move = event { true } else { false }
     var removed = 0
@@ -169,7 +170,7 @@ struct FaultyGate: GateMachine {
     }
   }
 
-  /// Has what maps done before the device is written and read back.
+  /// Performs the mapping effects before the device is written and read back.
   private mutating func takeLate(_ event: Gate.Event, _ perform: (Gate.Effect) -> Bool) {
     var later: [Gate.Effect] = []
     gate.take(event) { effect in

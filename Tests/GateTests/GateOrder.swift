@@ -2,8 +2,8 @@
 
 @testable import Gate
 
-/// What is wrong with the order of an event's effects; nil where nothing is. It knows nothing of the
-/// gate but what was open before the event.
+/// Returns the first error in the order of an event's effects, or nil if the order is correct. It knows only
+/// which windows were open before the event.
 func orderProblem(
   _ event: Gate.Event, bars: [Int], open: Set<Int>, effects: [Gate.Effect]
 ) -> String? {
@@ -15,23 +15,23 @@ func orderProblem(
     case .removeSlots(let span): slots.subtract(span)
     case .removeIOVAs(let span):
       if let window = span.first(where: slots.contains) {
-        return "the IOVA of window \(window) goes before its slot"
+        return "the IOVA of window \(window) is removed before its slot"
       }
       addresses.subtract(span)
     case .apply:
       if isApplied { return "the device is written twice" }
       isApplied = true
       let standing = slots.union(addresses).filter { isDisabled(by: event, bar: bars[$0]) }
-      if !standing.isEmpty { return "the device is written while windows \(standing.sorted()) stand" }
+      if !standing.isEmpty { return "the device is written while windows \(standing.sorted()) are mapped" }
     case .readBack: if !isApplied { return "read back before the device is written" }
     case .addSlot(let span): slots.formUnion(span)
     case .addIOVA(let span, let trigger):
       if trigger == .open, let window = span.first(where: { !slots.contains($0) }) {
-        return "the IOVA of window \(window) comes before its slot"
+        return "the IOVA of window \(window) is added before its slot"
       }
       addresses.formUnion(span)
     case .changed(let window, _, let to):
-      if (to == .open) != slots.contains(window) { return "window \(window) is told to be \(to)" }
+      if (to == .open) != slots.contains(window) { return "window \(window) is reported as \(to)" }
       if to != .open, addresses.contains(window) { return "window \(window) is \(to) with an IOVA" }
     }
   }
@@ -52,7 +52,7 @@ private func isDisabled(by event: Gate.Event, bar: Int) -> Bool {
 extension Gate {
   /// Handles an event and returns its effects.
   ///
-  /// - Parameter refused: The effects that do not succeed.
+  /// - Parameter refused: The effects that fail.
   mutating func effects(of event: Event, refusing refused: Set<Effect> = []) -> [Effect] {
     var effects: [Effect] = []
     handle(event) { effect in
@@ -62,19 +62,20 @@ extension Gate {
     return effects
   }
 
-  /// Handles an access and the next moment between instructions, and returns the effects.
+  /// Handles an access and the next `open` event, and returns the effects.
   mutating func effects(ofTouch window: Int, refusing refused: Set<Effect> = []) -> [Effect] {
     effects(of: .access(window: window), refusing: refused) + effects(of: .open, refusing: refused)
   }
 
-  /// A gate of four windows in two BARs whose function has its memory on.
+  /// Returns a gate of four armed windows in two BARs.
   static func armed() -> Gate {
     var gate = Gate(bars: [0, 0, 2, 2], conditions: [.fullPower, .outOfReset, .alive])
     _ = gate.effects(of: .set(.memoryEnabled, true))
     return gate
   }
 
-  /// A gate of two BARs, of four windows that adjoin and one, of which the first three and the last are open.
+  /// Returns a gate of two BARs. The first has four adjoining windows, of which the first three are open. The
+  /// second has one open window.
   static func neighbours() -> Gate {
     var gate = Gate(
       bars: [0, 0, 0, 0, 2], adjoins: [false, true, true, true, true],
@@ -84,14 +85,14 @@ extension Gate {
     return gate
   }
 
-  /// The same with windows open.
+  /// Returns the gate of ``armed()`` with open windows.
   static func open(_ windows: Int...) -> Gate {
     var gate = armed()
     for window in windows { _ = gate.effects(ofTouch: window) }
     return gate
   }
 
-  /// A gate after an access, whose window is due.
+  /// Returns a gate after an access that makes a window due.
   static func due(_ window: Int, _ gate: Gate) -> Gate {
     var gate = gate
     _ = gate.effects(of: .access(window: window))

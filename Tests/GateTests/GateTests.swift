@@ -7,13 +7,13 @@ import Testing
 @Suite struct GateTests {
   private static let conditions: [Gate.Condition] = [.memoryEnabled, .fullPower, .outOfReset, .alive]
 
-  @Test("a gate begins closed, whatever holds")
+  @Test("all windows begin closed even if all conditions hold")
   func beginsClosed() {
     let gate = Gate(bars: [0, 0, 2], conditions: .all)
     #expect(gate.states == [.closed, .closed, .closed])
   }
 
-  @Test("a clearing COMMAND is written after the last slot and the last IOVA are gone")
+  @Test("closes every slot and IOVA before a clearing COMMAND is written")
   func closes() {
     var gate = Gate.open(0, 2)
     let effects = gate.effects(of: .set(.memoryEnabled, false))
@@ -27,7 +27,7 @@ import Testing
     #expect(!gate.isEffective)
   }
 
-  @Test("a setting COMMAND is written, read back, and only then are windows armed; nothing is mapped")
+  @Test("arms windows after a setting COMMAND is written and read back, and maps nothing")
   func arms() {
     var gate = Gate(bars: [0, 1], conditions: [.fullPower, .outOfReset, .alive])
     let effects = gate.effects(of: .set(.memoryEnabled, true))
@@ -37,7 +37,7 @@ import Testing
     #expect(effects == expected)
   }
 
-  @Test("the first access maps a window's slot and then its IOVA; the second does nothing")
+  @Test("the first access maps a window's slot and then its IOVA; the second has no effect")
   func opens() {
     var gate = Gate.armed()
     let expected: [Gate.Effect] = [
@@ -48,7 +48,7 @@ import Testing
     #expect(gate.effects(ofTouch: 1) == [])
   }
 
-  @Test("an access has no effect: its window opens between two instructions, if it is still armed")
+  @Test("an access only makes its window due; the window opens between two instructions if it is still armed")
   func opensLater() {
     var gate = Gate.armed()
     #expect(gate.effects(of: .open) == [])
@@ -68,7 +68,7 @@ import Testing
     #expect(!gate.isOpeningDue && gate.isDue == [false, false, false, false])
   }
 
-  @Test("a policy that maps early makes windows due; they open between two instructions")
+  @Test("an early policy makes windows due, which open between two instructions")
   func policyOpensLater() {
     var gate = Gate(
       bars: [0, 2], conditions: [.fullPower, .outOfReset, .alive], cpuPolicy: .eager, peerPolicy: .onEnable)
@@ -82,7 +82,7 @@ import Testing
     #expect(gate.isDue == [false, true])
   }
 
-  @Test("a move takes away the windows of its BAR alone, and leaves them armed")
+  @Test("a move unmaps only the windows of its BAR and leaves them armed")
   func moves() {
     var gate = Gate.open(0, 1, 2)
     let effects = gate.effects(of: .move(bar: 0))
@@ -94,7 +94,7 @@ import Testing
     #expect(gate.states == [.armed, .armed, .open, .armed])
   }
 
-  @Test("a demotion takes all open windows away and writes nothing")
+  @Test("a demotion unmaps all open windows and writes nothing")
   func demotes() {
     var gate = Gate.open(1, 3)
     let expected: [Gate.Effect] = [
@@ -106,7 +106,7 @@ import Testing
     #expect(gate.isEffective)
   }
 
-  @Test("no event that disables has its effects in a wrong order, whatever is open")
+  @Test("every event has its effects in the correct order for every set of open windows")
   func order() {
     var events: [Gate.Event] = [
       .move(bar: 0), .move(bar: 2), .demote, .access(window: 0), .access(window: 3), .open,
@@ -123,27 +123,27 @@ import Testing
     }
   }
 
-  @Test("the order turned round is found by the same check")
+  @Test("the order check detects a reversed order")
   func orderTurnedRound() {
     for event in [Gate.Event.set(.memoryEnabled, false), .set(.outOfReset, false), .move(bar: 0)] {
       var gate = Gate.open(0)
       let effects = gate.effects(of: event)
-      // As other VMMs have it: the device first, the mappings afterwards.
+      // The order of other VMMs: the device first, the mappings afterwards.
       let turned = [.apply] + effects.filter { $0 != .apply }
       #expect(orderProblem(event, bars: gate.bars, open: [0], effects: effects) == nil)
       #expect(
         orderProblem(event, bars: gate.bars, open: [0], effects: turned)
-          == "the device is written while windows [0] stand")
+          == "the device is written while windows [0] are mapped")
     }
     let effects: [Gate.Effect] = [
       .removeIOVAs(0..<1), .removeSlots(0..<1), .changed(0, from: .open, to: .armed),
     ]
     #expect(
       orderProblem(.demote, bars: [0], open: [0], effects: effects)
-        == "the IOVA of window 0 goes before its slot")
+        == "the IOVA of window 0 is removed before its slot")
   }
 
-  @Test("nothing opens while a condition is missing", arguments: conditions)
+  @Test("no window opens while a condition is missing", arguments: conditions)
   func missing(_ condition: Gate.Condition) {
     var gate = Gate.open(0)
     _ = gate.effects(of: .set(condition, false))
@@ -156,7 +156,7 @@ import Testing
     #expect(gate.states == [.armed, .armed, .armed, .armed])
   }
 
-  @Test("windows are armed by the last condition to come, and by no other")
+  @Test("only the last missing condition arms windows")
   func lastCondition() {
     var gate = Gate(bars: [0], conditions: [.alive])
     #expect(gate.effects(of: .set(.memoryEnabled, true)) == [.apply])
@@ -166,7 +166,7 @@ import Testing
         == [.apply, .readBack, .changed(0, from: .closed, to: .armed)])
   }
 
-  @Test("what was open together opens again by one touch, as one slot and one IOVA, and closes by one call")
+  @Test("a span reopens at one touch with one slot and one IOVA, and closes with one call")
   func neighbours() {
     var gate = Gate.neighbours()
     let closing = gate.effects(of: .set(.memoryEnabled, false)).prefix(4)
@@ -181,18 +181,18 @@ import Testing
     #expect(gate.effects(ofTouch: 2) == [])
   }
 
-  @Test("one that was not open brings none of its neighbours, and none comes that was not open last")
+  @Test("a window that was not open at the last close opens alone")
   func strangers() {
     var gate = Gate.neighbours()
     _ = gate.effects(of: .move(bar: 0))
     #expect(gate.effects(ofTouch: 3).first == .addSlot(3..<4))
-    // Off and on without a touch of the BAR changes nothing of what it had open, which is now the last alone.
+    // Disabling and enabling without a touch keeps the BAR's record, in which only the last window was open.
     for isOn in [false, true, false, true] { _ = gate.effects(of: .set(.memoryEnabled, isOn)) }
     #expect(gate.wasOpenAtClose == [false, false, false, true, false])
     #expect(gate.effects(ofTouch: 2).first == .addSlot(2..<3))
   }
 
-  @Test("windows that adjoin are reachable from the start by one IOVA")
+  @Test("adjoining windows become reachable through one IOVA at enable")
   func reachTogether() {
     var gate = Gate(
       bars: [0, 0, 0, 2], adjoins: [false, true, false, true], conditions: [.fullPower, .outOfReset, .alive],

@@ -2,20 +2,21 @@
 
 @testable import Gate
 
-/// A guest with two vCPUs, a device and what stands between them: all that the gate's effects act on.
-/// Every step checks the invariants; the first that is broken is kept.
+/// A guest with two vCPUs, a device, and the memory slots and IOVAs between them. The gate's effects act on
+/// all of it. Every step checks the invariants. The first broken invariant is kept.
 struct GateWorld<Machine: GateMachine>: Hashable {
-  /// Where a vCPU is.
+  /// The state of a vCPU.
   enum VCPUThread: Hashable {
     /// In the guest.
     case running
-    /// Out of it, for an access to a window that had no slot.
+    /// Outside the guest, for an access to a window without a slot.
     case trapped(Int)
-    /// The access has been served; KVM has not completed the instruction, which may have further accesses.
+    /// The access has been served. KVM has not completed the instruction, which may make further accesses.
     case inside
-    /// Out of it, for a bare -EFAULT; stale once the gate's generation has changed since it ran.
+    /// Outside the guest, for a bare -EFAULT. It is stale if the gate's generation has changed since the
+    /// entry.
     case faulted(isStale: Bool)
-    /// The same, having seen that the generation is the one that it ran under.
+    /// As `faulted`, after the first check found an unchanged generation.
     case demoting(isStale: Bool)
 
     var rank: Int {
@@ -29,8 +30,8 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     }
   }
 
-  /// What can happen next. The last parameter is true if KVM has room for a slot, or the device
-  /// takes the memory bit.
+  /// A possible next step. The last parameter is true if KVM has room for a slot or if the device accepts the
+  /// memory bit.
   enum Step: Hashable {
     case touch(cpu: Int, window: Int)
     case resume(cpu: Int)
@@ -47,24 +48,24 @@ struct GateWorld<Machine: GateMachine>: Hashable {
 
   private(set) var machine: Machine
   private(set) var cpus: [VCPUThread] = [.running, .running]
-  /// Windows with a slot, and with an IOVA in each of two containers; a bit for each.
+  /// The windows with a slot, and those with an IOVA in each of two I/O address spaces, as bit masks.
   private(set) var slots: UInt8 = 0
   private(set) var addresses: [UInt8] = [0, 0]
-  /// Windows that a vCPU has touched at any time; kept only if windows adjoin.
+  /// The windows that a vCPU has ever touched. It is kept only if windows adjoin.
   private(set) var touched: UInt8 = 0
-  /// Windows that a vCPU has touched and that have not opened or closed since; kept only for on-fault.
+  /// The touched windows that have not opened or closed since. It is kept only for on-fault.
   private(set) var touchedNow: UInt8 = 0
-  /// The device: its memory bit, and whether it has been cleared behind the gate's back.
+  /// The device's memory bit. `isDisabledOutside` is true if it was cleared outside the gate.
   private(set) var memoryBit = false
   private(set) var isDisabledOutside = false
-  /// What the guest has asked for.
+  /// The state that the guest has requested.
   private(set) var wantsMemory = false
   private(set) var isPowered = true
   private(set) var isResetting = false
   private(set) var isAlive = true
-  /// Whether the device takes a memory bit that is written.
+  /// True if the device accepts a written memory bit.
   private var isWilling = true
-  /// The device did not answer when it was read back.
+  /// True if the device failed the last read-back.
   private(set) var wasRefused = false
   /// The first broken invariant.
   private(set) var problem: String?
@@ -73,12 +74,12 @@ struct GateWorld<Machine: GateMachine>: Hashable {
 
   private var isAnswering: Bool { memoryBit && isPowered && !isResetting && isAlive }
   private var isWanted: Bool { wantsMemory && isPowered && !isResetting && isAlive }
-  /// The configuration space takes the guest's writes.
+  /// True if the configuration space accepts the guest's writes.
   private var hasConfig: Bool { machine.conditions.isSuperset(of: [.outOfReset, .alive]) }
-  /// Every window is open.
+  /// True if every window is open.
   var isOpen: Bool { machine.states.allSatisfy { $0 == .open } }
 
-  /// The steps that are possible here. The host opens windows while no vCPU is inside an instruction.
+  /// Returns the possible steps. The owner opens windows while no vCPU is inside an instruction.
   func steps(_ host: HostFault?) -> [Step] {
     var steps: [Step] = []
     for cpu in cpus.indices {
@@ -106,9 +107,9 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     if !holds, problem == nil { problem = text() }
   }
 
-  /// Takes a step. The vCPUs are alike, so worlds that differ by their order are one.
+  /// Performs a step. The vCPUs are interchangeable, so worlds that differ only in their order are equal.
   ///
-  /// - Parameter host: Faults outside of the gate: a container or the generation that is forgotten.
+  /// - Parameter host: A fault outside the gate.
   mutating func take(_ step: Step, host: HostFault? = nil) {
     defer { if cpus[0].rank > cpus[1].rank { cpus.swapAt(0, 1) } }
     switch step {
@@ -161,7 +162,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
   private mutating func touch(_ cpu: Int, _ window: Int) {
     guard slots & 1 << window != 0 else { return cpus[cpu] = .trapped(window) }
     if isAnswering { return }
-    require(isDisabledOutside, "a vCPU reaches window \(window) of a disabled device")
+    require(isDisabledOutside, "a vCPU accesses window \(window) of a disabled device")
     cpus[cpu] = .faulted(isStale: false)
   }
 
@@ -172,24 +173,24 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     case .running, .inside: break
     case .faulted(let isStale): if !isStale { cpus[cpu] = .demoting(isStale: false) }
     case .demoting(let isStale):
-      // Another vCPU may have closed the window since: that is asked once more.
+      // Another vCPU may have closed the window since, so the generation is checked again.
       require(
         machine.states.contains(.open) || isStale && host != .asksOnce,
-        "an -EFAULT that no window explains ends the VM")
+        "an -EFAULT without an open window ends the VM")
       handle(.demote, true, host) { _ in }
     case .trapped(let window):
       cpus[cpu] = .inside
       let isLetThrough = machine.conditions == .all
       if !isLetThrough { require(!isWanted || wasRefused, "an access to an enabled window is lost") }
       if isLetThrough, !isAnswering {
-        require(isDisabledOutside, "an access is let through to a disabled device")
+        require(isDisabledOutside, "an access is forwarded to a disabled device")
         break
       }
       handle(.access(window: window), true, host) { _ in }
     }
   }
 
-  /// Runs an event through the machine, performs its effects on this world and checks each.
+  /// Handles an event in the machine, performs its effects on this world and checks each.
   private mutating func handle(
     _ event: Gate.Event, _ answer: Bool, _ host: HostFault?, write: (inout GateWorld) -> Void
   ) {
@@ -207,14 +208,14 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     let bars = machine.bars
     let adjoins = machine.adjoins
     let cpuPolicy = machine.cpuPolicy
-    // Exclusive access: the machine is away while it works on the world.
+    // A copy, for exclusive access to the world during the event.
     var machine = machine
     machine.take(event) { effect in
       switch effect {
       case .removeSlots(let span): for window in span { slots &= ~(1 << window) }
       case .removeIOVAs(let span):
         for window in span {
-          require(slots & 1 << window == 0, "the IOVA of window \(window) goes before its slot")
+          require(slots & 1 << window == 0, "the IOVA of window \(window) is removed before its slot")
           addresses[0] &= ~(1 << window)
           if host != .forgetsContainer { addresses[1] &= ~(1 << window) }
         }
@@ -223,7 +224,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
         for window in bars.indices where event.disables(bars[window]) {
           require(
             (slots | addresses[0] | addresses[1]) & 1 << window == 0,
-            "\(event) is applied while window \(window) stands")
+            "\(event) is applied while window \(window) is mapped")
         }
         write(&self)
       case .readBack:
@@ -238,10 +239,10 @@ struct GateWorld<Machine: GateMachine>: Hashable {
           require(event == .open, "window \(window) opens at \(event)")
           require(
             cpuPolicy != .onFault || (touched | touchedNow) & 1 << window != 0,
-            "window \(window) opens and has not been touched")
+            "window \(window) opens untouched")
           require(
             window == span.lowerBound || adjoins[window],
-            "window \(window) shares a slot with one that it does not adjoin")
+            "window \(window) shares a slot with a window that it does not adjoin")
           if event.isWritten { require(writes == 1, "window \(window) opens before \(event) is written") }
           if answer { slots |= 1 << window }
         }
@@ -249,21 +250,21 @@ struct GateWorld<Machine: GateMachine>: Hashable {
       case .addIOVA(let span, let trigger):
         for window in span {
           require(
-            trigger != .open || slots & 1 << window != 0, "window \(window) gets an IOVA and has no slot")
+            trigger != .open || slots & 1 << window != 0, "window \(window) gets an IOVA without a slot")
           require(
             isAnswering || isDisabledOutside, "window \(window) gets an IOVA while the device is disabled")
           require(trigger != .move || writes == 1, "window \(window) gets an IOVA before its BAR is moved")
-          // The first container is as early as the policy has it, the second waits for the touch.
+          // The policy of the first I/O address space may map early. The second waits for the touch.
           addresses[0] |= 1 << window
           if trigger == .open { addresses[1] |= 1 << window }
         }
       case .changed(let window, let from, let to):
-        require(states[window] == from, "window \(window) is told to come from \(from)")
+        require(states[window] == from, "window \(window) is reported as changed from \(from)")
         states[window] = to
         touchedNow &= ~(1 << window)
         if from == .open { hasClosed = true }
       }
-      require(slots == 0 || isAnswering || isDisabledOutside, "a slot stands while the device is disabled")
+      require(slots == 0 || isAnswering || isDisabledOutside, "a slot exists while the device is disabled")
       return true
     }
     self.machine = machine
@@ -277,29 +278,29 @@ struct GateWorld<Machine: GateMachine>: Hashable {
       }
     }
     require(writes == (event.isWritten ? 1 : 0), "\(event) is written \(writes) times")
-    require(states == machine.states, "\(event): the changes told are not those made")
+    require(states == machine.states, "\(event): the reported changes differ from the actual changes")
     checkStates()
   }
 
   private mutating func checkStates() {
     for (window, state) in machine.states.enumerated() {
       let bit: UInt8 = 1 << window
-      require((state == .open) == (slots & bit != 0), "window \(window) is \(state), its slot says otherwise")
+      require((state == .open) == (slots & bit != 0), "window \(window) is \(state), unlike its slot")
       for container in addresses.indices where addresses[container] & bit != 0 {
         let isEarly = container == 0 && machine.peerPolicy != .onFault && state == .armed
         require(
-          state == .open || isEarly, "window \(window) is \(state) and has an IOVA in container \(container)")
+          state == .open || isEarly, "window \(window) is \(state) and has an IOVA in space \(container)")
       }
-      require((state == .closed) == (machine.conditions != .all), "window \(window) is \(state) wrongly")
+      require((state == .closed) == (machine.conditions != .all), "window \(window) is wrongly \(state)")
     }
   }
 }
 
-/// A fault of what performs the gate's effects.
+/// A fault of the gate's owner.
 enum HostFault: String, CaseIterable {
-  case forgetsContainer = "an IOVA stays in a second container"
+  case forgetsContainer = "an IOVA remains in a second I/O address space"
   case forgetsGeneration = "the generation is not advanced"
-  case asksOnce = "the generation is asked only before the demotion"
+  case asksOnce = "the generation is checked only before the demotion"
   case opensInside = "windows open while a vCPU is inside an instruction"
 }
 

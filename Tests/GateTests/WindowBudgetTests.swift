@@ -13,7 +13,7 @@ import Testing
 
   private static let ample = (slots: 32_000, mappings: [65_000])
 
-  @Test("where there is room windows are as fine as they get")
+  @Test("windows have the minimum size if slots and mappings suffice")
   func ample() {
     let demands = [Demand](
       repeating: Demand(Self.whole(128 << 30, 16 << 20), .onFault, peers: [.mapped(.onFault)]), count: 31)
@@ -22,16 +22,16 @@ import Testing
     #expect(WindowBudget([], slots: 0, mappings: []).windowsPerBAR(.onFault) == 128)
   }
 
-  @Test("windows that open together are one from the start", arguments: [MappingPolicy.onEnable, .eager])
+  @Test("an area whose windows open together is one window", arguments: [MappingPolicy.onEnable, .eager])
   func together(_ policy: MappingPolicy) {
     let demand = Demand(Self.whole(128 << 30), policy, peers: [.off])
     let budget = WindowBudget([demand], slots: Self.ample.slots, mappings: Self.ample.mappings)
     #expect(budget.windowsPerBAR(policy) == 1)
-    // One, and what MSI-X may cut.
+    // One window, and two more for the splits by the MSI-X table and PBA.
     #expect(demand.windows(budget) == 3)
   }
 
-  @Test("few slots make windows larger, and few mappings do where peers reach them")
+  @Test("windows are larger if slots are scarce, or if mappings are scarce and peers reach the windows")
   func few() {
     let own = Demand(Self.whole(128 << 30), .onFault, peers: [.off])
     let shared = Demand(Self.whole(128 << 30), .onFault, peers: [.off, .mapped(.eager)])
@@ -46,7 +46,7 @@ import Testing
     #expect(most(shared, slots: 1000, mappings: [9999, 3]) == 1)
   }
 
-  @Test("where not even whole BARs have room there is nothing larger, and it is no failure")
+  @Test("each BAR is one window if not even whole BARs fit")
   func none() {
     let demand = Demand(Self.whole(1 << 30, 1 << 30), .onFault, peers: [.mapped(.onFault)])
     let budget = WindowBudget([demand], slots: 1, mappings: [0])
@@ -54,7 +54,7 @@ import Testing
     #expect(!budget.fits([demand], slots: 1, mappings: [0]))
   }
 
-  @Test("whatever the devices and the limits: what is chosen fits, and what is twice as fine does not")
+  @Test("the chosen budget fits and half the window size does not, for random devices and limits")
   func random() {
     var generator = SystemRandomNumberGenerator()
     for _ in 0..<300 {
@@ -78,7 +78,7 @@ import Testing
       if budget.most < 128 {
         #expect(!WindowBudget(most: budget.most * 2).fits(demands, slots: slots, mappings: mappings))
       }
-      // What is laid out once the MSI-X structures are known is never more than was counted.
+      // The number of windows after the MSI-X split never exceeds the counted number.
       for demand in demands {
         let most = budget.windowsPerBAR(demand.cpuPolicy)
         let table: Range<UInt64> = 0x2000..<0x2800

@@ -5,7 +5,7 @@ import Testing
 @testable import Gate
 
 @Suite struct WindowCutsTests {
-  @Test("the pages of the MSI-X table and of the pending bits are cut out, and nothing else")
+  @Test("only the pages of the MSI-X table and PBA are cut out")
   func cutOut() {
     #expect(
       WindowCuts.areas([0..<0x8000], without: [0x2000..<0x2410, 0x3000..<0x3008])
@@ -15,20 +15,20 @@ import Testing
     #expect(WindowCuts.areas([0..<0x1000], without: [0x800..<0x900]) == [])
   }
 
-  @Test("a table that crosses a page takes both pages")
+  @Test("a table that crosses a page boundary cuts out both pages")
   func crossing() {
     #expect(
       WindowCuts.areas([0..<0x5000], without: [0x1FF0..<0x2010]) == [0..<0x1000, 0x3000..<0x5000])
   }
 
-  @Test("areas that do not hold a whole page give none, and unaligned ends are left out")
+  @Test("an area without a whole page has no window, and unaligned ends are left out")
   func unaligned() {
     #expect(WindowCuts.areas([0..<0x800], without: []) == [])
     #expect(WindowCuts.areas([0x800..<0x1800], without: []) == [])
     #expect(WindowCuts.areas([0x800..<0x3800], without: []) == [0x1000..<0x3000])
   }
 
-  @Test("a BAR smaller than a page that can be mapped has one page, unless it holds an MSI-X structure")
+  @Test("a mappable BAR smaller than a page has one page, unless it holds an MSI-X structure")
   func small() {
     for size in [16, 256, 1024, 2048] as [UInt64] {
       #expect(WindowCuts.areas([0..<size], barSize: size, without: []) == [0..<0x1000])
@@ -40,7 +40,7 @@ import Testing
     #expect(WindowCuts.pieces(of: 0..<0x1000, barSize: 256).count == 1)
   }
 
-  @Test("sparse areas stay apart; a table between them cuts neither")
+  @Test("sparse areas stay separate, and a table between them cuts neither")
   func sparse() {
     #expect(
       WindowCuts.areas([0..<0x2000, 0x3000..<0x6000], without: [0x2000..<0x2040])
@@ -52,7 +52,7 @@ import Testing
     4096, 12 << 10, 2 << 20, 6 << 20, 16 << 20, 256 << 20, 1 << 30, 3 << 30, 64 << 30, 1 << 40,
   ]
 
-  @Test("pieces cover an area without gap or overlap, each within one step", arguments: sizes)
+  @Test("pieces cover an area without gap or overlap", arguments: sizes)
   func cover(_ size: UInt64) {
     let areas: [Range<UInt64>] = [0..<size, min(0x3000, size)..<size, 0..<size - 4096]
     for area in areas where !area.isEmpty {
@@ -64,16 +64,16 @@ import Testing
     }
   }
 
-  @Test("no BAR needs more than a few hundred windows, and a small one needs one", arguments: sizes)
+  @Test("every BAR has at most 256 windows, and a small BAR has one", arguments: sizes)
   func count(_ size: UInt64) {
     let count = WindowCuts.pieces(of: 0..<size, barSize: size).count
     #expect(count <= 256)
     if size <= 2 << 20 { #expect(count == 1) }
-    // Large BARs are not mapped in one go either.
+    // A large BAR is not one window either.
     if size >= 256 << 20 { #expect(count >= 64) }
   }
 
-  @Test("cuts are at multiples of a huge page, so that no window splits one")
+  @Test("cuts are at multiples of a huge page, so that no window splits a huge page")
   func cuts() {
     let pieces = WindowCuts.pieces(of: 0x3000..<5 << 20, barSize: 8 << 20)
     let expected: [Range<UInt64>] = [0x3000..<0x20_0000, 0x20_0000..<0x40_0000, 0x40_0000..<0x50_0000]
