@@ -6,7 +6,7 @@ import Testing
 
 @Suite struct AddressTests {
   @Test(
-    "an address is read and written as sysfs has it",
+    "an address is parsed and printed in the format of sysfs",
     arguments: [
       ("0000:01:00.0", "0000:01:00.0"), ("01:00.0", "0000:01:00.0"), ("ff:1f.7", "0000:ff:1f.7"),
       ("0000:AB:0c.3", "0000:ab:0c.3"), ("10000:e1:00.0", "10000:e1:00.0"), ("0:0.0", "0000:00:00.0"),
@@ -18,14 +18,14 @@ import Testing
     #expect(Address(address.description) == address)
   }
 
-  @Test("the parts of an address are told apart")
+  @Test("an address has domain, bus, device and function")
   func parts() throws {
     let address = try #require(Address("0002:a0:1e.5"))
     #expect(address.domain == 2 && address.bus == 0xA0 && address.device == 0x1E && address.function == 5)
   }
 
   @Test(
-    "what is no address is refused",
+    "an invalid address is rejected",
     arguments: [
       "", ":", "01:00", "01.0", "01:00.8", "01:20.0", "100:00.0", "0000:01:00.0 ", " 01:00.0", "01:00.0.0",
       "000:01:00.0", "123456789:01:00.0", "0000:0000:01:00.0", "-1:00.0", "+1:00.0", "01:+0.0", "01:00.-0",

@@ -13,7 +13,7 @@ import Testing
     return config
   }
 
-  @Test("the kind of each BAR is read out of its low bits")
+  @Test("the low bits of each BAR determine its kind")
   func kinds() {
     let config = Self.header([0xC001, 0xF000_0000, 0x0000_000C, 1, 0x0000_0008, 0])
     let bars = BAR.decode(config, sizes: [32, 4096, 1 << 32, 0, 1 << 20, 0])
@@ -25,7 +25,7 @@ import Testing
       ])
   }
 
-  @Test("the second register of a 64-bit BAR is no BAR, whatever is in it")
+  @Test("the second register of a 64-bit BAR is not a BAR, whatever its value")
   func upperHalf() {
     let config = Self.header([4, 1, 4, 0xFFFF_FFFF, 4, 8])
     let bars = BAR.decode(config, sizes: [16, 16, 16, 16, 16, 16])
@@ -33,20 +33,20 @@ import Testing
     #expect(bars.allSatisfy { $0.kind == .memory64 })
   }
 
-  @Test("the last register cannot begin a 64-bit BAR")
+  @Test("the last register cannot be the first of a 64-bit BAR")
   func lastRegister() {
     let bars = BAR.decode(Self.header([0, 0, 0, 0, 0, 4]), sizes: [0, 0, 0, 0, 0, 4096])
     #expect(bars == [BAR(index: 5, kind: .memory32, size: 4096)])
   }
 
-  @Test("a BAR without a size is not there, nor one that no size was given for")
+  @Test("a BAR without a size is absent")
   func absent() {
     #expect(BAR.decode(Self.header([8, 8, 8]), sizes: [0, 0]) == [])
     #expect(BAR.decode([], sizes: [4096]).map(\.size) == [4096])
   }
 
   @Test(
-    "a size is a power of two that a BAR can have",
+    "a size is rounded up to a valid power of two",
     arguments: [
       (BAR.Kind.memory32, 0, 16), (.memory32, 1, 16), (.io, 1, 4), (.io, 5, 8),
       (.memory64, 4096, 4096),
@@ -67,7 +67,7 @@ import Testing
     BAR(index: 0, kind: kind, isPrefetchable: prefetchable, size: size)
   }
 
-  @Test("each BAR is aligned to its size, in a window of its kind, and overlaps no other")
+  @Test("each BAR is aligned to its size, is in a window of its kind and overlaps no other BAR")
   func place() throws {
     let bars = [
       Self.bar(.memory32, 4096), Self.bar(.memory64, 1 << 32, prefetchable: true), Self.bar(.io, 32),
@@ -89,7 +89,7 @@ import Testing
     }
   }
 
-  @Test("prefetchable and large 64-bit BARs go above 4 GiB, small others below")
+  @Test("prefetchable and large 64-bit BARs go above 4 GiB, other small BARs below")
   func preference() throws {
     var placement = Self.windows
     let addresses = try placement.place([
@@ -99,7 +99,7 @@ import Testing
     #expect(addresses.map { $0 >= 1 << 32 } == [false, true, true, false])
   }
 
-  @Test("a BAR smaller than a page shares its page with no other")
+  @Test("a BAR smaller than a page shares its page with no other BAR")
   func smallerThanPage() throws {
     var placement = Self.windows
     let addresses = try placement.place([Self.bar(.memory32, 16), Self.bar(.memory32, 256)])
@@ -107,7 +107,7 @@ import Testing
     #expect(addresses.allSatisfy { $0 % 4096 == 0 })
   }
 
-  @Test("64-bit BARs use the other window where one is full; 32-bit ones cannot")
+  @Test("a 64-bit BAR uses the other window if one is full; a 32-bit BAR cannot")
   func overflow() throws {
     var placement = BARAllocator(io: 0..<0, memory32: 0..<0x10_0000, memory64: 1 << 32..<1 << 32 | 0x10_0000)
     let addresses = try placement.place([
@@ -120,7 +120,7 @@ import Testing
     }
   }
 
-  @Test("what fits in no window is said to be which BAR and how large")
+  @Test("reports the position and size of a BAR that does not fit")
   func noRoom() {
     var placement = Self.windows
     #expect(throws: BARAllocator.NoRoom(position: 1, size: 1 << 30)) {
@@ -134,7 +134,7 @@ import Testing
     }
   }
 
-  @Test("a window at the very end of the address space does not wrap round")
+  @Test("a window at the end of the address space does not wrap around")
   func wraps() {
     var placement = BARAllocator(io: 0..<0, memory32: 0..<0, memory64: UInt64.max - 0x1FFF..<UInt64.max)
     #expect(throws: BARAllocator.NoRoom(position: 0, size: 0x4000)) {

@@ -5,7 +5,7 @@ import Testing
 @testable import PCI
 
 @Suite struct CapabilityListTests {
-  @Test("capabilities that work are shown and others are hidden, each with its size")
+  @Test("supported capabilities are shown and others are hidden, each with its size")
   func split() {
     let list = CapabilityList(Function().config)
     #expect(
@@ -18,25 +18,25 @@ import Testing
     #expect(list.first(0x14) == nil)
   }
 
-  @Test("MSI is as long as its control bits say", arguments: [(0, 10), (0x80, 14), (0x100, 20), (0x180, 24)])
+  @Test("MSI control bits determine its size", arguments: [(0, 10), (0x80, 14), (0x100, 20), (0x180, 24)])
   func messageSize(_ control: UInt32, _ size: Int) {
     var function = Function()
     function.capability(Function.message, 5, control)
     #expect(CapabilityList(function.config).first(CapabilityID.messageSignaled)?.size == size)
-    // Where there is no room for all of it there is none.
+    // A capability without enough space is hidden.
     function.link([0x100 - size + 4 & ~3])
     function.capability(0x100 - size + 4 & ~3, 5, control)
     #expect(CapabilityList(function.config).shown == [])
   }
 
-  @Test("there is no list where the status register says so")
+  @Test("the list is empty if the status register indicates no list")
   func noList() {
     var function = Function()
     function.set(ConfigOffset.status, 2, 0)
     #expect(CapabilityList(function.config).shown == [])
   }
 
-  @Test("a chain that runs in a circle ends")
+  @Test("a loop ends the chain")
   func circle() {
     var function = Function()
     function.set(Function.msix + 1, 1, UInt32(Function.power))
@@ -48,7 +48,7 @@ import Testing
     #expect(CapabilityList(function.config).shown.map(\.offset) == [Function.power])
   }
 
-  @Test("a pointer into the header ends the chain; its low bits are ignored")
+  @Test("a pointer into the header ends the chain, and the low bits of a pointer are ignored")
   func pointers() {
     var function = Function()
     function.set(Function.power + 1, 1, 0x3C)
@@ -57,7 +57,7 @@ import Testing
     #expect(CapabilityList(function.config).shown.prefix(2).map(\.offset) == [Function.power, Function.msix])
   }
 
-  @Test("a capability that is cut off by the end or by the next one is hidden")
+  @Test("a capability that the end or the next capability truncates is hidden")
   func cutOff() {
     var function = Function(size: 256)
     for id in [CapabilityID.powerManagement, CapabilityID.msix, CapabilityID.express] {
@@ -74,7 +74,7 @@ import Testing
     #expect(CapabilityList(function.config).shown.map(\.offset) == [0x44])
   }
 
-  @Test("extended capabilities are followed until the null header, a circle or the end")
+  @Test("a null header, a loop or the end ends the chain of extended capabilities")
   func extended() {
     var function = Function()
     #expect(CapabilityList(extended: function.config).shown == [])

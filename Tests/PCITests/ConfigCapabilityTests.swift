@@ -4,11 +4,11 @@ import Testing
 
 @testable import PCI
 
-/// The capabilities as a guest sees them.
+/// The guest's view of the capabilities.
 @Suite struct ConfigCapabilityTests {
   private static let function = Function()
 
-  @Test("the chain passes over hidden capabilities, which read 0 and take nothing")
+  @Test("the chain skips hidden capabilities, which read 0 and ignore writes")
   func hidden() {
     var space = Self.function.space
     #expect(
@@ -21,7 +21,7 @@ import Testing
     }
   }
 
-  @Test("a function whose capabilities are all hidden has no list")
+  @Test("a function with only hidden capabilities has no list")
   func noneShown() {
     var function = Function()
     function.link([Function.hidden])
@@ -30,7 +30,7 @@ import Testing
     #expect(space.read(ConfigOffset.status, 2, of: function) & 0x10 == 0)
   }
 
-  @Test("headers and links cannot be written")
+  @Test("headers and next pointers are read-only")
   func headers() {
     var space = Self.function.space
     let before = space.chain(of: Self.function)
@@ -39,7 +39,7 @@ import Testing
     #expect(space.chain(of: Self.function) == before)
   }
 
-  @Test("a vendor's capability is the device's own")
+  @Test("a vendor-specific capability is passed through")
   func vendor() {
     var space = Self.function.space
     let at = Function.vendor + 4
@@ -49,7 +49,7 @@ import Testing
     )
   }
 
-  @Test("MSI-X control has two bits that a guest writes; size and places are fixed")
+  @Test("MSI-X control has two writable bits; size and offsets are read-only")
   func msix() {
     var space = Self.function.space
     let at = Function.msix
@@ -64,7 +64,7 @@ import Testing
     #expect(space.read(at + 8, 4, of: Self.function) == 0x3000)
   }
 
-  @Test("MSI-X that the host had on is off for the guest")
+  @Test("MSI-X is disabled for the guest if the host had it enabled")
   func msixStart() {
     var function = Function()
     function.set(Function.msix + 2, 2, 0xC003)
@@ -85,7 +85,7 @@ import Testing
       space.effects(offset: control, width: 1, 0x80) == [.forward(offset: control, width: 1, value: 0x80)])
   }
 
-  @Test("without FLR in the device's capabilities the bit does nothing")
+  @Test("the FLR bit has no effect if the device does not support FLR")
   func noExpressReset() {
     var function = Function()
     function.set(Function.express + 4, 4, 0x0000_8002)
@@ -95,7 +95,7 @@ import Testing
       space.effects(offset: control, width: 2, 0x8000) == [.forward(offset: control, width: 2, value: 0)])
   }
 
-  @Test("error bits of the device status register go to the device")
+  @Test("the error bits of the device status register are forwarded to the device")
   func deviceStatus() {
     var space = Self.function.space
     let control = Function.express + 8
@@ -118,7 +118,7 @@ import Testing
   }
 
   @Test(
-    "an endpoint becomes a root-complex integrated one, which has no link", arguments: [0, 1] as [UInt32])
+    "an endpoint becomes a root-complex integrated endpoint without a link", arguments: [0, 1] as [UInt32])
   func endpoint(_ type: UInt32) {
     var function = Function()
     function.set(Function.express + 2, 2, 2 | type << 4)
@@ -128,18 +128,18 @@ import Testing
       #expect(space.effects(offset: Function.express + offset, width: 4, 0xFFFF_FFFF) == [])
       #expect(space.read(offset: Function.express + offset, width: 4, device: 0xFFFF_FFFF) == 0)
     }
-    // Device Capabilities 2 stay the device's.
+    // Device Control 2 and Device Status 2 are passed through.
     #expect(space.readsDevice(offset: Function.express + 0x28, width: 4))
   }
 
-  @Test("a root-complex integrated endpoint stays one")
+  @Test("a root-complex integrated endpoint keeps its type")
   func integrated() {
     var function = Function()
     function.set(Function.express + 2, 2, 0x0092)
     #expect(function.space.read(Function.express + 2, 2, of: function) == 0x0092)
   }
 
-  @Test("extended capabilities are linked anew without the hidden ones, which read 0")
+  @Test("the chain skips hidden extended capabilities, which read 0")
   func extended() {
     var function = Function()
     function.extended(0x100, ExtendedCapabilityID.errorReporting, next: 0x148, body: 0x11)
@@ -157,7 +157,7 @@ import Testing
     #expect(space.extendedChain(of: function) == [[0x100, 1], [0x200, 3]])
   }
 
-  @Test("where the first extended capability is hidden a null one leads to the others")
+  @Test("a null capability leads to the others if the first extended capability is hidden")
   func extendedFirst() {
     var function = Function()
     function.extended(0x100, 0x0010, next: 0x200, body: 0x22)
@@ -165,10 +165,10 @@ import Testing
     #expect(function.space.extendedChain(of: function) == [[0x100, 0], [0x200, 1]])
     #expect(function.space.read(0x104, 4, of: function) == 0)
     function.extended(0x100, 0x0010, next: 0)
-    #expect(function.space.read(0x100, 4, of: function) == 0, "no extended capability at all")
+    #expect(function.space.read(0x100, 4, of: function) == 0, "no extended capability is shown")
   }
 
-  @Test("a resizable BAR has the size that it has and no other", arguments: [0, 8, 27, 28, 40] as [UInt32])
+  @Test("a resizable BAR offers only its present size", arguments: [0, 8, 27, 28, 40] as [UInt32])
   func resizable(_ size: UInt32) {
     var function = Function()
     function.extended(0x100, ExtendedCapabilityID.resizableBAR, next: 0, body: 0xFFFF_FFF0)
@@ -198,17 +198,17 @@ import Testing
     #expect(function.space.read(0x100, 4, of: function) == 0x0002_0001)
   }
 
-  @Test("No_Soft_Reset says whether the way from D3hot to D0 is a reset")
+  @Test("No_Soft_Reset determines if the transition from D3hot to D0 resets the function")
   func softReset() {
     var function = Function()
     #expect(!function.space.keepsStateInD3)
     function.set(Function.power + 4, 2, 0x0008)
     #expect(function.space.keepsStateInD3)
     function.link([])
-    #expect(function.space.keepsStateInD3, "without the capability there is no D3hot")
+    #expect(function.space.keepsStateInD3, "a function without the capability has no D3hot")
   }
 
-  @Test("AtomicOps are not offered and cannot be enabled", arguments: [0, 1, 9])
+  @Test("AtomicOps are hidden and cannot be enabled", arguments: [0, 1, 9])
   func atomicOperations(_ type: UInt32) {
     var function = Function()
     function.set(Function.express + 2, 2, 2 | type << 4)

@@ -4,7 +4,7 @@ import Testing
 
 @testable import PCI
 
-/// The type 0 header as a guest sees it.
+/// The guest's view of the type 0 header.
 @Suite struct ConfigHeaderTests {
   private static let function: Function = {
     var function = Function()
@@ -19,7 +19,7 @@ import Testing
 
   private static func bar(_ index: Int) -> Int { ConfigOffset.bar0 + index * 4 }
 
-  @Test("the identity is the device's and cannot be written")
+  @Test("the identity is the device's and is read-only")
   func identity() {
     var space = Self.function.space
     for offset in [ConfigOffset.vendor, ConfigOffset.classRevision, ConfigOffset.subsystem] {
@@ -29,7 +29,7 @@ import Testing
     #expect(!space.readsDevice(offset: 0, width: 4))
   }
 
-  @Test("a guest sees one function in a slot, no ROM that was not given, the device's pin and no command bit")
+  @Test("a guest sees a single-function device without a ROM, with the device's pin and no command bit")
   func header() {
     let space = Self.function.space
     #expect(space.read(ConfigOffset.headerType, 1, of: Self.function) == 0)
@@ -40,7 +40,7 @@ import Testing
     #expect(space.command == [])
   }
 
-  @Test("COMMAND has the optional bits that the device has")
+  @Test("COMMAND has the optional bits that the device implements")
   func optional() {
     for bits in [[], .parityErrorResponse, .systemErrorEnable, .optional, [.optional, .memorySpace]]
       as [Command]
@@ -51,7 +51,7 @@ import Testing
     }
   }
 
-  @Test("a function's place: the line that its pin is wired to, and whether it shares its slot")
+  @Test("setPlace sets the interrupt line of the pin and the multifunction bit")
   func place() {
     var space = Self.function.space
     space.setPlace(isMultifunction: true, interruptLine: 19)
@@ -65,7 +65,7 @@ import Testing
     #expect(space.read(ConfigOffset.interruptLine, 1, of: function) == 0xFF)
   }
 
-  @Test("a ROM has a size, an address and an enable bit, which memory has to be on for")
+  @Test("a ROM has a size, an address and an enable bit, and answers only if memory is enabled")
   func expansionROM() {
     var function = Function()
     let rom = BAR(index: BAR.romIndex, kind: .rom, size: 0x1_0000)
@@ -81,12 +81,12 @@ import Testing
     _ = space.write(offset: ConfigOffset.command, width: 2, 2)
     #expect(space.isEnabled(rom))
     space.setBase(of: rom, to: 0xC010_0000)
-    #expect(space.read(ConfigOffset.rom, 4, of: function) == 0xC010_0001, "the enable bit stays the guest's")
+    #expect(space.read(ConfigOffset.rom, 4, of: function) == 0xC010_0001, "the enable bit does not change")
     _ = space.write(offset: ConfigOffset.rom, width: 1, 0)
     #expect(!space.isEnabled(rom))
   }
 
-  @Test("the ROM register takes no address where there is none")
+  @Test("the ROM register ignores an address if there is no ROM")
   func rom() {
     var space = Self.function.space
     #expect(space.effects(offset: ConfigOffset.rom, width: 4, 0xFFFF_F801) == [])
@@ -94,7 +94,7 @@ import Testing
   }
 
   @Test(
-    "a BAR written with ones reads its size and kind",
+    "a BAR reads its size and kind after a write of all-ones",
     arguments: [
       (0, 0xFFFF_C000), (1, 0xFFFF_FFE1), (2, 0x0000_000C), (3, 0xFFFF_FFFE), (4, 0xFFF0_0004),
       (5, 0xFFFF_FFFF),
@@ -103,7 +103,7 @@ import Testing
     var space = Self.function.space
     let owner = [0, 1, 2, 2, 4, 4][register]
     let at = Self.bar(register)
-    // The low word of an 8 GiB BAR has no address bit, so that nothing moves.
+    // The low word of an 8 GiB BAR has no address bit, so its address does not change.
     let effects: [ConfigSpace.Effect] = register == 2 ? [] : [.base(bar: owner)]
     #expect(space.effects(offset: at, width: 4, 0xFFFF_FFFF) == effects)
     #expect(space.read(at, 4, of: Self.function) == expected)
@@ -111,7 +111,7 @@ import Testing
     #expect(space.read(at, 4, of: Self.function) == expected & (register % 2 == 0 || register == 1 ? 0xF : 0))
   }
 
-  @Test("a BAR that is not there reads 0 whatever is written")
+  @Test("an absent BAR reads 0 after any write")
   func noBar() {
     var function = Self.function
     function.bars = []
@@ -122,7 +122,7 @@ import Testing
     }
   }
 
-  @Test("a move is told once a BAR's address has changed, by whatever bytes")
+  @Test("a write of any width reports a move if a BAR's address changes")
   func moves() {
     var space = Self.function.space
     let bars = Self.function.bars
@@ -137,7 +137,7 @@ import Testing
     #expect(space.base(of: bars[1]) == 0xC0E0)
   }
 
-  @Test("a BAR placed before the start reads its address and kind")
+  @Test("a BAR that has an address before the start reads its address and kind")
   func placed() {
     var space = Self.function.space
     space.setBase(of: Self.function.bars[2], to: 0x12_3456_7FFF)
@@ -146,7 +146,7 @@ import Testing
     #expect(space.read(Self.bar(3), 4, of: Self.function) == 0x12)
   }
 
-  @Test("a COMMAND write says from what to what; bits that no BAR stands for stay 0")
+  @Test("a COMMAND write reports the old and new value; bits without a BAR stay 0")
   func command() {
     var space = Self.function.space
     let all: Command = [
@@ -165,7 +165,7 @@ import Testing
     #expect(space.command == [.ioSpace])
   }
 
-  @Test("error bits of the status register go to the device, written 1 to clear, and nothing else does")
+  @Test("only the error bits of the status register are forwarded to the device, as write 1 to clear")
   func status() {
     var space = Self.function.space
     let forward = ConfigSpace.Effect.forward(offset: 7, width: 1, value: 0xF9)
@@ -175,13 +175,13 @@ import Testing
       effects == [
         .command(from: [], to: .memorySpace), .forward(offset: 7, width: 1, value: 0x20),
       ])
-    #expect(space.read(ConfigOffset.status, 2, of: Self.function) == 0x2010, "the device's error bit shows")
-    // Bit 3, the interrupt status, is the device's too.
+    #expect(space.read(ConfigOffset.status, 2, of: Self.function) == 0x2010, "the device's error bit")
+    // Bit 3, the interrupt status, is also the device's.
     #expect(space.read(offset: ConfigOffset.status, width: 2, device: 0x0008) == 0x0018)
     #expect(space.readsDevice(offset: ConfigOffset.status, width: 2))
   }
 
-  @Test("the registers that only software uses keep what a guest writes, and the device does not see it")
+  @Test("interrupt line and cache line size keep the guest's value and are not forwarded")
   func scratch() {
     var space = Self.function.space
     #expect(space.effects(offset: ConfigOffset.interruptLine, width: 1, 0x0A) == [])
@@ -192,16 +192,16 @@ import Testing
     #expect(space.read(ConfigOffset.latencyTimer, 1, of: Self.function) == 0)
   }
 
-  @Test("there is nothing beyond the end")
+  @Test("reads beyond the end return all-ones and writes are ignored")
   func beyond() {
     var space = Function(size: 256).space
     #expect(space.size == 256)
     for (width, ones) in [(1, 0xFF), (2, 0xFFFF), (4, .max)] as [(Int, UInt32)] {
-      #expect(!space.readsDevice(offset: 0x100, width: width), "no device is asked")
+      #expect(!space.readsDevice(offset: 0x100, width: width), "no device is read")
       #expect(space.read(offset: 0x100, width: width, device: 0) == ones)
     }
     for (width, last) in [(1, 0), (2, 0), (4, 0)] as [(Int, UInt32)] {
-      #expect(space.read(offset: 256 - width, width: width, device: 0) == last, "the last bytes are there")
+      #expect(space.read(offset: 256 - width, width: width, device: 0) == last, "the last bytes exist")
     }
     #expect(space.read(offset: 256, width: 4) == 0xFFFF_FFFF)
     #expect(space.read(offset: 255, width: 2) == 0xFFFF)

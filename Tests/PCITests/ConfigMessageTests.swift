@@ -4,26 +4,26 @@ import Testing
 
 @testable import PCI
 
-/// MSI as a guest sees it.
+/// The guest's view of MSI.
 @Suite struct ConfigMessageTests {
   private static let function = Function()
   private static let at = Function.message
 
-  @Test("control has Enable and Multiple Message Enable; what the device can is fixed")
+  @Test("Enable and Multiple Message Enable are writable; the device's abilities are read-only")
   func control() {
     var function = Function()
     function.set(Self.at + 2, 2, 0x0184 | 0x21)
     var space = function.space
-    #expect(space.read(Self.at + 2, 2, of: function) == 0x0184, "the host's Enable is not the guest's")
+    #expect(space.read(Self.at + 2, 2, of: function) == 0x0184, "the guest does not see the host's Enable")
     let effects = space.effects(offset: Self.at + 2, width: 2, 0xFFFF)
     #expect(space.read(Self.at + 2, 2, of: function) == 0x0184 | 0x71)
     var enabled = MSIState()
     enabled.isEnabled = true
     enabled.count = 4
-    #expect(effects == [.msi(from: MSIState(), to: enabled)], "no more vectors than the device has")
+    #expect(effects == [.msi(from: MSIState(), to: enabled)], "the count is limited to the device's vectors")
   }
 
-  @Test("address, data and masks are kept; nothing of MSI reaches the device but its reserved bytes")
+  @Test("address, data and masks are emulated; only reserved bytes of MSI are forwarded")
   func registers() throws {
     var space = Self.function.space
     for (offset, value) in [(4, 0xFEE0_1003), (8, 1), (12, 0x4042), (16, 0xFFFF_FFFF)] as [(Int, UInt32)] {
@@ -35,11 +35,11 @@ import Testing
     }
     let state = try #require(space.msi)
     #expect(state.message == MSIMessage(address: 0x1_FEE0_1000, data: 0x4042))
-    #expect(state.mask == 0xF, "one bit for each vector that there is")
+    #expect(state.mask == 0xF, "one bit for each vector")
     #expect(!state.isEnabled)
   }
 
-  @Test("pending bits read as they were set and cannot be written")
+  @Test("pending bits read the set value and are read-only")
   func pending() {
     var space = Self.function.space
     #expect(space.readsPending(offset: Self.at + 20, width: 4))
@@ -50,7 +50,7 @@ import Testing
     #expect(space.read(Self.at + 20, 4, of: Self.function) == 5)
   }
 
-  @Test("a 32-bit MSI without masks has its data after the low address")
+  @Test("32-bit MSI without masks has its data after the low address")
   func short() throws {
     var function = Function()
     function.set(Self.at + 2, 2, 0x0006)
@@ -63,7 +63,7 @@ import Testing
     #expect(try #require(space.msiLayout).count == 8)
   }
 
-  @Test("a vector's number stands in the low bits of its data")
+  @Test("the low bits of the data are the vector's number")
   func messages() {
     var state = MSIState()
     state.count = 4
@@ -71,7 +71,7 @@ import Testing
     #expect((0..<4).map { state.message($0).data } == [0x4040, 0x4041, 0x4042, 0x4043])
   }
 
-  @Test("a change names the vectors that may send now, may not, or send another message")
+  @Test("a change lists the unmasked vectors, the masked vectors and those with another message")
   func changes() {
     var old = MSIState()
     old.isEnabled = true

@@ -2,22 +2,22 @@
 
 @testable import PCI
 
-/// A made-up function's configuration space, as a host gives it.
+/// The configuration space of an invented function, as read from a host.
 struct Function {
   var config: [UInt8]
   var bars: [BAR] = []
 
-  /// Where its capabilities are.
+  /// The offsets of its capabilities.
   static let power = 0x40
   static let message = 0x50
   static let msix = 0x68
   static let express = 0x80
   static let features = 0xC0
   static let vendor = 0xC8
-  /// One that is hidden: an enhanced allocation (PCI Code and ID Assignment §2).
+  /// A hidden capability: enhanced allocation (PCI Code and ID Assignment §2).
   static let hidden = 0xE0
 
-  /// An endpoint that has all that a guest is shown, and one capability that it is not.
+  /// Creates an endpoint with every shown capability and one hidden capability.
   init(size: Int = 4096) {
     config = [UInt8](repeating: 0, count: size)
     set(ConfigOffset.vendor, 4, 0x5678_1234)
@@ -43,14 +43,14 @@ struct Function {
     for offset in Self.vendor + 4..<Self.vendor + 16 { config[offset] = UInt8(offset) }
   }
 
-  /// The guest's view of it.
+  /// The guest's view of the function.
   var space: ConfigSpace { ConfigSpace(config, bars: bars) }
 
   mutating func set(_ offset: Int, _ width: Int, _ value: UInt32) {
     config.set(value, at: offset, width: width)
   }
 
-  /// Makes a chain of capabilities.
+  /// Links capabilities into a chain.
   mutating func link(_ offsets: [Int]) {
     var pointer = ConfigOffset.capabilities
     for offset in offsets {
@@ -60,13 +60,13 @@ struct Function {
     set(pointer, 1, 0)
   }
 
-  /// An ID and the 16 bits after the link.
+  /// Writes a capability's ID and the 16 bits after its next pointer.
   mutating func capability(_ offset: Int, _ id: UInt8, _ bits: UInt32) {
     set(offset, 1, UInt32(id))
     set(offset + 2, 2, bits)
   }
 
-  /// An extended capability.
+  /// Writes an extended capability.
   mutating func extended(_ offset: Int, _ id: UInt16, next: Int, body: UInt32 = 0) {
     set(offset, 4, UInt32(id) | 1 << 16 | UInt32(next) << 20)
     set(offset + 4, 4, body)
@@ -74,12 +74,12 @@ struct Function {
 }
 
 extension ConfigSpace {
-  /// What a guest reads where the device has these bytes.
+  /// Returns the value that a guest reads if the device has a function's bytes.
   func read(_ offset: Int, _ width: Int, of function: Function) -> UInt32 {
     read(offset: offset, width: width, device: function.config.number(at: offset, width: width))
   }
 
-  /// The offsets in the chain that a guest follows.
+  /// Returns the offsets in the guest's capability chain.
   func chain(of function: Function) -> [Int] {
     var offsets: [Int] = []
     var at = Int(read(ConfigOffset.capabilities, 1, of: function))
@@ -90,7 +90,7 @@ extension ConfigSpace {
     return offsets
   }
 
-  /// The offsets and IDs in the chain of extended capabilities that a guest follows.
+  /// Returns the offsets and IDs in the guest's chain of extended capabilities.
   func extendedChain(of function: Function) -> [[Int]] {
     var found: [[Int]] = []
     var at = ConfigOffset.extended
@@ -104,28 +104,28 @@ extension ConfigSpace {
 }
 
 extension ConfigSpace {
-  /// What a write has to bring about.
+  /// Performs a write and returns its effects.
   mutating func effects(offset: Int, width: Int, _ value: UInt32) -> [Effect] {
     Array(write(offset: offset, width: width, value))
   }
 }
 
 extension MSIState {
-  /// The vectors that differ from an earlier state.
+  /// Returns the changes of vectors since an earlier state.
   func changes(from old: MSIState) -> [VectorTransition] {
     (0..<max(count, old.count)).compactMap { change(of: $0, from: old) }
   }
 }
 
 extension MSIXTable {
-  /// Sets the control bits; the vectors that this changes.
+  /// Sets the control bits and returns the changes of vectors.
   mutating func changes(enabled: Bool, functionMasked: Bool) -> [VectorTransition] {
     guard let maySend = setControl(enabled: enabled, functionMasked: functionMasked) else { return [] }
     return entries.indices.filter { !isMasked($0) }.map { maySend ? .unmasked($0) : .masked($0) }
   }
 }
 
-/// A random number generator with a seed, so that a failure can be repeated (SplitMix64).
+/// A random number generator with a seed (SplitMix64), so that a failure can be repeated.
 struct SeededGenerator: RandomNumberGenerator {
   var state: UInt64
 

@@ -11,7 +11,7 @@ import Testing
     return MSIXTable.Layout(function.config, capability: capability)
   }()
 
-  /// A table that is on, with vector 1 unmasked.
+  /// Returns an enabled table with vector 1 unmasked.
   private static func active() -> MSIXTable {
     var table = MSIXTable(layout)
     _ = table.write(offset: 16, width: 8, 0xFEE0_1000)
@@ -20,7 +20,7 @@ import Testing
     return table
   }
 
-  @Test("the layout is what the capability says")
+  @Test("the capability describes the layout")
   func layout() {
     let layout = Self.layout
     #expect(layout.count == 4)
@@ -38,7 +38,7 @@ import Testing
     #expect(large.pending(in: 5) == 0x8000..<0x8100)
   }
 
-  @Test("all vectors are masked and off at the start")
+  @Test("all vectors are masked and inactive at the start")
   func start() {
     var table = MSIXTable(Self.layout)
     #expect(table.entries == [MSIXTable.Entry](repeating: .init(), count: 4))
@@ -47,7 +47,7 @@ import Testing
     #expect((0..<4).allSatisfy { !table.isActive($0) })
   }
 
-  @Test("a vector is told when it is unmasked and masked, once each")
+  @Test("a vector is reported once when it is unmasked or masked")
   func mask() {
     var table = Self.active()
     #expect(table.write(offset: 12, width: 4, 0) == .unmasked(0))
@@ -57,7 +57,7 @@ import Testing
     #expect(table.read(offset: 12, width: 4) == 1, "reserved bits of the control word stay 0")
   }
 
-  @Test("a message that changes is told while the vector may send, and only then")
+  @Test("a changed message is reported only while the vector may send")
   func message() {
     var table = Self.active()
     #expect(table.isActive(1))
@@ -86,7 +86,7 @@ import Testing
   }
 
   @Test(
-    "accesses of other widths or alignments are dropped and read as ones",
+    "writes of other widths or alignments are dropped and reads return all-ones",
     arguments: [(0, 1), (0, 2), (4, 8), (2, 4), (3, 4), (12, 8)] as [(UInt64, Int)])
   func badWidth(_ offset: UInt64, _ width: Int) {
     var table = Self.active()
@@ -96,7 +96,7 @@ import Testing
     #expect(table.read(offset: 16 + offset, width: width) == .max)
   }
 
-  @Test("what is beyond the last vector is not there")
+  @Test("accesses beyond the last vector read all-ones and are dropped")
   func beyond() {
     var table = Self.active()
     #expect(table.read(offset: 64, width: 4) == 0xFFFF_FFFF)
@@ -104,7 +104,7 @@ import Testing
     #expect(table.write(offset: 64, width: 8, 0) == nil)
   }
 
-  @Test("the function mask masks all vectors at once, and brings back those that were unmasked")
+  @Test("the function mask masks all vectors, and its end unmasks the vectors whose mask bit is clear")
   func functionMask() {
     var table = Self.active()
     _ = table.write(offset: 60, width: 4, 0)
@@ -115,7 +115,7 @@ import Testing
     #expect(table.changes(enabled: true, functionMasked: false) == [])
   }
 
-  @Test("MSI-X that is switched off masks the vectors that could send, and keeps the table")
+  @Test("disabling MSI-X masks the active vectors and keeps the table")
   func disable() {
     var table = Self.active()
     #expect(table.changes(enabled: false, functionMasked: false) == [.masked(1)])

@@ -25,22 +25,22 @@ import Testing
       PCIIDs.key(vendor, device)]
   }
 
-  @Test("a device has its vendor's name and its own, from its vendor's part of the file")
+  @Test("a device has its vendor's name and the device name from the vendor's section")
   func both() {
     #expect(name(0x10EC, 0x8139) == "Realtek Semiconductor Co., Ltd. RTL-8100/8101L/8139")
     #expect(name(0x10EC, 0x8168) == "Realtek Semiconductor Co., Ltd. RTL8111")
     #expect(name(0x8086, 0x8139) == "Intel Corporation Another vendor's device of the same number")
   }
 
-  @Test("a device that the file lacks has its vendor's name; a vendor that it lacks has none")
+  @Test("an unknown device has its vendor's name; an unknown vendor has no name")
   func absent() {
     #expect(name(0x8086, 0x8168) == "Intel Corporation")
-    #expect(name(0x10EC, 0x10EC) == "Realtek Semiconductor Co., Ltd.", "a subsystem is no device")
+    #expect(name(0x10EC, 0x10EC) == "Realtek Semiconductor Co., Ltd.", "a subsystem is not a device")
     #expect(name(0x1234, 0x8139) == nil)
   }
 
   @Test(
-    "any bytes are read to their end",
+    "malformed files have no names",
     arguments: ["", "\n", "10ec", "10ec  ", "\t8139  x", "zzzz  y\n\t0000  z"])
   func odd(_ text: String) {
     #expect(PCIIDs.names(of: [(0x10EC, 0x8139)], in: Array(text.utf8)).isEmpty)

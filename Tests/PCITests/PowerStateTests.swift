@@ -4,7 +4,7 @@ import Testing
 
 @testable import PCI
 
-/// PMCSR (PCI PM 1.2 §3.2.4).
+/// The power states in PMCSR (PCI PM 1.2 §3.2.4).
 @Suite struct PowerStateTests {
   private static let register = Function.power + 4
 
@@ -12,7 +12,7 @@ import Testing
     .forward(offset: register, width: 2, value: value)
   }
 
-  @Test("a write of a state tells of it, and what goes to the device besides does not undo it")
+  @Test("a state write reports the change and forwards the new state to the device")
   func states() {
     let function = Function()
     var space = function.space
@@ -27,7 +27,7 @@ import Testing
       space.effects(offset: Self.register, width: 2, 2) == [.power(from: .d1, to: .d2), Self.forward(2)])
   }
 
-  @Test("PME bits reach the device with the state that the function has")
+  @Test("PME bits are forwarded with the function's present state")
   func wakeUp() {
     let function = Function()
     var space = function.space
@@ -40,7 +40,7 @@ import Testing
   }
 
   @Test(
-    "a state that the function does not have is not taken",
+    "an unsupported state is ignored",
     arguments: [(0x0003, [1, 2]), (0x0203, [2]), (0x0403, [1])] as [(UInt32, [UInt32])])
   func unsupported(_ capabilities: UInt32, _ states: [UInt32]) {
     var function = Function()
@@ -55,7 +55,7 @@ import Testing
     }
   }
 
-  @Test("a reset puts the function back into D0")
+  @Test("a reset returns the function to D0")
   func powerOn() {
     let function = Function()
     var space = function.space
@@ -66,6 +66,6 @@ import Testing
     plain.link([])
     space = plain.space
     space.powerOn()
-    #expect(space.read(offset: Function.power, width: 4, device: 7) == 7, "no capability, no state")
+    #expect(space.read(offset: Function.power, width: 4, device: 7) == 7, "no state without the capability")
   }
 }
