@@ -6,7 +6,7 @@ import Testing
 @testable import Trace
 
 @Suite struct FlatObjectTests {
-  @Test("strings and numbers are found by their names, and literals are passed over")
+  @Test("strings and numbers are found by name, and literals are skipped")
   func values() throws {
     let text = #" { "a" : "x" ,"b":-1.5e3, "c":true,"d":null ,"e":false,"f":0,"":"" } "#
     let object = try #require(FlatObject(text[...]))
@@ -16,7 +16,7 @@ import Testing
   }
 
   @Test(
-    "escapes are what they stand for",
+    "escapes are decoded",
     arguments: [
       (#"\"\\\/"#, "\"\\/"), (#"\b\f\n\r\t"#, "\u{8}\u{C}\n\r\t"), (#"\u00b5s\u000a"#, "µs\n"),
       (#"\uD83D\uDE00\uDBFF\uDFFF"#, "😀\u{10FFFF}"), ("µ😀", "µ😀"),
@@ -26,7 +26,7 @@ import Testing
   }
 
   @Test(
-    "what is no flat object is refused",
+    "an invalid object is rejected",
     arguments: [
       "", "{", "}", "[]", "1", "ELF", "{}x", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}", "{\"a\":1 \"b\":2}",
       "{a:1}", "{\"a\":{}}", "{\"a\":[1]}", "{\"a\":tru}", "{\"a\":0x10}", "{\"a\":+1}", "{\"a\":inf}",
@@ -37,7 +37,7 @@ import Testing
     #expect(FlatObject(text[...]) == nil)
   }
 
-  @Test("whatever Foundation writes is read as it was")
+  @Test("decodes the text and number that Foundation encoded")
   func foundation() throws {
     var generator = SystemRandomNumberGenerator()
     for _ in 0..<200 {

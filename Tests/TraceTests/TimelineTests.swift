@@ -22,7 +22,7 @@ import Testing
 
     """
 
-  @Test("a window is drawn in each of its states, for as long as it was in it")
+  @Test("a window is drawn in each of its states, for the duration of the state")
   func windows() throws {
     var timeline = try Timeline(trace: Self.trace)
     let picture = timeline.draw()
@@ -36,7 +36,7 @@ import Testing
     #expect(!picture.contains("<b>"))
   }
 
-  @Test("what is no trace is refused, with its line")
+  @Test("an invalid trace is rejected with its line number")
   func wrong() {
     #expect { try Timeline(trace: Self.trace + "{}\n") } throws: {
       "\($0)".hasPrefix("line 11: invalid trace record")
@@ -44,7 +44,7 @@ import Testing
     #expect(throws: TraceError.self) { try Timeline(trace: "ELF") }
   }
 
-  /// The lines of records with extreme numbers.
+  /// Returns the lines of records with extreme numbers.
   private static func extremes(time: Int64, duration: Int64) -> [String] {
     let window = TraceEvent.Window(device: "d", bar: .min, index: .max, address: .max, size: .max)
     let events: [TraceEvent] = [
@@ -61,7 +61,7 @@ import Testing
     return events.map { TraceRecord(time: time, event: $0).line }
   }
 
-  @Test("the largest and smallest numbers of a record are drawn")
+  @Test("records with the largest and smallest numbers are drawn")
   func extremes() throws {
     var all: [String] = []
     for time in [0, 1, .max] as [Int64] {
@@ -73,14 +73,14 @@ import Testing
     }
   }
 
-  @Test("a time or a duration below zero is no record", arguments: [(-1, 1), (1, -1)] as [(Int64, Int64)])
+  @Test("a negative time or duration is rejected", arguments: [(-1, 1), (1, -1)] as [(Int64, Int64)])
   func negative(time: Int64, duration: Int64) {
     for line in Self.extremes(time: time, duration: duration) where time < 0 || line.contains("\"us\"") {
       #expect(throws: TraceError.self) { try Timeline(trace: line) }
     }
   }
 
-  @Test("characters that XML cannot have are replaced")
+  @Test("characters that XML does not allow are replaced")
   func characters() throws {
     let text = "a\u{1}b\u{1B}c\u{FFFE}d\te\nf"
     let record = TraceRecord(time: 1, event: .warning(device: "d", text: text))
@@ -88,7 +88,7 @@ import Testing
     #expect(timeline.draw().contains("a\u{FFFD}b\u{FFFD}c\u{FFFD}d\te\nf"))
   }
 
-  @Test("an empty trace is an empty picture")
+  @Test("an empty trace gives an empty drawing")
   func empty() throws {
     var timeline = try Timeline(trace: "")
     #expect(timeline.draw().hasPrefix("<svg"))

@@ -63,12 +63,12 @@ struct Sample: Sendable, CustomTestStringConvertible {
 }
 
 @Suite struct TraceRecordTests {
-  @Test("a record is encoded as this line", arguments: Sample.all)
+  @Test("a record is encoded as its line", arguments: Sample.all)
   func encode(_ sample: Sample) {
     #expect(TraceRecord(time: sample.time, event: sample.event).line == sample.line)
   }
 
-  @Test("a line is decoded to the record that it was", arguments: Sample.all)
+  @Test("a line is decoded to its record", arguments: Sample.all)
   func decode(_ sample: Sample) throws {
     let record = try #require(TraceRecord(sample.line[...]))
     #expect(record == TraceRecord(time: sample.time, event: sample.event))
@@ -90,7 +90,7 @@ struct Sample: Sendable, CustomTestStringConvertible {
     #expect(sample.event.microseconds == (fields["us"] as? NSNumber)?.int64Value)
   }
 
-  @Test("each word of a field is decoded to the record that it was")
+  @Test("a record with each word of a field is encoded and decoded unchanged")
   func words() {
     let window = TraceEvent.Window(device: "d", bar: 0, index: 0, address: 0, size: 1)
     var events: [TraceEvent] = []
@@ -117,7 +117,7 @@ struct Sample: Sendable, CustomTestStringConvertible {
   }
 
   @Test(
-    "a line that is no record is refused",
+    "an invalid line is rejected",
     arguments: [
       "", "{}", #"{"time":1}"#, #"{"time":1,"event":"other"}"#, #"{"event":"phase","name":"a"}"#,
       #"{"time":1,"event":"phase"}"#, #"{"time":1,"event":"phase","name":1}"#,
@@ -132,14 +132,14 @@ struct Sample: Sendable, CustomTestStringConvertible {
   }
 
   @Test(
-    "a string comes back out of JSON as it was", arguments: ["", "a\"b\\c", "\u{0}\t\r\n\u{1f}", "ü→🙂", "/"])
+    "Foundation decodes a quoted string", arguments: ["", "a\"b\\c", "\u{0}\t\r\n\u{1f}", "ü→🙂", "/"])
   func quote(_ text: String) throws {
     let json = "[\(JSON.quote(text))]"
     let list = try JSONSerialization.jsonObject(with: Data(json.utf8)) as? [String]
     #expect(list == [text])
   }
 
-  /// The names of the fields of a line.
+  /// Returns the names of the fields of a line.
   static func fields(of line: String) throws -> Set<String> {
     let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
     return Set(try #require(object).keys)
@@ -148,7 +148,7 @@ struct Sample: Sendable, CustomTestStringConvertible {
 
 /// The trace section of the README.
 @Suite struct TraceDocumentationTests {
-  /// From `--trace FILE` to the next heading.
+  /// The text from `--trace FILE` to the next heading.
   private let section: Substring
 
   init() throws {
@@ -159,20 +159,20 @@ struct Sample: Sendable, CustomTestStringConvertible {
     section = try #require(readme[start...].split(separator: "\n## ").first)
   }
 
-  @Test("the README has a row for each event, which has its fields")
+  @Test("the README has a row for each event with its fields")
   func rows() throws {
     let rows = section.split(separator: "\n")
     for sample in Sample.all {
       let row = try #require(
         rows.first { $0.hasPrefix("| `\(sample.event.name.rawValue)` |") }, "\(sample.event.name)")
-      // These two are described above the table.
+      // The README describes these two fields above the table.
       for field in try TraceRecordTests.fields(of: sample.line).subtracting(["time", "event"]) {
         #expect(row.contains("`\(field)`"), "\(sample.event.name): \(field)")
       }
     }
   }
 
-  @Test("the README has each field, and each word that is the value of one")
+  @Test("the README has each field and each word of a field")
   func words() {
     var words = TraceEvent.Field.allCases.map(\.rawValue) + TraceEvent.Memory.allCases.map(\.rawValue)
     words += TraceEvent.WindowState.allCases.map(\.rawValue)
