@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The least that can run a guest of Guests/ on KVM: one vCPU, memory, and a loop that answers accesses to
- * ports and to device memory. What Sluice's loop is measured against. Usage: exit-loop GUEST COMMAND-LINE
+ * The minimal program that runs a guest of Guests/ on KVM: one vCPU, memory, and a loop that answers port and
+ * device-memory accesses. Sluice's loop is compared with it. Usage: exit-loop GUEST COMMAND-LINE
  */
 #include <elf.h>
 #include <err.h>
@@ -19,7 +19,7 @@ enum { MEMORY = 128 << 20, START_INFO = 0x6000, COMMAND_LINE = 0x20000, COM1 = 0
 
 static uint8_t *memory;
 
-/* Loads a PVH kernel and returns its entry, which is what the guests' linker script makes it. */
+/* Loads a PVH kernel and returns its entry point. The guests' linker script makes e_entry the PVH entry. */
 static uint64_t load(const char *path)
 {
 	Elf64_Ehdr header;
@@ -33,7 +33,7 @@ static uint64_t load(const char *path)
 		if (segment.p_type != PT_LOAD)
 			continue;
 		if (segment.p_paddr > MEMORY || segment.p_filesz > MEMORY - segment.p_paddr)
-			errx(1, "%s: a segment outside of memory", path);
+			errx(1, "%s: load: segment outside of memory", path);
 		if (pread(file, memory + segment.p_paddr, segment.p_filesz, segment.p_offset) !=
 		    (ssize_t)segment.p_filesz)
 			err(1, "%s", path);
@@ -50,7 +50,7 @@ static int call(int file, unsigned long request, void *argument, const char *nam
 	return result;
 }
 
-/* The processor as the PVH protocol wants it: flat 32-bit protected mode. */
+/* Sets the vCPU to flat 32-bit protected mode, as the PVH protocol requires. */
 static void set_processor(int system, int vcpu, uint64_t entry)
 {
 	struct { struct kvm_cpuid2 head; struct kvm_cpuid_entry2 entries[256]; } cpuid = { .head.nent = 256 };
@@ -70,12 +70,12 @@ static void set_processor(int system, int vcpu, uint64_t entry)
 	call(vcpu, KVM_SET_REGS, &regs, "KVM_SET_REGS");
 }
 
-/* Answers an access to a port. */
+/* Answers a port access. */
 static void port(struct kvm_run *run)
 {
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
 	if (run->io.direction == KVM_EXIT_IO_IN) {
-		/* The transmitter of COM1 is always empty; nothing else is there. */
+		/* The transmitter of COM1 is always empty. Other ports read all-ones. */
 		memset(data, run->io.port == COM1 + 5 ? 0x60 : 0xFF, run->io.size);
 	} else if (run->io.port == COM1) {
 		putchar(*data);

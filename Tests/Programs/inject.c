@@ -2,13 +2,15 @@
 /*
  * inject THREAD CALL REQUEST ERRNO WHEN PROGRAM...
  *
- * Runs a program and fails one system call of one of its threads: the call CALL (for ioctl: with the request
- * REQUEST, else 0) of threads whose name begins with THREAD, the WHEN-th time that such a thread makes it under
- * a seccomp filter of its own, with ERRNO. Eventfds are left alone. Every other call goes through to the kernel.
+ * Runs a program and fails one system call of one of its threads with ERRNO. REQUEST is the ioctl request, or
+ * 0 for another CALL. The call fails the WHEN-th time that a matching thread makes it. A thread matches if
+ * its name begins with THREAD and it has loaded another seccomp filter. Reads and writes of eventfds are
+ * excluded. Every other call continues in the kernel.
  *
- * The kernel asks this process by a user notification (seccomp_unotify(2)), which takes precedence over what the
- * program's own filters allow. At the end a line `inject: N calls` on standard error says how many there were; the
- * exit status is that of the program, or 128 and the signal that ended it.
+ * The kernel notifies this process by a seccomp user notification (seccomp_unotify(2)). It takes precedence
+ * over SECCOMP_RET_ALLOW of the program's filters. At the end a line `inject: N calls` on standard error
+ * reports the number of matching calls. The exit status is the program's, or 128 plus the signal that ended
+ * it.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -29,7 +31,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Since Linux 5.19: once received, a notification does not end with a signal, such as the kick of a vCPU. */
+/* Since Linux 5.19: no signal, such as the kick of a vCPU, ends a notification after it is received. */
 #ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 #define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
 #endif
@@ -51,7 +53,7 @@ static void fail(const char *what)
 	exit(125);
 }
 
-/* Asks for every such call, and returns the listener. */
+/* Installs a filter that notifies for every matching call, and returns the listener. */
 static int listen_to(unsigned number, unsigned request)
 {
 	struct sock_filter code[] = {
@@ -109,7 +111,7 @@ static int receive(int socket)
 	return fd;
 }
 
-/* A line of /proc/TID/FILE that begins with `name`, or the first; what follows the name. */
+/* Copies the rest of the first line of /proc/TID/FILE that begins with `name`. An empty name matches all. */
 static void line(unsigned tid, const char *file, const char *name, char *text, int size)
 {
 	char path[64];
@@ -127,7 +129,7 @@ static void line(unsigned tid, const char *file, const char *name, char *text, i
 	fclose(stream);
 }
 
-/* True if the thread reads or writes an eventfd. The kernel fails neither but for want of a count or of room for one. */
+/* True if the call accesses an eventfd. It fails only if the count is zero (read) or has no room (write). */
 static int is_event(const struct seccomp_notif *asked)
 {
 	char path[64], target[64];
@@ -141,7 +143,7 @@ static int is_event(const struct seccomp_notif *asked)
 	return !strcmp(target, "anon_inode:[eventfd]");
 }
 
-/* True if the thread has the name, and has loaded a filter after ours. */
+/* True if the thread has the name and has loaded a filter after ours. */
 static int is_meant(unsigned tid, const char *thread)
 {
 	char text[64];
@@ -164,7 +166,7 @@ int main(int count, char **arguments)
 		if (!strcmp(calls[i].name, arguments[2]))
 			number = calls[i].number;
 	if (number == ~0U) {
-		fprintf(stderr, "inject: unknown call %s\n", arguments[2]);
+		fprintf(stderr, "inject: %s: unknown call\n", arguments[2]);
 		return 125;
 	}
 	unsigned request = (unsigned)strtoul(arguments[3], NULL, 0);
@@ -178,7 +180,7 @@ int main(int count, char **arguments)
 		fail("fork");
 	if (child == 0) {
 		int listener = listen_to(number, request);
-		/* The descriptors close at exec: a close() here would already wait for the parent. */
+		/* The listener closes at exec. A close() here would already wait for the parent. */
 		fcntl(listener, F_SETFD, FD_CLOEXEC);
 		pass(sockets[1], listener);
 		execvp(arguments[6], arguments + 6);
@@ -203,7 +205,7 @@ int main(int count, char **arguments)
 			continue;
 		}
 		memset(asked, 0, sizes.seccomp_notif);
-		/* ENOENT: the thread has gone, or a signal came first. */
+		/* ENOENT: the thread has ended, or a signal came first. */
 		if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, asked) < 0)
 			continue;
 		memset(answer, 0, sizes.seccomp_notif_resp);
