@@ -14,7 +14,7 @@ void probe_take_ioctls(int (*new_handler)(int fd, unsigned long request, void *a
 	handler = new_handler;
 }
 
-/* Takes the place of the C library's in the program that holds the tests. */
+/* Replaces the C library's ioctl() in the program that holds the tests. */
 int ioctl(int fd, unsigned long request, ...)
 {
 	va_list arguments;

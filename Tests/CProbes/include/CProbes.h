@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Calls that Sluice never makes: tests show that it could not. */
+/* System calls that Sluice never makes. Tests use them to show that the filters deny them. */
 #pragma once
 
 #include <errno.h>
@@ -16,7 +16,8 @@
 #include <unistd.h>
 
 /*
- * Lets a function answer ioctl() in this program: a result, -errno, or INT_MIN for a call that the kernel is to answer.
+ * Sets a function that answers ioctl() in this program. It returns a result, -errno, or INT_MIN to forward
+ * the call to the kernel.
  */
 void probe_take_ioctls(int (*handler)(int fd, unsigned long request, void *argument));
 
@@ -40,7 +41,7 @@ static inline int probe_unlock(uint64_t address, uint64_t size)
 	return munlock((void *)address, size) < 0 ? -errno : 0;
 }
 
-/* Moves no waiter from one futex to another. */
+/* Calls FUTEX_REQUEUE and moves no waiter. */
 static inline int probe_requeue(uint64_t page)
 {
 	return syscall(SYS_futex, page, FUTEX_REQUEUE_PRIVATE, 0, 0, page + 8, 0) < 0 ? -errno : 0;
@@ -52,21 +53,21 @@ static inline int probe_blocking_eventfd(void)
 	return fd < 0 ? -errno : fd;
 }
 
-/* 1 if a capability is in the bounding set, 0 if not, or -errno. */
+/* Returns 1 if a capability is in the bounding set, 0 if not, or -errno. */
 static inline int probe_bounding(unsigned long capability)
 {
 	int result = prctl(PR_CAPBSET_READ, capability, 0, 0, 0);
 	return result < 0 ? -errno : result;
 }
 
-/* abort, without the compiler's knowledge that it does not return. */
+/* Calls abort() without the compiler's knowledge that it does not return. */
 static inline void probe_abort(void)
 {
 	void (*volatile end)(void) = abort;
 	end();
 }
 
-/* getpid of the 32-bit system calls. */
+/* Calls getpid of the 32-bit system calls. */
 static inline int probe_old_gate(void)
 {
 	int result;
@@ -74,7 +75,7 @@ static inline int probe_old_gate(void)
 	return result;
 }
 
-/* True if the kernel has them; without them the instruction faults. */
+/* True if the kernel supports 32-bit system calls. Without them the instruction faults. */
 static inline bool probe_has_old_gate(void)
 {
 	int status = 0;
@@ -84,7 +85,7 @@ static inline bool probe_has_old_gate(void)
 	return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 7;
 }
 
-/* getpid of the x32 system calls, or -errno. */
+/* Calls getpid of the x32 system calls. Returns its result, or -errno. */
 static inline int probe_x32(void)
 {
 	long result = syscall(0x40000000 | SYS_getpid);
