@@ -3,8 +3,8 @@
 import Linux
 import Sandbox
 
-/// A process like a VM: threads of vCPUs that allocate and free under their filters. A separate program, because malloc
-/// of a test's process already has arenas.
+/// A process like a VM. Its vCPU threads allocate and free memory under their filters. It is a separate
+/// program because malloc in a test process already has arenas.
 @main
 enum ConfinedThreads {
   private final class Barrier: Sendable {
@@ -16,7 +16,8 @@ enum ConfinedThreads {
     }
   }
 
-  /// Arguments: the number of threads, and `unsettled` to leave malloc as it is. Status 7 at the end.
+  /// Runs the threads. The arguments are the number of threads, and `unsettled` to skip the preparation of
+  /// malloc. The exit status is 7 on success.
   static func main() throws {
     let count = Int(CommandLine.arguments.dropFirst().first ?? "") ?? 1
     if !CommandLine.arguments.contains("unsettled") { try ThreadSandbox.prepare() }
@@ -44,7 +45,7 @@ enum ConfinedThreads {
     endProcess(7)
   }
 
-  /// Allocates blocks below the size from which malloc maps each, enough for a heap to grow and to shrink again.
+  /// Allocates blocks smaller than malloc's mmap threshold, enough for a heap to grow and shrink again.
   private static func work(_ round: Int) {
     let blocks = (1...64).map { [UInt8](repeating: 1, count: 1000 * ($0 + round)) }
     precondition(blocks.count == 64)
