@@ -4,7 +4,7 @@ internal import Linux
 package import Seams
 package import Synchronization
 
-/// A PCI function in memory. Its COMMAND register and its power state work as a device's do.
+/// A PCI function in memory. Its COMMAND register and its power state behave like the registers of a device.
 package final class FakeDevice: PCIDevice {
   /// The parts of a device that tests choose.
   package struct Shape: Sendable {
@@ -12,9 +12,9 @@ package final class FakeDevice: PCIDevice {
     package var address = "0000:00:05.0"
     /// Configuration space, 256 or 4096 bytes.
     package var config: [UInt8]
-    /// Sizes of BAR 0 to 5; 0 if there is none.
+    /// The sizes of BAR 0 to 5; 0 if the BAR does not exist.
     package var bars: [UInt64]
-    /// BARs that are I/O ports.
+    /// The BARs that are I/O ports.
     package var ports: Set<Int> = []
     /// The expansion ROM.
     package var rom: [UInt8] = []
@@ -22,15 +22,15 @@ package final class FakeDevice: PCIDevice {
     package var hasReset = false
     /// The functions that a reset of the bus resets.
     package var busResetScope: [ResetDependent]?
-    /// Vectors of each kind.
+    /// The vectors of each kind.
     package var interrupts: [InterruptKind: InterruptInfo] = [
       .intx: InterruptInfo(count: 1, isFixed: false), .msi: InterruptInfo(count: 4, isFixed: true),
       .msix: InterruptInfo(count: 4, isFixed: false), .error: InterruptInfo(count: 1, isFixed: true),
       .request: InterruptInfo(count: 1, isFixed: true),
     ]
-    /// Vectors that the host has at most.
+    /// The maximum number of vectors of the host.
     package var hostVectors = 2048
-    /// Offset of the power management capability in configuration space; 0 if there is none.
+    /// The offset of the power management capability in configuration space; 0 if there is none.
     package var power = 0
 
     /// Describes a device.
@@ -40,28 +40,28 @@ package final class FakeDevice: PCIDevice {
     }
   }
 
-  /// What changes.
+  /// The mutable state.
   package struct State: Sendable {
     /// Configuration space.
     package var config: [UInt8]
-    /// Bits of COMMAND that a write does not change.
+    /// The bits of COMMAND that a write does not change.
     package var stuckCommand: UInt16 = 0
     /// False after ``FakeDevice/close()``.
     package var isOpen = true
-    /// The kind of interrupt that is on, with the events of its vectors.
+    /// The kind of interrupt that is on, or nil.
     package var on: InterruptKind?
-    /// Events by vector.
+    /// The eventfds of the vectors that are on.
     package var triggers: [Int: Int32] = [:]
-    /// The events of notifications.
+    /// The eventfds of notifications.
     package var notifications: [InterruptKind: Int32] = [:]
-    /// The event that unmasks INTx.
+    /// The eventfd that unmasks INTx.
     package var unmask: Int32?
   }
 
   package let address: String
   package let hasReset: Bool
   package let busResetScope: [ResetDependent]?
-  /// Taken by each call; nothing is locked inside it.
+  /// Taken by each call. No lock is taken inside it.
   package let state: Mutex<State>
   private let shape: Shape
   private let world: FakeWorld
@@ -118,7 +118,7 @@ package final class FakeDevice: PCIDevice {
   private static let command = 4
   private static let memorySpace: UInt16 = 2
 
-  /// Four bytes of a BAR, as the device itself has them.
+  /// Returns four bytes of a BAR from the device's memory.
   package func peek(bar: Int, _ offset: UInt64) -> UInt32 {
     UInt32(truncatingIfNeeded: memory[bar]?.load(offset, 4) ?? 0)
   }
@@ -177,7 +177,7 @@ package final class FakeDevice: PCIDevice {
         state.requireUnmapped(ranges, "\(address): the memory bit goes off")
       }
       if power != 0, Int(offset) == power + 4, value & 3 != 0 {
-        state.requireUnmapped(ranges, "\(address): leaves D0")
+        state.requireUnmapped(ranges, "\(address): the device leaves D0")
       }
     }
     try check(region, offset, width)
@@ -248,7 +248,7 @@ package final class FakeDevice: PCIDevice {
         state.on = .intx
         state.triggers[vector] = event
       case .msi, .msix:
-        guard state.on == kind else { throw OperationError("fake \(kind): it is off", errno: 22) }
+        guard state.on == kind else { throw OperationError("fake \(kind): the kind is off", errno: 22) }
         state.triggers[vector] = event
       }
     }
@@ -261,17 +261,17 @@ package final class FakeDevice: PCIDevice {
 
   package func reset() throws(OperationError) {
     let (ranges, address) = (memoryRanges(), address)
-    try world.perform(.reset) { state in state.requireUnmapped(ranges, "\(address): is reset") }
+    try world.perform(.reset) { state in state.requireUnmapped(ranges, "\(address): the device is reset") }
     forget()
   }
 
   package func resetBus() throws(OperationError) {
     let (ranges, address) = (memoryRanges(), address)
-    try world.perform(.resetBus) { state in state.requireUnmapped(ranges, "\(address): its bus is reset") }
+    try world.perform(.resetBus) { state in state.requireUnmapped(ranges, "\(address): the bus is reset") }
     forget()
   }
 
-  /// What a reset does to the registers.
+  /// Resets the registers.
   private func forget() {
     state.withLock { state in
       state.config[Self.command] = UInt8(truncatingIfNeeded: state.stuckCommand)
@@ -282,7 +282,7 @@ package final class FakeDevice: PCIDevice {
 
   package func close() {
     let (ranges, address) = (memoryRanges(), address)
-    world.note(.close) { state in state.requireUnmapped(ranges, "\(address): is closed") }
+    world.note(.close) { state in state.requireUnmapped(ranges, "\(address): the device is closed") }
     state.withLock { $0.isOpen = false }
   }
 }

@@ -4,18 +4,18 @@ package import Linux
 package import Seams
 internal import Synchronization
 
-/// A hypervisor that records.
+/// A hypervisor that records its calls.
 package final class FakeMachine: Hypervisor {
   private let world: FakeWorld
 
-  /// Creates a hypervisor of a world.
+  /// Creates a hypervisor in a world.
   package init(_ world: FakeWorld) { self.world = world }
 
   package var slotCapacity: Int { world.state.withLock { $0.slotsLeft } }
 
   package func addSlot(at base: UInt64, size: UInt64, host: UInt64) throws(OperationError) -> UInt32 {
     try world.perform(.addSlot(base, size)) { state throws(OperationError) in
-      guard state.slotsLeft > 0 else { throw OperationError("fake slots are all in use") }
+      guard state.slotsLeft > 0 else { throw OperationError("fake slots: all are in use") }
       for one in state.slots.values where base < one.base + one.size && one.base < base + size {
         throw OperationError("fake slot overlaps", errno: 17)
       }
@@ -29,7 +29,7 @@ package final class FakeMachine: Hypervisor {
   package func removeSlot(_ slot: UInt32) throws(OperationError) {
     try world.perform(.removeSlot(slot)) { state in
       guard state.slots.removeValue(forKey: slot) != nil else {
-        state.violations.append("slot \(slot) is removed and is not there")
+        state.violations.append("memory slot \(slot) is removed but does not exist")
         return
       }
       state.slotsLeft += 1
@@ -54,7 +54,7 @@ package final class FakeMachine: Hypervisor {
   package func parkRoute(_ route: Route) {
     world.state.withLock { state in
       if state.connected.values.contains(route.gsi) {
-        state.violations.append("GSI \(route.gsi) is parked while an event raises it")
+        state.violations.append("GSI \(route.gsi) is parked while an eventfd raises it")
       }
       state.parked.insert(route.gsi)
     }
@@ -63,7 +63,7 @@ package final class FakeMachine: Hypervisor {
   package func releaseRoute(_ route: Route) {
     world.state.withLock { state in
       if state.connected.values.contains(route.gsi) {
-        state.violations.append("GSI \(route.gsi) is released while an event raises it")
+        state.violations.append("GSI \(route.gsi) is released while an eventfd raises it")
       }
       state.routes[route.gsi] = nil
       state.parked.remove(route.gsi)
@@ -84,24 +84,24 @@ package final class FakeMachine: Hypervisor {
   package func disconnect(event: Int32, from gsi: UInt32) throws(OperationError) {
     try world.perform(.disconnect(gsi)) { state in
       if state.connected.removeValue(forKey: event) == nil {
-        state.violations.append("an event is disconnected from GSI \(gsi) that it does not raise")
+        state.violations.append("an eventfd is disconnected from GSI \(gsi) but does not raise it")
       }
     }
   }
 }
 
-/// An I/O address space that records.
+/// An I/O address space that records its calls.
 package final class FakeSpace: IOAddressSpace {
   private let world: FakeWorld
   private let index: Int
   private let ranges: [ClosedRange<UInt64>]
   private let mappings: Int?
 
-  /// Creates an empty I/O address space of a world.
+  /// Creates an empty I/O address space in a world.
   ///
   /// - Parameters:
-  ///   - ranges: The I/O addresses that it translates; empty if it does not say.
-  ///   - mappings: How many mappings it says that it can have; the world's limit if nil.
+  ///   - ranges: The IOVAs that it translates; empty if it reports none.
+  ///   - mappings: The number of mappings that it reports as available, or nil for the world's limit.
   package init(_ world: FakeWorld, ranges: [ClosedRange<UInt64>] = [], mappings: Int? = nil) {
     self.world = world
     self.ranges = ranges
@@ -123,7 +123,7 @@ package final class FakeSpace: IOAddressSpace {
     let index = index
     try world.perform(.map(iova, size)) { state throws(OperationError) in
       guard state.spaces[index].count < state.mappingLimit else {
-        throw OperationError("fake mappings are all in use", errno: 28)
+        throw OperationError("fake mappings: all are in use", errno: 28)
       }
       for one in state.spaces[index].values where iova < one.base + one.size && one.base < iova + size {
         throw OperationError("fake mapping overlaps", errno: 17)
@@ -142,7 +142,7 @@ package final class FakeSpace: IOAddressSpace {
   }
 }
 
-/// Fakes on every side.
+/// A backend of fakes.
 package enum FakeBackend: Backend {
   package typealias Device = FakeDevice
   package typealias Space = FakeSpace

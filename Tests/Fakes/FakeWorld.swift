@@ -3,8 +3,8 @@
 package import Seams
 package import Synchronization
 
-/// What the fakes of one VM share: the calls that came through the seams, what stands because of them, and the calls
-/// that fail.
+/// The shared state of the fakes of one VM: the calls through the seams, the mappings and connections that
+/// they have made, and the calls that fail.
 package final class FakeWorld: Sendable {
   /// A call through a seam.
   package enum Call: Equatable, Sendable, CustomStringConvertible {
@@ -63,57 +63,58 @@ package final class FakeWorld: Sendable {
     }
   }
 
-  /// A range of host memory that the guest or a device reaches.
+  /// A range of host memory that is mapped for the guest or for a device.
   package struct Mapped: Equatable, Sendable {
-    /// GPA or I/O address.
+    /// The GPA or the IOVA.
     package let base: UInt64
     /// Bytes.
     package let size: UInt64
-    /// Host virtual address.
+    /// The host virtual address.
     package let host: UInt64
   }
 
-  /// What stands.
+  /// The state of the world.
   package struct State: Sendable {
     /// All calls.
     package var calls: [Call] = []
     /// Memory slots by number.
     package var slots: [UInt32: Mapped] = [:]
-    /// For each I/O address space, its mappings by I/O address.
+    /// The mappings of each I/O address space, by IOVA.
     package var spaces: [[UInt64: Mapped]] = []
-    /// Events that raise a GSI.
+    /// The GSI of each connected eventfd.
     package var connected: [Int32: UInt32] = [:]
-    /// The events by which the end of an interrupt is told, by the event that raises the line.
+    /// The resample eventfd of each eventfd that raises a level-triggered GSI.
     package var resamples: [Int32: Int32] = [:]
-    /// GSIs that another vector may take over.
+    /// The GSIs that another vector may use.
     package var parked: Set<UInt32> = []
-    /// GSIs of vectors, with the data of their messages.
+    /// The message data of each GSI of a vector.
     package var routes: [UInt32: UInt32] = [:]
-    /// Slots that can be added yet.
+    /// The number of memory slots that can still be added.
     package var slotsLeft = 1000
-    /// Mappings that each I/O address space can have.
+    /// The maximum number of mappings of each I/O address space.
     package var mappingLimit = 65535
-    /// Rules that were broken.
+    /// The rules that were violated.
     package var violations: [String] = []
     var nextSlot: UInt32 = 2
     var nextGSI: UInt32 = 24
     var failing: @Sendable (Int, Call) -> Int32? = { _, _ in nil }
   }
 
-  /// Taken by each call; nothing is locked inside it.
+  /// Taken by each call. No lock is taken inside it.
   package let state = Mutex(State())
 
-  /// Creates a world in which nothing stands and nothing fails.
+  /// Creates a world without mappings, connections and failures.
   package init() {}
 
   /// Makes calls fail.
   ///
-  /// - Parameter rule: Returns the error number of a call, by its place in the order of all calls, or nil.
+  /// - Parameter rule: Returns the error number of a call, or nil. It receives the index of the call in
+  ///   ``State/calls`` and the call.
   package func fail(_ rule: @escaping @Sendable (Int, Call) -> Int32?) {
     state.withLock { $0.failing = rule }
   }
 
-  /// Makes every call of a name fail.
+  /// Makes every call with a name fail.
   package func fail(_ name: String, with errno: Int32 = 5) {
     fail { _, call in call.name == name ? errno : nil }
   }
@@ -121,7 +122,7 @@ package final class FakeWorld: Sendable {
   /// Lets every call succeed.
   package func succeed() { fail { _, _ in nil } }
 
-  /// The calls since the last question.
+  /// Returns the calls since the last call of this method.
   package func takeCalls() -> [Call] {
     state.withLock { state in
       defer { state.calls = [] }
@@ -129,10 +130,10 @@ package final class FakeWorld: Sendable {
     }
   }
 
-  /// The rules that were broken.
+  /// The rules that were violated.
   package var violations: [String] { state.withLock { $0.violations } }
 
-  /// Performs a call, unless it is to fail.
+  /// Records a call and performs it, or throws if the call must fail.
   func perform<Result: Sendable>(
     _ call: Call, _ body: (inout State) throws(OperationError) -> Result
   ) throws(OperationError) -> Result {
@@ -145,7 +146,7 @@ package final class FakeWorld: Sendable {
     }
   }
 
-  /// Notes a call that cannot fail.
+  /// Records and performs a call that cannot fail.
   func note(_ call: Call, _ body: (inout State) -> Void = { _ in }) {
     state.withLock { state in
       state.calls.append(call)
@@ -155,16 +156,16 @@ package final class FakeWorld: Sendable {
 }
 
 extension FakeWorld.State {
-  /// Notes that a rule is broken if a slot or an I/O address stands for host memory in a range.
+  /// Records a violation for each memory slot and each IOVA that maps host memory of the ranges.
   mutating func requireUnmapped(_ ranges: [Range<UInt64>], _ act: String) {
     let all = Array(slots.values) + spaces.flatMap { Array($0.values) }
     for one in all where ranges.contains(where: { $0.contains(one.host) }) {
-      violations.append("\(act) while \(one.size) bytes of it are mapped at \(one.base)")
+      violations.append("\(act) while \(one.size) of its bytes are mapped at \(one.base)")
     }
   }
 }
 
-/// DMA of a device through the first I/O address space that maps an address.
+/// The DMA of a device, through the first I/O address space that maps the address.
 extension FakeWorld {
   private func pointer(_ iova: UInt64) -> UnsafeMutableRawPointer? {
     unsafe state.withLock { state in
@@ -178,7 +179,7 @@ extension FakeWorld {
 
   /// Reads 4 bytes, or nil if the IOMMU does not map them.
   package func load(iova: UInt64) -> UInt32? {
-    // SAFETY: the mapping has these bytes, and its host memory stands as long as it does.
+    // SAFETY: the mapping contains these bytes, and its host memory exists as long as the mapping.
     unsafe pointer(iova)?.loadUnaligned(as: UInt32.self)
   }
 
