@@ -19,10 +19,10 @@ import Testing
     return space
   }
 
-  @Test("an address is found in its BAR, from the first byte to the last")
+  @Test("finds the BAR of an address, from its first byte to its last")
   func find() throws {
     let decoder = Decoder()
-    #expect(decoder.find(0xC000_0000, isPort: false) == nil, "nothing has been placed")
+    #expect(decoder.find(0xC000_0000, isPort: false) == nil, "no BAR has an address")
     decoder.update(Self.space(), isAnswering: true)
     for (address, bar, offset) in [
       (0xC000_0000, 0, 0), (0xC000_0FFF, 0, 0xFFF), (1 << 40, 2, 0), (1 << 40 | 0x3FFF_FFFF, 2, 0x3FFF_FFFF),
@@ -35,7 +35,7 @@ import Testing
     }
   }
 
-  @Test("ports and memory are apart")
+  @Test("keeps ports and memory apart")
   func ports() throws {
     let decoder = Decoder()
     decoder.update(Self.space(), isAnswering: true)
@@ -44,7 +44,7 @@ import Testing
     #expect(decoder.find(0xC000_0000, isPort: true) == nil)
   }
 
-  @Test("a BAR that moves is found at its new place alone")
+  @Test("finds a moved BAR only at its new address")
   func move() throws {
     let decoder = Decoder()
     var space = Self.space()
@@ -57,7 +57,7 @@ import Testing
         == BARLocation(function: 8, bar: 0, offset: 0x10))
   }
 
-  @Test("a BAR at the end of the address space does not wrap")
+  @Test("does not wrap a BAR at the end of the address space")
   func end() throws {
     let decoder = Decoder()
     var space = Self.space()
@@ -70,7 +70,7 @@ import Testing
   }
 
   @Test(
-    "where BARs of two functions overlap, the one that answers is found, by its enable bits and its state")
+    "finds the function that answers if BARs of two functions overlap, by its enable bits and its state")
   func enabled() {
     let decoder = AddressDecoder()
     let starts = (decoder.reserve(3), decoder.reserve(3))
@@ -83,7 +83,7 @@ import Testing
       decoder.update(starts.1, function: 16, second, isAnswering: isAnswering)
     }
     update()
-    #expect(function(0xC000_0000) == 8, "neither answers: the first one counts the access")
+    #expect(function(0xC000_0000) == 8, "neither answers: the first function counts the access")
     _ = second.write(offset: 4, width: 2, 1)
     update()
     #expect(function(0xC000_0000) == 8 && function(0xC020, isPort: true) == 16)
@@ -97,7 +97,7 @@ import Testing
     #expect(function(0xC000_0000) == 8)
   }
 
-  @Test("where BARs of a function overlap, an enabled one answers")
+  @Test("finds an enabled BAR if BARs of one function overlap")
   func overlap() {
     let bars = [
       BAR(index: 0, kind: .memory32, size: 0x1000), BAR(index: 6, kind: .rom, size: 0x1000),
@@ -116,7 +116,7 @@ import Testing
     #expect(decoder.find(0xC000_0010, isPort: false) == BARLocation(function: 8, bar: 6, offset: 0x10))
   }
 
-  /// Adds a function with a BAR of 256 bytes and one of 8 KiB, whose memory is on or off.
+  /// Adds a function with a BAR of 256 bytes and a BAR of 8 KiB. Its memory is on or off.
   private static func add(_ small: UInt64, _ large: UInt64, isOn: Bool = true, to decoder: AddressDecoder) {
     let bars = [
       BAR(index: 0, kind: .memory32, size: 256), BAR(index: 1, kind: .memory64, size: 8192),
@@ -128,14 +128,14 @@ import Testing
     decoder.update(decoder.reserve(bars.count), function: 8, space, isAnswering: true)
   }
 
-  @Test("a page is shared if BARs of one or of several functions that are decoded have bytes in it")
+  @Test("reports a page as shared if several enabled BARs, of one or more functions, have bytes in it")
   func sharedPages() {
     let decoder = AddressDecoder()
     Self.add(0xC000_0100, 0xC000_2000, to: decoder)
     #expect(!decoder.isShared(0xC000_0100, size: 1))
     #expect(!decoder.isShared(0xC000_3FFF, size: 1))
     Self.add(0xC000_0200, 0xD000_0000, isOn: false, to: decoder)
-    #expect(!decoder.isShared(0xC000_0000, size: 1), "memory of the other function is off")
+    #expect(!decoder.isShared(0xC000_0000, size: 1), "the other function's memory is off")
     Self.add(0xC000_0F00, 0xC000_2000, to: decoder)
     #expect(decoder.isShared(0xC000_0100, size: 1))
     #expect(decoder.isShared(0xC000_3000, size: 1), "two BARs overlap")
@@ -147,7 +147,7 @@ import Testing
     #expect(decoder.isShared(.max, size: 1) && decoder.isShared(0xFFFF_F800, size: 1))
   }
 
-  @Test("a range of several pages is shared if one of its pages is")
+  @Test("reports a range of pages as shared if one of its pages is shared")
   func sharedRanges() {
     let decoder = AddressDecoder()
     Self.add(0xC000_0100, 0xD000_0000, to: decoder)
@@ -160,7 +160,7 @@ import Testing
     #expect(decoder.isShared(0, size: .max))
   }
 
-  @Test("changes are counted, and nothing else is")
+  @Test("counts changes only")
   func changes() {
     let decoder = Decoder()
     let before = decoder.decoder.changes

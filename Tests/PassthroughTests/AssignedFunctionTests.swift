@@ -11,7 +11,7 @@ import Testing
 @testable import Passthrough
 
 @Suite struct AssignedFunctionTests {
-  @Test("MSI and MSI-X that are enabled in D3hot are turned on in D0, not before", arguments: [false, true])
+  @Test("turns MSI and MSI-X on in D0 if the guest enables them in D3hot", arguments: [false, true])
   func enableInD3hot(_ isMSIX: Bool) throws {
     let rig = try FunctionRig { $0.shape.hasReset = false }
     try rig.command(0x0400)
@@ -19,12 +19,12 @@ import Testing
     _ = rig.world.takeCalls()
     try isMSIX ? rig.setMSIX(true) : rig.setMSI(true)
     #expect(
-      !rig.world.takeCalls().contains { $0.name == "enable" }, "nothing is asked of the device in D3hot")
+      !rig.world.takeCalls().contains { $0.name == "enable" }, "interrupts are not enabled in D3hot")
     try rig.setPower(0)
     #expect(rig.device.state.withLock { $0.on } == (isMSIX ? .msix : .msi))
   }
 
-  @Test("FLR in D3hot of a device without a reset leaves it in D3hot, with what the guest has set")
+  @Test("an FLR in D3hot leaves a device without a reset in D3hot, with the guest's registers")
   func resetInD3hot() throws {
     let rig = try FunctionRig { $0.shape.hasReset = false }
     try rig.setMSIX(true)
@@ -33,15 +33,15 @@ import Testing
     try rig.reset()
     #expect(try rig.function.readConfig(FunctionRig.power + 4, width: 2) == 3)
     #expect(try rig.function.readConfig(FunctionRig.msix + 2, width: 2) == 0x8003)
-    #expect(rig.seen.warnings.count == before + 1, "one that there is no reset")
-    #expect(rig.seen.warnings.last?.contains("none that reaches it alone") == true)
+    #expect(rig.seen.warnings.count == before + 1, "one warning about the missing reset")
+    #expect(rig.seen.warnings.last?.contains("no reset affects this device alone") == true)
   }
 
-  /// Every kind of warning once, and what is said at the start.
+  /// The maximum number of warnings: one of each kind, and the warning at the start.
   private static let most = 20
 
   @Test(
-    "every sequence of guest writes in every state leaves the VM alive and breaks no rule",
+    "no sequence of guest writes in any state ends the VM or violates a rule",
     arguments: [false, true], [MappingPolicy.onFault, .eager])
   func sequences(_ hasReset: Bool, _ policy: MappingPolicy) throws {
     let steps = FunctionRig.Step.allCases
@@ -61,25 +61,25 @@ import Testing
     #expect(rig.routes.count <= 4, "no route is leaked")
   }
 
-  @Test("every sequence of guest writes to a function that has left reads all-ones and warns no more")
+  @Test("an isolated function reads all-ones and logs no further warning for any sequence of guest writes")
   func gone() throws {
     let rig = try FunctionRig()
     try rig.command(6)
     try rig.setMSIX(true)
     try rig.function.isolate(OperationError("slot 1, remove: no memory", errno: KernelError.noMemory))
     let warnings = rig.seen.warnings
-    #expect(warnings.last == "slot 1, remove: no memory: the guest does not reach it any more")
+    #expect(warnings.last == "isolated from the guest: slot 1, remove: no memory")
     _ = rig.world.takeCalls()
     for first in FunctionRig.Step.allCases {
       for second in FunctionRig.Step.allCases { for step in [first, second] { try rig.take(step) } }
     }
-    #expect(rig.world.takeCalls() == [], "the device is left alone")
+    #expect(rig.world.takeCalls() == [], "no call reaches the device")
     #expect(rig.seen.warnings == warnings)
     #expect(try rig.function.readConfig(0, width: 4) == .max)
     #expect(try rig.read(0) == .max)
   }
 
-  @Test("routes of vectors that are off are free again")
+  @Test("frees the routes of vectors that are off")
   func noLeak() throws {
     let rig = try FunctionRig()
     try rig.command(6)
@@ -96,7 +96,7 @@ import Testing
     #expect(rig.seen.warnings.count == 0)
   }
 
-  @Test("reads beyond the end of a 256-byte configuration space are all-ones and log nothing")
+  @Test("reads beyond a 256-byte configuration space return all-ones without a warning")
   func shortConfig() throws {
     let rig = try FunctionRig { $0.shape = FunctionRig.shape(configSize: 256) }
     for (width, ones) in [(1, 0xFF), (2, 0xFFFF), (4, 0xFFFF_FFFF)] as [(Int, UInt32)] {
@@ -108,7 +108,7 @@ import Testing
     #expect(rig.seen.warnings == [])
   }
 
-  @Test("a BAR that cannot be mapped is trapped, with one warning")
+  @Test("traps a BAR that cannot be mapped, with one warning")
   func unmappable() throws {
     let world = FakeWorld()
     world.fail("mapBAR", with: 16)
@@ -122,22 +122,22 @@ import Testing
     #expect(rig.slots == [])
   }
 
-  @Test("a vCPU that waits for pinned RAM holds no lock, and lets go when the device leaves")
+  @Test("a vCPU that waits for pinned RAM holds no lock, and stops waiting when the device is isolated")
   func waitsWithoutLock() async throws {
     let rig = try FunctionRig { $0.isPinned = false }
     let function = rig.function
     let waiting = Task.detached { try function.writeConfig(ConfigOffset.command, width: 2, 6) }
-    // Other accesses are answered meanwhile, whenever that is.
+    // Other accesses are answered during the wait.
     for _ in 0..<100 { #expect(try function.readConfig(0, width: 4) == 0x1111_2222) }
     #expect(try function.readConfig(ConfigOffset.command, width: 2) == 0, "bus mastering waits")
     try function.writeConfig(ConfigOffset.command, width: 2, 2)
-    #expect(try function.readConfig(ConfigOffset.command, width: 2) == 2, "the rest does not")
+    #expect(try function.readConfig(ConfigOffset.command, width: 2) == 2, "the memory bit does not wait")
     try function.isolate(OperationError("gone", errno: KernelError.io))
     try await waiting.value
     #expect(try function.readConfig(0, width: 4) == .max)
   }
 
-  @Test("a vCPU that waits for pinned RAM lets go when the VM ends, and the write is dropped")
+  @Test("a vCPU that waits for pinned RAM stops waiting when the VM ends, and its write is dropped")
   func stopsWaiting() async throws {
     let rig = try FunctionRig { $0.isPinned = false }
     let function = rig.function
@@ -161,7 +161,7 @@ import Testing
     #expect(rig.device.command == 4)
   }
 
-  @Test("RAM of which only a part was pinned when the VM ended lets no device be a bus master")
+  @Test("no device becomes a bus master if only a part of RAM was pinned when the VM ended")
   func partlyPinned() throws {
     let rig = try FunctionRig { $0.isPinned = false }
     rig.dma.finishPinning(nil, isComplete: false)
@@ -169,7 +169,7 @@ import Testing
     #expect(try rig.function.readConfig(ConfigOffset.command, width: 2) == 0)
   }
 
-  @Test("why RAM could not be pinned ends the VM, with the device and the cause")
+  @Test("a failure to pin RAM ends the VM with the device and the cause")
   func notPinned() throws {
     let rig = try FunctionRig { $0.isPinned = false }
     rig.dma.finishPinning(OperationError("guest RAM cannot be pinned", errno: KernelError.noMemory))

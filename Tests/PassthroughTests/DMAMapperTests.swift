@@ -15,7 +15,7 @@ import Testing
   ]
 
   @Test(
-    "a window over guest RAM is found, pinned or not, wherever it begins and ends",
+    "finds an overlap of a window with guest RAM for any start and end",
     arguments: [
       (0, 4096, true), (0xBFFF_F000, 4096, true), (0xC000_0000, 4096, false), (0xC000_0000, 1 << 30, false),
       (0xC000_0000, (1 << 30) + 1, true), (0xBFFF_F000, 1 << 40, true), (1 << 32, 4096, true),
@@ -27,7 +27,7 @@ import Testing
   }
 
   @Test(
-    "an IOMMU translates a range up to 2^64 - 1, and nothing that wraps",
+    "translates a range up to 2^64 - 1 and refuses a range that wraps",
     arguments: [
       (UInt64.max - 4095, 4096, true), (.max - 4095, 4097, false), (.max - 4095, 8192, false),
       (1 << 63, 1 << 63, true), (1 << 63, .max, false), (0x1000, 0x1000, false), (0, .max, false),
@@ -37,14 +37,14 @@ import Testing
     #expect(DMARange.isTranslatable(start, size, [0x10_0000...UInt64.max]) == expected)
   }
 
-  @Test("an IOMMU that names no ranges translates all that does not wrap")
+  @Test("translates every range that does not wrap if the IOMMU reports no ranges")
   func unlimited() {
     #expect(DMARange.isTranslatable(.max - 4095, 4096, []))
     #expect(!DMARange.isTranslatable(.max - 4095, 4097, []))
   }
 
   @Test(
-    "guest RAM takes at most about a thousand mappings, and a quarter of few",
+    "guest RAM takes at most about a thousand mappings, and at most a quarter of the available mappings",
     arguments: [
       (512 << 20, 65535, 128 << 20), (64 << 30, 65535, 128 << 20), (128 << 30, 65535, 128 << 20),
       (129 << 30, 65535, 256 << 20), (2 << 40, 65535, 2 << 30), (512 << 20, 4, 512 << 20),
@@ -55,7 +55,7 @@ import Testing
   }
 }
 
-/// Guest RAM in several I/O address spaces.
+/// Tests of guest RAM and windows in several I/O address spaces.
 @Suite struct DMASpacesTests {
   private let world = FakeWorld()
   private let memory: GuestMemory
@@ -71,7 +71,7 @@ import Testing
       }, memory: memory)
   }
 
-  @Test("each piece of RAM is mapped in every space, told, and taken away again")
+  @Test("maps, reports and unmaps each piece of RAM in every space")
   func pins() throws {
     let mapper = try mapper([([], nil), ([], nil)])
     let pieces = memory.pieces(of: mapper.pieceSize)
@@ -95,7 +95,7 @@ import Testing
     #expect(told == [], "nothing was mapped")
   }
 
-  @Test("the space with the fewest mappings decides on the pieces; each has what these leave")
+  @Test("sizes the pieces for the space with the fewest mappings, and leaves the rest for windows")
   func mappings() throws {
     let mapper = try mapper([([], 65535), ([], 8)])
     #expect(mapper.pieceSize == 256 << 20)
@@ -103,7 +103,7 @@ import Testing
     #expect(try self.mapper([]).windowMappings == [])
   }
 
-  @Test("the first address that no device can use is behind the last range of the narrowest IOMMU")
+  @Test("the first address that no device can use follows the last range of the narrowest IOMMU")
   func limit() throws {
     let narrow: [ClosedRange<UInt64>] = [0...0xFEDF_FFFF, 0xFEF0_0000...0x7F_FFFF_FFFF]
     #expect(try mapper([(narrow, nil), ([0...UInt64.max], nil)]).limit == 0x80_0000_0000)
@@ -111,14 +111,14 @@ import Testing
     #expect(try mapper([([], nil)]).limit == nil)
   }
 
-  @Test("RAM that one of the IOMMUs does not translate is found")
+  @Test("finds RAM that one of the IOMMUs does not translate")
   func unreachable() throws {
     #expect(try mapper([([], nil), ([0...0x1FFF_FFFF], nil)]).unreachable() == nil)
     #expect(try mapper([([], nil), ([0...0x1FFF_FFFE], nil)]).unreachable() == memory.regions[0])
     #expect(try mapper([([1...0x1FFF_FFFF], nil)]).unreachable() == memory.regions[0])
   }
 
-  @Test("a window is mapped and taken away in its space alone")
+  @Test("maps and unmaps a window in its own space only")
   func windows() throws {
     let mapper = try mapper([([], nil), ([], nil)])
     try mapper.map(windows: 0xD000_0000, size: 0x2000, host: 0x7000, in: 1)

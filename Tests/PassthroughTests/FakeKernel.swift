@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What KVM and an IOMMU would have to hold for a VM: counts, and refuses what is beyond the limits.
+/// A model of the memory slots and IOMMU mappings of a VM. It counts them, and refuses any beyond the limits.
 struct FakeKernel {
   /// KVM_CAP_NR_MEMSLOTS (Linux x86: KVM_USER_MEM_SLOTS, SHRT_MAX - 3).
   var slotLimit = 32764
-  /// dma_entry_limit, where nobody has set it.
+  /// The default of dma_entry_limit.
   var mappingLimit = 65535
 
   private(set) var slots = 0
   private(set) var mappings: [UInt64: (range: Range<UInt64>, page: IOMMUTables.Page)] = [:]
   private(set) var tables = IOMMUTables()
-  /// Bytes of RAM that cannot be taken from the VM any more.
+  /// Bytes of pinned RAM.
   private(set) var pinned: UInt64 = 0
-  /// Bytes of BARs that peers reach.
+  /// Bytes of BARs that are mapped for peers.
   private(set) var reachable: UInt64 = 0
-  /// How often something was refused.
+  /// The number of refusals.
   private(set) var refusals = 0
-  /// What has been done since ``restart()``.
+  /// The work since ``restart()``.
   private(set) var work = Work()
 
   /// Work that takes time.
@@ -28,10 +28,10 @@ struct FakeKernel {
     var unmappedBytes: UInt64 = 0
   }
 
-  /// Begins to count work anew.
+  /// Sets the counts of work to zero.
   mutating func restart() { work = Work() }
 
-  /// A memory slot; false where there are no more.
+  /// Adds a memory slot. Returns false if none is left.
   mutating func addSlot() -> Bool {
     guard slots < slotLimit else {
       refusals += 1
@@ -47,13 +47,13 @@ struct FakeKernel {
     work.slotChanges += 1
   }
 
-  /// Pins a piece of RAM that is backed by pages of a size.
+  /// Pins a piece of RAM with pages of one size.
   mutating func pin(_ range: Range<UInt64>, _ page: IOMMUTables.Page) {
     guard map(range, page) else { return }
     pinned += range.upperBound - range.lowerBound
   }
 
-  /// Maps windows for peers; false where there are no more mappings, or one overlaps.
+  /// Maps windows for peers. Returns false if no mapping is left, or if a mapping begins at the same address.
   mutating func map(windows range: Range<UInt64>) -> Bool {
     guard map(range, IOMMUTables.Page(contiguous: range)) else { return false }
     let size = range.upperBound - range.lowerBound
@@ -63,7 +63,7 @@ struct FakeKernel {
     return true
   }
 
-  /// Takes all mappings in a range away; refused where they do not fill it.
+  /// Removes all mappings of a range. Counts a refusal if they do not fill the range.
   mutating func unmap(windows range: Range<UInt64>) {
     var start = range.lowerBound
     while let mapping = mappings.removeValue(forKey: start) {
@@ -92,10 +92,11 @@ struct FakeKernel {
   }
 }
 
-/// Seconds, by what was measured in the lab on kernels 6.12 and 7.2: an emulated machine, good for ratios. The
-/// unit costs are those of VFIO_IOMMU_MAP_DMA and UNMAP_DMA of the mmap of a BAR of 16 GiB, in ms.
+/// The duration of work in seconds, from measurements in the lab on kernels 6.12 and 7.2. The lab's machine
+/// is emulated, so that only ratios are meaningful. The unit costs, in ms, are the durations of
+/// VFIO_IOMMU_MAP_DMA and VFIO_IOMMU_UNMAP_DMA of the mmap of a BAR of 16 GiB.
 extension FakeKernel.Work {
-  /// 4749 for the map, whatever the number of pieces: the kernel looks up every page of 4 KiB.
+  /// 4749 for the map, for any number of pieces: the kernel looks up every page of 4 KiB.
   var mapping612: Double { Double(mappedBytes) / Double(16 << 30) * 4749 / 1000 }
   /// 0.2 for a map of any size: the kernel looks up huge pages.
   var mapping72: Double { Double(maps) * 0.2 / 1000 }

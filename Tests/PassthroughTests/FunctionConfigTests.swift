@@ -11,7 +11,7 @@ import Trace
 @testable import Gate
 @testable import Passthrough
 
-/// Configuration space, power states and resets of a function, as a guest and the bus see them.
+/// Tests of a function's configuration space, power states and resets, as seen by the guest and the decoder.
 @Suite struct FunctionConfigTests {
   private typealias Call = FakeWorld.Call
 
@@ -19,7 +19,7 @@ import Trace
     let all = Mutex<[UInt32]>([])
   }
 
-  /// A function that keeps its state in D3hot.
+  /// Creates a function that keeps its state in D3hot.
   private func keeping(_ change: (inout FunctionRig.Options) -> Void = { _ in }) throws -> FunctionRig {
     try FunctionRig { options in
       options.shape.config[FunctionRig.power + 4] = 8
@@ -27,7 +27,7 @@ import Trace
     }
   }
 
-  @Test("while a reset goes on the guest reads all-ones, its writes are dropped and its BARs are not decoded")
+  @Test("during a reset the guest reads all-ones, its writes are dropped and the BARs are not decoded")
   func duringReset() throws {
     let rig = try FunctionRig()
     try rig.command(2)
@@ -47,7 +47,7 @@ import Trace
     #expect(rig.isDecoded)
   }
 
-  @Test("a function that leaves the guest during its reset stays away")
+  @Test("a function that is isolated during its reset stays isolated")
   func leavesDuringReset() throws {
     let rig = try FunctionRig()
     try rig.command(6)
@@ -65,7 +65,7 @@ import Trace
     #expect(try rig.function.readConfig(ConfigOffset.vendor, width: 4) == .max)
   }
 
-  @Test("BARs are decoded while the function is in D0 and the guest has it")
+  @Test("BARs are decoded while the function is in D0 and not isolated")
   func decoding() throws {
     let rig = try keeping()
     rig.addNeighbour()
@@ -80,7 +80,7 @@ import Trace
     #expect(!rig.isDecoded)
   }
 
-  @Test("a register that the device does not give reads all-ones, with one warning")
+  @Test("a register whose read fails reads all-ones, with one warning")
   func readFails() throws {
     let rig = try FunctionRig()
     rig.world.fail("read")
@@ -92,7 +92,7 @@ import Trace
     #expect(rig.seen.warnings == ["fake read: errno 5", "fake write: errno 5"])
   }
 
-  @Test("a change of COMMAND is told from what to what, with the reason of each window's change")
+  @Test("reports the old and the new value of COMMAND, and the reason for each change of a window")
   func events() throws {
     let rig = try FunctionRig { $0.policies.barMap = .eager }
     try rig.command(2)
@@ -124,7 +124,7 @@ import Trace
 
   // MARK: Power states
 
-  @Test("the way from D1 or D2 to D0 is no reset", arguments: [1, 2] as [UInt32])
+  @Test("the transition from D1 or D2 to D0 performs no reset", arguments: [1, 2] as [UInt32])
   func lightSleep(_ state: UInt32) throws {
     let rig = try FunctionRig { $0.shape.config[FunctionRig.power + 3] = 6 }  // D1 and D2
     try rig.command(2)
@@ -137,7 +137,7 @@ import Trace
     #expect(rig.slots == [FunctionRig.base])
   }
 
-  @Test("a function without a reset comes back to D0 with its COMMAND, and nothing is said")
+  @Test("restores COMMAND in D0 for a function without a reset, without a warning")
   func noReset() throws {
     let rig = try FunctionRig { $0.shape.hasReset = false }
     try rig.command(2)
@@ -150,19 +150,19 @@ import Trace
     #expect(rig.slots == [FunctionRig.base])
   }
 
-  @Test("a function that cannot be reset on its way to D0 is in D0 all the same")
+  @Test("a function whose reset on the transition to D0 fails is nevertheless in D0")
   func resetFails() throws {
     let rig = try FunctionRig()
     try rig.command(2)
     try rig.setPower(3)
     rig.world.fail("reset")
     try rig.setPower(0)
-    #expect(rig.seen.warnings == ["fake reset: errno 5; it goes on as it is"])
+    #expect(rig.seen.warnings == ["fake reset: errno 5; it continues without a reset"])
     try rig.touch(FunctionRig.inFirst)
     #expect(rig.slots == [FunctionRig.base])
   }
 
-  @Test("FLR brings a function out of D3hot, for the guest too")
+  @Test("an FLR returns a function from D3hot to D0, in the guest's view too")
   func resetInD3hot() throws {
     let rig = try keeping()
     try rig.command(2)
@@ -173,7 +173,7 @@ import Trace
     #expect(rig.slots == [FunctionRig.base] && rig.world.violations == [])
   }
 
-  @Test("COMMAND is given back after a reset with all of the guest's bits, and nothing is said")
+  @Test("restores all of the guest's bits of COMMAND after a reset, without a warning")
   func restored() throws {
     let rig = try FunctionRig { options in
       options.shape.bars[1] = 16
@@ -189,12 +189,13 @@ import Trace
     rig.device.state.withLock { $0.stuckCommand = 1 }
     try rig.command(2)
     try rig.reset()
-    #expect(rig.seen.warnings.count == 1 && rig.seen.warnings[0].contains("reads 0x3, and not 0x2"))
+    #expect(
+      rig.seen.warnings.count == 1 && rig.seen.warnings[0].contains("reads 0x3 instead of the guest's 0x2"))
   }
 
   // MARK: The start
 
-  @Test("accesses wait before the reset for the guest begins")
+  @Test("accesses wait before the reset at the start begins")
   func begun() throws {
     let rig = try FunctionRig()
     _ = rig.world.takeCalls()
@@ -204,7 +205,7 @@ import Trace
     #expect(rig.world.takeCalls().first == .reset)
   }
 
-  @Test("a reset for the guest that fails leaves nothing decoded")
+  @Test("no BAR is decoded after the reset at the start fails")
   func startFails() throws {
     let rig = try FunctionRig()
     try rig.command(2)
@@ -214,7 +215,7 @@ import Trace
     #expect(!rig.isDecoded)
   }
 
-  @Test("a function's place: its line, its slot's other functions, and every BAR that it has")
+  @Test("places a function: its interrupt line, the multifunction bit and the address of every BAR")
   func place() throws {
     let rig = try FunctionRig { options in
       for bar in 1..<6 { options.shape.bars[bar] = UInt64(0x1000) << UInt64(bar) }
@@ -232,7 +233,7 @@ import Trace
     #expect(try function.readConfig(ConfigOffset.interruptLine, width: 1) == 17)
   }
 
-  @Test("a function without a pin gets no line")
+  @Test("a function without an INTx pin has no interrupt line")
   func noPin() throws {
     let rig = try FunctionRig { $0.shape.config[ConfigOffset.interruptPin] = 0 }
     #expect(rig.function.interruptPin == nil)
@@ -241,7 +242,7 @@ import Trace
     #expect(try rig.function.readConfig(ConfigOffset.interruptLine, width: 1) == 0xFF)
   }
 
-  @Test("the ROM is read while the device's memory is on, which then goes off")
+  @Test("reads the ROM while the device's memory is on, and then turns memory off")
   func romOrder() throws {
     let rig = try FunctionRig { $0.shape.rom = [UInt8](repeating: 0x55, count: 2048) }
     let command = UInt64(ConfigOffset.command)
@@ -251,7 +252,7 @@ import Trace
     #expect(rig.device.command == 0)
   }
 
-  @Test("a device whose COMMAND reads all-ones does not answer: its windows are demoted")
+  @Test("demotes the windows of a device whose COMMAND reads all-ones")
   func allOnes() throws {
     let rig = try FunctionRig()
     try rig.command(2)

@@ -9,9 +9,9 @@ import Testing
 @testable import Gate
 @testable import Passthrough
 
-/// Each call through a seam fails once in the life of a function, or from then on.
+/// Tests in which each call through a seam fails once, or every call fails from that one on.
 @Suite struct FunctionFailureTests {
-  /// A life with every path in it.
+  /// Drives a function through every path.
   private static func live(_ rig: FunctionRig) throws {
     try rig.function.resetAtStart {}
     try rig.command(7)
@@ -43,7 +43,7 @@ import Testing
     try rig.touch(FunctionRig.inSecond)
   }
 
-  /// Ends the life: false if the VM has ended with an error, which names the device.
+  /// Performs an action. Returns false if it has ended the VM with an error. The error must name the device.
   private static func isAlive(_ rig: FunctionRig, _ body: () throws -> Void) throws -> Bool {
     do {
       try body()
@@ -71,7 +71,7 @@ import Testing
     return rig.world.takeCalls().count
   }
 
-  @Test("no failure of one call breaks a rule or ends the VM", arguments: MappingPolicy.allCases)
+  @Test("no failure of one call violates a rule or ends the VM", arguments: MappingPolicy.allCases)
   func once(_ policy: MappingPolicy) throws {
     let count = try Self.count(policy)
     #expect(count > 100)
@@ -81,7 +81,7 @@ import Testing
         world.fail { index, _ in index == number ? errno : nil }
         let rig: FunctionRig
         do { rig = try FunctionRig(Self.options(policy), world: world) } catch is FunctionError {
-          // The VM does not start; nothing is mapped yet.
+          // The VM does not start. Nothing has been mapped.
           #expect(world.state.withLock { $0.slots.isEmpty && $0.violations.isEmpty })
           continue
         } catch is OperationError { continue }
@@ -98,14 +98,14 @@ import Testing
   }
 
   @Test(
-    "a device, an IOMMU or a KVM that fails from some call on breaks no rule: the device is not written while it is mapped",
+    "no rule is violated if every call fails from some call on: the device is not written while it is mapped",
     arguments: MappingPolicy.allCases)
   func forGood(_ policy: MappingPolicy) throws {
     let count = try Self.count(policy)
     for number in 0..<count {
       let world = FakeWorld()
       world.fail { index, _ in index >= number ? 5 : nil }
-      // A function that is refused at the start has nothing mapped.
+      // A function whose creation fails has no mapping.
       guard let rig = try? FunctionRig(Self.options(policy), world: world) else { continue }
       _ = try Self.isAlive(rig) { try Self.live(rig) }
       _ = try Self.isAlive(rig) { try rig.function.quiesce() }
@@ -114,7 +114,7 @@ import Testing
     }
   }
 
-  @Test("each kind of call that always fails leaves the function to the guest as far as it can")
+  @Test("a kind of call that always fails leaves the function usable by the guest as far as possible")
   func kinds() throws {
     let rig = try FunctionRig(Self.options(.onFault), world: FakeWorld())
     try Self.live(rig)
@@ -124,7 +124,7 @@ import Testing
       let world = FakeWorld()
       guard let rig = try? FunctionRig(Self.options(.onFault), world: world) else { continue }
       world.fail(name)
-      // Slots and IOVAs that cannot be taken away end the VM, and a start reset that fails does.
+      // The VM ends if a memory slot or an IOVA cannot be removed, or if the reset at the start fails.
       let mayEnd = ["removeSlot", "unmap", "reset"].contains(name)
       #expect(try Self.isAlive(rig) { try Self.live(rig) } || mayEnd, "\(name)")
       #expect(world.violations == [], "\(name)")

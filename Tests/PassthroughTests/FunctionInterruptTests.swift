@@ -9,7 +9,7 @@ import Trace
 
 @testable import Passthrough
 
-/// Interrupts of a function: kinds, counts, pending bits and power states.
+/// Tests of a function's interrupts: kinds, counts, pending bits and power states.
 @Suite struct FunctionInterruptTests {
   private typealias Call = FakeWorld.Call
 
@@ -17,7 +17,7 @@ import Trace
     try #require(rig.device.state.withLock { $0.triggers[vector] })
   }
 
-  @Test("MSI is enabled with the guest's count, MSI-X with one vector")
+  @Test("enables MSI with the guest's count and MSI-X with one vector")
   func counts() throws {
     let rig = try FunctionRig()
     try rig.command(2)
@@ -32,7 +32,7 @@ import Trace
     #expect(rig.world.takeCalls().contains(.enable(.msix, 1)))
   }
 
-  @Test("each kind that is turned on is told with its count, each vector with what became of it")
+  @Test("reports each kind that is turned on with its count, and each change of a vector")
   func events() throws {
     let rig = try FunctionRig()
     try rig.command(2)
@@ -40,7 +40,7 @@ import Trace
     let modes = rig.seen.events.compactMap { event -> Int? in
       if case .interrupts(let mode, let count) = event { mode == .msi ? count : -1 } else { nil }
     }
-    #expect(modes == [-1, 2], "the pin, then MSI")
+    #expect(modes == [-1, 2], "INTx, then MSI")
     try rig.setMSI(false)
     try rig.setMSIX(true)
     rig.seen.clear()
@@ -55,7 +55,7 @@ import Trace
     #expect(changes == [.allocate, .unmask, .route, .mask, .unmask])
   }
 
-  @Test("MSI-X goes before MSI, whose registers do nothing meanwhile", arguments: [false, true])
+  @Test("MSI-X takes precedence over MSI, whose registers then have no effect", arguments: [false, true])
   func both(_ isMSIFirst: Bool) throws {
     let rig = try FunctionRig()
     try rig.command(2)
@@ -69,7 +69,7 @@ import Trace
     #expect(rig.connected == 1)
   }
 
-  @Test("the pin stays on when the guest turns off what the function answers")
+  @Test("keeps INTx on when the guest disables memory and I/O space")
   func pinStays() throws {
     let rig = try FunctionRig()
     for command in [2, 0, 1, 4, 0] as [UInt32] {
@@ -82,7 +82,7 @@ import Trace
     #expect(try raising.1[#require(trigger)] == unmask)
   }
 
-  @Test("a vector that is unmasked, or whose message changes, in D3hot does so for good in D0")
+  @Test("applies an unmask or a message change from D3hot in D0")
   func inD3hot() throws {
     let rig = try FunctionRig { $0.shape.config[FunctionRig.power + 4] = 8 }  // No_Soft_Reset
     try rig.command(2)
@@ -97,7 +97,7 @@ import Trace
     #expect(rig.connected == 2 && rig.routes == [0x50, 0x51])
   }
 
-  @Test("MSI's pending bits are those of the events, and the device's for vectors that signal none")
+  @Test("reads MSI pending bits from the eventfds, and from the device for vectors without a trigger")
   func pendingMSI() throws {
     let rig = try FunctionRig()
     try rig.command(2)
@@ -107,18 +107,18 @@ import Trace
     try rig.setMSI(true, count: 2)
     #expect(try pending() == 0b0110, "vector 0 is not masked")
     try rig.maskMSI(0xF)
-    #expect(try pending() == 0b0110, "its event has not been raised")
+    #expect(try pending() == 0b0110, "the eventfd of vector 0 is not signalled")
     EventCount.raise(try event(rig, 0))
     #expect(try pending() == 0b0111)
     #expect(try rig.function.readConfig(FunctionRig.message + 20, width: 1) == 0b0111)
     rig.world.fail { _, call in
       call == .read(region: RegionIndex.config, offset: UInt64(FunctionRig.message + 20)) ? 5 : nil
     }
-    #expect(try pending() == 1, "what is known")
+    #expect(try pending() == 1, "the bits of the eventfds")
     #expect(rig.seen.warnings.count == 1 && rig.seen.warnings[0].contains("pending"))
   }
 
-  @Test("MSI-X's pending bits beyond the first 64 vectors are in their own words, and cannot be written")
+  @Test("reads MSI-X pending bits above vector 63 from later words, and drops writes to them")
   func manyPending() throws {
     let rig = try FunctionRig { options in
       options.shape.config[FunctionRig.msix + 2] = 99
@@ -139,7 +139,7 @@ import Trace
     #expect(rig.device.peek(bar: 0, 0x2000) == 1 && rig.device.peek(bar: 0, 0x2008) == 0b1_1000)
   }
 
-  @Test("the table is Sluice's own: no access to it reaches the device")
+  @Test("emulates the MSI-X table: no access to it reaches the device")
   func table() throws {
     let rig = try FunctionRig()
     try rig.command(2)

@@ -10,7 +10,7 @@ import Trace
 @testable import Gate
 @testable import Passthrough
 
-/// BARs of a function: which bytes answer, what is mapped where, and when mapping is tried again.
+/// Tests of a function's BARs: the bytes that answer, the mappings and their retries.
 @Suite struct FunctionMemoryTests {
   private typealias Call = FakeWorld.Call
   private static let large: UInt64 = 16 << 20
@@ -30,12 +30,12 @@ import Trace
       options.shape.bars[2] = Self.large
       change(&options)
     }
-    // The rig's place for it is not aligned.
+    // The rig's address for BAR 2 is not aligned.
     try rig.function.writeConfig(ConfigOffset.bar0 + 8, width: 4, 0xE000_0000)
     return rig
   }
 
-  /// Turns memory on, and has every window open at the next moment between two instructions.
+  /// Turns memory on and opens every window.
   private func openAll(_ rig: FunctionRig) throws {
     try rig.command(2)
     #expect(try rig.function.makeDue(nil) == .isDue)
@@ -48,9 +48,9 @@ import Trace
     }
   }
 
-  // MARK: What answers
+  // MARK: Accesses
 
-  @Test("each byte of the ROM up to the last one is read, in every width", arguments: [1, 2, 4, 8])
+  @Test("reads the ROM up to its last byte in every width", arguments: [1, 2, 4, 8])
   func rom(_ width: Int) throws {
     let rig = try FunctionRig { $0.shape.rom = (0..<2048).map { UInt8(truncatingIfNeeded: $0) } }
     try rig.command(2)
@@ -65,7 +65,7 @@ import Trace
     #expect(rig.function.statistics.deniedAccesses == 2 && rig.function.statistics.trappedAccesses == 3)
   }
 
-  @Test("I/O BARs answer in D0 and while the guest has the function")
+  @Test("I/O BARs answer in D0, until the function leaves the guest")
   func portStates() throws {
     let rig = try ports()
     func answers() -> Bool {
@@ -88,7 +88,7 @@ import Trace
     #expect(rig.function.statistics.deniedAccesses == 6)
   }
 
-  @Test("memory and I/O BARs reach the device with the guest's offset, width and value")
+  @Test("passes the guest's offset, width and value to the device for memory and I/O BARs")
   func values() throws {
     let rig = try ports()
     try rig.command(3)
@@ -104,9 +104,9 @@ import Trace
       ])
   }
 
-  // MARK: What is mapped
+  // MARK: Mappings
 
-  @Test("a slot and an I/O address lead to the bytes of their own window")
+  @Test("maps the window's own bytes by memory slot and by IOVA")
   func bytes() throws {
     let rig = try FunctionRig { $0.peers = [.mapped(.onFault)] }
     try rig.command(2)
@@ -123,11 +123,11 @@ import Trace
     #expect(peers.count == 2 && hosts(rig) == peers)
   }
 
-  @Test("windows that adjoin share an I/O address, and leave no gap")
+  @Test("maps adjoining windows by one IOVA mapping without a gap")
   func adjoining() throws {
     let rig = try many { $0.peers = [.mapped(.eager)] }
     try openAll(rig)
-    #expect(rig.mapped(in: 0).count == 3, "two of BAR 0 and one of BAR 2")
+    #expect(rig.mapped(in: 0).count == 3, "two mappings of BAR 0 and one of BAR 2")
     let slots = rig.world.state.withLock { $0.slots.values.filter { $0.base >= 0xE000_0000 } }
     #expect(slots.reduce(0) { $0 + $1.size } == Self.large)
     #expect(rig.function.statistics.windowsOpened == 10)
@@ -141,11 +141,11 @@ import Trace
     try rig.command(2)
     _ = try rig.function.readMemory(bar: 2, offset: 6 << 20, width: 4)
     try rig.function.openDueWindows()
-    #expect(rig.slots == [0xE000_0000], "those that were open together open together")
+    #expect(rig.slots == [0xE000_0000], "windows that were open together open together again")
     #expect(rig.function.statistics.windowsOpened == 10)
   }
 
-  @Test("where neighbours cannot share a slot or an I/O address each gets its own, and nothing is said")
+  @Test("maps each window alone if windows cannot share a memory slot or an IOVA, without a warning")
   func apart() throws {
     let rig = try many { $0.peers = [.mapped(.eager)] }
     rig.world.fail { _, call in
@@ -168,7 +168,7 @@ import Trace
     #expect(rig.slots == [0xE060_0000] && rig.seen.warnings == [])
   }
 
-  @Test("the window that alone cannot be reached is named; the others are")
+  @Test("maps the other windows for peers if one window fails, and names that window")
   func oneMissing() throws {
     let rig = try many { $0.peers = [.mapped(.eager)] }
     rig.world.fail { _, call in
@@ -179,10 +179,10 @@ import Trace
     #expect(rig.mapped(in: 0).count == 2 + 7 && !rig.mapped(in: 0).contains(0xE060_0000))
     #expect(rig.seen.warnings.count == 1)
     #expect(
-      rig.seen.warnings.first?.contains("cannot reach its BAR 2 at 0xe0600000-0xe07fffff") == true)
+      rig.seen.warnings.first?.contains("cannot reach BAR 2 at 0xe0600000-0xe07fffff") == true)
   }
 
-  @Test("each change of a window and of an I/O address is told with its place")
+  @Test("reports each change of a window and of an IOVA with its address and size")
   func places() throws {
     let rig = try FunctionRig { $0.peers = [.mapped(.onFault)] }
     try rig.command(2)
@@ -205,7 +205,7 @@ import Trace
     #expect(Set(changes()) == [[1, 0xE000_0000, 4096], [3, 0xE000_0000, 4096]])
   }
 
-  @Test("a window that opens again adds a slot, and is counted once")
+  @Test("adds a memory slot when a window opens again, and counts the window once")
   func again() throws {
     let rig = try FunctionRig()
     for _ in 0..<3 {

@@ -9,9 +9,9 @@ import Testing
 @testable import Gate
 @testable import Passthrough
 
-/// Windows that are not mapped, and when that is tried again.
+/// Tests of windows that are not mapped, and of the retries.
 @Suite struct FunctionRefusalTests {
-  @Test("a window without a slot asks again when its memory has been off, or its BAR has moved")
+  @Test("a refused window requests a memory slot again after its memory was off or its BAR has moved")
   func refused() throws {
     for acts in [[.memoryOff, .memoryOn], [.moveToEnd, .moveAway]] as [[FunctionRig.Step]] {
       let rig = try FunctionRig()
@@ -20,7 +20,7 @@ import Testing
       try rig.touch(FunctionRig.inFirst)
       rig.world.succeed()
       try rig.touch(FunctionRig.inFirst)
-      #expect(rig.slots == [], "nothing has changed")
+      #expect(rig.slots == [], "no window has closed since")
       #expect(try rig.function.makeDue(nil) == .isDue, "the second window")
       try rig.function.openDueWindows()
       for act in acts { try rig.take(act) }
@@ -29,7 +29,7 @@ import Testing
     }
   }
 
-  @Test("a BAR that moves asks for a slot again, though no window has closed")
+  @Test("a refused window requests a memory slot again after its BAR has moved, even if no window has closed")
   func moved() throws {
     let rig = try FunctionRig()
     try rig.command(2)
@@ -41,7 +41,7 @@ import Testing
     #expect(rig.slots == [0xE000_0000] && rig.host.generation.current == 0)
   }
 
-  @Test("a window without a slot asks again when its memory has been off, though no window has closed")
+  @Test("a refused window requests a memory slot again after memory was off, even if no window has closed")
   func turnedOff() throws {
     let rig = try FunctionRig()
     try rig.command(2)
@@ -54,7 +54,7 @@ import Testing
     #expect(rig.slots == [FunctionRig.base] && rig.host.generation.current == 0)
   }
 
-  @Test("a BAR smaller than a page is mapped where it begins its page, and trapped elsewhere")
+  @Test("maps a BAR smaller than a page if it is page-aligned, and traps it otherwise")
   func smallerThanPage() throws {
     let rig = try FunctionRig { $0.shape.bars[2] = 0x100 }
     try rig.command(2)
@@ -70,7 +70,7 @@ import Testing
     #expect(!rig.host.openings.isWanted)
   }
 
-  @Test("a window whose pages another BAR is in does not become due", arguments: [0, 0x1000, 0x6000])
+  @Test("a window that shares a page with another BAR does not become due", arguments: [0, 0x1000, 0x6000])
   func notDue(_ offset: UInt64) throws {
     let rig = try FunctionRig()
     try rig.command(2)
@@ -85,7 +85,7 @@ import Testing
     #expect(rig.slots.count == (offset == 0x1000 ? 2 : 1))
   }
 
-  @Test("a BAR that comes into any page of a window takes its slot, and what only peers reach of it")
+  @Test("a BAR that moves into any page of a window unmaps the window, for peers too")
   func demoted() throws {
     for peers in [[], [.mapped(.onEnable)]] as [[PeerPolicy]] {
       for offset in [0, 0x3000, 0x6000] as [UInt64] {
@@ -108,7 +108,7 @@ import Testing
     }
   }
 
-  @Test("a BAR beside the windows of a function leaves them as they are")
+  @Test("a BAR next to the windows of a function does not affect them")
   func beside() throws {
     let rig = try FunctionRig { $0.policies.barMap = .eager }
     try rig.command(2)

@@ -11,17 +11,17 @@ import Synchronization
 @testable import Gate
 @testable import Passthrough
 
-/// An assigned function with fakes on every side.
+/// An assigned function with fakes of the device, the IOMMU and KVM.
 final class FunctionRig {
-  /// Where things are in configuration space.
+  /// The offsets of the capabilities in configuration space.
   static let power = 0x40
   static let message = 0x50
   static let msix = 0x70
   static let express = 0x80
   /// GPA of BAR 0.
   static let base: UInt64 = 0xD000_0000
-  /// BAR 0 has the MSI-X table in its second page and the pending bits in its third: windows are the first page and
-  /// all pages from the fourth on.
+  /// The size of BAR 0. It has the MSI-X table in its second page and the pending bits in its third page. Its
+  /// windows are the first page and all pages from the fourth page on.
   static let barSize: UInt64 = 0x8000
   /// Offsets in BAR 0 that are in the first and in the second window.
   static let inFirst: UInt64 = 0x10
@@ -31,10 +31,10 @@ final class FunctionRig {
   struct Options {
     var shape = FunctionRig.shape()
     var policies = DevicePolicies()
-    /// When windows are mapped in each I/O address space.
+    /// The policy of the windows in each I/O address space.
     var peers: [PeerPolicy] = []
     var reset: ResetMethod?
-    /// The I/O addresses that the spaces translate.
+    /// The IOVAs that the spaces translate.
     var ranges: [ClosedRange<UInt64>] = []
     var memory: UInt64 = 1 << 20
     var isPinned = true
@@ -45,7 +45,7 @@ final class FunctionRig {
   let function: AssignedFunction<FakeBackend>
   let host: PassthroughContext<FakeBackend>
   let dma: DMAMapper<FakeSpace>
-  /// What was observed.
+  /// The events that the function reported.
   let seen = Log()
   private let memory: GuestMemory
 
@@ -60,7 +60,7 @@ final class FunctionRig {
       all.withLock { $0.append(event) }
       reaction.withLock { $0 }(event)
     }
-    /// Has something done at each event from now on.
+    /// Calls a closure for each later event.
     func react(_ body: @escaping @Sendable (FunctionEvent) -> Void) { reaction.withLock { $0 = body } }
     func clear() { all.withLock { $0 = [] } }
   }
@@ -101,7 +101,8 @@ final class FunctionRig {
     if options.isPinned { dma.finishPinning(nil) }
   }
 
-  /// A function with one BAR, MSI with 4 vectors, MSI-X with 4, power management and FLR.
+  /// Creates the shape of a function with one BAR, MSI with 4 vectors, MSI-X with 4 vectors, power management
+  /// and FLR.
   static func shape(configSize: Int = 4096) -> FakeDevice.Shape {
     var config = [UInt8](repeating: 0, count: configSize)
     func set(_ offset: Int, _ width: Int, _ value: UInt32) { config.set(value, at: offset, width: width) }
@@ -122,7 +123,7 @@ final class FunctionRig {
     return shape
   }
 
-  // What a guest does.
+  // Accesses of a guest.
   func command(_ value: UInt32) throws { try function.writeConfig(ConfigOffset.command, width: 2, value) }
   func setPower(_ state: UInt32) throws { try function.writeConfig(Self.power + 4, width: 2, state) }
   func setMSI(_ on: Bool, count: UInt32 = 0) throws {
@@ -147,19 +148,19 @@ final class FunctionRig {
   func write(_ offset: UInt64, _ value: UInt64, width: Int = 4) throws {
     try function.writeMemory(bar: 0, offset: offset, width: width, value)
   }
-  /// An access and the next moment between two instructions.
+  /// Performs an access, and then opens due windows between two instructions.
   func touch(_ offset: UInt64) throws {
     _ = try read(offset)
     try function.openDueWindows()
   }
 
-  // What stands.
+  // The present mappings and connections.
   var slots: [UInt64] { world.state.withLock { $0.slots.values.map(\.base).sorted() } }
   func mapped(in space: Int) -> [UInt64] { world.state.withLock { $0.spaces[space].keys.sorted() } }
   var connected: Int { world.state.withLock { $0.connected.count } }
   var routes: [UInt32] { world.state.withLock { $0.routes.values.sorted() } }
 
-  /// Adds a BAR of another function to the bus, which is in the same page as a place in BAR 0.
+  /// Adds a BAR of another function to the bus, in the page of an offset of BAR 0.
   func addNeighbour(at offset: UInt64 = 0) {
     let bar = BAR(index: 0, kind: .memory32, size: 0x1000)
     var space = ConfigSpace([UInt8](repeating: 0, count: 256), bars: [bar])
@@ -168,27 +169,27 @@ final class FunctionRig {
     host.decoder.update(host.decoder.reserve(1), function: 16, space, isAnswering: true)
   }
 
-  /// True if the bus finds BAR 0 enabled; asked after ``addNeighbour(at:)``.
+  /// True if BAR 0 is enabled in the decoder. The value is valid after ``addNeighbour(at:)``.
   var isDecoded: Bool { host.decoder.isShared(Self.base, size: 1) }
 }
 
-/// What VFIO and KVM do to an eventfd.
+/// The operations of VFIO and KVM on an eventfd.
 enum EventCount {
   static func raise(_ event: Int32) {
     var one: UInt64 = 1
-    // SAFETY: the number lives for the call.
+    // SAFETY: the number lives for the duration of the call.
     _ = unsafe write(event, &one, 8)
   }
 
   static func isRaised(_ event: Int32) -> Bool {
     var one = pollfd(fd: event, events: Int16(POLLIN), revents: 0)
-    // SAFETY: the structure lives for the call.
+    // SAFETY: the structure lives for the duration of the call.
     return unsafe poll(&one, 1, 0) == 1
   }
 }
 
 extension FunctionRig {
-  /// One write of a guest, or something that happens to the device.
+  /// A write of the guest, or a fault of KVM_RUN.
   enum Step: CaseIterable {
     case d3hot, d0, msiOn, msiOff, msixOn, msixOff, msixMasked, maskMSI, unmaskMSI, maskVector, unmaskVector
     case message, pinOff, memoryOn, memoryOff, reset, moveToRAM, moveToEnd, moveAway, touch, fault

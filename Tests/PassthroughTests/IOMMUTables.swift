@@ -1,35 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The page-table pages of an I/O address space: four levels of 512 entries, as VT-d's second level and AMD's
-/// have them for 48 bits.
+/// The page-table pages of an I/O address space. There are four levels of 512 entries, as in the second-level
+/// tables of VT-d and in AMD's tables for 48 bits.
 struct IOMMUTables: Equatable {
-  /// The size of the pages that an address range is mapped by; the shift.
+  /// The size of the pages that map an address range. The raw value is the shift.
   enum Page: UInt64 {
     case small = 12
     case large = 21
     case huge = 30
 
-    /// The largest that a range of contiguous physical memory allows. A BAR's is as aligned as its address.
+    /// Selects the largest size that a range of contiguous physical memory allows. The physical memory of a
+    /// BAR is aligned like its address.
     init(contiguous range: Range<UInt64>) {
       let bits = (range.lowerBound | range.upperBound).trailingZeroBitCount
       self = bits >= 30 ? .huge : bits >= 21 ? .large : .small
     }
   }
 
-  /// How many mappings use a table, by the table's number: those with entries of 2 MiB or below, and those with
-  /// entries of 1 GiB or below. There is one more, the root.
+  /// The number of mappings that use a table, by the table's number. `middle` has the tables with entries of
+  /// 2 MiB or below, `upper` has the tables with entries of 1 GiB or below. The root is one further table.
   private var middle: [UInt64: Int] = [:]
   private var upper: [UInt64: Int] = [:]
-  /// Tables with entries of 4 KiB. Ranges are multiples of 2 MiB apart here, so that none is shared.
+  /// The number of tables with entries of 4 KiB. Ranges are multiples of 2 MiB apart here, so that no table
+  /// is shared.
   private var lowest: UInt64 = 0
 
-  /// All of them, the root included.
+  /// The number of all tables, including the root.
   var count: Int { Int(lowest) + middle.count + upper.count + 1 }
 
-  /// Maps a range of I/O addresses.
+  /// Maps a range of IOVAs.
   mutating func map(_ range: Range<UInt64>, _ page: Page) { use(range, page, 1) }
 
-  /// Unmaps it; tables that nothing uses are freed.
+  /// Unmaps a range of IOVAs, and frees the tables that become unused.
   mutating func unmap(_ range: Range<UInt64>, _ page: Page) { use(range, page, -1) }
 
   private mutating func use(_ range: Range<UInt64>, _ page: Page, _ change: Int) {

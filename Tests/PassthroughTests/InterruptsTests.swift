@@ -35,7 +35,7 @@ import Trace
   private var connectedCount: Int { world.state.withLock { $0.connected.count } }
   private var routeCount: Int { world.state.withLock { $0.routes.count } }
 
-  /// Errors that the kernel gives for want of a resource, and one that it has no reason to give.
+  /// Errors that the kernel returns for a missing resource, and one error that it does not return.
   private static let errors = [
     KernelError.tooManyFiles, KernelError.noMemory, KernelError.invalid, KernelError.busy, KernelError.io,
   ]
@@ -44,7 +44,7 @@ import Trace
   ]
 
   @Test(
-    "a vector for which the host lacks something stays masked, and the next unmask tries again",
+    "a vector stays masked if the host lacks a resource for it, and the next unmask tries again",
     arguments: steps, errors)
   mutating func lackingVector(_ step: (call: String, warning: Warning), _ errno: Int32) throws {
     try interrupts.turn(.msix, count: 2048)
@@ -55,7 +55,7 @@ import Trace
       #expect(failure == InterruptFailure(warning: step.warning, error: error))
       #expect(!interrupts.isConnected(7) && connectedCount == 0)
     }
-    // The device keeps its pending bit as long as it signals no event.
+    // The device keeps the pending bit of a vector without a trigger.
     let pending = try #require(try interrupts.msix?.pending(from: 0))
     #expect(pending.raised == 0 && pending.inDevice == .max)
     world.succeed()
@@ -63,7 +63,7 @@ import Trace
     #expect(interrupts.isConnected(7) && connectedCount == 1)
   }
 
-  @Test("a vector of a kind that is off in the host can be masked, whatever its number")
+  @Test("masks any vector of a kind that is off in the host")
   mutating func maskWhileOff() throws {
     #expect(try !interrupts.disconnect(1000))
     try interrupts.turn(.msi, count: 4)
@@ -72,7 +72,7 @@ import Trace
     #expect(try !interrupts.disconnect(1000))
   }
 
-  @Test("a vector whose message cannot be changed is masked and keeps what arrives", arguments: errors)
+  @Test("masks a vector whose message cannot be changed, and keeps its interrupts pending", arguments: errors)
   mutating func lackingRoute(_ errno: Int32) throws {
     try interrupts.turn(.msi, count: 4)
     _ = try interrupts.connect(1, Self.message)
@@ -86,17 +86,17 @@ import Trace
     raise(event)
     #expect(try interrupts.msi?.pending(from: 0).raised == 2)
     world.succeed()
-    #expect(try interrupts.route(1, Self.other) == false, "the device has its event already")
+    #expect(try interrupts.route(1, Self.other) == false, "the vector already has its trigger")
     #expect(interrupts.isConnected(1))
   }
 
   private func raise(_ event: Int32) {
-    // An eventfd that the vector owns: what VFIO does.
+    // VFIO signals the eventfd in the same manner. The vector owns it.
     var one: UInt64 = 1
     _ = unsafe write(event, &one, 8)
   }
 
-  @Test("a vector that cannot be masked stays connected, and keeps its route when interrupts go off")
+  @Test("a vector that cannot be masked stays connected and keeps its route when interrupts go off")
   mutating func cannotMask() throws {
     try interrupts.turn(.msix, count: 2048)
     _ = try interrupts.connect(3, Self.message)
@@ -113,7 +113,7 @@ import Trace
     #expect(interrupts.turnOff() == nil && routeCount == 0)
   }
 
-  @Test("interrupts that go off free their routes, however often a guest does that")
+  @Test("frees the routes each time that interrupts go off")
   mutating func freed() throws {
     for _ in 0..<50 {
       try interrupts.turn(.msix, count: 2048)
@@ -142,13 +142,13 @@ import Trace
     #expect(try interrupts.connect(0, Self.message) == true)
   }
 
-  @Test("a kind that cannot be turned off in the device keeps the next one off until that has worked")
+  @Test("keeps the next kind off until the previous kind is off in the device")
   mutating func cannotDisable() throws {
     try interrupts.turn(.msi, count: 4)
     _ = try interrupts.connect(0, Self.message)
     world.fail("disable", with: KernelError.io)
     #expect(interrupts.turnOff()?.warning == .disable)
-    #expect(connectedCount == 0, "nothing reaches the guest")
+    #expect(connectedCount == 0, "no interrupt reaches the guest")
     let failure = #expect(throws: InterruptFailure.self) { try interrupts.turn(.msix, count: 4) }
     #expect(failure?.warning == .disable && interrupts.mode == .none)
     world.succeed()
@@ -158,7 +158,7 @@ import Trace
   }
 
   @Test(
-    "a pin that the host does not share is off, with its eventfds open, and is tried again",
+    "an INTx pin that the host does not share is off, keeps its eventfds and is tried again",
     arguments: ["connectLine", "trigger", "unmask"], errors)
   mutating func busyPin(_ call: String, _ errno: Int32) throws {
     world.fail(call, with: errno)
@@ -176,7 +176,7 @@ import Trace
     #expect(connectedCount == 0 && interrupts.mode == .msi)
   }
 
-  @Test("vectors that the host does not have are left alone")
+  @Test("ignores vectors that the host does not have")
   mutating func fewVectors() throws {
     var shape = FunctionRig.shape()
     shape.hostVectors = 3
@@ -189,7 +189,7 @@ import Trace
     #expect(try interrupts.route(3, Self.other) == nil)
   }
 
-  @Test("a kind that is off in the device can be followed by another though its path to the guest stands")
+  @Test("turns the next kind on although the previous kind is still connected to the guest")
   mutating func pathStays() throws {
     try interrupts.turn(.msix, count: 4)
     _ = try interrupts.connect(0, Self.message)
@@ -197,10 +197,10 @@ import Trace
     try interrupts.turn(.msi, count: 4)
     #expect(interrupts.mode == .msi && device.state.withLock { $0.on } == .msi)
     world.succeed()
-    #expect(interrupts.turnOff() == nil && connectedCount == 0, "the rest is done now")
+    #expect(interrupts.turnOff() == nil && connectedCount == 0, "the failed step is repeated")
   }
 
-  @Test("what has arrived at a vector that is turned off does not come later", arguments: [false, true])
+  @Test("discards the pending interrupts of a vector that is turned off", arguments: [false, true])
   mutating func forgotten(_ isMSIX: Bool) throws {
     let mode: TraceEvent.InterruptMode = isMSIX ? .msix : .msi
     try interrupts.turn(mode, count: 4)
@@ -214,7 +214,7 @@ import Trace
     #expect(interrupts.asked == 0 && interrupts.count == 0)
   }
 
-  @Test("what has arrived at a pin that is turned off does not come later")
+  @Test("discards the pending interrupt of an INTx pin that is turned off")
   mutating func forgottenPin() throws {
     try interrupts.turn(.intx, count: 0)
     let (trigger, unmask) = device.state.withLock { ($0.triggers[0], $0.unmask) }
@@ -225,7 +225,7 @@ import Trace
     #expect(device.state.withLock { $0.on } == nil && connectedCount == 0)
   }
 
-  @Test("a route is parked while no event raises it, so that another vector may have it")
+  @Test("parks a route while no eventfd raises it, so that another vector can use it")
   mutating func parked() throws {
     var parked: Int { world.state.withLock { $0.parked.count } }
     try interrupts.turn(.msix, count: 4)
@@ -246,7 +246,7 @@ import Trace
     #expect(parked == 0 && routeCount == 0 && world.violations == [])
   }
 
-  @Test("a pin that cannot be turned on is off in the device, at once or before the next kind")
+  @Test("turns a partly enabled INTx pin off in the device, at once or before the next kind")
   mutating func halfPin() throws {
     world.fail("unmask")
     #expect(throws: InterruptFailure.self) { try interrupts.turn(.intx, count: 0) }

@@ -11,7 +11,7 @@ import Trace
 @Suite struct ResetMethodTests {
   private static let address = "0000:03:00.0"
 
-  /// A device without a reset of its own.
+  /// Creates a device with a bus reset scope and, by default, without a function-level reset.
   private func device(_ scope: [ResetDependent]?, hasReset: Bool = false) throws -> FakeDevice {
     var shape = FunctionRig.shape()
     shape.address = Self.address
@@ -25,38 +25,38 @@ import Trace
     return zip(all, owned).map { ResetDependent(group: $0.0, address: $0.1, isOwned: $1) }
   }
 
-  @Test("a reset of its own goes before that of the bus; a device may have neither")
+  @Test("prefers the function's reset to a bus reset, and accepts a device with neither")
   func best() throws {
     let own = try device(scope([true, true, true]), hasReset: true)
     #expect(ResetMethod(own, devices: [Self.address]) == .function)
     guard case .none = ResetMethod(try device(nil), devices: [Self.address]) else {
-      Issue.record("it has a reset")
+      Issue.record("the device has a reset")
       return
     }
   }
 
-  @Test("a bus can be reset when all of its groups are the VM's")
+  @Test("resets a bus if the VM owns all of its groups")
   func ours() throws {
     let device = try device(scope([true, true, true]))
     #expect(ResetMethod(device, devices: [Self.address]) == .bus(isAlone: true))
     #expect(ResetMethod(device, devices: [Self.address, "0000:03:01.0"]) == .bus(isAlone: false))
   }
 
-  @Test("what is not the VM's is named, with what to do")
+  @Test("names the devices that the VM does not own, and the remedy")
   func foreign() throws {
     guard case .none(let one) = ResetMethod(try device(scope([true, true, false])), devices: []) else {
-      Issue.record("it has a reset")
+      Issue.record("the device has a reset")
       return
     }
     #expect(one.contains("would also reset 0000:03:01.0 (group 9): give the VM that device too"))
     guard case .none(let two) = ResetMethod(try device(scope([false, false, true])), devices: []) else {
-      Issue.record("it has a reset")
+      Issue.record("the device has a reset")
       return
     }
     #expect(two.contains("0000:03:00.0 (group 7), 0000:03:00.1 (group 7): give the VM those devices too"))
   }
 
-  @Test("while the VM runs nothing is reset that reaches another of its devices")
+  @Test("performs no reset that affects another device while the VM runs")
   func running() {
     #expect(ResetMethod.function.isSafeWhileRunning)
     #expect(ResetMethod.bus(isAlone: true).isSafeWhileRunning)
@@ -64,7 +64,7 @@ import Trace
     #expect(!ResetMethod.none("").isSafeWhileRunning)
   }
 
-  @Test("each method makes its call and reports it")
+  @Test("performs the call of each method and reports it")
   func perform() throws {
     let world = FakeWorld()
     let device = try FakeDevice(FunctionRig.shape(), in: world)

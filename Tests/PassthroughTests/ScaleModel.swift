@@ -3,13 +3,13 @@
 @testable import Gate
 @testable import Passthrough
 
-/// A VM on paper: its functions' own gates and window layouts over a kernel that only counts.
+/// A model of a VM: the real gates and window cuts of its functions, with a kernel that only counts.
 struct ScaleModel {
-  /// What a VM is made of.
+  /// The memory and the devices of a VM.
   struct Shape {
     var memory: UInt64 = 2 << 40
     var devices = 8
-    /// A GPU: its registers, and its memory.
+    /// The BARs of a GPU: its registers and its memory.
     var bars: [UInt64] = [16 << 20, 128 << 30]
     var page = IOMMUTables.Page.huge
   }
@@ -30,16 +30,16 @@ struct ScaleModel {
   private let shape: Shape
   private(set) var kernel: FakeKernel
   private var functions: [Function] = []
-  /// Windows per BAR that the budget has chosen.
+  /// The number of windows per BAR that the budget has chosen.
   let most: Int
-  /// Mappings that guest RAM takes.
+  /// The number of mappings for guest RAM.
   let ramMappings: Int
 
-  /// Builds the VM and pins its RAM; nothing of a device is mapped.
+  /// Creates a VM and pins its RAM. No window is mapped.
   ///
   /// - Parameters:
-  ///   - opening: Every device's bar-map policy.
-  ///   - peer: Every device's peer-dma policy.
+  ///   - opening: The bar-map policy of every device.
+  ///   - peer: The peer-dma policy of every device.
   init(_ shape: Shape, _ opening: MappingPolicy, _ peer: PeerPolicy, kernel: FakeKernel = FakeKernel()) {
     self.shape = shape
     self.kernel = kernel
@@ -59,7 +59,7 @@ struct ScaleModel {
     let demands = names.map { name in
       WindowBudget.Demand(shape.bars.map { ($0, [0..<$0]) }, opening, peers: plan.policies(of: name))
     }
-    // Two slots belong to RAM, below and above the hole.
+    // Two memory slots belong to RAM, below and above the hole.
     let budget = WindowBudget(
       demands, slots: kernel.slotLimit - 2,
       mappings: plan.devices.map { _ in max(0, kernel.mappingLimit - pieces) })
@@ -86,7 +86,7 @@ struct ScaleModel {
     self.kernel.restart()
   }
 
-  /// Has something happen to every device.
+  /// Passes an event to the gate of every device, and then opens due windows.
   mutating func all(_ event: Gate.Event) {
     for index in functions.indices {
       handle(event, index)
@@ -94,7 +94,7 @@ struct ScaleModel {
     }
   }
 
-  /// Every device's driver uses its registers and the first bytes of its memory.
+  /// Accesses the registers and the first bytes of the memory of every device.
   mutating func touch(memory bytes: UInt64) {
     for index in functions.indices {
       for (window, one) in functions[index].windows.enumerated() {
@@ -106,7 +106,7 @@ struct ScaleModel {
     }
   }
 
-  /// Windows that have a slot.
+  /// The number of open windows.
   var openWindows: Int { functions.reduce(0) { $0 + $1.gate.states.count { $0 == .open } } }
 
   private func range(of run: Range<Int>, _ index: Int) -> Range<UInt64> {
@@ -127,8 +127,8 @@ struct ScaleModel {
           functions[index].windows[window].hasSlot = false
         }
       case .addIOVA(let run, let moment):
-        // All devices share one I/O address space: they treat all alike, and so windows that come together are
-        // mapped or not together.
+        // All devices share one I/O address space, because they have the same policies. Therefore the windows
+        // of a span are all mapped or all unmapped.
         guard functions[index].peers[0].includes(moment), !functions[index].windows[run.lowerBound].isMapped
         else { break }
         let isMapped = kernel.map(windows: range(of: run, index))

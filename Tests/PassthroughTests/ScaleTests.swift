@@ -6,17 +6,18 @@ import Testing
 @testable import Gate
 @testable import Passthrough
 
-/// What a guest with 2 TiB and eight GPUs of 128 GiB costs, by the gate, the layout and the budget themselves.
+/// The cost of a guest with 2 TiB and eight GPUs of 128 GiB, computed with the gate, the layout and the
+/// budget.
 @Suite struct ScaleTests {
   private static let policies: [(MappingPolicy, PeerPolicy)] = [
     (.onFault, .off), (.onFault, .mapped(.onFault)), (.onFault, .mapped(.onEnable)), (.onEnable, .off),
     (.onEnable, .mapped(.onEnable)), (.eager, .off), (.eager, .mapped(.eager)),
   ]
 
-  /// How much of a GPU's memory its driver touches by CPU, before anything uses it.
+  /// The bytes of a GPU's memory that its driver touches by CPU before it is used.
   private static let touched: UInt64 = 2 << 30
 
-  @Test("the README has this table, and it comes out of the gate, the layout and the budget")
+  @Test("the README has the table that the gate, the layout and the budget produce")
   func devices() throws {
     var lines = [
       "| `bar-map` | `peer-dma` | slots | mappings | BARs that peers reach, GiB | IOMMU tables, pages "
@@ -27,14 +28,15 @@ import Testing
     try Self.compare(lines)
   }
 
-  @Test("the README has this table, and it comes out of the pieces that RAM is pinned in")
+  @Test("the README has the table that the pieces of pinned RAM produce")
   func memory() throws {
     var lines = [
       "| pages of guest RAM | mappings | IOMMU tables, pages | IOMMU tables, MiB "
         + "| finding, zeroing and pinning, hours of one thread |", "| --- | --- | --- | --- | --- |",
     ]
-    // What VFIO_IOMMU_MAP_DMA took in the lab for a fresh piece of 128 MiB, in seconds (Linux 6.12, the `dma`
-    // events of nvme-6.12-cloud and of a guest of huge pages, means of five pieces and one); 1 GiB: not measured.
+    // The duration of VFIO_IOMMU_MAP_DMA in the lab for a fresh piece of 128 MiB, in seconds (Linux 6.12).
+    // The values are from the `dma` events of nvme-6.12-cloud (mean of five pieces) and of a guest of huge
+    // pages (one piece). 1 GiB was not measured.
     let pages: [(name: String, page: IOMMUTables.Page, cost: Double?)] = [
       ("4 KiB", .small, 0.883), ("2 MiB", .large, 0.392), ("1 GiB", .huge, nil),
     ]
@@ -52,8 +54,9 @@ import Testing
     try Self.compare(lines)
   }
 
-  /// What a policy costs: right after the devices' memory is enabled, once the drivers work, once they work again
-  /// after all memory bits were cleared and set, and once all of the BARs has been touched.
+  /// Returns the cost of a policy at four times: after the devices' memory is enabled, after the drivers have
+  /// started, after they have started again, and after all bytes of the BARs have been touched. Before the
+  /// drivers start again, all memory bits are cleared and set.
   private static func row(_ opening: MappingPolicy, _ peer: PeerPolicy) -> String {
     var model = ScaleModel(ScaleModel.Shape(), opening, peer)
     let idle = model.kernel.tables.count
@@ -88,7 +91,7 @@ import Testing
     value == 0 ? "0" : String(format: value < 0.1 ? "%.3f" : value < 10 ? "%.2f" : "%.0f", value)
   }
 
-  /// Prints a table, and looks for it in the README.
+  /// Prints a table and searches for it in the README.
   private static func compare(_ lines: [String]) throws {
     let table = lines.joined(separator: "\n") + "\n"
     print(table)
@@ -98,7 +101,7 @@ import Testing
     #expect(readme.contains(table), "README.md has other numbers")
   }
 
-  @Test("on-fault costs what is touched, however large the BARs are")
+  @Test("the cost of on-fault depends on the touched windows, not on the size of the BARs")
   func proportional() {
     var works: [FakeKernel.Work] = []
     for size in [4 << 30, 128 << 30] as [UInt64] {
@@ -107,7 +110,8 @@ import Testing
       var model = ScaleModel(shape, .onFault, .mapped(.onFault))
       model.all(.set(.memoryEnabled, true))
       #expect(model.kernel.work == FakeKernel.Work())
-      // A BAR of 4 GiB has windows of 32 MiB, one of 128 GiB windows of 1 GiB: one is touched.
+      // A BAR of 4 GiB has windows of 32 MiB, and a BAR of 128 GiB has windows of 1 GiB. One window is
+      // touched.
       model.touch(memory: 1)
       works.append(model.kernel.work)
     }
@@ -115,19 +119,19 @@ import Testing
   }
 
   @Test(
-    "neither slots nor mappings run out, and nothing stands once memory is off",
+    "neither memory slots nor mappings run out, and none remain after memory is off",
     arguments: [(32764, 65535), (509, 65535), (32764, 2048), (125, 1100), (40, 64), (20, 30)],
     MappingPolicy.allCases)
   func limits(_ limits: (slots: Int, mappings: Int), _ policy: MappingPolicy) {
     var kernel = FakeKernel()
     kernel.slotLimit = limits.slots
     kernel.mappingLimit = limits.mappings
-    // The same policy for peers, so that under the tightest limits windows are whole BARs.
+    // The same policy applies to peers, so that windows are whole BARs under the tightest limits.
     var model = ScaleModel(ScaleModel.Shape(), policy, .mapped(policy), kernel: kernel)
     for isFirst in [true, false] {
       model.all(.set(.memoryEnabled, true))
       model.touch(memory: .max)
-      // What was open before opens again as one: a slot for each BAR.
+      // Windows that were open before open together: one memory slot for each BAR.
       #expect(model.kernel.slots - 2 == (isFirst && policy == .onFault ? model.openWindows : 8 * 2))
       #expect(model.kernel.reachable == 8 * (128 << 30 + 16 << 20))
       model.all(.move(bar: 1))
@@ -143,7 +147,7 @@ import Testing
     #expect(model.kernel.refusals == 0)
   }
 
-  @Test("windows that were cut without a look at the limits would be refused")
+  @Test("windows that are cut without the limits exceed the memory slots")
   func withoutBudget() {
     var kernel = FakeKernel()
     kernel.slotLimit = 509

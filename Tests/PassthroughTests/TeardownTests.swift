@@ -10,13 +10,13 @@ import Trace
 @testable import Gate
 @testable import Passthrough
 
-/// Notices of the host, and a function that leaves more than once.
+/// Tests of the host's notifications and of repeated teardown.
 @Suite struct TeardownTests {
   private func losses(_ rig: FunctionRig) -> [TraceEvent.DeviceState] {
     rig.seen.events.compactMap { if case .lost(let loss) = $0 { loss } else { nil } }
   }
 
-  @Test("a notice that has been attended to is not readable any more, and the other one stays")
+  @Test("a handled notification is no longer readable, and the other one remains")
   func taken() throws {
     for notice in DeviceNotification.allCases {
       let rig = try FunctionRig()
@@ -28,7 +28,7 @@ import Trace
     }
   }
 
-  @Test("a function leaves the guest once, whatever is reported later")
+  @Test("a function leaves the guest once, regardless of later notifications")
   func once() throws {
     let rig = try FunctionRig()
     try rig.command(6)
@@ -37,11 +37,11 @@ import Trace
     #expect(losses(rig) == [.isolated] && rig.seen.warnings.count == 1)
     _ = rig.world.takeCalls()
     try rig.function.attend(to: .request)
-    #expect(rig.world.takeCalls() == [.reset, .close], "the host gets it back all the same")
+    #expect(rig.world.takeCalls() == [.reset, .close], "an isolated device is released to the host")
     #expect(losses(rig) == [.isolated] && !rig.device.isOpen)
   }
 
-  @Test("COMMAND is cleared after the last mapping has gone, and interrupts go off after that")
+  @Test("clears COMMAND after the last mapping is removed, and then turns interrupts off")
   func order() throws {
     let acts: [(AssignedFunction<FakeBackend>) throws -> Void] = [
       { try $0.attend(to: .error) }, { try $0.remove() }, { try $0.quiesce() },
@@ -60,7 +60,7 @@ import Trace
     }
   }
 
-  @Test("a bus that others of the VM are on is not reset when the host wants one of its devices back")
+  @Test("skips a bus reset that affects other devices of the VM when the host requests a device")
   func sharedBus() throws {
     let rig = try FunctionRig { options in
       options.shape.hasReset = false
@@ -79,7 +79,7 @@ import Trace
     #expect(alone.world.takeCalls().suffix(2) == [.resetBus, .close])
   }
 
-  @Test("a function that has left is not closed a second time at the end of the VM")
+  @Test("does not close the gate of a function a second time at the end of the VM")
   func closedOnce() throws {
     let rig = try FunctionRig()
     try rig.command(6)

@@ -4,12 +4,12 @@ public import Seams
 
 /// Facts that are known before a device is assigned.
 extension PCIDevice {
-  /// The BARs of which a part can be mapped: size and mappable areas, in bytes.
+  /// The BARs that have mappable areas: size and areas, in bytes.
   public var mappableBARs: [(size: UInt64, areas: [Range<UInt64>])] {
     (0..<6).compactMap { region($0) }.filter { !$0.mappable.isEmpty }.map { ($0.size, $0.mappable) }
   }
 
-  /// True if the function has a PCI Express capability; read from configuration space, which is little-endian.
+  /// True if the function has a PCI Express capability. Reads configuration space, which is little-endian.
   public func isExpress() throws(OperationError) -> Bool {
     let config = try readAll(RegionIndex.config, count: 256)
     guard config.count == 256, config[0x06] & 0x10 != 0 else { return false }

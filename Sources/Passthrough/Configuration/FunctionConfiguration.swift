@@ -2,18 +2,18 @@
 
 public import Gate
 
-/// What was decided about a device before it is taken over.
+/// The decisions about a device that are made before it is assigned.
 public struct FunctionConfiguration: Sendable {
-  /// Its policies.
+  /// The policies of the device.
   let policies: DevicePolicies
-  /// When its windows are mapped in each I/O address space.
+  /// The policy for mapping its windows in each I/O address space.
   let peers: [PeerPolicy]
-  /// How it can be reset.
+  /// The method by which it can be reset.
   let reset: ResetMethod
-  /// How many windows each of its BARs may have.
+  /// The maximum number of windows per BAR, before the MSI-X structures split any.
   let windowsPerBAR: Int
 
-  /// Collects the decisions.
+  /// Creates a configuration from the decisions.
   public init(
     policies: DevicePolicies, peers: [PeerPolicy], reset: ResetMethod, budget: WindowBudget
   ) {
@@ -23,10 +23,10 @@ public struct FunctionConfiguration: Sendable {
     windowsPerBAR = budget.windowsPerBAR(policies.barMap)
   }
 
-  /// Whether its reset leaves the VM's other devices alone, so that they can be reset at the same time.
+  /// True if its reset affects no other device of the VM. Such devices can be reset concurrently.
   public var isResetAlone: Bool { if case .bus(let isAlone) = reset { isAlone } else { true } }
 
-  /// The earliest of what the other devices ask for.
+  /// The earliest mapping policy of all I/O address spaces.
   var earliest: MappingPolicy {
     if peers.contains(.mapped(.eager)) { return .eager }
     return peers.contains(.mapped(.onEnable)) ? .onEnable : .onFault

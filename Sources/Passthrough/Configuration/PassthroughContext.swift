@@ -3,33 +3,34 @@
 public import Seams
 internal import Synchronization
 
-/// What the assigned functions of one VM share on the host.
+/// The resources of the host that the assigned functions of one VM share.
 public struct PassthroughContext<B: Backend>: Sendable {
   let machine: B.Machine
   let dma: DMAMapper<B.Space>
-  /// Counts the changes that can make a bare -EFAULT of KVM_RUN a thing of the past.
+  /// The number of windows that have closed. A vCPU compares it to distinguish a stale -EFAULT of KVM_RUN
+  /// from a real one.
   public let generation = GateGeneration()
-  /// True while a function has a window that is due.
+  /// The request to open due windows.
   public let openings = Openings()
-  /// The decoded ranges of all functions.
+  /// The addresses of the BARs of all functions.
   public let decoder = AddressDecoder()
 
-  /// Collects them.
+  /// Creates a context. No function has been added.
   public init(machine: B.Machine, dma: DMAMapper<B.Space>) {
     self.machine = machine
     self.dma = dma
   }
 
-  /// How many memory slots there are for windows.
+  /// The number of memory slots for windows.
   public var slotCapacity: Int { machine.slotCapacity }
 
-  /// For each I/O address space, how many mappings there are for windows.
+  /// The number of mappings for windows in each I/O address space.
   public var windowMappings: [Int] { dma.windowMappings }
 }
 
-/// How often an open window has been closed, over all functions of a VM.
+/// The number of times that open windows have been closed, over all functions of a VM.
 public final class GateGeneration: Sendable {
-  /// Raised by whoever has closed a window, read by vCPU threads; orders nothing else.
+  /// Incremented by the thread that has closed a window, read by vCPU threads. It orders nothing else.
   private let count = Atomic<UInt64>(0)
 
   /// The present count.
@@ -40,30 +41,31 @@ public final class GateGeneration: Sendable {
 
 /// The request to open due windows, for all functions of a VM.
 ///
-/// The thread that makes a window due holds its function's lock; vCPU threads take the request without a lock.
+/// The thread that makes a window due holds its function's lock. vCPU threads take the request without a
+/// lock.
 public final class Openings: Sendable {
   private let wanted = Atomic<Bool>(false)
 
   /// True if a function has made a request that no vCPU has taken.
   public var isWanted: Bool { wanted.load(ordering: .acquiring) }
 
-  /// Takes the request, before the functions are asked for theirs.
+  /// Takes the request. The caller takes the requests of the functions afterwards.
   public func take() { wanted.store(false, ordering: .sequentiallyConsistent) }
 
   func request() { wanted.store(true, ordering: .sequentiallyConsistent) }
 }
 
-/// How an instruction that KVM cannot emulate can run.
+/// The state of the accessed window, for an instruction that KVM cannot emulate.
 public enum EmulationRemedy: Int, Sendable {
-  /// Not at all: no window that it accesses can open.
+  /// The instruction cannot run: no window that it accesses can open.
   case none
-  /// Its window is open now; another vCPU may have opened it since the instruction was tried.
+  /// The window is open. Another vCPU may have opened it after KVM tried the instruction.
   case isOpen
-  /// Its window is due.
+  /// The window is due.
   case isDue
 }
 
-/// One function's part of ``Openings``.
+/// The request of one function, a part of ``Openings``.
 final class OpeningRequest: Sendable {
   private let wanted = Atomic<Bool>(false)
   private let all: Openings

@@ -4,18 +4,18 @@ internal import Linux
 public import Seams
 internal import Trace
 
-/// How a function can be reset.
+/// The method by which a function can be reset.
 public enum ResetMethod: Sendable, Equatable {
-  /// By the kernel, alone (VFIO_DEVICE_RESET).
+  /// The kernel resets the function alone (VFIO_DEVICE_RESET).
   case function
-  /// With all of its bus, whose groups this VM has (VFIO_DEVICE_PCI_HOT_RESET).
+  /// The kernel resets the whole bus, whose groups this VM owns (VFIO_DEVICE_PCI_HOT_RESET).
   ///
-  /// - Parameter isAlone: No other device of the VM is reset by it.
+  /// - Parameter isAlone: True if the reset affects no other device of the VM.
   case bus(isAlone: Bool)
-  /// Not at all; says why, and what to do.
+  /// No reset is available. The text states the cause and the remedy.
   case none(String)
 
-  /// Finds the best one that a device has.
+  /// Selects the best method that a device supports.
   ///
   /// - Parameter devices: The addresses of the VM's devices.
   public init(_ device: some PCIDevice, devices: [String]) {
@@ -24,7 +24,7 @@ public enum ResetMethod: Sendable, Equatable {
       return
     }
     guard let scope = device.busResetScope else {
-      self = .none("it has no reset: the guest gets it in the state it is in")
+      self = .none("no reset is available: the guest receives the device in its present state")
       return
     }
     if let obstacle = Self.obstacle(scope) {
@@ -34,17 +34,17 @@ public enum ResetMethod: Sendable, Equatable {
     }
   }
 
-  /// Why the reset of a bus is not for this VM, and what to do; nil where it is.
+  /// Returns the reason why this VM may not reset a bus, and the remedy, or nil if it may.
   private static func obstacle(_ scope: [ResetDependent]) -> String? {
     let foreign = scope.filter { !$0.isOwned }
     if foreign.isEmpty { return nil }
     let names = foreign.map { "\($0.address) (group \($0.group))" }.joined(separator: ", ")
-    return "it has no reset but that of its bus, which would also reset \(names): give the VM "
-      + "\(foreign.count == 1 ? "that device" : "those devices") too; until then the guest gets it in the "
-      + "state it is in"
+    return "only a bus reset is available, and it would also reset \(names): give the VM "
+      + "\(foreign.count == 1 ? "that device" : "those devices") too; until then the guest receives the "
+      + "device in its present state"
   }
 
-  /// Whether it can be reset while the VM runs: without another device of the VM being reset too, whose
+  /// True if the function can be reset while the VM runs: the reset affects no other device of the VM, whose
   /// windows may be open.
   var isSafeWhileRunning: Bool {
     switch self {
@@ -54,10 +54,11 @@ public enum ResetMethod: Sendable, Equatable {
     }
   }
 
-  /// Resets a device this way and reports it; does nothing where there is no way.
+  /// Resets a device by this method and reports the reset. Does nothing if no reset is available.
   ///
-  /// Every window that it reaches is closed by now: those of the function alone where it is for a guest that
-  /// runs (``isForGuest``), else those of all the VM's functions.
+  /// Every affected window is already closed. While the guest runs, only the function's own windows are
+  /// affected (``isSafeWhileRunning``). At the start and at the end of the VM, the windows of all functions
+  /// may be affected.
   func perform(
     on device: some PCIDevice, _ reason: TraceEvent.ResetReason, _ observe: FunctionObserver
   ) throws(OperationError) {

@@ -7,46 +7,51 @@ public import Seams
 internal import Synchronization
 internal import Trace
 
-/// A function of the host that a guest has: the one place that changes its mappings, its
-/// interrupts and its state.
+/// A PCI function of the host that is assigned to the guest. Only this type changes the function's mappings,
+/// interrupts and state.
 public final class AssignedFunction<B: Backend>: Sendable {
-  /// The address on the host, which names the device in every message.
+  /// The address on the host. It names the device in every message.
   public let address: String
-  /// Its BARs.
+  /// The function's BARs.
   public let bars: [BAR]
-  /// Its interrupt pin: 0 for INTA# to 3 for INTD#; nil where it has none.
+  /// The interrupt pin: 0 for INTA# to 3 for INTD#, or nil if the function has none.
   public let interruptPin: UInt8?
   let device: B.Device
   let configuration: FunctionConfiguration
   let observe: FunctionObserver
-  /// Taken by vCPU threads for a trapped access and by the control thread for the hand-over and for what
-  /// the host wants; inside it those of ``DecodedRanges``, of the machine's slots and routes, and of the
-  /// trace. Never two functions' at once, and not while a reset is going on, which may take a second: but for the
-  /// one at the start, for which the guest is to wait.
+  /// Lock order: ``handling``, this lock, then the locks of ``AddressDecoder``, the memory slots, the
+  /// interrupt routes and the trace. vCPU threads take it for trapped accesses. The control thread takes it
+  /// for the notifications of the host's kernel and for the shutdown. A thread never holds the locks of two
+  /// functions. No thread holds it during a reset, which may take a second. The reset at the start is an
+  /// exception: the guest's accesses must wait for it.
   let state: Mutex<FunctionState<B>>
-  /// Held by whoever resets the device or gives it back, so that neither meets the other; never taken
-  /// inside `state`, which is taken inside it.
+  /// Held while the device is reset or released during the guest's run, so that the two never overlap. It is
+  /// taken before ``state``.
   let handling = Mutex(())
-  /// Set inside `state`, taken before it.
+  /// The function's request to open due windows. A thread makes it with ``state`` locked, and takes it before
+  /// it locks ``state``.
   private let opening: OpeningRequest
-  /// Index of the function's first BAR in ``Host/decoder``.
+  /// The index of the function's first BAR in ``PassthroughContext/decoder``.
   private let decoderIndex: Int
   let notices: DeviceNotifications<B>
   private let context: PassthroughContext<B>
-  /// Signalled when no vCPU need wait for pinned RAM: the VM ends, or the function leaves the guest.
+  /// Signalled when vCPUs stop waiting for pinned RAM: the VM ends, or the function leaves the guest.
   let isLeaving: EventFD
 
-  /// Takes over a device that the kernel has just opened, leaves it with memory and bus mastering off, and makes
-  /// the guest's view of it. Nothing of it is mapped. The kernel has reset it where it can do so alone; what is
-  /// reset only with its bus is reset here.
+  /// Creates the function from a device that the kernel has just opened, and the guest's view of its
+  /// registers.
   ///
-  /// - Parameter observe: Told of everything that happens, with the function's lock held.
+  /// Bus mastering is off afterwards. Memory is off too, unless the memory bit is shadowed. No window is
+  /// mapped for the guest or for other devices. The kernel has already reset a device that it can reset
+  /// alone. A device that needs a bus reset is reset here.
+  ///
+  /// - Parameter observe: Called for every event, with the function's lock held.
   public convenience init(
     _ device: B.Device, context: PassthroughContext<B>, configuration: FunctionConfiguration,
     observe: @escaping FunctionObserver
   ) throws(FunctionError) {
     let opening = OpeningRequest(context.openings)
-    // The state comes last: it cannot be copied, and so cannot be given up half made.
+    // The state is created last: a noncopyable value cannot be discarded half-initialized.
     do throws(OperationError) {
       if case .none(let why) = configuration.reset { observe(.warning(why), 0) }
       if case .bus = configuration.reset { try configuration.reset.perform(on: device, .start, observe) }
@@ -79,13 +84,13 @@ public final class AssignedFunction<B: Backend>: Sendable {
     self.isLeaving = isLeaving
   }
 
-  /// Gives the function its place before the guest starts.
+  /// Places the function on the guest's bus, before the guest starts.
   ///
   /// - Parameters:
-  ///   - addresses: Those of the BARs, in the order of ``bars``.
-  ///   - function: Its device and function number on the guest's bus.
-  ///   - isMultifunction: Whether other functions share its slot.
-  ///   - gsi: The input of the guest's I/O APIC that its pin is wired to.
+  ///   - addresses: The addresses of the BARs, in the order of ``bars``.
+  ///   - function: The device and function number on the guest's bus.
+  ///   - isMultifunction: True if other functions share the PCI slot.
+  ///   - gsi: The input of the guest's I/O APIC that the pin is wired to.
   public func place(
     _ addresses: [UInt64], function: Int, isMultifunction: Bool, gsi: UInt32
   ) throws(FunctionError) {
@@ -100,10 +105,11 @@ public final class AssignedFunction<B: Backend>: Sendable {
     }
   }
 
-  /// Resets the function for the guest, which may run meanwhile: its accesses to this function wait, no others.
+  /// Resets the function before the guest uses it. The guest may run concurrently: its accesses to this
+  /// function wait, and other accesses do not.
   ///
-  /// - Parameter begun: Called when accesses wait; the guest must not start before that.
-  /// - Throws: When it cannot be reset; it does not answer the guest then.
+  /// - Parameter begun: Called as soon as accesses wait. The guest must not start earlier.
+  /// - Throws: The cause if the reset fails. The function then does not answer the guest.
   public func resetAtStart(begun: () -> Void) throws(FunctionError) {
     try locked { state throws(OperationError) in
       begun()
@@ -117,7 +123,8 @@ public final class AssignedFunction<B: Backend>: Sendable {
     }
   }
 
-  /// Tells the bus where the function answers; with the function's lock held.
+  /// Stores the present addresses of the function's BARs in the decoder. The caller holds the function's
+  /// lock.
   func update(_ state: borrowing FunctionState<B>) {
     let isAnswering = state.gate.conditions.isSuperset(of: [.fullPower, .outOfReset, .alive])
     context.decoder.update(
@@ -135,7 +142,8 @@ public final class AssignedFunction<B: Backend>: Sendable {
     } catch { throw failure(error) }
   }
 
-  /// Calls `body` with the function's lock held, for a vCPU. A mapping that cannot be removed isolates the function.
+  /// Calls `body` for a vCPU, with the function's lock held. Isolates the function if a mapping cannot be
+  /// removed.
   ///
   /// - Returns: The result of `body`, or `otherwise` if the function has been isolated.
   private func served<Result: Sendable>(
@@ -154,10 +162,10 @@ public final class AssignedFunction<B: Backend>: Sendable {
     state.withLock { state in state.readConfig(offset, width: width) }
   }
 
-  /// Writes configuration space: 1, 2 or 4 bytes. Comes back when the write has had its effect, a
-  /// reset included.
+  /// Writes configuration space: 1, 2 or 4 bytes. Returns after the write has had its effect, including a
+  /// reset.
   ///
-  /// - Throws: Why guest RAM could not be pinned, or why a mapping of the function could not be removed.
+  /// - Throws: The cause if guest RAM could not be pinned or a mapping of the function could not be removed.
   public func writeConfig(_ offset: Int, width: Int, _ value: UInt32) throws(FunctionError) {
     guard try waitUntilMaster(offset, width: width, value) else { return }
     do throws(OperationError) {
@@ -171,8 +179,8 @@ public final class AssignedFunction<B: Backend>: Sendable {
     } catch { try isolate(error) }
   }
 
-  /// Waits for pinned RAM before a write that may set Bus Master Enable, without a lock that a request of the host
-  /// needs; false if the write no longer matters.
+  /// Waits for pinned RAM before a write that may set Bus Master Enable. Holds no lock that a request of the
+  /// host needs. Returns false if the write no longer matters.
   private func waitUntilMaster(_ offset: Int, width: Int, _ value: UInt32) throws(FunctionError) -> Bool {
     let byte = ConfigOffset.command - offset
     guard (0..<width).contains(byte), value >> UInt32(byte * 8) & UInt32(Command.busMaster.rawValue) != 0
@@ -182,10 +190,10 @@ public final class AssignedFunction<B: Backend>: Sendable {
     }
   }
 
-  /// Lets vCPUs go that wait for pinned RAM: the VM ends.
+  /// Ends the wait of vCPUs for pinned RAM at the end of the VM.
   public func stopWaiting() { isLeaving.signal() }
 
-  /// Resets a function whose gate is closed for it, and lets the guest have it again.
+  /// Resets the function after its gate has closed, and returns it to the guest.
   private func reset(_ reason: TraceEvent.ResetReason) throws(OperationError) {
     try handling.withLock { _ throws(OperationError) in
       var failure: (warning: Warning, text: String)?
@@ -194,10 +202,11 @@ public final class AssignedFunction<B: Backend>: Sendable {
           try configuration.reset.perform(on: device, reason, observe)
         } else {
           let text =
-            "the guest asks for a reset, and there is none that reaches it alone; it goes on as it is"
+            "the guest requested a reset, but no reset affects this device alone; it continues without "
+            + "a reset"
           failure = (.noReset, text)
         }
-      } catch { failure = (.reset, "\(error); it goes on as it is") }
+      } catch { failure = (.reset, "\(error); it continues without a reset") }
       try state.withLock { state throws(OperationError) in
         if let failure { state.warn(failure.warning, failure.text) }
         try state.finishReset(isInD0: failure == nil || reason == .power)
@@ -222,25 +231,26 @@ public final class AssignedFunction<B: Backend>: Sendable {
     }
   }
 
-  /// Opens the windows that are due. Every vCPU is between two instructions and stays there.
+  /// Opens the windows that are due. The caller keeps every vCPU between two instructions.
   public func openDueWindows() throws(FunctionError) {
     guard opening.take() else { return }
     try served(otherwise: ()) { state throws(OperationError) in try state.apply(.open, state.openingReason) }
   }
 
-  /// Takes away windows whose pages another BAR has come into, so that the same BAR answers whatever is mapped.
+  /// Unmaps the function's windows if another BAR has moved into their pages. The same BAR then answers every
+  /// access, whatever was mapped before.
   public func leaveSharedPages() throws(FunctionError) {
     try served(otherwise: ()) { state throws(OperationError) in try state.leaveSharedPages() }
   }
 
-  /// Makes an armed window due for an instruction that KVM cannot emulate.
+  /// Marks an armed window as due for an instruction that KVM cannot emulate.
   ///
-  /// - Parameter place: The address that the instruction accesses, in a BAR; nil for all armed windows.
+  /// - Parameter place: The location in a BAR that the instruction accesses, or nil for all armed windows.
   public func makeDue(_ place: BARLocation?) throws(FunctionError) -> EmulationRemedy {
     try served(otherwise: .none) { state throws(OperationError) in try state.makeDue(place) }
   }
 
-  /// Reads an I/O BAR; all-ones where the guest has turned I/O off.
+  /// Reads an I/O BAR. Returns all-ones if the guest has disabled I/O space.
   public func readPort(bar: Int, offset: UInt64, width: Int) -> UInt64 {
     state.withLock { state in state.readPort(bar: bar, offset: offset, width: width) }
   }
@@ -250,14 +260,14 @@ public final class AssignedFunction<B: Backend>: Sendable {
     state.withLock { state in state.writePort(bar: bar, offset: offset, width: width, value) }
   }
 
-  /// Demotes open windows after a bare -EFAULT of KVM_RUN; false where there was none to demote.
+  /// Demotes open windows after a bare -EFAULT of KVM_RUN. Returns false if no window was demoted.
   ///
-  /// - Parameter all: Whether a device that says its memory is on is meant too.
+  /// - Parameter all: True to demote the windows of a device whose memory bit reads as set, too.
   public func demote(all: Bool) throws(FunctionError) -> Bool {
     try served(otherwise: true) { state throws(OperationError) in try state.demote(all: all) }
   }
 
-  /// What it has done so far.
+  /// The function's statistics so far.
   public var statistics: FunctionStatistics {
     state.withLock { state in
       var statistics = state.statistics

@@ -8,7 +8,7 @@ internal import Trace
 
 /// Accesses to configuration space.
 extension FunctionState {
-  /// What a guest reads; all-ones where the function does not answer.
+  /// Serves a guest's read. Returns all-ones if the function does not answer.
   mutating func readConfig(_ offset: Int, width: Int) -> UInt32 {
     let ones = UInt32.max >> UInt32(32 - width * 8)
     guard gate.conditions.isSuperset(of: [.outOfReset, .alive]) else { return ones }
@@ -25,7 +25,7 @@ extension FunctionState {
     }
   }
 
-  /// Takes a guest's write and does what it means.
+  /// Serves a guest's write and performs its effects.
   mutating func writeConfig(_ offset: Int, width: Int, _ value: UInt32) throws(OperationError)
     -> DeferredAction
   {
@@ -62,7 +62,7 @@ extension FunctionState {
     emit(.command(old: old.rawValue, new: new.rawValue), since: start)
   }
 
-  /// Changes the power state; true where the function has to be reset for it.
+  /// Changes the power state. Returns true if the function must be reset for the change.
   private mutating func setPower(
     from old: PowerState, to new: PowerState
   ) throws(OperationError) -> Bool {
@@ -70,29 +70,29 @@ extension FunctionState {
     let register = capability.offset + 4
     let kept = config.read(offset: register, width: 2)
     if old == .d3hot, new == .d0, !config.keepsStateInD3, configuration.reset.isSafeWhileRunning {
-      // The gate has been closed since D3hot; the end of the reset opens it.
+      // The gate closed on the transition to D3hot. The end of the reset arms it.
       writeDevice(register, width: 2, 0)
       return true
     }
     try apply(.set(.fullPower, new == .d0), .power) { owner in
-      // Only the state bits: PME_Status, bit 15, would be cleared by a 1.
+      // Write the state bits only: a 1 in bit 15 would clear PME_Status.
       owner.writeDevice(register, width: 2, kept & 0x0003)
-      // What the device forgets on its way back it is told again.
+      // The device may lose COMMAND on the transition to D0: write it again.
       if new == .d0 { owner.writeCommand() }
     }
     if new == .d0 { restoreInterrupts() }
     return false
   }
 
-  /// Closes the gate for a reset, and turns interrupts off for as long.
+  /// Closes the gate for a reset and turns interrupts off until ``finishReset(isInD0:)``.
   mutating func beginReset() throws(OperationError) {
     try apply(.set(.outOfReset, false), .reset)
     turnInterruptsOff()
   }
 
-  /// Gives a function whose reset has ended what the guest had, and arms it.
+  /// Restores COMMAND and interrupts after a reset, and arms the windows.
   ///
-  /// - Parameter isInD0: False if nothing has brought the function out of the power state that it was in.
+  /// - Parameter isInD0: True if the function is in D0. False if it remains in its earlier power state.
   mutating func finishReset(isInD0: Bool) throws(OperationError) {
     if isInD0 {
       config.powerOn()
@@ -104,7 +104,7 @@ extension FunctionState {
     }
   }
 
-  /// Gives the device the guest's command register and checks that it has taken it.
+  /// Writes the guest's command register to the device and checks that the device keeps it.
   private mutating func restoreCommand() {
     writeCommand()
     let wanted = deviceCommand.intersection([.ioSpace, .memorySpace, .busMaster])
@@ -112,8 +112,8 @@ extension FunctionState {
     if found.intersection([.ioSpace, .memorySpace, .busMaster]) != wanted {
       warn(
         .restore,
-        "after its reset the command register reads \(found.rawValue.hexadecimal), and not "
-          + "\(wanted.rawValue.hexadecimal) as the guest had it")
+        "after the reset: COMMAND reads \(found.rawValue.hexadecimal) instead of the guest's "
+          + "\(wanted.rawValue.hexadecimal)")
     }
   }
 }

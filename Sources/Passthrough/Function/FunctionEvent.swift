@@ -4,77 +4,78 @@ public import Gate
 public import Seams
 public import Trace
 
-/// An event of an assigned function, reported after it has happened. Its words are the trace's.
+/// An event of an assigned function, reported after it has happened. Its associated values use the trace's
+/// types.
 public enum FunctionEvent: Sendable {
-  /// Where a window is, or several that follow each other.
+  /// The location of one window or of several adjoining windows.
   public struct WindowSpan: Sendable {
     /// The BAR.
     public let bar: Int
-    /// The window's number within the function; the first one's.
+    /// The number of the first window within the function.
     public let window: Int
-    /// How many windows it is.
+    /// The number of windows.
     public var windows = 1
-    /// Guest-physical address of its first byte.
+    /// The GPA of the first byte.
     public let address: UInt64
     /// Bytes.
     public let size: UInt64
   }
 
-  /// A window has changed its state, after its slot was added or removed.
+  /// A window has changed its state, after its memory slot was added or removed.
   case gate(WindowSpan, from: Gate.State, to: Gate.State, TraceEvent.WindowReason)
   /// The device's command register has been written.
   case command(old: UInt16, new: UInt16)
-  /// Windows became, or are no more, reachable for other devices at their guest-physical address.
+  /// Windows were mapped for other devices at their GPA, or unmapped.
   ///
   /// - Parameter space: The I/O address space.
   case peer(TraceEvent.MapOperation, WindowSpan, space: Int)
   /// Another kind of interrupt is on in the host.
   case interrupts(TraceEvent.InterruptMode, count: Int)
-  /// A vector was changed.
+  /// A vector has changed.
   case vector(Int, TraceEvent.VectorOperation)
   /// The function has been reset, alone or with its bus.
   case reset(TraceEvent.ResetReason, TraceEvent.ResetMethod)
-  /// The guest does not have the device any more.
+  /// The device was taken from the guest.
   case lost(TraceEvent.DeviceState)
-  /// Something did not work, and the VM goes on without it.
+  /// A failure that does not end the VM.
   case warning(String)
 }
 
-/// Takes the events of a function and their durations in microseconds, with the function's lock held.
+/// Receives each event of a function and its duration in microseconds, with the function's lock held.
 public typealias FunctionObserver = @Sendable (FunctionEvent, Int64) -> Void
 
-/// What an assigned function did in the life of a VM.
+/// Counters of an assigned function over the life of a VM.
 public struct FunctionStatistics: Sendable {
-  /// Windows that the function has.
+  /// The number of windows.
   public var windows = 0
-  /// Windows that were open at some time.
+  /// The number of windows that have been open.
   public var windowsOpened = 0
-  /// Memory slots that were added; one may hold several windows.
+  /// The number of memory slots that were added. One slot may hold several windows.
   public var slotsAdded = 0
-  /// Bytes of the windows that were open at some time.
+  /// The bytes of the windows that have been open.
   public var bytesMapped: UInt64 = 0
-  /// Accesses to BARs that came to Sluice.
+  /// The number of accesses to BARs that were trapped.
   public var trappedAccesses = 0
-  /// Of those, the ones that met a closed window.
+  /// The number of trapped accesses that did not reach the device.
   public var deniedAccesses = 0
-  /// How often an open window was closed or demoted.
+  /// The number of times that an open window was closed or demoted.
   public var closes = 0
-  /// Vectors that the function has.
+  /// The number of vectors.
   public var vectors = 0
-  /// Vectors that the guest has used.
+  /// The number of vectors that the guest has used.
   public var vectorsUsed = 0
 }
 
-/// A failure that ends the VM: the state of a device's mappings or interrupts is not certain any more.
+/// A failure that ends the VM: the state of a device's mappings or interrupts is no longer known.
 public struct FunctionError: Error, Equatable, CustomStringConvertible {
   /// The device's address on the host.
   public let device: String
-  /// What was being done, where, and what the kernel said.
+  /// The operation, its object, and the kernel's error.
   public let cause: OperationError
 
-  /// Names a device and a cause.
+  /// Creates an error from a device and a cause.
   public init(device: String, cause: OperationError) { (self.device, self.cause) = (device, cause) }
 
-  /// The device and the cause, for a person.
+  /// The device and the cause as text.
   public var description: String { "device \(device): \(cause)" }
 }

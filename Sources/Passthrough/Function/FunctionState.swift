@@ -6,14 +6,14 @@ internal import PCI
 internal import Seams
 internal import Trace
 
-/// What a write by the guest leaves to be done without the lock.
+/// An action that a guest's write requires and that is performed without the lock.
 enum DeferredAction: Equatable {
   case nothing
   case reset(TraceEvent.ResetReason)
 }
 
-/// All that changes about an assigned function; its owner holds the lock. It cannot be copied, so that no access
-/// to it counts references.
+/// The mutable state of an assigned function. Its owner holds the lock. The type is noncopyable, so that no
+/// access retains a reference.
 struct FunctionState<B: Backend>: ~Copyable {
   let device: B.Device
   let context: PassthroughContext<B>
@@ -24,21 +24,21 @@ struct FunctionState<B: Backend>: ~Copyable {
   var config: ConfigSpace
   var gate: Gate
   var windows: [Window]
-  /// True after all vCPUs have stopped. A memory slot that KVM does not remove is harmless then.
+  /// True after all vCPUs have stopped. From then on a memory slot that KVM fails to remove is harmless.
   var hasStopped = false
-  /// Asks the vCPUs for a moment between instructions, in which due windows open.
+  /// The request that vCPUs pause between two instructions, so that due windows open.
   let opening: OpeningRequest
-  /// Why windows are due, for the trace.
+  /// The reason for which windows are due, for the trace.
   var openingReason = TraceEvent.WindowReason.access
   var table: MSIXTable?
   var interrupts = Interrupts<B>()
-  /// The expansion ROM, as it was at the start; empty where there is none.
+  /// A copy of the expansion ROM from the start, or empty if there is none.
   let rom: [UInt8]
   var statistics = FunctionStatistics()
   /// The kinds of warnings that have been logged.
   private var warned: Warning = []
 
-  /// Takes a device that the kernel has just opened and makes the guest's view of it.
+  /// Creates the state of a device that the kernel has just opened, and the guest's view of its registers.
   init(
     _ device: B.Device, context: PassthroughContext<B>, configuration: FunctionConfiguration,
     opening: OpeningRequest,
@@ -50,7 +50,7 @@ struct FunctionState<B: Backend>: ~Copyable {
     let bytes = try device.readAll(RegionIndex.config, count: 4096)
     guard bytes.count >= 64, bytes.prefix(4) != [0xFF, 0xFF, 0xFF, 0xFF] else {
       throw OperationError(
-        "its configuration space reads all-ones: it has no power (D3cold) or has left the bus")
+        "configuration space reads all-ones: the device has no power (D3cold) or is no longer on the bus")
     }
     var sizes = (0..<6).map { device.region($0)?.size ?? 0 }
     sizes.append(UInt64(rom.count))
@@ -63,7 +63,7 @@ struct FunctionState<B: Backend>: ~Copyable {
     if let (bar, error) = layout.failure { observe(.warning("BAR \(bar) stays trapped: \(error)"), 0) }
     let msi = config.msiLayout.map { Vectors<B>(.msi, of: device, context.machine, count: $0.count) }
     let msix = structures.map { Vectors<B>(.msix, of: device, context.machine, count: $0.count) }
-    // What cannot be copied cannot be given up half made: from here on nothing fails.
+    // Nothing fails from here on: a noncopyable value cannot be discarded half-initialized.
     self.device = device
     self.context = context
     self.configuration = configuration
@@ -83,7 +83,7 @@ struct FunctionState<B: Backend>: ~Copyable {
     statistics.vectors = (msi?.count ?? 0) + (msix?.count ?? 0)
   }
 
-  /// Writes the command register, and reads back what the device keeps of it.
+  /// Writes the command register and returns the value that the device keeps.
   private static func setCommand(
     of device: B.Device, to command: Command
   ) throws(OperationError) -> Command {
@@ -93,7 +93,7 @@ struct FunctionState<B: Backend>: ~Copyable {
     return Command(rawValue: UInt16(truncatingIfNeeded: value))
   }
 
-  /// The ROM's bytes, read with the memory on; empty, and told, where they cannot be had.
+  /// Reads the ROM with memory on. Logs a warning and returns an empty array if the ROM cannot be read.
   private static func readROM(of device: B.Device, _ observe: FunctionObserver) -> [UInt8] {
     guard let rom = device.region(RegionIndex.rom) else { return [] }
     do throws(OperationError) {
@@ -101,36 +101,36 @@ struct FunctionState<B: Backend>: ~Copyable {
       try device.write(RegionIndex.config, offset: UInt64(ConfigOffset.command), width: 2, on)
       return try device.readAll(RegionIndex.rom, count: Int(clamping: rom.size))
     } catch {
-      observe(.warning("its expansion ROM cannot be read, and is not shown: \(error)"), 0)
+      observe(.warning("the expansion ROM cannot be read and is hidden from the guest: \(error)"), 0)
       return []
     }
   }
 
-  /// What the device's command register is to be while the guest's is as it is.
+  /// Returns the value of the device's command register for a value of the guest's command register.
   private static func deviceCommand(_ command: Command, _ policies: DevicePolicies) -> Command {
     policies.memoryBit == .shadow ? command.union(.memorySpace) : command
   }
 
-  /// The same for the guest's present one.
+  /// The value of the device's command register for the guest's present one.
   var deviceCommand: Command { Self.deviceCommand(config.command, configuration.policies) }
 
-  /// Writes the device's command register as the guest has set it.
+  /// Writes ``deviceCommand`` to the device.
   mutating func writeCommand() { writeDevice(ConfigOffset.command, width: 2, UInt32(deviceCommand.rawValue)) }
 
-  /// Tells of something that has just been done.
+  /// Reports an event that has just happened.
   ///
-  /// - Parameter start: When it began.
+  /// - Parameter start: The time at which the event began, in microseconds.
   func emit(_ event: FunctionEvent, since start: Int64) { observe(event, Clock.microseconds() - start) }
 
-  /// Logs something that does not work and that the VM runs on without: once for each kind, because a guest can
-  /// cause it again and again.
+  /// Logs a failure that does not end the VM. Logs each kind once, because a guest can repeat the failure.
   mutating func warn(_ kind: Warning, _ text: @autoclosure () -> String) {
     guard warned.isDisjoint(with: kind) else { return }
     warned.formUnion(kind)
     observe(.warning(text()), 0)
   }
 
-  /// The device's own command register; nil, and told, where it does not answer.
+  /// Reads the device's command register. Returns nil if the device does not answer, and warns if the read
+  /// fails.
   mutating func readCommand() -> Command? {
     do throws(OperationError) {
       let value = try device.read(
@@ -142,10 +142,10 @@ struct FunctionState<B: Backend>: ~Copyable {
     }
   }
 
-  /// Whether the device itself has its memory on now.
+  /// True if the memory bit of the device's own command register is set.
   var isAnswering: Bool { mutating get { readCommand()?.contains(.memorySpace) ?? false } }
 
-  /// Writes the device's configuration; a device that does not take it is told about and lives on.
+  /// Writes the device's configuration space. A failure is logged and does not isolate the device.
   mutating func writeDevice(_ offset: Int, width: Int, _ value: UInt32) {
     do throws(OperationError) {
       try device.write(

@@ -6,12 +6,12 @@ internal import PCI
 internal import Seams
 internal import Trace
 
-/// What the gate says, done: memory slots, I/O addresses, and the write to the device between them.
+/// The effects of the gate: changes of memory slots and I/O addresses, and the write to the device.
 extension FunctionState {
-  /// Runs an event through the gate and does what it says.
+  /// Passes an event to the gate and performs its effects.
   ///
-  /// - Parameter apply: The write to the device that the event is about.
-  /// - Throws: When a mapping could not be taken away: then the device must not be written.
+  /// - Parameter apply: The event's write to the device.
+  /// - Throws: The cause if a mapping could not be removed. The device must not be written then.
   mutating func apply(
     _ event: Gate.Event, _ reason: TraceEvent.WindowReason, apply: (inout FunctionState) -> Void = { _ in }
   ) throws(OperationError) {
@@ -46,7 +46,7 @@ extension FunctionState {
     }
   }
 
-  /// Lets a BAR's windows ask for slots again: it gets another address.
+  /// Allows new slots for a BAR's windows after a refusal, because the BAR gets another address.
   private mutating func allowSlots(bar: Int) {
     for window in windows.indices where windows[window].bar == bar { windows[window].refusedAt = nil }
   }
@@ -61,14 +61,14 @@ extension FunctionState {
       size: size(span))
   }
 
-  /// Bytes of neighbouring windows.
+  /// Returns the size of adjoining windows in bytes.
   private func size(_ span: Range<Int>) -> UInt64 {
     var size: UInt64 = 0
     for window in span { size += windows[window].size }
     return size
   }
 
-  /// The guest-physical address of a window, by the BAR's register.
+  /// Returns the GPA of a window, from the BAR's register.
   func address(_ window: Int) -> UInt64 {
     let one = windows[window]
     guard let bar = config.bars.first(where: { $0.index == one.bar }) else { return 0 }
@@ -81,22 +81,23 @@ extension FunctionState {
       do throws(OperationError) {
         try retrying { () throws(OperationError) in try context.machine.removeSlot(slot) }
       } catch {
-        // A machine that KVM has given up (kvm_vm_dead) refuses every call.
+        // KVM refuses every call for a dead VM (kvm_vm_dead).
         guard hasStopped else { throw error }
-        warn(.slot, "at the end of the VM: \(error)")
+        warn(.slot, "memory slot not removed at the end of the VM: \(error)")
       }
       windows[window].slot = nil
     }
   }
 
-  /// Tries a removal again, because a window must not close for the guest and stay mapped. The kernel refuses one for
-  /// want of memory (ENOMEM: virt/kvm/kvm_main.c, kvm_set_memslot).
+  /// Tries a removal up to three times, because a window must not close for the guest and stay mapped. The
+  /// kernel refuses a removal if it lacks memory (ENOMEM: virt/kvm/kvm_main.c, kvm_set_memslot).
   private func retrying(_ remove: () throws(OperationError) -> Void) throws(OperationError) {
     for _ in 0..<2 { do throws(OperationError) { return try remove() } catch {} }
     try remove()
   }
 
-  /// Takes neighbours away together, however they were mapped: the kernel finds what is in a range.
+  /// Unmaps adjoining windows together, even if they were mapped one by one. The kernel removes every mapping
+  /// of the range.
   private mutating func removeIOVAs(_ span: Range<Int>) throws(OperationError) {
     for space in configuration.peers.indices {
       var next = span.lowerBound
@@ -114,7 +115,7 @@ extension FunctionState {
     }
   }
 
-  /// The first windows in a run that follow each other and are mapped in a space, or are not.
+  /// Returns the first adjoining windows of a span that are mapped in a space, or those that are not mapped.
   private func part(of span: Range<Int>, isMapped: Bool, in space: Int) -> Range<Int>? {
     var first = span.lowerBound
     while first < span.upperBound, (windows[first].ioAddresses[space] != nil) != isMapped { first += 1 }
@@ -124,13 +125,13 @@ extension FunctionState {
     return first..<end
   }
 
-  /// True if windows can be mapped at an address: whole pages of the guest in which no other BAR is. Else every access
-  /// is trapped.
+  /// True if windows can be mapped at an address: the address is page-aligned, and no other BAR shares the
+  /// pages. Otherwise every access is trapped.
   func hasOwnPages(_ span: Range<Int>, at base: UInt64) -> Bool {
     base % WindowCuts.page == 0 && !context.decoder.isShared(base, size: size(span))
   }
 
-  // Not 'mutating': the state is borrowed, so that no reference is counted.
+  // Not 'mutating': a borrowed state is not retained.
   private func newSlot(_ span: Range<Int>, at base: UInt64) throws(OperationError) -> UInt32 {
     try context.machine.addSlot(at: base, size: size(span), host: windows[span.lowerBound].host)
   }
@@ -140,8 +141,8 @@ extension FunctionState {
     let base = address(first)
     guard hasOwnPages(span, at: base) else { return false }
     do throws(OperationError) { windows[first].slot = try newSlot(span, at: base) } catch {
-      // The guest has put the BAR where something else is, or the slots are used up: every
-      // access goes on being trapped and is right all the same. Of several windows one is tried next.
+      // The guest has placed the BAR over something else, or no slot is free. Every access stays trapped and
+      // remains correct. If several windows failed, the gate tries a single window next.
       if span.count == 1 {
         windows[first].refusedAt = context.generation.current
         let bar = windows[first].bar
@@ -168,14 +169,14 @@ extension FunctionState {
       while let missing = part(of: next..<span.upperBound, isMapped: false, in: space) {
         next = missing.upperBound
         if map(missing, in: space) { continue }
-        // All but what cannot be reached is.
+        // Retry one window at a time, so that one failure does not affect the rest.
         if missing.count > 1 { for window in missing { _ = map(window..<window + 1, in: space) } }
       }
     }
   }
 
-  /// Maps windows that follow each other for the devices of a space; false, and told for a single one, where
-  /// that fails.
+  /// Maps adjoining windows for the devices of a space. Returns false if that fails. A failure of a single
+  /// window is logged.
   private mutating func map(_ span: Range<Int>, in space: Int) -> Bool {
     let first = span.lowerBound
     let base = address(first)
@@ -187,7 +188,7 @@ extension FunctionState {
       if span.count == 1 {
         let range = DMARange.text(base, base &+ (size(span) - 1))
         let (bar, peers) = (windows[first].bar, context.dma.peers(in: space, of: device.address))
-        warn(.address, "\(peers) cannot reach its BAR \(bar) at \(range): \(error)")
+        warn(.address, "\(peers) cannot reach BAR \(bar) at \(range): \(error)")
       }
       return false
     }

@@ -6,10 +6,10 @@ internal import PCI
 internal import Seams
 internal import Trace
 
-/// Interrupts, as the guest's registers have them.
+/// The interrupts that the guest's registers select.
 extension FunctionState {
-  /// The kind that the guest has chosen. The pin is the one without a choice, from the moment that the
-  /// function answers anything at all.
+  /// The kind of interrupt that the guest has selected. INTx is the default, from the moment at which the
+  /// guest enables memory or I/O space.
   private var chosenMode: TraceEvent.InterruptMode {
     if table?.isEnabled == true { return .msix }
     if config.msi?.isEnabled == true { return .msi }
@@ -25,14 +25,16 @@ extension FunctionState {
     }
   }
 
-  /// True if the device can be given interrupts. A device in D1 to D3hot takes none: the kernel refuses MSI and MSI-X
-  /// with EINVAL (drivers/pci/msi/msi.c, pci_msi_supported).
+  /// True if interrupts can be enabled for the device. In D1 to D3hot the kernel refuses MSI and MSI-X with
+  /// EINVAL (drivers/pci/msi/msi.c, pci_msi_supported).
   private var takesInterrupts: Bool { gate.conditions.isSuperset(of: [.fullPower, .alive]) }
 
-  /// Turns on in the host what the guest has chosen, if that is not on yet; true if it was not.
+  /// Turns on the kind of interrupt that the guest has selected. Returns false if it is already on with the
+  /// same number of vectors, else true.
   ///
-  /// What cannot be turned on is tried again at the guest's next write to COMMAND or to the registers of MSI and
-  /// MSI-X. While the device takes no interrupts they are off; ``restoreInterrupts()`` makes up for it.
+  /// A failure is retried at the guest's next write to COMMAND or to the registers of MSI and MSI-X.
+  /// Interrupts stay off while they cannot be enabled for the device. ``restoreInterrupts()`` turns them on
+  /// afterwards.
   @discardableResult
   mutating func updateInterrupts() -> Bool {
     let mode = chosenMode
@@ -47,22 +49,22 @@ extension FunctionState {
     do throws(InterruptFailure) { try interrupts.turn(mode, count: count) } catch {
       switch mode {
       case .none: warn(error.warning, "\(error.error)")
-      // The host may have no way to share the line. Everything else goes on working.
-      case .intx: warn(error.warning, "its interrupt pin does not work: \(error.error)")
-      case .msi, .msix: warn(error.warning, "it has no interrupts: \(error.error)")
+      // The host may be unable to share the IRQ. The rest of the function continues to work.
+      case .intx: warn(error.warning, "INTx cannot be enabled: \(error.error)")
+      case .msi, .msix: warn(error.warning, "the vectors cannot be enabled: \(error.error)")
       }
       return true
     }
     let got = interrupts.count
     if got < count {
-      warn(.count, "the host has \(got) vectors for it, the guest has asked for \(count)")
+      warn(.count, "the host provides \(got) vectors, the guest requested \(count)")
     }
     emit(.interrupts(mode, count: count), since: start)
     for vector in 0..<count where isActive(vector) { apply(.unmasked(vector)) }
     return true
   }
 
-  /// Turns on what the guest has chosen while the device took no interrupts.
+  /// Turns on the interrupts that the guest selected or unmasked while the device could not have any.
   mutating func restoreInterrupts() {
     if updateInterrupts() { return }
     for vector in 0..<interrupts.asked where isActive(vector) && !interrupts.isConnected(vector) {
@@ -70,7 +72,7 @@ extension FunctionState {
     }
   }
 
-  /// Turns interrupts off, as far as that is possible.
+  /// Turns interrupts off. A failure is logged.
   mutating func turnInterruptsOff() {
     if let failure = interrupts.turnOff() { warn(failure.warning, "\(failure.error)") }
   }
@@ -100,7 +102,7 @@ extension FunctionState {
     }
   }
 
-  /// Carries a change of a vector over to the host. A vector for which the host lacks something stays masked.
+  /// Applies a change of a vector to the host. A vector stays masked if the host lacks a resource for it.
   mutating func apply(_ change: VectorTransition) {
     let start = Clock.microseconds()
     do throws(InterruptFailure) {
@@ -133,22 +135,22 @@ extension FunctionState {
     warn(failure.warning, "vector \(vector) \(state): \(failure.error)\(remedy)")
   }
 
-  /// The MSI-X pending bits of 64 vectors; all 0 if the function has none.
+  /// Returns the MSI-X pending bits of 64 vectors, or 0 if the function has no MSI-X.
   mutating func pendingMSIX(from first: Int) -> UInt64 {
     guard let layout = table?.layout else { return 0 }
     return pending(
       interrupts.msix, from: first, layout.pendingBar, layout.pendingOffset + UInt64(first / 8), width: 8)
   }
 
-  /// The MSI pending bits.
+  /// Returns the MSI pending bits, or 0 if the function has no MSI.
   mutating func pendingMSI() -> UInt32 {
     guard let layout = config.msiLayout else { return 0 }
     let bits = pending(interrupts.msi, from: 0, RegionIndex.config, UInt64(layout.pending), width: 4)
     return UInt32(truncatingIfNeeded: bits)
   }
 
-  /// The pending bits of vectors, with the device's own at a place in a region; 0, and a warning, for those that cannot
-  /// be read.
+  /// Returns the pending bits of vectors. Bits that only the device has are read at an offset of a region.
+  /// Bits that cannot be read are 0, and a warning is logged.
   private mutating func pending(
     _ vectors: Vectors<B>?, from first: Int, _ region: Int, _ offset: UInt64, width: Int
   ) -> UInt64 {
@@ -157,7 +159,7 @@ extension FunctionState {
       guard let (raised, inDevice) = try vectors?.pending(from: first) else { return 0 }
       bits = raised
       if inDevice != 0 { bits |= try device.read(region, offset: offset, width: width) & inDevice }
-    } catch { warn(.pending, "which of its vectors are pending is not known: \(error)") }
+    } catch { warn(.pending, "the pending bits cannot be read: \(error)") }
     return bits
   }
 }

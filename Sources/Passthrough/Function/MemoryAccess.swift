@@ -5,9 +5,9 @@ internal import PCI
 internal import Seams
 internal import Trace
 
-/// Accesses to BARs that have come to Sluice: the window is not open, or there is none.
+/// Trapped accesses to BARs: the window is not open, or the bytes have no window.
 extension FunctionState {
-  /// What a guest reads from a memory BAR.
+  /// Serves a guest's read of a memory BAR.
   mutating func readMemory(
     bar: Int, offset: UInt64, width: Int
   ) throws(OperationError) -> UInt64 {
@@ -26,7 +26,8 @@ extension FunctionState {
     }
     let value: UInt64
     do throws(OperationError) { value = try device.read(bar, offset: offset, width: width) } catch {
-      // Beyond the end of the BAR, or disabled behind our back: no one answers.
+      // The offset is beyond the end of the BAR, or memory was disabled outside of Sluice: an unclaimed
+      // access.
       statistics.deniedAccesses += 1
       return .max
     }
@@ -34,7 +35,7 @@ extension FunctionState {
     return value
   }
 
-  /// The ROM's copy, little-endian; all-ones while its enable bit is off.
+  /// Reads the ROM's copy, little-endian. Returns all-ones while the ROM's enable bit is off.
   private mutating func readROM(_ offset: UInt64, width: Int) -> UInt64 {
     guard config.isROMEnabled, offset < UInt64(rom.count), width <= rom.count - Int(offset) else {
       statistics.deniedAccesses += 1
@@ -43,7 +44,7 @@ extension FunctionState {
     return (0..<width).reduce(0) { $0 | UInt64(rom[Int(offset) + $1]) << UInt64($1 * 8) }
   }
 
-  /// Takes what a guest writes to a memory BAR.
+  /// Serves a guest's write to a memory BAR.
   mutating func writeMemory(
     bar: Int, offset: UInt64, width: Int, _ value: UInt64
   ) throws(OperationError) {
@@ -66,21 +67,21 @@ extension FunctionState {
     try noteAccess(bar: bar, offset: offset)
   }
 
-  /// Makes the window due of an access that the device has answered.
+  /// Marks the window of an access as due. The device has answered the access.
   private mutating func noteAccess(bar: Int, offset: UInt64) throws(OperationError) {
     guard let window = window(bar: bar, offset: offset), mayBecomeDue(window) else { return }
     try apply(.access(window: window), .access)
   }
 
-  /// True if an access to the window changes its state: the window is armed, and since it last got no slot a
-  /// window of this VM has been closed.
+  /// True if an access makes the window due. The window must be armed and must share no page with another
+  /// BAR. If it was refused a slot, a window of this VM must have closed since.
   private func mayBecomeDue(_ window: Int) -> Bool {
     gate.states[window] == .armed && !gate.isDue[window]
       && windows[window].refusedAt != context.generation.current
       && hasOwnPages(window..<window + 1, at: address(window))
   }
 
-  /// Makes the window at a place due, or all armed windows.
+  /// Marks the window at a location as due, or all armed windows if `place` is nil.
   mutating func makeDue(_ place: BARLocation?) throws(OperationError) -> EmulationRemedy {
     guard gate.isEffective else { return .none }
     if let place {
@@ -94,22 +95,22 @@ extension FunctionState {
     return gate.isOpeningDue ? .isDue : gate.states.contains(.open) ? .isOpen : .none
   }
 
-  /// The window that a place in a BAR is in; nil where that cannot be mapped.
+  /// Returns the window that contains an offset of a BAR, or nil if the offset cannot be mapped.
   private func window(bar: Int, offset: UInt64) -> Int? {
     windows.firstIndex { $0.bar == bar && offset >= $0.offset && offset - $0.offset < $0.size }
   }
 
-  /// What a guest reads from an I/O BAR; all-ones where no one answers.
+  /// Serves a guest's read of an I/O BAR. Returns all-ones for an unclaimed access.
   mutating func readPort(bar: Int, offset: UInt64, width: Int) -> UInt64 {
     statistics.trappedAccesses += 1
     guard isPortEnabled else { return deny() }
-    // A device that does not answer is as one that is off.
+    // Treat a failed read like a disabled device.
     do throws(OperationError) { return try device.read(bar, offset: offset, width: width) } catch {
       return deny()
     }
   }
 
-  /// Takes what a guest writes to an I/O BAR.
+  /// Serves a guest's write to an I/O BAR.
   mutating func writePort(bar: Int, offset: UInt64, width: Int, _ value: UInt64) {
     statistics.trappedAccesses += 1
     guard isPortEnabled else {
@@ -119,19 +120,20 @@ extension FunctionState {
     do throws(OperationError) { try device.write(bar, offset: offset, width: width, value) } catch { deny() }
   }
 
-  /// Counts an access that does not reach the device; all-ones, for one that reads.
+  /// Counts an access that does not reach the device. Returns all-ones, the result of such a read.
   @discardableResult private mutating func deny() -> UInt64 {
     statistics.deniedAccesses += 1
     return .max
   }
 
-  /// Whether I/O BARs answer.
+  /// True if I/O BARs answer.
   private var isPortEnabled: Bool {
     config.command.contains(.ioSpace)
       && gate.conditions.isSuperset(of: [.fullPower, .outOfReset, .alive])
   }
 
-  /// Demotes the function's windows if one that has a slot or an I/O address shares a page now.
+  /// Demotes the function's windows if a window with a slot or an I/O address now shares a page with another
+  /// BAR.
   mutating func leaveSharedPages() throws(OperationError) {
     for window in windows.indices
     where (gate.states[window] == .open || gate.isPeerMapped[window])
@@ -141,9 +143,10 @@ extension FunctionState {
     }
   }
 
-  /// Demotes the open windows after KVM has met memory that the kernel took away.
+  /// Demotes the open windows after KVM has hit memory that the kernel removed. Returns false if no window
+  /// was demoted.
   ///
-  /// - Parameter all: Those of a device that says its memory is on, too.
+  /// - Parameter all: True to demote the windows of a device whose memory bit reads as set, too.
   mutating func demote(all: Bool) throws(OperationError) -> Bool {
     guard gate.isMapped, all || !isAnswering else { return false }
     try apply(.demote, .fault)

@@ -7,9 +7,9 @@ internal import Seams
 internal import Synchronization
 internal import Trace
 
-/// How a function leaves the guest: at the end of the VM, after an error, or because the host wants it.
+/// The teardown of a function: at the end of the VM, after an error, or on a request of the host.
 extension AssignedFunction {
-  /// The descriptor that is readable after a notice, for an event loop.
+  /// Returns the eventfd of a notification, for an event loop. It is readable after the notification.
   public func number(of notice: DeviceNotification) -> Int32 {
     switch notice {
     case .error: notices.error.number
@@ -17,7 +17,7 @@ extension AssignedFunction {
     }
   }
 
-  /// Does what a notice asks for.
+  /// Isolates the function after an error, or releases the device after a request.
   public func attend(to notice: DeviceNotification) throws(FunctionError) {
     do throws(OperationError) {
       switch notice {
@@ -32,20 +32,20 @@ extension AssignedFunction {
   }
 
   private static var errorReported: String {
-    "the host's kernel reports an error of it (AER): the guest does not reach it any more"
+    "isolated from the guest: the host's kernel reported an error of the device (AER)"
   }
 
-  /// Takes the function from the guest after a mapping could not be removed; that is tried once more.
+  /// Isolates the function after a mapping could not be removed. Tries the removal once more.
   ///
-  /// - Throws: The cause, if the mapping stands even so. The VM has to end then.
+  /// - Throws: The cause if the mapping still exists. The VM must end then.
   func isolate(_ cause: OperationError) throws(FunctionError) {
     do throws(OperationError) {
-      try isolate(.isolated, .error, "\(cause): the guest does not reach it any more")
+      try isolate(.isolated, .error, "isolated from the guest: \(cause)")
     } catch { throw failure(error) }
   }
 
-  /// Closes the gate for good: from now on the guest reads all-ones of the function, its configuration space
-  /// included. Nothing is done where that is so already.
+  /// Closes the gate permanently. The guest then reads all-ones from the function, including its
+  /// configuration space. Does nothing if the gate has already closed permanently.
   private func isolate(
     _ loss: TraceEvent.DeviceState, _ reason: TraceEvent.WindowReason, _ text: String
   ) throws(OperationError) {
@@ -54,10 +54,10 @@ extension AssignedFunction {
     try state.withLock { state throws(OperationError) in
       guard state.gate.conditions.contains(.alive) else { return }
       try state.apply(.set(.alive, false), reason) { owner in
-        // No memory, no bus mastering: it shall not reach guest RAM any more either.
+        // Memory and bus mastering go off, so that the device no longer reaches guest RAM.
         owner.writeDevice(ConfigOffset.command, width: 2, 0)
       }
-      // A device that has gone may not take this any more; KVM has let go of it all the same.
+      // An unplugged device may reject this. KVM removes its irqfds even then.
       state.turnInterruptsOff()
       update(state)
       observe(.warning(text), 0)
@@ -65,32 +65,32 @@ extension AssignedFunction {
     }
   }
 
-  /// Gives the device back while the VM runs: the guest reads all-ones from now on.
+  /// Releases the device while the VM runs. The guest then reads all-ones from the function.
   public func remove() throws(FunctionError) {
     do throws(OperationError) { try surrender() } catch { throw failure(error) }
   }
 
-  /// Gives the device back while the VM runs: the kernel may wait for it.
+  /// Releases the device while the VM runs. The kernel may wait for the release.
   private func surrender() throws(OperationError) {
-    try isolate(.released, .release, "the host wants it back: the guest does not have it any more")
+    try isolate(.released, .release, "removed from the guest: the host requests the device")
     try handling.withLock { _ throws(OperationError) in
       do throws(OperationError) {
-        // A bus that has others of the VM on it is not reset under their open windows.
+        // A bus reset that affects other devices of the VM is skipped: their windows may be open.
         if configuration.reset.isSafeWhileRunning {
           try configuration.reset.perform(on: device, .handBack, observe)
         }
       } catch {
-        // The kernel, which is taking the device away, holds it; or it is gone already.
+        // The kernel holds the device for its removal (EAGAIN), or the device is already gone.
         if error.errno != KernelError.again {
-          observe(.warning("it goes back without a reset: \(error)"), 0)
+          observe(.warning("released without a reset: \(error)"), 0)
         }
       }
       device.close()
     }
   }
 
-  /// Closes the gate at the end of the VM, whose vCPUs have stopped; before any function is reset, because a
-  /// bus reset reaches others too.
+  /// Closes the gate at the end of the VM, after the vCPUs have stopped. The gates of all functions close
+  /// before any function is reset, because a bus reset affects other functions too.
   public func quiesce() throws(FunctionError) {
     do throws(OperationError) {
       try state.withLock { state throws(OperationError) in
@@ -104,9 +104,9 @@ extension AssignedFunction {
     } catch { throw failure(error) }
   }
 
-  /// Resets the device for its next owner and gives it back, upon which the kernel resets it once more; comes
-  /// after ``quiesce()``. Nothing is done where it has been given back already, nor where ``quiesce()`` has failed to
-  /// take a mapping away: the kernel does both when the process ends.
+  /// Resets the device for its next owner and releases it, after ``quiesce()``. The kernel resets the device
+  /// once more on the release. Does nothing if the device has already been released, or if ``quiesce()``
+  /// failed to remove a mapping: the kernel then resets and releases the device when the process ends.
   public func resetAndRelease() throws(FunctionError) {
     guard device.isOpen, !state.withLock({ state in state.gate.isMapped }) else { return }
     defer { device.close() }
@@ -114,12 +114,12 @@ extension AssignedFunction {
       throw FunctionError(
         device: address,
         cause: OperationError(
-          "\(error): it goes back as the guest left it; have "
+          "released without a reset: \(error); have "
             + "'echo 1 >/sys/bus/pci/devices/\(address)/reset' work before anything uses it",
           errno: error.errno))
     }
   }
 
-  /// Whether it can be reset at the same time as the VM's other functions.
+  /// True if the function can be reset concurrently with the other functions of the VM.
   public var isResetAlone: Bool { configuration.isResetAlone }
 }

@@ -2,12 +2,13 @@
 
 internal import Seams
 
-/// What the host's kernel has to say about a device: an error of it, or that it is wanted back.
+/// The eventfds of the notifications that the host's kernel sends about a device: an error, or a request for
+/// the device.
 struct DeviceNotifications<B: Backend>: Sendable {
   let error: B.Machine.Event
   let request: B.Machine.Event
 
-  /// Asks the kernel to tell. A device that is not PCI Express has no errors to report.
+  /// Registers the eventfds with the kernel. A device without PCI Express has no error notification.
   init(_ device: B.Device, _ machine: B.Machine) throws(OperationError) {
     error = try machine.makeEvent()
     request = try machine.makeEvent()
@@ -18,10 +19,10 @@ struct DeviceNotifications<B: Backend>: Sendable {
   }
 }
 
-/// A notice of the host's kernel about a device.
+/// A notification of the host's kernel about a device.
 public enum DeviceNotification: Sendable, CaseIterable {
-  /// It has met an error of the device (AER).
+  /// The kernel has detected an error of the device (AER).
   case error
-  /// It wants the device back.
+  /// The kernel requests the device.
   case request
 }

@@ -2,21 +2,26 @@
 
 internal import Seams
 
-/// A function's interrupt pin: device → eventfd → irqfd raises the guest's line, and the guest's end of
-/// interrupt → eventfd lets the device, which the kernel masked meanwhile, raise it again. Neither runs
-/// our code, and a line can be shared.
+/// The INTx pin of a function.
+///
+/// The path device → eventfd → irqfd raises the guest's GSI. The kernel masks the device's interrupt when it
+/// fires. The path end of interrupt → eventfd → device unmasks it. Neither path runs Sluice's code. Functions
+/// can share a GSI.
 struct INTxPin<B: Backend> {
   private let device: B.Device
   private let machine: B.Machine
   private let gsi: UInt32
-  /// Both are kept for the life of the VM: a vCPU's filter has no close().
+  /// Both eventfds are kept for the life of the VM, because the filter of a vCPU thread does not allow
+  /// close().
   private let trigger: B.Machine.Event
   private let resample: B.Machine.Event
-  /// The event raises the guest's line.
+  /// True if the eventfd raises the guest's GSI.
   private var isConnected = false
-  /// The device signals the event.
+  /// True if the device signals the eventfd.
   private(set) var isOn = false
 
+  /// Creates the eventfds of a pin.
+  ///
   /// - Parameter gsi: The input of the guest's I/O APIC.
   init(_ device: B.Device, _ machine: B.Machine, gsi: UInt32) throws(OperationError) {
     self.device = device
@@ -26,10 +31,10 @@ struct INTxPin<B: Backend> {
     resample = try machine.makeEvent()
   }
 
-  /// Connects the pin. A device that asserts it already raises the line at once.
+  /// Connects the pin. A device that already asserts the pin raises the GSI at once.
   ///
-  /// - Throws: The kernel's answer; EBUSY if another driver of the host does not share the line. The pin is off then,
-  ///   unless ``isOn`` says otherwise, and this may be called again.
+  /// - Throws: The kernel's error: EBUSY if another driver of the host does not share the IRQ. The pin is
+  ///   then off, unless ``isOn`` is true. This method may be called again.
   mutating func enable() throws(OperationError) {
     if !isConnected {
       try machine.connect(event: trigger.number, toLine: gsi, resample: resample.number)
@@ -40,21 +45,22 @@ struct INTxPin<B: Backend> {
       isOn = true
       try device.setUnmask(event: resample.number)
     } catch {
-      // The first failure counts. If undoing fails too, the flags say what stands.
+      // Throw the first failure. If the cleanup fails too, the flags record which connections remain.
       do throws(OperationError) { try disable() } catch {}
       do throws(OperationError) { try disconnect() } catch {}
       throw error
     }
   }
 
-  /// Takes the pin from the device; nothing of it can reach the guest any more.
+  /// Turns the pin off in the device. Its interrupts no longer reach the guest.
   mutating func disable() throws(OperationError) {
     guard isOn else { return }
     try device.disableInterrupts(.intx)
     isOn = false
   }
 
-  /// Lowers the line, as far as this function raised it, and frees it for ``enable()``.
+  /// Removes the irqfd and drains both eventfds, so that ``enable()`` can connect them again. The GSI goes
+  /// low unless another function asserts it.
   mutating func disconnect() throws(OperationError) {
     guard isConnected else { return }
     try machine.disconnect(event: trigger.number, from: gsi)

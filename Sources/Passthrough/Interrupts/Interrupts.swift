@@ -4,28 +4,29 @@ internal import PCI
 internal import Seams
 internal import Trace
 
-/// A function's interrupts in the host. At most one of INTx, MSI and MSI-X is on. The others keep their eventfds.
+/// The interrupts of a function in the host. At most one of INTx, MSI and MSI-X is on. The others keep their
+/// eventfds.
 struct Interrupts<B: Backend> {
   /// The kind that reaches the guest.
   private(set) var mode = TraceEvent.InterruptMode.none
-  /// The kind that is on in the device: still the old one if it could not be turned off.
+  /// The kind that is on in the device. It remains the old kind if that could not be turned off.
   private var inDevice = TraceEvent.InterruptMode.none
-  /// The pin's way, once the function has its place on the bus.
+  /// The INTx pin, or nil if the function has none or is not yet placed on the guest's bus.
   var intx: INTxPin<B>?
   var msi: Vectors<B>?
   var msix: Vectors<B>?
-  /// How many vectors of it were asked for.
+  /// The number of vectors that were requested.
   private(set) var asked = 0
-  /// How many of them the host has.
+  /// The number of requested vectors that the host has.
   private(set) var count = 0
 
-  /// How many vectors have been used.
+  /// The number of vectors that have been used.
   var used: Int { (msi?.used ?? 0) + (msix?.used ?? 0) }
 
-  /// Turns the kind that is on off, and another one on; no vector is connected then.
+  /// Turns the active kind off and another kind on. No vector is connected afterwards.
   ///
-  /// - Parameter count: How many vectors the guest can unmask.
-  /// - Throws: Why the new kind is not on; ``mode`` is `none` then.
+  /// - Parameter count: The number of vectors that the guest can unmask.
+  /// - Throws: The cause if the new kind is not on. ``mode`` is then `none`.
   mutating func turn(_ new: TraceEvent.InterruptMode, count: Int) throws(InterruptFailure) {
     if let failure = turnOff(), inDevice != .none { throw failure }
     do throws(OperationError) {
@@ -42,14 +43,15 @@ struct Interrupts<B: Backend> {
     asked = count
   }
 
-  /// Turns interrupts off: first in the device, then on their path to the guest, whether or not the device has
-  /// taken the first.
+  /// Turns interrupts off: first in the device, then in KVM. KVM's part is done even if the device's part
+  /// fails.
   ///
-  /// - Returns: Why that is not complete, or nil. The rest is done when interrupts are next turned on or off.
+  /// - Returns: The first failure, or nil. The next call that turns interrupts on or off retries the failed
+  ///   steps.
   mutating func turnOff() -> InterruptFailure? {
     var failure: OperationError?
     do throws(OperationError) { try silence() } catch { failure = error }
-    // Those of the other kinds as well: an earlier attempt may have failed.
+    // Disconnect the other kinds too: an earlier attempt may have failed.
     do throws(OperationError) { try intx?.disconnect() } catch { failure = failure ?? error }
     do throws(OperationError) { try msi?.disconnectAll() } catch { failure = failure ?? error }
     do throws(OperationError) { try msix?.disconnectAll() } catch { failure = failure ?? error }
@@ -58,7 +60,7 @@ struct Interrupts<B: Backend> {
     return failure.map { InterruptFailure(warning: .disable, error: $0) }
   }
 
-  /// Turns interrupts off in the device, and leaves KVM as it is: for the end of a VM.
+  /// Turns interrupts off in the device at the end of a VM. KVM's state does not change.
   mutating func silence() throws(OperationError) {
     switch inDevice {
     case .none: break
@@ -69,7 +71,7 @@ struct Interrupts<B: Backend> {
     inDevice = .none
   }
 
-  /// True if a vector of the kind that is on raises the guest's interrupt.
+  /// True if a vector of the active kind raises the guest's interrupt.
   func isConnected(_ vector: Int) -> Bool {
     switch mode {
     case .none, .intx: false
@@ -78,14 +80,15 @@ struct Interrupts<B: Backend> {
     }
   }
 
-  /// Connects a vector of the kind that is on. Returns nil if the host has fewer vectors, else true if the device has
-  /// only now been given its event.
+  /// Connects a vector of the active kind. Returns nil if the host has fewer vectors. Otherwise returns true
+  /// if the vector had no trigger before.
   mutating func connect(_ vector: Int, _ message: MSIMessage) throws(InterruptFailure) -> Bool? {
     guard vector < count else { return nil }
     return try mode == .msix ? msix?.connect(vector, message) : msi?.connect(vector, message)
   }
 
-  /// Masks a vector of the kind that is on. Returns false if it was masked, or if its kind is off in the host.
+  /// Masks a vector of the active kind. Returns false if the vector was already masked or no vectors are
+  /// active.
   mutating func disconnect(_ vector: Int) throws(InterruptFailure) -> Bool {
     guard isConnected(vector) else { return false }
     do throws(OperationError) {
@@ -93,7 +96,8 @@ struct Interrupts<B: Backend> {
     } catch { throw InterruptFailure(warning: .mask, error: error) }
   }
 
-  /// Gives a vector of the kind that is on another message; returns as ``connect(_:_:)`` does.
+  /// Sets another message for a vector of the active kind. The result has the same meaning as in
+  /// ``connect(_:_:)``.
   mutating func route(_ vector: Int, _ message: MSIMessage) throws(InterruptFailure) -> Bool? {
     guard vector < count else { return nil }
     return try mode == .msix ? msix?.route(vector, message) : msi?.route(vector, message)

@@ -3,30 +3,31 @@
 internal import PCI
 internal import Seams
 
-/// Carries MSI or MSI-X over to the host: device → eventfd → irqfd, for each vector from the moment that
-/// the guest first unmasks it.
+/// The MSI or MSI-X vectors of a function. Each takes the path device → eventfd → irqfd from the moment at
+/// which the guest first unmasks it.
 ///
-/// A vector for which the host lacks something stays masked. The next unmask tries again.
+/// A vector stays masked if the host lacks a resource for it. The next unmask tries again.
 struct Vectors<B: Backend> {
-  /// Host state of one vector.
+  /// The host's state of one vector.
   private struct Vector {
-    /// Kept for the life of the VM: a vCPU's filter has no close().
+    /// The eventfd. It is kept for the life of the VM, because the filter of a vCPU thread does not allow
+    /// close().
     var owner: B.Machine.Event? {
       didSet { event = owner?.number ?? -1 }
     }
-    /// Cached from `owner`, so that masking does not dereference it.
+    /// The descriptor, cached from `owner` so that masking does not dereference it.
     private(set) var event: Int32 = -1
     var route: Route?
-    /// The event raises the guest's interrupt.
+    /// True if the eventfd raises the guest's interrupt.
     var isConnected = false
-    /// The device signals the event.
+    /// True if the device signals the eventfd.
     var isTriggering = false
   }
 
   private let kind: InterruptKind
   private let device: B.Device
   private let machine: B.Machine
-  /// All vectors have to be allocated at once (VFIO_IRQ_INFO_NORESIZE).
+  /// True if all vectors must be allocated at once (VFIO_IRQ_INFO_NORESIZE).
   private let isFixed: Bool
   private var vectors: [Vector]
 
@@ -38,35 +39,36 @@ struct Vectors<B: Backend> {
     vectors = [Vector](repeating: Vector(), count: count)
   }
 
-  /// How many vectors there are.
+  /// The number of vectors.
   var count: Int { vectors.count }
-  /// How many vectors have been used.
+  /// The number of vectors that have been used.
   var used: Int { vectors.count { $0.owner != nil } }
 
   /// True if a vector raises the guest's interrupt.
   func isConnected(_ vector: Int) -> Bool { vector < vectors.count && vectors[vector].isConnected }
 
-  /// Turns them on in the host, before any vector is unmasked.
+  /// Turns the vectors on in the host, before any vector is unmasked.
   ///
-  /// A kernel that cannot add vectors later gets all of them now, so that none is lost for a rebuild; none
-  /// has a trigger yet.
+  /// A kernel that cannot add vectors later allocates all of them now: a rebuild would lose interrupts. No
+  /// vector has a trigger yet.
   ///
-  /// - Parameter count: How many the guest may unmask.
-  /// - Returns: How many of them the host has.
+  /// - Parameter count: The number of vectors that the guest may unmask.
+  /// - Returns: The number of these vectors that the host has.
   func enable(count: Int) throws(OperationError) -> Int {
     let got = try device.enableInterrupts(kind, count: isFixed ? count : 1)
     return isFixed ? got : count
   }
 
-  /// Turns them off in the host; no vector triggers any more.
+  /// Turns the vectors off in the host. No vector signals its eventfd afterwards.
   mutating func disable() throws(OperationError) {
     for vector in vectors.indices { vectors[vector].isTriggering = false }
     try device.disableInterrupts(kind)
   }
 
-  /// Takes every vector from the guest, with pending interrupts, and frees its route.
+  /// Disconnects every vector from the guest, discards its pending interrupt and frees its route.
   ///
-  /// - Throws: The first error, after all have been tried. A vector that could not be disconnected keeps its route.
+  /// - Throws: The first error, after all vectors have been tried. A vector that could not be disconnected
+  ///   keeps its route.
   mutating func disconnectAll() throws(OperationError) {
     var failure: OperationError?
     for vector in vectors.indices {
@@ -80,15 +82,15 @@ struct Vectors<B: Backend> {
     if let failure { throw failure }
   }
 
-  /// Lets a vector raise a message in the guest.
+  /// Connects a vector, so that it raises a message in the guest.
   ///
-  /// - Returns: Whether the device has only now been given the vector's event.
-  /// - Throws: What the host lacks; the vector stays masked.
+  /// - Returns: True if the vector had no trigger before.
+  /// - Throws: The failure of the host. The vector stays masked.
   mutating func connect(_ vector: Int, _ message: MSIMessage) throws(InterruptFailure) -> Bool {
     if vectors[vector].event < 0 { vectors[vector].owner = try makeEvent() }
     let event = vectors[vector].event
     let route: Route
-    // Not in a closure, which would keep references to what it captures.
+    // Not in a closure: a closure would retain its captures.
     do throws(OperationError) {
       route = try machine.setRoute(
         vectors[vector].route, address: message.address, data: message.data)
@@ -103,8 +105,8 @@ struct Vectors<B: Backend> {
     }
     if vectors[vector].isTriggering { return false }
     do throws(OperationError) { try device.setTrigger(kind, vector: vector, event: event) } catch {
-      // Masked again, so that its pending bit is the device's. Staying connected would be harmless: nothing
-      // signals the event.
+      // Mask the vector again, so that its pending bit comes from the device. A vector that remains connected
+      // is harmless: nothing signals its eventfd.
       do throws(OperationError) { _ = try disconnect(vector) } catch {}
       throw InterruptFailure(warning: .trigger, error: error)
     }
@@ -112,10 +114,11 @@ struct Vectors<B: Backend> {
     return true
   }
 
-  /// Gives a vector that may send another message.
+  /// Sets another message for a vector that is not masked.
   ///
-  /// - Returns: As ``connect(_:_:)`` does.
-  /// - Throws: What the host lacks; the vector is masked, and its event keeps what arrives.
+  /// - Returns: True if the vector had no trigger before.
+  /// - Throws: The failure of the host. The vector is then masked, and its eventfd keeps the interrupts that
+  ///   arrive.
   mutating func route(_ vector: Int, _ message: MSIMessage) throws(InterruptFailure) -> Bool {
     do throws(InterruptFailure) { return try connect(vector, message) } catch {
       do throws(OperationError) { _ = try disconnect(vector) } catch {
@@ -125,9 +128,10 @@ struct Vectors<B: Backend> {
     }
   }
 
-  /// Masks a vector: its event keeps what arrives. False if it was not connected.
+  /// Masks a vector. Its eventfd keeps the interrupts that arrive. Returns false if the vector was not
+  /// connected.
   ///
-  /// - Throws: The kernel's answer; the vector still raises the guest's interrupt.
+  /// - Throws: The kernel's error. The vector still raises the guest's interrupt.
   mutating func disconnect(_ vector: Int) throws(OperationError) -> Bool {
     guard vectors[vector].isConnected, let route = vectors[vector].route else { return false }
     try machine.disconnect(event: vectors[vector].event, from: route.gsi)
@@ -136,10 +140,10 @@ struct Vectors<B: Backend> {
     return true
   }
 
-  /// The pending bits of up to 64 vectors from `first` on.
+  /// Returns the pending bits of up to 64 vectors from `first` on.
   ///
-  /// - Returns: The masked vectors whose events have been raised, and the masked ones that signal no event: the device
-  ///   has the pending bits of those.
+  /// - Returns: In `raised`, the masked vectors whose eventfds have been signalled. In `inDevice`, the masked
+  ///   vectors without a trigger, whose pending bits only the device has.
   func pending(from first: Int) throws(OperationError) -> (raised: UInt64, inDevice: UInt64) {
     var raised: UInt64 = 0
     var inDevice: UInt64 = 0

@@ -4,34 +4,35 @@ internal import Gate
 internal import PCI
 internal import Synchronization
 
-/// The addresses that the BARs of a VM's functions answer to, for look-ups without a function's lock.
+/// The addresses of the BARs of all functions of a VM, for look-ups without a function's lock.
 ///
-/// Pages in which several memory BARs have bytes are not mapped: every access is trapped there and reaches the same BAR,
-/// whatever has been mapped before.
+/// A page that contains bytes of several memory BARs is not mapped. Every access to it is trapped and reaches
+/// the same BAR, whatever was mapped before.
 public final class AddressDecoder: Sendable {
-  /// The addresses of one BAR. These are values, so that a look-up counts no references.
+  /// The addresses of one BAR. The type has no references, so that a look-up retains nothing.
   private struct Range: Equatable {
     var function = 0
     var bar = 0
     var base: UInt64 = 0
-    /// Bytes; 0 until the function has its place.
+    /// Bytes; 0 until the function is placed on the guest's bus.
     var size: UInt64 = 0
     var isPort = false
     var isEnabled = false
   }
 
-  /// Owner: all assigned functions. Taken by vCPU threads for a look-up and inside a function's lock for a change;
-  /// nothing is locked inside it.
+  /// Owner: all assigned functions. vCPU threads take the lock for a look-up. A change takes it inside the
+  /// function's lock. No lock is taken inside it.
   private let ranges = Mutex<[Range]>([])
-  /// Raised when a BAR of any function has moved or its decoding has changed; read by vCPU threads.
+  /// Incremented after a BAR of any function has moved or its decoding has changed. vCPU threads read it.
   private let counter = Atomic<UInt64>(0)
 
   init() {}
 
-  /// How often BARs have changed.
+  /// The number of changes of BARs.
   public var changes: UInt64 { counter.load(ordering: .acquiring) }
 
-  /// Reserves entries for the BARs of a function, before the guest starts. Returns the index of the first one.
+  /// Reserves entries for the BARs of a function, before the guest starts. Returns the index of the first
+  /// entry.
   func reserve(_ count: Int) -> Int {
     ranges.withLock { ranges in
       defer { ranges.append(contentsOf: repeatElement(Range(), count: count)) }
@@ -43,8 +44,8 @@ public final class AddressDecoder: Sendable {
   ///
   /// - Parameters:
   ///   - start: The index from ``reserve(_:)``.
-  ///   - function: Device and function number.
-  ///   - isAnswering: True if the function answers what its enable bits let through.
+  ///   - function: The device and function number on the guest's bus.
+  ///   - isAnswering: True if the function answers the accesses that its enable bits allow.
   func update(_ start: Int, function: Int, _ config: ConfigSpace, isAnswering: Bool) {
     let hasChanged = ranges.withLock { ranges in
       var hasChanged = false
@@ -61,11 +62,11 @@ public final class AddressDecoder: Sendable {
     if hasChanged { counter.add(1, ordering: .acquiringAndReleasing) }
   }
 
-  /// Finds the BAR at an address. If BARs overlap, one that is enabled goes first; one that is not still counts the
-  /// access.
+  /// Finds the BAR at an address. If BARs overlap, an enabled BAR takes precedence. A disabled BAR is found
+  /// if no enabled BAR matches, so that its function counts the access.
   ///
   /// - Parameters:
-  ///   - address: GPA or port.
+  ///   - address: A GPA or a port.
   ///   - isPort: True for a port.
   public func find(_ address: UInt64, isPort: Bool) -> BARLocation? {
     ranges.withLock { ranges in
@@ -80,10 +81,10 @@ public final class AddressDecoder: Sendable {
     }
   }
 
-  /// True if the pages from a GPA on have bytes of more than one memory BAR that is decoded.
+  /// True if the pages of a range contain bytes of more than one enabled memory BAR.
   ///
   /// - Parameters:
-  ///   - base: GPA; the range begins with its page.
+  ///   - base: The GPA of the range's first byte.
   ///   - size: Bytes, not 0.
   func isShared(_ base: UInt64, size: UInt64) -> Bool {
     let (first, last) = Self.pages(base, size)
@@ -97,19 +98,20 @@ public final class AddressDecoder: Sendable {
     }
   }
 
-  /// The first and the last byte of the pages that a range has bytes in. A range that reaches beyond 2^64 ends there.
+  /// Returns the first and the last byte of the pages that a range touches. A range that exceeds 2^64 ends
+  /// there.
   private static func pages(_ base: UInt64, _ size: UInt64) -> (first: UInt64, last: UInt64) {
     let (last, overflow) = base.addingReportingOverflow(size &- 1)
     return (base & ~(WindowCuts.page - 1), overflow ? .max : last | (WindowCuts.page - 1))
   }
 }
 
-/// A place in a BAR.
+/// A location in a BAR.
 public struct BARLocation: Equatable, Sendable {
-  /// Device and function number on the guest's bus.
+  /// The device and function number on the guest's bus.
   public let function: Int
-  /// The BAR.
+  /// The number of the BAR.
   public let bar: Int
-  /// Bytes from its start.
+  /// Bytes from the start of the BAR.
   public let offset: UInt64
 }

@@ -5,8 +5,8 @@ internal import Linux
 public import Seams
 internal import Synchronization
 
-/// What devices can reach: guest RAM, pinned in the background, and windows of their peers. I/O
-/// addresses are guest-physical ones.
+/// The memory that devices reach by DMA: guest RAM, pinned in the background, and the windows of peer
+/// devices. An IOVA equals the GPA.
 ///
 /// Devices of one VM share one I/O address space, unless their policies for each other differ.
 public final class DMAMapper<Space: IOAddressSpace>: Sendable {
@@ -17,7 +17,7 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
     let limits: IOLimits
     var ranges: [ClosedRange<UInt64>] { limits.ranges }
 
-    /// Asks the space for what it can map.
+    /// Creates a member and reads the limits of its space.
     public init(_ space: Space, devices: [String]) throws(OperationError) {
       self.space = space
       self.devices = devices
@@ -32,18 +32,18 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
   private let spaces: [Member]
   private let memory: GuestMemory
   private let done: EventFD
-  /// Set by the last pinning thread before `done`, read by those who have waited for `done`. Innermost in the lock
-  /// order.
+  /// The cause if guest RAM could not be pinned, or nil. The last pinning thread sets it before `done`.
+  /// Threads read it after they have waited for `done`. Innermost in the lock order.
   private let outcome = Mutex<OperationError?>(nil)
-  /// Set before `done` if all of guest RAM is pinned; read by every thread that would wait.
+  /// True if all of guest RAM is pinned. It is set before `done`, and read by every thread before it waits.
   private let isPinned = Atomic<Bool>(false)
 
-  /// Guest RAM is pinned in pieces of so many bytes, one mapping each.
+  /// The size of the pieces in which guest RAM is pinned, in bytes. Each piece is one mapping.
   public let pieceSize: UInt64
-  /// For each address space, how many mappings there are for windows.
+  /// The number of mappings for windows in each I/O address space.
   public let windowMappings: [Int]
 
-  /// Prepares the mapper; nothing is mapped yet.
+  /// Creates a mapper. Nothing is mapped yet.
   public init(_ spaces: [Member], memory: GuestMemory) throws(OperationError) {
     self.spaces = spaces
     self.memory = memory
@@ -55,22 +55,22 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
     do throws(KernelError) { done = try EventFD() } catch { throw OperationError(error) }
   }
 
-  /// The first I/O address that an IOMMU cannot translate, as far as they say.
+  /// The lowest IOVA above the ranges of an IOMMU, or nil if no IOMMU reports its ranges.
   public var limit: UInt64? {
     spaces.compactMap { $0.ranges.last.map { $0.upperBound == .max ? .max : $0.upperBound + 1 } }.min()
   }
 
-  /// The first piece of RAM that an IOMMU cannot translate, where there is one.
+  /// Returns the first region of RAM that an IOMMU cannot translate, or nil if there is none.
   public func unreachable() -> GuestMemory.Region? {
     memory.regions.first { region in
       !spaces.allSatisfy { $0.isTranslatable(region.base.rawValue, region.size) }
     }
   }
 
-  /// Maps and pins a piece of guest RAM in every address space, while the guest starts. Several threads may
-  /// do this at once with different pieces.
+  /// Maps and pins a piece of guest RAM in every I/O address space, while the guest starts. Several threads
+  /// may pin different pieces concurrently.
   ///
-  /// - Parameter mapped: Told of each mapping: I/O address, bytes, microseconds.
+  /// - Parameter mapped: Called for each mapping with its IOVA, bytes and microseconds.
   public func pinMemory(
     _ piece: GuestMemory.Region, mapped: (UInt64, UInt64, Int64) -> Void
   ) throws(OperationError) {
@@ -84,19 +84,20 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
   /// Ends every wait for pinned RAM.
   ///
   /// - Parameters:
-  ///   - failure: Why it could not be pinned, or nil.
-  ///   - isComplete: False if the VM ended before all of it was pinned.
+  ///   - failure: The cause if RAM could not be pinned, or nil.
+  ///   - isComplete: False if the VM ended before all RAM was pinned.
   public func finishPinning(_ failure: OperationError?, isComplete: Bool = true) {
     outcome.withLock { $0 = failure }
     if failure == nil, isComplete { isPinned.store(true, ordering: .releasing) }
     done.signal()
   }
 
-  /// Waits until guest RAM is pinned; until then no device may be a bus master. No lock is held meanwhile.
+  /// Waits until guest RAM is pinned. No device may be a bus master before that. No lock is held during the
+  /// wait.
   ///
-  /// - Parameter end: Ends the wait when it is signalled.
+  /// - Parameter end: The eventfd that ends the wait when it is signalled.
   /// - Returns: True if guest RAM is pinned, false if `end` or the end of the VM came first.
-  /// - Throws: Why guest RAM could not be pinned.
+  /// - Throws: The cause if guest RAM could not be pinned.
   func waitUntilPinned(orUntil end: borrowing EventFD) throws(OperationError) -> Bool {
     if isPinned.load(ordering: .acquiring) { return true }
     do throws(KernelError) { guard try done.wait(orFor: end) else { return false } } catch {
@@ -106,9 +107,11 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
     return isPinned.load(ordering: .acquiring)
   }
 
-  /// Takes guest RAM from the devices, at the end of the VM, as far as it has been pinned, and lets go of its pages.
+  /// Unmaps guest RAM from every I/O address space at the end of the VM, and unpins its pages. RAM that was
+  /// never pinned is skipped.
   ///
-  /// - Parameter unmapped: Told of each region of which anything was mapped: I/O address, bytes that were mapped, microseconds.
+  /// - Parameter unmapped: Called for each region that had a mapping, with its IOVA, the bytes that were
+  ///   mapped, and microseconds.
   public func unpinMemory(unmapped: (UInt64, UInt64, Int64) -> Void) throws(OperationError) {
     for space in spaces {
       for region in memory.regions {
@@ -119,15 +122,16 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
     }
   }
 
-  /// Maps a window, or neighbouring ones, for the devices of a space.
+  /// Maps a window, or adjoining windows, for the devices of a space.
   ///
-  /// - Parameter base: Where they see it; a multiple of the page size.
+  /// - Parameter base: The IOVA; a multiple of the page size.
   func map(windows base: UInt64, size: UInt64, host: UInt64, in space: Int) throws(OperationError) {
     guard spaces[space].isTranslatable(base, size) else {
       let ranges = spaces[space].ranges.map { DMARange.text($0.lowerBound, $0.upperBound) }
       throw OperationError("the IOMMU translates only \(ranges.joined(separator: ", "))")
     }
-    // Guest RAM has its addresses from the start, pinned yet or not: a mapping in its way would fail the pinning.
+    // Guest RAM occupies its addresses from the start, even before it is pinned. A mapping at such an address
+    // would make the pinning fail.
     if let region = DMARange.overlap(base, size, memory.regions) {
       throw OperationError(
         "guest RAM is at \(DMARange.text(region.base.rawValue, region.base.rawValue + (region.size - 1)))")
@@ -135,13 +139,14 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
     try spaces[space].space.map(iova: base, size: size, host: host)
   }
 
-  /// Takes windows that follow each other away from the devices of a space.
+  /// Unmaps adjoining windows from the devices of a space.
   func unmap(windows base: UInt64, size: UInt64, in space: Int) throws(OperationError) {
-    // The kernel removes whole mappings and returns their bytes. With fewer than expected nothing is left either.
+    // The kernel removes whole mappings and returns their size. No mapping is left, even if the size is
+    // smaller than expected.
     _ = try spaces[space].space.unmapAll(iova: base, size: size)
   }
 
-  /// The devices of a space but one; that one if there is no other.
+  /// Lists the devices of a space other than one device, or that device if there is no other.
   func peers(in space: Int, of device: String) -> String {
     let others = spaces[space].devices.filter { $0 != device }
     return others.isEmpty ? device : others.joined(separator: ", ")
@@ -150,23 +155,26 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
 
 /// Ranges of I/O addresses, and the pieces in which guest RAM is mapped.
 public enum DMARange {
-  /// True if all of a range of I/O addresses, which does not wrap, is in one of those that an IOMMU names.
+  /// True if one of the ranges that an IOMMU reports contains a whole range of IOVAs. The range must not
+  /// wrap. Any range is translatable if the IOMMU reports none.
   static func isTranslatable(_ start: UInt64, _ size: UInt64, _ ranges: [ClosedRange<UInt64>]) -> Bool {
     guard size > 0, size - 1 <= .max - start else { return false }
     let last = start + (size - 1)
     return ranges.isEmpty || ranges.contains { $0.contains(start) && $0.contains(last) }
   }
 
-  /// Small enough that neither a VM that ends nor a window that opens meanwhile waits for long.
+  /// The smallest size of a piece, in bytes. It is small enough that the end of the VM or the opening of a
+  /// window does not wait for long.
   public static let smallestPiece: UInt64 = 128 << 20
-  /// RAM has no more pieces than about this, however large it is.
+  /// The approximate maximum number of pieces, for any size of RAM.
   private static let mostPieces = 1024
 
-  /// The size of the pieces in which guest RAM is pinned: three quarters of the mappings stay for windows.
+  /// Returns the size of the pieces in which guest RAM is pinned, in bytes. Three quarters of the mappings
+  /// remain for windows.
   ///
   /// - Parameters:
   ///   - memory: Bytes of RAM.
-  ///   - mappings: How many mappings an address space can have.
+  ///   - mappings: The number of mappings that an I/O address space can have.
   static func pieceSize(memory: UInt64, mappings: Int) -> UInt64 {
     let most = UInt64(max(1, min(mostPieces, mappings / 4)))
     var size = smallestPiece
@@ -174,10 +182,10 @@ public enum DMARange {
     return size
   }
 
-  /// The RAM that shares an address with a range, or nil.
+  /// Returns the region of RAM that overlaps a range, or nil.
   static func overlap(_ base: UInt64, _ size: UInt64, _ regions: [GuestMemory.Region]) -> GuestMemory.Region?
   {
-    // Differences only: a range may end at 2^64.
+    // Compare differences: the end of a range may be 2^64.
     regions.first { region in
       let start = region.base.rawValue
       return start >= base ? start - base < size : base - start < region.size

@@ -8,30 +8,31 @@ internal import Seams
 struct Window {
   /// The BAR.
   let bar: Int
-  /// Where in the BAR it begins; bytes.
+  /// The offset of its first byte in the BAR; bytes.
   let offset: UInt64
   /// Bytes; a multiple of the page size.
   let size: UInt64
-  /// Host virtual address of its mapping.
+  /// The host virtual address of its mapping.
   let host: UInt64
-  /// The memory slot, while it is open; in the first of the windows that share one.
+  /// The memory slot while the window is open, or nil. Of several windows in one slot, the first has its
+  /// number.
   var slot: UInt32?
-  /// The I/O address in each address space, while devices there can reach it.
+  /// The IOVA in each I/O address space, or nil if the window is not mapped there.
   var ioAddresses: [UInt64?]
-  /// The gate generation in which the window got no slot.
+  /// The gate generation in which the window was last refused a slot, or nil.
   var refusedAt: UInt64?
-  /// The guest-physical address, while it is open.
+  /// The GPA while the window is open.
   var mappedAt: UInt64 = 0
-  /// Whether it has been open before.
+  /// True if the window has ever been open.
   var hasEverOpened = false
 }
 
-/// Cuts the BARs of a device into windows.
+/// The windows into which the BARs of a device are cut.
 struct WindowLayout {
   private(set) var windows: [Window] = []
-  /// The first BAR of which a part could not be mapped, and why; nil if all could.
+  /// The first BAR with an area that could not be mapped, and the cause, or nil if all areas were mapped.
   private(set) var failure: (bar: Int, error: OperationError)?
-  /// For each window, whether it begins where the one before it ends.
+  /// For each window, true if it begins where the window before it ends, in the BAR and in the host's memory.
   var adjoins: [Bool] {
     windows.indices.map { index in
       guard index > 0 else { return false }
@@ -41,13 +42,17 @@ struct WindowLayout {
     }
   }
 
-  /// Maps what can be mapped of each memory BAR, less the pages of the MSI-X structures. An area that the kernel does
-  /// not map has no window, so that its accesses are trapped: EBUSY if a driver of the host claims the BAR, such as that
-  /// of the boot frame buffer (drivers/vfio/pci/vfio_pci_core.c, vfio_pci_core_mmap).
+  /// Maps the mappable areas of each memory BAR into this process, without the pages of the MSI-X structures,
+  /// and cuts them into windows.
+  ///
+  /// An area that the kernel refuses to map has no window, and its accesses are trapped. The kernel returns
+  /// EBUSY if a driver of the host claims the BAR, for instance the driver of the boot frame buffer
+  /// (drivers/vfio/pci/vfio_pci_core.c, vfio_pci_core_mmap).
   ///
   /// - Parameters:
-  ///   - spaces: How many I/O address spaces there are.
-  ///   - most: How many windows a BAR may have, but for what the MSI-X structures cut; see ``WindowBudget``.
+  ///   - spaces: The number of I/O address spaces.
+  ///   - most: The maximum number of windows per BAR, before the MSI-X structures split any; see
+  ///     ``WindowBudget``.
   init(
     _ device: some PCIDevice, bars: [BAR], msix: MSIXTable.Layout?, spaces: Int, most: Int
   ) {

@@ -9,16 +9,16 @@ import Testing
 @testable import Gate
 @testable import Passthrough
 
-/// INTx, MSI and MSI-X, from the registers to the calls through the seams.
+/// Tests of INTx, MSI and MSI-X, from the registers to the calls through the seams.
 @Suite struct InterruptPathTests {
-  @Test("MSI-X: enabled with one vector, each further one when it is unmasked")
+  @Test("enables MSI-X with one vector, and adds each further vector when it is unmasked")
   func msix() throws {
     let rig = try FunctionRig()
     try rig.command(2)
     try rig.setMSIX(true)
     _ = rig.world.takeCalls()
     try rig.setMessage(2, 0x41)
-    #expect(rig.world.takeCalls() == [], "it is masked")
+    #expect(rig.world.takeCalls() == [], "the vector is masked")
     try rig.maskMSIX(2, false)
     #expect(rig.world.takeCalls().map(\.name) == ["makeEvent", "route", "connect", "trigger"])
     #expect(rig.routes == [0x41])
@@ -28,29 +28,29 @@ import Testing
     try rig.maskMSIX(2, true)
     #expect(rig.world.takeCalls().map(\.name) == ["disconnect"])
     try rig.maskMSIX(2, false)
-    #expect(rig.world.takeCalls().map(\.name) == ["route", "connect"], "the device has its event")
+    #expect(rig.world.takeCalls().map(\.name) == ["route", "connect"], "the vector has its trigger")
     try rig.setMSIX(true, masked: true)
     #expect(rig.connected == 0)
     try rig.setMSIX(true)
     #expect(rig.connected == 1)
     #expect(rig.function.statistics.vectorsUsed == 1)
     try rig.setMSIX(false)
-    #expect(rig.connected == 1 && rig.routes == [], "the pin alone")
+    #expect(rig.connected == 1 && rig.routes == [], "INTx only")
     #expect(rig.device.state.withLock { $0.on } == .intx)
   }
 
-  @Test("the pending bits of MSI-X are those of the events, and the device's for vectors that signal none")
+  @Test("reads MSI-X pending bits from the eventfds, and from the device for vectors without a trigger")
   func pendingMSIX() throws {
     let rig = try FunctionRig()
     try rig.command(2)
-    // The device's own bits are in its memory.
+    // The device's own pending bits are in its memory.
     try #require(try rig.device.write(0, offset: 0x2000, width: 8, 0b1101) == ())
     try rig.setMSIX(true)
     #expect(try rig.read(0x2000, width: 8) == 0b1101)
     try rig.maskMSIX(0, false)
     #expect(try rig.read(0x2000, width: 8) == 0b1100, "vector 0 is not masked")
     try rig.maskMSIX(0, true)
-    #expect(try rig.read(0x2000, width: 4) == 0b1100, "its event has not been raised")
+    #expect(try rig.read(0x2000, width: 4) == 0b1100, "the eventfd of vector 0 is not signalled")
     rig.world.fail { _, call in call == .read(region: 0, offset: 0x2000) ? 5 : nil }
     #expect(try rig.read(0x2000, width: 8) == 0)
     #expect(rig.seen.warnings.count == 1 && rig.seen.warnings[0].contains("pending"))
@@ -59,7 +59,7 @@ import Testing
     #expect(try rig.read(0x2001, width: 1) == 0)
   }
 
-  @Test("MSI: the vectors that the guest has enabled and not masked are connected")
+  @Test("connects the MSI vectors that the guest has enabled and not masked")
   func msi() throws {
     let rig = try FunctionRig()
     try rig.command(2)
@@ -74,10 +74,10 @@ import Testing
     try rig.function.writeConfig(FunctionRig.message + 12, width: 2, 0x70)
     #expect(rig.connected == 2 && rig.routes == [0x70, 0x71])
     try rig.setMSI(false)
-    #expect(rig.connected == 1 && rig.routes == [], "the pin alone")
+    #expect(rig.connected == 1 && rig.routes == [], "INTx only")
   }
 
-  @Test("the pin is on from the first enable bit, and off while INTx is disabled by MSI")
+  @Test("INTx is on from the first enable bit, and off while MSI is enabled")
   func pin() throws {
     let rig = try FunctionRig()
     #expect(rig.connected == 0)
@@ -90,7 +90,7 @@ import Testing
     #expect(rig.device.state.withLock { $0.on } == .intx)
   }
 
-  @Test("interrupts that the host lacks are told once, and tried again at the guest's next write")
+  @Test("warns once about interrupts that the host lacks, and retries at the guest's next write")
   func lacking() throws {
     for name in ["enable", "connectLine"] {
       let rig = try FunctionRig()
@@ -101,8 +101,8 @@ import Testing
       try rig.setMSIX(true)
       let expected =
         name == "enable"
-        ? "it has no interrupts: fake enable: errno 16"
-        : "its interrupt pin does not work: fake connectLine: errno 16"
+        ? "the vectors cannot be enabled: fake enable: errno 16"
+        : "INTx cannot be enabled: fake connectLine: errno 16"
       #expect(rig.seen.warnings == [expected])
       rig.world.succeed()
       try rig.setMSIX(false)
@@ -111,7 +111,7 @@ import Testing
     }
   }
 
-  @Test("a host with fewer vectors is told once, and the guest's others stay masked")
+  @Test("warns once if the host has fewer vectors, and the guest's other vectors stay masked")
   func fewVectors() throws {
     let rig = try FunctionRig { options in
       options.shape.hostVectors = 2
@@ -121,7 +121,7 @@ import Testing
     try rig.setMSIX(true)
     for vector in 0..<4 as Range<UInt64> { try rig.maskMSIX(vector, false) }
     #expect(rig.connected == 2)
-    #expect(rig.seen.warnings == ["the host has 2 vectors for it, the guest has asked for 4"])
+    #expect(rig.seen.warnings == ["the host provides 2 vectors, the guest requested 4"])
   }
 
   @Test("a vector without a descriptor stays masked, and the warning names the limit")

@@ -10,9 +10,9 @@ import Trace
 @testable import Gate
 @testable import Passthrough
 
-/// Errors, removal and the end of the VM.
+/// Tests of errors, of removal and of the end of the VM.
 @Suite struct LeavingPathTests {
-  @Test("an error that the kernel reports takes the function from the guest for good")
+  @Test("isolates the function permanently after an error that the kernel reports")
   func error() throws {
     let rig = try FunctionRig { $0.peers = [.mapped(.onFault)] }
     try rig.command(6)
@@ -22,7 +22,7 @@ import Trace
     #expect(rig.device.state.withLock { $0.notifications[.error] } == rig.function.number(of: .error))
     try rig.function.attend(to: .error)
     #expect(rig.slots == [] && rig.mapped(in: 0) == [] && rig.connected == 0)
-    #expect(rig.device.command == 0 && rig.device.isOpen, "it is kept until the VM ends")
+    #expect(rig.device.command == 0 && rig.device.isOpen, "the device stays open until the VM ends")
     #expect(try rig.function.readConfig(0, width: 4) == .max)
     #expect(rig.seen.events.contains { if case .lost(.isolated) = $0 { true } else { false } })
     #expect(rig.world.violations == [])
@@ -31,7 +31,7 @@ import Trace
     #expect(!rig.device.isOpen)
   }
 
-  @Test("a device that the host wants back is reset and closed, with nothing of it mapped")
+  @Test("unmaps, resets and closes a device that the host requests")
   func request() throws {
     let rig = try FunctionRig { $0.peers = [.mapped(.onFault)] }
     try rig.command(6)
@@ -44,22 +44,22 @@ import Trace
     #expect(rig.world.violations == [])
     try rig.function.quiesce()
     try rig.function.resetAndRelease()
-    #expect(rig.world.takeCalls() == [], "it has been given back")
+    #expect(rig.world.takeCalls() == [], "the device is already released")
   }
 
   @Test(
-    "a device that the host wants back and that cannot be reset now goes back without", arguments: [11, 5])
+    "releases a requested device without a reset if its reset fails", arguments: [11, 5])
   func requestBusy(_ errno: Int32) throws {
     let rig = try FunctionRig()
     rig.world.fail("reset", with: errno)
     #expect(rig.device.state.withLock { $0.notifications[.request] } == rig.function.number(of: .request))
     try rig.function.attend(to: .request)
     #expect(!rig.device.isOpen)
-    // EAGAIN: the kernel itself holds the device.
+    // EAGAIN: the kernel holds the device for its removal.
     #expect(rig.seen.warnings.contains { $0.contains("without a reset") } == (errno != 11))
   }
 
-  @Test("a bus that other devices of the VM are on is not reset while the VM runs, and is at its end")
+  @Test("a bus with other devices of the VM is reset at the end of the VM, not while it runs")
   func sharedBus() throws {
     let rig = try FunctionRig { options in
       options.shape.hasReset = false
@@ -76,7 +76,7 @@ import Trace
     #expect(!rig.device.isOpen)
   }
 
-  @Test("the end of the VM closes the gate, turns interrupts off in the device, resets it and closes it")
+  @Test("the end of the VM closes the gate, turns interrupts off in the device, resets and closes the device")
   func end() throws {
     let rig = try FunctionRig { $0.peers = [.mapped(.eager)] }
     try rig.command(6)
@@ -92,14 +92,14 @@ import Trace
     #expect(rig.world.violations == [] && rig.slots == [])
   }
 
-  @Test("a slot that KVM does not remove at the end does not keep the device; an IOVA does")
+  @Test("a remaining IOVA keeps the device open at the end of the VM, a remaining memory slot does not")
   func endFails() throws {
     let slot = try FunctionRig { $0.peers = [.mapped(.onFault)] }
     try slot.command(6)
     try slot.touch(FunctionRig.inFirst)
     slot.world.fail("removeSlot")
     try slot.function.quiesce()
-    #expect(slot.seen.warnings.count == 1 && slot.seen.warnings[0].hasPrefix("at the end of the VM"))
+    #expect(slot.seen.warnings.count == 1 && slot.seen.warnings[0].hasPrefix("memory slot not removed"))
     #expect(slot.device.command == 0)
     let iova = try FunctionRig { $0.peers = [.mapped(.onFault)] }
     try iova.command(6)
@@ -109,16 +109,16 @@ import Trace
     #expect(iova.device.command == 6, "the device is not written")
     _ = iova.world.takeCalls()
     try iova.function.resetAndRelease()
-    #expect(iova.world.takeCalls() == [] && iova.device.isOpen, "the kernel does it when the process ends")
+    #expect(iova.world.takeCalls() == [] && iova.device.isOpen, "the kernel releases it at exit")
   }
 
-  @Test("a device that cannot be reset at the end is closed, and the error says what to do")
+  @Test("closes a device whose reset fails at the end of the VM, and reports the failure")
   func handBackFails() throws {
     let rig = try FunctionRig()
     try rig.function.quiesce()
     rig.world.fail("reset")
     let error = #expect(throws: FunctionError.self) { try rig.function.resetAndRelease() }
-    #expect(error?.description.contains("it goes back as the guest left it") == true)
+    #expect(error?.description.contains("released without a reset") == true)
     #expect(!rig.device.isOpen)
   }
 }

@@ -9,11 +9,11 @@ import Testing
 @testable import Gate
 @testable import Passthrough
 
-/// Accesses to BARs, and the windows that they open and close.
+/// Tests of accesses to BARs, and of the windows that they open and close.
 @Suite struct MemoryPathTests {
   private static let command = UInt64(ConfigOffset.command)
 
-  @Test("an access while memory is off reads all-ones, drops the write and reaches no device")
+  @Test("reads all-ones, drops writes and calls no device while memory is off")
   func closed() throws {
     let rig = try FunctionRig()
     _ = rig.world.takeCalls()
@@ -24,7 +24,7 @@ import Testing
     #expect(rig.function.statistics.deniedAccesses == 2 && rig.function.statistics.trappedAccesses == 2)
   }
 
-  @Test("the device answers the first access; the slot comes at the next moment between instructions")
+  @Test("the device answers the first access, and the memory slot is added between two instructions")
   func firstTouch() throws {
     let rig = try FunctionRig { $0.peers = [.mapped(.onFault)] }
     try rig.command(2)
@@ -36,13 +36,13 @@ import Testing
     #expect(rig.slots == [FunctionRig.base])
     #expect(rig.mapped(in: 0) == [FunctionRig.base])
     #expect(
-      rig.world.takeCalls().map(\.name) == ["write", "addSlot", "map"], "the slot comes before the IOVA")
+      rig.world.takeCalls().map(\.name) == ["write", "addSlot", "map"], "the memory slot precedes the IOVA")
     #expect(try rig.read(FunctionRig.inFirst) == 0xABCD)
     let statistics = rig.function.statistics
     #expect(statistics.windowsOpened == 1 && statistics.bytesMapped == 4096 && statistics.slotsAdded == 1)
   }
 
-  @Test("a slot that cannot be had leaves the window trapped, with one warning, until another window closes")
+  @Test("a window without a memory slot stays trapped, with one warning, until another window closes")
   func noSlot() throws {
     let rig = try FunctionRig()
     try rig.command(2)
@@ -59,7 +59,7 @@ import Testing
     #expect(rig.slots == [FunctionRig.base])
   }
 
-  @Test("an IOVA that cannot be had leaves the window to the guest alone, and says which peers lack it")
+  @Test("a window without an IOVA is mapped for the guest only, and the warning names the peers")
   func noIOVA() throws {
     let rig = try FunctionRig { options in
       options.peers = [.mapped(.onFault)]
@@ -70,11 +70,11 @@ import Testing
     #expect(rig.slots.count == 1 && rig.mapped(in: 0) == [])
     #expect(
       rig.seen.warnings == [
-        "0000:00:06.0 cannot reach its BAR 0 at 0xd0000000-0xd0000fff: the IOMMU translates only 0x0-0x7fffffff"
+        "0000:00:06.0 cannot reach BAR 0 at 0xd0000000-0xd0000fff: the IOMMU translates only 0x0-0x7fffffff"
       ])
   }
 
-  @Test("a window over guest RAM is not mapped for peers")
+  @Test("does not map a window over guest RAM for peers")
   func overRAM() throws {
     let rig = try FunctionRig { $0.peers = [.mapped(.eager)] }
     try rig.command(2)
@@ -84,7 +84,7 @@ import Testing
     #expect(rig.seen.warnings.last?.contains("guest RAM is at 0x0-0xfffff") == true)
   }
 
-  @Test("memory that the device denies reads all-ones and counts as denied")
+  @Test("an access that the device refuses reads all-ones and counts as denied")
   func denied() throws {
     let rig = try FunctionRig()
     try rig.command(2)
@@ -100,7 +100,7 @@ import Testing
     #expect(!rig.host.openings.isWanted)
   }
 
-  @Test("the memory bit goes off after every slot, then every IOVA has gone")
+  @Test("removes every memory slot, then every IOVA, before the memory bit is cleared")
   func memoryOff() throws {
     let rig = try FunctionRig { $0.peers = [.mapped(.onFault), .mapped(.eager)] }
     try rig.command(2)
@@ -119,7 +119,7 @@ import Testing
     #expect(rig.function.statistics.closes == 2)
   }
 
-  @Test("a device that does not take the memory bit stays closed")
+  @Test("the windows of a device that does not keep the memory bit stay closed")
   func stuck() throws {
     let rig = try FunctionRig { $0.policies.barMap = .eager }
     rig.device.state.withLock { $0.stuckCommand = 2 }
@@ -129,7 +129,7 @@ import Testing
     #expect(try rig.read(0x10) == .max)
   }
 
-  @Test("with memory-bit=shadow the device's bit stays on, and the guest's rules the gate")
+  @Test("with memory-bit=shadow the device's bit stays on, and the guest's bit controls the gate")
   func shadow() throws {
     let rig = try FunctionRig { $0.policies.memoryBit = .shadow }
     #expect(rig.device.command == 2)
@@ -141,7 +141,7 @@ import Testing
     #expect(try rig.read(0x10) == .max)
   }
 
-  @Test("a BAR that moves takes its windows along, and they open at the new address")
+  @Test("the windows of a moved BAR close, and open at the new address")
   func move() throws {
     let rig = try FunctionRig { $0.peers = [.mapped(.onFault)] }
     try rig.command(2)
@@ -156,13 +156,13 @@ import Testing
   }
 
   @Test(
-    "a fault of KVM_RUN demotes the windows of a device whose memory is off, else only if all are asked for")
+    "a fault of KVM_RUN demotes the windows of a device whose memory is off, and of any device on request")
   func fault() throws {
     let rig = try FunctionRig()
     try rig.command(2)
     #expect(try !rig.function.demote(all: true), "nothing is mapped")
     try rig.touch(FunctionRig.inFirst)
-    #expect(try !rig.function.demote(all: false), "the device says that its memory is on")
+    #expect(try !rig.function.demote(all: false), "the device's memory bit is set")
     rig.device.state.withLock { $0.config[ConfigOffset.command] = 0 }
     #expect(try rig.function.demote(all: false))
     #expect(rig.slots == [])
@@ -171,7 +171,7 @@ import Testing
     #expect(try rig.function.demote(all: true) && rig.slots == [])
   }
 
-  @Test("an instruction that KVM cannot emulate makes its window due, or all armed ones")
+  @Test("an instruction that KVM cannot emulate makes its window due, or all armed windows")
   func notEmulated() throws {
     let rig = try FunctionRig()
     let place = BARLocation(function: 8, bar: 0, offset: FunctionRig.inFirst)
@@ -187,7 +187,7 @@ import Testing
     #expect(rig.slots.count == 2)
   }
 
-  @Test("I/O BARs answer while the I/O bit is on and the device can")
+  @Test("I/O BARs answer while the I/O bit is on and the device answers")
   func ports() throws {
     let rig = try FunctionRig { options in
       options.shape.bars[1] = 16
@@ -211,7 +211,7 @@ import Testing
     #expect(rig.function.statistics.deniedAccesses == 4)
   }
 
-  @Test("a window is not mapped while another BAR has bytes in its page, and is demoted when one comes")
+  @Test("a window that shares a page with another BAR is not mapped, and is demoted if it was mapped")
   func sharedPages() throws {
     let rig = try FunctionRig { options in
       options.shape.bars[2] = 0x1000
@@ -225,7 +225,7 @@ import Testing
     try rig.function.openDueWindows()
     #expect(!rig.slots.contains(FunctionRig.base))
     try rig.touch(FunctionRig.inFirst)
-    #expect(!rig.slots.contains(FunctionRig.base), "two BARs are there")
+    #expect(!rig.slots.contains(FunctionRig.base), "two BARs share the page")
     try rig.function.writeConfig(ConfigOffset.bar0 + 8, width: 4, 0xD020_0000)
     try rig.touch(FunctionRig.inFirst)
     #expect(rig.slots.contains(FunctionRig.base))

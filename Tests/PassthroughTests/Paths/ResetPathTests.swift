@@ -9,7 +9,7 @@ import Testing
 @testable import Gate
 @testable import Passthrough
 
-/// Power states and resets of a function.
+/// Tests of a function's power states and resets.
 @Suite struct ResetPathTests {
   private static let command = UInt64(ConfigOffset.command)
 
@@ -19,7 +19,7 @@ import Testing
     }
   }
 
-  @Test("D3hot closes the gate before the device is written, and D0 arms it again")
+  @Test("closes the gate before D3hot is written, and arms it again in D0")
   func power() throws {
     let rig = try FunctionRig { options in options.shape.config[FunctionRig.power + 4] = 8 }  // No_Soft_Reset
     try rig.command(2)
@@ -39,7 +39,7 @@ import Testing
     #expect(rig.slots.count == 1 && rig.world.violations == [])
   }
 
-  @Test("a function that does not keep its state is reset on its way to D0")
+  @Test("resets a function that does not keep its state on the transition from D3hot to D0")
   func softReset() throws {
     let rig = try FunctionRig()
     try rig.command(2)
@@ -50,13 +50,13 @@ import Testing
     _ = rig.world.takeCalls()
     try rig.setPower(0)
     #expect(rig.world.takeCalls().contains(.reset))
-    #expect(rig.device.command == 2, "the guest keeps its COMMAND")
-    #expect(rig.connected == 1, "and its vectors")
+    #expect(rig.device.command == 2, "the guest's COMMAND is restored")
+    #expect(rig.connected == 1, "the guest's vectors are restored")
     try rig.touch(FunctionRig.inFirst)
     #expect(rig.slots.count == 1 && rig.world.violations == [])
   }
 
-  @Test("FLR closes the gate, turns interrupts off, resets, and gives the guest's COMMAND back")
+  @Test("an FLR closes the gate, turns interrupts off, resets the function and restores the guest's COMMAND")
   func flr() throws {
     let rig = try FunctionRig { $0.peers = [.mapped(.onFault)] }
     try rig.command(6)
@@ -72,18 +72,18 @@ import Testing
     #expect(rig.connected == 1 && rig.slots == [] && rig.world.violations == [])
   }
 
-  @Test("a reset that fails leaves the function as it is, with one warning")
+  @Test("a function whose reset fails continues to work, with one warning")
   func flrFails() throws {
     let rig = try FunctionRig()
     try rig.command(2)
     rig.world.fail("reset", with: 25)
     for _ in 0..<2 { try rig.reset() }
-    #expect(rig.seen.warnings == ["fake reset: errno 25; it goes on as it is"])
+    #expect(rig.seen.warnings == ["fake reset: errno 25; it continues without a reset"])
     try rig.touch(FunctionRig.inFirst)
     #expect(rig.slots.count == 1)
   }
 
-  @Test("a device that does not take COMMAND back after its reset is told about")
+  @Test("warns about a device that does not keep the guest's COMMAND after a reset")
   func restore() throws {
     let rig = try FunctionRig()
     try rig.command(2)
@@ -91,7 +91,7 @@ import Testing
     for _ in 0..<2 { try rig.reset() }
     #expect(rig.device.command == 6)
     #expect(
-      rig.seen.warnings == ["after its reset the command register reads 0x6, and not 0x2 as the guest had it"]
+      rig.seen.warnings == ["after the reset: COMMAND reads 0x6 instead of the guest's 0x2"]
     )
   }
 }
