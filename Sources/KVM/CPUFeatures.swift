@@ -3,21 +3,21 @@
 internal import CLinux
 public import Linux
 
-/// What CPUID says to a guest: all that KVM supports, with the topology of this machine
+/// The CPUID leaves of a guest: all that KVM supports, with the topology of this VM
 /// (Intel SDM vol. 2 CPUID; AMD APM vol. 3 appendix E).
 public struct CPUFeatures: Sendable {
   private var entries: [kvm_cpuid_entry2]
   private let cpus: UInt32
 
-  /// Asks KVM for what it supports (KVM_GET_SUPPORTED_CPUID).
+  /// Reads the leaves that KVM supports (KVM_GET_SUPPORTED_CPUID).
   ///
   /// - Parameters:
-  ///   - cpus: The number of vCPUs of the machine, in one package with one thread per core.
+  ///   - cpus: The number of vCPUs of the VM, in one package with one thread per core.
   ///   - isNested: True if the guest sees VMX or SVM and can run virtual machines itself.
   public init(_ system: borrowing KVMSystem, cpus: Int, isNested: Bool = false) throws(KernelError) {
     var count: Int32 = 0
     let capacity = 256
-    // SAFETY: the call fills in at most `capacity` entries and returns how many.
+    // SAFETY: the call fills in at most `capacity` entries and returns their number.
     entries = unsafe [kvm_cpuid_entry2](unsafeUninitializedCapacity: capacity) { buffer, initialized in
       unsafe count = cl_kvm_supported_cpuid(
         system.descriptor.number, buffer.baseAddress, UInt32(capacity))
@@ -28,23 +28,24 @@ public struct CPUFeatures: Sendable {
     if system.hasDeadlineTimer { set(1) { $0.ecx |= 1 << 24 } }
     describePackage()
     if !isNested { hideVirtualization() }
-    // The processor's name and first-level caches, which KVM leaves to us (the caches on Linux 6.1).
+    // The processor's name and first-level caches. KVM leaves both to userspace (the caches on Linux 6.1).
     for function in 0x8000_0002...0x8000_0005 as ClosedRange<UInt32> {
       // SAFETY: the call fills in the struct.
       set(function) { leaf in unsafe cl_host_cpuid(&leaf) }
     }
   }
 
-  /// Starts with leaves as KVM supports them, for one vCPU.
+  /// Creates leaves for one vCPU from entries that KVM supports.
   init(entries: [kvm_cpuid_entry2]) { (self.entries, cpus) = (entries, 1) }
 
-  /// Guest-physical address bits (leaf 8000_0008 EAX).
+  /// The number of guest-physical address bits (leaf 8000_0008 EAX).
   public var addressBits: Int {
     guard let leaf = entries.first(where: { $0.function == 0x8000_0008 }) else { return 36 }
     return Int(leaf.eax & 0xFF)
   }
 
-  /// Hides VMX and SVM. KVM then refuses their registers too: the VMX capability MSRs, CR4.VMXE and EFER.SVME.
+  /// Hides VMX and SVM. KVM then also refuses their registers: the VMX capability MSRs, CR4.VMXE and
+  /// EFER.SVME.
   mutating func hideVirtualization() {
     set(1) { $0.ecx &= ~(1 << 5) }  // VMX (SDM vol. 2 CPUID, leaf 1)
     set(0x8000_0001) { $0.ecx &= ~(1 << 2) }  // SVM (APM vol. 3 §E.4.2)
@@ -52,7 +53,7 @@ public struct CPUFeatures: Sendable {
     set(0x8000_000A) { leaf in (leaf.eax, leaf.ebx, leaf.ecx, leaf.edx) = (0, 0, 0, 0) }
   }
 
-  /// The registers EAX to EDX of a leaf and its part 0, or nil.
+  /// Returns EAX to EDX of subleaf 0 of a leaf, or nil if KVM does not support the leaf.
   func leaf(_ function: UInt32) -> (eax: UInt32, ebx: UInt32, ecx: UInt32, edx: UInt32)? {
     entries.first { $0.function == function && $0.index == 0 }.map { ($0.eax, $0.ebx, $0.ecx, $0.edx) }
   }
@@ -61,10 +62,10 @@ public struct CPUFeatures: Sendable {
     for index in entries.indices where entries[index].function == function { change(&entries[index]) }
   }
 
-  /// The bits of an APIC ID that number a core within the package.
+  /// The number of APIC ID bits that identify a core within the package.
   private var coreBits: UInt32 { cpus <= 1 ? 0 : UInt32(32 - (cpus - 1).leadingZeroBitCount) }
 
-  /// What all vCPUs say alike.
+  /// Sets the leaves that are equal for all vCPUs.
   private mutating func describePackage() {
     let cpus = cpus
     let coreBits = coreBits
@@ -72,7 +73,7 @@ public struct CPUFeatures: Sendable {
     set(1) { leaf in
       leaf.ebx = leaf.ebx & 0x0000_FFFF | min(cpus, 255) << 16
       leaf.ecx |= 1 << 21  // x2APIC, which KVM emulates on every host
-      leaf.ecx |= 1 << 31  // a hypervisor is there, and says who it is at 4000_0000
+      leaf.ecx |= 1 << 31  // hypervisor present; leaf 4000_0000 identifies it
       leaf.edx = cpus > 1 ? leaf.edx | 1 << 28 : leaf.edx & ~(1 << 28)
     }
     set(4) { leaf in
@@ -103,7 +104,7 @@ public struct CPUFeatures: Sendable {
     }
   }
 
-  /// Gives a vCPU its CPUID, with its own APIC ID in every place that has one.
+  /// Sets the CPUID leaves of a vCPU, with its APIC ID in each leaf that has one.
   func apply(to cpu: borrowing OwnedDescriptor, apicID: UInt32) throws(KernelError) {
     var own = self
     own.set(1) { $0.ebx = $0.ebx & 0x00FF_FFFF | apicID << 24 }

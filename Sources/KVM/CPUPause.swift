@@ -3,60 +3,60 @@
 internal import Linux
 internal import Synchronization
 
-/// Brings every vCPU of a machine out of the guest and between two instructions, for a change that no
-/// instruction may see half of.
+/// Stops every vCPU of a VM between two instructions, so that no instruction sees a partial change.
 ///
-/// A vCPU that has left KVM_RUN for an access is inside an instruction until KVM_RUN has been entered again and
-/// has returned EINTR (KVM api.rst, KVM_EXIT_MMIO).
+/// A vCPU that has left KVM_RUN for an access is inside an instruction. The instruction is complete when
+/// KVM_RUN has been entered again and has returned EINTR (KVM api.rst, KVM_EXIT_MMIO).
 final class CPUPause: Sendable {
   /// The state of one vCPU.
   final class Member: Sendable {
     private let page: RunPage
-    /// True around KVM_RUN. Written by its thread, read by a pausing thread.
+    /// True around KVM_RUN. Written by the vCPU's thread, read by a pausing thread.
     fileprivate let isInGuest = Atomic<Bool>(false)
-    /// True in the guest and until its instruction is complete. Written by its thread, read by a pausing thread.
+    /// True in the guest and until the instruction is complete. Written by the vCPU's thread, read by a
+    /// pausing thread.
     fileprivate let isBusy = Atomic<Bool>(false)
-    /// True while an instruction waits for KVM_RUN to complete it. Used by its thread alone.
+    /// True while an instruction waits for KVM_RUN to complete it. Used only by the vCPU's thread.
     fileprivate let isInside = Atomic<Bool>(false)
-    /// True if a pause ended without this vCPU, which asks for another one. Written by a pausing thread and by
-    /// its own.
+    /// True if a pause failed because this vCPU did not stop. The vCPU then asks for another pause. Written
+    /// by a pausing thread and by the vCPU's thread.
     fileprivate let owesPause = Atomic<Bool>(false)
-    /// Its thread, written once by that thread; nothing is locked inside it.
+    /// The vCPU's thread, written once by that thread. Nothing is locked inside this lock.
     private let thread = Mutex<Linux.Thread.Identity?>(nil)
 
     fileprivate init(_ page: RunPage) { self.page = page }
 
-    /// Notes that the calling thread runs this vCPU.
+    /// Records the calling thread as the thread of this vCPU.
     func adopt() { thread.withLock { $0 = Linux.Thread.Identity.current } }
 
-    /// Makes KVM_RUN return at once, whether it has begun or not.
+    /// Makes the current or the next KVM_RUN return immediately.
     func interrupt() {
       page.setImmediateExit(true)
       if isInGuest.load(ordering: .sequentiallyConsistent) { thread.withLock { $0 }?.kick() }
     }
   }
 
-  /// How a vCPU may enter KVM_RUN.
+  /// The permitted entry of a vCPU into KVM_RUN.
   enum Entry {
-    /// As the guest continues.
+    /// The guest continues.
     case guest
-    /// To complete its instruction, and for no other one.
+    /// KVM_RUN completes the current instruction and begins no other one.
     case completion
-    /// Not at all: the vCPU is between two instructions, and has asked for that.
+    /// The vCPU does not enter KVM_RUN. It is between two instructions and has asked for a pause.
     case none
   }
 
-  /// Complete before the first vCPU runs; nothing is added after that. Taken inside `turn` by a pausing thread.
+  /// The vCPUs. The list is complete before the first vCPU runs. A pausing thread locks it inside `turn`.
   private let members = Mutex<[Member]>([])
-  /// Held for a pause by a vCPU's thread, outside of every other lock; vCPUs that want to enter the guest wait
+  /// Locked for a pause by a vCPU's thread, before every other lock. vCPUs that want to enter the guest wait
   /// for it.
   private let turn = Mutex(())
   private let isWanted = Atomic<Bool>(false)
   /// Signalled by a vCPU that is no longer busy while a pause is wanted.
   private let left: EventFD
 
-  /// A vCPU may be in a long operation for its guest, such as the reset of a device. The others do not wait
-  /// longer for it; microseconds.
+  /// The timeout of a pause in microseconds. A vCPU may be in a long operation for its guest, such as a
+  /// device reset.
   private static let patience: Int64 = 5000
 
   init() throws(KernelError) { left = try EventFD() }
@@ -68,9 +68,9 @@ final class CPUPause: Sendable {
     return member
   }
 
-  /// Called by a vCPU's thread before KVM_RUN: waits during a pause.
+  /// Prepares the entry of a vCPU into KVM_RUN. Called by the vCPU's thread. Waits during a pause.
   ///
-  /// - Parameter isPausing: The vCPU itself asks for a pause.
+  /// - Parameter isPausing: True if the vCPU itself asks for a pause.
   func enter(_ member: Member, isPausing: Bool) -> Entry {
     while true {
       member.isBusy.store(true, ordering: .sequentiallyConsistent)
@@ -89,9 +89,10 @@ final class CPUPause: Sendable {
     }
   }
 
-  /// Called by a vCPU's thread after KVM_RUN, and at the thread's end.
+  /// Records that a vCPU has left KVM_RUN. Called by the vCPU's thread after KVM_RUN and when the thread
+  /// ends.
   ///
-  /// - Parameter isInside: KVM_RUN has to complete the instruction.
+  /// - Parameter isInside: True if KVM_RUN has to complete the instruction.
   func leave(_ member: Member, isInside: Bool) {
     member.isInside.store(isInside, ordering: .relaxed)
     member.isInGuest.store(false, ordering: .sequentiallyConsistent)
@@ -100,10 +101,11 @@ final class CPUPause: Sendable {
     if isWanted.load(ordering: .sequentiallyConsistent) { left.signal() }
   }
 
-  /// Calls `body` while every vCPU is between two instructions; the calling thread's is (``Entry/none``).
+  /// Calls `body` while every vCPU is between two instructions. The calling thread's vCPU already is
+  /// (``Entry/none``).
   ///
-  /// - Returns: False if a vCPU was inside an instruction for too long. `body` has not been called then, and that
-  ///   vCPU gets ``Entry/none`` after its instruction.
+  /// - Returns: False if a vCPU stayed inside an instruction until the timeout. `body` is then not called,
+  ///   and that vCPU gets ``Entry/none`` after its instruction.
   func during<Failure: Error>(
     _ body: () throws(Failure) -> Void
   ) throws(Failure) -> Result<Bool, KernelError> {
@@ -127,7 +129,7 @@ final class CPUPause: Sendable {
         if members[index].isInGuest.load(ordering: .sequentiallyConsistent) { members[index].interrupt() }
         let rest = end - Clock.microseconds()
         if rest <= 0 {
-          // It passes enter() only after this pause, and finds the debt there.
+          // The vCPU passes enter() only after this pause, and then finds `owesPause` set.
           members[index].owesPause.store(true, ordering: .sequentiallyConsistent)
           return false
         }

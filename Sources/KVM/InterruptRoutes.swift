@@ -5,17 +5,17 @@ internal import Linux
 public import Seams
 internal import Synchronization
 
-/// The machine's table of interrupt routes (KVM_SET_GSI_ROUTING): the fixed pins of the irqchips, and one GSI
-/// for each vector that has a message.
+/// A VM's table of interrupt routes (KVM_SET_GSI_ROUTING): the fixed pins of the irqchips, and one GSI for
+/// each vector that has a message.
 ///
-/// A vector that is masked parks its route: unmasking it needs no change of the table. If the table is full, a
-/// vector that is unmasked takes over a parked one.
+/// Masking a vector parks its route, so that unmasking the vector does not change the table. If the table is
+/// full, an unmasked vector reuses the GSI of a parked route.
 public final class InterruptRoutes: Sendable {
   private let machine: VirtualMachine
-  /// Number of messages that have room in the table.
+  /// The number of messages that fit in the table.
   public let capacity: Int
-  /// Owner: all assigned functions. Innermost in the lock order, inside the lock of the function that changes a
-  /// vector. KVM's table is replaced under it, so the newest always wins.
+  /// Shared by all assigned functions. Innermost in the lock order, inside the lock of the function that
+  /// changes a vector. KVM's table is replaced under this lock, so that the newest table always wins.
   private let table: Mutex<Table>
 
   private struct Entry {
@@ -27,20 +27,21 @@ public final class InterruptRoutes: Sendable {
   }
 
   private struct Table {
-    /// By GSI, from ``InterruptRoutes/pins`` on; nil if free.
+    /// The messages, indexed by GSI minus ``InterruptRoutes/pins``; nil if the GSI is free.
     var entries: [Entry?] = []
     var free: [Int] = []
     var nextTicket: UInt64 = 0
   }
 
-  /// The I/O APIC's pins are GSI 0 to 23; messages come after them.
+  /// The pins of the I/O APIC are GSI 0 to 23. Messages use the GSIs after them.
   private static let pins = 24
-  /// Routes of the pins: the first 16 lead to a PIC and to the I/O APIC.
+  /// The number of routes of the pins. Each of the first 16 pins has a route to a PIC and one to the I/O
+  /// APIC.
   private static let pinRoutes = 40
 
-  /// Manages the routes of a machine.
+  /// Creates a table without messages for a VM.
   ///
-  /// - Parameter limit: Number of routes that the machine may have, see ``KVMSystem/routeCount``.
+  /// - Parameter limit: The maximum number of routes of the VM; see ``KVMSystem/routeCount``.
   public init(_ machine: VirtualMachine, limit: Int) {
     self.machine = machine
     // KVM_SET_GSI_ROUTING refuses more routes, and GSIs from this number on (virt/kvm/irqchip.c).
@@ -48,14 +49,15 @@ public final class InterruptRoutes: Sendable {
     table = Mutex(Table())
   }
 
-  /// Number of messages in the table, parked ones included.
+  /// The number of messages in the table, including parked routes.
   public var count: Int { table.withLock { $0.entries.count - $0.free.count } }
 
-  /// Routes a message to a GSI of the vector.
+  /// Routes a vector's message to a GSI.
   ///
-  /// - Parameter route: The vector's route so far, which may have been parked; nil if it has none.
-  /// - Returns: The vector's route from now on.
-  /// - Throws: An error of KVM_SET_GSI_ROUTING, or that the table is full. The table is unchanged then.
+  /// - Parameter route: The vector's current route, which may be parked; nil if it has none.
+  /// - Returns: The vector's new route.
+  /// - Throws: An error of KVM_SET_GSI_ROUTING, or an error if the table is full. The table is then
+  ///   unchanged.
   public func set(_ route: Route?, address: UInt64, data: UInt32) throws(OperationError) -> Route {
     try table.withLock { table throws(OperationError) in
       let old = Self.index(of: route, in: table)
@@ -75,15 +77,15 @@ public final class InterruptRoutes: Sendable {
     }
   }
 
-  /// Lets another vector take over the route if the table is full. No event is connected to it.
+  /// Parks a route to which no eventfd is connected. Another vector may reuse its GSI if the table is full.
   public func park(_ route: Route) {
     table.withLock { table in
       if let index = Self.index(of: route, in: table) { table.entries[index]?.isParked = true }
     }
   }
 
-  /// Frees a route to which no event is connected. KVM's table keeps it until its next change, which is harmless:
-  /// nothing raises its GSI.
+  /// Frees a route to which no eventfd is connected. KVM's table keeps the route until its next change. This
+  /// is harmless, because nothing raises the GSI.
   public func release(_ route: Route) {
     table.withLock { table in
       guard let index = Self.index(of: route, in: table) else { return }

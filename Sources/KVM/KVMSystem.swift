@@ -3,13 +3,13 @@
 internal import CLinux
 public import Linux
 
-/// Why KVM cannot be used here.
+/// A reason why KVM cannot be used on this host.
 public enum KVMError: Error, Equatable, CustomStringConvertible {
   /// /dev/kvm could not be opened.
   case unavailable(KernelError)
-  /// The kernel speaks another version of the interface.
+  /// The kernel has another version of the KVM API.
   case version(Int32)
-  /// A capability that Sluice cannot do without is missing (KVM_CHECK_EXTENSION).
+  /// A capability that Sluice requires is missing (KVM_CHECK_EXTENSION).
   case missing(String)
 
   /// The operation and the cause.
@@ -18,7 +18,7 @@ public enum KVMError: Error, Equatable, CustomStringConvertible {
     case .unavailable(let error) where error.errno == KernelError.noEntry: "\(error): KVM is not loaded"
     case .unavailable(let error) where error.isPermission: "\(error): this user may not use KVM"
     case .unavailable(let error) where error.errno == KernelError.noDevice:
-      "\(error): the kernel's KVM has no VT-x or SVM to work with"
+      "\(error): KVM has found no VT-x or SVM"
     case .unavailable(let error): error.description
     case .version(let version):
       "KVM_GET_API_VERSION: the kernel has version \(version), Sluice needs 12"
@@ -27,7 +27,7 @@ public enum KVMError: Error, Equatable, CustomStringConvertible {
   }
 }
 
-/// /dev/kvm: what it can do, and the way to a virtual machine.
+/// An open /dev/kvm. It reports KVM's capabilities and creates virtual machines.
 public struct KVMSystem: ~Copyable, Sendable {
   let descriptor: OwnedDescriptor
 
@@ -71,26 +71,27 @@ public struct KVMSystem: ~Copyable, Sendable {
     Self.value(of: capability, descriptor.number)
   }
 
-  /// How many memory slots a virtual machine has (KVM_CAP_NR_MEMSLOTS).
+  /// The number of memory slots of a virtual machine (KVM_CAP_NR_MEMSLOTS).
   public var memorySlotCount: Int { Int(value(of: KVM_CAP_NR_MEMSLOTS)) }
 
-  /// Number of routes and of GSIs that a virtual machine may have (KVM_CAP_IRQ_ROUTING; on x86
+  /// The maximum number of routes and of GSIs of a virtual machine (KVM_CAP_IRQ_ROUTING; on x86
   /// KVM_MAX_IRQ_ROUTES, include/linux/kvm_host.h).
   public var routeCount: Int { Int(value(of: KVM_CAP_IRQ_ROUTING)) }
 
-  /// How many vCPUs a virtual machine may have (KVM_CAP_MAX_VCPUS).
+  /// The maximum number of vCPUs of a virtual machine (KVM_CAP_MAX_VCPUS).
   public var cpuLimit: Int { Int(max(value(of: KVM_CAP_MAX_VCPUS), value(of: KVM_CAP_NR_VCPUS))) }
 
-  /// Whether KVM emulates the LAPIC's TSC-deadline timer (KVM_CAP_TSC_DEADLINE_TIMER).
+  /// True if KVM emulates the LAPIC's TSC-deadline timer (KVM_CAP_TSC_DEADLINE_TIMER).
   public var hasDeadlineTimer: Bool { value(of: KVM_CAP_TSC_DEADLINE_TIMER) > 0 }
 
-  /// True if KVM can report every instruction that it cannot emulate (KVM_CAP_EXIT_ON_EMULATION_FAILURE, Linux 5.14).
+  /// True if KVM can report every instruction that it cannot emulate (KVM_CAP_EXIT_ON_EMULATION_FAILURE,
+  /// Linux 5.14).
   var reportsEmulationFailures: Bool { value(of: Self.exitOnEmulationFailure) > 0 }
 
   /// KVM_CAP_EXIT_ON_EMULATION_FAILURE.
   static let exitOnEmulationFailure: Int32 = KVM_CAP_EXIT_ON_EMULATION_FAILURE
 
-  /// The bytes of a vCPU's shared run structure.
+  /// Returns the size of a vCPU's shared run structure, in bytes.
   borrowing func runSize() throws(KernelError) -> UInt64 {
     UInt64(
       try check(

@@ -4,17 +4,17 @@ internal import GuestMemory
 public import Linux
 public import Seams
 
-/// The memory slots, interrupt routes and irqfds of a machine, as assigned functions use them.
+/// The memory slots, interrupt routes and irqfds of a VM for its assigned functions.
 public final class MachineResources: Hypervisor {
   private let machine: VirtualMachine
   private let slots: MemorySlots
   private let routes: InterruptRoutes
 
-  /// Manages what a machine has.
+  /// Creates the resources of a VM.
   ///
   /// - Parameters:
-  ///   - slots: Those for windows.
-  ///   - routes: Those for messages.
+  ///   - slots: The memory slots for windows.
+  ///   - routes: The interrupt routes for messages.
   public init(_ machine: VirtualMachine, slots: MemorySlots, routes: InterruptRoutes) {
     self.machine = machine
     self.slots = slots
@@ -29,7 +29,7 @@ public final class MachineResources: Hypervisor {
     try slots.add(at: .init(base), size: size, host: host)
   }
 
-  /// Removes a slot.
+  /// Removes a memory slot.
   public func removeSlot(_ slot: UInt32) throws(OperationError) { try slots.remove(slot) }
 
   /// Creates an eventfd.
@@ -40,27 +40,27 @@ public final class MachineResources: Hypervisor {
     try routes.set(route, address: address, data: data)
   }
 
-  /// Lets another vector take over a route if the table is full.
+  /// Parks a route. Another vector may reuse its GSI if the table is full.
   public func parkRoute(_ route: Route) { routes.park(route) }
 
   /// Frees a route.
   public func releaseRoute(_ route: Route) { routes.release(route) }
 
-  /// Lets an eventfd raise an edge-triggered GSI (KVM_IRQFD).
+  /// Connects an eventfd to an edge-triggered GSI (KVM_IRQFD).
   public func connect(event: Int32, to gsi: UInt32) throws(OperationError) {
     do throws(KernelError) { try machine.connect(event: event, toInterrupt: gsi) } catch {
       throw OperationError(error)
     }
   }
 
-  /// Lets an eventfd raise a level-triggered GSI (KVM_IRQFD_FLAG_RESAMPLE).
+  /// Connects an eventfd to a level-triggered GSI (KVM_IRQFD_FLAG_RESAMPLE).
   public func connect(event: Int32, toLine gsi: UInt32, resample: Int32) throws(OperationError) {
     do throws(KernelError) { try machine.connect(event: event, toLine: gsi, resample: resample) } catch {
       throw OperationError(error)
     }
   }
 
-  /// Ends either (KVM_IRQFD_FLAG_DEASSIGN).
+  /// Disconnects an eventfd from a GSI (KVM_IRQFD_FLAG_DEASSIGN).
   public func disconnect(event: Int32, from gsi: UInt32) throws(OperationError) {
     do throws(KernelError) { try machine.disconnect(event: event, fromInterrupt: gsi) } catch {
       throw OperationError(error)

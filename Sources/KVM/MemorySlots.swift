@@ -5,16 +5,16 @@ internal import Linux
 public import Seams
 internal import Synchronization
 
-/// The memory slots of a machine: who adds one gets a number, who removes it gives it back.
+/// The memory slots of a VM. Adding a slot allocates a number, and removing the slot frees it.
 public final class MemorySlots: Sendable {
   private let machine: VirtualMachine
   private let limit: Int
-  /// GPAs that answer without a slot: a slot would hide them from the guest.
+  /// The GPA ranges of trapped platform registers. A slot there would hide the registers from the guest.
   private let platform: [Range<UInt64>]
-  /// How many slots there are for windows.
+  /// The number of memory slots for windows.
   public let capacity: Int
-  /// Taken by the thread that changes a window, inside the lock of its function; nothing is
-  /// locked inside it.
+  /// Locked by the thread that changes a window, inside the lock of its function. Nothing is locked inside
+  /// this lock.
   private let numbers: Mutex<Numbers>
 
   private struct Numbers {
@@ -22,12 +22,12 @@ public final class MemorySlots: Sendable {
     var next: UInt32
   }
 
-  /// Manages the slots of a machine.
+  /// Creates the memory slots of a VM.
   ///
   /// - Parameters:
   ///   - limit: KVM_CAP_NR_MEMSLOTS.
-  ///   - reserved: How many slots, from 0 on, belong to guest RAM.
-  ///   - platform: GPAs of trapped registers, which no slot may cover.
+  ///   - reserved: The number of slots, from 0 on, that belong to guest RAM.
+  ///   - platform: The GPA ranges of trapped registers, which no slot may cover.
   public init(_ machine: VirtualMachine, limit: Int, reserved: Int, platform: [Range<UInt64>] = []) {
     self.machine = machine
     self.platform = platform
@@ -36,15 +36,16 @@ public final class MemorySlots: Sendable {
     numbers = Mutex(Numbers(next: UInt32(reserved)))
   }
 
-  /// Maps host memory into the guest and returns the slot that holds it.
+  /// Maps host memory into the guest and returns the number of its memory slot.
   ///
-  /// For a device's memory every vCPU is between two instructions (``VirtualCPU/duringPause(_:)``). KVM
-  /// would do the rest of an instruction that it emulates by byte copies through the new slot.
+  /// For a device's memory, every vCPU must be between two instructions (``VirtualCPU/duringPause(_:)``).
+  /// Otherwise KVM would complete an emulated instruction by byte copies through the new slot.
   public func add(at base: GuestAddress, size: UInt64, host: UInt64) throws(OperationError) -> UInt32 {
-    // KVM takes such a slot, and the guest would lose its local APIC, I/O APIC or ECAM to a BAR.
+    // KVM accepts such a slot. The BAR would then hide the local APIC, the I/O APIC or the ECAM from the
+    // guest.
     for range in platform where base.rawValue < range.upperBound {
       guard base.rawValue &+ (size - 1) >= range.lowerBound else { continue }
-      throw OperationError("registers of the platform are at \(GuestAddress(range.lowerBound))")
+      throw OperationError("the range overlaps platform registers at \(GuestAddress(range.lowerBound))")
     }
     let number: UInt32? = numbers.withLock { numbers in
       if let free = numbers.free.popLast() { return free }
@@ -64,7 +65,7 @@ public final class MemorySlots: Sendable {
     return number
   }
 
-  /// Takes a slot away; when this returns no vCPU reaches its memory.
+  /// Removes a memory slot. When this returns, no vCPU can access its memory.
   public func remove(_ slot: UInt32) throws(OperationError) {
     do throws(KernelError) { try machine.removeMemory(slot: slot) } catch { throw OperationError(error) }
     numbers.withLock { $0.free.append(slot) }

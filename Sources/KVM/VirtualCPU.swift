@@ -4,9 +4,9 @@ internal import CLinux
 public import Linux
 public import Seams
 
-/// One vCPU (KVM_CREATE_VCPU). Its own thread runs it; another one may stop it.
+/// One vCPU (KVM_CREATE_VCPU). Its thread runs it. Other threads may interrupt it.
 public final class VirtualCPU: Sendable {
-  /// The number, which is also its APIC ID.
+  /// The number, which is also the APIC ID.
   public let index: Int
   private let descriptor: OwnedDescriptor
   private let shared: Mapping
@@ -14,7 +14,7 @@ public final class VirtualCPU: Sendable {
   private let pause: CPUPause
   private let member: CPUPause.Member
 
-  /// Creates the vCPU with the CPUID and memory type registers of a machine just switched on.
+  /// Creates the vCPU and sets its CPUID and its memory type registers as after power-on.
   public init(_ machine: VirtualMachine, index: Int, features: CPUFeatures) throws(KernelError) {
     self.index = index
     pause = machine.pause
@@ -25,22 +25,23 @@ public final class VirtualCPU: Sendable {
     shared = try Mapping(descriptor: number, offset: 0, size: machine.runSize)
     page = RunPage(shared)
     try features.apply(to: descriptor, apicID: UInt32(index))
-    // IA32_MTRR_DEF_TYPE: MTRRs on, write-back where none says otherwise (SDM vol. 3 §12.11.2.1).
+    // IA32_MTRR_DEF_TYPE: MTRRs on; write-back unless another MTRR applies (SDM vol. 3 §12.11.2.1).
     try check(cl_kvm_set_msr(number, 0x2FF, 0x806), "KVM_SET_MSRS IA32_MTRR_DEF_TYPE")
     // IA32_MISC_ENABLE: fast string operations.
     try check(cl_kvm_set_msr(number, 0x1A0, 1), "KVM_SET_MSRS IA32_MISC_ENABLE")
     member = pause.add(page)
   }
 
-  /// One trapped access to a port or to memory that has no slot.
+  /// One trapped access to a port, or to memory without a memory slot.
   public struct Access: ~Copyable {
     /// Port number or GPA.
     public let address: UInt64
-    /// Bytes: 1, 2 or 4 for a port. 1 to 8 for memory: KVM splits an access at the end of a page.
+    /// The width in bytes: 1, 2 or 4 for a port, 1 to 8 for memory. KVM splits an access at the end of a
+    /// page.
     public let width: Int
-    /// Repetitions of a string instruction; 1 for memory.
+    /// The number of repetitions of a string instruction; 1 for memory.
     public let count: Int
-    /// Whether the guest writes.
+    /// True if the guest writes.
     public let isWrite: Bool
     private let page: RunPage
     private let offset: UInt64
@@ -54,51 +55,53 @@ public final class VirtualCPU: Sendable {
       offset = access.offset
     }
 
-    /// What the guest writes.
+    /// Returns the value that the guest writes in one repetition.
     public borrowing func value(_ index: Int = 0) -> UInt64 {
       page.load(offset + UInt64(index * width), width: width)
     }
 
-    /// Gives the guest what it reads.
+    /// Stores the value that the guest reads in one repetition.
     public borrowing func complete(_ value: UInt64, _ index: Int = 0) {
       page.store(offset + UInt64(index * width), width: width, value)
     }
   }
 
-  /// Why KVM_RUN came back.
+  /// A reason for the return of KVM_RUN.
   public enum Exit: ~Copyable {
-    /// An access to guest-physical memory that has no slot.
+    /// An access to guest-physical memory without a memory slot.
     case memory(Access)
     /// An access to an I/O port.
     case port(Access)
-    /// A signal or an immediate exit: the instruction is complete.
+    /// A signal or an immediate exit. The instruction is complete.
     case interrupted
-    /// The vCPU is between two instructions, and the caller or another vCPU waits for that: see
+    /// The vCPU is between two instructions, and the caller or another vCPU waits for a pause; see
     /// ``VirtualCPU/duringPause(_:)``.
     case pausable
-    /// KVM cannot emulate the instruction at RIP (KVM_INTERNAL_ERROR_EMULATION). Nothing of it has been done.
-    ///
+    /// KVM cannot emulate the instruction at RIP (KVM_INTERNAL_ERROR_EMULATION). The instruction had no
+    /// effect.
     case notEmulated(FaultLocation)
-    /// KVM cannot deliver an interrupt or exception through memory without a slot (KVM_INTERNAL_ERROR_DELIVERY_EV). It
-    /// is delivered when KVM_RUN is entered again.
+    /// KVM cannot deliver an interrupt or exception through memory without a memory slot
+    /// (KVM_INTERNAL_ERROR_DELIVERY_EV). The next KVM_RUN delivers it.
     ///
-    /// - Parameter cause: The text for the end of the VM.
+    /// - Parameter cause: The error text if the VM ends for this reason.
     case notDelivered(FaultLocation, cause: String)
     /// A triple fault.
     case shutdown
-    /// A bare -EFAULT: the host took away what stands behind a slot.
+    /// KVM_RUN returned -EFAULT without exit information: the host removed the memory of a memory slot.
     case fault
-    /// The processor or KVM cannot go on; the text says why.
+    /// The processor or KVM cannot continue. The text gives the reason.
     case failed(String)
   }
 
-  /// An instruction of the guest and the memory that it needs.
+  /// An instruction of the guest and the memory that it accesses.
   public struct FaultLocation: Equatable, Sendable {
-    /// RIP, a guest-virtual address; nil if it cannot be read.
+    /// RIP, a guest-virtual address, or nil if it cannot be read.
     public let instruction: UInt64?
-    /// GPA of the access; nil if KVM does not report it.
+    /// The GPA of the access, or nil if KVM does not report it.
     public let address: UInt64?
 
+    /// Creates a location.
+    ///
     /// - Parameters:
     ///   - instruction: RIP.
     ///   - address: GPA.
@@ -108,12 +111,12 @@ public final class VirtualCPU: Sendable {
     }
   }
 
-  /// Makes the calling thread the one that runs this vCPU.
+  /// Records the calling thread as the thread of this vCPU.
   public func adopt() { member.adopt() }
 
-  /// Runs the guest until KVM needs an answer (KVM_RUN).
+  /// Runs the guest until KVM_RUN returns.
   ///
-  /// - Parameter isPausing: Complete the instruction that the vCPU is inside of, and begin no other one.
+  /// - Parameter isPausing: True to complete the current instruction and to begin no other one.
   public func run(isPausing: Bool = false) -> Exit {
     switch pause.enter(member, isPausing: isPausing) {
     case .guest: break
@@ -125,7 +128,7 @@ public final class VirtualCPU: Sendable {
     guard result == 0 else {
       switch -result {
       case KernelError.interrupted, KernelError.again:
-        // Only the vCPU's own thread clears this, and then looks whether the VM has ended.
+        // Only the vCPU's thread clears this. The thread then checks if the VM has ended.
         page.setImmediateExit(false)
         return .interrupted
       case KernelError.fault: return .fault
@@ -145,11 +148,11 @@ public final class VirtualCPU: Sendable {
     case KVM_EXIT_SYSTEM_EVENT:
       return .failed("vCPU \(index): KVM system event \(page.systemEvent)")
     case let reason:
-      return .failed("vCPU \(index) at \(instruction()): KVM exit \(reason), which Sluice does not know")
+      return .failed("vCPU \(index) at \(instruction()): KVM exit \(reason) is not supported")
     }
   }
 
-  /// Why KVM cannot continue (KVM api.rst, KVM_EXIT_INTERNAL_ERROR).
+  /// Returns the exit for KVM_EXIT_INTERNAL_ERROR (KVM api.rst).
   private func internalError() -> Exit {
     let suberror = page.suberror
     if suberror == KVM_INTERNAL_ERROR_EMULATION {
@@ -161,8 +164,8 @@ public final class VirtualCPU: Sendable {
       "vCPU \(index) at \(instruction()): KVM_EXIT_INTERNAL_ERROR \(Self.name(suberror)), data "
       + words.joined(separator: " ")
     guard suberror == KVM_INTERNAL_ERROR_DELIVERY_EV else { return .failed(cause) }
-    // The fourth word is the GPA if it is not the last, which is a processor of the host (arch/x86/kvm/vmx/vmx.c,
-    // __vmx_handle_exit; arch/x86/kvm/x86.c, kvm_prepare_event_vectoring_exit).
+    // The last word is the number of a host processor. The fourth word is the GPA if it is not the last word
+    // (arch/x86/kvm/vmx/vmx.c, __vmx_handle_exit; arch/x86/kvm/x86.c, kvm_prepare_event_vectoring_exit).
     return .notDelivered(place(data.count > 4 ? data[3] : .max), cause: cause)
   }
 
@@ -179,27 +182,27 @@ public final class VirtualCPU: Sendable {
     }
   }
 
-  /// Makes the guest handle #UD at its present instruction (KVM_SET_VCPU_EVENTS), as a processor does that has no
-  /// such instruction.
+  /// Injects #UD at the guest's current instruction (KVM_SET_VCPU_EVENTS). A processor without that
+  /// instruction raises the same exception.
   public func injectUndefinedInstruction() throws(KernelError) {
     try check(cl_kvm_inject_undefined(descriptor.number), "KVM_SET_VCPU_EVENTS on vCPU \(index)")
   }
 
-  /// Calls `body` while every vCPU of the machine is between two instructions. This one is: ``run(isPausing:)`` has
-  /// returned ``Exit/pausable``.
+  /// Calls `body` while every vCPU of the VM is between two instructions. This vCPU already is, because
+  /// ``run(isPausing:)`` has returned ``Exit/pausable``.
   ///
-  /// - Returns: False if another vCPU was inside an instruction for too long. `body` has not been called then, and
-  ///   that vCPU gets ``Exit/pausable`` after its instruction.
+  /// - Returns: False if another vCPU stayed inside an instruction until the timeout. `body` is then not
+  ///   called, and that vCPU gets ``Exit/pausable`` after its instruction.
   public func duringPause<Failure: Error>(
     _ body: () throws(Failure) -> Void
   ) throws(Failure) -> Result<Bool, KernelError> {
     try pause.during(body)
   }
 
-  /// Notes that the vCPU's thread enters the guest no more.
+  /// Records that the vCPU's thread no longer enters the guest.
   public func retire() { pause.leave(member, isInside: false) }
 
-  /// RIP, for an error message; registers that cannot be read say so.
+  /// Returns RIP for an error message, or a text that RIP is unknown.
   private func instruction() -> String {
     instructionPointer.map { "RIP \($0.hexadecimal)" } ?? "an unknown RIP"
   }
@@ -210,16 +213,17 @@ public final class VirtualCPU: Sendable {
     return unsafe cl_kvm_get_regs(descriptor.number, &registers) >= 0 ? registers.rip : nil
   }
 
-  /// Makes KVM_RUN come back, now or when it is next called.
+  /// Makes the current or the next KVM_RUN return immediately.
   public func interrupt() { member.interrupt() }
 
-  /// The frequency of the guest's time stamp counter in kHz (KVM_GET_TSC_KHZ); nil if KVM does not know it.
+  /// The frequency of the guest's time stamp counter in kHz (KVM_GET_TSC_KHZ), or nil if KVM does not know
+  /// it.
   public var timeStampFrequency: Int? {
     let frequency = cl_kvm_number(descriptor.number, IOC_KVM_GET_TSC_KHZ, 0)
     return frequency > 0 ? Int(frequency) : nil
   }
 
-  /// Sets the registers that the boot protocols fix.
+  /// Sets the registers that the boot protocols define.
   public func setState(_ state: CPUState) throws(KernelError) {
     var special = kvm_sregs()
     // SAFETY: the calls read and fill in the structs.

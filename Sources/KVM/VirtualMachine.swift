@@ -8,14 +8,14 @@ public import Linux
 public final class VirtualMachine: Sendable {
   let descriptor: OwnedDescriptor
   let runSize: UInt64
-  /// Takes the vCPUs out of the guest for a moment.
+  /// The pause of the VM's vCPUs between two instructions.
   let pause: CPUPause
 
-  /// Creates a machine with interrupt controllers and timer, and no memory.
+  /// Creates a VM with interrupt controllers and a timer, and without memory.
   ///
   /// - Parameters:
-  ///   - identityMap: A page for VT-x (KVM_SET_IDENTITY_MAP_ADDR).
-  ///   - taskState: Three pages for VT-x (KVM_SET_TSS_ADDR).
+  ///   - identityMap: The GPA of a page for VT-x (KVM_SET_IDENTITY_MAP_ADDR).
+  ///   - taskState: The GPA of three pages for VT-x (KVM_SET_TSS_ADDR).
   public init(
     _ system: borrowing KVMSystem, identityMap: GuestAddress, taskState: GuestAddress
   ) throws(KernelError) {
@@ -31,14 +31,14 @@ public final class VirtualMachine: Sendable {
     try check(cl_kvm_number(number, IOC_KVM_CREATE_IRQCHIP, 0), "KVM_CREATE_IRQCHIP")
     try check(cl_kvm_create_pit(number), "KVM_CREATE_PIT2")
     if system.reportsEmulationFailures {
-      // Else KVM injects #UD by itself unless the guest is at CPL 0.
+      // Otherwise KVM itself injects #UD unless the guest is at CPL 0.
       try check(
         cl_kvm_enable(number, UInt32(KVMSystem.exitOnEmulationFailure), 1),
         "KVM_ENABLE_CAP KVM_CAP_EXIT_ON_EMULATION_FAILURE")
     }
   }
 
-  /// Makes a range of host memory the guest's (KVM_SET_USER_MEMORY_REGION).
+  /// Maps a range of host memory into the guest (KVM_SET_USER_MEMORY_REGION).
   ///
   /// - Parameters:
   ///   - host: Host virtual address.
@@ -51,44 +51,48 @@ public final class VirtualMachine: Sendable {
       "KVM_SET_USER_MEMORY_REGION slot \(slot), \(size) bytes at GPA \(base)")
   }
 
-  /// Takes a slot's memory away from the guest. When this returns no vCPU uses it any more.
+  /// Removes a memory slot. When this returns, no vCPU uses its memory.
   public func removeMemory(slot: UInt32) throws(KernelError) {
     try check(
       cl_kvm_set_memory_slot(descriptor.number, slot, 0, 0, 0, 0),
       "KVM_SET_USER_MEMORY_REGION slot \(slot), remove")
   }
 
-  /// Lets an eventfd raise an interrupt without running any code of this process (KVM_IRQFD).
+  /// Connects an eventfd to an edge-triggered GSI (KVM_IRQFD). A signal then raises the interrupt without
+  /// running code of this process.
   ///
-  /// A count that the event already has is injected once, and taken.
+  /// A count that the eventfd already has is injected once and reset to zero.
   public func connect(event: Int32, toInterrupt gsi: UInt32) throws(KernelError) {
     try check(cl_kvm_irqfd(descriptor.number, event, gsi, 0, -1), "KVM_IRQFD gsi \(gsi)")
-    // KVM injects a count that is already there, without taking it. What arrives from now on it takes itself,
-    // so that what is taken here has been injected: none is lost, none doubled.
+    // KVM_IRQFD injects a pending count but leaves it in the eventfd. Drain it: later signals are consumed by
+    // KVM, so that none is lost or doubled.
     do throws(KernelError) { try check(cl_eventfd_take(event), "read eventfd") } catch {
-      // A caller that gets an error may connect the event again, which KVM refuses while it is connected.
+      // After an error the caller may connect the eventfd again. KVM refuses this while the eventfd is
+      // connected.
       try disconnect(event: event, fromInterrupt: gsi)
       throw error
     }
   }
 
-  /// Lets an eventfd raise a level-triggered line, which stays up until the guest's end of interrupt; then
-  /// KVM lowers it and signals `resample` (KVM_IRQFD_FLAG_RESAMPLE). Several events may share a line.
+  /// Connects an eventfd to a level-triggered GSI. The GSI stays asserted until the guest's end of interrupt.
+  /// KVM then deasserts it and signals `resample` (KVM_IRQFD_FLAG_RESAMPLE). Several eventfds may share a
+  /// GSI.
   public func connect(event: Int32, toLine gsi: UInt32, resample: Int32) throws(KernelError) {
     try check(
       cl_kvm_irqfd(descriptor.number, event, gsi, UInt32(KVM_IRQFD_FLAG_RESAMPLE), resample),
       "KVM_IRQFD gsi \(gsi), level")
   }
 
-  /// Ends that; when this returns the event raises no more interrupts and keeps its count.
+  /// Disconnects an eventfd from a GSI. When this returns, the eventfd raises no more interrupts and keeps
+  /// its count.
   public func disconnect(event: Int32, fromInterrupt gsi: UInt32) throws(KernelError) {
     try check(
       cl_kvm_irqfd(descriptor.number, event, gsi, UInt32(KVM_IRQFD_FLAG_DEASSIGN), -1),
       "KVM_IRQFD deassign gsi \(gsi)")
   }
 
-  /// Tells KVM of a VFIO group, so that it knows of non-coherent DMA and may use posted
-  /// interrupts (KVM_DEV_TYPE_VFIO). The group leaves when the returned device closes.
+  /// Creates the KVM device that records VFIO groups (KVM_DEV_TYPE_VFIO). KVM then detects non-coherent DMA
+  /// and may use posted interrupts. Closing the device removes its groups.
   public func makeVFIODevice() throws(KernelError) -> KVMVFIODevice {
     let number = try check(
       cl_kvm_create_device(descriptor.number, KVM_DEV_TYPE_VFIO.rawValue),
@@ -96,7 +100,7 @@ public final class VirtualMachine: Sendable {
     return KVMVFIODevice(descriptor: OwnedDescriptor(owning: number))
   }
 
-  /// KVM's own record of the VFIO groups that a machine uses.
+  /// KVM's record of the VFIO groups of a VM.
   public final class KVMVFIODevice: Sendable {
     private let descriptor: OwnedDescriptor
 

@@ -6,7 +6,7 @@ import Testing
 
 @testable import KVM
 
-/// The protocol between vCPU threads and a pausing thread, with run structures that no vCPU has.
+/// The protocol between vCPU threads and a pausing thread. The run structures belong to no vCPU.
 @Suite struct CPUPauseTests {
   private let page: Page
   private let pause: CPUPause
@@ -34,7 +34,7 @@ import Testing
     }
   }
 
-  @Test("a vCPU that asks for a pause is first sent to complete its instruction")
+  @Test("a vCPU that asks for a pause first completes its instruction")
   func completes() {
     let member = pause.add(RunPage(address: page.mapping.address, size: 4096))
     #expect(pause.enter(member, isPausing: true) == .none)
@@ -48,7 +48,7 @@ import Testing
     #expect(pauseOnce())
   }
 
-  @Test("a vCPU inside an instruction prevents the pause, and gets its turn when the instruction is complete")
+  @Test("a vCPU inside an instruction prevents a pause, and asks for one after the instruction")
   func owes() {
     let asking = pause.add(RunPage(address: page.mapping.address, size: 4096))
     let inside = pause.add(RunPage(address: page.mapping.address + 64, size: 4096))
@@ -56,7 +56,7 @@ import Testing
     pause.leave(inside, isInside: true)
     #expect(pause.enter(asking, isPausing: true) == .none)
     #expect(!pauseOnce())
-    // Nobody asks any longer but the vCPU that was late.
+    // Only the vCPU that was late asks for a pause now.
     #expect(pause.enter(asking, isPausing: false) == .guest)
     pause.leave(asking, isInside: false)
     #expect(pause.enter(inside, isPausing: false) == .completion)
@@ -66,7 +66,7 @@ import Testing
     #expect(pause.enter(inside, isPausing: false) == .guest)
   }
 
-  @Test("a pause waits until a vCPU has completed its instruction, and keeps it out of the guest")
+  @Test("a pause waits until a vCPU has completed its instruction, and keeps the vCPU out of the guest")
   func waits() throws {
     let (pause, page) = (pause, page)
     let member = pause.add(RunPage(address: page.mapping.address, size: 4096))

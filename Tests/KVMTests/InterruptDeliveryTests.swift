@@ -8,20 +8,21 @@ import Testing
 
 @testable import KVM
 
-/// Interrupts as the guest's controllers receive them. Skipped if this machine has no KVM or does not permit its use.
+/// Interrupts as the guest's interrupt controllers receive them. Skipped if this machine has no KVM or does
+/// not permit its use.
 @Suite(.enabled(if: KVMDevice.isUsable, "/dev/kvm is not usable here"))
 struct InterruptDeliveryTests {
   private static let localAPIC: UInt32 = 0xFEE0_0000
   private static let ioAPIC: UInt32 = 0xFEC0_0000
 
-  /// Turns the local APIC on, and leads each pin of the I/O APIC to vector 0x40 and following.
+  /// Code that enables the local APIC and maps the pins of the I/O APIC to vectors 0x40 and following.
   private static let setUp: [UInt8] =
     TinyGuest.store(localAPIC + 0xF0, 0x1FF)
     + (0..<24).flatMap { pin in
       TinyGuest.store(ioAPIC, 0x10 + pin * 2) + TinyGuest.store(ioAPIC + 0x10, 0x40 + pin)
     }
 
-  /// Reports the requests of the PICs and of vectors 0x40 to 0x7F again and again.
+  /// Code that repeatedly reports the requests of the PICs and of vectors 0x40 to 0x7F.
   private static let report: [UInt8] = {
     var code: [UInt8] = []
     for port in [0x20, 0xA0] as [UInt8] {
@@ -40,17 +41,17 @@ struct InterruptDeliveryTests {
     init() throws {
       let code = InterruptDeliveryTests.setUp
       let report = InterruptDeliveryTests.report
-      // jmp to the start of the report, five bytes itself
+      // jmp to the start of the report; the jmp has five bytes
       let back = [0xE9] + TinyGuest.bytes(UInt32(truncatingIfNeeded: -(report.count + 5)))
       guest = try TinyGuest(code + report + back)
       routes = InterruptRoutes(guest.machine, limit: try KVMSystem().routeCount)
       resources = MachineResources(
         guest.machine, slots: MemorySlots(guest.machine, limit: 32, reserved: 1), routes: routes)
-      // The guest's controllers are set up before anything is raised.
+      // The guest sets up its interrupt controllers before any interrupt is raised.
       _ = try value(of: 0x23)
     }
 
-    /// What the guest next reports under a port.
+    /// Returns the guest's next report under a port.
     func value(of port: UInt64) throws -> UInt64 {
       for _ in 0..<100 {
         guard case .port(let access) = guest.cpu.run() else { continue }
@@ -63,7 +64,7 @@ struct InterruptDeliveryTests {
       throw OperationError("the guest does not report")
     }
 
-    /// Waits until a bit is set. KVM raises pins from a thread of its own.
+    /// Waits until a bit is set. KVM raises pins from another thread.
     func wait(_ port: UInt64, bit: Int) throws -> Bool {
       for _ in 0..<10_000 {
         if try value(of: port) >> UInt64(bit) & 1 == 1 { return true }
@@ -79,7 +80,7 @@ struct InterruptDeliveryTests {
   }
 
   @Test(
-    "a pin of the I/O APIC leads to its vector when messages have routes, too", arguments: [1, 4, 16, 23])
+    "a pin of the I/O APIC raises its vector if messages also have routes", arguments: [1, 4, 16, 23])
   func pins(_ pin: UInt32) throws {
     let machine = try Machine()
     _ = try machine.routes.set(nil, address: 0xFEE0_0000, data: 0x61)
@@ -87,11 +88,11 @@ struct InterruptDeliveryTests {
     try machine.resources.connect(event: event.number, to: pin)
     try raise(event.number)
     #expect(try machine.wait(0x22, bit: Int(pin)))
-    // Pin 0 and 2 are the timer's.
+    // Pins 0 and 2 belong to the timer.
     #expect(try machine.value(of: 0x22) & ~0b101 == 1 << UInt64(pin))
   }
 
-  @Test("the first 16 pins lead to the PICs, too", arguments: [1, 4, 7, 8, 9, 15])
+  @Test("the first 16 pins also raise the PICs", arguments: [1, 4, 7, 8, 9, 15])
   func legacyPins(_ pin: UInt32) throws {
     let machine = try Machine()
     _ = try machine.routes.set(nil, address: 0xFEE0_0000, data: 0x61)
@@ -100,11 +101,11 @@ struct InterruptDeliveryTests {
     try raise(event.number)
     let port: UInt64 = pin < 8 ? 0x20 : 0xA0
     #expect(try machine.wait(port, bit: Int(pin % 8)))
-    #expect(try machine.value(of: 0x20) & 0xFA == (pin < 8 ? 1 << UInt64(pin) : 0), "but the timer and slave")
+    #expect(try machine.value(of: 0x20) & 0xFA == (pin < 8 ? 1 << UInt64(pin) : 0), "except timer and slave")
     #expect(try machine.value(of: 0xA0) & 0xFF == (pin < 8 ? 0 : 1 << UInt64(pin - 8)))
   }
 
-  @Test("an event raises the message that its route has now, and none after it has been disconnected")
+  @Test("an eventfd raises the current message of its route, and none after it is disconnected")
   func messages() throws {
     let machine = try Machine()
     let event = try machine.resources.makeEvent()
@@ -125,7 +126,7 @@ struct InterruptDeliveryTests {
     #expect(machine.routes.count == 1)
   }
 
-  @Test("routes that are parked are taken over through the machine's resources")
+  @Test("a new route reuses a parked route through the machine's resources")
   func parked() throws {
     let guest = try TinyGuest([])
     let resources = MachineResources(
@@ -140,7 +141,7 @@ struct InterruptDeliveryTests {
     _ = try resources.setRoute(nil, address: 0xFEE0_0000, data: 3)
   }
 
-  @Test("a slot is the guest's until it is removed, and its number is given again")
+  @Test("a memory slot serves the guest until it is removed, and its number is reused")
   func slots() throws {
     // eax = [0xd0000000]; out; twice, with an exit between them
     let read = TinyGuest.load(0xD000_0000) + TinyGuest.out(0x10)
@@ -152,16 +153,16 @@ struct InterruptDeliveryTests {
     let page = try GuestMemory(size: 4096)
     try page.store(0x600D_F00D as UInt32, at: GuestAddress(0))
     let slot = try resources.addSlot(at: 0xD000_0000, size: 4096, host: page.regions[0].hostAddress)
-    guard case .port(let access) = guest.cpu.run() else { throw OperationError("it is trapped") }
+    guard case .port(let access) = guest.cpu.run() else { throw OperationError("the access is trapped") }
     let value = access.value()
     #expect(value == 0x600D_F00D)
     try resources.removeSlot(slot)
-    guard case .memory(let trapped) = guest.cpu.run() else { throw OperationError("it is not trapped") }
+    guard case .memory(let trapped) = guest.cpu.run() else { throw OperationError("access is not trapped") }
     #expect(TinyGuest.Seen(trapped) == .init(0xD000_0000, width: 4, isWrite: false))
     #expect(try resources.addSlot(at: 0xD000_0000, size: 4096, host: page.regions[0].hostAddress) == slot)
   }
 
-  @Test("a line stays up until the guest's end of interrupt, which is told by the resample event")
+  @Test("a level-triggered GSI stays asserted until the end of interrupt, which signals the resample eventfd")
   func line() throws {
     var code = TinyGuest.store(Self.localAPIC + 0xF0, 0x1FF)
     // Pin 16: vector 0x50, level-triggered.
@@ -180,7 +181,7 @@ struct InterruptDeliveryTests {
       routes: InterruptRoutes(guest.machine, limit: 64))
     let (trigger, resample) = (try resources.makeEvent(), try resources.makeEvent())
     try resources.connect(event: trigger.number, toLine: 16, resample: resample.number)
-    guard case .port = guest.cpu.run() else { throw OperationError("it has not begun") }
+    guard case .port = guest.cpu.run() else { throw OperationError("the guest does not start") }
     try raise(trigger.number)
     #expect(try guest.run().map(\.port).filter { $0 != 0x10 } == [0x11])
     #expect(try resample.isSignaled() && resample.take() == 1)

@@ -20,7 +20,7 @@ struct InterruptRoutesTests {
 
   private var routes: InterruptRoutes { InterruptRoutes(machine, limit: limit) }
 
-  @Test("messages have GSIs after the I/O APIC's pins, and a released one is used again")
+  @Test("messages get GSIs after the I/O APIC's pins, and a released GSI is reused")
   func numbers() throws {
     let routes = routes
     var all: [Route] = []
@@ -32,7 +32,7 @@ struct InterruptRoutesTests {
     #expect(try routes.set(nil, address: 0xFEE0_0000, data: UInt32(9)).gsi == 27)
   }
 
-  @Test("a vector keeps its route when its message changes, and when it was parked")
+  @Test("a vector keeps its route when its message changes and after parking")
   func same() throws {
     let routes = routes
     let route = try routes.set(nil, address: 0xFEE0_0000, data: UInt32(1))
@@ -42,7 +42,7 @@ struct InterruptRoutesTests {
     #expect(routes.count == 1)
   }
 
-  @Test("a route that was released is no one's: its former owner gets another")
+  @Test("a released route has no owner: its former owner gets another route")
   func stale() throws {
     let routes = routes
     let old = try routes.set(nil, address: 0xFEE0_0000, data: UInt32(1))
@@ -55,11 +55,11 @@ struct InterruptRoutesTests {
     #expect(try routes.set(old, address: 0xFEE0_0000, data: UInt32(3)).gsi == 25)
   }
 
-  @Test("the kernel takes as many routes as it says, and one more is an error that changes nothing")
+  @Test("the kernel accepts the reported number of routes, and one more is an error that changes nothing")
   func full() throws {
     let routes = routes
     #expect(routes.capacity == limit - 40)
-    // Every change has the kernel build the whole table: a few are enough to show its end.
+    // Each change makes the kernel build the whole table. A few entries are enough to test its end.
     let few = InterruptRoutes(machine, limit: 40 + 3)
     var all: [Route] = []
     for number in 0..<3 { all.append(try few.set(nil, address: 0xFEE0_0000, data: UInt32(number))) }
@@ -69,13 +69,13 @@ struct InterruptRoutesTests {
     #expect(error?.description == "all 3 interrupt routes of the VM are in use")
     #expect(few.count == 3)
     #expect(
-      try few.set(all[0], address: 0xFEE0_0000, data: UInt32(4)) == all[0], "one that is there can be changed"
+      try few.set(all[0], address: 0xFEE0_0000, data: UInt32(4)) == all[0], "an existing route can be changed"
     )
     few.release(all[1])
     #expect(try few.set(nil, address: 0xFEE0_0000, data: UInt32(3)).gsi == 25)
   }
 
-  @Test("a vector takes over a parked route when the table is full, and its former owner gets another")
+  @Test("a vector reuses a parked route when the table is full, and the former owner gets another route")
   func evicted() throws {
     let few = InterruptRoutes(machine, limit: 40 + 2)
     let first = try few.set(nil, address: 0xFEE0_0000, data: UInt32(0))
@@ -91,7 +91,7 @@ struct InterruptRoutesTests {
 
   @Test("a route that the kernel refuses is not in the table")
   func refused() throws {
-    // One route more than the kernel takes.
+    // One route more than the kernel accepts.
     let routes = InterruptRoutes(machine, limit: limit + 1)
     var last: Route?
     for number in 0..<limit - 40 {
@@ -111,7 +111,7 @@ struct InterruptRoutesTests {
     #expect(routes.count == limit - 40)
   }
 
-  @Test("as many messages as a device with all of its vectors has can be routed")
+  @Test("256 messages of a device can be routed")
   func many() throws {
     let routes = routes
     for vector in 0..<256 {
@@ -120,7 +120,7 @@ struct InterruptRoutesTests {
     }
   }
 
-  @Test("an eventfd can be connected to a message's interrupt, and disconnected with its count kept")
+  @Test("an eventfd connects to a message's interrupt, and keeps its count when it is disconnected")
   func connect() throws {
     let route = try routes.set(nil, address: 0xFEE0_0000, data: UInt32(0x31))
     let event = try EventFD()

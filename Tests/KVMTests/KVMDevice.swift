@@ -4,9 +4,9 @@ import GuestMemory
 import KVM
 import Linux
 
-/// This machine's KVM.
+/// The KVM of this machine.
 enum KVMDevice {
-  /// Whether it is there, may be used, and has all that Sluice needs.
+  /// True if KVM exists, may be used and has every capability that Sluice needs.
   static let isUsable: Bool = {
     do throws(KVMError) {
       _ = try KVMSystem()
@@ -14,7 +14,7 @@ enum KVMDevice {
     } catch { return false }
   }()
 
-  /// A machine whose pages for VT-x are where QEMU has them.
+  /// Creates a VM whose pages for VT-x have the same addresses as in QEMU.
   static func machine(_ system: borrowing KVMSystem) throws(KernelError) -> VirtualMachine {
     try VirtualMachine(system, identityMap: GuestAddress(0xFFFB_C000), taskState: GuestAddress(0xFFFB_D000))
   }

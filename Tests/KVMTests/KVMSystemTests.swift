@@ -15,20 +15,20 @@ import Testing
     } catch { return error.description }
   }
 
-  @Test("a KVM that is not there is not loaded")
+  @Test("a missing /dev/kvm means that KVM is not loaded")
   func absent() {
     #expect(
       Self.failure("/nonexistent")
         == "open /nonexistent: No such file or directory: KVM is not loaded")
   }
 
-  @Test("a file that is no KVM has another version")
+  @Test("a file that is not /dev/kvm has another version")
   func notKVM() {
     #expect(Self.failure("/dev/null")?.contains("KVM_GET_API_VERSION") == true)
   }
 
   @Test(
-    "an error has the operation and the cause",
+    "an error contains the operation and the cause",
     arguments: [
       (.unavailable(KernelError("open /dev/kvm", errno: KernelError.accessDenied)), "this user may not"),
       (.unavailable(KernelError("open /dev/kvm", errno: KernelError.notPermitted)), "this user may not"),
@@ -42,7 +42,7 @@ import Testing
 }
 
 @Suite struct NestingTests {
-  @Test("VMX and SVM are hidden, and nothing else")
+  @Test("only VMX and SVM are hidden")
   func hidden() {
     let leaves = ([0, 1, 7, 0x8000_0001, 0x8000_000A] as [UInt32]).map { function in
       kvm_cpuid_entry2(
@@ -58,10 +58,10 @@ import Testing
   }
 }
 
-/// Skipped where this machine's KVM is not there or may not be used.
+/// Skipped if this machine has no KVM or does not permit its use.
 @Suite(.enabled(if: KVMDevice.isUsable, "/dev/kvm is not usable here"))
 struct KVMSystemTests {
-  @Test("KVM has slots and vCPUs enough")
+  @Test("KVM has enough memory slots and vCPUs")
   func limits() throws {
     let system = try KVMSystem()
     #expect(system.memorySlotCount >= 32)
@@ -69,13 +69,13 @@ struct KVMSystemTests {
     #expect(try system.runSize() >= 4096)
   }
 
-  @Test("CPUID says how wide an address is, for every number of vCPUs", arguments: [1, 2, 3, 255])
+  @Test("CPUID reports the address width for every number of vCPUs", arguments: [1, 2, 3, 255])
   func features(_ cpus: Int) throws {
     let features = try CPUFeatures(try KVMSystem(), cpus: cpus)
     #expect((36...57).contains(features.addressBits))
   }
 
-  @Test("a machine takes memory and gives it back, and refuses what is not aligned")
+  @Test("a VM accepts and removes memory, and refuses an unaligned address")
   func memory() throws {
     let machine = try KVMDevice.machine(try KVMSystem())
     let memory = try GuestMemory(size: 4 << 20)

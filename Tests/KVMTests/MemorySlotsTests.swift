@@ -7,7 +7,7 @@ import Testing
 
 @testable import KVM
 
-/// Skipped where this machine's KVM is not there or may not be used.
+/// Skipped if this machine has no KVM or does not permit its use.
 @Suite(.enabled(if: KVMDevice.isUsable, "/dev/kvm is not usable here"))
 struct MemorySlotsTests {
   private let memory: GuestMemory
@@ -18,13 +18,13 @@ struct MemorySlotsTests {
     machine = try KVMDevice.machine(try KVMSystem())
   }
 
-  /// A page of the guest's, far above its RAM.
+  /// Adds a guest page far above the guest's RAM.
   private func add(_ slots: MemorySlots, _ page: UInt64) throws(OperationError) -> UInt32 {
     try slots.add(
       at: GuestAddress(1 << 32 + page << 12), size: 4096, host: memory.regions[0].hostAddress)
   }
 
-  @Test("numbers begin after those of guest RAM, and one that was given back is used again")
+  @Test("numbers begin after the slots of guest RAM, and a freed number is reused")
   func numbers() throws {
     let slots = MemorySlots(machine, limit: 32, reserved: 2)
     #expect(try add(slots, 0) == 2)
@@ -34,7 +34,7 @@ struct MemorySlotsTests {
     #expect(try add(slots, 0) == 4)
   }
 
-  @Test("there are no more slots than KVM has, and one given back makes room")
+  @Test("the number of slots is KVM's limit, and removing a slot makes room")
   func limit() throws {
     let slots = MemorySlots(machine, limit: 4, reserved: 2)
     #expect(slots.capacity == 2 && MemorySlots(machine, limit: 2, reserved: 3).capacity == 0)
@@ -47,7 +47,7 @@ struct MemorySlotsTests {
     #expect(try add(slots, 2) == 3)
   }
 
-  @Test("a slot that KVM refuses, because the place is taken, gives its number back")
+  @Test("a slot that KVM refuses, because its range is occupied, frees its number")
   func refused() throws {
     let slots = MemorySlots(machine, limit: 32, reserved: 0)
     #expect(try add(slots, 0) == 0)
@@ -57,7 +57,7 @@ struct MemorySlotsTests {
   }
 
   @Test(
-    "no slot covers registers of the platform",
+    "no memory slot covers platform registers",
     arguments: [
       (0xFEE0_0000, 0x1000, true), (0xFEC0_0000, 0x40_0000, true), (0xFEE0_0000 - 0x1000, 0x1000, false),
       (0xFEE0_1000, 0x1000, false), (0x1_0000_0000 - 0x200_0000, 0x200_0000, true),
@@ -72,7 +72,8 @@ struct MemorySlotsTests {
     }
     if isRefused {
       let error = #expect(throws: OperationError.self) { try add() }
-      #expect(error?.errno == nil && error?.description == "registers of the platform are at 0xfee00000")
+      #expect(
+        error?.errno == nil && error?.description == "the range overlaps platform registers at 0xfee00000")
     } else {
       #expect(try add() == 0)
     }

@@ -30,7 +30,7 @@ import Testing
     for width in [0, -1, 9] { #expect(page.load(0, width: width) == .max) }
   }
 
-  @Test("the fields are those of struct kvm_run")
+  @Test("the fields match struct kvm_run")
   func fields() {
     page.store(8, width: 4, UInt64(KVM_EXIT_IO))
     #expect(page.exitReason == KVM_EXIT_IO && page.isAccess)

@@ -7,15 +7,15 @@ import Testing
 
 @testable import KVM
 
-/// A machine with one vCPU in flat 32-bit protected mode, whose program is given byte by byte. It says what it finds by
-/// writes to ports, and is through when it writes to port 0xFF.
+/// A VM with one vCPU in flat 32-bit protected mode. The program is given as bytes. It reports results by
+/// writes to ports, and ends with a write to port 0xFF.
 final class TinyGuest {
   static let code: UInt64 = 0x1000
   let memory: GuestMemory
   let machine: VirtualMachine
   let cpu: VirtualCPU
 
-  /// What a guest writes to a port.
+  /// A value that a guest writes to a port.
   struct Output: Equatable {
     let port: UInt64
     let value: UInt64
@@ -42,7 +42,7 @@ final class TinyGuest {
     cpu.adopt()
   }
 
-  /// What an access says, which itself cannot be copied.
+  /// The properties of an access. The access itself cannot be copied.
   struct Seen: Equatable {
     let address: UInt64
     let width: Int
@@ -75,7 +75,7 @@ final class TinyGuest {
   /// mov ecx, value
   static func count(_ value: UInt32) -> [UInt8] { [0xB9] + bytes(value) }
 
-  /// Runs until the guest is through, and returns what it has written until then.
+  /// Runs until the guest ends, and returns its output.
   func run() throws -> [Output] {
     var outputs: [Output] = []
     for _ in 0..<10_000 {
@@ -92,7 +92,7 @@ final class TinyGuest {
       case .shutdown: throw OperationError("triple fault")
       case .memory(let access): throw OperationError("access to memory at \(access.address)")
       case .notEmulated(let place): throw OperationError("not emulated: \(place)")
-      default: throw OperationError("the guest has left for something else")
+      default: throw OperationError("unexpected exit of the guest")
       }
     }
     throw OperationError("the guest does not end")

@@ -7,12 +7,13 @@ import Testing
 
 @testable import KVM
 
-/// What a vCPU begins with and how it leaves the guest. Skipped if this machine has no KVM or does not permit its use.
+/// The initial state of a vCPU and its exits from the guest. Skipped if this machine has no KVM or does not
+/// permit its use.
 @Suite(.enabled(if: KVMDevice.isUsable, "/dev/kvm is not usable here"))
 struct VirtualCPUTests {
   private typealias Output = TinyGuest.Output
 
-  @Test("the guest begins with the registers, the tables and the control registers of its state")
+  @Test("the guest starts with the general, table and control registers of its state")
   func state() throws {
     let moves: [[UInt8]] = [
       [], [0x89, 0xD8], [0x89, 0xF0],  // eax; ebx; esi
@@ -43,7 +44,7 @@ struct VirtualCPUTests {
     #expect(try guest.memory.load(UInt32.self, at: GuestAddress(0x300A)) == 0x4000)
   }
 
-  @Test("memory is write-back where no register says otherwise, and string operations are fast")
+  @Test("memory is write-back by default, and string operations are fast")
   func memoryType() throws {
     let rdmsr: [UInt8] = [0x0F, 0x32]
     let guest = try TinyGuest(
@@ -81,7 +82,7 @@ struct VirtualCPUTests {
     #expect(try reader.memory.read(8, at: GuestAddress(0x2000)) == [1, 1, 2, 2, 3, 3, 4, 4])
   }
 
-  @Test("an access to memory without a slot has its address, width and value")
+  @Test("an access to memory without a memory slot has its address, width and value")
   func memory() throws {
     // mov byte [0xd0000001], 0x7f; movzx eax, word [0xd0000002]
     var code: [UInt8] = [0xC6, 0x05] + TinyGuest.bytes(0xD000_0001) + [0x7F]
@@ -96,30 +97,30 @@ struct VirtualCPUTests {
     #expect(try guest.run() == [Output(port: 0x10, value: 0xABCD)])
   }
 
-  @Test("a vCPU that is asked for a pause completes its instruction and begins no other one")
+  @Test("a vCPU that is to pause completes its instruction and begins no other one")
   func pause() throws {
     let guest = try TinyGuest(TinyGuest.load(0xD000_0000) + TinyGuest.out(0x10))
     guard case .memory(let read) = guest.cpu.run() else { throw OperationError("no access") }
     read.complete(0x1234)
-    guard case .interrupted = guest.cpu.run(isPausing: true) else { throw OperationError("it runs on") }
-    guard case .pausable = guest.cpu.run(isPausing: true) else { throw OperationError("it is inside") }
+    guard case .interrupted = guest.cpu.run(isPausing: true) else { throw OperationError("not interrupted") }
+    guard case .pausable = guest.cpu.run(isPausing: true) else { throw OperationError("inside instruction") }
     var isPaused = false
     guard case .success(true) = guest.cpu.duringPause({ isPaused = true }) else {
-      throw OperationError("there is no pause")
+      throw OperationError("the pause fails")
     }
     #expect(isPaused)
     #expect(try guest.run() == [Output(port: 0x10, value: 0x1234)])
   }
 
-  @Test("a vCPU that is interrupted comes back once, and runs on then")
+  @Test("an interrupted vCPU returns once, and then continues")
   func interrupt() throws {
     let guest = try TinyGuest(TinyGuest.set(7) + TinyGuest.out(0x10))
     guest.cpu.interrupt()
-    guard case .interrupted = guest.cpu.run() else { throw OperationError("it runs") }
+    guard case .interrupted = guest.cpu.run() else { throw OperationError("not interrupted") }
     #expect(try guest.run() == [Output(port: 0x10, value: 7)])
   }
 
-  @Test("an interrupt kicks a vCPU out of a guest that does not leave by itself")
+  @Test("an interrupt kicks a vCPU out of a guest that does not exit by itself")
   func kick() throws {
     try Linux.Thread.installKick()
     let guest = try TinyGuest([0xEB, 0xFE])  // jmp $
@@ -130,13 +131,13 @@ struct VirtualCPUTests {
       if case .interrupted = cpu.run() {}
       cpu.retire()
     }
-    // Before KVM_RUN, at its begin or inside: it comes back in each case.
+    // KVM_RUN returns if the interrupt comes before it, at its start or inside it.
     cpu.interrupt()
     thread.join()
     #expect(cpu.timeStampFrequency ?? 0 > 0)
   }
 
-  @Test("an instruction that is refused is #UD, and a guest that cannot handle that shuts its processor down")
+  @Test("a refused instruction raises #UD, and a guest that cannot handle #UD shuts its processor down")
   func shutdown() throws {
     let other = try TinyGuest(TinyGuest.set(7)) { $0.idt = .init(base: 0, limit: 0) }
     try other.cpu.injectUndefinedInstruction()
@@ -144,11 +145,11 @@ struct VirtualCPUTests {
   }
 }
 
-/// The leaves of CPUID, by the number of vCPUs.
+/// The CPUID leaves for different numbers of vCPUs.
 @Suite(.enabled(if: KVMDevice.isUsable, "/dev/kvm is not usable here"))
 struct TopologyTests {
   @Test(
-    "CPUID has the number of cores and the bits of an APIC ID for them",
+    "CPUID has the number of cores and the number of their APIC ID bits",
     arguments: [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (8, 3), (255, 8)] as [(UInt32, UInt32)])
   func cores(_ cpus: UInt32, _ bits: UInt32) throws {
     let system = try KVMSystem()
@@ -173,7 +174,7 @@ struct TopologyTests {
     #expect(nested.leaf(1)?.ecx ?? 0 >= first.ecx)
   }
 
-  @Test("leaf 0BH has a level of threads, a level of cores and an end", arguments: [1, 3, 8])
+  @Test("leaf 0BH has a thread level, a core level and an end", arguments: [1, 3, 8])
   func levels(_ cpus: Int) throws {
     guard try CPUFeatures(try KVMSystem(), cpus: cpus).leaf(0xB) != nil else { return }
     var code: [UInt8] = []

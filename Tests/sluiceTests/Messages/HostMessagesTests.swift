@@ -27,7 +27,7 @@ import VMM
       ),
       (
         .unavailable(kernel(KernelError.noDevice)),
-        "asked: No such device: the kernel's KVM has no VT-x or SVM to work with; turn on VT-x or SVM in the firmware"
+        "asked: No such device: KVM has found no VT-x or SVM; turn on VT-x or SVM in the firmware"
       ),
       (.unavailable(kernel(KernelError.io)), "asked: Input/output error"),
       (
