@@ -4,7 +4,7 @@ internal import CLinux
 internal import Linux
 public import Seams
 
-/// A VFIO container with a type1v2 IOMMU: one I/O address space for all of a VM's devices.
+/// A VFIO container with a type1v2 IOMMU: one I/O address space for all devices of a VM.
 public final class Container: IOAddressSpace {
   let descriptor: OwnedDescriptor
 
@@ -17,7 +17,7 @@ public final class Container: IOAddressSpace {
     try self.init(descriptor)
   }
 
-  /// Takes an open /dev/vfio/vfio and checks its version.
+  /// Creates a container from an open /dev/vfio/vfio and checks its version.
   init(_ descriptor: consuming OwnedDescriptor) throws(VFIOError) {
     self.descriptor = descriptor
     let version = cl_vfio_number(self.descriptor.number, IOC_VFIO_GET_API_VERSION, 0)
@@ -29,17 +29,17 @@ public final class Container: IOAddressSpace {
     else { throw .noType1 }
   }
 
-  /// Chooses the IOMMU, once the first group is attached (VFIO_SET_IOMMU).
+  /// Sets the IOMMU type, after the first group is attached (VFIO_SET_IOMMU).
   func setIOMMU() throws(KernelError) {
     try check(
       cl_vfio_number(descriptor.number, IOC_VFIO_SET_IOMMU, UInt(VFIO_TYPE1v2_IOMMU)),
       "VFIO_SET_IOMMU type1v2")
   }
 
-  /// Lets devices reach host memory (VFIO_IOMMU_MAP_DMA); pins it where it is RAM.
+  /// Maps host memory for DMA (VFIO_IOMMU_MAP_DMA). RAM is pinned.
   ///
   /// - Parameters:
-  ///   - iova: Where devices see it; in a VM that is the GPA.
+  ///   - iova: The IOVA. In a VM it equals the GPA.
   ///   - size: Bytes.
   ///   - host: Host virtual address.
   public func map(iova: UInt64, size: UInt64, host: UInt64) throws(OperationError) {
@@ -48,9 +48,9 @@ public final class Container: IOAddressSpace {
       "VFIO_IOMMU_MAP_DMA \(size) bytes at IOVA \(iova.hexadecimal)")
   }
 
-  /// Takes away what there is in a range (VFIO_IOMMU_UNMAP_DMA), which cuts no mapping in two.
+  /// Unmaps all mappings in a range (VFIO_IOMMU_UNMAP_DMA). The range must not split a mapping.
   ///
-  /// - Returns: How many bytes were mapped there.
+  /// - Returns: The number of bytes that were mapped.
   public func unmapAll(iova: UInt64, size: UInt64) throws(OperationError) -> UInt64 {
     UInt64(try perform(cl_vfio_unmap_dma(descriptor.number, iova, size), Self.unmapping(iova, size)))
   }
@@ -59,7 +59,7 @@ public final class Container: IOAddressSpace {
     "VFIO_IOMMU_UNMAP_DMA \(size) bytes at IOVA \(iova.hexadecimal)"
   }
 
-  /// What the container can map (VFIO_IOMMU_GET_INFO).
+  /// Returns the limits of the container (VFIO_IOMMU_GET_INFO).
   public func limits() throws(OperationError) -> IOLimits {
     let info: InfoBuffer
     do throws(KernelError) {
@@ -72,20 +72,21 @@ public final class Container: IOAddressSpace {
       }
     } catch { throw OperationError(error) }
     return IOLimits(info) { () -> String? in
-      // A kernel without it has the limit that all have by default.
+      // A kernel without the parameter has the default limit.
       do throws(KernelError) { return try Sysfs.read(Self.parameter) } catch { return nil }
     }
   }
 
   private static let parameter = "/sys/module/vfio_iommu_type1/parameters/dma_entry_limit"
-  /// Linux drivers/vfio/vfio_iommu_type1.c: dma_entry_limit is U16_MAX where nobody has set it.
+  /// The default of dma_entry_limit: U16_MAX (Linux drivers/vfio/vfio_iommu_type1.c).
   static let defaultMappings = 65535
 }
 
 extension IOLimits {
-  /// Reads the kernel's answer: VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE and VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL.
+  /// Decodes the kernel's answer: VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE and VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL.
   ///
-  /// - Parameter readParameter: Reads the parameter of the module, for an answer without the number of mappings.
+  /// - Parameter readParameter: Reads the parameter of the module. It is called if the answer does not have
+  ///   the number of mappings.
   init(_ info: InfoBuffer, readParameter: () -> String?) {
     let hasCapabilities = info.word(4) & UInt32(VFIO_IOMMU_INFO_CAPS) != 0
     // cap_offset follows argsz, flags and iova_pgsizes.
@@ -111,7 +112,7 @@ extension IOLimits {
 
 /// An IOMMU group that this process owns (VFIO_GROUP_SET_CONTAINER).
 public final class Group: Sendable {
-  /// Its number, as in /dev/vfio/NUMBER.
+  /// The group's number, as in /dev/vfio/NUMBER.
   public let number: String
   private let descriptor: OwnedDescriptor
 
@@ -121,8 +122,8 @@ public final class Group: Sendable {
   /// Opens a group and attaches it to a container.
   ///
   /// - Parameters:
-  ///   - device: For whose sake, for the errors.
-  ///   - isFirst: Whether the container has no group yet.
+  ///   - device: The address of the device to open, for error messages.
+  ///   - isFirst: True if the container has no group yet.
   public convenience init(
     number: String, device: String, container: Container, isFirst: Bool
   ) throws(VFIOError) {
@@ -157,9 +158,9 @@ public final class Group: Sendable {
     } catch { throw .device(device, error) }
   }
 
-  /// The descriptor of a device of this group (VFIO_GROUP_GET_DEVICE_FD).
+  /// Returns the descriptor of a device of this group (VFIO_GROUP_GET_DEVICE_FD).
   ///
-  /// - Parameter token: The VF token, as text; nil for none (Linux drivers/vfio/pci/vfio_pci_core.c,
+  /// - Parameter token: The VF token as text, or nil for none (Linux drivers/vfio/pci/vfio_pci_core.c,
   ///   vfio_pci_core_match).
   func device(_ address: String, token: String?) throws(KernelError) -> OwnedDescriptor {
     let name = token.map { "\(address) vf_token=\($0)" } ?? address

@@ -5,31 +5,31 @@ internal import Linux
 public import Seams
 internal import Synchronization
 
-/// A device that this process has through vfio-pci (struct vfio_device_info).
+/// A device that this process owns through vfio-pci (struct vfio_device_info).
 public final class Device: PCIDevice {
-  /// Its address on the host, which names it in every message.
+  /// The address on the host. It names the device in every message.
   public let address: String
-  /// By ``RegionIndex``; nil if the device does not have it.
+  /// The regions, indexed by ``RegionIndex``; nil if the device does not have the region.
   private let regions: [Region?]
-  /// Whether VFIO_DEVICE_RESET works (VFIO_DEVICE_FLAGS_RESET).
+  /// True if VFIO_DEVICE_RESET works (VFIO_DEVICE_FLAGS_RESET).
   public let hasReset: Bool
-  /// The functions that a reset of its bus resets; nil if it has a reset of its own, or its bus cannot be reset.
+  /// The functions that a bus reset resets, or nil if ``hasReset`` is true or the bus cannot be reset.
   public let busResetScope: [ResetDependent]?
   let descriptor: SharedDescriptor
-  /// Those of ``busResetScope``.
+  /// The groups of the VM that ``busResetScope`` contains.
   let resetGroups: [Group]
-  /// By VFIO_PCI_*_IRQ_INDEX.
+  /// The interrupt kinds, indexed by VFIO_PCI_*_IRQ_INDEX.
   private let interrupts: [InterruptInfo]
-  /// Taken by any thread for an access of 8 bytes and for a change; nothing is locked inside it.
+  /// Locked by any thread for an 8-byte access and for a change. Nothing is locked inside this lock.
   private let mappings = Mutex<[MappedArea]>([])
 
   /// A part of a device that is read and written through its descriptor.
   struct Region: Sendable {
-    /// Where it begins in the descriptor's file.
+    /// The offset of the region in the descriptor's file.
     let offset: UInt64
     /// Bytes.
     let size: UInt64
-    /// The areas that can be mapped, as offsets in the region; rising.
+    /// The areas that can be mapped, as offsets in the region, in rising order.
     let mappable: [Range<UInt64>]
   }
 
@@ -50,8 +50,8 @@ public final class Device: PCIDevice {
   /// Opens a device of a group and reads its regions.
   ///
   /// - Parameters:
-  ///   - groups: All groups of the VM, which a reset of the bus may reach.
-  ///   - token: The VF token, as text; nil for none.
+  ///   - groups: All groups of the VM, for a bus reset.
+  ///   - token: The VF token as text, or nil for none.
   public init(
     address: String, group: Group, groups: [Group], token: String? = nil
   ) throws(VFIOError) {
@@ -89,7 +89,7 @@ public final class Device: PCIDevice {
     } catch { throw .device(address, error) }
   }
 
-  /// Makes a device of a descriptor whose regions and interrupts are known.
+  /// Creates a device from a descriptor, with known regions and interrupts.
   init(
     address: String, regions: [Region?], hasReset: Bool, interrupts: [InterruptInfo],
     descriptor: consuming OwnedDescriptor
@@ -106,7 +106,7 @@ public final class Device: PCIDevice {
     return DeviceRegion(size: region.size, mappable: region.mappable)
   }
 
-  /// How the kernel can deliver interrupts of a kind; none if it has none.
+  /// Returns the properties of an interrupt kind. The count is 0 if the device does not have the kind.
   public func interruptInfo(_ kind: InterruptKind) -> InterruptInfo {
     let index = Int(kind.index)
     return index < interrupts.count ? interrupts[index] : InterruptInfo(count: 0, isFixed: false)
@@ -118,7 +118,7 @@ public final class Device: PCIDevice {
       let needed = unsafe cl_vfio_region_info(
         device, index, buffer.baseAddress?.assumingMemoryBound(to: vfio_region_info.self),
         UInt32(buffer.count))
-      // A region that the device has not, such as VGA, is EINVAL.
+      // EINVAL: the device does not have the region, such as VGA.
       if needed == -KernelError.invalid { return 0 }
       return try check(needed, "VFIO_DEVICE_GET_REGION_INFO \(index)")
     }
@@ -142,7 +142,7 @@ public final class Device: PCIDevice {
     return Region(offset: info.long(24), size: size, mappable: mappable)
   }
 
-  /// Where an access is in the descriptor's file; nil beyond the region's end.
+  /// Returns the offset of an access in the descriptor's file, or nil if it ends beyond the region.
   private func place(_ index: Int, _ offset: UInt64, _ width: Int) -> Int64? {
     guard index < regions.count, let start = regions[index]?.offset, let size = regions[index]?.size,
       offset <= size, UInt64(width) <= size - offset
@@ -150,8 +150,8 @@ public final class Device: PCIDevice {
     return Int64(start + offset)
   }
 
-  /// The host virtual address of 8 bytes that have to be one access; nil if they are not mapped. vfio-pci before Linux
-  /// 6.11 makes two accesses of one of 8 bytes through the descriptor.
+  /// Returns the host virtual address of an aligned 8-byte access, or nil if the bytes are not mapped.
+  /// vfio-pci before Linux 6.11 splits an 8-byte access through the descriptor in two.
   private func mapped(_ index: Int, _ offset: UInt64, _ width: Int) -> UInt64? {
     guard width == 8, offset % 8 == 0 else { return nil }
     return mappings.withLock { mappings in
@@ -162,7 +162,8 @@ public final class Device: PCIDevice {
     }
   }
 
-  /// Reads 1, 2, 4 or 8 bytes of a region through the descriptor, or 8 aligned bytes through their mapping.
+  /// Reads 1, 2, 4 or 8 bytes of a region through the descriptor. An aligned 8-byte access to a mapped area
+  /// uses the mapping.
   public func read(_ index: Int, offset: UInt64, width: Int) throws(OperationError) -> UInt64 {
     if let address = mapped(index, offset, width) {
       do throws(KernelError) { return try FaultTolerantAccess.load(address) } catch {
@@ -170,7 +171,7 @@ public final class Device: PCIDevice {
       }
     }
     guard let place = place(index, offset, width) else {
-      throw OperationError("read region \(index) beyond its end")
+      throw OperationError("read region \(index): the access ends beyond the region")
     }
     var value: UInt64 = 0
     // SAFETY: the call fills in the number.
@@ -180,7 +181,8 @@ public final class Device: PCIDevice {
     return value
   }
 
-  /// Writes 1, 2, 4 or 8 bytes of a region through the descriptor, or 8 aligned bytes through their mapping.
+  /// Writes 1, 2, 4 or 8 bytes of a region through the descriptor. An aligned 8-byte access to a mapped area
+  /// uses the mapping.
   public func write(
     _ index: Int, offset: UInt64, width: Int, _ value: UInt64
   ) throws(OperationError) {
@@ -190,7 +192,7 @@ public final class Device: PCIDevice {
       }
     }
     guard let place = place(index, offset, width) else {
-      throw OperationError("write region \(index) beyond its end")
+      throw OperationError("write region \(index): the access ends beyond the region")
     }
     try perform(
       cl_pwrite_scalar(descriptor.number, place, UInt32(width), value),
@@ -213,10 +215,11 @@ public final class Device: PCIDevice {
     return bytes
   }
 
-  /// Maps an area of a BAR and returns its host virtual address, which is congruent with the offset in the BAR.
+  /// Maps an area of a BAR and returns its host virtual address. The address is congruent with the area's
+  /// offset in the BAR.
   public func map(_ index: Int, _ area: Range<UInt64>) throws(OperationError) -> UInt64 {
     guard index < regions.count, let region = regions[index] else {
-      throw OperationError("mmap region \(index): the device does not have it")
+      throw OperationError("mmap region \(index): the device does not have this region")
     }
     let one: MappedArea
     do throws(KernelError) {
@@ -230,9 +233,9 @@ public final class Device: PCIDevice {
     return one.mapping.address
   }
 
-  /// Unmaps the device and gives it back to the kernel. Every later call fails with EBADF.
+  /// Unmaps the device and returns it to the kernel. Every later call fails with EBADF.
   public func close() {
-    // The kernel can give the device to another owner only after its mappings are gone.
+    // The kernel can assign the device to another owner only after its mappings are unmapped.
     mappings.withLock { $0 = [] }
     descriptor.close()
   }

@@ -18,12 +18,13 @@ extension InterruptKind {
 }
 
 extension InterruptInfo {
-  /// Asks the kernel (VFIO_DEVICE_GET_IRQ_INFO).
+  /// Reads the properties of an interrupt kind from the kernel (VFIO_DEVICE_GET_IRQ_INFO).
   init(_ index: UInt32, of device: Int32) throws(KernelError) {
     var info = vfio_irq_info()
     // SAFETY: the call fills in the struct.
     let result = unsafe cl_vfio_irq_info(device, index, &info)
-    // EINVAL: errors of a device that is not PCI Express (vfio_pci_core.c, vfio_pci_ioctl_get_irq_info).
+    // EINVAL: the error interrupt of a device that is not PCI Express (vfio_pci_core.c,
+    // vfio_pci_ioctl_get_irq_info).
     if result != -KernelError.invalid { try check(result, "VFIO_DEVICE_GET_IRQ_INFO \(index)") }
     self.init(
       count: result < 0 ? 0 : Int(info.count),
@@ -33,28 +34,28 @@ extension InterruptInfo {
 
 /// Interrupts of a device (VFIO_DEVICE_SET_IRQS).
 extension Device {
-  /// Turns a kind of interrupt on with vectors that signal nothing yet.
+  /// Turns a kind of interrupt on. Its vectors signal no eventfd yet.
   ///
-  /// - Returns: How many there are: `count`, or fewer where the host has no more.
+  /// - Returns: The number of vectors: `count`, or fewer if the host has fewer.
   public func enableInterrupts(_ kind: InterruptKind, count: Int) throws(OperationError) -> Int {
     var count = count
     while true {
       let left = try perform(
         cl_vfio_set_triggers(descriptor.number, kind.index, 0, UInt32(count), -1),
         "VFIO_DEVICE_SET_IRQS \(kind), \(count) vectors")
-      // A positive answer is the number that can be had, and nothing has been done.
+      // A positive result is the number of available vectors. The kernel has then enabled none.
       guard left > 0, left < count else { return count }
       count = Int(left)
     }
   }
 
-  /// Lets an eventfd unmask INTx, which the kernel masks when it signals (VFIO_IRQ_INFO_AUTOMASKED).
+  /// Sets the eventfd that unmasks INTx. The kernel masks INTx when it signals (VFIO_IRQ_INFO_AUTOMASKED).
   public func setUnmask(event: Int32) throws(OperationError) {
     try perform(
       cl_vfio_set_unmask(descriptor.number, event), "VFIO_DEVICE_SET_IRQS intx, unmask eventfd")
   }
 
-  /// Lets a vector signal an eventfd.
+  /// Sets the eventfd that a vector signals.
   public func setTrigger(
     _ kind: InterruptKind, vector: Int, event: Int32
   ) throws(OperationError) {

@@ -7,13 +7,13 @@ public import Seams
 
 /// Resets of a device.
 extension Device {
-  /// Resets the function alone; takes up to seconds (VFIO_DEVICE_RESET).
+  /// Resets the function alone (VFIO_DEVICE_RESET). This takes up to seconds.
   public func reset() throws(OperationError) {
     try perform(cl_vfio_number(descriptor.number, IOC_VFIO_DEVICE_RESET, 0), "VFIO_DEVICE_RESET")
   }
 
-  /// The functions that a reset of a device's bus resets, the device included; nil if its bus cannot be reset
-  /// (VFIO_DEVICE_GET_PCI_HOT_RESET_INFO).
+  /// Returns the functions that a bus reset of a device resets, including the device, or nil if its bus
+  /// cannot be reset (VFIO_DEVICE_GET_PCI_HOT_RESET_INFO).
   static func busResetScope(_ device: Int32) throws(KernelError) -> [(group: String, address: String)]? {
     let info: InfoBuffer
     do throws(KernelError) {
@@ -25,11 +25,13 @@ extension Device {
             UInt32(buffer.count)), "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO")
       }
     } catch {
-      // It is on a root bus, or behind a slot that cannot be reset (vfio_pci_core.c, vfio_pci_ioctl_get_pci_hot_reset_info).
+      // ENODEV: the device is on a root bus, or behind a slot that cannot be reset (vfio_pci_core.c,
+      // vfio_pci_ioctl_get_pci_hot_reset_info).
       guard error.errno == KernelError.noDevice else { throw error }
       return nil
     }
-    // struct vfio_pci_hot_reset_info: argsz, flags, count; then group, segment, bus and devfn of each.
+    // struct vfio_pci_hot_reset_info: argsz, flags, count, then group, segment, bus and devfn of each
+    // function.
     return (0..<Int(info.word(8))).map { index in
       let entry = 12 + index * 8
       let place = info.word(entry + 4)
@@ -43,7 +45,8 @@ extension Device {
     }
   }
 
-  /// Resets all functions of ``busResetScope``, whose groups this process owns (VFIO_DEVICE_PCI_HOT_RESET).
+  /// Resets all functions of ``busResetScope``. This process must own their groups
+  /// (VFIO_DEVICE_PCI_HOT_RESET).
   public func resetBus() throws(OperationError) {
     let descriptors = resetGroups.map(\.descriptorNumber)
     // SAFETY: the array lives for the call, which reads `count` of its elements.
@@ -54,7 +57,7 @@ extension Device {
   }
 }
 
-/// Turns the `-errno` convention of the C layer into an error of a seam.
+/// Converts the `-errno` convention of the C layer into an ``OperationError``.
 @discardableResult
 func perform<Result: SignedInteger & FixedWidthInteger>(
   _ result: Result, _ operation: @autoclosure () -> String

@@ -3,34 +3,34 @@
 internal import Linux
 
 extension HostDevice {
-  /// A device of an IOMMU group that a driver of the host has.
+  /// A device of an IOMMU group that is bound to a driver of the host.
   public struct Blocker: Equatable, Sendable, CustomStringConvertible {
-    /// Its address on the host.
+    /// The address on the host.
     public let address: String
     /// The driver's name.
     public let driver: String
 
-    /// Names a device and its driver.
+    /// Creates a blocker from an address and a driver.
     public init(address: String, driver: String) { (self.address, self.driver) = (address, driver) }
 
     /// `0000:01:00.1 (nvme)`.
     public var description: String { "\(address) (\(driver))" }
   }
 
-  /// The state of a device that decides if it can be passed through.
+  /// The state of a device, which determines if it can be passed through.
   public enum Readiness: Equatable, Sendable, CustomStringConvertible {
-    /// It can be passed through.
+    /// The device can be passed through.
     case ready
-    /// A driver of the host has it, or none.
+    /// The device is bound to a driver of the host, or to no driver.
     case bound(driver: String?, address: String)
-    /// It has no IOMMU group.
+    /// The device has no IOMMU group.
     case noGroup
-    /// Others of its group belong to drivers of the host.
+    /// Other devices of the group are bound to drivers of the host.
     case shared(group: String, others: [Blocker])
-    /// It is a bridge.
+    /// The device is a bridge.
     case bridge
 
-    /// The state.
+    /// The state as text.
     public var description: String {
       switch self {
       case .ready: "ready"
@@ -38,13 +38,14 @@ extension HostDevice {
       case .bound(nil, _): "not bound to a driver"
       case .noGroup: "in no IOMMU group"
       case .shared(let group, let others):
-        "in IOMMU group \(group) with \(others.map(\.description).joined(separator: ", ")), which the host uses"
+        "in IOMMU group \(group) with \(others.map(\.description).joined(separator: ", ")), "
+          + "which the host uses"
       case .bridge: "a bridge to another bus, which cannot be passed through"
       }
     }
   }
 
-  /// Whether the device can be passed through now.
+  /// The current readiness of the device for passthrough.
   public var readiness: Readiness {
     get throws(KernelError) {
       if try isBridge { return .bridge }
@@ -58,7 +59,7 @@ extension HostDevice {
     }
   }
 
-  /// Gives the device to vfio-pci (driver_override; Documentation/driver-api/vfio.rst).
+  /// Binds the device to vfio-pci (driver_override; Documentation/driver-api/vfio.rst).
   public func bind() throws(VFIOError) {
     let pci = "\(root)/bus/pci"
     switch try look({ () throws(KernelError) in try readiness }) {
@@ -68,7 +69,7 @@ extension HostDevice {
     case .bound: break
     }
     do throws(KernelError) { _ = try Sysfs.list("\(pci)/drivers/vfio-pci") } catch {
-      // The directory is there exactly while the driver is.
+      // The directory exists exactly while the driver is loaded.
       throw error.errno == KernelError.noEntry ? .noDriver(address) : .binding(address, error)
     }
     do throws(KernelError) {
@@ -80,7 +81,7 @@ extension HostDevice {
     guard now == "vfio-pci" else { throw .notBound(address, driver: now) }
   }
 
-  /// Gives the device back to the driver that the host would choose for it.
+  /// Unbinds the device from its VFIO driver. The host then binds the driver that it chooses for the device.
   public func unbind() throws(VFIOError) {
     let pci = "\(root)/bus/pci"
     do throws(KernelError) {

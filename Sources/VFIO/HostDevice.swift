@@ -2,35 +2,35 @@
 
 public import Linux
 
-/// A PCI device of this host, as sysfs shows it now (Documentation/ABI/testing/sysfs-bus-pci). Whatever is asked of it
-/// throws where sysfs does not let us look.
+/// A PCI device of this host, as sysfs shows it now (Documentation/ABI/testing/sysfs-bus-pci). Every property
+/// throws if sysfs cannot be read.
 public struct HostDevice: Sendable {
-  /// Domain, bus, device and function, as sysfs spells them: `0000:01:00.0`.
+  /// The domain, bus, device and function in the notation of sysfs: `0000:01:00.0`.
   public let address: String
-  /// Where sysfs is mounted; another place in tests.
+  /// The mount point of sysfs, or another directory in tests.
   public let root: String
 
   private var directory: String { "\(root)/bus/pci/devices/\(address)" }
 
-  /// Looks a device up; nil where the host has none at that address.
+  /// Creates a device, or returns nil if the host has no device at that address.
   public init?(address: String, root: String = "/sys") throws(KernelError) {
     self.address = address
     self.root = root
     guard try attribute("vendor") != nil else { return nil }
   }
 
-  /// Every PCI device of the host.
+  /// Returns every PCI device of the host.
   public static func all(root: String = "/sys") throws(KernelError) -> [HostDevice] {
     try devices(Sysfs.list("\(root)/bus/pci/devices"), root: root)
   }
 
-  /// Those of some devices that are there.
+  /// Returns the devices of some addresses, without devices that no longer exist.
   private static func devices(_ addresses: [String], root: String) throws(KernelError) -> [HostDevice] {
     try addresses.map { address throws(KernelError) in try HostDevice(address: address, root: root) }
       .compactMap { $0 }
   }
 
-  /// An attribute's text; nil where the kernel has no such attribute for this device.
+  /// Returns the text of an attribute, or nil if the kernel has no such attribute for this device.
   private func attribute(_ name: String) throws(KernelError) -> String? {
     try Sysfs.present { () throws(KernelError) in try Sysfs.read("\(directory)/\(name)") }
   }
@@ -40,7 +40,8 @@ public struct HostDevice: Sendable {
     return UInt32(text.dropFirst(2), radix: 16) ?? 0
   }
 
-  /// Where a link of the device points to; it is there exactly while there is something to point to.
+  /// Returns the last component of a link's target, or nil if the device does not have the link. The kernel
+  /// has a link exactly while its target exists.
   private func link(_ name: String) throws(KernelError) -> String? {
     try Sysfs.present { () throws(KernelError) in try Sysfs.link("\(directory)/\(name)") }
   }
@@ -55,18 +56,20 @@ public struct HostDevice: Sendable {
   }
   /// Class code: base class, subclass, programming interface.
   public var classCode: UInt32 { get throws(KernelError) { try number("class") } }
-  /// The driver that has the device; nil where there is none.
+  /// The driver that is bound to the device, or nil if there is none.
   public var driver: String? { get throws(KernelError) { try link("driver") } }
-  /// The number of the IOMMU group; nil where no IOMMU isolates the device.
+  /// The number of the IOMMU group, or nil if no IOMMU isolates the device.
   public var group: String? { get throws(KernelError) { try link("iommu_group") } }
-  /// The ways the kernel can reset it, best first (Linux 5.15 and newer).
+  /// The reset methods of the kernel for the device, best first (Linux 5.15 and newer).
   public var resetMethods: [String] {
     get throws(KernelError) { (try attribute("reset_method") ?? "").split(separator: " ").map(String.init) }
   }
 
-  /// True if it is a bridge to another bus, which stays with the host: header type 1 or 2 (PCI 3.0 §6.1). The class
-  /// does not decide: an NVSwitch or a non-transparent bridge has class 0680 and header type 0, an ISA bridge has
-  /// class 0601. A device that answers with all-ones is no bridge.
+  /// True if the device is a bridge to another bus, which stays with the host: header type 1 or 2 (PCI 3.0
+  /// §6.1).
+  ///
+  /// The class does not decide: an NVSwitch or a non-transparent bridge has class 0680 and header type 0, and
+  /// an ISA bridge has class 0601. A device whose header reads as all-ones is not a bridge.
   public var isBridge: Bool {
     get throws(KernelError) {
       let header =
@@ -80,8 +83,8 @@ public struct HostDevice: Sendable {
 
   private static let headerType = 0x0E
 
-  /// True if a VFIO driver has the device: vfio-pci or a variant of it such as mlx5-vfio-pci. Each registers a
-  /// VFIO device (Documentation/ABI/testing/sysfs-devices-vfio-dev, Linux 6.1).
+  /// True if a VFIO driver is bound to the device: vfio-pci or a variant such as mlx5-vfio-pci. Each VFIO
+  /// driver registers a VFIO device (Documentation/ABI/testing/sysfs-devices-vfio-dev, Linux 6.1).
   public var hasVFIODriver: Bool {
     get throws(KernelError) {
       guard let driver = try driver else { return false }
@@ -91,7 +94,8 @@ public struct HostDevice: Sendable {
     }
   }
 
-  /// Every device of the same IOMMU group, this one included; none where the group has gone meanwhile.
+  /// The addresses of all devices of the IOMMU group, including this device; empty if the group does not
+  /// exist.
   public var groupMembers: [String] {
     get throws(KernelError) {
       guard let group = try group else { return [] }
@@ -101,12 +105,12 @@ public struct HostDevice: Sendable {
     }
   }
 
-  /// Drivers that allow VFIO to own the DMA of their group (Linux `driver_managed_dma`: drivers/pci/pcie/portdrv.c,
-  /// drivers/pci/pci-stub.c). VFIO drivers allow it, too.
+  /// Host drivers that allow VFIO to own the DMA of their group (Linux `driver_managed_dma`:
+  /// drivers/pci/pcie/portdrv.c, drivers/pci/pci-stub.c). VFIO drivers also allow it.
   private static let sharingDrivers: Set = ["pcieport", "pci-stub"]
 
-  /// The devices of the same group that keep it from being viable, each with its driver (Linux drivers/iommu/iommu.c,
-  /// iommu_device_use_default_domain).
+  /// The other devices of the group that make it non-viable, each with its driver (Linux
+  /// drivers/iommu/iommu.c, iommu_device_use_default_domain).
   public var blockers: [Blocker] {
     get throws(KernelError) {
       var blockers: [Blocker] = []
@@ -120,8 +124,8 @@ public struct HostDevice: Sendable {
     }
   }
 
-  /// The I/O addresses of the device's group that VFIO does not map
-  /// (Documentation/ABI/testing/sysfs-kernel-iommu_groups, reserved_regions). VFIO does map those of type
+  /// The IOVA ranges of the device's group that VFIO does not map
+  /// (Documentation/ABI/testing/sysfs-kernel-iommu_groups, reserved_regions). VFIO does map the type
   /// `direct-relaxable` (drivers/vfio/vfio_iommu_type1.c, vfio_iommu_resv_exclude).
   public var reservedAddresses: [ClosedRange<UInt64>] {
     get throws(KernelError) {
@@ -141,17 +145,17 @@ public struct HostDevice: Sendable {
     }
   }
 
-  /// A BAR or the ROM (index 6) with its size; bytes.
+  /// A BAR or the expansion ROM, with its size.
   public struct Resource: Sendable, Equatable {
-    /// 0 to 5, and 6 for the expansion ROM.
+    /// 0 to 5 for a BAR, 6 for the expansion ROM.
     public let index: Int
-    /// Bytes.
+    /// Size in bytes.
     public let size: UInt64
-    /// `io`, `mem32`, `mem64`, with ` prefetchable` where it is.
+    /// `io`, `mem32` or `mem64`, followed by ` prefetchable` if the BAR is prefetchable.
     public let kind: String
   }
 
-  /// The BARs that have a size, from the `resource` attribute (include/linux/ioport.h flags).
+  /// The BARs and the ROM that have a size, from the `resource` attribute (include/linux/ioport.h flags).
   public var resources: [Resource] {
     get throws(KernelError) { Self.resources(try attribute("resource") ?? "") }
   }

@@ -2,11 +2,11 @@
 
 internal import Linux
 
-/// The answer to an info request with its chain of capabilities (struct vfio_info_cap_header).
+/// The answer to an info request, with its chain of capabilities (struct vfio_info_cap_header).
 struct InfoBuffer {
   private let bytes: [UInt8]
 
-  /// Asks once, and once more with as much room as the kernel says it needs.
+  /// Sends a request. Repeats it with a larger buffer if the kernel needs one.
   init(
     _ ask: (UnsafeMutableRawBufferPointer) throws(KernelError) -> Int32
   ) throws(KernelError) {
@@ -15,7 +15,7 @@ struct InfoBuffer {
       var answer = [UInt8](repeating: 0, count: size)
       var needed: Int32 = 0
       var failure: KernelError?
-      // SAFETY: the buffer is the array's own and lives for the call.
+      // SAFETY: the buffer belongs to the array and lives for the call.
       unsafe answer.withUnsafeMutableBytes { buffer in
         do throws(KernelError) { needed = unsafe try ask(buffer) } catch { failure = error }
       }
@@ -28,10 +28,10 @@ struct InfoBuffer {
     }
   }
 
-  /// A 32-bit field; 0 beyond the answer.
+  /// Returns a 32-bit field, or 0 beyond the answer.
   func word(_ offset: Int) -> UInt32 { UInt32(truncatingIfNeeded: number(offset, 4)) }
 
-  /// A 64-bit field; 0 beyond the answer.
+  /// Returns a 64-bit field, or 0 beyond the answer.
   func long(_ offset: Int) -> UInt64 { number(offset, 8) }
 
   private func number(_ offset: Int, _ width: Int) -> UInt64 {
@@ -39,7 +39,8 @@ struct InfoBuffer {
     return (0..<width).reduce(0) { $0 | UInt64(bytes[offset + $1]) << UInt64($1 * 8) }
   }
 
-  /// The offset of a capability; a chain that runs in a circle ends.
+  /// Returns the offset of a capability, or nil if the chain does not have it. A circular chain also gives
+  /// nil.
   func capability(_ id: UInt16, from first: UInt32) -> Int? {
     var at = Int(first)
     for _ in 0..<64 where at != 0 {

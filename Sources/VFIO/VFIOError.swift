@@ -2,7 +2,7 @@
 
 public import Linux
 
-/// Why a device cannot be opened or used through VFIO.
+/// A reason why a device cannot be opened or used through VFIO.
 public enum VFIOError: Error, Equatable, CustomStringConvertible {
   /// /dev/vfio/vfio could not be opened.
   case noContainer(KernelError)
@@ -12,23 +12,25 @@ public enum VFIOError: Error, Equatable, CustomStringConvertible {
   case noType1
   /// The host has no device at the address.
   case noDevice(String)
-  /// The device is not in a state to be passed through.
+  /// The device is not ready for passthrough.
   case notReady(String, HostDevice.Readiness)
   /// /dev/vfio/GROUP could not be opened.
   case group(device: String, group: String, KernelError)
-  /// The kernel says that the group is not viable.
+  /// The kernel reports that the group is not viable.
   case notViable(device: String, group: String)
   /// The vfio-pci driver is not loaded.
   case noDriver(String)
-  /// Another driver took the device instead of vfio-pci.
+  /// The device is bound to another driver, or to none, after binding it to vfio-pci.
   case notBound(String, driver: String?)
-  /// A write to sysfs was refused.
+  /// An access to sysfs failed.
   case binding(String, KernelError)
-  /// VFIO_SET_IOMMU or VFIO_GROUP_SET_CONTAINER was refused with EPERM: the platform does not isolate the group.
+  /// The kernel refused VFIO_SET_IOMMU or VFIO_GROUP_SET_CONTAINER with EPERM: the platform does not isolate
+  /// the group.
   case noIsolation(device: String, group: String, KernelError)
-  /// The owner of the physical function has set a VF token, and the VF was opened without it or with another one.
+  /// The owner of the physical function has set a VF token. The VF was opened without the token or with
+  /// another one.
   case token(device: String, isGiven: Bool, KernelError)
-  /// A VF token was given for a device whose physical function VFIO does not have.
+  /// A VF token was given, but VFIO does not own a physical function of the device.
   case needlessToken(device: String, KernelError)
   /// A request about a device failed.
   case device(String, KernelError)
@@ -46,30 +48,30 @@ public enum VFIOError: Error, Equatable, CustomStringConvertible {
     case .notReady(let address, let state): "device \(address): \(state)"
     case .group(let device, let group, let error): "device \(device): \(error)\(Self.cause(group, error))"
     case .notViable(let device, let group):
-      "device \(device): VFIO_GROUP_GET_STATUS: IOMMU group \(group) is not viable: drivers of the host have some "
-        + "of its devices"
+      "device \(device): VFIO_GROUP_GET_STATUS: IOMMU group \(group) is not viable: some of its devices are "
+        + "bound to drivers of the host"
     case .noDriver(let address): "device \(address): the driver vfio-pci is not loaded"
     case .notBound(let address, let driver):
-      "device \(address): after binding its driver is \(driver ?? "none") and not vfio-pci"
+      "device \(address): bind: its driver is \(driver ?? "none"), not vfio-pci"
     case .binding(let address, let error): "device \(address): \(error)"
     case .noIsolation(let device, let group, let error):
       "device \(device): \(error): the platform does not isolate IOMMU group \(group)"
     case .token(let device, let isGiven, let error):
       "device \(device): \(error): "
         + (isGiven
-          ? "the VF token is not that of the process that has the physical function through VFIO"
-          : "its physical function has a VF token, set by the process that has it through VFIO")
+          ? "the VF token is not the token of the process that owns the physical function through VFIO"
+          : "its physical function has a VF token, set by the process that owns it through VFIO")
     case .needlessToken(let device, let error):
-      "device \(device): \(error): VFIO has no physical function of it, so there is no VF token"
+      "device \(device): \(error): VFIO owns no physical function of the device, so there is no VF token"
     case .device(let address, let error): "device \(address): \(error)"
     }
   }
 
-  /// The meaning of an error of open("/dev/vfio/GROUP").
+  /// Returns the meaning of an error of open("/dev/vfio/GROUP").
   private static func cause(_ group: String, _ error: KernelError) -> String {
     switch error.errno {
     case KernelError.busy: ": another process uses IOMMU group \(group)"
-    case KernelError.noEntry: ": IOMMU group \(group) is not there"
+    case KernelError.noEntry: ": VFIO has no IOMMU group \(group)"
     case _ where error.isPermission: ": this user may not use IOMMU group \(group)"
     default: ""
     }

@@ -23,20 +23,20 @@ import Testing
     }
   }
 
-  // The ID in the low half of a word, the version in the high one.
+  // The low half of the first word is the ID, the high half is the version.
   private static let available: [UInt32] = [0x1_0003, 512]
   private static let ranges: [UInt32] = [
     0x1_0001, 2, 0, 0, 0, 0xFEDF_FFFF, 0, 0xFEF0_0000, 0, 0xFFFF_FFFF, 0x7F,
   ]
 
-  @Test("ranges and the mappings that there can be yet are read")
+  @Test("the IOVA ranges and the number of available mappings are read")
   func both() throws {
     let limits = IOLimits(try Self.answer(flags: 2, [Self.ranges, Self.available])) { "7" }
     #expect(limits.ranges == [0...0xFEDF_FFFF, 0xFEF0_0000...0x7F_FFFF_FFFF])
     #expect(limits.mappings == 512)
   }
 
-  @Test("a kernel that does not say has its module's parameter, or what all have by default")
+  @Test("without the capability, the limit is the module's parameter or the default")
   func absent() throws {
     let answer = try Self.answer(flags: 2, [Self.ranges])
     #expect(IOLimits(answer) { "1000" }.mappings == 1000)
@@ -44,7 +44,7 @@ import Testing
     #expect(IOLimits(answer) { "many" }.mappings == 65535)
   }
 
-  @Test("without the flag there are no capabilities, whatever the offset says")
+  @Test("without the flag there are no capabilities, whatever the offset is")
   func noFlag() throws {
     let limits = IOLimits(try Self.answer(flags: 0, [Self.ranges, Self.available])) { nil }
     #expect(limits.ranges.isEmpty)

@@ -8,7 +8,7 @@ import Testing
 
 @testable import VFIO
 
-/// What is made of the kernel's answers, number by number.
+/// The values that are decoded from the kernel's answers.
 @Suite struct DeviceFactsTests {
   private let kernel: FakeVFIO
 
@@ -27,13 +27,13 @@ import Testing
     }
   }
 
-  @Test("areas to map are in rising order, without those that are empty or end beyond the region")
+  @Test("mappable areas are in rising order, without areas that are empty or end beyond the region")
   func areas() throws {
     let device = try kernel.device()
     #expect(device.region(2)?.mappable == [0..<0x1000, 0x6000..<0x8000])
   }
 
-  @Test("each kind of interrupt has the count of its own index")
+  @Test("each kind of interrupt has the count of its index")
   func kinds() throws {
     let device = try kernel.device()
     for (kind, count) in [(.intx, 1), (.msi, 4), (.msix, 16), (.error, 1), (.request, 1)]
@@ -45,7 +45,7 @@ import Testing
     #expect(try kernel.device().interruptInfo(.error).count == 0)
   }
 
-  @Test("an access of 8 bytes uses the mapping of its own region and area alone")
+  @Test("an 8-byte access uses only a mapping of the same region and area")
   func mappings() throws {
     let device = try kernel.device()
     _ = try device.map(0, 0x1000..<0x2000)
@@ -65,7 +65,7 @@ import Testing
     #expect(try device.read(0, offset: 0x7FF8, width: 8) == 0)
   }
 
-  @Test("a region is read from its own start, as far as it goes")
+  @Test("a region is read from its start to its end")
   func all() throws {
     let device = try kernel.device()
     for offset in 0..<256 as Range<UInt64> { try device.write(7, offset: offset, width: 1, offset) }
@@ -74,7 +74,7 @@ import Testing
     #expect(try device.readAll(3, count: 2) == [0, 0])
   }
 
-  @Test("a bus reset names the descriptors of the groups that it reaches, and addresses have a domain")
+  @Test("a bus reset passes the descriptors of the groups in its scope, and addresses have a domain")
   func busReset() throws {
     kernel.state.withLock { state in
       state.deviceFlags = UInt32(VFIO_DEVICE_FLAGS_PCI)
@@ -90,7 +90,7 @@ import Testing
       kernel.state.withLock { $0.resetGroups } == [groups[0].descriptorNumber, groups[2].descriptorNumber])
   }
 
-  @Test("a mapping leads to the host's memory, for reads and writes")
+  @Test("a DMA mapping refers to host memory, for reads and writes")
   func mapping() throws {
     try kernel.container().map(iova: 0x1000, size: 0x2000, host: 0x7_0000)
     let last = kernel.state.withLock { $0.lastMapping }
@@ -99,7 +99,7 @@ import Testing
     #expect(kernel.state.withLock { $0.mappings } == [0x1000: 0x2000])
   }
 
-  @Test("as many vectors are enabled as the host has left, and one that it has is enough")
+  @Test("the number of enabled vectors is limited by the host, down to one")
   func vectors() throws {
     let device = try kernel.device()
     for (left, wanted, got) in [(16, 16, 16), (15, 16, 15), (1, 16, 1), (1, 1, 1)] as [(UInt32, Int, Int)] {

@@ -8,7 +8,7 @@ import Testing
 
 @testable import VFIO
 
-/// Containers, groups and devices beside a kernel that is played: requests, their order, errors and limits.
+/// Containers, groups and devices of a fake kernel: requests, their order, errors and limits.
 @Suite struct DeviceTests {
   private let kernel: FakeVFIO
 
@@ -30,7 +30,7 @@ import Testing
 
   // MARK: Containers and groups
 
-  @Test("a container of another version, or without type1v2, is refused")
+  @Test("a container of another version or without type1v2 is refused")
   func containerRefused() throws {
     kernel.state.withLock { $0.version = 1 }
     #expect(throws: VFIOError.self) { try kernel.container() }
@@ -40,7 +40,7 @@ import Testing
     _ = try kernel.container()
   }
 
-  @Test("the first group of a container chooses the IOMMU, the others do not")
+  @Test("only the first group of a container sets the IOMMU")
   func groups() throws {
     _ = try kernel.group()
     #expect(kernel.takeCalls() == ["container", "iommu \(VFIO_TYPE1v2_IOMMU)"])
@@ -48,7 +48,7 @@ import Testing
     #expect(kernel.takeCalls() == ["container"])
   }
 
-  @Test("a group that is not viable, not isolated or refused says so")
+  @Test("the error names the cause for a group that is not viable, not isolated or refused")
   func groupRefused() throws {
     kernel.state.withLock { $0.groupFlags = 0 }
     let viable = #expect(throws: VFIOError.self) { try kernel.group() }
@@ -66,7 +66,7 @@ import Testing
     }
   }
 
-  @Test("mappings are made and removed, and an error names the request and the address")
+  @Test("mappings are added and removed, and an error names the request and the address")
   func mappings() throws {
     let container = try kernel.container()
     try container.map(iova: 0x1000, size: 0x2000, host: 0x7000)
@@ -84,12 +84,12 @@ import Testing
 
   // MARK: Opening
 
-  @Test("regions and interrupts are those that the kernel names; what it does not know is absent")
+  @Test("regions and interrupts match the kernel's answers, and unknown ones are absent")
   func facts() throws {
     let device = try kernel.device()
     #expect(kernel.takeCalls().last == "device \(FakeVFIO.address)")
     #expect(device.address == FakeVFIO.address && device.hasReset && device.isOpen)
-    #expect(device.busResetScope == nil, "it has a reset of its own")
+    #expect(device.busResetScope == nil, "the device has a function reset")
     #expect(device.region(0)?.size == 0x4000)
     #expect(device.region(0)?.mappable == [0..<0x4000])
     #expect(device.region(2)?.mappable == [0..<0x2000, 0x3000..<0x8000])
@@ -101,7 +101,7 @@ import Testing
     #expect(device.interruptInfo(.request).count == 1)
   }
 
-  @Test("a VF token is passed on, and a refusal says whether one was given")
+  @Test("a VF token is passed to the kernel, and the error depends on it")
   func token() throws {
     _ = try kernel.device(token: "1-2")
     #expect(kernel.takeCalls().last == "device \(FakeVFIO.address) vf_token=1-2")
@@ -112,13 +112,13 @@ import Testing
       return error?.description ?? ""
     }
     #expect(refusal(KernelError.accessDenied, nil).contains("its physical function has a VF token"))
-    #expect(refusal(KernelError.accessDenied, "1").contains("the VF token is not that"))
+    #expect(refusal(KernelError.accessDenied, "1").contains("the VF token is not the token"))
     #expect(refusal(KernelError.invalid, "1").contains("there is no VF token"))
     #expect(refusal(KernelError.invalid, nil).contains("VFIO_GROUP_GET_DEVICE_FD"))
   }
 
   @Test(
-    "a device whose facts cannot be asked for is refused with the request",
+    "the error names the request that failed while the device was opened",
     arguments: [
       "VFIO_DEVICE_GET_INFO", "VFIO_DEVICE_GET_REGION_INFO", "VFIO_DEVICE_GET_IRQ_INFO",
       "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO",
@@ -138,7 +138,7 @@ import Testing
 
   // MARK: Access
 
-  @Test("each width is read and written at its place in the descriptor, and nothing beyond the region's end")
+  @Test("each width is accessed at its offset in the descriptor, and not beyond the region's end")
   func access() throws {
     let device = try kernel.device()
     for width in [1, 2, 4, 8] {
@@ -155,10 +155,10 @@ import Testing
         try device.write(0, offset: 0x4001 - UInt64(width), width: width, 0)
       }
     }
-    #expect(throws: OperationError("read region 1 beyond its end")) {
+    #expect(throws: OperationError("read region 1: the access ends beyond the region")) {
       try device.read(1, offset: 0, width: 1)
     }
-    #expect(throws: OperationError("write region 9 beyond its end")) {
+    #expect(throws: OperationError("write region 9: the access ends beyond the region")) {
       try device.write(9, offset: 0, width: 1, 0)
     }
     try device.write(7, offset: 4, width: 2, 6)
@@ -167,13 +167,13 @@ import Testing
     #expect(try device.readAll(1, count: 4) == [])
   }
 
-  @Test("an aligned access of 8 bytes to a mapped area goes through the mapping, any other does not")
+  @Test("only an aligned 8-byte access to a mapped area uses the mapping")
   func mapped() throws {
     let device = try kernel.device()
     let host = try device.map(2, 0x3000..<0x5000)
     #expect(host % 0x1000 == 0)
     try device.write(2, offset: 0x3008, width: 8, 0x1122_3344_5566_7788)
-    #expect(try device.read(2, offset: 0x3008, width: 4) == 0x5566_7788, "the file and its mapping are one")
+    #expect(try device.read(2, offset: 0x3008, width: 4) == 0x5566_7788, "the mapping is of the same file")
     #expect(try device.read(2, offset: 0x3008, width: 8) == 0x1122_3344_5566_7788)
     #expect(try device.read(2, offset: 0x3004, width: 8) == 0x5566_7788_0000_0000, "not aligned")
     #expect(try device.read(2, offset: 0x5000, width: 8) == 0, "not mapped")
@@ -182,14 +182,14 @@ import Testing
     device.close()
     #expect(!device.isOpen)
     let closed = #expect(throws: OperationError.self) { try device.read(2, offset: 0x3008, width: 8) }
-    #expect(closed?.errno == 9, "the mapping is gone with the descriptor")
+    #expect(closed?.errno == 9, "the mapping is removed with the descriptor")
     #expect(throws: OperationError.self) { try device.write(0, offset: 0, width: 4, 0) }
     #expect(throws: OperationError.self) { try device.readAll(7, count: 4) }
   }
 
   // MARK: Interrupts and resets
 
-  @Test("interrupts are requested by index, with as many vectors as the host has")
+  @Test("interrupts are requested by index, with at most the host's number of vectors")
   func interrupts() throws {
     let device = try kernel.device()
     _ = kernel.takeCalls()
@@ -214,7 +214,7 @@ import Testing
     #expect(throws: OperationError.self) { try device.enableInterrupts(.msix, count: 5000) }
   }
 
-  @Test("a reset is requested, and its failure is the kernel's")
+  @Test("a reset is requested, and its error is the kernel's error")
   func reset() throws {
     let device = try kernel.device()
     _ = kernel.takeCalls()
@@ -225,11 +225,11 @@ import Testing
     #expect(error?.errno == KernelError.again)
   }
 
-  @Test("a bus reset names the groups of the VM that it reaches, and says which functions are not the VM's")
+  @Test("a bus reset passes the VM's groups in its scope, and the scope marks functions of other owners")
   func busReset() throws {
     kernel.state.withLock { state in
       state.deviceFlags = UInt32(VFIO_DEVICE_FLAGS_PCI)
-      // More than the first answer has room for.
+      // More functions than the first buffer has room for.
       state.dependents = (0..<40).map { (group: $0 < 2 ? 7 : 30, bus: 3, devfn: UInt8($0)) }
     }
     let device = try kernel.device()

@@ -4,7 +4,7 @@ import Foundation
 
 @testable import VFIO
 
-/// A sysfs tree in a temporary directory, with regular files where the kernel has attributes.
+/// A sysfs tree in a temporary directory. Attributes are regular files.
 final class FakeHost {
   let root = FileManager.default.temporaryDirectory.appending(path: "sluice-sysfs-\(UUID().uuidString)").path
 
@@ -21,7 +21,7 @@ final class FakeHost {
     try write("", to: "bus/pci/drivers_probe")
   }
 
-  deinit { try? FileManager.default.removeItem(atPath: root) }  // of no more use
+  deinit { try? FileManager.default.removeItem(atPath: root) }  // a failure only leaves files behind
 
   /// Adds a device.
   func add(

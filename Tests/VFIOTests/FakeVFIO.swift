@@ -6,22 +6,22 @@ import Foundation
 import Linux
 import Synchronization
 
-/// The kernel's side of VFIO for descriptors that are files: the requests are answered here, reads, writes and mappings
-/// by the file.
+/// The kernel's side of VFIO for descriptors of regular files. This class answers requests. The file serves
+/// reads, writes and mappings.
 final class FakeVFIO: Sendable {
   struct State: Sendable {
     var version: Int32 = VFIO_API_VERSION
     var hasType1: Int32 = 1
     var groupFlags = UInt32(VFIO_GROUP_FLAGS_VIABLE)
-    /// What the device says of its regions: flags, size, offset and sparse areas, by index.
+    /// The device's regions by index: flags, size, offset and sparse areas.
     var regions: [UInt32: (flags: UInt32, size: UInt64, offset: UInt64, areas: [Range<UInt64>])] = [:]
     var deviceFlags = UInt32(VFIO_DEVICE_FLAGS_RESET | VFIO_DEVICE_FLAGS_PCI)
     var interrupts: [UInt32: (count: UInt32, flags: UInt32)] = [:]
-    /// Vectors that the host has.
+    /// The number of vectors of the host.
     var vectors: UInt32 = 2048
-    /// Group and address (bus, device and function) of what a bus reset reaches.
+    /// The group and the address (bus, device and function) of each function that a bus reset resets.
     var dependents: [(group: UInt32, bus: UInt8, devfn: UInt8)] = []
-    /// Their segment.
+    /// The segment of these functions.
     var segment: UInt16 = 0
     var mappings: [UInt64: UInt64] = [:]
     /// Host virtual address and flags of the last mapping.
@@ -30,12 +30,12 @@ final class FakeVFIO: Sendable {
     var resetGroups: [Int32] = []
     /// The error numbers of requests that fail.
     var failing: [UInt: Int32] = [:]
-    /// The calls: request and the numbers that matter.
+    /// The calls: the request and its relevant numbers.
     var calls: [String] = []
   }
 
   let state = Mutex(State())
-  /// A file of zeros without a name, and the path by which it can be opened again.
+  /// An unlinked file of zeros, and the path by which it can be opened again.
   private let file: OwnedDescriptor
   let path: String
 
@@ -48,10 +48,10 @@ final class FakeVFIO: Sendable {
     Self.install
   }
 
-  /// What a descriptor is of: a container's requests have the numbers of a device's (linux/vfio.h).
+  /// The kind of a descriptor. A container's requests have the same numbers as a device's (linux/vfio.h).
   enum Kind: Sendable { case container, group, device }
 
-  /// Opens a descriptor whose requests this kernel answers.
+  /// Opens a descriptor whose requests this fake kernel answers.
   func open(_ kind: Kind) throws -> OwnedDescriptor {
     let descriptor = try OwnedDescriptor(opening: path, .readWrite)
     let number = descriptor.number
@@ -61,7 +61,7 @@ final class FakeVFIO: Sendable {
 
   func fail(_ request: UInt, with errno: Int32?) { state.withLock { $0.failing[request] = errno } }
 
-  /// The calls since the last question.
+  /// Returns the calls since the previous call of this function.
   func takeCalls() -> [String] {
     state.withLock { state in
       defer { state.calls = [] }
@@ -69,13 +69,13 @@ final class FakeVFIO: Sendable {
     }
   }
 
-  /// By descriptor. A number that is used again belongs to the newest.
+  /// The kernels, indexed by descriptor. A reused descriptor belongs to the newest kernel.
   private static let kernels = Mutex<[Int32: (kernel: FakeVFIO, kind: Kind)]>([:])
 
   private static let install: Void = {
-    // SAFETY: the function takes what ioctl(2) takes.
+    // SAFETY: the function has the parameters of ioctl(2).
     unsafe probe_take_ioctls { number, request, argument in
-      // VFIO's requests have the type ';' (VFIO_TYPE) and are no others of this program.
+      // VFIO's requests have the type ';' (VFIO_TYPE). No other requests of this program have it.
       guard request >> 8 & 0xFF == 0x3B, let one = kernels.withLock({ $0[number] }) else { return .min }
       return unsafe one.kernel.answer(UInt(request), argument, one.kind)
     }
@@ -100,7 +100,7 @@ final class FakeVFIO: Sendable {
     }
   }
 
-  // SAFETY, for all of these: the caller passes what the request takes (linux/vfio.h).
+  // SAFETY, for all of these: the caller passes the argument that the request expects (linux/vfio.h).
   private func answer(_ request: UInt, _ argument: UnsafeMutableRawPointer, _ state: inout State) -> Int32 {
     switch request {
     case IOC_VFIO_GROUP_GET_STATUS:
@@ -163,7 +163,7 @@ final class FakeVFIO: Sendable {
     guard let one = unsafe state.regions[info.pointee.index] else { return -EINVAL }
     unsafe (info.pointee.flags, info.pointee.size, info.pointee.offset) = (one.flags, one.size, one.offset)
     guard !one.areas.isEmpty else { return 0 }
-    // A sparse-mmap capability behind the structure: header, nr_areas, areas.
+    // A sparse-mmap capability after the structure: header, nr_areas, areas.
     let needed = UInt32(32 + 16 + one.areas.count * 16)
     let room = unsafe info.pointee.argsz
     unsafe info.pointee.argsz = needed

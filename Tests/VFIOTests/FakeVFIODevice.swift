@@ -4,7 +4,7 @@ import Linux
 
 @testable import VFIO
 
-/// Containers, groups and devices on descriptors of a kernel that is played.
+/// Containers, groups and devices on descriptors of the fake kernel.
 extension FakeVFIO {
   /// The address of every device.
   static let address = "0000:01:00.0"
@@ -16,7 +16,7 @@ extension FakeVFIO {
       try open(.group), number: number, device: Self.address, container: try container(), isFirst: isFirst)
   }
 
-  /// Opens the device of the first one of some groups.
+  /// Opens the device of the first of some groups.
   func device(_ groups: [Group], token: String? = nil) throws -> Device {
     try Device(address: Self.address, group: groups[0], groups: groups, token: token)
   }

@@ -5,8 +5,8 @@ import Testing
 
 @testable import VFIO
 
-/// Writes to sysfs. The fixture does not act on them as a kernel does, so that the last step of a
-/// binding, the check of the driver, finds the old one.
+/// Writes to sysfs. Unlike a kernel, the fixture does not act on them. The last step of a binding, which
+/// checks the driver, therefore finds the old driver.
 @Suite struct HostBindingTests {
   private static let address = "0000:01:00.0"
   private static let device = "bus/pci/devices/0000:01:00.0"
@@ -26,26 +26,26 @@ import Testing
     return (host, try #require(try host.device(Self.address)))
   }
 
-  @Test("binding names vfio-pci, takes the device from its driver and has the bus look again")
+  @Test("binding sets the override to vfio-pci, unbinds the old driver and probes again")
   func bind() throws {
     let (host, device) = try host(driver: "nvme")
     #expect(
-      failure(device.bind) == "device 0000:01:00.0: after binding its driver is nvme and not vfio-pci")
+      failure(device.bind) == "device 0000:01:00.0: bind: its driver is nvme, not vfio-pci")
     #expect(try host.read("\(Self.device)/driver_override") == "vfio-pci")
     #expect(try host.read("bus/pci/drivers/nvme/unbind") == Self.address)
     #expect(try host.read("bus/pci/drivers_probe") == Self.address)
     #expect(try host.read("bus/pci/drivers/vfio-pci/unbind") == "")
   }
 
-  @Test("a device without a driver is taken from none")
+  @Test("binding a device without a driver unbinds no driver")
   func bindUnbound() throws {
     let (host, device) = try host(driver: nil)
-    #expect(failure(device.bind)?.contains("its driver is none and not vfio-pci") == true)
+    #expect(failure(device.bind)?.contains("its driver is none, not vfio-pci") == true)
     #expect(try host.read("\(Self.device)/driver_override") == "vfio-pci")
     #expect(try host.read("bus/pci/drivers_probe") == Self.address)
   }
 
-  @Test("the override comes first, then the driver lets go, then the bus looks again")
+  @Test("the override is written before the unbind, and the unbind before the probe")
   func order() throws {
     var (host, device) = try host(driver: "nvme")
     try host.remove("\(Self.device)/driver_override")
@@ -63,7 +63,7 @@ import Testing
     #expect(try host.read("bus/pci/drivers/nvme/unbind") == Self.address)
   }
 
-  @Test("a device that is bound already is left alone")
+  @Test("a device that is already bound is left alone")
   func bindBound() throws {
     let (host, device) = try host(driver: "vfio-pci")
     #expect(failure(device.bind) == nil)
@@ -71,7 +71,7 @@ import Testing
     #expect(try host.read("bus/pci/drivers_probe") == "")
   }
 
-  @Test("without the driver vfio-pci nothing is touched")
+  @Test("without the driver vfio-pci no file is written")
   func noDriver() throws {
     let (host, device) = try host(driver: "nvme", drivers: ["nvme"])
     #expect(failure(device.bind) == "device 0000:01:00.0: the driver vfio-pci is not loaded")
@@ -79,7 +79,7 @@ import Testing
     #expect(try host.read("bus/pci/drivers/nvme/unbind") == "")
   }
 
-  @Test("a device without a group is not taken from its driver")
+  @Test("a device without a group keeps its driver")
   func noGroup() throws {
     let host = try FakeHost()
     try host.add(Self.address, driver: "nvme")
@@ -88,7 +88,7 @@ import Testing
     #expect(try host.read("\(Self.device)/driver_override") == "")
   }
 
-  @Test("unbinding clears the override, takes the device from vfio-pci and has the bus look again")
+  @Test("unbinding clears the override, unbinds vfio-pci and probes again")
   func unbind() throws {
     let (host, device) = try host(driver: "vfio-pci")
     #expect(failure(device.unbind) == nil)
@@ -97,7 +97,7 @@ import Testing
     #expect(try host.read("bus/pci/drivers_probe") == Self.address)
   }
 
-  @Test("unbinding does not take a device from a driver of the host")
+  @Test("unbinding leaves a device bound to a driver of the host")
   func unbindOther() throws {
     let (host, device) = try host(driver: "nvme")
     #expect(failure(device.unbind) == nil)

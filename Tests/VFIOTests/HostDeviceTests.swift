@@ -15,7 +15,7 @@ import Testing
     #expect(try HostDevice.all(root: host.root).isEmpty)
   }
 
-  @Test("identity, driver, group and reset methods are read as sysfs has them")
+  @Test("identity, driver, group and reset methods are read from sysfs")
   func attributes() throws {
     let host = try FakeHost()
     try host.add(
@@ -28,7 +28,7 @@ import Testing
     #expect(try !device.isBridge)
   }
 
-  @Test("what a device does not have is nil or empty")
+  @Test("a missing attribute is nil or empty")
   func bare() throws {
     let host = try FakeHost()
     try host.add(Self.address, classCode: "nonsense")
@@ -37,9 +37,9 @@ import Testing
     #expect(try device.resetMethods == [] && device.resources == [] && device.groupMembers == [])
   }
 
-  @Test("what cannot be looked at is an error that names it, and not absent")
+  @Test("an unreadable attribute is an error with its name, and not absent")
   func unreadable() throws {
-    // Where the kernel has a file there is a directory, and where it has a link a file.
+    // Directories replace the kernel's files, and files replace its links.
     let host = try FakeHost()
     try host.add(Self.address, driver: "vfio-pci", attributes: ["iommu_group": ""])
     let device = try #require(try host.device(Self.address))
@@ -68,7 +68,7 @@ import Testing
       try HostDevice.all(root: host.root).map(\.address) == ["0000:00:1f.2", "0000:01:00.0", "0000:02:00.0"])
   }
 
-  @Test("BARs and the ROM are told with size and kind, absent ones and windows of bridges left out")
+  @Test("BARs and the ROM are listed with size and kind, without absent ones and windows of bridges")
   func resources() throws {
     let host = try FakeHost()
     let text = """
@@ -89,7 +89,7 @@ import Testing
   }
 
   @Test(
-    "a resource file that is nonsense has no resources",
+    "an invalid resource file has no resources",
     arguments: ["", "\n\n", "0x1", "a b c", "0x2000 0x1000 0x200", "0x0 0xffffffffffffffff 0x200"])
   func badResources(_ text: String) throws {
     let host = try FakeHost()
@@ -103,7 +103,7 @@ import Testing
     try #require(try host.device(address)).readiness
   }
 
-  @Test("a device bound to vfio-pci in a group of its own is ready")
+  @Test("a device bound to vfio-pci and alone in its group is ready")
   func ready() throws {
     let host = try FakeHost()
     try host.add(Self.address, driver: "vfio-pci", group: "3")
@@ -111,7 +111,7 @@ import Testing
     #expect(try Self.readiness(host).description == "ready")
   }
 
-  @Test("a device that a driver of the host has is bound to that driver")
+  @Test("a device with a driver of the host is reported as bound to that driver")
   func bound() throws {
     let host = try FakeHost()
     try host.add(Self.address, driver: "nvme", group: "3")
@@ -120,7 +120,7 @@ import Testing
     #expect(state.description == "bound to nvme")
   }
 
-  @Test("a device that no driver has is not bound")
+  @Test("a device without a driver is reported as not bound")
   func unbound() throws {
     let host = try FakeHost()
     try host.add(Self.address, group: "3")
@@ -147,7 +147,7 @@ import Testing
     #expect(try host.read("bus/pci/devices/\(Self.address)/driver_override") == "")
   }
 
-  @Test("a group that the host uses too: its drivers' devices are named")
+  @Test("devices of drivers of the host are named if they share the group")
   func shared() throws {
     let host = try FakeHost()
     try host.add(Self.address, driver: "vfio-pci", group: "7")
@@ -164,14 +164,14 @@ import Testing
     #expect(try #require(try host.device(Self.address)).groupMembers.count == 6)
   }
 
-  /// 64 bytes of configuration space with a header type, as text that keeps its bytes.
+  /// 64 bytes of configuration space with a header type. The text preserves the bytes.
   private static func header(_ type: UInt8) -> String {
     String(repeating: "\u{01}", count: 14) + String(UnicodeScalar(type))
       + String(repeating: "\u{01}", count: 49)
   }
 
   @Test(
-    "the header type decides on a bridge, not the class",
+    "the header type decides if a device is a bridge, not the class",
     arguments: [
       ("0x068000", 0, false), ("0x060100", 0, false), ("0x060400", 1, true), ("0x060700", 2, true),
       ("0x028000", 1, true), ("0x010802", 0xFF, false),
@@ -185,7 +185,7 @@ import Testing
     #expect(try Self.readiness(host) == (isBridge ? .bridge : .ready))
   }
 
-  @Test("an ISA bridge with a driver of the host keeps its group from being viable")
+  @Test("an ISA bridge with a driver of the host makes its group non-viable")
   func isaBridge() throws {
     let host = try FakeHost()
     try host.add(Self.address, driver: "vfio-pci", group: "3")
@@ -201,7 +201,7 @@ import Testing
   }
 
   @Test(
-    "the driver of a member decides on the group, not its class or header",
+    "the driver of a member decides if the group is viable, not its class or header",
     arguments: [
       ("pcieport", 1, true), ("pci-stub", 0, true), ("yenta_cardbus", 2, false), ("shpchp", 1, false),
     ] as [(String, UInt8, Bool)])
@@ -217,7 +217,7 @@ import Testing
     )
   }
 
-  @Test("a variant of vfio-pci is a VFIO driver: the device has a VFIO device")
+  @Test("a variant of vfio-pci is a VFIO driver if the device has a VFIO device")
   func variant() throws {
     let host = try FakeHost(drivers: ["vfio-pci", "mlx5_vfio_pci", "mlx5_core"])
     try host.add(Self.address, driver: "mlx5_vfio_pci", group: "3")
@@ -230,7 +230,7 @@ import Testing
         == .shared(group: "3", others: [.init(address: "0000:01:00.1", driver: "mlx5_core")]))
   }
 
-  @Test("reserved I/O addresses are those that VFIO does not map")
+  @Test("reserved IOVA ranges are the ranges that VFIO does not map")
   func reservedAddresses() throws {
     let host = try FakeHost()
     try host.add(Self.address, driver: "vfio-pci", group: "3")

@@ -6,7 +6,7 @@ import Testing
 @testable import VFIO
 
 @Suite struct InfoBufferTests {
-  /// A buffer that holds an answer of so many bytes, with capabilities of an ID and a link each.
+  /// Returns a buffer with an answer of `size` bytes. Each capability has an ID and a link to the next.
   private static func buffer(
     size: Int = 256, _ capabilities: [(offset: Int, id: UInt16, next: UInt32)] = []
   ) throws -> InfoBuffer {
@@ -14,10 +14,10 @@ import Testing
     for (offset, id, next) in capabilities {
       answer[offset] = UInt8(id & 0xFF)
       answer[offset + 1] = UInt8(id >> 8)
-      answer[offset + 2] = 1  // the version, which is no part of the ID
+      answer[offset + 2] = 1  // the version, which does not belong to the ID
       for byte in 0..<4 { answer[offset + 4 + byte] = UInt8(truncatingIfNeeded: next >> UInt32(byte * 8)) }
     }
-    // SAFETY: copies no more bytes than the buffer has.
+    // SAFETY: writes no more bytes than the buffer has.
     return try unsafe InfoBuffer { buffer throws(KernelError) in
       for index in 0..<min(buffer.count, size) { unsafe buffer[index] = answer[index] }
       return Int32(size)
@@ -32,10 +32,10 @@ import Testing
     #expect(buffer.capability(3, from: 32) == 128)
     #expect(buffer.capability(4, from: 32) == nil)
     #expect(buffer.capability(1, from: 64) == nil)
-    #expect(buffer.capability(1, from: 0) == nil, "no chain at all")
+    #expect(buffer.capability(1, from: 0) == nil, "no chain")
   }
 
-  @Test("a chain that runs in a circle ends")
+  @Test("a circular chain ends")
   func circle() throws {
     let buffer = try Self.buffer([(32, 1, 64), (64, 2, 32)])
     #expect(buffer.capability(2, from: 32) == 64)
@@ -63,10 +63,10 @@ import Testing
       buffer.word(254) == 0 && buffer.long(250) == 0 && buffer.word(-1) == 0 && buffer.word(1 << 40) == 0)
   }
 
-  @Test("an answer that needs more room is asked for again with as much")
+  @Test("a request is repeated with the size that the answer needs")
   func grows() throws {
     var rooms: [Int] = []
-    // SAFETY: only the count is used, and the last byte where there is one.
+    // SAFETY: only the count is used, and one byte within it.
     let buffer = try unsafe InfoBuffer { buffer throws(KernelError) in
       rooms.append(buffer.count)
       if buffer.count >= 1000 { unsafe buffer[996] = 7 }
@@ -76,7 +76,7 @@ import Testing
     #expect(buffer.word(996) == 7)
   }
 
-  @Test("what the kernel refuses is told as it is")
+  @Test("an error of the kernel is passed on")
   func refused() {
     #expect(throws: KernelError("VFIO_DEVICE_GET_REGION_INFO", errno: 22)) {
       // SAFETY: the buffer is not used.

@@ -29,7 +29,7 @@ import Testing
     .token(device: address, isGiven: false, kernel(5)), .needlessToken(device: address, kernel(5)),
   ]
 
-  @Test("what was asked and what the kernel said is in the message", arguments: wrapped)
+  @Test("the message contains the operation and the kernel's reason", arguments: wrapped)
   func cause(_ error: VFIOError) {
     #expect(error.description.contains("asked: Input/output error"))
   }
@@ -43,14 +43,14 @@ import Testing
       .group(device: address, group: "5", kernel(KernelError.accessDenied)),
       "this user may not use IOMMU group 5"
     ),
-    (.group(device: address, group: "5", kernel(KernelError.noEntry)), "IOMMU group 5 is not there"),
+    (.group(device: address, group: "5", kernel(KernelError.noEntry)), "VFIO has no IOMMU group 5"),
     (.noIsolation(device: address, group: "5", kernel(1)), "does not isolate IOMMU group 5"),
     (.token(device: address, isGiven: false, kernel(13)), "its physical function has a VF token"),
-    (.token(device: address, isGiven: true, kernel(13)), "the VF token is not that of the process"),
+    (.token(device: address, isGiven: true, kernel(13)), "the VF token is not the token of the process"),
     (.needlessToken(device: address, kernel(22)), "there is no VF token"),
   ]
 
-  @Test("an errno with one meaning has it in the message", arguments: meanings)
+  @Test("the message contains the meaning of an errno that has only one", arguments: meanings)
   func meaning(_ error: VFIOError, _ text: String) {
     #expect(error.description.contains(text))
   }

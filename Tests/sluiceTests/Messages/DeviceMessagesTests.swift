@@ -52,7 +52,7 @@ import VFIO
       ),
       (
         .group(device: address, group: "5", kernel(KernelError.noEntry)),
-        "device 0000:01:00.0: asked: No such file or directory: IOMMU group 5 is not there; type 'sluice bind "
+        "device 0000:01:00.0: asked: No such file or directory: VFIO has no IOMMU group 5; type 'sluice bind "
           + "0000:01:00.0'"
       ),
       (
@@ -61,8 +61,8 @@ import VFIO
       ),
       (
         .notViable(device: address, group: "5"),
-        "device 0000:01:00.0: VFIO_GROUP_GET_STATUS: IOMMU group 5 is not viable: drivers of the host have some of its "
-          + "devices; type 'sluice devices' to see which"
+        "device 0000:01:00.0: VFIO_GROUP_GET_STATUS: IOMMU group 5 is not viable: some of its devices are bound to "
+          + "drivers of the host; type 'sluice devices' to see which"
       ),
       (
         .noDriver(address),
@@ -70,7 +70,7 @@ import VFIO
       ),
       (
         .notBound(address, driver: "nvme"),
-        "device 0000:01:00.0: after binding its driver is nvme and not vfio-pci; type 'dmesg | tail' for the kernel's "
+        "device 0000:01:00.0: bind: its driver is nvme, not vfio-pci; type 'dmesg | tail' for the kernel's "
           + "reason"
       ),
       (
@@ -88,17 +88,17 @@ import VFIO
       (
         .token(device: address, isGiven: false, kernel(KernelError.accessDenied)),
         "device 0000:01:00.0: asked: Permission denied: its physical function has a VF token, set by the process that "
-          + "has it through VFIO; \(token)"
+          + "owns it through VFIO; \(token)"
       ),
       (
         .token(device: address, isGiven: true, kernel(KernelError.accessDenied)),
-        "device 0000:01:00.0: asked: Permission denied: the VF token is not that of the process that has the physical "
-          + "function through VFIO; \(token)"
+        "device 0000:01:00.0: asked: Permission denied: the VF token is not the token of the process that owns the "
+          + "physical function through VFIO; \(token)"
       ),
       (
         .needlessToken(device: address, kernel(KernelError.invalid)),
-        "device 0000:01:00.0: asked: Invalid argument: VFIO has no physical function of it, so there is no VF token; "
-          + "leave vf-token= out"
+        "device 0000:01:00.0: asked: Invalid argument: VFIO owns no physical function of the device, so there is no "
+          + "VF token; leave vf-token= out"
       ),
       (.device(address, kernel(KernelError.io)), "device 0000:01:00.0: asked: Input/output error"),
     ] as [(VFIOError, String)])
