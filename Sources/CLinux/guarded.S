@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One load or store of 8 bytes, which may fault. A SIGBUS at one of the two
- * instructions that touch the memory goes on at cl_guarded_fault (guarded.c).
+ * access instructions continues at cl_guarded_fault (guarded.c).
  */
 	.text
 

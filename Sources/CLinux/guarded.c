@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SIGBUS: memory of a device that has been turned off, or lost memory. */
+/* SIGBUS: memory of a disabled device, or lost memory. */
 #define _GNU_SOURCE
 #include <ucontext.h>
 
@@ -21,8 +21,8 @@ static void on_bus_error(int signal, siginfo_t *info, void *context)
 	cl_terminal_restore();
 	if (cl_note_outside(signal, info))
 		return;
-	char text[] = "sluice: SIGBUS at host address 0x0000000000000000: the memory there is gone "
-		      "(a memory error, or huge pages or a file cut short); the VM ends\n";
+	char text[] = "sluice: SIGBUS at host address 0x0000000000000000: the memory no longer exists "
+		      "(a memory error, truncated huge pages or a truncated file); the VM ends\n";
 	char *digit = strstr(text, "0x") + 17;
 	for (uint64_t rest = (uint64_t)info->si_addr; rest; rest >>= 4)
 		*digit-- = "0123456789abcdef"[rest & 15];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The layouts that the kernel's ABI fixes and that Swift code relies on. */
+/* Layouts that the kernel's ABI defines and that Swift code relies on. */
 #include "CLinux.h"
 
 #define LAYOUT(type, bytes) _Static_assert(sizeof(type) == (bytes), #type)

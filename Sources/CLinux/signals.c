@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which signals end the VM, and how. */
+/* The signals that end the VM, and their handlers. */
 #define _GNU_SOURCE
 #include "CLinux.h"
 
-/* The kernel's struct sigaction: glibc's refuses signals 32 and 33, which it uses itself. */
+/* The kernel's struct sigaction. glibc's sigaction refuses signals 32 and 33, which glibc uses itself. */
 struct kernel_sigaction {
 	void *handler;
 	unsigned long flags;
@@ -14,8 +14,9 @@ struct kernel_sigaction {
 #define BIT(signal) (UINT64_C(1) << ((signal)-1))
 
 /*
- * Signals of faults are forced by the kernel even if they are blocked, which then skips handlers. The others keep
- * their default actions: STOP and KILL cannot be changed, TSTP stops, CHLD and WINCH are ignored.
+ * The kernel delivers fault signals even if they are blocked, and then skips their handlers. The other
+ * signals here keep their default actions: STOP and KILL cannot be changed, TSTP stops, CHLD and WINCH are
+ * ignored.
  */
 static const uint64_t faults =
 	BIT(SIGSEGV) | BIT(SIGBUS) | BIT(SIGFPE) | BIT(SIGILL) | BIT(SIGTRAP) | BIT(SIGSYS) | BIT(SIGABRT);
@@ -63,7 +64,7 @@ bool cl_note_outside(int signal, const siginfo_t *info)
 	if (info->si_code > 0 || info->si_pid == process || outside_event < 0)
 		return false;
 	outside = signal;
-	/* A full counter is a signal too. */
+	/* If the counter is full, the eventfd is already signalled. */
 	(void)cl_eventfd_add(outside_event);
 	return true;
 }
@@ -71,8 +72,8 @@ bool cl_note_outside(int signal, const siginfo_t *info)
 int cl_outside_signal(void) { return outside; }
 
 /*
- * SA_RESETHAND has restored the default action. The instruction of a fault runs again and meets it; a signal that
- * this process sent to itself (abort) is sent again, and arrives when this returns.
+ * SA_RESETHAND has restored the default action. The instruction of a fault executes again and triggers it. A
+ * signal that this process sent to itself (abort) is sent again, and arrives when this function returns.
  */
 static void on_fault(int signal, siginfo_t *info, void *context)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The terminal on standard input. Its settings are here, because signal handlers restore them. */
+/* The terminal on standard input. This file keeps its settings, because signal handlers restore them. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include "CLinux.h"
@@ -8,12 +8,16 @@ static struct termios saved, raw;
 static _Atomic bool is_saved, is_raw;
 
 /*
- * glibc's termios is the kernel's with speeds behind it. TCGETS and TCSETS go to the kernel directly: tcsetattr makes
- * further calls, which no filter would need otherwise. The kernel reads and writes the first 36 bytes.
+ * glibc's termios is the kernel's structure, followed by the speeds. TCGETS and TCSETS go to the kernel
+ * directly: tcsetattr makes further calls, which no seccomp filter would otherwise need. The kernel reads and
+ * writes the first 36 bytes.
  */
 _Static_assert(offsetof(struct termios, c_cc) == 17, "struct ktermios");
 
-/* Job control is for the controlling terminal alone: any other one is always ours (tiocgpgrp: ENOTTY). */
+/*
+ * Job control applies only to the controlling terminal. Any other terminal always belongs to this process
+ * (tiocgpgrp: ENOTTY).
+ */
 static bool is_in_foreground(void)
 {
 	pid_t group;
@@ -41,7 +45,7 @@ int cl_terminal_enter(void)
 void cl_terminal_restore(void)
 {
 	int error = errno;
-	/* A terminal that is gone needs no restoring. */
+	/* A terminal that no longer exists needs no restoring. */
 	if (is_raw)
 		(void)ioctl(STDIN_FILENO, TCSETS, &saved);
 	errno = error;

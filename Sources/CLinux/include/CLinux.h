@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The kernel interfaces that Sluice uses, as calls that return -errno. A call
- * takes scalars wherever the kernel takes a small struct, so that no pointer
- * is made in Swift for it.
+ * The kernel interfaces that Sluice uses, as functions that return -errno. A
+ * function takes scalars instead of a small struct of the kernel, so that
+ * Swift creates no pointer for it.
  */
 #pragma once
 

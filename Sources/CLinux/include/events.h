@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Event descriptors, and waiting for descriptors. */
+/* Eventfds, and functions that wait for descriptors. */
 #pragma once
 
 #include <poll.h>
@@ -17,7 +17,7 @@ static inline int cl_eventfd(void)
 	return (int)CL_RESULT(eventfd(0, CL_EVENT_FLAGS));
 }
 
-/* The count that was in an eventfd, which becomes 0; 0 where there was none. */
+/* Returns the count of an eventfd and sets it to 0. Returns 0 if the count is 0. */
 static inline int64_t cl_eventfd_take(int fd)
 {
 	uint64_t count;
@@ -32,7 +32,7 @@ static inline int cl_eventfd_add(int fd)
 	return write(fd, &one, sizeof one) < 0 ? -errno : 0;
 }
 
-/* Waits until fd is readable: 1, or 0 after timeout milliseconds (-1: none). */
+/* Waits until fd is readable. Returns 1, or 0 after timeout milliseconds (-1: no timeout). */
 static inline int cl_poll_readable(int fd, int timeout)
 {
 	struct pollfd one = { .fd = fd, .events = POLLIN };
@@ -43,7 +43,7 @@ static inline int cl_poll_readable(int fd, int timeout)
 	return ready < 0 ? -errno : ready > 0 && (one.revents & POLLIN);
 }
 
-/* Waits until one of two descriptors is readable: bit 0 for the first, bit 1 for the second. */
+/* Waits until one of two descriptors is readable. Returns bit 0 for the first, bit 1 for the second. */
 static inline int cl_poll_either(int first, int second)
 {
 	struct pollfd both[] = { { .fd = first, .events = POLLIN }, { .fd = second, .events = POLLIN } };
@@ -54,7 +54,7 @@ static inline int cl_poll_either(int first, int second)
 	return ready < 0 ? -errno : (both[0].revents & POLLIN) | (both[1].revents & POLLIN) << 1;
 }
 
-/* Waits until fd takes output, or has an error: 1, or 0 after timeout milliseconds. */
+/* Waits until fd accepts output or has an error. Returns 1, or 0 after timeout milliseconds. */
 static inline int cl_poll_writable(int fd, int timeout)
 {
 	struct pollfd one = { .fd = fd, .events = POLLOUT };
@@ -73,7 +73,7 @@ static inline int cl_epoll_control(int fd, int operation, int target, uint32_t e
 	return (int)CL_RESULT(epoll_ctl(fd, operation, target, &event));
 }
 
-/* Waits for one event and stores its token: 0, -ETIMEDOUT after timeout milliseconds (-1: none), or -errno. */
+/* Waits for one event and stores its token. Returns 0, -errno, or -ETIMEDOUT after timeout ms (-1: none). */
 static inline int cl_epoll_wait(int fd, int timeout, uint64_t *token)
 {
 	struct epoll_event event;
@@ -89,7 +89,7 @@ static inline int cl_epoll_wait(int fd, int timeout, uint64_t *token)
 	return 0;
 }
 
-/* The next signal of a signalfd, or 0. */
+/* Returns the next signal of a signalfd, or 0. */
 static inline int cl_signalfd_read(int fd)
 {
 	struct signalfd_siginfo info;

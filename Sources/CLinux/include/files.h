@@ -34,7 +34,7 @@ static inline long cl_pread(int fd, void *buffer, size_t count, int64_t offset)
 	return CL_RESULT(pread(fd, buffer, count, offset));
 }
 
-/* The size of the file behind fd, in bytes. */
+/* Returns the size of a regular file in bytes, or -errno. */
 static inline int64_t cl_file_size(int fd)
 {
 	struct stat status;
@@ -52,8 +52,8 @@ static inline bool cl_is_regular(int fd)
 }
 
 /*
- * 1, 2, 4 or 8 bytes of a file as one little-endian number, and back. A VFIO
- * region turns each into one access of that width.
+ * Read or write 1, 2, 4 or 8 bytes of a file as one little-endian number. A
+ * VFIO region performs one access of that width.
  */
 static inline int cl_pread_scalar(int fd, int64_t offset, unsigned width, uint64_t *value)
 {
@@ -74,9 +74,10 @@ static inline int cl_pwrite_scalar(int fd, int64_t offset, unsigned width, uint6
 }
 
 /*
- * Opens the pipe or terminal behind fd again, for writes that return EAGAIN instead of waiting. O_NONBLOCK
- * is a property of the open file, which other processes share: it must not be set on fd itself. -EINVAL for
- * other files: a second open of a regular file would have its own offset, and a socket cannot be opened.
+ * Opens the pipe or terminal of fd again, for writes that return EAGAIN instead of waiting. O_NONBLOCK is a
+ * property of the open file, which other processes share. It must therefore not be set on fd itself. Returns
+ * -EINVAL for other files: a second open of a regular file would have a separate offset, and a socket cannot
+ * be opened.
  */
 static inline int cl_open_nonblocking(int fd)
 {
@@ -96,8 +97,8 @@ static inline int cl_open_nonblocking(int fd)
 static inline bool cl_is_terminal(int fd) { return isatty(fd) == 1; }
 
 /*
- * The names in a directory, separated by NUL, into `names`: the bytes used, or
- * -errno. Names beyond `capacity` are -ENOSPC and not cut off.
+ * Stores the names in a directory in `names`, each followed by NUL. Returns the
+ * number of bytes used, or -errno: -ENOSPC if `capacity` is too small.
  */
 static inline int64_t cl_list_directory(const char *path, char *names, size_t capacity)
 {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Accesses of 8 bytes to memory that may be taken away: guarded.S and guarded.c. */
+/* Accesses of 8 bytes to memory that may disappear: guarded.S and guarded.c. */
 #pragma once
 
 #include <stdint.h>
 
-/* 0, or -EFAULT where the memory raised SIGBUS; only after cl_install_guard. */
+/* Return 0, or -EFAULT if the memory raised SIGBUS. Call cl_install_guard first. */
 int cl_guarded_load(uint64_t address, uint64_t *value);
 int cl_guarded_store(uint64_t address, uint64_t value);
 
-/* From now on SIGBUS anywhere else ends the process with a status and a line that says where. */
+/* Makes SIGBUS of other code end the process, with a status and a line that has the address. */
 int cl_install_guard(int status);

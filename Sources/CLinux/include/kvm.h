@@ -27,7 +27,7 @@ enum : unsigned long {
 	IOC_KVM_SET_VCPU_EVENTS = KVM_SET_VCPU_EVENTS,
 };
 
-/* An ioctl whose argument is a number or nothing. */
+/* An ioctl with a number or no argument. */
 static inline int cl_kvm_number(int fd, unsigned long request, unsigned long argument)
 {
 	return (int)CL_RESULT(ioctl(fd, request, argument));
@@ -56,7 +56,7 @@ static inline int cl_kvm_create_pit(int vm)
 	return (int)CL_RESULT(ioctl(vm, KVM_CREATE_PIT2, &config));
 }
 
-/* KVM_IRQFD: resample < 0 for none. */
+/* KVM_IRQFD; resample < 0 for none. */
 static inline int cl_kvm_irqfd(int vm, int event, uint32_t gsi, uint32_t flags, int resample)
 {
 	struct kvm_irqfd irqfd = { .fd = (uint32_t)event, .gsi = gsi, .flags = flags };
@@ -111,7 +111,7 @@ static inline int cl_kvm_create_device(int vm, uint32_t type)
 	return (int)device.fd;
 }
 
-/* Tells KVM's VFIO device of a group or (6.6+) a file, for coherency and posted interrupts. */
+/* Adds a group, or a file (6.6+), to KVM's VFIO device, for coherency and posted interrupts. */
 static inline int cl_kvm_vfio_add_group(int device, int32_t group)
 {
 	struct kvm_device_attr attribute = { .group = KVM_DEV_VFIO_GROUP,
@@ -120,7 +120,7 @@ static inline int cl_kvm_vfio_add_group(int device, int32_t group)
 	return (int)CL_RESULT(ioctl(device, KVM_SET_DEVICE_ATTR, &attribute));
 }
 
-/* Fills up to `capacity` entries with KVM_GET_SUPPORTED_CPUID; their count, or -errno. */
+/* KVM_GET_SUPPORTED_CPUID: stores up to `capacity` entries. Returns their number, or -errno. */
 static inline int cl_kvm_supported_cpuid(int kvm, struct kvm_cpuid_entry2 *entries, uint32_t capacity)
 {
 	size_t bytes = capacity * sizeof *entries;
@@ -137,7 +137,7 @@ static inline int cl_kvm_supported_cpuid(int kvm, struct kvm_cpuid_entry2 *entri
 	return result;
 }
 
-/* What this processor itself says in leaf `entry->function`. */
+/* Stores the values of leaf `entry->function` of the host's processor. */
 static inline void cl_host_cpuid(struct kvm_cpuid_entry2 *entry)
 {
 	__cpuid(entry->function, entry->eax, entry->ebx, entry->ecx, entry->edx);
@@ -188,7 +188,7 @@ static inline int cl_kvm_set_regs(int vcpu, const struct kvm_regs *regs)
 	return (int)CL_RESULT(ioctl(vcpu, KVM_SET_REGS, regs));
 }
 
-/* KVM_ENABLE_CAP of a machine, with one argument. */
+/* KVM_ENABLE_CAP of a VM, with one argument. */
 static inline int cl_kvm_enable(int vm, uint32_t capability, uint64_t argument)
 {
 	struct kvm_enable_cap enable = { .cap = capability, .args = { argument } };
@@ -209,5 +209,5 @@ static inline int cl_kvm_inject_undefined(int vcpu)
 	return (int)CL_RESULT(ioctl(vcpu, KVM_SET_VCPU_EVENTS, &events));
 }
 
-/* KVM_RUN: 0, or -errno. */
+/* KVM_RUN: returns 0 or -errno. */
 static inline int cl_kvm_run(int vcpu) { return (int)CL_RESULT(ioctl(vcpu, KVM_RUN, 0)); }

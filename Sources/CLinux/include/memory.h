@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Mappings, and memory that a guest changes underneath. */
+/* Mappings, and memory that a guest changes concurrently. */
 #pragma once
 
 #include <linux/memfd.h>
@@ -16,7 +16,7 @@ static inline int cl_memfd(const char *name, unsigned flags)
 
 static inline int cl_truncate(int fd, int64_t size) { return (int)CL_RESULT(ftruncate(fd, size)); }
 
-/* mmap: the address, or -errno. */
+/* mmap: returns the address, or -errno. */
 static inline int64_t cl_mmap(uint64_t address, uint64_t size, int protection, int flags, int fd,
 			      int64_t offset)
 {
@@ -29,7 +29,7 @@ static inline int cl_munmap(uint64_t address, uint64_t size)
 	return (int)CL_RESULT(munmap((void *)address, size));
 }
 
-/* Since Linux 5.14; Debian 11's headers do not have it. */
+/* Since Linux 5.14. The headers of Debian 11 do not define it. */
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
@@ -39,7 +39,7 @@ static inline int cl_madvise(uint64_t address, uint64_t size, int advice)
 	return (int)CL_RESULT(madvise((void *)address, size, advice));
 }
 
-/* Where the program's own code is; the linker knows. */
+/* The range of the program's code. The linker defines its bounds. */
 struct cl_code {
 	uint64_t start;
 	uint64_t end;
@@ -51,7 +51,7 @@ static inline struct cl_code cl_program_code(void)
 	return (struct cl_code){ (uintptr_t)__executable_start, (uintptr_t)etext };
 }
 
-/* Naturally aligned loads and stores of memory that a guest changes underneath. */
+/* Naturally aligned loads and stores of memory that a guest changes concurrently. */
 static inline uint64_t cl_load(const void *from, unsigned width)
 {
 	uint64_t value = 0;
@@ -64,7 +64,7 @@ static inline void cl_store(void *to, unsigned width, uint64_t value)
 	memcpy(to, &value, width);
 }
 
-/* Copies between a buffer of this process and memory that a guest changes underneath. */
+/* Copies between a buffer of this process and memory that a guest changes concurrently. */
 static inline void cl_copy_in(void *to, const void *from, size_t count)
 {
 	if (count)
@@ -78,8 +78,8 @@ static inline void cl_copy_out(void *to, const void *from, size_t count)
 }
 
 /*
- * mbind(2), MPOL_BIND: the pages that are first touched in a range from now on come from one NUMA
- * node and from nowhere else. The kernel wants the number of bits plus one.
+ * mbind(2), MPOL_BIND: pages of a range that are first touched from now on come only from one NUMA node. The
+ * kernel expects the number of bits plus one.
  */
 static inline int cl_bind_memory(uint64_t address, uint64_t size, unsigned node)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Process state that a parent hands down or the kernel keeps: signals, the terminal, descriptors. */
+/* Process state that is inherited from a parent or kept by the kernel: signals, terminal, descriptors. */
 #pragma once
 
 #include <fcntl.h>
@@ -11,58 +11,62 @@
 #include "calls.h"
 
 /*
- * The signal that interrupts KVM_RUN. It is a standard signal: one is delivered even if the queue of the user's
- * signals is full (RLIMIT_SIGPENDING), while a real-time signal fails with EAGAIN. Its default action is to be
- * ignored, so that one from outside at any time does no harm.
+ * The signal that interrupts KVM_RUN. It is a standard signal, which is delivered even if the user's signal
+ * queue is full (RLIMIT_SIGPENDING). A real-time signal would fail with EAGAIN. The default action ignores
+ * the signal, so that a signal from another process is harmless at any time.
  */
 enum { CL_KICK = SIGURG };
 
 /*
- * Sets the calling thread's mask, whatever the parent had blocked, and returns a descriptor that reads signals.
- * Those that the parent ignored stay ignored.
+ * Sets the calling thread's signal mask, including signals that the parent blocked, and returns a descriptor
+ * that reads signals. Signals that the parent ignored stay ignored.
  */
 int cl_take_signals(void);
 
-/* Unblocks every signal in the calling thread, whatever the parent had blocked. */
+/* Unblocks every signal in the calling thread, including signals that the parent blocked. */
 int cl_unblock_signals(void);
 
-/* Blocks the same signals and those that cl_take_signals leaves out, for a thread that handles none. */
+/* Blocks every signal except fault signals in the calling thread, which then handles none. */
 int cl_block_signals(void);
 
 /*
- * Blocks the two signals that glibc keeps for itself (pthread_cancel, setuid), which Sluice does not use: glibc
+ * Blocks the two signals that glibc reserves (pthread_cancel, setuid). Sluice does not use them. glibc
  * unblocks them when it creates threads.
  */
 int cl_block_library_signals(void);
 
-/* Lets the calling thread be interrupted by CL_KICK. */
+/* Unblocks CL_KICK in the calling thread. */
 int cl_accept_kick(void);
 
 /*
- * Installs handlers for SIGSEGV and the other signals of a fault. They restore the terminal. A fault of this
- * process then has its default action; for a signal from outside, `event` (an eventfd) is signalled.
+ * Installs handlers for SIGSEGV and the other fault signals. They restore the terminal. A fault of this
+ * process then has its default action. A signal from another process signals `event` (an eventfd).
  */
 int cl_install_fault_handlers(int event);
 
-/* The last signal from outside that a fault handler has met, or 0. */
+/* Returns the last signal from another process that a fault handler received, or 0. */
 int cl_outside_signal(void);
 
-/* Part of a handler: notes a signal that another process has sent. False if the kernel or this process did. */
+/*
+ * Records a signal from another process. A signal handler calls this. Returns false if the kernel or this
+ * process sent the signal.
+ */
 bool cl_note_outside(int signal, const siginfo_t *info);
 
 /*
- * Makes the terminal on standard input raw: 1. 0 if standard input is no terminal or this process is in its
- * background, whose settings belong to another one. The settings before the first call are kept.
+ * Makes the terminal on standard input raw and returns 1. Returns 0 if standard input is not a terminal, or
+ * if this process is in the background, where the settings belong to another process. The settings before the
+ * first call are kept.
  */
 int cl_terminal_enter(void);
 
 /* Restores the terminal's settings from before cl_terminal_enter; async-signal-safe. */
 void cl_terminal_restore(void);
 
-/* The same, if this process is not in the background. */
+/* Restores the settings unless this process is in the background. */
 void cl_terminal_leave(void);
 
-/* Closes all descriptors from 3 on, except `count` of them in ascending order (close_range, Linux 5.9). */
+/* Closes the descriptors from 3 on, except `count` of them in ascending order (close_range, Linux 5.9). */
 static inline int cl_close_others(const int *kept, int count)
 {
 	unsigned first = 3;
@@ -86,7 +90,7 @@ static inline int cl_fill_standard_descriptors(void)
 	return 0;
 }
 
-/* Raises the soft limit on descriptors to the hard one. */
+/* Raises the soft limit on descriptors to the hard limit. */
 static inline int cl_raise_descriptor_limit(void)
 {
 	struct rlimit limit;
@@ -96,7 +100,7 @@ static inline int cl_raise_descriptor_limit(void)
 	return (int)CL_RESULT(setrlimit(RLIMIT_NOFILE, &limit));
 }
 
-/* The soft limit on descriptors, or -errno. */
+/* Returns the soft limit on descriptors, or -errno. */
 static inline int64_t cl_descriptor_limit(void)
 {
 	struct rlimit limit;
@@ -105,7 +109,7 @@ static inline int64_t cl_descriptor_limit(void)
 	return limit.rlim_cur > INT64_MAX ? INT64_MAX : (int64_t)limit.rlim_cur;
 }
 
-/* A signal handler that does nothing: its use is to interrupt KVM_RUN. */
+/* A signal handler that does nothing. It makes the signal interrupt KVM_RUN. */
 static inline void cl_ignore(int signal) { (void)signal; }
 
 static inline int cl_install_kick(void)

@@ -12,14 +12,14 @@ static inline uint32_t cl_run_exit_reason(const struct kvm_run *run)
 	return run->exit_reason;
 }
 
-/* Whether KVM_RUN returned for an access, which it completes when it is entered again. */
+/* Returns true if KVM_RUN returned for an access. The next KVM_RUN completes the access. */
 static inline bool cl_run_is_access(const struct kvm_run *run)
 {
 	uint32_t reason = cl_run_exit_reason(run);
 	return reason == KVM_EXIT_MMIO || reason == KVM_EXIT_IO;
 }
 
-/* One trapped access. Its bytes, `count` times `width` of them, begin at `offset` in the structure's mapping. */
+/* One trapped access. Its data begins at `offset` in the mapping: `count` values of `width` bytes. */
 struct cl_access {
 	uint64_t address;
 	uint64_t offset;
@@ -68,11 +68,11 @@ static inline uint64_t cl_run_internal_data(const struct kvm_run *run, uint32_t 
 }
 
 /*
- * The GPA of the access for which KVM had to emulate an instruction that it cannot emulate; UINT64_MAX if the
- * answer does not have it. After the flags and the bytes of the instruction KVM puts the processor's exit reason and
- * its two words (prepare_emulation_failure_exit in arch/x86/kvm/x86.c). These are debug data: the caller
- * compares the address with its own. SVM has the GPA of a nested page fault in EXITINFO2 (AMD APM vol. 2 §15.25.6);
- * VMX has no such word.
+ * Returns the GPA of the access for which KVM had to emulate an instruction that it cannot emulate, or
+ * UINT64_MAX if KVM does not report it. KVM stores the processor's exit reason and its two words after the
+ * flags and the bytes of the instruction (prepare_emulation_failure_exit in arch/x86/kvm/x86.c). These are
+ * debug data. The caller therefore compares the address with its own addresses. On SVM, EXITINFO2 is the GPA
+ * of a nested page fault (AMD APM vol. 2 §15.25.6). VMX has no such word.
  */
 static inline uint64_t cl_run_emulation_address(const struct kvm_run *run)
 {
@@ -90,7 +90,7 @@ static inline uint32_t cl_run_system_event(const struct kvm_run *run)
 	return run->system_event.type;
 }
 
-/* Makes the next or the running KVM_RUN return at once; a signal must follow it. */
+/* Makes the current or the next KVM_RUN return immediately. A signal must follow. */
 static inline void cl_run_set_immediate_exit(struct kvm_run *run, bool on)
 {
 	__atomic_store_n(&run->immediate_exit, on, __ATOMIC_SEQ_CST);

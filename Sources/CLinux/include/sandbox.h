@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a thread gives up, besides system calls: capabilities, new privileges, and the allocator's liberties. */
+/* Restrictions of a thread besides system calls: capabilities, new privileges and the allocator. */
 #pragma once
 
 #include <linux/capability.h>
@@ -12,8 +12,8 @@
 #include "calls.h"
 
 /*
- * Leaves the calling thread those of `kept` that it has permitted, and no others; none inheritable. The ambient set
- * follows the permitted one (capabilities(7)).
+ * Keeps only the permitted capabilities of the calling thread that are in `kept`, and no inheritable ones.
+ * The ambient set follows the permitted set (capabilities(7)).
  */
 static inline int cl_drop_capabilities(uint64_t kept)
 {
@@ -30,27 +30,27 @@ static inline int cl_drop_capabilities(uint64_t kept)
 }
 
 /*
- * Empties the bounding set of the calling thread and of those that it creates from now on. A thread without
- * CAP_SETPCAP keeps it (-EPERM), which no_new_privs makes harmless.
+ * Empties the bounding set of the calling thread and of threads that it creates later. A thread without
+ * CAP_SETPCAP keeps the set (-EPERM). no_new_privs makes this harmless.
  */
 static inline int cl_drop_bounding_set(void)
 {
 	for (unsigned long capability = 0; capability < 64; capability++)
 		if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0)
-			return errno == EINVAL ? 0 : -errno; /* beyond the kernel's last one */
+			return errno == EINVAL ? 0 : -errno; /* beyond the kernel's last capability */
 	return 0;
 }
 
-/* No exec gives the calling thread more than it has. */
+/* Prevents exec from giving the calling thread more privileges. */
 static inline int cl_forbid_privileges(void)
 {
 	return (int)CL_RESULT(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 }
 
 /*
- * One arena of malloc for all threads. With more, glibc reads /sys/devices/system/cpu/online when a ninth thread
- * allocates, and /proc/sys/vm/overcommit_memory when free() shrinks one (malloc/arena.c: arena_get2, shrink_heap).
- * The main arena grows by brk, or by mmap.
+ * Limits malloc to one arena for all threads. With more arenas, glibc reads /sys/devices/system/cpu/online
+ * when a ninth thread allocates, and /proc/sys/vm/overcommit_memory when free() shrinks an arena
+ * (malloc/arena.c: arena_get2, shrink_heap). The main arena grows by brk or mmap.
  */
 static inline int cl_settle_allocator(void) { return mallopt(M_ARENA_MAX, 1) == 1 ? 0 : -EINVAL; }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The calling thread: its name, and the processors that it may run on. */
+/* The name of the calling thread, and the processors that it may run on. */
 #pragma once
 
 #include <pthread.h>
@@ -10,12 +10,12 @@
 
 #include "calls.h"
 
-/* Names the calling thread, as `ps -L` and strace show it. */
+/* Names the calling thread. `ps -L` and strace show the name. */
 static inline void cl_name_thread(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
 
 enum { CL_MOST_PROCESSORS = 8192 }; /* the largest NR_CPUS of an x86-64 kernel (CONFIG_MAXSMP) */
 
-/* Keeps the calling thread on one processor. */
+/* Binds the calling thread to one processor. */
 static inline int cl_bind_thread(unsigned processor)
 {
 	unsigned long mask[CL_MOST_PROCESSORS / 64] = { 0 };
@@ -25,7 +25,7 @@ static inline int cl_bind_thread(unsigned processor)
 	return (int)CL_RESULT(syscall(SYS_sched_setaffinity, 0, sizeof mask, mask));
 }
 
-/* Whether the calling thread may run on a processor. */
+/* Returns 1 if the calling thread may run on a processor, else 0 or -errno. */
 static inline int cl_may_run_on(unsigned processor)
 {
 	unsigned long mask[CL_MOST_PROCESSORS / 64] = { 0 };
@@ -36,7 +36,7 @@ static inline int cl_may_run_on(unsigned processor)
 	return mask[processor / 64] >> processor % 64 & 1;
 }
 
-/* How many processors the calling thread may run on. */
+/* Returns the number of processors that the calling thread may run on, or -errno. */
 static inline int cl_processor_count(void)
 {
 	unsigned long mask[CL_MOST_PROCESSORS / 64] = { 0 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* VFIO, group and container with type1v2 (Linux include/uapi/linux/vfio.h). */
+/* VFIO groups and containers with a type1v2 IOMMU (Linux include/uapi/linux/vfio.h). */
 #pragma once
 
 #include <linux/vfio.h>
@@ -58,8 +58,8 @@ static inline int cl_vfio_device_info(int device, struct vfio_device_info *info)
 }
 
 /*
- * VFIO_DEVICE_GET_REGION_INFO with its capabilities into `info`, which has room
- * for `capacity` bytes; the bytes it needs, or -errno.
+ * VFIO_DEVICE_GET_REGION_INFO with its capabilities. `info` has room for
+ * `capacity` bytes. Returns the number of bytes that it needs, or -errno.
  */
 static inline int cl_vfio_region_info(int device, uint32_t index, struct vfio_region_info *info,
 				      uint32_t capacity)
@@ -80,11 +80,11 @@ static inline int cl_vfio_irq_info(int device, uint32_t index, struct vfio_irq_i
 	return (int)CL_RESULT(ioctl(device, VFIO_DEVICE_GET_IRQ_INFO, info));
 }
 
-/* VFIO_DEVICE_SET_IRQS with `count` eventfds, all of them the same one (-1: none). */
+/* VFIO_DEVICE_SET_IRQS with `count` entries of the same eventfd (-1: none). */
 static inline int cl_vfio_set_triggers(int device, uint32_t index, uint32_t start, uint32_t count,
 				       int event)
 {
-	enum { MOST = 2048 }; /* the vectors of a full MSI-X table (PCIe 6.0 §7.7.2.2) */
+	enum { MOST = 2048 }; /* the vectors of the largest MSI-X table (PCIe 6.0 §7.7.2.2) */
 	_Alignas(8) char space[sizeof(struct vfio_irq_set) + MOST * sizeof(int32_t)];
 	struct vfio_irq_set *set = (struct vfio_irq_set *)space;
 	if (count > MOST)
@@ -99,7 +99,7 @@ static inline int cl_vfio_set_triggers(int device, uint32_t index, uint32_t star
 	return (int)CL_RESULT(ioctl(device, VFIO_DEVICE_SET_IRQS, set));
 }
 
-/* VFIO_DEVICE_SET_IRQS: lets an eventfd unmask INTx. */
+/* VFIO_DEVICE_SET_IRQS: sets the eventfd that unmasks INTx. */
 static inline int cl_vfio_set_unmask(int device, int event)
 {
 	_Alignas(8) char space[sizeof(struct vfio_irq_set) + sizeof(int32_t)];
@@ -114,8 +114,8 @@ static inline int cl_vfio_set_unmask(int device, int event)
 }
 
 /*
- * VFIO_DEVICE_GET_PCI_HOT_RESET_INFO into `info`, which has room for `capacity`
- * bytes; the bytes it needs, or -errno.
+ * VFIO_DEVICE_GET_PCI_HOT_RESET_INFO. `info` has room for `capacity` bytes.
+ * Returns the number of bytes that it needs, or -errno.
  */
 static inline int cl_vfio_hot_reset_info(int device, struct vfio_pci_hot_reset_info *info,
 					 uint32_t capacity)
@@ -127,7 +127,7 @@ static inline int cl_vfio_hot_reset_info(int device, struct vfio_pci_hot_reset_i
 	return (int)(sizeof *info + info->count * sizeof(struct vfio_pci_dependent_device));
 }
 
-/* VFIO_DEVICE_PCI_HOT_RESET, proving the ownership of `count` groups. */
+/* VFIO_DEVICE_PCI_HOT_RESET. The descriptors of `count` groups prove their ownership. */
 static inline int cl_vfio_hot_reset(int device, const int32_t *groups, uint32_t count)
 {
 	enum { MOST = 256 };
@@ -151,7 +151,7 @@ static inline int cl_vfio_disable_irqs(int device, uint32_t index)
 	return (int)CL_RESULT(ioctl(device, VFIO_DEVICE_SET_IRQS, &set));
 }
 
-/* VFIO_IOMMU_GET_INFO with its capabilities; the bytes it needs, or -errno. */
+/* VFIO_IOMMU_GET_INFO with its capabilities. Returns the number of bytes that it needs, or -errno. */
 static inline int cl_vfio_iommu_info(int container, struct vfio_iommu_type1_info *info,
 				     uint32_t capacity)
 {
@@ -173,7 +173,7 @@ static inline int cl_vfio_map_dma(int container, uint64_t iova, uint64_t size, u
 	return (int)CL_RESULT(ioctl(container, VFIO_IOMMU_MAP_DMA, &map));
 }
 
-/* How many bytes were mapped there. */
+/* Returns the number of bytes that were mapped, or -errno. */
 static inline int64_t cl_vfio_unmap_dma(int container, uint64_t iova, uint64_t size)
 {
 	struct vfio_iommu_type1_dma_unmap unmap = { .argsz = sizeof unmap, .iova = iova, .size = size };
