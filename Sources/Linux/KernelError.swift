@@ -3,14 +3,14 @@
 internal import CLinux
 public import Seams
 
-/// What the kernel answered when it refused an operation.
+/// An operation that the kernel refused, and its error number.
 public struct KernelError: Error, Equatable, CustomStringConvertible {
-  /// What was asked, in the kernel's words: `KVM_CREATE_VM`, `open /dev/kvm`.
+  /// The operation in the kernel's terms: `KVM_CREATE_VM`, `open /dev/kvm`.
   public let operation: String
   /// The error number that the kernel returned (errno.h), positive.
   public let errno: Int32
 
-  /// Creates an error from what was asked and an error number.
+  /// Creates an error from an operation and an error number.
   public init(_ operation: String, errno: Int32) {
     self.operation = operation
     self.errno = errno
@@ -19,10 +19,10 @@ public struct KernelError: Error, Equatable, CustomStringConvertible {
   /// The operation and the reason.
   public var description: String { "\(operation): \(Self.reason(errno))" }
 
-  /// True if the kernel refused for want of permission: EACCES or EPERM.
+  /// True if the kernel denied permission: EACCES or EPERM.
   public var isPermission: Bool { errno == Self.accessDenied || errno == Self.notPermitted }
 
-  /// The C library's words for an error number.
+  /// Returns the C library's text for an error number.
   public static func reason(_ errno: Int32) -> String {
     // SAFETY: strerror returns a NUL-terminated string, which is copied at once.
     guard let text = unsafe strerror(errno) else { return "error \(errno)" }
@@ -30,9 +30,9 @@ public struct KernelError: Error, Equatable, CustomStringConvertible {
   }
 }
 
-/// Turns the `-errno` convention of the C layer into a typed error.
+/// Converts the `-errno` convention of the C layer into a typed error.
 ///
-/// - Parameter operation: What to name in the error; evaluated only on failure.
+/// - Parameter operation: The operation that the error names; evaluated only on failure.
 @inlinable
 @discardableResult
 public func check<Result: SignedInteger & FixedWidthInteger>(
@@ -43,36 +43,36 @@ public func check<Result: SignedInteger & FixedWidthInteger>(
 }
 
 extension OperationError {
-  /// Passes the kernel's answer on.
+  /// Creates an error from an error of the kernel.
   public init(_ error: KernelError) { self.init(error.description, errno: error.errno) }
 }
 
-/// Error numbers that Sluice tells apart (errno.h).
+/// Error numbers that Sluice distinguishes (errno.h).
 extension KernelError {
   /// No such file, device or address.
   public static let noEntry: Int32 = ENOENT
-  /// The kernel refused for want of permission.
+  /// The kernel denied permission.
   public static let accessDenied: Int32 = EACCES
   /// The operation is not permitted.
   public static let notPermitted: Int32 = EPERM
   /// The device or group is in use.
   public static let busy: Int32 = EBUSY
-  /// A mapping that was there is not there any more.
+  /// The memory of a mapping no longer exists.
   public static let fault: Int32 = EFAULT
-  /// A signal came first.
+  /// A signal interrupted the call.
   public static let interrupted: Int32 = EINTR
-  /// Nothing there now.
+  /// Nothing is available now.
   public static let again: Int32 = EAGAIN
-  /// The time to wait is over.
+  /// The timeout has expired.
   public static let timedOut: Int32 = ETIMEDOUT
-  /// Not enough memory, or a limit on locked memory.
+  /// There is not enough memory, or the limit on locked memory is reached.
   public static let noMemory: Int32 = ENOMEM
-  /// The process has as many descriptors as RLIMIT_NOFILE allows.
+  /// The process has reached RLIMIT_NOFILE.
   public static let tooManyFiles: Int32 = EMFILE
-  /// An argument that the kernel does not accept.
+  /// The kernel does not accept an argument.
   public static let invalid: Int32 = EINVAL
   /// No such device.
   public static let noDevice: Int32 = ENODEV
-  /// The device did not answer.
+  /// The device does not respond.
   public static let io: Int32 = EIO
 }

@@ -21,7 +21,7 @@ import Testing
 
   init() throws { directory = try Temporary() }
 
-  @Test("a file that cannot be opened is named with the reason")
+  @Test("an error of opening a file has the path and the reason")
   func missing() {
     #expect(throws: KernelError("open /nonexistent", errno: KernelError.noEntry)) {
       _ = try OwnedDescriptor(opening: "/nonexistent", .read)
@@ -29,7 +29,7 @@ import Testing
     #expect(throws: KernelError.self) { _ = try OwnedDescriptor(opening: "\(directory.path)/new", .write) }
   }
 
-  @Test("replacing empties a file or makes it; writing leaves the rest")
+  @Test("replacing truncates or creates a file, and writing keeps the rest of a file")
   func write() throws {
     let path = try directory.file("file", Array("old text".utf8))
     let write = try OwnedDescriptor(opening: path, .write)
@@ -44,7 +44,7 @@ import Testing
     #expect(try Sysfs.read("\(directory.path)/new") == "")
   }
 
-  @Test("reads go on from where the descriptor stands, or from a place, up to the end")
+  @Test("a read starts at the current position or at an offset, and ends at the end of the file")
   func read() throws {
     let file = try OwnedDescriptor(opening: try directory.file("file", [1, 2, 3, 4, 5]), .read)
     #expect(try file.read(upTo: 2) == [1, 2])
@@ -56,7 +56,7 @@ import Testing
     #expect(try file.size(of: "file") == 5)
   }
 
-  @Test("a directory has no size, nor has a device")
+  @Test("the size of a directory or a device is an error")
   func size() throws {
     let folder = try OwnedDescriptor(opening: directory.path, .read)
     #expect(throws: KernelError("read folder", errno: 21)) { try folder.size(of: "folder") }
@@ -70,7 +70,7 @@ import Testing
     #expect(throws: KernelError("write", errno: 28)) { try full.write([1]) }
   }
 
-  @Test("an attribute is read without its newline; a link by the last part of its target")
+  @Test("an attribute is read without its newline, and a link gives the last component of its target")
   func sysfs() throws {
     #expect(try Sysfs.read(directory.file("a", Array("0x1b36\n".utf8))) == "0x1b36")
     #expect(try Sysfs.read(directory.file("b", Array("two\nlines\n".utf8))) == "two\nlines")
@@ -80,7 +80,7 @@ import Testing
     #expect(throws: KernelError.self) { try Sysfs.link("\(directory.path)/a") }
   }
 
-  @Test("an attribute that refuses is named with what was to be written")
+  @Test("an error of writing an attribute has the text and the path")
   func sysfsWrite() throws {
     let path = try directory.file("attribute")
     try Sysfs.write("vfio-pci", to: path)
@@ -90,7 +90,7 @@ import Testing
     }
   }
 
-  @Test("a directory's names are sorted, without the two that every directory has")
+  @Test("the names in a directory are sorted, without . and ..")
   func list() throws {
     for name in ["b", "a", "c"] { _ = try directory.file(name) }
     #expect(try Sysfs.list(directory.path) == ["a", "b", "c"])

@@ -5,7 +5,7 @@ import Synchronization
 import Testing
 
 @Suite struct EventFDTests {
-  @Test("signals add up, and are taken all at once")
+  @Test("signals add up, and taking the count resets it")
   func count() throws {
     let event = try EventFD()
     #expect(try event.take() == 0)
@@ -14,7 +14,7 @@ import Testing
     #expect(try event.take() == 0)
   }
 
-  @Test("looking and waiting leave the count as it is")
+  @Test("isSignaled and wait do not change the count")
   func look() throws {
     let event = try EventFD()
     #expect(try !event.isSignaled())
@@ -25,7 +25,7 @@ import Testing
     #expect(try !event.isSignaled())
   }
 
-  @Test("a wait for either of two events ends with the first, and with the second if both are there")
+  @Test("a wait for either of two eventfds returns false if the second is signalled")
   func either() throws {
     let one = try EventFD()
     let other = try EventFD()
@@ -35,7 +35,7 @@ import Testing
     #expect(try !one.wait(orFor: other))
     try one.take()
     #expect(try !one.wait(orFor: other))
-    #expect(try other.take() == 1, "the count stays")
+    #expect(try other.take() == 1, "the count does not change")
   }
 
   private final class Gate: Sendable {
@@ -44,7 +44,7 @@ import Testing
     init() throws { open = try EventFD() }
   }
 
-  @Test("one signal lets every waiter pass")
+  @Test("one signal ends the wait of every thread")
   func everyone() throws {
     let gate = try Gate()
     var threads: [Thread] = []
@@ -62,7 +62,7 @@ import Testing
 }
 
 @Suite struct EventLoopTests {
-  @Test("the loop returns the token of a descriptor that has input, as long as it has")
+  @Test("the loop returns the token of a descriptor while it has input")
   func next() throws {
     let loop = try Epoll()
     let first = try EventFD()
@@ -77,7 +77,7 @@ import Testing
     #expect(try loop.next() == 1)
   }
 
-  @Test("what is not watched any more is not given")
+  @Test("an unwatched descriptor is not returned")
   func unwatch() throws {
     let loop = try Epoll()
     let first = try EventFD()
@@ -93,7 +93,7 @@ import Testing
     }
   }
 
-  @Test("a regular file is refused as one that is always ready")
+  @Test("a regular file is refused, because it is always ready")
   func file() throws {
     let directory = try Temporary()
     let file = try OwnedDescriptor(opening: try directory.file("file"), .read)

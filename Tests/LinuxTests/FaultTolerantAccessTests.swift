@@ -6,7 +6,7 @@ import Testing
 @testable import Linux
 
 @Suite struct FaultTolerantAccessTests {
-  @Test("8 bytes of a mapping are read and written at once")
+  @Test("8 bytes of a mapping are read and written in one access")
   func present() throws {
     let directory = try Temporary()
     let path = try directory.file("file", [UInt8](repeating: 0, count: 4096))
@@ -19,7 +19,7 @@ import Testing
     #expect(bytes[8] == 0x88 && bytes[15] == 0x11)
   }
 
-  @Test("memory that is gone is an error, again and again, and the process lives")
+  @Test("every access to missing memory is an error, and the process continues")
   func gone() throws {
     try FaultTolerantAccess.install()
     let directory = try Temporary()
@@ -41,7 +41,7 @@ import Testing
     #expect(try FaultTolerantAccess.load(mapping.address) == 0)
   }
 
-  @Test("SIGBUS anywhere else ends the process with a line that says where")
+  @Test("SIGBUS of other code ends the process with a line that has the address")
   func elsewhere() async throws {
     let result = await #expect(processExitsWith: .exitCode(1), observing: [\.standardErrorContent]) {
       try FaultTolerantAccess.install()

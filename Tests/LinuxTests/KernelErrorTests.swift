@@ -4,7 +4,7 @@ import Linux
 import Testing
 
 @Suite struct KernelErrorTests {
-  @Test("an error says what was asked and why it was refused")
+  @Test("an error has the operation and the reason")
   func description() {
     let error = KernelError("open /dev/kvm", errno: KernelError.noEntry)
     #expect(error.description == "open /dev/kvm: No such file or directory")
@@ -12,14 +12,14 @@ import Testing
     #expect(KernelError.reason(9999).contains("9999"))
   }
 
-  @Test("EACCES and EPERM are refusals for want of permission, other errors are not")
+  @Test("only EACCES and EPERM are permission errors")
   func permission() {
     #expect(KernelError("asked", errno: KernelError.accessDenied).isPermission)
     #expect(KernelError("asked", errno: KernelError.notPermitted).isPermission)
     #expect(!KernelError("asked", errno: KernelError.noEntry).isPermission)
   }
 
-  @Test("a result below zero is an error number, any other passes through")
+  @Test("a negative result is an error number, and any other result is returned")
   func check() throws {
     #expect(try Linux.check(7, "asked") == 7)
     #expect(try Linux.check(Int64(1) << 40, "asked") == 1 << 40)
@@ -27,7 +27,7 @@ import Testing
     #expect(throws: KernelError("asked", errno: 5)) { try Linux.check(Int64(-5), "asked") }
   }
 
-  @Test("what was asked is only spelt out when it fails")
+  @Test("the operation's text is evaluated only on failure")
   func lazy() throws {
     var asked = 0
     func operation() -> String {

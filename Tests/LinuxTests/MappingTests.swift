@@ -4,7 +4,7 @@ import Linux
 import Testing
 
 @Suite struct MappingTests {
-  /// An empty file: its mappings are never touched.
+  /// An empty file. Its mappings are never accessed.
   private static func file(_ directory: Temporary) throws -> OwnedDescriptor {
     try OwnedDescriptor(opening: try directory.file("file"), .readWrite)
   }
@@ -32,7 +32,7 @@ import Testing
     #expect(mapping.address % 0x40_0000 == 0x20_3000)
   }
 
-  @Test("what cannot be mapped is told with its size and keeps no address space")
+  @Test("an error of mmap has the size, and frees the reserved address space")
   func refused() throws {
     #expect(throws: KernelError("mmap 4096 bytes", errno: 9)) {
       _ = try Mapping(descriptor: -1, offset: 0, size: 4096)
@@ -44,7 +44,7 @@ import Testing
     }
   }
 
-  @Test("the kernel has the mapping as long as its owner, and nothing around it")
+  @Test("the kernel keeps the mapping for its owner's life, and nothing around it")
   func lifetime() throws {
     let directory = try Temporary()
     let path = try directory.file("mapped")

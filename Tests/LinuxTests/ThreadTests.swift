@@ -8,11 +8,11 @@ import Testing
 @Suite struct ThreadTests {
   private final class Told: Sendable { let name = Mutex("") }
 
-  @Test("a thread has its name, and has ended when it has been joined")
+  @Test("a thread has its name, and has ended after join")
   func name() throws {
     let told = Told()
     let thread = try Thread(name: "sluice-test") {
-      // A name that cannot be read is empty, which is not the one expected.
+      // An unreadable name is empty, which fails the expectation.
       let name = (try? Sysfs.read("/proc/thread-self/comm")) ?? ""
       told.name.withLock { $0 = name }
     }
@@ -22,7 +22,7 @@ import Testing
 
   private final class Places: Sendable { let list = Mutex<[Int]>([]) }
 
-  @Test("a thread stays on the processor that it is bound to, and one that is not there is an error")
+  @Test("a thread stays on the processor that it is bound to, and a missing processor is an error")
   func bind() throws {
     let places = Places()
     let mine = try (0..<8192).filter { processor throws(KernelError) in
@@ -31,7 +31,7 @@ import Testing
     #expect(try Thread.processorCount() == mine.count)
     for processor in [mine[0], mine[mine.count - 1]] {
       let thread = try Thread(name: "bound") {
-        // One that cannot be bound, or that may run elsewhere, is in no list.
+        // A thread that cannot be bound, or that may run elsewhere, adds nothing to the list.
         guard (try? Thread.bind(toProcessor: processor)) != nil, (try? Thread.processorCount()) == 1,
           (try? Thread.mayRun(onProcessor: processor)) == true
         else { return }
@@ -47,7 +47,7 @@ import Testing
     }
   }
 
-  @Test("the clock goes on, and the program began before now")
+  @Test("the clock does not run backwards, and the program started before now")
   func clock() {
     let first = Clock.microseconds()
     let start = Clock.programStart()
@@ -55,7 +55,7 @@ import Testing
     #expect(Clock.microseconds() >= first)
   }
 
-  // A separate process for each: blocked signals stay with the thread.
+  // Each test runs in a separate process, because blocked signals stay with the thread.
   @Test("a signal that would end the process is read once")
   func signals() async {
     await #expect(processExitsWith: .exitCode(7)) {
@@ -88,7 +88,7 @@ import Testing
     }
   }
 
-  @Test("a signal that the parent had blocked is taken, and the kick interrupts all the same")
+  @Test("a signal that the parent blocked is received, and the kick still interrupts")
   func blocked() async {
     await #expect(processExitsWith: .exitCode(7)) {
       var all = sigset_t()
@@ -107,7 +107,7 @@ import Testing
     }
   }
 
-  @Test("a fault's signal ends the process by that signal", arguments: [SIGSEGV, SIGABRT, SIGILL, SIGFPE])
+  @Test("a fault signal ends the process by that signal", arguments: [SIGSEGV, SIGABRT, SIGILL, SIGFPE])
   func fault(_ number: Int32) async {
     await #expect(processExitsWith: .signal(number)) { [number = number as Int32] in
       let signals = try SignalFD()
@@ -118,7 +118,7 @@ import Testing
     }
   }
 
-  @Test("a status is the process's own")
+  @Test("endProcess ends the process with the status")
   func end() async {
     await #expect(processExitsWith: .exitCode(42)) { endProcess(42) }
   }

@@ -2,25 +2,24 @@
 
 internal import CLinux
 
-/// epoll(7) over descriptors, level-triggered, one event at a time.
+/// An epoll(7) instance, level-triggered. It returns one descriptor at a time.
 public struct Epoll: ~Copyable, Sendable {
   private let descriptor: OwnedDescriptor
 
-  /// Creates a loop that watches nothing.
+  /// Creates an instance that watches nothing.
   public init() throws(KernelError) {
     descriptor = OwnedDescriptor(owning: try check(cl_epoll_create(), "epoll_create1"))
   }
 
   /// A condition to wait for. The raw values are EPOLLIN and EPOLLOUT (sys/epoll.h).
   public enum Readiness: UInt32, Sendable {
-    /// There is something to read, or the end.
+    /// A read does not wait: there is input, or the end of the file.
     case input = 1
-    /// A write would not wait.
+    /// A write does not wait.
     case output = 4
   }
 
-  /// Watches a descriptor. Files that epoll does not take (regular files,
-  /// which are always ready) give an error with EPERM.
+  /// Watches a descriptor. A regular file gives an error with EPERM, because it is always ready.
   ///
   /// - Parameter token: The value that ``next(within:)`` returns when the descriptor is ready.
   public borrowing func watch(
@@ -35,7 +34,7 @@ public struct Epoll: ~Copyable, Sendable {
     try check(cl_epoll_control(descriptor.number, EPOLL_CTL_DEL, number, 0, 0), "epoll_ctl delete")
   }
 
-  /// Waits for the next descriptor that is ready and returns its token; nil after a timeout.
+  /// Waits for the next ready descriptor and returns its token, or nil after the timeout.
   ///
   /// - Parameter timeout: Milliseconds; -1 for none.
   public borrowing func next(within timeout: Int32 = -1) throws(KernelError) -> UInt64? {

@@ -2,7 +2,8 @@
 
 public import Seams
 
-/// An eventfd(2) with several owners: the vector of a device and the hypervisor that takes its interrupts.
+/// An eventfd(2) with several owners: the vector of a device, and the hypervisor that receives its
+/// interrupts.
 public final class SharedEventFD: InterruptEvent {
   private let event: EventFD
   /// The descriptor.
@@ -14,7 +15,7 @@ public final class SharedEventFD: InterruptEvent {
     number = event.number
   }
 
-  /// Sets the count to zero and returns what it was.
+  /// Returns the count and sets it to zero.
   public func take() throws(OperationError) -> UInt64 {
     do throws(KernelError) { return try event.take() } catch { throw OperationError(error) }
   }

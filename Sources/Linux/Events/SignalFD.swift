@@ -2,28 +2,28 @@
 
 internal import CLinux
 
-/// The signals of a run, read from a descriptor instead of interrupting a thread.
+/// The signals of this process. A descriptor receives them, so that they do not interrupt a thread.
 ///
-/// Every signal that would end the process ends the VM. Signals that the parent ignored (`nohup`) stay ignored. Those
-/// that the parent had blocked are not blocked any longer. A handler of SIGSEGV and the other signals of faults restores
-/// the terminal.
+/// Every signal that would end the process ends the VM. Signals that the parent ignored (`nohup`) stay
+/// ignored. Signals that the parent blocked are received. Handlers of SIGSEGV and of the other fault signals
+/// restore the terminal.
 public struct SignalFD: ~Copyable, Sendable {
   private let descriptor: OwnedDescriptor
-  /// Signalled if another process has sent the signal of a fault.
+  /// Signalled if another process has sent a fault signal.
   private let outside: EventFD
 
   /// The effect of a signal.
   public enum Effect: Equatable, Sendable {
-    /// The VM ends; the signal's number.
+    /// The VM ends. The value is the signal's number.
     case end(Int32)
-    /// The process was continued (SIGCONT): the terminal may have other settings.
+    /// The process was continued (SIGCONT). The terminal may have other settings.
     case resumed
-    /// None: a closed pipe, a file too large, or an access to the terminal from its background. The call that brought
-    /// it about has failed.
+    /// No effect: a closed pipe, a file that is too large, or an access to the terminal from its background.
+    /// The call that caused the signal has failed.
     case none
   }
 
-  /// Takes the signals in this thread and in those it creates from now on.
+  /// Redirects the signals of this thread, and of threads that it creates later, to the descriptor.
   public init() throws(KernelError) {
     let event = try EventFD()
     try check(cl_install_fault_handlers(event.number), "sigaction")
@@ -32,13 +32,13 @@ public struct SignalFD: ~Copyable, Sendable {
     descriptor = OwnedDescriptor(owning: number)
   }
 
-  /// Makes an event loop watch for signals, under one token.
+  /// Adds the signals to an event loop, under one token.
   public borrowing func watch(_ loop: borrowing Epoll, as token: UInt64) throws(KernelError) {
     try loop.watch(descriptor.number, as: token)
     try loop.watch(outside.number, as: token)
   }
 
-  /// The effect of the next pending signal, or nil.
+  /// Returns the effect of the next pending signal, or nil if none is pending.
   public borrowing func next() throws(KernelError) -> Effect? {
     if try outside.take() > 0 { return .end(cl_outside_signal()) }
     switch try check(cl_signalfd_read(descriptor.number), "read signalfd") {

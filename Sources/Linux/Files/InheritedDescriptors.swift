@@ -2,17 +2,18 @@
 
 internal import CLinux
 
-/// The descriptors that the parent left open.
+/// The descriptors that the process inherits from its parent.
 public enum InheritedDescriptors {
-  /// Opens /dev/null for each of the three standard descriptors that is closed, before anything else gets its number.
+  /// Opens /dev/null for each standard descriptor that is closed. Call this first, so that no other file gets
+  /// the number.
   public static func openStandard() throws(KernelError) {
     try check(cl_fill_standard_descriptors(), "open /dev/null")
   }
 
-  /// Closes all from 3 on (close_range), except those of socket activation (LISTEN_PID, LISTEN_FDS) and those that
-  /// paths name. Call this before anything is opened.
+  /// Closes all descriptors from 3 on (close_range). The descriptors of socket activation (LISTEN_PID,
+  /// LISTEN_FDS) and the descriptors that paths name stay open. Call this before any file is opened.
   ///
-  /// - Parameter paths: Paths of options; /dev/fd/N and /proc/self/fd/N name descriptors.
+  /// - Parameter paths: The paths of options. /dev/fd/N and /proc/self/fd/N name descriptors.
   public static func close(except paths: [String]) throws(KernelError) {
     let kept = Set(paths.compactMap(number) + listening()).sorted()
     // SAFETY: the array lives for the call, which reads `count` of its elements.
@@ -22,7 +23,7 @@ public enum InheritedDescriptors {
     try check(result, "close_range")
   }
 
-  /// The descriptor that a path names, or nil.
+  /// Returns the descriptor that a path names, or nil.
   static func number(_ path: String) -> Int32? {
     for prefix in ["/dev/fd/", "/proc/self/fd/"] where path.hasPrefix(prefix) {
       guard let number = Int32(path.dropFirst(prefix.count)), number > 2 else { return nil }
@@ -31,7 +32,7 @@ public enum InheritedDescriptors {
     return nil
   }
 
-  /// The descriptors of socket activation (sd_listen_fds(3)).
+  /// Returns the descriptors of socket activation (sd_listen_fds(3)).
   private static func listening() -> [Int32] {
     func variable(_ name: String) -> Int32? {
       // SAFETY: the string is copied at once. No other thread changes the environment.

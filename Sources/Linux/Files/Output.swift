@@ -2,20 +2,25 @@
 
 internal import CLinux
 
-/// Standard output or standard error, written to without waiting for its reader.
+/// Standard output or standard error. A write does not wait for the reader.
 ///
-/// A pipe or a terminal is opened a second time with O_NONBLOCK, because that flag on the inherited descriptor would
-/// reach every process that shares it. If this is not possible (a socket, a terminal of another user, no /proc), a
-/// poll comes before each write, which has no more bytes than a poll can promise. Files never make a writer wait.
+/// A pipe or a terminal is opened a second time with O_NONBLOCK. On the inherited descriptor, the flag would
+/// affect every process that shares it. If the second open fails (a socket, a terminal of another user, no
+/// /proc), a poll precedes each write, and the write has no more bytes than a poll guarantees. A regular file
+/// never makes a writer wait.
 public final class Output: Sendable {
-  /// The descriptor to write to, and to watch for room. It stays open until the process ends.
+  /// The descriptor for writes, and for waiting until a write is possible. It stays open until the process
+  /// ends.
   public let number: Int32
-  /// True if it is the inherited one.
+  /// True if the descriptor is the inherited descriptor.
   private let isInherited: Bool
-  /// The most bytes of one write to the inherited one: a terminal that is ready has room for one, a pipe for 4,096
-  /// (PIPE_BUF; Linux fs/pipe.c, pipe_poll), a socket for one message (include/net/sock.h, sock_writeable).
+  /// The maximum number of bytes of one write to the inherited descriptor. A ready terminal has room for one
+  /// byte, a pipe for 4,096 (PIPE_BUF; Linux fs/pipe.c, pipe_poll), a socket for one message
+  /// (include/net/sock.h, sock_writeable).
   private let piece: Int
 
+  /// Creates an output.
+  ///
   /// - Parameter number: 1 for standard output, 2 for standard error.
   public init(_ number: Int32) {
     let own = cl_open_nonblocking(number)
@@ -24,10 +29,10 @@ public final class Output: Sendable {
     piece = own >= 0 ? .max : Terminal.isTerminal(number) ? 1 : 4096
   }
 
-  /// Writes bytes as far as they are taken now.
+  /// Writes bytes until a write would wait.
   ///
-  /// - Returns: The number of bytes that are done with. It is less than `count` only if a write would wait. Bytes that
-  ///   no reader can get any longer (EPIPE, EIO, ENOSPC) are done with: they are lost, as on a wire.
+  /// - Returns: The number of bytes that are finished. It is less than the count only if a write would wait.
+  ///   Bytes that no reader can receive (EPIPE, EIO, ENOSPC) are lost and count as finished.
   public func write(_ bytes: UnsafeRawBufferPointer) -> Int {
     var done = 0
     while done < bytes.count {
@@ -43,15 +48,15 @@ public final class Output: Sendable {
     return done
   }
 
-  /// Writes a byte. Returns false if that would wait.
+  /// Writes a byte. Returns false if the write would wait.
   public func write(_ byte: UInt8) -> Bool {
     // SAFETY: one byte that lives for the call.
     unsafe withUnsafeBytes(of: byte) { unsafe write($0) } == 1
   }
 
-  /// Waits until a write would not wait. Returns false after a timeout in milliseconds.
+  /// Waits until a write is possible. Returns false after a timeout in milliseconds.
   public func waitForRoom(_ timeout: Int32) -> Bool {
-    // A poll that fails is as good as room: the write reports the error.
+    // A failed poll counts as room: the write then reports the error.
     cl_poll_writable(number, timeout) != 0
   }
 }

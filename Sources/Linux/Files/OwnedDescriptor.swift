@@ -2,7 +2,7 @@
 
 internal import CLinux
 
-/// A file descriptor that is closed when its owner goes.
+/// A file descriptor that is closed at the end of its owner's life.
 public struct OwnedDescriptor: ~Copyable, Sendable {
   /// The number, for a call that borrows it.
   public let number: Int32
@@ -10,17 +10,17 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
   /// Takes ownership of an open descriptor.
   public init(owning number: Int32) { self.number = number }
 
-  /// How a file is opened (open(2)).
+  /// A mode for opening a file (open(2)).
   public enum Access: Sendable {
     /// O_RDONLY.
     case read
-    /// O_RDONLY for a file whose kind is not known yet: the open of a FIFO does not wait for a writer.
+    /// O_RDONLY for a file of unknown kind. The open of a FIFO does not wait for a writer.
     case readAtOnce
     /// O_RDWR.
     case readWrite
-    /// O_WRONLY, created or emptied.
+    /// O_WRONLY. The file is created or truncated.
     case replace
-    /// O_WRONLY, an existing file.
+    /// O_WRONLY. The file must exist.
     case write
 
     var flags: Int32 {
@@ -34,13 +34,13 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
     }
   }
 
-  /// Opens a file; the error names the path.
+  /// Opens a file. The error names the path.
   public init(opening path: String, _ access: Access) throws(KernelError) {
     // SAFETY: the string lives for the call.
     number = try check(unsafe cl_open(path, access.flags, 0o644), "open \(path)")
   }
 
-  /// Gives the ownership up.
+  /// Releases the ownership and returns the number.
   consuming func release() -> Int32 {
     let number = number
     discard self
@@ -48,17 +48,17 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
   }
 
   deinit {
-    // A close error of a device or an eventfd has no one to go to; files that are
-    // written are checked by their writer.
+    // A close error of a device or an eventfd cannot be reported. The writer of a file checks for errors
+    // itself.
     _ = cl_close(number)
   }
 
-  /// The size of a regular file, in bytes.
+  /// Returns the size of a regular file, in bytes.
   public borrowing func size(of path: String) throws(KernelError) -> UInt64 {
     UInt64(try check(cl_file_size(number), "read \(path)"))
   }
 
-  /// Reads up to `capacity` bytes from where the descriptor stands; empty at the end.
+  /// Reads up to `capacity` bytes from the current position. Returns no bytes at the end.
   public borrowing func read(upTo capacity: Int) throws(KernelError) -> [UInt8] {
     try readBytes(number, upTo: capacity)
   }
@@ -68,7 +68,7 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
     try readBytes(number, count, at: offset)
   }
 
-  /// True if it is a regular file: a write does not wait for a reader.
+  /// True if this is a regular file. A write then does not wait for a reader.
   public var isRegular: Bool { cl_is_regular(number) }
 
   /// Writes all of `bytes`.
@@ -78,7 +78,7 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
   public borrowing func write(_ bytes: ArraySlice<UInt8>) throws(KernelError) { try writeAll(number, bytes) }
 }
 
-/// Writes all of `bytes`. A non-blocking descriptor that takes none now is waited for.
+/// Writes all of `bytes`. Waits while a non-blocking descriptor accepts no bytes.
 func writeAll(_ number: Int32, _ bytes: ArraySlice<UInt8>) throws(KernelError) {
   var done = 0
   while done < bytes.count {
@@ -109,7 +109,7 @@ public func readBytes(
   return bytes
 }
 
-/// Reads up to `capacity` bytes from where a descriptor stands; empty at its end.
+/// Reads up to `capacity` bytes from a descriptor's current position. Returns no bytes at its end.
 public func readBytes(_ number: Int32, upTo capacity: Int) throws(KernelError) -> [UInt8] {
   var count = 0
   // SAFETY: the buffer has `capacity` bytes and cl_read writes no more.

@@ -3,20 +3,20 @@
 internal import CLinux
 internal import Synchronization
 
-/// A file descriptor that several threads use and that one of them can close before its owner goes.
+/// A file descriptor that several threads use. One of them can close it before the end of its owner's life.
 ///
-/// Who closes it sees to it that no other thread is in a call with it.
+/// The closing thread must ensure that no other thread is in a call with the descriptor.
 public final class SharedDescriptor: Sendable {
-  /// -1 once it is closed; calls fail with EBADF then.
+  /// The number, or -1 after the close. Calls then fail with EBADF.
   private let current: Atomic<Int32>
 
-  /// Takes over an open descriptor.
+  /// Takes ownership of an open descriptor.
   public init(_ descriptor: consuming OwnedDescriptor) { current = Atomic(descriptor.release()) }
 
   /// The number, for a call that borrows it.
   public var number: Int32 { current.load(ordering: .acquiring) }
 
-  /// Closes it, unless that has been done.
+  /// Closes the descriptor unless it is already closed.
   public func close() {
     let number = current.exchange(-1, ordering: .acquiringAndReleasing)
     if number >= 0 { _ = cl_close(number) }

@@ -6,19 +6,19 @@ internal import Synchronization
 /// Messages on standard error.
 public enum StandardError {
   private struct State {
-    /// nil until ``stopWaiting()``.
+    /// The output, or nil until ``stopWaiting()``.
     var output: Output?
-    /// Lines that were not taken and are not reported yet.
+    /// The number of dropped lines that are not reported yet.
     var dropped = 0
-    /// The last line was taken in part.
+    /// True if only a part of the last line was written.
     var isCut = false
   }
 
-  /// Owner: any thread, for one message. Last in the lock order; nothing is locked inside it.
+  /// Locked by any thread for one message. Last in the lock order; nothing is locked inside this lock.
   private static let state = Mutex(State())
 
-  /// From now on a message that standard error does not take at once is dropped and counted. Call this before a
-  /// filter is loaded: it opens standard error again.
+  /// Makes later writes non-blocking: a message that standard error does not accept immediately is dropped
+  /// and counted. Call this before a seccomp filter is loaded, because it opens standard error again.
   public static func stopWaiting() {
     state.withLock { if $0.output == nil { $0.output = Output(2) } }
   }
@@ -27,18 +27,18 @@ public enum StandardError {
   ///
   /// - Parameters:
   ///   - text: Whole lines.
-  ///   - patience: How long to wait for a reader that has not taken earlier messages, in milliseconds.
+  ///   - patience: The time to wait until standard error has room, in milliseconds.
   public static func write(_ text: String, patience: Int32 = 0) {
     state.withLock { state in
       guard let output = state.output else {
-        // A message that cannot be written has no other place to go.
+        // A message that cannot be written has no other destination.
         do throws(KernelError) { try writeAll(2, [UInt8](text.utf8)[...]) } catch {}
         return
       }
       var message = state.isCut ? "\n" : ""
       if state.dropped > 0 {
         message +=
-          "sluice: warning: \(state.dropped) lines were dropped, because standard error did not take them\n"
+          "sluice: warning: \(state.dropped) lines were dropped: standard error did not accept them\n"
       }
       message += text
       if patience > 0 { _ = output.waitForRoom(patience) }

@@ -4,9 +4,9 @@ internal import CLinux
 
 /// Small files, links and directories of sysfs.
 public enum Sysfs {
-  /// What there is; nil where there is nothing of that name, or where its device has just gone (ENOENT, ENODEV).
+  /// Returns the result of `look`, or nil if the name or its device does not exist (ENOENT, ENODEV).
   ///
-  /// - Throws: Every other error: what may not be looked at is not absent.
+  /// - Throws: Every other error. A file that may not be read is not absent.
   public static func present<Value>(
     _ look: () throws(KernelError) -> Value
   ) throws(KernelError) -> Value? {
@@ -43,7 +43,7 @@ public enum Sysfs {
     }
   }
 
-  /// The last part of what a symbolic link points to.
+  /// Returns the last component of a symbolic link's target.
   public static func link(_ path: String) throws(KernelError) -> String {
     var count = 0
     // SAFETY: the buffer has 4096 bytes and the call writes no more.
@@ -58,7 +58,7 @@ public enum Sysfs {
     return target.split(separator: "/").last.map(String.init) ?? target
   }
 
-  /// The names in a directory, sorted.
+  /// Returns the names in a directory, sorted.
   public static func list(_ path: String) throws(KernelError) -> [String] {
     let capacity = 1 << 18
     var used: Int64 = 0

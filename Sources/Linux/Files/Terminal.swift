@@ -2,14 +2,14 @@
 
 internal import CLinux
 
-/// The terminal on standard input. The handlers of fatal signals (``Signals``) restore its settings too.
+/// The terminal on standard input. The handlers of fault signals (``SignalFD``) also restore its settings.
 public struct Terminal: Sendable {
-  /// nil if standard input is no terminal.
+  /// Creates the terminal, or returns nil if standard input is not a terminal.
   public init?() {
     guard cl_is_terminal(0) else { return nil }
   }
 
-  /// Makes the terminal raw. Returns false in the background, where its settings are another process's.
+  /// Makes the terminal raw. Returns false in the background, where the settings belong to another process.
   public func enter() -> Bool { cl_terminal_enter() > 0 }
 
   /// Restores the settings from before ``enter()``, except in the background.

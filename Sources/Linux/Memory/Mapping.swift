@@ -2,10 +2,10 @@
 
 internal import CLinux
 
-/// Memory mapped into this process, unmapped when its owner goes.
+/// Memory mapped into this process. It is unmapped at the end of its owner's life.
 ///
-/// The address is only handed to the kernel (KVM memory slots, IOMMU); code reads
-/// and writes through checked accessors of the owner's kind.
+/// The address is only passed to the kernel (KVM memory slots, IOMMU). Code reads and writes through checked
+/// accessors of the owner.
 public struct Mapping: ~Copyable, Sendable {
   /// Host virtual address of the first byte.
   public let address: UInt64
@@ -14,13 +14,13 @@ public struct Mapping: ~Copyable, Sendable {
 
   /// Maps `size` bytes of a descriptor, shared, readable and writable.
   ///
-  /// The address is congruent with `offset` modulo the largest power of two up to
-  /// 1 GiB that fits in `size`: without that the kernel cannot use huge faults.
+  /// The address is congruent with `offset` modulo the largest power of two up to 1 GiB that fits in `size`.
+  /// Otherwise the kernel cannot map huge pages on a fault.
   ///
   /// - Parameters:
-  ///   - offset: The place in the file, in bytes; a multiple of the page size.
-  ///   - congruence: What the address is congruent with, where that is not the offset:
-  ///     for a piece of a BAR, its offset in the BAR.
+  ///   - offset: The offset in the file, in bytes; a multiple of the page size.
+  ///   - congruence: The value that the address is congruent with, or nil for `offset`. For a piece of a BAR,
+  ///     it is the offset in the BAR.
   public init(
     descriptor: Int32, offset: UInt64, size: UInt64, congruentWith congruence: UInt64? = nil
   ) throws(KernelError) {
@@ -31,8 +31,8 @@ public struct Mapping: ~Copyable, Sendable {
     self.size = size
   }
 
-  /// Maps `size` bytes of memory that is this process's alone, zero and not there before it is touched;
-  /// aligned as above.
+  /// Maps `size` bytes of private memory that reads as zero. Its pages are allocated on the first access. The
+  /// alignment is the same as for a file.
   public init(anonymous size: UInt64) throws(KernelError) {
     address = try Self.place(size, congruentWith: 0) { start in
       cl_mmap(
@@ -41,7 +41,7 @@ public struct Mapping: ~Copyable, Sendable {
     self.size = size
   }
 
-  /// Finds room in the address space and maps there.
+  /// Finds a free range of the address space and maps it.
   private static func place(
     _ size: UInt64, congruentWith congruence: UInt64, map: (UInt64) -> Int64
   ) throws(KernelError) -> UInt64 {
@@ -56,42 +56,42 @@ public struct Mapping: ~Copyable, Sendable {
     let mapped = map(start)
     if mapped < 0 { _ = cl_munmap(base, reserve) }
     try check(mapped, "mmap \(size) bytes")
-    // The rest of the reservation goes back; failing to return address space is harmless.
+    // Free the rest of the reservation. A failure is harmless.
     if start > base { _ = cl_munmap(base, start - base) }
     if base + reserve > start + size { _ = cl_munmap(start + size, base + reserve - start - size) }
     return start
   }
 
-  /// Asks for transparent huge pages (madvise, MADV_HUGEPAGE).
+  /// Requests transparent huge pages (madvise, MADV_HUGEPAGE).
   public func adviseHugePages() throws(KernelError) {
     try check(cl_madvise(address, size, MADV_HUGEPAGE), "madvise MADV_HUGEPAGE \(size) bytes")
   }
 
-  /// Leaves the pages out of core dumps (madvise, MADV_DONTDUMP).
+  /// Excludes the pages from core dumps (madvise, MADV_DONTDUMP).
   public func excludeFromCoreDumps() throws(KernelError) {
     try check(cl_madvise(address, size, MADV_DONTDUMP), "madvise MADV_DONTDUMP \(size) bytes")
   }
 
-  /// Has pages that are touched from now on come from one NUMA node of the host (mbind, MPOL_BIND).
+  /// Binds pages that are touched from now on to one NUMA node of the host (mbind, MPOL_BIND).
   public func bind(toNode node: Int) throws(KernelError) {
     try check(
       cl_bind_memory(address, size, UInt32(clamping: node)), "mbind \(size) bytes to NUMA node \(node)")
   }
 
-  /// Has the pages of a part there, as if each had been written to; what is in them stays (madvise,
+  /// Populates the pages of a part, as if each had been written to. Their contents do not change (madvise,
   /// MADV_POPULATE_WRITE).
   ///
   /// - Parameters:
-  ///   - offset: Where the part begins, in bytes; a multiple of the page size.
-  ///   - count: Bytes; a multiple of the page size. The part ends within the mapping.
+  ///   - offset: The start of the part, in bytes; a multiple of the page size.
+  ///   - count: Bytes; a multiple of the page size. The part must end within the mapping.
   public func populate(_ offset: UInt64, count: UInt64) throws(KernelError) {
     precondition(offset <= size && count <= size - offset, "the part ends beyond the mapping")
     try check(
       cl_madvise(address + offset, count, MADV_POPULATE_WRITE), "madvise MADV_POPULATE_WRITE \(count) bytes")
   }
 
-  /// Gives the pages back (madvise, MADV_DONTNEED): of anonymous memory what is in them is lost. A part that has been
-  /// unmapped has none, and is no error.
+  /// Frees the pages (madvise, MADV_DONTNEED). The contents of anonymous memory are lost. An unmapped part
+  /// has no pages and is not an error.
   public func discard() throws(KernelError) {
     let result = cl_madvise(address, size, MADV_DONTNEED)
     if result == -ENOMEM { return }

@@ -4,15 +4,17 @@ internal import CLinux
 
 /// The program's own code in memory.
 public enum ProgramCode {
-  /// Gives back what of it is resident (madvise, MADV_DONTNEED): most of it has been run once, and most of that was
-  /// only mapped because it lies beside it. What is run again comes back from the page cache.
+  /// Drops the resident pages of the code (madvise, MADV_DONTNEED). Most were executed once, or were mapped
+  /// only because they adjoin executed pages. Pages that are executed again return from the page
+  /// cache.
   ///
-  /// A debugger's breakpoints that have been set by then are gone.
+  /// Breakpoints that a debugger has set before this call are lost.
   public static func release() {
     let code = cl_program_code()
     let start = (code.start + 4095) & ~4095
     let end = code.end & ~4095
-    // The linker may leave holes, for which the kernel answers ENOMEM when it has done the rest; and it is only advice.
+    // The linker may leave holes. The kernel then returns ENOMEM, after it has processed the rest. The call
+    // is only advice.
     if start < end { _ = cl_madvise(start, end - start, MADV_DONTNEED) }
   }
 }

@@ -4,7 +4,7 @@ internal import CLinux
 
 /// The monotonic clock (clock_gettime, CLOCK_MONOTONIC).
 public enum Clock {
-  /// Microseconds since an arbitrary start.
+  /// Returns the microseconds since an arbitrary start.
   public static func microseconds() -> Int64 {
     var time = timespec()
     // SAFETY: the call fills in the struct. It cannot fail for this clock.
@@ -12,8 +12,9 @@ public enum Clock {
     return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1000
   }
 
-  /// When this program began, by the processor time it has used (CLOCK_PROCESS_CPUTIME_ID): to be
-  /// asked first of all, while it has not waited for anything. Microseconds of the monotonic clock.
+  /// Returns the start time of the program, in microseconds of the monotonic clock. It is derived from the
+  /// processor time of the program (CLOCK_PROCESS_CPUTIME_ID). Call this first, before the program waits for
+  /// anything.
   public static func programStart() -> Int64 {
     var used = timespec()
     // SAFETY: the call fills in the struct. It cannot fail for this clock.

@@ -6,7 +6,7 @@ internal import CLinux
 public struct Thread: Sendable {
   private let handle: pthread_t
 
-  /// A body on its way to the thread that runs it.
+  /// The name and the body of a thread, for the new thread.
   private final class Start: Sendable {
     let name: String
     let body: @Sendable () -> Void
@@ -19,11 +19,11 @@ public struct Thread: Sendable {
   /// Starts a thread.
   ///
   /// - Parameters:
-  ///   - name: Up to 15 bytes, as `ps -L` shows it.
+  ///   - name: Up to 15 bytes. `ps -L` shows it.
   public init(name: String, _ body: @escaping @Sendable () -> Void) throws(KernelError) {
     var handle = pthread_t()
-    // SAFETY: the retained object is taken over by exactly one of the new thread and, when
-    // there is none, the error path.
+    // SAFETY: exactly one of the new thread and the error path releases the retained object. The error path
+    // does so if there is no thread.
     let start = unsafe Unmanaged.passRetained(Start(name, body))
     let error = unsafe pthread_create(
       &handle, nil,
@@ -35,8 +35,8 @@ public struct Thread: Sendable {
         start.body()
         return nil
       }, start.toOpaque())
-    // glibc unblocks them in the first thread to create one, and in the new one. A signal from outside would meet its
-    // handler. The call cannot fail.
+    // glibc unblocks these signals in the first thread that creates a thread, and in the new thread. A signal
+    // from another process would then reach glibc's handler. The call cannot fail.
     _ = cl_block_library_signals()
     guard error == 0 else {
       unsafe start.release()
@@ -45,10 +45,10 @@ public struct Thread: Sendable {
     self.handle = handle
   }
 
-  /// Calls `body` with every number below `count`, each in a thread of its own that ends with it; one is no
-  /// more than a call.
+  /// Calls `body` with every number below `count`, each in a separate thread, and waits for the threads. A
+  /// count of one is a direct call.
   ///
-  /// - Throws: When a thread could not be started; the calls that were begun have ended then.
+  /// - Throws: An error if a thread cannot be started. The calls that have begun have then ended.
   public static func each(
     _ count: Int, name: String, _ body: @escaping @Sendable (Int) -> Void
   ) throws(KernelError) {
@@ -58,10 +58,10 @@ public struct Thread: Sendable {
     for index in 0..<count { threads.append(try Thread(name: name) { body(index) }) }
   }
 
-  /// Waits for the thread's end.
+  /// Waits until the thread ends.
   public func join() { pthread_join(handle, nil) }
 
-  /// The names of a thread to the kernel, by which another one can interrupt it.
+  /// The kernel's IDs of a thread. Another thread can interrupt the thread by them.
   public struct Identity: Sendable, Equatable {
     let process: Int32
     let thread: Int32
@@ -71,43 +71,43 @@ public struct Thread: Sendable {
       Identity(process: cl_process_id(), thread: cl_thread_id())
     }
 
-    /// Interrupts a blocking KVM_RUN of the thread with the kick signal. A thread that has ended is
-    /// left alone.
+    /// Interrupts a blocking KVM_RUN of the thread with the kick signal. Does nothing if the thread has
+    /// ended.
     public func kick() { cl_kick(process, thread) }
   }
 
-  /// Keeps the calling thread on one processor of the host.
+  /// Binds the calling thread to one processor of the host.
   public static func bind(toProcessor processor: Int) throws(KernelError) {
     try check(
       cl_bind_thread(UInt32(clamping: processor)), "sched_setaffinity to processor \(processor)")
   }
 
-  /// Whether the calling thread may run on a processor of the host (sched_getaffinity).
+  /// Returns true if the calling thread may run on a processor of the host (sched_getaffinity).
   public static func mayRun(onProcessor processor: Int) throws(KernelError) -> Bool {
     try check(cl_may_run_on(UInt32(clamping: processor)), "sched_getaffinity") > 0
   }
 
-  /// How many processors the calling thread may run on.
+  /// Returns the number of processors that the calling thread may run on.
   public static func processorCount() throws(KernelError) -> Int {
     Int(try check(cl_processor_count(), "sched_getaffinity"))
   }
 
-  /// Makes the kick signal interrupt a call and do nothing else.
+  /// Installs a handler for the kick signal that interrupts a call and does nothing else.
   public static func installKick() throws(KernelError) {
     try check(cl_install_kick(), "sigaction SIGURG")
   }
 
-  /// Lets the kick signal interrupt the calling thread, even if the parent of the process had blocked it.
+  /// Unblocks the kick signal in the calling thread, even if the parent of the process blocked it.
   public static func acceptKick() throws(KernelError) {
     try check(cl_accept_kick(), "rt_sigprocmask SIGURG")
   }
 
-  /// Lets every signal interrupt the calling thread, even if the parent of the process had blocked it.
+  /// Unblocks every signal in the calling thread, even if the parent of the process blocked it.
   public static func unblockSignals() throws(KernelError) {
     try check(cl_unblock_signals(), "rt_sigprocmask")
   }
 
-  /// Leaves all signals but those of faults to other threads.
+  /// Blocks all signals except fault signals in the calling thread. Other threads receive them.
   public static func blockSignals() throws(KernelError) {
     try check(cl_block_signals(), "rt_sigprocmask")
   }
