@@ -3,9 +3,9 @@
 public import Linux
 
 extension GuestMemory {
-  /// Why guest RAM could not be created.
+  /// A reason why guest RAM could not be created.
   public enum AllocationError: Error, Equatable, CustomStringConvertible {
-    /// The host's pool has fewer huge pages (ENOMEM).
+    /// The host's pool has too few huge pages (ENOMEM).
     case hugePages(count: UInt64, kibibytes: UInt64, KernelError)
     /// The host has no huge pages of the size (ENODEV).
     case noHugePageSize(kibibytes: UInt64, KernelError)
@@ -20,7 +20,7 @@ extension GuestMemory {
       case .hugePages(let count, let kibibytes, let error):
         "guest RAM of \(count) huge pages of \(kibibytes)K: \(error)"
       case .noHugePageSize(let kibibytes, let error):
-        "guest RAM of huge pages of \(kibibytes)K: \(error): this machine has none of that size"
+        "guest RAM of huge pages of \(kibibytes)K: \(error): the host has no huge pages of that size"
       case .node(let node, let error):
         "guest RAM of NUMA node \(node): \(error): this process may not use that node"
       case .kernel(let error): "guest RAM: \(error)"

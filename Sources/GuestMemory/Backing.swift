@@ -4,20 +4,21 @@ internal import CLinux
 internal import Linux
 
 extension GuestMemory {
-  /// What stands behind guest RAM.
+  /// The kind of host memory that backs guest RAM.
   public enum Backing: Sendable, Equatable {
     /// Ordinary shared memory (memfd_create).
     case memfd
-    /// Memory of this process alone, of transparent huge pages where the host finds some (MADV_HUGEPAGE).
+    /// Private memory of this process, with transparent huge pages if the host finds some (MADV_HUGEPAGE).
     ///
-    /// It is not shared memory because hosts seldom have transparent huge pages for that (shmem_enabled).
+    /// Shared memory is not used, because hosts seldom enable transparent huge pages for it (shmem_enabled).
     case transparentHugePages
-    /// The same, and pages of 4 KiB where the host's kernel has no others.
+    /// Like ``transparentHugePages``, but with pages of 4 KiB if the host's kernel has no transparent huge
+    /// pages.
     case transparentHugePagesIfAvailable
-    /// Huge pages of the host's pool, of 2 MiB or 1 GiB (MFD_HUGETLB); the shift is 21 or 30.
+    /// Huge pages of the host's pool, of 2 MiB or 1 GiB (MFD_HUGETLB). The shift is 21 or 30.
     case hugePages(shift: UInt32)
 
-    /// The page size that sizes have to be a multiple of, in bytes.
+    /// The page size in bytes. Sizes must be a multiple of it.
     public var pageSize: UInt64 {
       switch self {
       case .memfd, .transparentHugePages, .transparentHugePagesIfAvailable: 4096
@@ -28,7 +29,7 @@ extension GuestMemory {
 }
 
 extension GuestMemory.Backing {
-  /// Maps so much of it; nothing is there yet, but huge pages of the pool are reserved.
+  /// Maps `size` bytes. No page is populated yet, but huge pages of the pool are reserved.
   func map(_ size: UInt64) throws(GuestMemory.AllocationError) -> Mapping {
     do throws(KernelError) { return try mapping(size) } catch {
       guard case .hugePages(let shift) = self else { throw .kernel(error) }
@@ -51,7 +52,7 @@ extension GuestMemory.Backing {
     case .transparentHugePagesIfAvailable:
       let mapping = try Mapping(anonymous: size)
       do throws(KernelError) { try mapping.adviseHugePages() } catch {
-        // EINVAL: the kernel was built without them.
+        // EINVAL: the kernel was built without transparent huge pages.
         guard error.errno == KernelError.invalid else { throw error }
       }
       return mapping
@@ -68,7 +69,7 @@ extension GuestMemory.Backing {
     // SAFETY: the name is a literal that lives for the call.
     let number = try check(unsafe cl_memfd("guest-ram", flags), "memfd_create")
     let file = OwnedDescriptor(owning: number)
-    // From 2^63 bytes on the length is negative, which the kernel refuses with EINVAL.
+    // From 2^63 bytes on, the length is negative and the kernel refuses it with EINVAL.
     try check(cl_truncate(number, Int64(bitPattern: size)), "ftruncate \(size) bytes of guest RAM")
     return file
   }

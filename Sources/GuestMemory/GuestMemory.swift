@@ -3,44 +3,45 @@
 internal import CLinux
 public import Linux
 
-/// The guest's RAM: one mapping of this process, in regions around the hole below 4 GiB that belongs to devices, and
-/// around addresses that the host's IOMMU reserves.
+/// The guest's RAM: one mapping of this process. Its regions leave out the hole below 4 GiB, which belongs to
+/// devices, and addresses that the host's IOMMU reserves.
 ///
-/// The guest changes this memory while it runs, so there are only bounds-checked loads and
-/// stores and no spans.
+/// The guest changes this memory while it runs. There are therefore only bounds-checked loads and stores, and
+/// no spans.
 public final class GuestMemory: Sendable {
   /// A contiguous piece of guest RAM.
   public struct Region: Sendable, Equatable {
-    /// Where the guest sees it.
+    /// The GPA of the first byte.
     public let base: GuestAddress
     /// Bytes.
     public let size: UInt64
-    /// Host virtual address of its first byte, for KVM and the IOMMU.
+    /// The host virtual address of the first byte, for KVM and the IOMMU.
     public let hostAddress: UInt64
 
     /// The first address after the region.
     public var end: GuestAddress { base + size }
   }
 
-  /// Where the hole below 4 GiB starts: RAM beyond it continues at 4 GiB.
+  /// The GPA of the start of the hole below 4 GiB. RAM that does not fit below it continues at 4 GiB.
   public static let holeStart: UInt64 = 0xC000_0000
-  /// Where RAM continues.
+  /// The GPA of the end of the hole, from which RAM continues.
   public static let holeEnd: UInt64 = 0x1_0000_0000
 
-  /// In rising order of addresses, without overlaps.
+  /// The regions in rising order of addresses, without overlaps.
   public let regions: [Region]
-  /// Bytes in all.
+  /// The total size in bytes.
   public let size: UInt64
-  /// The page size that stands behind it, in bytes.
+  /// The page size of the backing, in bytes.
   public let pageSize: UInt64
   private let mapping: Mapping
 
   /// Creates and maps guest RAM. No page is populated yet.
   ///
   /// - Parameters:
-  ///   - size: In bytes, a multiple of the backing's page size.
-  ///   - node: The NUMA node of the host that all of it is to come from; nil leaves it to the host.
-  ///   - holes: GPAs that are to hold no RAM besides those below 4 GiB: I/O addresses that the IOMMU reserves.
+  ///   - size: Bytes; a multiple of the backing's page size.
+  ///   - node: The NUMA node of the host that provides all pages, or nil for no policy.
+  ///   - holes: The GPA ranges without RAM, in addition to the hole below 4 GiB: IOVAs that the IOMMU
+  ///     reserves.
   public init(
     size: UInt64, backing: Backing = .memfd, node: Int? = nil, holes: [ClosedRange<UInt64>] = []
   ) throws(AllocationError) {
@@ -57,11 +58,12 @@ public final class GuestMemory: Sendable {
     }
   }
 
-  /// The GPAs of RAM: as low as possible, without the hole below 4 GiB and without `holes`, in whole pages.
+  /// Returns the GPA ranges of RAM, as low as possible and in whole pages. They exclude the hole below 4 GiB
+  /// and `holes`.
   static func ranges(of size: UInt64, around holes: [ClosedRange<UInt64>], pageSize: UInt64) -> [Range<
     UInt64
   >] {
-    // A hole that reaches to 2^64 has no RAM behind it.
+    // No RAM follows a hole that ends at 2^64.
     let last = UInt64.max & ~(pageSize - 1)
     var all = holes.map { hole in
       let end = hole.upperBound >= last ? last : (hole.upperBound + 1).roundedUp(to: pageSize)
@@ -89,20 +91,20 @@ public final class GuestMemory: Sendable {
     }
   }
 
-  /// Has all pages of a region's part there, as if the guest had written to each (madvise,
-  /// MADV_POPULATE_WRITE); what is in them stays. Several threads may do this at once.
+  /// Populates all pages of a piece, as if the guest had written to each (madvise, MADV_POPULATE_WRITE).
+  /// Their contents do not change. Several threads may call this concurrently.
   ///
-  /// - Parameter piece: Within one of ``regions``, whole pages of the backing.
+  /// - Parameter piece: A part of one of ``regions``, in whole pages of the backing.
   public func populate(_ piece: Region) throws(KernelError) {
     try mapping.populate(piece.hostAddress - mapping.address, count: piece.size)
   }
 
-  /// Gives the host its pages back, when neither a vCPU nor a device uses them any more.
+  /// Frees all pages. No vCPU and no device may still use them.
   public func discard() throws(KernelError) { try mapping.discard() }
 
-  /// The regions cut into pieces, in rising order.
+  /// Returns the regions, cut into pieces, in rising order.
   ///
-  /// - Parameter size: What each has at most, in bytes; a multiple of the page size.
+  /// - Parameter size: The maximum size of a piece in bytes; a multiple of the page size.
   public func pieces(of size: UInt64) -> [Region] {
     regions.flatMap { region in
       stride(from: 0, to: region.size, by: Int(size)).map { offset in
@@ -113,7 +115,7 @@ public final class GuestMemory: Sendable {
     }
   }
 
-  /// The region that holds all `count` bytes from `address` on.
+  /// Returns the region that contains all `count` bytes from `address` on.
   private func region(at address: GuestAddress, count: UInt64) throws(OutOfRange) -> Region {
     for region in regions where address >= region.base {
       let offset = address.rawValue - region.base.rawValue
@@ -122,21 +124,21 @@ public final class GuestMemory: Sendable {
     throw OutOfRange(address: address, count: count)
   }
 
-  /// The host memory of a range of GPAs, all of which is in one region.
+  /// Returns the host address of a GPA range, which must be within one region.
   private func host(_ address: GuestAddress, count: UInt64) throws(OutOfRange) -> UnsafeMutableRawPointer? {
     let region = try region(at: address, count: count)
     let host = region.hostAddress + (address.rawValue - region.base.rawValue)
     return unsafe UnsafeMutableRawPointer(bitPattern: UInt(host))
   }
 
-  /// An access that is not wholly within guest RAM.
+  /// An access that is not completely within guest RAM.
   public struct OutOfRange: Error, Equatable, CustomStringConvertible {
-    /// The first byte asked for.
+    /// The first byte of the access.
     public let address: GuestAddress
-    /// How many bytes.
+    /// The number of bytes.
     public let count: UInt64
 
-    /// The place and the length, for a person.
+    /// The length and the address.
     public var description: String { "\(count) bytes at GPA \(address) are not in guest RAM" }
   }
 
@@ -179,16 +181,16 @@ public final class GuestMemory: Sendable {
     }
   }
 
-  /// Why a part of a file did not get into guest RAM.
+  /// A reason why a part of a file could not be loaded into guest RAM.
   public enum LoadError: Error, CustomStringConvertible {
-    /// The place is not in guest RAM.
+    /// The destination is not in guest RAM.
     case outOfRange(OutOfRange)
-    /// The kernel's answer.
+    /// The read of the file failed.
     case kernel(KernelError)
-    /// The file ended after so many of the bytes that were wanted.
+    /// The file ended after `got` of `wanted` bytes.
     case truncated(got: UInt64, wanted: UInt64)
 
-    /// The cause, for a person.
+    /// The cause.
     public var description: String {
       switch self {
       case .outOfRange(let error): error.description
@@ -198,10 +200,10 @@ public final class GuestMemory: Sendable {
     }
   }
 
-  /// Reads a part of a file straight into guest RAM.
+  /// Reads a part of a file directly into guest RAM.
   ///
   /// - Parameters:
-  ///   - offset: Where in the file, in bytes.
+  ///   - offset: The offset in the file, in bytes.
   ///   - count: Bytes.
   public func load(
     _ file: borrowing OwnedDescriptor, offset: UInt64, count: UInt64, at address: GuestAddress

@@ -5,11 +5,11 @@ import Testing
 
 @testable import GuestMemory
 
-/// What the kernel makes of what was asked for.
+/// The mappings and errors that the kernel gives for each backing.
 @Suite struct BackingTests {
   private static let size: UInt64 = 16 << 20
 
-  // What cannot be read is not there.
+  // A file that cannot be read means that the kernel does not have the feature.
   private static let hasNodes = (try? Sysfs.read("/sys/devices/system/node/node0/meminfo")) != nil
   private static let hasTransparentHugePages =
     (try? Sysfs.read("/sys/kernel/mm/transparent_hugepage/enabled")) != nil
@@ -19,7 +19,7 @@ import Testing
   }
 
   @Test(
-    "fresh RAM takes nothing of the host's",
+    "fresh RAM uses no memory of the host",
     arguments: [.memfd, .transparentHugePages, .transparentHugePagesIfAvailable] as [GuestMemory.Backing])
   func fresh(_ backing: GuestMemory.Backing) throws {
     let memory = try GuestMemory(size: Self.size, backing: backing)
@@ -28,7 +28,7 @@ import Testing
   }
 
   @Test(
-    "what is populated is there, and the rest is not",
+    "populated pages are resident, and the other pages are not",
     arguments: [.memfd, .transparentHugePages, .transparentHugePagesIfAvailable] as [GuestMemory.Backing])
   func populate(_ backing: GuestMemory.Backing) throws {
     let memory = try GuestMemory(size: Self.size, backing: backing)
@@ -37,14 +37,14 @@ import Testing
     try memory.store(0x1234 as UInt16, at: GuestAddress(4 << 20))
     try memory.populate(pieces[1])
     #expect(try Self.smaps(memory).bytes("Rss") == 4 << 20)
-    #expect(try memory.load(UInt16.self, at: GuestAddress(4 << 20)) == 0x1234, "what was there stays")
+    #expect(try memory.load(UInt16.self, at: GuestAddress(4 << 20)) == 0x1234, "contents do not change")
     for piece in pieces { try memory.populate(piece) }
     #expect(try Self.smaps(memory).bytes("Rss") == Self.size)
     try memory.discard()
-    #expect(try Self.smaps(memory).bytes("Rss") == 0, "what is discarded is not")
+    #expect(try Self.smaps(memory).bytes("Rss") == 0, "discarded pages are not resident")
   }
 
-  @Test("pieces cover both regions, and none reaches across the hole")
+  @Test("pieces cover both regions, and no piece crosses the hole")
   func pieces() throws {
     let memory = try GuestMemory(size: 3 << 30 | 300 << 20)
     let pieces = memory.pieces(of: 1 << 30)
@@ -54,7 +54,7 @@ import Testing
   }
 
   @Test(
-    "only transparent huge pages are asked for as such, and they are",
+    "only transparent huge pages get MADV_HUGEPAGE",
     .enabled(if: hasTransparentHugePages, "this kernel has no transparent huge pages"))
   func advice() throws {
     let ordinary = try GuestMemory(size: Self.size)
@@ -62,13 +62,13 @@ import Testing
     let memory = try GuestMemory(size: Self.size, backing: .transparentHugePages)
     #expect(try Self.smaps(memory).flags.contains("hg"))
     try memory.populate(memory.regions[0])
-    // A host whose memory is in pieces may have none left; then there are small pages, and no error.
+    // A host with fragmented memory may have no huge page left. It then uses small pages, without an error.
     #expect(try Self.smaps(memory).bytes("Rss") == Self.size)
   }
 
   @Test(
-    "RAM of node 0 has that policy, and what is populated comes from there",
-    .enabled(if: hasNodes, "this kernel knows no NUMA nodes"))
+    "RAM of node 0 has the policy of node 0, and its populated pages are on node 0",
+    .enabled(if: hasNodes, "this kernel has no NUMA nodes"))
   func node() throws {
     let memory = try GuestMemory(size: Self.size, node: 0)
     try memory.populate(memory.regions[0])
@@ -77,7 +77,7 @@ import Testing
     #expect(line.contains(" N0=\(Self.size / 4096)"), "\(line)")
   }
 
-  /// The line of /proc/self/numa_maps.
+  /// Returns the line of a mapping in /proc/self/numa_maps.
   private static func line(ofMapping address: UInt64) throws -> String {
     let file = try OwnedDescriptor(opening: "/proc/self/numa_maps", .read)
     var text = ""
@@ -89,7 +89,7 @@ import Testing
   }
 
   @Test(
-    "a node that is not there is an error with its number and the kernel's answer",
+    "a node that does not exist is an error with its number and the kernel's reason",
     arguments: [1023, 1024, Int.max])
   func noNode(_ node: Int) {
     let error = #expect(throws: GuestMemory.AllocationError.self) {
@@ -102,7 +102,7 @@ import Testing
         == "guest RAM of NUMA node \(node): \(cause): this process may not use that node")
   }
 
-  @Test("huge pages that the pool does not have are an error with their number and size")
+  @Test("too few huge pages in the pool are an error with their number and size")
   func noPool() throws {
     // More than any host has: 1 PiB.
     let error = #expect(throws: GuestMemory.AllocationError.self) {
@@ -116,7 +116,7 @@ import Testing
     #expect(error?.description == "guest RAM of 536870912 huge pages of 2048K: \(cause)")
   }
 
-  @Test("a size of huge pages that no processor has is refused with the size")
+  @Test("a huge page size that no processor has is an error with the size")
   func noSize() {
     let error = #expect(throws: GuestMemory.AllocationError.self) {
       _ = try GuestMemory(size: 1 << 34, backing: .hugePages(shift: 34))
@@ -126,10 +126,10 @@ import Testing
       return
     }
     #expect(cause.errno == KernelError.noDevice)
-    #expect(error?.description.hasSuffix(": this machine has none of that size") == true)
+    #expect(error?.description.hasSuffix(": the host has no huge pages of that size") == true)
   }
 
-  @Test("a size from 2^63 bytes on is refused by the kernel")
+  @Test("a size of 2^63 bytes is refused by the kernel")
   func negative() {
     let size: UInt64 = 1 << 63
     let error = #expect(throws: GuestMemory.AllocationError.self) { _ = try GuestMemory(size: size) }

@@ -11,9 +11,9 @@ import Testing
 
   private static func address(_ value: UInt64) -> GuestAddress { GuestAddress(value) }
 
-  // RAM that nobody touches takes none of the host's.
+  // RAM that is not accessed uses no memory of the host.
   @Test(
-    "RAM lies below the hole, and what does not fit continues at 4 GiB",
+    "RAM lies below the hole, and the rest continues at 4 GiB",
     arguments: [
       (2 << 20, [0..<2 << 20]), (3 << 30, [0..<3 << 30]),
       ((3 << 30) + 4096, [0..<3 << 30, 4 << 30..<(4 << 30) + 4096]),
@@ -29,10 +29,10 @@ import Testing
     }
   }
 
-  /// AMD's HyperTransport addresses below 1 TiB, as /sys/kernel/iommu_groups/N/reserved_regions has them.
+  /// AMD's HyperTransport addresses below 1 TiB, as in /sys/kernel/iommu_groups/N/reserved_regions.
   private static let hyperTransport: ClosedRange<UInt64> = 0xFD_0000_0000...0xFF_FFFF_FFFF
 
-  @Test("RAM goes around addresses that the IOMMU reserves, in whole pages of its backing")
+  @Test("RAM leaves out addresses that the IOMMU reserves, in whole pages of its backing")
   func holes() {
     func ranges(_ size: UInt64, _ holes: [ClosedRange<UInt64>], page: UInt64 = 4096) -> [Range<UInt64>] {
       GuestMemory.ranges(of: size, around: holes, pageSize: page)
@@ -77,7 +77,7 @@ import Testing
     #expect(try memory.load(UInt64.self, at: Self.address(0x2000)) == 0, "fresh RAM is zero")
   }
 
-  @Test("an access that is not wholly in RAM is refused with its place and length")
+  @Test("an access that is not completely in RAM is an error with its address and length")
   func bounds() throws {
     let memory = try GuestMemory(size: 2 * Self.mebibyte)
     let end = 2 * Self.mebibyte
@@ -99,7 +99,7 @@ import Testing
     #expect(error.description == "8 bytes at GPA 0x200000 are not in guest RAM")
   }
 
-  @Test("nothing reaches into the hole or across it")
+  @Test("no access reaches into the hole or across it")
   func hole() throws {
     let memory = try GuestMemory(size: 3 * Self.gibibyte + Self.mebibyte)
     let hole = GuestMemory.holeStart
@@ -111,7 +111,7 @@ import Testing
     }
   }
 
-  @Test("a part of a file comes to its place, and nothing beside it")
+  @Test("a part of a file is loaded at its address, and adjoining bytes do not change")
   func load() throws {
     let directory = try Temporary()
     let bytes = (0..<10_000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
@@ -132,7 +132,7 @@ import Testing
     } catch { return error.description }
   }
 
-  @Test("a file that ends too early, or does not fit, or cannot be read, is told as such")
+  @Test("a short file, a range outside RAM and an unreadable file are different errors")
   func loadFails() throws {
     let directory = try Temporary()
     let file = try OwnedDescriptor(opening: try directory.file("file", [1, 2, 3]), .read)
@@ -152,13 +152,13 @@ import Testing
       } == "pread: Is a directory")
   }
 
-  @Test("a size that the host cannot have is an error and no trap")
+  @Test("a size that the host does not have is an error and does not trap")
   func tooLarge() {
     #expect(throws: GuestMemory.AllocationError.self) { _ = try GuestMemory(size: .max & ~4095) }
     #expect(throws: GuestMemory.AllocationError.self) { _ = try GuestMemory(size: 1 << 62) }
   }
 
-  @Test("addresses are ordered, wrap as the bus does and are printed in hexadecimal")
+  @Test("addresses are ordered, wrap as the bus does and print in hexadecimal")
   func addresses() {
     #expect(Self.address(1) < Self.address(2))
     #expect(Self.address(.max) + 1 == Self.address(0))

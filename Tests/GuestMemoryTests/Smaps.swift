@@ -2,7 +2,7 @@
 
 import Linux
 
-/// What the kernel says of one mapping of this process (/proc/self/smaps).
+/// The kernel's facts about one mapping of this process (/proc/self/smaps).
 struct Smaps {
   private let lines: [Substring]
 
@@ -18,17 +18,17 @@ struct Smaps {
       lines = []
       return
     }
-    // The next mapping's line begins with an address in small letters, a field with a capital one.
+    // The line of the next mapping begins with a lower-case address. A field begins with a capital letter.
     lines = Array(all[(first + 1)...].prefix { $0.first?.isUppercase == true })
   }
 
-  /// A size, in bytes; nil where there is no such field.
+  /// Returns the size in a field, in bytes, or nil if the field does not exist.
   func bytes(_ name: String) -> UInt64? {
     let line = lines.first { $0.hasPrefix(name + ":") }
     return line?.split(separator: " ").dropFirst().first.flatMap { UInt64($0) }.map { $0 << 10 }
   }
 
-  /// The flags: `hg` where huge pages were asked for.
+  /// The flags of the mapping: `hg` if huge pages were requested.
   var flags: [Substring] {
     lines.first { $0.hasPrefix("VmFlags:") }?.split(separator: " ").dropFirst().map { $0 } ?? []
   }

@@ -53,8 +53,8 @@ import VMM
       ),
       (
         .noHugePageSize(kibibytes: 1 << 20, kernel(KernelError.noDevice)),
-        "guest RAM of huge pages of 1048576K: asked: No such device: this machine has none of that size; give another "
-          + "hugepages=, or boot the host with 'hugepagesz=1048576K'"
+        "guest RAM of huge pages of 1048576K: asked: No such device: the host has no huge pages of that size; give "
+          + "another hugepages=, or boot the host with 'hugepagesz=1048576K'"
       ),
       (
         .node(7, kernel(KernelError.invalid)),
