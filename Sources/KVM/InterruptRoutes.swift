@@ -44,7 +44,7 @@ public final class InterruptRoutes: Sendable {
   /// - Parameter limit: The maximum number of routes of the VM; see ``KVMSystem/routeCount``.
   public init(_ machine: VirtualMachine, limit: Int) {
     self.machine = machine
-    // KVM_SET_GSI_ROUTING refuses more routes, and GSIs from this number on (virt/kvm/irqchip.c).
+    // KVM_SET_GSI_ROUTING refuses more routes than `limit`, and GSIs from `limit` on (virt/kvm/irqchip.c).
     capacity = max(0, limit - Self.pinRoutes)
     table = Mutex(Table())
   }

@@ -16,7 +16,7 @@ public enum Sysfs {
     }
   }
 
-  /// The text of an attribute, without its newline.
+  /// Returns the text of an attribute, without its newline.
   public static func read(_ path: String) throws(KernelError) -> String {
     let file = try OwnedDescriptor(opening: path, .read)
     let bytes: [UInt8]
@@ -27,7 +27,7 @@ public enum Sysfs {
     return text.last == "\n" ? String(text.dropLast()) : text
   }
 
-  /// Up to `count` bytes of a binary attribute.
+  /// Returns up to `count` bytes of a binary attribute.
   public static func bytes(_ path: String, count: Int) throws(KernelError) -> [UInt8] {
     let file = try OwnedDescriptor(opening: path, .read)
     do throws(KernelError) { return try file.read(upTo: count) } catch {
