@@ -2,25 +2,25 @@
 
 import Foundation
 
-/// The guests of `Guests/`, one case each of the same name, and what else can be shown with them.
+/// Cases with the small guests of `Guests/`. A case that shows one feature has the name of its guest.
 enum SmallGuestCases {
   static let all: [Case] = [
-    Case("hello", "small guest: console, memory map, 4 processors, exit status") { bench in
+    Case("hello", "small guest: console, memory map, 4 processors and exit status") { bench in
       try BareMetalGuest("hello", append: "processors=4", cpus: 4).check(bench)
     },
-    Case("multiboot", "small guest: kernels for multiboot, an ELF file and one that is none") { bench in
+    Case("multiboot", "small guest: multiboot kernels start, as an ELF file and as a flat file") { bench in
       try multiboot(bench)
     },
-    Case("guest-ends", "each way in which a guest can end has its exit status", limit: 90) { bench in
+    Case("guest-ends", "each kind of guest shutdown has its own exit status", limit: 90) { bench in
       try ends(bench)
     },
-    Case("pci-enumeration", "small guest: the bus as a guest without firmware finds it") { bench in
+    Case("pci-enumeration", "small guest: enumerates the PCI bus without firmware") { bench in
       let devices = [Address.edu, Address.bigDrive, Address.sharedMemory, Address.usb]
       // The host bridge is a function too.
       let append = bench.vmm == "sluice" ? "functions=\(devices.count + 1)" : ""
       return try BareMetalGuest("pci-enumeration", devices, append: append).check(bench)
     },
-    Case("bar-lazy-open", "small guest: windows open at their first access, on five devices", limit: 150) {
+    Case("bar-lazy-open", "small guest: the windows of five devices open at their first access", limit: 150) {
       bench in
       let devices = [Address.sharedMemory, Address.edu, Address.bigDrive, Address.network, Address.usb]
       let remarks = try devices.map { device in
@@ -32,20 +32,21 @@ enum SmallGuestCases {
     memoryEnable("memory-enable-ivshmem", Address.sharedMemory, toggles: 100, limit: 180),
     memoryEnable("memory-enable-10000", Address.edu, toggles: 10_000, limit: 900, isLong: true),
     memoryEnable("memory-enable-ivshmem-1000", Address.sharedMemory, toggles: 1000, limit: 480, isLong: true),
-    Case("msix", "small guest: vectors arrive, masked ones wait") { bench in
+    Case("msix", "small guest: MSI-X interrupts arrive; masked vectors stay pending") { bench in
       try BareMetalGuest("msix", [Address.bigDrive], cpus: 2).check(bench)
     },
     Case(
-      "many-processors", "small guest: 16 and 64 vCPUs that each route a vector, with a trace", limit: 240
+      "many-processors", "small guest: each of 16 and of 64 vCPUs routes a vector, with a trace", limit: 240
     ) { bench in
       try [16, 64].map { try manyProcessors($0, bench) }.joined(separator: "; ")
     },
-    Case("edu-dma", "small guest: DMA to and from guest memory") { bench in
+    Case("edu-dma", "small guest: DMA to and from guest RAM") { bench in
       try BareMetalGuest("edu-dma", [Address.edu]).check(bench)
     },
   ]
 
-  /// Each vCPU's thread allocates, for the route and for the trace, under its filter.
+  /// Runs the guest with a number of vCPUs. Each vCPU thread allocates memory for the route and for the trace
+  /// under its seccomp filter.
   private static func manyProcessors(_ count: Int, _ bench: CaseContext) throws -> String {
     let label = "guest-\(count)"
     let guest = BareMetalGuest(
@@ -54,15 +55,16 @@ enum SmallGuestCases {
     guard bench.vmm == "sluice" else { return remark }
     let trace = try Trace(file: bench.file("\(label).jsonl"))
     let records = trace.records.count { $0.event == "vector" }
-    try bench.require(records >= count * 20, "\(records) records of \(count) vectors")
-    return "\(remark), \(records) records"
+    try bench.require(
+      records >= count * 20, "the trace has \(records) vector records for \(count) vectors, expected 20 each")
+    return "\(remark), \(records) vector records"
   }
 
   private static func memoryEnable(
     _ name: String, _ device: String, toggles: Int, limit: Int, isLong: Bool = false
   ) -> Case {
     Case(
-      name, "\(toggles) toggles of the memory bit against a reader; QEMU's result beside it", limit: limit,
+      name, "\(toggles) toggles of the memory bit while another vCPU reads; QEMU runs the same", limit: limit,
       isLong: isLong
     ) { bench in
       let guest = BareMetalGuest("memory-enable", [device], append: "toggles=\(toggles)", cpus: 2)
@@ -74,16 +76,17 @@ enum SmallGuestCases {
     }
   }
 
-  /// Nothing of the device is mapped when its memory goes off, by the trace of the run.
+  /// Checks with the trace that no window is mapped when COMMAND clears the memory bit.
   private static func closingOrder(_ bench: CaseContext, toggles: Int) throws -> String {
     let trace = try Trace(file: bench.file("guest.jsonl"))
     let faults = trace.faultsOfStarting() + trace.faultsOfClosing() + trace.faultsOfLaziness()
     try bench.require(faults.isEmpty, "\(faults.count) faults: " + faults.prefix(3).joined(separator: "; "))
-    try bench.require(trace.clearingWrites >= toggles, "only \(trace.clearingWrites) closing writes")
-    return "\(trace.clearingWrites) closing writes, \(trace.records.count) records"
+    try bench.require(
+      trace.clearingWrites >= toggles, "only \(trace.clearingWrites) writes cleared the memory bit")
+    return "\(trace.clearingWrites) writes clear the memory bit, \(trace.records.count) records"
   }
 
-  /// Each sees memory, its command line and its module.
+  /// Checks that each kernel file sees the memory sizes, its command line and its module.
   private static func multiboot(_ bench: CaseContext) throws -> String {
     guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
     let module = bench.file("module")
@@ -120,6 +123,6 @@ enum SmallGuestCases {
       if got != status { faults.append("\(append): status \(got), expected \(status): \(child.lastMessage)") }
     }
     try bench.require(faults.isEmpty, faults.joined(separator: "; "))
-    return "\(expected.count) ways"
+    return "\(expected.count) kinds of shutdown"
   }
 }

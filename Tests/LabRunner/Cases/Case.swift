@@ -3,19 +3,20 @@
 /// One case of the lab.
 struct Case: Sendable {
   let name: String
-  /// What it shows, for `list`.
+  /// The property that the case shows, for `Tests/lab list`.
   let purpose: String
-  /// Seconds that it may take.
+  /// The time limit in seconds.
   let limit: Int
-  /// True if one thread of QEMU runs all of L1's processors in turn. Else each has a thread.
+  /// True if one thread of QEMU runs all of L1's processors in turn. Otherwise each processor has a thread.
   ///
-  /// With several threads, QEMU before 8.1 looks addresses up in a stale table while L1's memory map changes, as it does
-  /// when a guest turns a device's memory off and on: now and then a write to the local APIC goes elsewhere, and L1 stands
-  /// still. The times of `bench` need processors that run together.
+  /// With several threads, QEMU before 8.1 looks up addresses in a stale table while L1's memory map changes.
+  /// The map changes when a guest clears or sets a device's memory bit. Occasionally a write to the local
+  /// APIC then goes elsewhere, and L1 hangs. The measurements of `bench` need processors that run
+  /// concurrently.
   let needsSingleThreadedTCG: Bool
-  /// True for a case that `Tests/lab long` runs, and not `Tests/lab test`.
+  /// True if `Tests/lab long` runs the case and `Tests/lab test` does not.
   let isLong: Bool
-  /// Returns a remark for the report; throws `Failed` or `Skipped`.
+  /// Runs the case. Returns a remark for the report; throws `Failed` or `Skipped`.
   let body: @Sendable (CaseContext) throws -> String
 
   init(
@@ -42,14 +43,16 @@ struct Case: Sendable {
     + OutsideCases.all + DepartureCases.all + BadInputCases.all + TerminalCases.all + SeccompCases.all
     + Injections.all + GuestFuzz.all + ImageFuzz.all
 
-  /// The cases of `Tests/lab test` that also run in an L1 with a 6.1 kernel, whose VFIO and KVM decide their results:
-  /// vectors are allocated all at once, a mapped BAR is faulted in as a whole, and KVM_RUN leaves a stale exit reason.
+  /// The cases of `Tests/lab test` that also run in an L1 with a 6.1 kernel. Their results depend on the
+  /// kernel's VFIO and KVM. Linux 6.1 allocates all vectors at once, faults in a mapped BAR as a whole, and
+  /// leaves a stale exit reason after KVM_RUN.
   static var onOldHost: [Case] {
     let names = ["nvme-6.12-cloud", "msix", "reset", "memory-enable", "peer-dma"]
     return all.filter { names.contains($0.name) } + OutsideCases.all + DepartureCases.all
   }
 
-  /// The cases of `Tests/lab long` in an L1 with a 6.1 kernel: the other ones in which the host's kernel has a part.
+  /// The cases of `Tests/lab long` in an L1 with a 6.1 kernel. They are the other cases whose results depend
+  /// on the host's kernel.
   static var longOnOldHost: [Case] {
     let short = Set(onOldHost.map(\.name))
     let names = ["nvme-reset"]
@@ -60,14 +63,14 @@ struct Case: Sendable {
   }
 }
 
-/// A case found something wrong.
+/// The failure of a case.
 struct Failed: Error, CustomStringConvertible {
   let description: String
 
   init(_ description: String) { self.description = description }
 }
 
-/// A case cannot run here.
+/// The reason why a case cannot run here.
 struct Skipped: Error, CustomStringConvertible {
   let description: String
 

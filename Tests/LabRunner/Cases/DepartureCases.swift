@@ -2,11 +2,11 @@
 
 import Foundation
 
-/// A device goes while the guest uses it: the gate closes, the device is given back, and the VM lives on
-/// with its other one.
+/// Cases that remove or isolate a device while the guest uses it. The gate closes, Sluice releases the
+/// device, and the VM continues with its other device.
 enum DepartureCases {
   static let all: [Case] = [
-    Case("outside-unbind", "the host unbinds the device from vfio-pci: given back at once, all-ones") {
+    Case("outside-unbind", "the host unbinds the device: Sluice releases it at once, reads give all-ones") {
       bench in
       let path = "/sys/bus/pci/drivers/vfio-pci/unbind"
       return try depart(bench, "echo \(Address.plug) >\(path)") {
@@ -14,7 +14,7 @@ enum DepartureCases {
       }
     },
     Case(
-      "outside-unbind-sibling", "one function of a slot is given back: its bus is not reset under the other"
+      "outside-unbind-sibling", "one function of a slot is released without a bus reset under the other"
     ) {
       bench in
       let path = "/sys/bus/pci/drivers/vfio-pci/unbind"
@@ -22,42 +22,46 @@ enum DepartureCases {
         HostDevice(Address.pair[0]).driver == nil
       }
     },
-    Case("outside-remove", "the host removes the device: given back at once, all-ones") { bench in
+    Case("outside-remove", "the host removes the device: Sluice releases it at once, reads give all-ones") {
+      bench in
       let directory = "/sys/bus/pci/devices/\(Address.plug)"
       return try depart(bench, "echo 1 >\(directory)/remove") { !URL(filePath: directory).exists }
     },
-    Case("outside-unplug", "the device is unplugged from the machine: given back, all-ones", limit: 90) {
+    Case(
+      "outside-unplug", "L1's machine unplugs the device: Sluice releases it, reads give all-ones", limit: 90
+    ) {
       bench in
       let directory = "/sys/bus/pci/devices/\(Address.plug)"
       let watch = try WatchGuest(bench, [Address.plug, Address.edu])
       try Monitor.send("device_del plug")
-      let seconds = try wait(30, "the device is still there") { !URL(filePath: directory).exists }
+      let seconds = try wait(30, "the device is still present") { !URL(filePath: directory).exists }
       try restore { try Monitor.send("device_add \(MachineDevices.plug)") }
       return try check(watch, Address.plug, seconds: seconds)
     },
-    Case("outside-error", "an error (AER) isolates the one device: all-ones from then on", limit: 90) {
+    Case("outside-error", "an error (AER) isolates one device: its reads give all-ones", limit: 90) {
       bench in
       try isolate(bench)
     },
   ]
 
-  /// Has a shell take the device away, which the kernel lets return when Sluice has given it back.
+  /// Runs a shell command that removes the device. The command returns after Sluice has released the device.
   private static func depart(
     _ bench: CaseContext, _ command: String, _ devices: [String] = [Address.plug, Address.edu],
     until gone: () -> Bool
   ) throws -> String {
     let watch = try WatchGuest(bench, devices)
     let host = try bench.start(["sh", "-c", command], as: "host")
-    // Not `host.wait`: a write to sysfs that waits for Sluice cannot be killed.
-    let seconds = try wait(10, "Sluice did not give the device back") { !host.isRunning }
+    // `host.wait` would kill the command at its time limit. A write to sysfs that waits for Sluice cannot be
+    // killed.
+    let seconds = try wait(10, "Sluice did not release the device") { !host.isRunning }
     try bench.require(try host.wait() == 0, "'\(command)': \(host.lastMessage)")
-    try bench.require(gone(), "after '\(command)' the device is still there")
-    // Before the verdict, for the cases to come; the guest does not get it again.
+    try bench.require(gone(), "after '\(command)' the device is still present")
+    // Restore the device before the checks, so that later cases have it. The guest does not get it again.
     try restore(devices[0]) { try HostDevice.write("1", to: "/sys/bus/pci/rescan") }
     return try check(watch, devices[0], seconds: seconds)
   }
 
-  /// Waits until something holds; the seconds that it took.
+  /// Waits until a condition holds. Returns the elapsed seconds.
   @discardableResult
   private static func wait(_ seconds: Int, _ complaint: String, until condition: () -> Bool) throws -> Double
   {
@@ -71,35 +75,37 @@ enum DepartureCases {
     return (ContinuousClock.now - start) / .seconds(1)
   }
 
-  /// The guest sees the first device gone and the second one work, and ends as usual.
+  /// Checks that the removed device reads all-ones, that the other device works, and that the guest ends
+  /// normally.
   private static func check(_ watch: WatchGuest, _ device: String, seconds: Double) throws -> String {
     try watch.requireGone()
     let trace = try watch.finish()
     let released = trace.records.filter { $0.event == "device" && $0.state == "released" }
     try watch.bench.require(
       released.count == 1 && released.first?.device == device,
-      "the trace has \(released.count) records of a device released, for \(released.first?.device ?? "none")")
+      "the trace has \(released.count) 'released' records, the first for \(released.first?.device ?? "none")")
     let faults = trace.faultsOfDeparture(of: device) + trace.faultsOfBusResets()
     try watch.bench.require(faults.isEmpty, faults.joined(separator: "; "))
     let time = seconds.formatted(.number.precision(.fractionLength(1)))
-    return "gone after \(time) s; \(try warning(of: device, watch))"
+    return "removed after \(time) s; \(try warning(of: device, watch))"
   }
 
-  /// The one warning that the device goes; the summary names every device.
+  /// Returns the only warning about the device's removal. The summary also names the device and is not a
+  /// warning.
   private static func warning(of device: String, _ watch: WatchGuest) throws -> String {
     let lines = watch.child.errors.split(separator: "\n").filter {
       $0.contains("warning: device \(device)") && $0.contains("the guest does not")
     }
     guard lines.count == 1, let line = lines.first else {
-      throw Failed("the log has \(lines.count) warnings of \(device), expected 1")
+      throw Failed("the log has \(lines.count) warnings about \(device), expected 1")
     }
     return String(line)
   }
 
-  /// Brings the device back for the cases to come.
+  /// Restores the device for later cases.
   private static func restore(_ device: String = Address.plug, _ bring: () throws -> Void) throws {
     try bring()
-    try wait(20, "the device did not come back") {
+    try wait(20, "the device did not reappear") {
       URL(filePath: "/sys/bus/pci/devices/\(device)").exists
     }
     try HostDevice(device).bind(to: "vfio-pci")
@@ -116,7 +122,7 @@ enum DepartureCases {
     let isolated = trace.records.filter { $0.event == "device" && $0.state == "isolated" }
     try bench.require(
       isolated.count == 1 && isolated.first?.device == device.address,
-      "the trace has \(isolated.count) records of a device isolated")
+      "the trace has \(isolated.count) 'isolated' records, expected one for the device")
     let faults = trace.faultsOfDeparture(of: device.address)
     try bench.require(faults.isEmpty, faults.joined(separator: "; "))
     try device.requireReleased()

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Linux guests with devices of other kinds, and with interrupts of other kinds.
+/// Linux guests with further kinds of devices and of interrupts.
 enum DeviceCases {
   static let all: [Case] = [
     Case("other-devices", "SATA, USB with MSI, an SR-IOV VF and an expansion ROM in one guest", limit: 120) {
       bench in try others(bench)
     },
-    Case("linux-intx", "NVMe, e1000e, xHCI and AHCI at once with pci=nomsi: interrupts by line", limit: 150) {
+    Case("linux-intx", "NVMe, e1000e, xHCI and AHCI use INTx concurrently, under pci=nomsi", limit: 150) {
       bench in
       let devices = [Address.smallDrive, Address.network, Address.usb, Address.disk]
       let guest = LinuxGuest(
@@ -31,9 +31,11 @@ enum DeviceCases {
       try bench.require(opened == [1, 2], "windows of BARs \(opened.sorted()) were opened, expected 1 and 2")
       return "the disk was read; windows of BARs 1 and 2 were opened"
     },
-    Case("pair", "two functions of one slot, which only a hot reset resets") { bench in try pair(bench) },
+    Case("pair", "Sluice resets two functions of one slot by hot reset, their only method") { bench in
+      try pair(bench)
+    },
     Case(
-      "no-kvmclock", "a guest without KVM's clock calibrates its timers; 'reboot=k' resets by port 0x64",
+      "no-kvmclock", "a guest without kvmclock calibrates its timers; 'reboot=k' resets through port 0x64",
       limit: 120
     ) {
       bench in
@@ -42,13 +44,13 @@ enum DeviceCases {
       guest.status = 3
       return try LinuxCases.describe(try guest.run(bench), bench)
     },
-    Case("no-reset", "a device that nothing resets: one warning, and it works") { bench in
+    Case("no-reset", "a device without a reset method works, with one warning") { bench in
       let watch = try WatchGuest(bench, [Address.edu])
       let trace = try watch.finish()
       let warnings = watch.child.errors.split(separator: "\n").filter { $0.contains("warning") }
       try bench.require(
         warnings.count == 1 && warnings[0].contains(Address.edu) && warnings[0].contains("no reset"),
-        "the log warns \(warnings.count) times: \(warnings.joined(separator: "; "))")
+        "the log has \(warnings.count) warnings: \(warnings.joined(separator: "; "))")
       let resets = trace.records.count { $0.event == "reset" }
       try bench.require(resets == 0, "the trace has \(resets) resets")
       return warnings.joined()
@@ -72,8 +74,8 @@ enum DeviceCases {
     return "\(try LinuxCases.describe(lines, bench)); ROM of \(rom[0]) bytes"
   }
 
-  /// Each disk behind a SATA or USB controller was read as the outside wrote it. The guest's slots are in
-  /// the order of `devices`, from 1 on.
+  /// Checks that the guest read each disk behind a SATA, USB or SCSI controller as the lab wrote it. The
+  /// guest's PCI slots follow the order of `devices`, starting with slot 1.
   private static func checkDisks(_ lines: GuestLines, _ devices: [String], _ bench: CaseContext) throws {
     let seen = lines.values(of: "disk").sorted { $0.first ?? "" < $1.first ?? "" }
     let expected = devices.enumerated().compactMap { index, address in
@@ -83,7 +85,7 @@ enum DeviceCases {
     try bench.require(seen == expected, "the guest read \(seen), the disks have \(expected)")
   }
 
-  /// Each of the drivers had interrupts, and all of the kind.
+  /// Checks that each driver had interrupts, and that all interrupts are of the given kind.
   private static func checkInterrupts(
     _ lines: GuestLines, kind: String, of drivers: [String], _ bench: CaseContext
   ) throws {
@@ -92,15 +94,18 @@ enum DeviceCases {
       try bench.require(
         seen.contains { $0.count == 2 && $0[1].hasPrefix(driver) }, "no interrupt for \(driver) in \(seen)")
     }
-    for one in seen { try bench.require(one[0].hasPrefix(kind), "\(one) is not of the kind \(kind)") }
+    for one in seen {
+      try bench.require(one[0].hasPrefix(kind), "the interrupt \(one) is not of the kind \(kind)")
+    }
   }
 
-  /// The guest finds the devices in the order given, and in each some of the host's capabilities in the
-  /// host's order, those for power and interrupts among them.
+  /// Checks that the guest finds the devices in the given order. Each device shows a subset of the host's
+  /// capabilities in the host's order. The subset includes the host's power management, MSI, PCI Express and
+  /// MSI-X capabilities.
   private static func checkCapabilities(_ lines: GuestLines, _ devices: [String], _ bench: CaseContext) throws
   {
     let functions = lines.values(of: "functions")
-    try bench.require(functions.count == devices.count, "the guest found \(functions)")
+    try bench.require(functions.count == devices.count, "the guest found the functions \(functions)")
     for (function, address) in zip(functions, devices) {
       let seen = function.dropFirst(3).compactMap { UInt8($0, radix: 16) }
       let host = try HostDevice(address).capabilities()
@@ -116,16 +121,19 @@ enum DeviceCases {
     let functions = lines.values(of: "functions").map { Array($0.prefix(3)) }
     try bench.require(
       functions == [["0000:00:01.0", "0x1234", "0x11e8"], ["0000:00:01.1", "0x1af4", "0x1110"]],
-      "the guest found \(functions)")
+      "the guest found the functions \(functions)")
     guard bench.vmm == "sluice" else { return "under \(bench.vmm)" }
     let trace = try Trace(file: bench.file("trace.jsonl"))
     let resets = trace.records.filter { $0.event == "reset" }
     for why in ["start", "hand-back"] {
       try bench.require(
-        resets.contains { $0.why == why && $0.method == "bus" }, "the trace has no bus reset at the \(why)")
+        resets.contains { $0.why == why && $0.method == "bus" },
+        "the trace has no bus reset with the reason '\(why)'")
     }
     let methods = resets.map { $0.method ?? "none" }
-    try bench.require(methods.allSatisfy { $0 == "bus" }, "the trace has resets by \(methods)")
+    try bench.require(
+      methods.allSatisfy { $0 == "bus" },
+      "the trace has resets by the methods \(methods), expected only 'bus'")
     let warnings = trace.records.count { $0.event == "warning" }
     try bench.require(warnings == 0, "\(warnings) warnings")
     return "\(resets.count) bus resets"

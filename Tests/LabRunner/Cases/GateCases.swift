@@ -2,13 +2,14 @@
 
 import Foundation
 
-/// The small guests that show what the gate, interrupts, resets and configuration space do.
+/// Cases for the gate, interrupts, resets and configuration space, each with one small guest.
 enum GateCases {
   static let all: [Case] = [
-    Case("intx", "small guest: INTx, a shared line, switches to MSI and MSI-X and back", limit: 90) { bench in
+    Case("intx", "small guest: INTx, a shared input, switches to MSI and MSI-X and back", limit: 90) {
+      bench in
       try BareMetalGuest("intx", line, append: bench.vmm == "sluice" ? "input=17 shared=1" : "").check(bench)
     },
-    Case("msi", "small guest: one vector and sixteen, changed while enabled") { bench in
+    Case("msi", "small guest: 1 and 16 MSI vectors, changed while enabled") { bench in
       try BareMetalGuest("msi", [Address.edu, Address.messageUSB], cpus: 2).check(bench)
     },
     Case("vectors", "small guest: many MSI-X vectors, pending bits, 10,000 masks and unmasks", limit: 120) {
@@ -27,27 +28,28 @@ enum GateCases {
       let append = bench.vmm == "sluice" ? "functions=\(everything.count)" : ""
       return try BareMetalGuest("config", everything, append: append).check(bench)
     },
-    Case("bars", "small guest: BARs sized, moved, over each other and over RAM", limit: 120) {
+    Case("bars", "small guest: BARs are sized, moved, and placed over each other and over RAM", limit: 120) {
       bench in
       let devices = [Address.edu, Address.sharedMemory, Address.network, Address.bigDrive]
       return try BareMetalGuest("bars", devices).check(bench)
     },
-    Case("expansion-rom", "small guest: the expansion ROM, equal to the host's") { bench in
+    Case("expansion-rom", "small guest: the expansion ROM equals the ROM file on the host") { bench in
       let remark = try BareMetalGuest("expansion-rom", [Address.network]).check(bench)
       return "\(remark); \(try sameROM(bench))"
     },
   ]
 
-  /// As many functions as there are, each of them once.
+  /// Every function that a case can pass through, each once.
   private static let everything = Address.assignable + [Address.virtualFunction]
 
-  /// edu in slot 1 and e1000e in slot 9, so that both are on input 17: the swizzle has eight lines.
+  /// Devices with edu in slot 1 and e1000e in slot 9. Both use I/O APIC input 17, because the swizzle has
+  /// eight inputs.
   private static var line: [String] {
     let others = Address.assignable.filter { $0 != Address.edu && $0 != Address.network }
     return [Address.edu] + others.prefix(7) + [Address.network]
   }
 
-  /// The page of the vector table stays trapped, and the others were opened.
+  /// Checks that windows beside the vector table opened. The page of the table itself stays trapped.
   private static func besideTable(_ bench: CaseContext) throws -> String {
     let trace = try Trace(file: bench.file("guest.jsonl"))
     let opened = trace.openedWindows
@@ -55,7 +57,8 @@ enum GateCases {
     return "\(opened.count) windows beside the table"
   }
 
-  /// Each kind of reset happened, by the trace, and none while a window was open.
+  /// Checks with the trace that every reset happened, and that no window is mapped when COMMAND clears the
+  /// memory bit.
   private static func resets(_ bench: CaseContext) throws -> String {
     let trace = try Trace(file: bench.file("guest.jsonl"))
     let faults = trace.faultsOfClosing()
@@ -67,15 +70,20 @@ enum GateCases {
     return "\(flr) FLR, \(power) by D3hot"
   }
 
-  /// The ROM that the guest read has the checksum of the one that QEMU gave the device.
+  /// Checks that the guest's checksum is the checksum of the ROM file that QEMU gave the device.
   private static func sameROM(_ bench: CaseContext) throws -> String {
     let lines = try String(contentsOf: bench.file("guest.log"), encoding: .utf8).split(
       whereSeparator: \.isNewline)
-    guard let line = lines.first(where: { $0.hasPrefix("# checksum ") }) else { throw Failed("no checksum") }
+    guard let line = lines.first(where: { $0.hasPrefix("# checksum ") }) else {
+      throw Failed("the guest printed no checksum")
+    }
     let words = line.split(separator: " ")
     let bytes = try Data(contentsOf: URL(filePath: "/usr/lib/ipxe/qemu/efi-e1000e.rom"))
-    guard words.count > 4, let size = Int(words[4]), size >= bytes.count else { throw Failed("'\(line)'") }
-    // The BAR is a power of two; what is behind the file in it reads as 0 in the first case, all-ones in the other.
+    guard words.count > 4, let size = Int(words[4]), size >= bytes.count else {
+      throw Failed("the guest printed '\(line)'")
+    }
+    // The size of the BAR is a power of two. The bytes behind the file read as 0 for the first sum and as
+    // all-ones for the second.
     let sums = [UInt8(0), 0xFF].map { filler in
       (bytes + Data(repeating: filler, count: size - bytes.count)).reduce(UInt32(0)) {
         $0 &* 31 &+ UInt32($1)

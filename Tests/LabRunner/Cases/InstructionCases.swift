@@ -2,15 +2,15 @@
 
 import Foundation
 
-/// The guest `instructions`: the result of an instruction does not depend on the state of the windows that it
-/// accesses, nor on the policy that opens them.
+/// Cases with the guest `instructions`. The result of an instruction depends neither on the state of the
+/// windows that it accesses nor on the policy that opens them.
 enum InstructionCases {
   static let all: [Case] = [
     Case(
       "instructions", "small guest: every kind of instruction on armed, open and closed windows", limit: 120
     ) { bench in try guest(under: bench.vmm).check(bench) },
     Case(
-      "instructions-policies", "the same under each policy of bar-map=: the results are the same",
+      "instructions-policies", "small guest: the results are equal under each bar-map= policy",
       limit: 300, isLong: true
     ) { bench in
       guard bench.vmm == "sluice" else { return try guest(under: bench.vmm).check(bench) }
@@ -23,16 +23,17 @@ enum InstructionCases {
         one.add(probe: try String(contentsOf: bench.file("\(label).log"), encoding: .utf8))
         facts.append((policy, one))
       }
-      return "\(remark) with each policy; \(try same(facts)) results the same with each"
+      return "\(remark) under each policy; \(try same(facts)) results are equal under each"
     },
     Case(
-      "instructions-together", "small guest: four processors access one armed window at the same time",
+      "instructions-together", "small guest: four vCPUs access one armed window concurrently",
       limit: 240
     ) { bench in
       try guest(cpus: 4, append: "part=2 rounds=200").check(bench)
     },
     Case(
-      "instructions-unmapped", "small guest: instructions that KVM cannot emulate, on closed windows: #UD",
+      "instructions-unmapped",
+      "small guest: instructions that KVM cannot emulate raise #UD on closed windows",
       limit: 60
     ) { bench in
       let remark = try guest(append: "part=1").check(bench)
@@ -44,9 +45,9 @@ enum InstructionCases {
     },
   ]
 
-  /// The guest with its three devices, with a policy for all of them.
+  /// Returns the guest with its three devices, all under one policy.
   ///
-  /// - Parameter vmm: Sluice has the two functions of one slot in one slot, QEMU has each in its own.
+  /// - Parameter vmm: The VMM. Sluice places two functions of one slot in one slot, QEMU in separate slots.
   static func guest(
     _ policy: String = "on-fault", under vmm: String = "sluice", cpus: Int = 1, append: String = "part=0"
   ) -> BareMetalGuest {
@@ -55,20 +56,22 @@ enum InstructionCases {
         "instructions", Address.pair + [Address.bigDrive], append: "edu=8 memory=16 table=24 \(append)",
         cpus: cpus)
     }
-    // edu and ivshmem with 16 MiB, which share a slot, and a drive.
+    // The devices are edu and ivshmem with 16 MiB, which share a slot, and a drive.
     let devices = Address.pair + [Address.bigDrive]
     return BareMetalGuest(
       "instructions", devices.map { "\($0),peer-dma=off,bar-map=\(policy)" },
       append: "edu=8 memory=9 table=16 \(append)", cpus: cpus)
   }
 
-  /// How many results there are, the same under every policy.
+  /// Requires equal results under every policy. Returns the number of results.
   private static func same(_ all: [(policy: String, facts: Observations)]) throws -> Int {
     guard let first = all.first, first.facts.keys.count > 100 else {
       throw Failed("\(all.first?.facts.keys.count ?? 0) results, expected more than 100")
     }
     for (policy, facts) in all.dropFirst() {
-      guard facts.keys == first.facts.keys else { throw Failed("\(policy) gives other keys") }
+      guard facts.keys == first.facts.keys else {
+        throw Failed("\(policy) has other result keys than the first policy")
+      }
       let different = facts.keys.filter { facts.values[$0] != first.facts.values[$0] }
       guard different.isEmpty else {
         let shown = different.prefix(5).map {

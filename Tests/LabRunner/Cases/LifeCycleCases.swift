@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A guest does to its drive, and to itself, what a guest may do; the drive works afterwards.
+/// Cases in which a guest rebinds, resets or removes its drive, starts a second kernel, or ends. The drive
+/// works afterwards.
 enum LifeCycleCases {
   static let all: [Case] = [
     drive(
-      "nvme-rebind", "the driver is unbound and bound again", ["nvme-sha256", "nvme-rebind", "nvme-sha256"]),
-    drive("nvme-reset", "echo 1 > reset", ["nvme-sha256", "nvme-reset", "nvme-sha256"]),
+      "nvme-rebind", "the guest unbinds and rebinds the driver",
+      ["nvme-sha256", "nvme-rebind", "nvme-sha256"]),
     drive(
-      "nvme-remove-rescan", "the function is removed and found again",
+      "nvme-reset", "the guest resets the drive through sysfs", ["nvme-sha256", "nvme-reset", "nvme-sha256"]),
+    drive(
+      "nvme-remove-rescan", "the guest removes the function and rescans the bus",
       ["nvme-sha256", "nvme-remove-rescan", "nvme-sha256"]),
     drive(
-      "nvme-kexec", "a second kernel starts by kexec", ["nvme-sha256", "kexec", "nvme-sha256"],
+      "nvme-kexec", "the guest starts a second kernel by kexec", ["nvme-sha256", "kexec", "nvme-sha256"],
       usesKexec: true),
     end("power-off", "status 0", [], status: 0),
     end("reboot", "status 3", ["reboot"], status: 3),
@@ -24,7 +27,7 @@ enum LifeCycleCases {
       let guest = LinuxGuest(devices: [Address.bigDrive], steps: steps, usesKexec: usesKexec)
       let lines = try guest.run(bench)
       for step in steps where step != "nvme-sha256" {
-        try bench.require(!lines.values(of: step).isEmpty, "the guest did not do '\(step)'")
+        try bench.require(!lines.values(of: step).isEmpty, "the guest did not perform the step '\(step)'")
       }
       return try LinuxCases.describe(lines, bench)
     }
@@ -32,7 +35,7 @@ enum LifeCycleCases {
 
   private static func end(_ name: String, _ status: String, _ steps: [String], status expected: Int32) -> Case
   {
-    Case(name, "a Linux guest ends so: \(status)") { bench in
+    Case(name, "a Linux guest ends; Sluice exits with \(status)") { bench in
       let lines = try LinuxGuest(devices: [], steps: steps, status: expected).run(bench)
       return lines.lines.first ?? ""
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A Linux guest resets its devices many times while it uses them, and loses nothing.
+/// Cases in which a Linux guest resets its devices many times while it uses them. No data is lost.
 enum LoadCases {
   static let all: [Case] = [
     load("resets-under-load", resets: 20, limit: 150),
@@ -10,7 +10,7 @@ enum LoadCases {
   private static func load(_ name: String, resets: Int, limit: Int, isLong: Bool = false) -> Case {
     Case(
       name,
-      "\(resets) FLRs of NVMe and \(resets) PM resets of e1000e by the guest; all it moves is compared",
+      "the guest does \(resets) FLRs of NVMe and \(resets) PM resets of e1000e; its data is intact",
       limit: limit, isLong: isLong
     ) { bench in
       let devices = [Address.scratchDrive, Address.network]
@@ -22,42 +22,42 @@ enum LoadCases {
       let network = try network(lines, resets, bench)
       guard bench.vmm == "sluice" else { return "\(drive); \(network); under \(bench.vmm)" }
       try checkTrace(resets, bench)
-      return "\(drive); \(network); as many resets in the trace"
+      return "\(drive); \(network); the trace has the same number of resets"
     }
   }
 
   private static func drive(_ lines: GuestLines, _ wanted: Int, _ bench: CaseContext) throws -> String {
     let result = lines.values(of: "nvme-load").first ?? []
-    try bench.require(result.count == 4, "the guest says '\(result.joined(separator: " "))'")
+    try bench.require(result.count == 4, "the guest printed '\(result.joined(separator: " "))' for nvme-load")
     let (resets, reads, writes) = (Int(result[0]) ?? 0, Int(result[1]) ?? 0, Int(result[2]) ?? 0)
     let expected = bench.manifest.sums[Address.scratchDrive] ?? "none"
     try bench.require(result[3] == expected, "the guest read \(result[3]), the image has \(expected)")
-    try bench.require(resets == wanted, "\(resets) FLRs of \(wanted)")
-    // Some 18 reads and 100 writes in 200 resets: enough of them that resets met most.
+    try bench.require(resets == wanted, "the guest did \(resets) of \(wanted) FLRs")
+    // A guest does about 18 reads and 100 writes during 200 resets. Resets therefore interrupt most of them.
     try bench.require(
       reads >= wanted / 20 && writes >= wanted / 10, "only \(reads) reads and \(writes) writes")
-    return "NVMe: \(resets) FLRs, \(reads) reads of 8 MiB and \(writes) writes of 512 KiB right"
+    return "NVMe: \(resets) FLRs, \(reads) correct reads of 8 MiB and \(writes) correct writes of 512 KiB"
   }
 
   private static func network(_ lines: GuestLines, _ wanted: Int, _ bench: CaseContext) throws -> String {
     try LinuxCases.checkNetwork(lines, bench)
     let result = (lines.values(of: "network-load").first ?? []).compactMap { Int($0) }
-    try bench.require(result.count == 4, "the guest says '\(result)'")
-    try bench.require(result[0] == wanted, "\(result[0]) PM resets of \(wanted)")
-    try bench.require(result[2] == result[1], "in \(result[1]) rounds \(result[2]) pings were answered")
+    try bench.require(result.count == 4, "the guest printed '\(result)' for network-load")
+    try bench.require(result[0] == wanted, "the guest did \(result[0]) of \(wanted) PM resets")
+    try bench.require(result[2] == result[1], "\(result[2]) pings were answered in \(result[1]) rounds")
     try bench.require(result[3] >= result[1], "only \(result[3]) downloads in \(result[1]) rounds")
     return
-      "e1000e: \(result[0]) PM resets, \(result[2]) of \(result[1]) pings answered, \(result[3]) downloads of "
-      + "4 MiB right"
+      "e1000e: \(result[0]) PM resets, \(result[2]) of \(result[1]) pings answered, "
+      + "\(result[3]) correct downloads of 4 MiB"
   }
 
-  /// The trace has each reset that the guest asked for, once, and nothing is mapped during any.
+  /// Checks that the trace has each requested reset once, and that no window is mapped during a reset.
   private static func checkTrace(_ wanted: Int, _ bench: CaseContext) throws {
     let trace = try Trace(file: bench.file("trace.jsonl"))
     for (device, why) in [(Address.scratchDrive, "flr"), (Address.network, "power")] {
       let count = trace.records.count { $0.event == "reset" && $0.device == device && $0.why == why }
       try bench.require(
-        count == wanted, "the trace has \(count) resets (\(why)) of \(wanted)")
+        count == wanted, "the trace has \(count) of \(wanted) resets (\(why))")
     }
     let faults = trace.faultsOfLaziness() + trace.faultsOfClosing() + trace.faultsOfResetting()
     try bench.require(faults.isEmpty, faults.prefix(3).joined(separator: "; "))

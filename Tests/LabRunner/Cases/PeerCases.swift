@@ -2,11 +2,11 @@
 
 import Foundation
 
-/// edu's DMA to ivshmem's BAR under each policy, by the guest `peer-dma`.
+/// Cases for DMA from edu to ivshmem's BAR under each policy, and for the policies bar-map= and memory-bit=.
 enum PeerCases {
   static let all: [Case] = [
     Case(
-      "peer-dma", "edu's DMA reaches ivshmem once it is touched, and faults while its memory is off",
+      "peer-dma", "edu's DMA reaches ivshmem after its first access, and faults while its memory is off",
       limit: 90
     ) {
       bench in
@@ -18,14 +18,15 @@ enum PeerCases {
       return "\(remark); \(try requireFaults(of: bench.file("guest.log"), besides: before)) IOMMU faults"
     },
     Case(
-      "peer-policies", "the same with peer-dma=on-enable, eager, off, and for one pair of three", limit: 150
+      "peer-policies", "peer DMA under peer-dma=on-enable, eager and off, and for one pair of three",
+      limit: 150
     ) {
       bench in
       try forSluice(bench)
       return try policies.map { try $0.check(bench) }.joined(separator: "; ")
     },
     Case(
-      "ram-wins", "BARs over RAM that is not pinned yet, with peer-dma=eager: RAM stays, one warning",
+      "ram-wins", "BARs over unpinned RAM with peer-dma=eager: RAM stays, each device warns at most once",
       limit: 120
     ) { bench in
       try forSluice(bench)
@@ -39,12 +40,12 @@ enum PeerCases {
         (1...devices.count).contains(warnings.count), "\(warnings.count) warnings: \(warnings.prefix(3))")
       return "\(remark); \(warnings[0])"
     },
-    Case("bar-map", "windows open by access, by command, and by a move, as bar-map= says", limit: 90) {
+    Case("bar-map", "bar-map= selects if windows open at access, at COMMAND or at a move", limit: 90) {
       bench in
       try forSluice(bench)
       return try ["on-fault", "on-enable", "eager"].map { try openings(bench, $0) }.joined(separator: "; ")
     },
-    Case("memory-bit", "memory-bit=shadow leaves the device's own bit set, forward does not", limit: 90) {
+    Case("memory-bit", "memory-bit=shadow leaves the device's memory bit set; forward clears it", limit: 90) {
       bench in
       try forSluice(bench)
       return try ["forward", "shadow"].map { try bit(bench, $0) }.joined(separator: "; ")
@@ -55,38 +56,44 @@ enum PeerCases {
     guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
   }
 
-  /// The lines of L1's log about writes that the IOMMU stopped.
+  /// Returns the lines of L1's kernel log about DMA writes that the IOMMU blocked.
   private static func faults() throws -> [String] {
     try Command.output(["dmesg"]).split(separator: "\n").map(String.init).filter {
       $0.contains("DMAR: [DMA Write")
     }
   }
 
-  /// Every address for which the guest expects a fault is in L1's log; how many.
+  /// Requires an IOMMU fault in L1's log for each address at which the guest expects one. Returns the number
+  /// of addresses.
   private static func requireFaults(of log: URL, besides before: [String]) throws -> Int {
     let expected = try String(contentsOf: log, encoding: .utf8).split(whereSeparator: \.isNewline)
       .filter { $0.hasPrefix("# fault ") }.map { String($0.dropFirst(8)) }
     guard !expected.isEmpty else { throw Failed("the guest's log has \(expected.count) lines '# fault'") }
     let seen = try faults().dropFirst(before.count)
     let missing = expected.filter { address in !seen.contains { $0.contains("fault addr 0x\(address)") } }
-    guard missing.isEmpty else { throw Failed("no IOMMU fault at \(missing), but \(seen.suffix(4))") }
+    guard missing.isEmpty else {
+      throw Failed("no IOMMU fault at \(missing); the last faults are \(seen.suffix(4))")
+    }
     return expected.count
   }
 
-  /// What the guest touched together came back as one slot and one mapping, and went by one call.
+  /// Checks that the span of windows that the guest accessed reopens with one memory slot and one IOMMU
+  /// mapping, and that one call unmaps the span.
   private static func requireNeighbours(_ bench: CaseContext) throws {
     let trace = try Trace(file: bench.file("guest.jsonl"))
     let maps = trace.records.filter { $0.mappedWindows.first?.device == Address.sharedMemory }
     let joined = maps.filter { $0.mappedWindows.count > 1 }
     try bench.require(
       joined.count == 1 && joined[0].windows == 4 && joined[0].size == 8 << 20,
-      "mapped together: \(joined.map { "\($0.mappedWindows.count) windows, \($0.size ?? 0) bytes" })")
+      "joint mappings: \(joined.map { "\($0.mappedWindows.count) windows, \($0.size ?? 0) bytes" })")
     let unmaps = trace.records.filter { $0.unmappedWindows.count == 4 }
-    try bench.require(unmaps.count == 2, "\(unmaps.count) calls that unmap four windows, 2 expected")
-    // Each slot of its windows comes with a mapping, for edu.
+    try bench.require(unmaps.count == 2, "\(unmaps.count) calls unmap four windows, expected 2")
+    // Each memory slot of ivshmem's windows has one mapping, which is for edu.
     let summary = try String(contentsOf: bench.file("guest.err"), encoding: .utf8)
     let line = summary.split(separator: "\n").first { $0.hasPrefix("  \(Address.sharedMemory): ") } ?? ""
-    try bench.require(line.contains("slots added \(maps.count),"), "\(maps.count) slots expected: \(line)")
+    try bench.require(
+      line.contains("slots added \(maps.count),"),
+      "the summary has '\(line)', expected \(maps.count) slots added")
   }
 
   private struct Policy {
@@ -94,7 +101,7 @@ enum PeerCases {
     let options: String
     let append: String
     var others: [String] = []
-    /// How many containers have ivshmem's memory.
+    /// The expected number of containers that map ivshmem's BAR.
     let containers: Int
 
     func check(_ bench: CaseContext) throws -> String {
@@ -105,8 +112,8 @@ enum PeerCases {
       try bench.require(faults.isEmpty, "\(name): \(faults.prefix(3).joined(separator: "; "))")
       let mapped = trace.records.filter { $0.mappedWindows.first?.device == Address.sharedMemory }
       let used = Set(mapped.map(\.container)).count
-      try bench.require(used == containers, "\(name): ivshmem in \(used) containers, \(containers) expected")
-      return "\(name): \(mapped.count) mapped"
+      try bench.require(used == containers, "\(name): \(used) containers map ivshmem, expected \(containers)")
+      return "\(name): \(mapped.count) mappings"
     }
   }
 
@@ -122,7 +129,7 @@ enum PeerCases {
       append: "touched=0", others: [Address.bigDrive], containers: 1),
   ]
 
-  /// Why the windows of a BAR opened that the guest enables, touches and moves.
+  /// Checks the reasons for which windows open when the guest enables, accesses and moves a BAR.
   private static func openings(_ bench: CaseContext, _ policy: String) throws -> String {
     let device = "\(Address.edu),bar-map=\(policy)"
     _ = try BareMetalGuest("bars", [device], append: "moves=4").check(bench, as: policy)
@@ -137,7 +144,7 @@ enum PeerCases {
     return "\(policy): \(reasons.joined(separator: ", "))"
   }
 
-  /// The device's own memory bit while the guest's is off.
+  /// Checks the device's memory bit while the guest's memory bit is clear.
   private static func bit(_ bench: CaseContext, _ policy: String) throws -> String {
     let devices = [Address.edu, "\(Address.sharedMemory),memory-bit=\(policy)"]
     let guest = BareMetalGuest("peer-dma", devices, append: "pause=2000")
@@ -149,7 +156,7 @@ enum PeerCases {
     if let fault = report.fault { throw Failed("\(policy): \(fault)") }
     try bench.require(status == 1, "\(policy): exit status \(status); \(child.lastMessage)")
     try bench.require(
-      isSet == (policy == "shadow"), "\(policy): the device's bit is \(isSet ? "set" : "clear")")
+      isSet == (policy == "shadow"), "\(policy): the device's memory bit is \(isSet ? "set" : "clear")")
     return "\(policy): \(isSet ? "set" : "clear")"
   }
 }

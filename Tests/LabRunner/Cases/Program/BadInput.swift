@@ -2,18 +2,18 @@
 
 import Foundation
 
-/// A command line that must fail: how, and with which words.
+/// A command line that must fail with a given exit status and given words.
 struct BadInput {
   let label: String
-  /// What stands before `sluice`: a program that changes the surroundings and then runs the rest.
+  /// The words before `sluice`: a program that changes the user or the namespace and then executes the rest.
   var wrapper: [String] = []
   let arguments: [String]
-  /// The exit statuses that are right.
+  /// The expected exit statuses.
   var statuses: [Int32] = [1]
-  /// Every one must be in the message, in whatever case.
+  /// Words that the message must contain, in upper or lower case.
   let words: [String]
 
-  /// What is wrong with how it failed; nil when nothing is.
+  /// Runs the command line. Returns a description of an unexpected result, or nil if it fails as expected.
   func fault(_ bench: CaseContext) throws -> String? {
     let name = label.replacing(" ", with: "-").replacing("/", with: "-")
     let child = try bench.start(wrapper + [bench.manifest.sluice] + arguments, as: name)
@@ -25,20 +25,22 @@ struct BadInput {
     }
     let said = child.errors.trimmingCharacters(in: .whitespacesAndNewlines)
     guard statuses.contains(status) else {
-      return "\(label): status \(status), expected \(statuses); it said '\(said)'"
+      return "\(label): status \(status), expected \(statuses); the message is '\(said)'"
     }
     let lower = said.lowercased()
     let missing = words.filter { !lower.contains($0.lowercased()) }
-    return missing.isEmpty ? nil : "\(label): no '\(missing.joined(separator: "', '"))' in '\(said)'"
+    return missing.isEmpty
+      ? nil : "\(label): no '\(missing.joined(separator: "', '"))' in the message '\(said)'"
   }
 
-  /// Tries each; throws what was wrong with any of them.
+  /// Runs every command line. Throws if a result is unexpected.
   static func check(_ inputs: [BadInput], _ bench: CaseContext) throws -> String {
     guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
     let faults = try inputs.compactMap { try $0.fault(bench) }
     for fault in faults { bench.note(fault) }
     try bench.require(
-      faults.isEmpty, "\(faults.count) of \(inputs.count) wrong, first: \(faults.first ?? "")")
+      faults.isEmpty,
+      "\(faults.count) of \(inputs.count) inputs have unexpected results, first: \(faults.first ?? "")")
     return "\(inputs.count) inputs"
   }
 }

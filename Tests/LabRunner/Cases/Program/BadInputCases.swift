@@ -2,15 +2,15 @@
 
 import Foundation
 
-/// What Sluice says when it cannot do what was asked.
+/// Cases for the messages with which Sluice refuses a request.
 enum BadInputCases {
   static let all: [Case] = [
-    Case("bad-kernel", "kernel and initrd files that are none") { bench in
-      // The large file would be copied out with its zeroes.
+    Case("bad-kernel", "invalid kernel and initrd files are refused") { bench in
+      // The large file is sparse. A copy outside L1 would contain all its zeroes.
       defer { try? FileManager.default.removeItem(at: bench.file("large")) }
       return try BadInput.check(try files(bench), bench)
     },
-    Case("bad-memory", "memory sizes that cannot be") { bench in
+    Case("bad-memory", "memory sizes, nodes, huge pages and processors that L1 lacks are refused") { bench in
       let kernel = try bench.kernel(.newCloud).image
       return try BadInput.check(
         [
@@ -31,11 +31,11 @@ enum BadInputCases {
             words: ["--cpu-pin 0:99", "cpus_allowed_list"]),
         ], bench)
     },
-    Case("bad-device", "devices that cannot be passed through") { bench in try devices(bench) },
-    Case("bad-host", "/dev/kvm or /dev/vfio/vfio absent or forbidden") { bench in
+    Case("bad-device", "devices that cannot be passed through are refused") { bench in try devices(bench) },
+    Case("bad-host", "an absent /dev/kvm or /dev/vfio/vfio and a forbidden /dev/kvm are reported") { bench in
       try BadInput.check(try host(bench), bench)
     },
-    Case("trace-disk-full", "--trace to a full disk") { bench in
+    Case("trace-disk-full", "--trace to a full disk is an error") { bench in
       let kernel = try bench.kernel(.newCloud)
       let arguments = [
         "run", "--kernel", kernel.image, "--initrd", kernel.initramfs, "--append", "console=ttyS0 quiet",
@@ -57,7 +57,7 @@ enum BadInputCases {
     try Data(Data(contentsOf: URL(filePath: kernel.image)).prefix(300_000)).write(to: truncated)
     let none = bench.file("no-kernel")
     try Data(repeating: 0x5a, count: 1 << 20).write(to: none)
-    // Sparse: it takes no memory here, and more than the guest has there.
+    // The file is sparse. It takes no memory in L1, and its size exceeds guest RAM.
     let large = bench.file("large")
     try Data().write(to: large)
     let handle = try FileHandle(forWritingTo: large)
@@ -90,16 +90,16 @@ enum BadInputCases {
     func run(_ devices: String...) -> [String] {
       ["run", "--kernel", kernel] + devices.flatMap { ["--device", $0] }
     }
-    // Behind the bridge: an edu device for the guest, and a network card that its host driver keeps.
+    // The bridge has an edu device for the guest and a network card that stays bound to its host driver.
     let shared = try HostDevice.behind(bridge: Address.bridge)
     guard let edu = shared.first(where: { $0.deviceID == "0x11e8" }),
       let card = shared.first(where: { $0.driver == "e1000" })
     else { throw Failed("L1 does not have edu and e1000 behind its bridge") }
-    try bench.require(edu.group == card.group, "edu and e1000 behind the bridge share no group")
+    try bench.require(edu.group == card.group, "edu and e1000 behind the bridge do not share a group")
     try edu.bind(to: "vfio-pci")
     let small = HostDevice(Address.smallDrive)
     try small.bind(to: "nvme")
-    defer { try? small.bind(to: "vfio-pci") }  // the next case that needs it says so
+    defer { try? small.bind(to: "vfio-pci") }  // the next case with the drive reports a failure
     return try BadInput.check(
       [
         BadInput(label: "no such device", arguments: run("0000:00:1e.7"), words: ["0000:00:1e.7"]),
@@ -113,19 +113,19 @@ enum BadInputCases {
         BadInput(
           label: "named twice", arguments: run(Address.bigDrive, Address.bigDrive), statuses: [1, 2],
           words: [Address.bigDrive, "twice"]),
-        // The physical function belongs to nvme here, and the drive has none.
+        // The physical function is bound to nvme, and the drive has no physical function. Both need no token.
         BadInput(
-          label: "token of no use", arguments: run("\(Address.virtualFunction),vf-token=\(token)"),
+          label: "unneeded token", arguments: run("\(Address.virtualFunction),vf-token=\(token)"),
           words: [Address.virtualFunction, "leave vf-token= out"]),
         BadInput(
-          label: "token without a function", arguments: run("\(Address.bigDrive),vf-token=\(token)"),
+          label: "token without a physical function", arguments: run("\(Address.bigDrive),vf-token=\(token)"),
           words: [Address.bigDrive, "leave vf-token= out"]),
       ], bench)
   }
 
   private static func host(_ bench: CaseContext) throws -> [BadInput] {
     let kernel = try bench.kernel(.newCloud).image
-    // Where everyone may read: the tree can be in a directory of root's own.
+    // Every user can read this directory. The source tree may be in a directory that only root can read.
     let open = URL(filePath: "/run/lab-open")
     try open.removeIfPresent()
     try open.makeDirectory()
@@ -151,7 +151,7 @@ enum BadInputCases {
     ]
   }
 
-  /// Runs the rest in a mount namespace where one device node is gone.
+  /// Returns a wrapper that executes the rest in a mount namespace without one device node.
   private static func without(_ node: String) -> [String] {
     let script = """
       set -e

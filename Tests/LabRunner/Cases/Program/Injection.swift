@@ -2,37 +2,38 @@
 
 import Foundation
 
-/// One run of the guest `inject` in which one call fails.
+/// One run of the guest `inject` in which one system call fails.
 struct Injection {
   let row: InjectionTable.Row
-  /// Which occurrence fails: the first, or a later one.
+  /// True if the first occurrence of the call fails, false if a later occurrence fails.
   let isFirst: Bool
 
-  /// What became of the VM.
+  /// The outcome for the VM.
   enum Outcome: Equatable, CustomStringConvertible {
-    /// The call was not made so often.
+    /// The run did not reach the occurrence. The value is the number of calls.
     case notReached(Int)
-    /// The guest noticed nothing.
+    /// The guest did not notice the failure.
     case unharmed
-    /// The guest noticed; the warning, or the check that failed where none is needed.
+    /// The guest or Sluice noticed the failure. The text is the warning, or the guest's failed check if the
+    /// rule needs no warning.
     case degraded(String)
-    /// The VM ended with this line.
+    /// The VM ended with this message.
     case ended(String)
-    /// What must not happen.
+    /// An outcome that must not occur.
     case wrong(String)
 
     var description: String {
       switch self {
-      case .notReached(let count): "not reached, made \(count) times"
-      case .unharmed: "the VM lives"
-      case .degraded(let text): "the VM lives: \(text)"
+      case .notReached(let count): "not reached, the call was made \(count) times"
+      case .unharmed: "the VM continues"
+      case .degraded(let text): "the VM continues: \(text)"
       case .ended(let text): "the VM ends: \(text)"
       case .wrong(let text): "WRONG: \(text)"
       }
     }
   }
 
-  /// What a run left behind.
+  /// The exit status and the output of one run.
   struct Traces {
     var status: Int32
     var output: String
@@ -41,12 +42,12 @@ struct Injection {
 
   private static let devices = [Address.edu, Address.sharedMemory, Address.bigDrive]
 
-  /// Runs the guest, and judges.
+  /// Runs the guest and judges the result.
   ///
   /// - Parameters:
-  ///   - number: The ioctl's request.
-  ///   - later: Which occurrence is the later one; of fewer the last is taken.
-  ///   - made: For a row's name, how often a run makes the call, as far as that is known.
+  ///   - number: The number of the ioctl's request.
+  ///   - later: The later occurrence that fails. If a run makes fewer calls, the last call fails.
+  ///   - made: The number of calls in a run, by the row's name, as far as it is known.
   func run(
     _ bench: CaseContext, request number: String, later: Int, made known: inout [String: Int]
   ) throws -> Outcome {
@@ -72,25 +73,25 @@ struct Injection {
 
   private func attempt(_ bench: CaseContext, _ request: String, _ when: Int) throws -> Traces {
     let error = row.error.flatMap(InjectionTable.number) ?? 0
-    // The first thread has the program's name.
+    // The control thread is the first thread, which has the program's name.
     let thread = row.thread == "control" ? "sluice" : row.thread
     let guest = BareMetalGuest("inject", Self.devices, append: "rounds=\(isFirst ? 1 : 2)")
     let child = try bench.start(
       ["\(bench.manifest.programs)/inject", thread, row.call, request, "\(error)", "\(when)"]
         + guest.command(bench, as: "guest"), as: "guest")
-    // More than the serial port's FIFO holds.
+    // More bytes than the serial port's FIFO holds.
     try child.type(String(repeating: "x", count: 64))
     let status = try child.wait(within: 40)
     return Traces(status: status, output: child.output, errors: child.errors)
   }
 
-  /// `inject: N calls`.
+  /// Returns N of the last line `inject: N calls`, or 0 if there is none.
   static func count(_ errors: String) -> Int {
     errors.split(separator: "\n").last { $0.hasPrefix("inject: ") }
       .flatMap { Int($0.split(separator: " ")[1]) } ?? 0
   }
 
-  /// Judges a run in which the call was failed.
+  /// Judges a run in which the call failed.
   func judge(_ traces: Traces) -> Outcome {
     guard traces.status < 128 else { return .wrong("status \(traces.status), a signal") }
     let error = row.error.flatMap(InjectionTable.number) ?? 0
@@ -100,11 +101,11 @@ struct Injection {
     let said = lines.filter { $0.hasPrefix("sluice: ") }
     if let line = said.last(where: { !$0.hasPrefix("sluice: warning: ") }) {
       guard line.contains(reason) || line.contains("(\(row.error ?? ""))") else {
-        return .wrong("it ends without the cause: \(line)")
+        return .wrong("the last message lacks the cause: \(line)")
       }
       let isDevice = row.request.hasPrefix("VFIO_DEVICE") || row.call.hasPrefix("p")
       guard !isDevice || row.call == "poll" || line.contains("device 0000:") else {
-        return .wrong("it ends without the device: \(line)")
+        return .wrong("the last message lacks the device: \(line)")
       }
       return .ended(line)
     }
@@ -114,6 +115,6 @@ struct Injection {
       return warning.map { .degraded($0) } ?? .unharmed
     }
     if let warning = said.first(where: { $0.contains(reason) }) { return .degraded(warning) }
-    return row.rule == .bus ? .degraded(fault) : .wrong("no warning: \(fault); \(said)")
+    return row.rule == .bus ? .degraded(fault) : .wrong("no warning has the cause: \(fault); \(said)")
   }
 }

@@ -2,30 +2,32 @@
 
 import Foundation
 
-/// Failed system calls: every call that a run makes after its start, with each of its errors.
+/// Runs with failed system calls: every call that a run makes after its start fails with each of its errors.
 struct Injections {
   /// The same seed gives the same order and the same later occurrences.
   let seed: Int
-  /// Part `part` of `parts`.
+  /// The part to run, from 1 to `parts`.
   let part: Int
   let parts: Int
 
   static let all = [
     Case(
-      "inject", "a tenth of the failed system calls, another one each day; `Tests/lab inject` for others",
+      "inject", "a tenth of the failed system calls, a different one each day (all: `inject-all`)",
       limit: 120
     ) { bench in
       let day = Int(Date.now.timeIntervalSince1970 / 86400)
       return try Injections(seed: 1, part: day % 10 + 1, parts: 10).run(bench)
     },
     Case(
-      "inject-all", "every failed system call: the VM lives, or ends with its cause", limit: 600, isLong: true
+      "inject-all", "after each failed system call the VM continues, or ends with the cause", limit: 600,
+      isLong: true
     ) { bench in try Injections(seed: 1, part: 1, parts: 1).run(bench) },
   ]
 
   init(seed: Int, part: Int, parts: Int) { (self.seed, self.part, self.parts) = (seed, part, parts) }
 
-  /// From a name as ``asCase`` makes it, by which the runner inside finds it.
+  /// Creates the injections from the name of their case (see ``asCase``), or returns nil for another name.
+  /// The runner in L1 finds the case by this name.
   init?(named name: String) {
     let words = name.split(separator: "-")
     let numbers = words.dropFirst().compactMap { Int($0) }
@@ -35,7 +37,8 @@ struct Injections {
 
   var asCase: Case { Case("inject-\(seed)-\(part)-\(parts)", "", limit: 600) { try run($0) } }
 
-  /// The first and a later occurrence of each row, in an order by the seed; those of this part.
+  /// Returns the injections of this part. Each row has a first and a later occurrence; the seed determines
+  /// their order.
   func chosen(_ table: InjectionTable) -> [Injection] {
     var generator = SplitMix(state: UInt64(seed))
     let all = table.failing.flatMap { row in [true, false].map { Injection(row: row, isFirst: $0) } }
@@ -49,7 +52,7 @@ struct Injections {
     let text = try Command.output([bench.manifest.sluice, "run", "--print-seccomp"])
     let missing = table.missing(from: text)
     try bench.require(
-      missing.isEmpty, "in the seccomp table and not in 'injections': \(missing.joined(separator: ", "))")
+      missing.isEmpty, "'injections' lacks rows of the seccomp table: \(missing.joined(separator: ", "))")
     let calls = InjectionTable.calls(text)
     bench.note("to repeat: Tests/lab inject --seed \(seed) --part \(part)/\(parts)")
     var generator = SplitMix(state: UInt64(seed))
@@ -73,10 +76,11 @@ struct Injections {
       }
     }
     try bench.require(faults.isEmpty, faults.joined(separator: "; "))
-    return "\(counts.lives) live, \(counts.ends) end with their cause, \(counts.notReached) not made so often"
+    return
+      "\(counts.lives) continue, \(counts.ends) end with the cause, \(counts.notReached) calls not reached"
   }
 
-  /// Keeps the output of a run that went wrong.
+  /// Copies the output of a run with a wrong outcome.
   private func keep(_ bench: CaseContext, _ title: String) throws {
     let name = title.replacing(" ", with: "-")
     for suffix in ["log", "err", "jsonl"] {

@@ -2,28 +2,28 @@
 
 import Foundation
 
-/// The file `injections`: which calls of which threads are failed with which errors, and by which source in the
-/// kernel they can fail so.
+/// The file `injections`. It lists the system calls of each kind of thread, the errors with which they fail,
+/// and the kernel source that returns each error.
 struct InjectionTable {
-  /// What may follow from a failure that the VM survives.
+  /// The permitted effect of a failure if the VM continues.
   enum Rule: String {
-    /// If the guest notices, a warning has the error's text.
+    /// If the guest notices the failure, a warning has the error's text.
     case warn
-    /// The guest may notice, as it does if nobody answers.
+    /// The guest may notice the failure without a warning, as it notices an unclaimed access.
     case bus
   }
 
   /// One call of a kind of thread, with one error.
   struct Row: Equatable {
-    /// `vcpu`, `pin`, `device`, `control`; `*` for all.
+    /// The kind of thread: `vcpu`, `pin`, `device`, `control` or `trace`, or `*` for all.
     let thread: String
     let call: String
-    /// The name of an ioctl's request, else empty.
+    /// The name of the ioctl's request, or empty for another call.
     let request: String
-    /// nil if the row is not failed.
+    /// The name of the injected error, or nil if no error is injected.
     let error: String?
     let rule: Rule
-    /// File and function of the kernel, or the reason why the row is not failed.
+    /// File and function of the kernel, or the reason why no error is injected.
     let source: String
 
     var name: String { "\(thread) \(request.isEmpty ? call : request)" }
@@ -39,17 +39,17 @@ struct InjectionTable {
       let parts = words.count > 1 ? words[1].split(separator: ":").map(String.init) : []
       guard words.count == 5, !parts.isEmpty, words[2] == "-" || Self.number(words[2]) != nil,
         let rule = words[3] == "-" ? .bus : Rule(rawValue: words[3])
-      else { throw LabError("injections: '\(line)' is no row") }
+      else { throw LabError("injections: invalid row '\(line)'") }
       return Row(
         thread: words[0], call: parts[0], request: parts.count > 1 ? parts[1] : "",
         error: words[2] == "-" ? nil : words[2], rule: rule, source: words[4])
     }
   }
 
-  /// The rows that are failed.
+  /// The rows with an error to inject.
   var failing: [Row] { rows.filter { $0.error != nil } }
 
-  /// The rows of the seccomp table that no row here is about, each as `vcpu ioctl:KVM_RUN`.
+  /// Returns the rows of the seccomp table that have no row here, each as `vcpu ioctl:KVM_RUN`.
   ///
   /// - Parameter table: The output of `sluice run --print-seccomp`.
   func missing(from table: String) -> [String] {
@@ -66,12 +66,13 @@ struct InjectionTable {
   struct Call {
     let thread: String
     let call: String
-    /// The name and the number of an ioctl's request, else empty.
+    /// The name and the number of the ioctl's request. Another call has an empty name and the number 0.
     let request: String
     let number: String
   }
 
-  /// The rows of the seccomp table: `KIND:`, below it `  CALL …` or `  ioctl NAME NUMBER …`.
+  /// Returns the rows of the seccomp table. A line `KIND:` begins a kind of thread. The lines below it are
+  /// `  CALL …` or `  ioctl NAME NUMBER …`.
   static func calls(_ table: String) -> [Call] {
     var thread = ""
     var calls: [Call] = []
@@ -89,7 +90,7 @@ struct InjectionTable {
     return calls
   }
 
-  /// The number of an error by its name (errno.h).
+  /// Returns the number of an error by its name (errno.h), or nil if the name is unknown.
   static func number(_ name: String) -> Int32? {
     let all: [String: Int32] = [
       "EINTR": EINTR, "EIO": EIO, "EBADF": EBADF, "EAGAIN": EAGAIN, "ENOMEM": ENOMEM, "EFAULT": EFAULT,

@@ -2,25 +2,26 @@
 
 import Foundation
 
-/// The lab as an ordinary user: root runs one case as `nobody`, in a copy of the files that the lab has built.
+/// A check that an ordinary user can run the lab. Root runs one case as `nobody`, in a copy of the files that
+/// the lab has built.
 struct OrdinaryUser {
   let workspace: Workspace
 
-  /// The user and the group `nobody` of Debian.
+  /// The ID of Debian's user and group `nobody`.
   private static let nobody = "65534"
   private static let name = "ordinary-user"
 
   /// Runs the case `hello`, and adds the result to the report.
   func run(_ report: inout Report) throws {
     guard geteuid() == 0 else {
-      report.add(Event(.skip, Self.name, text: "the whole lab runs as an ordinary user already"))
+      report.add(Event(.skip, Self.name, text: "the whole lab already runs as an ordinary user"))
       return
     }
     report.add(Event(.start, Self.name))
     let start = ContinuousClock.now
     var event = Event(.pass, Self.name)
     let directory = URL(filePath: "/var/tmp/lab-\(getpid())")
-    defer { try? FileManager.default.removeItem(at: directory) }  // only litter
+    defer { try? FileManager.default.removeItem(at: directory) }  // a failure leaves only temporary files
     do {
       try copy(to: directory)
       let (status, output, errors) = try Command.result(
@@ -44,7 +45,8 @@ struct OrdinaryUser {
     report.add(event)
   }
 
-  /// Kernels are linked, since they are large and only read; copied if the directory is on another file system.
+  /// Copies the files. Kernels become hard links, because they are large and only read. If the directory is
+  /// on another file system, they are copied.
   private func copy(to directory: URL) throws {
     try directory.makeDirectory()
     for (path, option) in [
@@ -58,7 +60,7 @@ struct OrdinaryUser {
       try target.removeIfPresent()
       try Command.output(["cp", "-r", source, target.path])
     }
-    // The umask may keep files from others.
+    // The umask may deny access to other users.
     try Command.output(["chmod", "-R", "u=rwX,go=rX", directory.path])
     try Command.output([
       "find", directory.path, "-type", "d", "-exec", "chown", "\(Self.nobody):\(Self.nobody)", "{}", "+",

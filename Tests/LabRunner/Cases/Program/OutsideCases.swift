@@ -2,38 +2,45 @@
 
 import Foundation
 
-/// What others do to a device, or have done, while it is a guest's: the VM lives, or says why it cannot.
+/// Cases in which another process or the host interferes with a VM and its device. The VM continues, or
+/// Sluice reports why it cannot.
 enum OutsideCases {
   static let all: [Case] = [
-    Case("outside-group-held", "another process has the group: status 6, one line, the device untouched") {
+    Case("outside-group-held", "another process holds the group: status 6, one line, the device unchanged") {
       bench in try groupHeld(bench)
     },
     Case("outside-reset", "the host resets the device through sysfs while the guest reads it") { bench in
       let edu = try reset(Address.plug, bench, as: "edu")
       let drive = try reset(Address.smallDrive, bench, as: "drive")
-      return "edu by its bus: \(edu); NVMe by FLR: \(drive)"
+      return "edu by bus reset: \(edu); NVMe by FLR: \(drive)"
     },
-    Case("outside-reset-refused", "the host takes a device's resets away: the guest lives, the end says so") {
+    Case(
+      "outside-reset-refused", "the host disables a device's resets: the guest continues, Sluice exits with 6"
+    ) {
       bench in try resetRefused(bench)
     },
-    Case("outside-memory-sysfs", "the host turns the device's memory off and on through sysfs") { bench in
+    Case("outside-memory-sysfs", "the host clears and sets the device's memory bit through sysfs") { bench in
       try memoryThroughSysfs(bench)
     },
-    Case("outside-memory-vfio", "the same through Sluice's own descriptor: KVM_RUN fails with EFAULT") {
+    Case(
+      "outside-memory-vfio",
+      "the memory bit changes through Sluice's descriptor: KVM_RUN fails, the VM continues"
+    ) {
       bench in try memoryThroughVFIO(bench)
     },
-    Case("outside-guest-ram", "guest RAM is taken away, which no VM survives: status 6 and one line") {
+    Case("outside-guest-ram", "guest RAM is unmapped behind Sluice: status 6 and one line") {
       bench in
       try guestMemory(bench)
     },
     Case(
-      "management-interrupt", "a guest's SMI, which no firmware takes: whatever the VM does, devices go back"
+      "management-interrupt", "a guest's SMI without firmware: Sluice resets and releases the device"
     ) {
       bench in try managementInterrupt(bench)
     },
   ]
 
-  /// At an SMI, KVM saves the state of the processor to the SMM address space, which has no RAM here.
+  /// Makes the guest send an SMI to its processor. KVM saves the state of the processor to the SMM address
+  /// space, which has no RAM here.
   private static func managementInterrupt(_ bench: CaseContext) throws -> String {
     let watch = try WatchGuest(bench, [Address.plug])
     try watch.child.type("i")
@@ -43,7 +50,7 @@ enum OutsideCases {
     let trace = try Trace(file: bench.file("guest.jsonl"))
     let kept = trace.records.filter { $0.event == "reset" && $0.why == "hand-back" }
     try bench.require(
-      kept.count == 1, "\(kept.count) resets when the device went back; \(watch.child.lastMessage)")
+      kept.count == 1, "\(kept.count) resets at the device's release, expected 1; \(watch.child.lastMessage)")
     try HostDevice(Address.plug).requireReleased()
     return "status \(status); \(watch.child.lastMessage)"
   }
@@ -59,10 +66,10 @@ enum OutsideCases {
     let status = try child.wait(within: 20)
     let said = child.errors.trimmingCharacters(in: .newlines)
     try other.close()
-    try bench.require(status == 6, "status \(status), expected 6; it said '\(said)'")
-    try bench.require(!said.contains("\n"), "more than one line: '\(said)'")
+    try bench.require(status == 6, "status \(status), expected 6; the message is '\(said)'")
+    try bench.require(!said.contains("\n"), "the message has more than one line: '\(said)'")
     for word in [path, "another process", device.address] {
-      try bench.require(said.contains(word), "no '\(word)' in '\(said)'")
+      try bench.require(said.contains(word), "no '\(word)' in the message '\(said)'")
     }
     let after = try device.config()
     let changed = zip(before, after).enumerated().filter { $1.0 != $1.1 }.map {
@@ -74,8 +81,9 @@ enum OutsideCases {
     return said
   }
 
-  /// While a host resets a device, its memory does not answer: a guest that has it mapped reads what the platform
-  /// makes of that, all-ones by the book and 0 on QEMU.
+  /// Resets the device from the host while a guest reads it. During the reset, the device's memory does not
+  /// respond. A guest that has it mapped reads a value that depends on the platform: all-ones by the
+  /// specification, 0 on QEMU.
   private static func reset(_ device: String, _ bench: CaseContext, as label: String) throws -> String {
     let watch = try WatchGuest(bench, [device], strange: .max, as: label)
     let value = try watch.value()
@@ -83,7 +91,8 @@ enum OutsideCases {
       try HostDevice.write("1", to: "/sys/bus/pci/devices/\(device)/reset")
       try watch.requireAlive()
       let state = try watch.state()
-      try bench.require(state.value == value, "after the reset it reads \(state.value), before \(value)")
+      try bench.require(
+        state.value == value, "the device reads \(state.value) after the reset, expected \(value)")
       try bench.require(
         state.command.hasSuffix("2") || state.command.hasSuffix("3"),
         "COMMAND is \(state.command): memory is off")
@@ -91,10 +100,11 @@ enum OutsideCases {
     _ = try watch.finish()
     try HostDevice(device).requireReleased()
     let changes = watch.child.output.split(separator: "\n").count { $0.contains("# device 1 reads") }
-    return "\(changes) changes seen in 3 resets"
+    return "the guest saw \(changes) changes in 3 resets"
   }
 
-  /// The kernel refuses the resets of a device that had one when it was opened.
+  /// Checks a device whose resets the kernel refuses at the end, although it had a reset method when Sluice
+  /// opened it.
   private static func resetRefused(_ bench: CaseContext) throws -> String {
     let device = HostDevice(Address.smallDrive)
     let methods = "/sys/bus/pci/devices/\(device.address)/reset_method"
@@ -109,7 +119,7 @@ enum OutsideCases {
     try HostDevice.write("default", to: methods)
     let status = try end.get()
     let after = try String(contentsOfFile: methods, encoding: .utf8)
-    try bench.require(after == before, "the reset methods are \(after), before \(before)")
+    try bench.require(after == before, "the reset methods are \(after), expected \(before)")
     let said = watch.child.errors.split(separator: "\n").filter { $0.contains("handing back") }
     try bench.require(status == 6, "status \(status), expected 6")
     for word in [device.address, "VFIO_DEVICE_RESET", "/sys/bus/pci/devices/\(device.address)/reset"] {
@@ -127,10 +137,10 @@ enum OutsideCases {
     let value = try watch.value()
     let command = try device.command
     try bench.require(
-      command & 2 != 0, "COMMAND of the device is \(command) while the guest uses it: memory is off")
+      command & 2 != 0, "the device's COMMAND is \(command) while the guest uses the device: memory is off")
     try device.setCommand(command & ~2)
     let off = try watch.next("# device 1 reads ")
-    try bench.require(["ffffffff", "00000000"].contains(off), "with memory off it reads \(off)")
+    try bench.require(["ffffffff", "00000000"].contains(off), "the device reads \(off) with memory off")
     try watch.requireAlive()
     try device.setCommand(command)
     try watch.expect(reads: value)
@@ -146,32 +156,33 @@ enum OutsideCases {
     for _ in 0..<3 {
       try foreign.setMemory(false)
       let others = try watch.expect(reads: "ffffffff")
-      try bench.require(others.isEmpty, "before all-ones it read \(others)")
+      try bench.require(others.isEmpty, "the device read \(others) before all-ones")
       try watch.requireAlive()
       try foreign.setMemory(true)
       try watch.expect(reads: value)
     }
     let trace = try watch.finish()
     let demotions = trace.records.count { $0.event == "gate" && $0.why == "fault" && $0.from == "open" }
-    try bench.require(demotions == 3, "\(demotions) windows demoted in 3 faults")
+    try bench.require(demotions == 3, "\(demotions) windows demoted in 3 faults, expected 3")
     return "3 times \(value), ffffffff, \(value); \(demotions) windows demoted"
   }
 
   private static func guestMemory(_ bench: CaseContext) throws -> String {
     let watch = try WatchGuest(bench, [Address.plug])
-    // Before RAM is pinned the end would be another one: it could not be.
+    // Enable bus mastering, which waits until guest RAM is pinned. Otherwise the VM would end because RAM
+    // cannot be pinned.
     try watch.child.type("b")
     let command = try watch.state().command
-    try bench.require(command.hasSuffix("6"), "COMMAND is \(command)")
+    try bench.require(command.hasSuffix("6"), "COMMAND is \(command): memory or bus mastering is off")
     let process = try ForeignProcess(watch.child.sluice())
-    let size: UInt = 128 << 20  // as `BareMetalGuest` has it
+    let size: UInt = 128 << 20  // the default of `BareMetalGuest`
     try process.unmap(process.mapping(of: size), size: size)
     let status = try watch.child.wait(within: 15)
     let said = watch.child.errors.split(separator: "\n").filter { $0.hasPrefix("sluice: ") }
     try bench.require(status == 6, "status \(status), expected 6; \(watch.child.lastMessage)")
     try bench.require(
       said.count == 1 && said[0].contains("KVM_RUN") && said[0].contains("EFAULT"),
-      "it said \(said.count) lines: \(said.joined(separator: "; "))")
+      "Sluice printed \(said.count) lines: \(said.joined(separator: "; "))")
     try HostDevice(Address.plug).requireReleased()
     return said.joined()
   }

@@ -2,10 +2,11 @@
 
 import Foundation
 
-/// The filter against what Sluice does: strace sees every call that a thread makes after loading it.
+/// A comparison of the seccomp filter with Sluice's system calls. strace sees every call that a thread makes
+/// after it loads the filter.
 enum SeccompCases {
   static let all: [Case] = [
-    Case("seccomp-rules", "every rule of the filter is used, over guests of every kind", limit: 420) {
+    Case("seccomp-rules", "guests of every kind together use every rule of the filter", limit: 420) {
       bench in
       guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
       let text = try Command.output([bench.manifest.sluice, "run", "--print-seccomp"])
@@ -22,12 +23,13 @@ enum SeccompCases {
       let made = try SystemCalls(directory: bench.directory, prefix: "strace")
       try Data(made.text.utf8).write(to: bench.file("made.txt"))
       let forbidden = made.without(table)
-      try bench.require(forbidden.isEmpty, "made, but not in the table: \(forbidden.joined(separator: ", "))")
+      try bench.require(forbidden.isEmpty, "calls that the table lacks: \(forbidden.joined(separator: ", "))")
       let needed = SystemCalls(table: text, contingent: false)
       let unused = needed.without(made)
-      try bench.require(unused.isEmpty, "never made: \(unused.joined(separator: ", "))")
+      try bench.require(
+        unused.isEmpty, "rules of the table without a call: \(unused.joined(separator: ", "))")
       let idle = table.without(needed).filter { table.without(made).contains($0) }
-      bench.note("contingent, and not made this time: \(idle.joined(separator: ", "))")
+      bench.note("contingent rules without a call in this run: \(idle.joined(separator: ", "))")
       return "\(table.made.values.map(\.count).reduce(0, +)) rules"
     }
   ]
@@ -37,7 +39,8 @@ enum SeccompCases {
     let run: @Sendable (CaseContext) throws -> Void
   }
 
-  /// One Linux guest only: strace makes every exit of a vCPU a matter of milliseconds here.
+  /// The traced runs. Only one has a Linux guest, because each vCPU exit takes milliseconds under strace
+  /// here.
   private static let scenarios = [
     Scenario(name: "life cycle and terminal") { bench in
       let terminal = try Terminal()
@@ -46,7 +49,7 @@ enum SeccompCases {
       let command = try Terminal.foreground + guest.command(bench)
       let child = try bench.start(command, as: "terminal", input: terminal.slave)
       try child.expect("lab: shell")
-      // More than the serial port's FIFO holds.
+      // More bytes than the serial port's FIFO holds.
       terminal.type("echo " + String(repeating: "long ", count: 40) + "line\n")
       try child.expect("long line")
       terminal.type("\u{1}x")

@@ -2,10 +2,10 @@
 
 import Foundation
 
-/// Sluice on a terminal, and what is left of it when it is told to stop.
+/// Cases for Sluice on a terminal. At its end, Sluice restores the terminal and releases the device.
 enum TerminalCases {
   static let all: [Case] = [
-    Case("typed-input", "what is typed reaches the guest's shell") { bench in
+    Case("typed-input", "typed input reaches the guest's shell") { bench in
       let terminal = try Terminal()
       let before = try terminal.settings()
       let child = try start(steps: ["shell"], on: terminal, bench)
@@ -28,7 +28,7 @@ enum TerminalCases {
       try check(child, ends: 0, terminal, before, bench)
       return ""
     },
-    Case("event-loop", "no event loop, or one that takes no descriptor: the end is in order") { bench in
+    Case("event-loop", "Sluice releases its device after a failed epoll_create1 or epoll_ctl") { bench in
       for (call, error) in [("epoll_create1", "EMFILE"), ("epoll_ctl", "ENOSPC")] {
         let terminal = try Terminal()
         let before = try terminal.settings()
@@ -43,7 +43,7 @@ enum TerminalCases {
         let trace = try Trace(file: bench.file("trace.jsonl"))
         try bench.require(
           trace.records.contains { $0.event == "phase" && $0.name == "devices-handed-back" },
-          "\(call): Sluice did not hand the device back")
+          "\(call): Sluice did not release the device")
       }
       return ""
     },
@@ -52,7 +52,7 @@ enum TerminalCases {
   ]
 
   private static func signals(_ name: String, _ number: Int32, status: Int32) -> Case {
-    Case(name, "at any time: the device is released, the terminal restored", limit: 150) { bench in
+    Case(name, "a signal at any time restores the terminal and releases the device", limit: 150) { bench in
       let delays = [0.02, 0.1, 0.3, 0.6, 1, 2, 4, 8]
       for delay in delays {
         let terminal = try Terminal()
@@ -60,7 +60,7 @@ enum TerminalCases {
         let child = try start(steps: ["nvme-sha256", "shell"], on: terminal, bench, as: "after-\(delay)")
         let sluice = try child.sluice()
         usleep(UInt32(delay * 1_000_000))
-        // Before the program has taken the signal over, the default action ends it with the same status.
+        // Until the program handles the signal, the signal's default action ends it with the same status.
         _ = kill(sluice, number)
         do {
           try check(child, ends: status, terminal, before, bench)
@@ -68,11 +68,11 @@ enum TerminalCases {
           throw Failed("after \(delay) s: \(error)")
         }
       }
-      return "at \(delays.count) times"
+      return "after each of \(delays.count) delays"
     }
   }
 
-  /// A guest with the big drive, its console on a terminal.
+  /// Starts a guest with the big drive and with its console on a terminal.
   private static func start(
     steps: [String], on terminal: Terminal, _ bench: CaseContext, as name: String = "guest"
   ) throws -> Child {
@@ -87,7 +87,7 @@ enum TerminalCases {
     let got = try child.wait(within: 30)
     try bench.require(got == status, "exit status \(got), expected \(status); \(child.lastMessage)")
     let after = try terminal.settings()
-    try bench.require(after == before, "the terminal was left as \(after), before \(before)")
+    try bench.require(after == before, "the terminal's settings are \(after), expected \(before)")
     let device = HostDevice(Address.bigDrive)
     try device.requireReleased()
     try device.bind(to: "nvme")

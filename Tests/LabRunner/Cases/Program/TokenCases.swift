@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A virtual function whose physical function VFIO has, too.
+/// A virtual function whose physical function is also bound to vfio-pci.
 enum TokenCases {
   static let all: [Case] = [
     Case(
-      "vf-token", "a virtual function opens with the token that the owner of its physical function has set",
+      "vf-token", "a virtual function opens with the token that its physical function's owner has set",
       limit: 90
     ) { bench in
       guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
@@ -25,7 +25,7 @@ enum TokenCases {
           refused("no token", Address.virtualFunction, ["has a vf token"]),
           refused("another token", "\(Address.virtualFunction),vf-token=\(other)", ["is not that"]),
           BadInput(
-            label: "a token for nothing",
+            label: "unneeded token",
             arguments: ["run", "--kernel", kernel, "--device", "\(Address.smallDrive),vf-token=\(token)"],
             words: [Address.smallDrive, "leave vf-token= out"]),
         ], bench)
@@ -36,10 +36,10 @@ enum TokenCases {
     }
   ]
 
-  /// Gives the physical function to its driver again. Later cases say so if that fails.
+  /// Rebinds the physical function to its driver. If that fails, later cases fail.
   private static func restore(_ bench: CaseContext) {
     do { try VirtualFunction.takeBack() } catch {
-      bench.note("the physical function did not come back to its driver: \(sentence(error))")
+      bench.note("the physical function cannot be rebound to its driver: \(sentence(error))")
     }
   }
 }

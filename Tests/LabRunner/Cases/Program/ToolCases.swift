@@ -2,10 +2,10 @@
 
 import Foundation
 
-/// The other verbs of Sluice.
+/// Cases for the other commands of Sluice.
 enum ToolCases {
   static let all: [Case] = [
-    Case("devices", "sluice devices shows every function, its driver and what to do") { bench in
+    Case("devices", "sluice devices shows every function, its driver and the next step") { bench in
       let text = try Command.output([bench.manifest.sluice, "devices"])
       try Data(text.utf8).write(to: bench.file("devices.txt"))
       let json = try Command.output([bench.manifest.sluice, "devices", "--json"])
@@ -17,7 +17,7 @@ enum ToolCases {
       }
       try bench.require(
         text.split(separator: "\n").count == addresses.count,
-        "not one line for each of \(addresses.count) functions")
+        "'sluice devices' does not print one line for each of \(addresses.count) functions")
       let detail = try Command.output([bench.manifest.sluice, "devices", Address.network])
       try bench.require(
         detail.contains("IOMMU group: ") && detail.contains("ROM: ") && !detail.contains(Address.disk),
@@ -25,10 +25,10 @@ enum ToolCases {
       try checkReports(json, bench)
       return "\(addresses.count) functions"
     },
-    Case("bind", "sluice bind and unbind give the drive to the guest and back to its driver") { bench in
+    Case("bind", "sluice bind binds the drive to vfio-pci; sluice unbind restores its driver") { bench in
       let drive = HostDevice(Address.smallDrive)
       try drive.bind(to: "nvme")
-      defer { try? drive.bind(to: "vfio-pci") }  // the next case that needs it says so
+      defer { try? drive.bind(to: "vfio-pci") }  // the next case with the drive reports a failure
       for (verb, driver) in [("bind", "vfio-pci"), ("bind", "vfio-pci"), ("unbind", "nvme")] {
         let (status, _, errors) = try Command.result([bench.manifest.sluice, verb, drive.address])
         try bench.require(status == 0, "'sluice \(verb)': status \(status): \(errors)")
@@ -53,19 +53,22 @@ enum ToolCases {
     var ready: Bool
   }
 
-  /// What is peculiar to some of L1's devices is told.
+  /// Checks the reported properties that only some of L1's devices have.
   private static func checkReports(_ json: String, _ bench: CaseContext) throws {
     let all = try JSONDecoder().decode([DeviceReport].self, from: Data(json.utf8))
     func report(_ address: String) throws -> DeviceReport {
-      guard let found = all.first(where: { $0.address == address }) else { throw Failed("no \(address)") }
+      guard let found = all.first(where: { $0.address == address }) else {
+        throw Failed("the report lacks \(address)")
+      }
       return found
     }
     let ports = try report(Address.disk).bars.filter { $0.kind == "io" }
-    try bench.require(ports.map(\.index) == [4], "the SATA controller's BARs of ports are \(ports)")
+    try bench.require(ports.map(\.index) == [4], "the SATA controller's I/O port BARs are \(ports)")
     let network = try report(Address.network)
     try bench.require(
       network.bars.contains { $0.index == 6 }, "the network card has no ROM: \(network.bars.map(\.index))")
-    try bench.require(network.resetMethods == ["pm"], "the network card's resets are \(network.resetMethods)")
+    try bench.require(
+      network.resetMethods == ["pm"], "the network card's reset methods are \(network.resetMethods)")
     let pair = try Address.pair.map(report)
     try bench.require(
       pair[0].sharedWith == [Address.pair[1]] && pair[1].sharedWith == [Address.pair[0]] && pair[0].ready,
@@ -73,6 +76,6 @@ enum ToolCases {
     let virtual = try report(Address.virtualFunction)
     try bench.require(
       virtual.ready && virtual.sharedWith.isEmpty && virtual.resetMethods.contains("flr"),
-      "the virtual function: \(virtual)")
+      "the report of the virtual function is \(virtual)")
   }
 }
