@@ -92,7 +92,7 @@ import Testing
     #expect {
       try launch("echo one; echo why >&2", marks: ["two"])
     } throws: {
-      "\($0)" == "'two' did not come (status 0): why"
+      "\($0)" == "the output has no 'two' (status 0): why"
     }
   }
 

@@ -2,41 +2,41 @@
 
 import Foundation
 
-/// A run of one guest of `Guests/`.
+/// One run of a guest of `Guests/`.
 struct BareMetalGuest {
   let name: String
   let devices: [String]
   let append: String
   let cpus: Int
-  /// Of `--memory`.
+  /// The value of `--memory`.
   var memory = "128M"
-  /// What else Sluice is to be told.
+  /// Further options for Sluice.
   var options: [String] = []
 
   init(_ name: String, _ devices: [String] = [], append: String = "", cpus: Int = 1) {
     (self.name, self.devices, self.append, self.cpus) = (name, devices, append, cpus)
   }
 
-  /// The command that runs it under the bench's VMM; Sluice's trace goes to `LABEL.jsonl`.
+  /// Returns the command that runs the guest under the case's VMM. Sluice's trace goes to `LABEL.jsonl`.
   func command(_ bench: CaseContext, as label: String) throws -> [String] {
     bench.vmm == "qemu" ? try qemu(bench) : try sluice(bench, as: label)
   }
 
-  /// Runs it and checks what it reports; a remark.
+  /// Runs the guest and checks its report. Returns a remark.
   func check(_ bench: CaseContext, as label: String = "guest") throws -> String {
     let child = try bench.start(command(bench, as: label), as: label)
     let status = try child.wait()
     let report = BareMetalReport(child.output)
     if let fault = report.fault { throw Failed("\(fault) (status \(status)); \(child.lastMessage)") }
-    // The guests write 0 to the debug exit port when all is well, and the status is (0 << 1) | 1.
+    // A guest without a failed check writes 0 to the debug exit port. The exit status is then (0 << 1) | 1.
     try bench.require(status == 1, "exit status \(status), expected 1; \(child.lastMessage)")
     return report.remark
   }
 
-  /// What QEMU makes of the same guest and device: a remark, never a verdict.
+  /// Runs the same guest and device under QEMU. The result is a remark and never fails the case.
   func besideQEMU(_ bench: CaseContext) throws -> String {
     let child = try bench.start(qemu(bench), as: "qemu")
-    // After an error of KVM_RUN QEMU stops the guest and waits for a debugger.
+    // After an error of KVM_RUN, QEMU stops the guest and waits for a debugger.
     let isBroken = { child.errors.contains("kvm run failed") }
     let end = ContinuousClock.now + .seconds(120)
     while child.isRunning, !isBroken(), ContinuousClock.now < end { usleep(200_000) }
@@ -44,11 +44,11 @@ struct BareMetalGuest {
     if isBroken() {
       child.kill()
       let first = child.errors.split(separator: "\n").first { $0.contains("kvm run failed") } ?? ""
-      return "the VM died: \(first)"
+      return "the VM stopped: \(first)"
     }
     guard !child.isRunning else {
       child.kill()
-      return "no end after 120 s; \(child.lastMessage)"
+      return "the guest did not end within 120 s; \(child.lastMessage)"
     }
     return "\(report.fault ?? report.remark); status \(try child.wait())"
   }
@@ -69,7 +69,7 @@ struct BareMetalGuest {
   }
 }
 
-/// QEMU's arguments for passed-through devices: in the slots in which Sluice has them.
+/// Returns QEMU's arguments for passed-through devices, which get the same PCI slots as under Sluice.
 func vfioDevices(_ addresses: [String]) -> [String] {
   addresses.enumerated().flatMap { index, address in
     ["-device", "vfio-pci,host=\(address),addr=\(String(index + 1, radix: 16)).0"]

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What a guest of `Guests/` printed: `ok - TEXT`, `not ok - TEXT`, at the end `done N`.
+/// The output of a guest of `Guests/`: lines `ok - TEXT` and `not ok - TEXT`, and `done N` at the end.
 struct BareMetalReport {
   var passed: [String] = []
-  /// What the guest said it could not check, `ok - skipped: TEXT`.
+  /// The checks that the guest could not make, `ok - skipped: TEXT`.
   var skipped: [String] = []
   var failed: [String] = []
-  /// The number after `done`: how many lines there should be.
+  /// The number after `done`, which is the expected number of checks.
   var promised: Int?
 
   init(_ output: String) {
@@ -23,13 +23,13 @@ struct BareMetalReport {
     }
   }
 
-  /// Nil when everything is as it should be.
+  /// A description of the failure, or nil if every check passed.
   var fault: String? {
     if !failed.isEmpty { return failed.map { "not ok: \($0)" }.joined(separator: "; ") }
-    guard let promised else { return "it did not reach its end (\(passed.count) checks)" }
-    if passed.isEmpty { return "it checked nothing" }
+    guard let promised else { return "the guest did not reach its end (\(passed.count) checks passed)" }
+    if passed.isEmpty { return "the guest passed no check" }
     let made = passed.count + skipped.count
-    return promised == made ? nil : "it promised \(promised) checks and made \(made)"
+    return promised == made ? nil : "the guest announced \(promised) checks and made \(made)"
   }
 
   var remark: String {

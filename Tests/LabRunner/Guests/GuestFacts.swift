@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The steps `facts` and `facts-after` of the Linux guests: what the kernel says of the function in slot 1.
+/// The steps `facts` and `facts-after` of the Linux guests. They print the kernel's information about the
+/// function in PCI slot 1.
 enum GuestFacts {
-  /// Programs of this machine that the steps need.
+  /// The programs of this machine that the steps need.
   static let programs = ["/usr/bin/lspci", "/sbin/ethtool", "/usr/sbin/nvme"]
 
   static let script = """
-    # The first function that is no bridge: slot 1, where the bus has a host bridge.
+    # The first function that is not a bridge. It is in slot 1 if the bus has a host bridge.
     slot=$(grep -Lr '^0x06' /sys/bus/pci/devices/*/class 2>/dev/null | head -n 1 | sed 's,/class$,,;s,.*/,,')
     raw() { name=$1; shift; "$@" 2>&1 | tr -s ' \\t' ' ' | sed "s/^/lab: raw $name /"; }
     facts() {

@@ -2,25 +2,27 @@
 
 import Foundation
 
-/// The guest `fuzz`: random accesses to ports, configuration space and BARs by a seed.
+/// A run of the guest `fuzz`. It makes random accesses to ports, configuration space and BARs, which depend
+/// on a seed.
 struct GuestFuzz {
   let seconds: Int
   let seed: Int
 
   static let all = [
     Case(
-      "fuzz-guest", "small guest: 20 s of random accesses of 4 vCPUs; `Tests/lab fuzz guest` for longer",
+      "fuzz-guest", "small guest: 4 vCPUs make random accesses for 20 s (longer: `Tests/lab fuzz guest`)",
       limit: 180
     ) { bench in try GuestFuzz(seconds: 20, seed: 1).run(bench) },
     Case(
-      "fuzz-guest-long", "small guest: 10 minutes of random accesses of 4 vCPUs", limit: 900,
+      "fuzz-guest-long", "small guest: 4 vCPUs make random accesses for 10 minutes", limit: 900,
       isLong: true
     ) { bench in try GuestFuzz(seconds: 600, seed: 2).run(bench) },
   ]
 
   init(seconds: Int, seed: Int) { (self.seconds, self.seed) = (seconds, seed) }
 
-  /// From a name as ``asCase`` makes it, by which the runner inside finds it.
+  /// Creates the run from the name of its case (see ``asCase``), or returns nil for another name. The runner
+  /// in L1 finds the case by this name.
   init?(named name: String) {
     let words = name.split(separator: "-")
     guard words.count == 4, words[0] == "fuzz", words[1] == "guest", let seconds = Int(words[2]),
@@ -37,9 +39,10 @@ struct GuestFuzz {
     Address.bigDrive, Address.edu, Address.sharedMemory, Address.testDevice, Address.network, Address.usb,
     Address.disk, Address.scsi,
   ]
-  /// Lines on standard error: one for each kind of warning of each function and vCPU, and the summary.
+  /// The maximum number of lines on standard error: one for each kind of warning of each function and vCPU,
+  /// and the summary.
   private static let mostLines = 200
-  /// KiB that the process may grow by after its start.
+  /// The maximum growth of the process after its start, in KiB.
   private static let mostGrowth = 16 << 10
 
   func run(_ bench: CaseContext) throws -> String {
@@ -47,10 +50,10 @@ struct GuestFuzz {
     bench.note("to repeat: Tests/lab fuzz guest --seconds \(seconds) --seed \(seed)")
     let log = try KernelLog()
     var guest = BareMetalGuest("fuzz", Self.devices, append: "seed=\(seed)", cpus: 4)
-    // All of it is there from the start: the growth that is seen is the process's own.
+    // Preallocate guest RAM. The measured growth is then growth of the process.
     guest.memory = "128M,prealloc"
     let trace = bench.file("guest.jsonl").path
-    // A trace of hundreds of megabytes shows nothing here.
+    // No check needs the trace, which would have hundreds of megabytes.
     let command = try guest.command(bench, as: "guest").filter { $0 != "--trace" && $0 != trace }
     let child = try bench.start(command, as: "guest")
     let growth = try drive(child)
@@ -74,16 +77,16 @@ struct GuestFuzz {
     return "\(report.remark); \(lines.count) lines on standard error; grew by \(growth) KiB"
   }
 
-  /// Ends the guest when time is up; KiB by which the process grew.
+  /// Ends the guest after its time. Returns the growth of the process in KiB.
   private func drive(_ child: Child) throws -> Int {
     try child.expect("# seed", within: 60)
     let process = try child.sluice()
     let end = ContinuousClock.now + .seconds(seconds)
-    // Guest RAM is populated in the background.
+    // Guest RAM is populated in the background, so the measurement begins after half of the time.
     while child.isRunning, ContinuousClock.now < end - .seconds(seconds / 2) { usleep(100_000) }
     let before = child.isRunning ? try Self.residentSize(process) : 0
     while child.isRunning, ContinuousClock.now < end { usleep(100_000) }
-    // A random read of the serial port may take a byte: there are several.
+    // A random read of the serial port may take a byte, so type several.
     let after = child.isRunning ? try Self.residentSize(process) : before
     while child.isRunning, ContinuousClock.now < end + .seconds(60) {
       try child.type("q")
@@ -92,16 +95,18 @@ struct GuestFuzz {
     return after - before
   }
 
-  /// KiB (proc(5), VmRSS).
+  /// Returns the resident memory in KiB (proc(5), VmRSS).
   private static func residentSize(_ process: Int32) throws -> Int {
     let line = try ProcFile.text("/proc/\(process)/status").split(separator: "\n").first {
       $0.hasPrefix("VmRSS:")
     }
-    guard let line, let size = Int(line.filter(\.isNumber)) else { throw Failed("no VmRSS of \(process)") }
+    guard let line, let size = Int(line.filter(\.isNumber)) else {
+      throw Failed("process \(process) has no VmRSS")
+    }
     return size
   }
 
-  /// `port 12, ecam 1` of lines `# event port 12`.
+  /// Returns `port 12, ecam 1` from lines such as `# event port 12`.
   private static func events(_ output: String) -> String {
     output.split(whereSeparator: \.isNewline).filter { $0.hasPrefix("# event ") }
       .map { String($0.dropFirst(8)) }.joined(separator: ", ")

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The `/init` of the Linux guests: performs the steps named on the kernel command line.
+/// The `/init` of the Linux guests. It performs the steps named on the kernel command line.
 ///
-/// Every line that the runner reads starts with `lab: `. A step says `lab: ok STEP …` or
-/// `lab: not ok STEP …`; `lab: end` comes after the last one, before the guest goes down.
+/// Every line that the runner reads starts with `lab: `. A step prints `lab: ok STEP …` or
+/// `lab: not ok STEP …`. The script prints `lab: end` after the last step, before the guest shuts down.
 enum GuestInit {
-  /// What a step needs loaded; a group that a kernel has built in is an empty list.
+  /// The kernel modules of each group. A kernel that has a group built in has an empty list for it.
   static let modules = [
     "nvme": ["nvme"],
     "e1000e": ["e1000e"],
@@ -26,20 +26,20 @@ enum GuestInit {
 
     parameter() { sed -n "s/.*lab\\.$1=\\([^ ]*\\).*/\\1/p" /proc/cmdline; }
     load() { for module in $(cat /modules/$1); do insmod /modules/$module 2>/dev/null; done; }
-    # until SECONDS COMMAND…: true as soon as the command is
+    # until_ SECONDS COMMAND…: retries the command until it succeeds; fails after the given seconds
     until_() { left=$(($1 * 10)); shift
       until "$@" >/dev/null 2>&1; do left=$((left - 1)); [ $left -gt 0 ] || return 1; usleep 100000; done; }
-    # The node is there before the disk can be opened.
+    # The device node exists before the disk can be opened.
     opens() { dd if=/dev/$1 of=/dev/null bs=512 count=1; }
     functions() { grep -l "^$1" /sys/bus/pci/devices/*/class | sed 's,/class$,,'; }
-    # Without the paths (nvme0c0n1) to a drive in a subsystem.
+    # Prints the drives, without the paths (nvme0c0n1) to a drive in a subsystem.
     drives() { ls -d /sys/block/nvme*n1 2>/dev/null | grep -v 'c[0-9]*n1$'; }
     all_drives() { [ "$(drives | wc -l)" = "$(functions 0x010802 | wc -l)" ]; }
 
     nvme_sha256() {
       load nvme
       [ -n "$(functions 0x010802)" ] || { echo "lab: not ok nvme-sha256 no drive on the bus"; return; }
-      until_ 30 all_drives || { echo "lab: not ok nvme-sha256 a drive did not come up"; return; }
+      until_ 30 all_drives || { echo "lab: not ok nvme-sha256 a drive is not ready"; return; }
       for drive in $(drives); do
         until_ 10 opens ${drive##*/}
         serial=$(cat $drive/device/serial)
@@ -56,18 +56,18 @@ enum GuestInit {
     reset() { echo 1 >$1/reset && echo "lab: ok nvme-reset" || echo "lab: not ok nvme-reset"; }
     remove() {
       echo 1 >$1/remove
-      [ ! -e $1 ] || { echo "lab: not ok nvme-remove-rescan still there"; return; }
+      [ ! -e $1 ] || { echo "lab: not ok nvme-remove-rescan still present"; return; }
       echo 1 >/sys/bus/pci/rescan
-      [ -e $1 ] && echo "lab: ok nvme-remove-rescan" || echo "lab: not ok nvme-remove-rescan gone for good"
+      [ -e $1 ] && echo "lab: ok nvme-remove-rescan" || echo "lab: not ok nvme-remove-rescan did not reappear"
     }
     kexec_() {
       rest=$1
       line=$(sed "s/lab\\.steps=[^ ]*/lab.steps=$rest/" /proc/cmdline)
       /sbin/kexec -s -l /second/vmlinuz --initrd=/second/initrd --append="$line lab.kexec=1" ||
-        { echo "lab: not ok kexec load"; return; }
+        { echo "lab: not ok kexec the second kernel cannot be loaded"; return; }
       echo "lab: ok kexec"
       /sbin/kexec -e
-      echo "lab: not ok kexec returned"
+      echo "lab: not ok kexec the command returned"
     }
     network() {
       load e1000e
@@ -84,7 +84,7 @@ enum GuestInit {
       drive=$(drives); drive=/dev/${drive##*/}
       until_ 10 opens ${drive#/dev/}
       for depth in 1 32; do
-        # The eighth value of fio's terse output, version 3, is reads per second.
+        # The eighth value of fio's terse output, version 3, is the number of reads per second.
         number=$(fio --name=read --filename=$drive --readonly --rw=randread --bs=4k --direct=1 \
           --ioengine=libaio --iodepth=$depth --ramp_time=1 --time_based --runtime=6 \
           --minimal --terse-version=3 | cut -d';' -f8)
@@ -96,7 +96,7 @@ enum GuestInit {
     }
     usb() {
       load xhci
-      until_ 60 opens sda || { echo "lab: not ok usb-sha256 no /dev/sda that opens"; return; }
+      until_ 60 opens sda || { echo "lab: not ok usb-sha256 /dev/sda cannot be opened"; return; }
       echo "lab: ok usb-sha256 $(sha256sum </dev/sda | cut -c1-64)"
     }
 

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Steps of a Linux guest that resets a device many times while it is used.
+/// Steps of a Linux guest that resets devices many times while it uses them.
 ///
-/// What is read and written is compared, and every failure is counted: a step that counted one is not ok.
-/// `lab.resets=N` on the kernel's command line says how many.
+/// The steps compare all data that they read and write, and count every failure. A step with a failure is not
+/// ok. `lab.resets=N` on the kernel's command line is the number of resets of each device.
 enum GuestLoad {
   static let script = #"""
-    # bump FILE: adds one to the number in it
+    # bump FILE: increments the number in the file
     bump() { echo $(($(cat $1) + 1)) >$1; }
-    # The first half of the drive is read again and again; the second half is written and read back.
+    # The reader reads the first half of the drive repeatedly. The writer writes the second half and reads it
+    # back.
     nvme_reader() {
       while [ ! -e /tmp/nvme-stop ]; do
         got=$(dd if=/dev/$1 bs=64k count=128 iflag=direct 2>/dev/null | sha256sum | cut -c1-64)
@@ -28,29 +29,30 @@ enum GuestLoad {
     is_live() { [ "$(cat /sys/class/nvme/$1/state)" = live ]; }
     nvme_load() {
       load nvme
-      until_ 30 all_drives || { echo "lab: not ok nvme-load the drive did not come up"; return; }
+      until_ 30 all_drives || { echo "lab: not ok nvme-load the drive is not ready"; return; }
       drive=$(drives); drive=${drive##*/}
       function=$(functions 0x010802)
       until_ 10 opens $drive
       for name in reads writes nvme-bad; do echo 0 >/tmp/$name; done
       sum=$(dd if=/dev/$drive bs=64k count=128 iflag=direct 2>/dev/null | sha256sum | cut -c1-64)
-      echo flr >$function/reset_method || { echo "lab: not ok nvme-load no FLR"; return; }
+      echo flr >$function/reset_method || { echo "lab: not ok nvme-load the drive has no FLR"; return; }
       nvme_reader $drive $sum & nvme_writer $drive &
       resets=0
       while [ $resets -lt $wanted ]; do
-        echo 1 >$function/reset || { echo "lab: not ok nvme-load reset $resets refused"; break; }
-        until_ 20 is_live ${drive%n1} || { echo "lab: not ok nvme-load dead after $resets resets"; break; }
+        echo 1 >$function/reset || { echo "lab: not ok nvme-load the kernel refused reset $resets"; break; }
+        until_ 20 is_live ${drive%n1} || { echo "lab: not ok nvme-load not live after $resets resets"; break; }
         resets=$((resets + 1))
       done
       touch /tmp/nvme-stop; wait
-      [ $(cat /tmp/nvme-bad) = 0 ] || echo "lab: not ok nvme-load $(cat /tmp/nvme-bad) wrong"
+      [ $(cat /tmp/nvme-bad) = 0 ] || echo "lab: not ok nvme-load $(cat /tmp/nvme-bad) failures"
       echo "lab: ok nvme-load $resets $(cat /tmp/reads) $(cat /tmp/writes) $sum"
     }
 
-    # The driver of e1000e takes no part in a reset: on bare hardware too it may stand still after one. So it
-    # lets the card go, which is reset twenty times, and takes it back, all while a download is under way. What is
-    # sent meanwhile is lost and TCP repeats it: each download must come to its end and be right. With the link up
-    # again the first ping must be answered.
+    # The e1000e driver does not handle a reset of its device. It may hang after a reset, even on bare
+    # hardware. This step therefore takes the interface down, resets the card twenty times, and brings the
+    # interface up again, during a download. Packets sent during the resets are lost, and TCP retransmits
+    # them. Each download must complete with the right content. After the link is up again, the first ping
+    # must be answered.
     downloads() {
       while [ ! -e /tmp/network-stop ]; do
         [ "$(wget -q -O - http://10.0.2.100/ | sha256sum | cut -c1-64)" = $1 ] &&
@@ -63,7 +65,7 @@ enum GuestLoad {
       network
       function=$(readlink -f /sys/class/net/eth0/device)
       for name in downloads network-bad; do echo 0 >/tmp/$name; done
-      echo pm >$function/reset_method || { echo "lab: not ok network-load no reset by power"; return; }
+      echo pm >$function/reset_method || { echo "lab: not ok network-load the card has no PM reset"; return; }
       downloads $got &
       resets=0 rounds=0 answers=0
       while [ $resets -lt $wanted ]; do
@@ -73,10 +75,10 @@ enum GuestLoad {
         until_ 20 has_carrier || { echo "lab: not ok network-load no link after $resets resets"; break; }
         rounds=$((rounds + 1))
         ping -c 1 -W 5 10.0.2.2 >/dev/null && answers=$((answers + 1))
-        until_ 30 has_downloaded $rounds || { echo "lab: not ok network-load stuck after $resets resets"; break; }
+        until_ 30 has_downloaded $rounds || { echo "lab: not ok network-load no download after $resets resets"; break; }
       done
       touch /tmp/network-stop; wait
-      [ $(cat /tmp/network-bad) = 0 ] || echo "lab: not ok network-load $(cat /tmp/network-bad) downloads wrong"
+      [ $(cat /tmp/network-bad) = 0 ] || echo "lab: not ok network-load $(cat /tmp/network-bad) downloads failed"
       echo "lab: ok network-load $resets $rounds $answers $(cat /tmp/downloads)"
     }
     both_load() { wanted=$(parameter resets); nvme_load & network_load & wait; }

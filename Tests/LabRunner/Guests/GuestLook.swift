@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Steps of a Linux guest that looks at its devices the way lspci does.
+/// Steps of a Linux guest that inspect its devices as lspci does.
 enum GuestLook {
   static let script = #"""
-    # byte FILE OFFSET
+    # byte FILE OFFSET: prints the byte in decimal
     byte() { dd if=$1 bs=1 skip=$2 count=1 2>/dev/null | od -An -tu1 | tr -d ' '; }
     capabilities() {
       at=$(byte $1/config 52)
       while [ $at -ge 64 ]; do printf ' %02x' $(byte $1/config $at); at=$(byte $1/config $((at + 1))); done
     }
-    # Every function but the host bridge: address, identity, capabilities.
+    # Prints the address, identity and capabilities of every function except the host bridge.
     list() {
       for function in /sys/bus/pci/devices/*; do
         case $(cat $function/class) in 0x0600*) continue ;; esac
         echo "lab: ok functions ${function##*/} $(cat $function/vendor) $(cat $function/device)$(capabilities $function)"
       done
     }
-    # Kind and name of every interrupt of a device that has come at least once.
+    # Prints the kind and name of every device interrupt that arrived at least once.
     interrupts() {
       grep -E 'nvme|eth|xhci|ahci' /proc/interrupts | while read -r line; do
         count=0
@@ -28,7 +28,7 @@ enum GuestLook {
         [ $count = 0 ] || echo "lab: ok interrupts $kind ${line##* }"
       done
     }
-    # disks COUNT: each disk on SATA and USB controllers, with its controller's address
+    # disks COUNT: prints the controller's address and the SHA-256 of each disk
     has_disks() { [ "$(ls -d /sys/block/sd* | wc -l)" = $1 ]; }
     disks() {
       load ahci; load xhci; load scsi

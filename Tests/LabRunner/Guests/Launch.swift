@@ -2,35 +2,37 @@
 
 import Foundation
 
-/// A program that is run to its end by nothing in between, with the times of what it writes.
+/// A program that runs to its end without an intermediate process, with the times of its output.
 ///
-/// Times begin before the program is started, and are taken when its output has been read.
+/// Times count from before the program's start. The time of a piece of output is taken after the piece has
+/// been read.
 struct Launch {
-  /// When each text was first seen; as many as were asked for, or the launch has failed.
+  /// The times at which the expected texts were first seen. Every expected text has a time, because a missing
+  /// text is an error.
   var marks: [Duration] = []
   var firstByte: Duration = .zero
   var lastByte: Duration = .zero
   var end: Duration = .zero
-  /// As a shell shows it.
+  /// The exit status as a shell shows it.
   var status: Int32 = 0
-  /// The most resident memory, in KiB, as the kernel tells at the end.
+  /// The peak resident memory in KiB, as the kernel reports it at the end.
   var peak = 0
   private(set) var bytes: [UInt8] = []
 
   var output: String { String(decoding: bytes, as: UTF8.self) }
 
-  /// Starts the program and reads what it writes until it ends.
+  /// Starts the program and reads its output until it ends.
   ///
   /// - Parameters:
   ///   - messages: The file for its standard error.
-  ///   - marks: Texts that are to come, in this order.
-  ///   - seen: Called with the process when a text has been seen.
+  ///   - marks: The expected texts, in this order.
+  ///   - seen: Called with the process ID and the text's index when a text has been seen.
   init(
     _ arguments: [String], messages: URL, marks texts: [String] = [], within limit: Duration,
     seen: (Int32, Int) throws -> Void = { _, _ in }
   ) throws {
     let output = Pipe()
-    // Held open: an end of file is a console's end.
+    // Hold the input open. An end of file would end a console.
     let input = Pipe()
     let errors = try FileHandle(creating: messages)
     let start = ContinuousClock.now
@@ -43,7 +45,7 @@ struct Launch {
     var isOver = false
     defer {
       if !isOver {
-        // Strace may stand in front: whoever is left would keep its devices.
+        // The program may be strace. A remaining process of its group would keep its devices.
         kill(-process, SIGKILL)
         waitpid(process, nil, 0)
       }
@@ -76,18 +78,18 @@ struct Launch {
     guard marks.count == texts.count else {
       let said = try String(contentsOf: messages, encoding: .utf8).split(separator: "\n").suffix(2)
       throw Failed(
-        "'\(texts[marks.count])' did not come (status \(status)): \(said.joined(separator: " / "))")
+        "the output has no '\(texts[marks.count])' (status \(status)): \(said.joined(separator: " / "))")
     }
   }
 
-  /// Whether a text ends among the last bytes.
+  /// Returns true if a text ends within the last `count` bytes.
   private func contains(_ text: String, last count: Int) -> Bool {
     bytes.suffix(count + text.utf8.count - 1).contains(text.utf8)
   }
 
   private var lastLine: String { output.split(whereSeparator: \.isNewline).last.map(String.init) ?? "(none)" }
 
-  /// Waits for something to read; false when time is up.
+  /// Waits for output to read. Returns false at the time limit.
   private static func wait(_ descriptor: Int32, until limit: ContinuousClock.Instant) -> Bool {
     var poller = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
     while true {
@@ -97,15 +99,15 @@ struct Launch {
     }
   }
 
-  /// What can be read now; empty at the end.
+  /// Returns the bytes that can be read now, or none at the end of file.
   static func read(_ descriptor: Int32) -> [UInt8] {
     unsafe [UInt8](unsafeUninitializedCapacity: 65536) { buffer, count in
       count = unsafe max(0, Foundation.read(descriptor, buffer.baseAddress, buffer.count))
     }
   }
 
-  /// Starts a program found on the PATH with the three standard streams, in a process group of its own; the
-  /// process.
+  /// Starts a program from the PATH with the three standard streams, in a new process group. Returns its
+  /// process ID.
   private static func spawn(_ arguments: [String], _ streams: [Int32]) throws -> Int32 {
     // SAFETY: the calls fill in the struct, and only they use it.
     var actions = unsafe posix_spawn_file_actions_t()

@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// A Debian kernel as the guest, with the lab's initramfs.
+/// A guest with a Debian kernel and the lab's initramfs.
 struct LinuxGuest {
   var kernel: KernelName = .newCloud
   var devices: [String] = []
@@ -10,22 +10,22 @@ struct LinuxGuest {
   var memory = "512M"
   var steps: [String]
   var usesKexec = false
-  /// What Sluice must exit with; QEMU always exits with 0 here.
+  /// The expected exit status of Sluice. QEMU always exits with 0 here.
   var status: Int32 = 0
   var options: [String] = []
-  /// More of the kernel's command line.
+  /// Further words of the kernel's command line.
   var append = ""
 
-  /// The command that runs it under the bench's VMM.
+  /// Returns the command that runs the guest under the case's VMM.
   func command(_ bench: CaseContext) throws -> [String] {
     let kernel = try bench.kernel(kernel)
     let initramfs = usesKexec ? kernel.kexecInitramfs ?? kernel.initramfs : kernel.initramfs
-    // kvmtool boots without ACPI: its guest ends by a reset.
+    // kvmtool has no ACPI, so its guest ends by a reset.
     let steps = bench.vmm == "kvmtool" ? steps + ["reboot"] : steps
     let line = "console=ttyS0 quiet panic=-1 lab.steps=\(steps.joined(separator: ",")) \(append)"
     switch bench.vmm {
     case "kvmtool":
-      guard let program = bench.manifest.kvmtool else { throw Failed("there is no kvmtool") }
+      guard let program = bench.manifest.kvmtool else { throw Failed("kvmtool is not installed") }
       return [
         program, "run", "--kernel", kernel.image, "--initrd", initramfs, "--params", line, "--mem",
         memory.filter(\.isNumber), "--cpus", "\(cpus)", "--console", "serial", "--network", "mode=none",
@@ -44,7 +44,7 @@ struct LinuxGuest {
     }
   }
 
-  /// Runs it to its end and checks what every run must show; the guest's `lab:` lines.
+  /// Runs the guest to its end and checks its end and its drives. Returns the guest's `lab:` lines.
   func run(_ bench: CaseContext) throws -> GuestLines {
     let child = try bench.start(command(bench), as: "guest")
     let status = try child.wait()
@@ -53,7 +53,7 @@ struct LinuxGuest {
     try bench.require(lines.faults.isEmpty, lines.faults.joined(separator: "; "))
     try bench.require(
       lines.ended,
-      "the guest did not come to its end (status \(status)): \(child.lastLine); \(child.lastMessage)")
+      "the guest did not reach its end (status \(status)): \(child.lastLine); \(child.lastMessage)")
     try bench.require(status == expected, "exit status \(status), expected \(expected); \(child.lastMessage)")
     for address in devices {
       try checkDrive(address, in: lines, bench)
@@ -61,15 +61,16 @@ struct LinuxGuest {
     return lines
   }
 
-  /// For a drive of known content: each time the guest read the whole drive, it read what the outside wrote.
+  /// Checks a drive of known content. Each read of the whole drive must give the content that the lab wrote.
   private func checkDrive(_ address: String, in lines: GuestLines, _ bench: CaseContext) throws {
     guard let drive = bench.manifest.drives[address] else { return }
     let sums = lines.values(of: "nvme-sha256").filter { $0.first == drive.serial }.compactMap(\.last)
     let expected = steps.count { $0 == "nvme-sha256" }
     try bench.require(
-      sums.count == expected, "\(drive.serial) was read \(sums.count) times of \(expected)")
+      sums.count == expected, "\(drive.serial) was read \(sums.count) of \(expected) times")
     for sum in sums {
-      try bench.require(sum == drive.sha256, "\(drive.serial): the guest read \(sum), image \(drive.sha256)")
+      try bench.require(
+        sum == drive.sha256, "\(drive.serial): the guest read \(sum), expected \(drive.sha256)")
     }
   }
 }
@@ -85,11 +86,11 @@ struct GuestLines {
   }
 
   var faults: [String] { lines.filter { $0.hasPrefix("not ok") } }
-  /// True if the guest has reached its end. A message of its kernel may follow on the same line: the kernel does not
-  /// wait for what a process has written.
+  /// True if the guest has reached its end. A message of its kernel may follow on the same line, because the
+  /// kernel does not wait for the output of a process.
   var ended: Bool { lines.contains { $0 == "end" || $0.hasPrefix("end[") } }
 
-  /// The words after `ok STEP` of every such line.
+  /// Returns the words after `ok STEP` of every such line.
   func values(of step: String) -> [[String]] {
     lines.compactMap { line in
       let words = line.split(separator: " ").map(String.init)

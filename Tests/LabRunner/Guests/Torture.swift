@@ -2,22 +2,24 @@
 
 import Foundation
 
-/// The guest `torture`, with its runner as the host process that does things behind its back.
+/// A run of the guest `torture`. The runner is the host process that resets devices and clears their memory
+/// bits without notice to Sluice.
 struct Torture {
   let seconds: Int
   let seed: Int
 
-  /// The short one, which is part of `test`.
+  /// The short run, which is part of `Tests/lab test`.
   static let all = [
     Case(
-      "torture", "small guest: 10 s of everything at once, by a seed; `Tests/lab torture` for longer",
+      "torture", "small guest: 10 s of concurrent random operations (longer: `Tests/lab torture`)",
       limit: 150
     ) { bench in try Torture(seconds: 10, seed: 1).run(bench) }
   ]
 
   init(seconds: Int, seed: Int) { (self.seconds, self.seed) = (seconds, seed) }
 
-  /// From a name as ``asCase`` makes it, which is how the runner inside is told.
+  /// Creates the run from the name of its case (see ``asCase``), or returns nil for another name. The runner
+  /// in L1 finds the case by this name.
   init?(named name: String) {
     let words = name.split(separator: "-")
     guard words.count == 3, words[0] == "torture", let seconds = Int(words[1]), let seed = Int(words[2])
@@ -31,7 +33,8 @@ struct Torture {
     Case("torture-\(seconds)-\(seed)", "", limit: seconds * 2 + 150) { try run($0) }
   }
 
-  /// In the order in which the guest numbers them; with the first register of each.
+  /// The devices in the order of the guest's numbers, each with the first register of its configuration
+  /// space.
   private static let devices: [(address: String, identity: UInt32)] = [
     (Address.bigDrive, 0x0010_1B36), (Address.network, 0x10D3_8086), (Address.edu, 0x11E8_1234),
     (Address.sharedMemory, 0x1110_1AF4),
@@ -58,12 +61,12 @@ struct Torture {
     try bench.require(scan.faults.isEmpty, "seed \(seed): \(scan.faults.prefix(3).joined(separator: "; "))")
     let trouble = try log.trouble()
     try bench.require(trouble.isEmpty, "seed \(seed): L1's log has \(trouble.prefix(3))")
-    // Hundreds of megabytes, and nothing is wrong with them.
+    // The trace has hundreds of megabytes and no faults.
     try FileManager.default.removeItem(at: bench.file("guest.jsonl"))
     return "\(report.remark); \(scan.gates) gate events"
   }
 
-  /// Follows the guest: does what it asks for, and ends it when the time is up.
+  /// Performs the operations that the guest requests, and ends the guest after its time.
   private func drive(_ child: Child) throws {
     try child.expect("# seed", within: 60)
     let sluice = try child.sluice()
@@ -72,7 +75,7 @@ struct Torture {
     var isEnding = false
     while child.isRunning {
       let asked = child.output.split(whereSeparator: \.isNewline).filter { $0.hasPrefix("outside ") }
-      // The last line may not be whole yet.
+      // The last line may be incomplete.
       if asked.count > answered, let words = Self.request(asked[answered]) {
         try suffer(kind: words.kind, device: words.device, sluice)
         answered += 1
@@ -95,7 +98,8 @@ struct Torture {
     return (kind, device)
   }
 
-  /// A reset through sysfs, one through Sluice's own descriptor, or the memory bit behind its back.
+  /// Resets the device through sysfs (kind 0) or through Sluice's descriptor (kind 1), or clears and sets the
+  /// device's memory bit through that descriptor.
   private func suffer(kind: Int, device: Int, _ sluice: Int32) throws {
     let one = Self.devices[device]
     if kind == 0 { return try HostDevice.write("1", to: "/sys/bus/pci/devices/\(one.address)/reset") }
@@ -106,7 +110,7 @@ struct Torture {
     try foreign.setMemory(true)
   }
 
-  /// `toggle 12, flr 1` of lines `# event toggle 12`.
+  /// Returns `toggle 12, flr 1` from lines such as `# event toggle 12`.
   private static func numbers(_ kind: String, _ output: String) -> String {
     output.split(whereSeparator: \.isNewline).filter { $0.hasPrefix("# \(kind) ") }
       .map { String($0.dropFirst(kind.count + 3)) }.joined(separator: ", ")

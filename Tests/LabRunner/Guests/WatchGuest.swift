@@ -2,22 +2,25 @@
 
 import Foundation
 
-/// The guest `watch`, which tells what its devices read, with its runner as the host.
+/// A run of the guest `watch`, which prints the values that it reads from its devices. The runner acts as the
+/// host.
 final class WatchGuest {
   let bench: CaseContext
   let child: Child
   let label: String
-  /// Bytes of its output that have been looked at.
+  /// The number of bytes of output that have been searched.
   private var seen = 0
 
-  /// Starts it and waits until it reads its devices.
+  /// Starts the guest and waits until it reads its devices.
   convenience init(_ bench: CaseContext, _ devices: [String], strange: Int = 0, as label: String = "guest")
     throws
   {
     try self.init(bench, BareMetalGuest("watch", devices, append: "strange=\(strange)"), as: label)
   }
 
-  /// - Parameter guest: A `watch`.
+  /// Starts a configured guest and waits until it reads its devices.
+  ///
+  /// - Parameter guest: A run of the guest `watch`.
   init(_ bench: CaseContext, _ guest: BareMetalGuest, as label: String = "guest") throws {
     guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
     (self.bench, self.label) = (bench, label)
@@ -26,7 +29,7 @@ final class WatchGuest {
     seen = child.output.utf8.count
   }
 
-  /// What the first device's register has.
+  /// Returns the value that a device's register had at the start.
   func value(of device: Int = 1) throws -> String {
     let values = child.output.split(whereSeparator: \.isNewline).filter { $0.contains(" has ") }
     guard values.count >= device, let value = values[device - 1].split(separator: " ").last else {
@@ -35,13 +38,13 @@ final class WatchGuest {
     return String(value)
   }
 
-  /// Waits for the next new line that begins so; the rest of it. Lines before it are passed over.
+  /// Waits for the next new line with a prefix and skips other lines. Returns the text after the prefix.
   func next(_ prefix: String, within seconds: Int = 15) throws -> String {
     let end = ContinuousClock.now + .seconds(seconds)
     while true {
-      let isRunning = child.isRunning  // asked before reading, so that the last words count
+      let isRunning = child.isRunning  // checked before reading, so that the last output counts
       var lines = child.output.utf8.dropFirst(seen).split(separator: 10, omittingEmptySubsequences: false)
-      lines.removeLast()  // what has no end yet
+      lines.removeLast()  // incomplete or empty
       for line in lines {
         seen += line.count + 1
         let text = String(line) ?? ""
@@ -56,7 +59,7 @@ final class WatchGuest {
     }
   }
 
-  /// Waits until a device reads a value; what it read on the way there.
+  /// Waits until a device reads a value. Returns the other values that it read before.
   @discardableResult
   func expect(_ device: Int = 1, reads value: String, within seconds: Int = 15) throws -> [String] {
     var others: [String] = []
@@ -69,7 +72,7 @@ final class WatchGuest {
     throw Failed("device \(device) did not read \(value) within \(seconds) s but \(others)")
   }
 
-  /// The VM lives: it answers, with more reads than before.
+  /// Requires that the guest answers and that its number of reads increases.
   func requireAlive() throws {
     func count() throws -> Int {
       try child.type("c")
@@ -80,19 +83,21 @@ final class WatchGuest {
     try bench.require(after > before, "the guest made no progress after \(before) reads")
   }
 
-  /// What a device's register, COMMAND and identity give the guest now.
+  /// Returns the values that the guest reads from a device's register, COMMAND and identity.
   func state(_ device: Int = 1) throws -> (value: String, command: String, identity: String) {
     try child.type("s")
     let words = try next("# state \(device) reads ").split(separator: " ").map(String.init)
-    guard words.count == 5 else { throw Failed("the guest said '\(words.joined(separator: " "))'") }
+    guard words.count == 5 else {
+      throw Failed("the guest printed '\(words.joined(separator: " "))' for the state")
+    }
     return (words[0], words[2], words[4])
   }
 
-  /// The first device reads all-ones everywhere; the second one, and the VM, live.
+  /// Requires that the first device reads all-ones everywhere, and that the second device and the VM work.
   func requireGone() throws {
     let end = ContinuousClock.now + .seconds(10)
     var state = try state()
-    // The host may be told before the guest sees it.
+    // The host may notice the removal before the guest does.
     while state.value != "ffffffff", ContinuousClock.now < end { state = try self.state() }
     try bench.require(
       state == ("ffffffff", "ffff", "ffffffff"),
@@ -102,7 +107,7 @@ final class WatchGuest {
     try requireAlive()
   }
 
-  /// Ends the guest, which must find everything in order; its trace.
+  /// Ends the guest and requires a report without failures. Returns the trace.
   func finish() throws -> Trace {
     try child.type("q")
     let status = try child.wait(within: 20)
