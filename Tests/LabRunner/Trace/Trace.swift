@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// The file that `sluice run --trace` wrote: what happened, in the order in which it happened.
+/// The file that `sluice run --trace` wrote. Its records have the order of the events.
 struct Trace {
   let records: [TraceRecord]
 
@@ -15,9 +15,10 @@ struct Trace {
     try self.init(String(contentsOf: file, encoding: .utf8))
   }
 
-  /// What contradicts 'no BAR was mapped before the guest's first touch'.
+  /// Returns the violations of 'no BAR is mapped before the guest's first access'.
   ///
-  /// A window opens because of an access, after the first instruction; its IOVA comes with it.
+  /// A window may open only because of an access, after the guest's first instruction. Its IOVA may be mapped
+  /// only after it has opened.
   func faultsOfLaziness() -> [String] {
     var faults: [String] = []
     var hasStarted = false
@@ -33,14 +34,14 @@ struct Trace {
         touched.insert(window)
       }
       for window in record.mappedWindows where !touched.contains(window) {
-        faults.append("\(window) had an IOVA before its first touch")
+        faults.append("\(window) had an IOVA before its first access")
       }
     }
     if !hasStarted { faults.append("the trace has no phase first-instruction") }
     return faults
   }
 
-  /// What contradicts 'a guest waits for the reset of a device at the start'.
+  /// Returns the violations of 'the guest waits for the start reset of a device'.
   func faultsOfStarting() -> [String] {
     var used: Set<String> = []
     var faults: [String] = []
@@ -48,12 +49,12 @@ struct Trace {
       guard let device = record.device else { continue }
       if ["command", "gate", "interrupts"].contains(record.event) { used.insert(device) }
       guard record.event == "reset", record.why == "start", used.contains(device) else { continue }
-      faults.append("at \(record.time) µs \(device) was reset for the guest, which had used it by then")
+      faults.append("at \(record.time) µs \(device) had its start reset after the guest had used the device")
     }
     return faults
   }
 
-  /// What contradicts 'no bus is reset while a window of any device is open'.
+  /// Returns the violations of 'no bus is reset while a window of any device is open'.
   func faultsOfBusResets() -> [String] {
     var open: Set<TraceRecord.Window> = []
     var faults: [String] = []
@@ -66,13 +67,13 @@ struct Trace {
     return faults
   }
 
-  /// The windows that were ever open.
+  /// The windows that opened at least once.
   var openedWindows: Set<TraceRecord.Window> { Set(records.compactMap(\.openedWindow)) }
 
-  /// Writes of COMMAND that cleared the memory bit.
+  /// The number of writes of COMMAND that cleared the memory bit.
   var clearingWrites: Int { records.count(where: \.clearsMemory) }
 
-  /// What contradicts 'everything is gone before the device's memory goes off'.
+  /// Returns the violations of 'every window is closed and unmapped before COMMAND clears the memory bit'.
   func faultsOfClosing() -> [String] {
     var open: Set<TraceRecord.Window> = []
     var mapped: Set<TraceRecord.Window> = []
@@ -84,19 +85,19 @@ struct Trace {
       mapped.subtract(record.unmappedWindows)
       guard record.clearsMemory, let device = record.device else { continue }
       for window in open where window.device == device {
-        faults.append("at \(record.time) µs COMMAND went to \(record.new ?? "?") with \(window) still open")
+        faults.append("at \(record.time) µs COMMAND became \(record.new ?? "?") with \(window) still open")
       }
       for window in mapped where window.device == device {
         faults.append(
-          "at \(record.time) µs COMMAND went to \(record.new ?? "?") with \(window) still in the IOMMU")
+          "at \(record.time) µs COMMAND became \(record.new ?? "?") with \(window) still mapped in the IOMMU")
       }
     }
     return faults
   }
 
-  /// What contradicts 'nothing of a device is mapped while it is reset'.
+  /// Returns the violations of 'no window of a device is mapped while the device is reset'.
   ///
-  /// The record comes after the reset: a window that was closed for it has not opened again by then.
+  /// The record follows the reset. A window that closed for the reset reopens after the record.
   func faultsOfResetting() -> [String] {
     var standing: [String: Standing] = [:]
     var faults: [String] = []
@@ -110,7 +111,7 @@ struct Trace {
     return faults
   }
 
-  /// What contradicts 'nothing of a device is mapped once it is isolated or given back'.
+  /// Returns the violations of 'no window of a device is mapped after the device is isolated or released'.
   func faultsOfDeparture(of device: String) -> [String] {
     var standing = Standing()
     var isGone = false
@@ -118,13 +119,15 @@ struct Trace {
       standing.take(record)
       if record.event == "device" { isGone = true }
       if isGone, standing.count > 0 {
-        return ["at \(record.time) µs \(device) is gone with \(standing.count) windows still mapped"]
+        return [
+          "at \(record.time) µs \(device) is isolated or released with \(standing.count) windows still mapped"
+        ]
       }
     }
-    return isGone ? [] : ["the trace does not tell that \(device) went"]
+    return isGone ? [] : ["the trace has no record that \(device) was isolated or released"]
   }
 
-  /// The windows of a device that are open, and those that other devices reach.
+  /// The windows of a device that are open, and the windows that the IOMMU maps for other devices.
   private struct Standing {
     var open: Set<TraceRecord.Window> = []
     var mapped: Set<TraceRecord.Window> = []

@@ -2,10 +2,10 @@
 
 /// A line of the file that `sluice run --trace` writes.
 ///
-/// The lab reads traces with this parser, which has nothing in common with the program's own. It makes one pass and
-/// decodes no field that nobody asks for: a trace may have hundreds of megabytes.
+/// The lab reads traces with this parser, which shares no code with the program's parser. A trace may have
+/// hundreds of megabytes. The parser therefore makes one pass and decodes a field only when it is read.
 struct TraceRecord {
-  /// A piece of a BAR.
+  /// A window of a BAR.
   struct Window: Hashable, CustomStringConvertible {
     var device: String
     var bar: Int
@@ -15,19 +15,19 @@ struct TraceRecord {
   }
 
   private var fields: [(name: String, value: String)] = []
-  /// Microseconds.
+  /// The time in microseconds.
   private(set) var time = ""
   private(set) var event = ""
 
-  /// Reads a JSON object of strings and numbers, without spaces between them. Escapes stay as they are.
+  /// Reads a JSON object of strings and numbers, without spaces between them. Escapes are not decoded.
   init(line: ArraySlice<UInt8>) throws {
     guard Self.read(line, into: &fields), let time = self["time"], let event = self["event"] else {
-      throw Failed("the trace has a line that is no record: \(String(decoding: line, as: UTF8.self))")
+      throw Failed("the trace has an invalid line: \(String(decoding: line, as: UTF8.self))")
     }
     (self.time, self.event) = (time, event)
   }
 
-  /// Reads the fields; false if the line is no object.
+  /// Reads the fields. Returns false if the line is not an object.
   private static func read(
     _ line: ArraySlice<UInt8>, into fields: inout [(name: String, value: String)]
   ) -> Bool {
@@ -46,7 +46,7 @@ struct TraceRecord {
     }
   }
 
-  /// Takes a string, in which a backslash hides the next byte; nil if there is none.
+  /// Takes a string, in which a backslash escapes the next byte. Returns nil if the text has no string here.
   private static func string(_ rest: inout ArraySlice<UInt8>) -> String? {
     guard rest.popFirst() == UInt8(ascii: "\"") else { return nil }
     var end = rest.startIndex
@@ -58,7 +58,7 @@ struct TraceRecord {
     return String(decoding: rest[..<end], as: UTF8.self)
   }
 
-  /// Takes an integer; nil if there is none.
+  /// Takes an integer. Returns nil if the text has no integer here.
   private static func number(_ rest: inout ArraySlice<UInt8>) -> String? {
     let digits = rest.prefix { $0 == UInt8(ascii: "-") || UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 }
     rest = rest[digits.endIndex...]
@@ -71,7 +71,7 @@ struct TraceRecord {
 
   var name: String? { self["name"] }
   var device: String? { self["device"] }
-  /// The number of windows, from that one on; nil if it is one.
+  /// The number of windows, starting with ``place``, or nil for one window.
   var windows: Int? { number("windows") }
   var container: Int? { number("container") }
   var from: String? { self["from"] }
@@ -87,7 +87,7 @@ struct TraceRecord {
 }
 
 extension TraceRecord {
-  /// The window, or the first of some; nil if the record names none.
+  /// The window, or the first of several windows, or nil if the record names none.
   var place: Window? {
     guard let device, let bar = number("bar"), let window = number("window") else { return nil }
     return Window(device: device, bar: bar, index: window)
@@ -105,7 +105,7 @@ extension TraceRecord {
   var mappedWindows: [Window] { event == "dma" && what == "bar" && op == "map" ? places : [] }
   var unmappedWindows: [Window] { event == "dma" && what == "bar" && op == "unmap" ? places : [] }
 
-  /// The value that was written to COMMAND, or nil if the record is not about that.
+  /// The value that was written to COMMAND, or nil for another record.
   var newCommand: Int? { event == "command" ? hex("new") : nil }
 
   /// True if this is a write of COMMAND that clears the memory bit (PCI 3.0 §6.2.2, bit 1).

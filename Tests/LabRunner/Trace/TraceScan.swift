@@ -2,23 +2,23 @@
 
 import Foundation
 
-/// Reads a trace of any length, piece by piece, and judges the order of what it tells.
+/// A check of the order of events in a trace of any length. It reads the trace in pieces.
 struct TraceScan {
   private(set) var records = 0
-  /// Windows that went from one state to another.
+  /// The number of changes of a window's state.
   private(set) var gates = 0
-  /// At most twenty.
+  /// The violations, at most twenty.
   private(set) var faults: [String] = []
   private var resets: [String: Int] = [:]
   private var reasons: [String: Int] = [:]
   private var warnings: [String: Int] = [:]
   private var open: Set<TraceRecord.Window> = []
-  /// How many containers have a window.
+  /// The number of containers that map each window.
   private var mapped: [TraceRecord.Window: Int] = [:]
-  /// Devices whose memory bit is off.
+  /// The devices whose memory bit is clear.
   private var off: Set<String> = []
 
-  /// Counts by kind.
+  /// The numbers of records by kind.
   var summary: String {
     func list(_ counts: [String: Int]) -> String {
       counts.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
@@ -29,7 +29,7 @@ struct TraceScan {
 
   mutating func read(_ file: URL) throws {
     let handle = try FileHandle(forReadingFrom: file)
-    defer { try? handle.close() }  // nothing was written
+    defer { try? handle.close() }  // the file is only read
     var rest: [UInt8] = []
     while let piece = try handle.read(upToCount: 1 << 20), !piece.isEmpty {
       rest += piece
@@ -44,7 +44,7 @@ struct TraceScan {
 
   private mutating func fault(_ text: String) { if faults.count < 20 { faults.append(text) } }
 
-  /// Takes the next record.
+  /// Checks the next record.
   mutating func take(_ record: TraceRecord) {
     records += 1
     switch record.event {
@@ -54,7 +54,7 @@ struct TraceScan {
     case "reset":
       let why = record.why ?? "?"
       resets[why, default: 0] += 1
-      if let device = record.device { requireClosed(device, "it was reset (\(why))", record) }
+      if let device = record.device { requireClosed(device, "its device was reset (\(why))", record) }
     case "warning": warnings[record.text ?? "?", default: 0] += 1
     default: break
     }
@@ -66,11 +66,11 @@ struct TraceScan {
     guard let window = record.place else { return fault("a gate event names no window, at \(record.time)") }
     if record.to == "open" {
       if off.contains(window.device) {
-        fault("\(window) opened while its memory bit was off, at \(record.time)")
+        fault("\(window) opened while its device's memory bit was clear, at \(record.time)")
       }
       open.insert(window)
     } else if record.from == "open" {
-      if mapped[window, default: 0] > 0 { fault("\(window) closed with an IOVA left, at \(record.time)") }
+      if mapped[window, default: 0] > 0 { fault("\(window) closed while it had an IOVA, at \(record.time)") }
       open.remove(window)
     }
   }
@@ -92,7 +92,7 @@ struct TraceScan {
       off.remove(device)
     } else {
       off.insert(device)
-      requireClosed(device, "its memory bit went off", record)
+      requireClosed(device, "its device's memory bit was cleared", record)
     }
   }
 
