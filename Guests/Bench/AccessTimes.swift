@@ -2,17 +2,17 @@
 
 import Hardware
 
-/// How long accesses take that a monitor answers.
+/// The times of accesses that the VMM handles.
 struct AccessTimes {
   let function: PCIFunction
-  /// What is read in place of an MSI-X table where there is no function.
+  /// The address that is read instead of an MSI-X table, or nil if there is a function.
   let table: UInt64?
 
   private static let samples = 200
 
   func write() {
     let function = function
-    // A monitor that pins guest RAM beside the guest has done so when this is set.
+    // A VMM that pins guest RAM in the background has pinned it when this write returns.
     if table == nil { function.setCommand(PCIFunction.Command.busMaster, true) }
     measure("port-read") { _ = port_load8(0x3FD) }
     measure("config-read") { _ = function.load32(0) }
@@ -46,7 +46,9 @@ struct AccessTimes {
     msix.enable(false)
   }
 
-  /// - Parameter before: What comes before each access and is not timed.
+  /// Times an access and writes the minimum, the median and the 99th percentile.
+  ///
+  /// - Parameter before: A step before each access, which is not timed.
   private func measure(_ name: StaticString, before: () -> Void = {}, _ access: () -> Void) {
     var times = InlineArray<200, UInt64>(repeating: 0)
     access()
@@ -55,7 +57,7 @@ struct AccessTimes {
       let start = time_stamp()
       access()
       let time = time_stamp() &- start
-      // Kept in order as they come.
+      // Insert the time into the sorted array.
       var place = index
       while place > 0, times[place - 1] > time {
         times[place] = times[place - 1]

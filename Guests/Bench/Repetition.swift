@@ -2,13 +2,14 @@
 
 import Hardware
 
-/// One access that a monitor answers, as often as told: for those who count what it does meanwhile.
+/// An access that the VMM handles, repeated a number of times. The lab counts the VMM's operations
+/// concurrently.
 struct Repetition {
   let function: PCIFunction
   let line: CommandLine
   let times: UInt64
 
-  /// False where the function has not what the access needs.
+  /// Repeats the access. Returns false if the function does not support the access or the kind is unknown.
   func run() -> Bool {
     guard let bar = BAR.usable(function, 0), let msix = MSIX(function) else { return false }
     let off = function.command & ~PCIFunction.Command.memory
@@ -25,7 +26,7 @@ struct Repetition {
     } else if line.has("kind", "config-write") {
       repeated { function.store8(PCIFunction.Register.interruptLine, 10) }
     } else if line.has("kind", "config-write-device") {
-      // Its bits are cleared by ones.
+      // Writing 0 clears no bit of STATUS.
       repeated { function.store16(PCIFunction.Register.status, 0) }
     } else if line.has("kind", "table-read") {
       repeated { _ = mmio_load32(msix.tableAddress) }

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What the lab's `bench` measures from inside a guest.
+// The parts of the lab's `bench` that run in a guest.
 //
-// Command line: `device=SLOT` (1) is the function that is used, an NVMe drive in parts 1 to 4 and 6; `part=N`:
-// 1, the default: how long accesses take that a monitor answers, `bench.NAME = MINIMUM MEDIAN P99` in ticks of the
-//    time stamp counter; with `table=ADDRESS` only those that need no function, and that in place of an MSI-X table;
-// 2: reads a register of an open window `accesses=N` times;
-// 3: takes `interrupts=N` by MSI-X;
-// 4: turns memory and bus mastering on and switches the machine off;
-// 5: turns on the memory of BAR `bar=N` and reads it at `touch=N` places;
-// 6: does the access `kind=NAME`, see Repetition.swift, `exits=N` times.
+// Command line: `device=SLOT` (1) selects the function, an NVMe drive in parts 1 to 4 and 6. `part=N` is:
+// 1: times accesses that the VMM handles, and writes `bench.NAME = MINIMUM MEDIAN P99` in ticks of the time
+//    stamp counter. With `table=ADDRESS`, times only accesses that need no function, and reads that address
+//    instead of an MSI-X table. Part 1 is the default.
+// 2: reads a register in an open window `accesses=N` times.
+// 3: takes `interrupts=N` interrupts by MSI-X.
+// 4: turns memory and bus mastering on and powers the machine off.
+// 5: turns on the memory of BAR `bar=N` and reads it at `touch=N` addresses.
+// 6: repeats the access `kind=NAME` (Repetition.swift) `exits=N` times.
 
 import Hardware
 
@@ -19,7 +20,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
   let function = PCIFunction(slot: slot, function: 0)
   let part = line.number("part") ?? 1
   guard part == 1 || function.isPresent else {
-    report.check(false, "a function in slot \(slot)")
+    report.check(false, "slot \(slot) has a function")
     return
   }
   switch part {
@@ -41,17 +42,17 @@ func guest(_ machine: Machine, _ report: inout Report) {
   case 6:
     let exits = line.number("exits") ?? 0
     let isDone = Repetition(function: function, line: line, times: exits).run()
-    report.check(isDone, "\(exits) times")
+    report.check(isDone, "the access ran \(exits) times")
   default:
     AccessTimes(function: function, table: line.number("table")).write()
     report.check(true, "all times written")
   }
 }
 
-/// Reads a register of a window that is open, as often as told.
+/// Reads a register in an open window `accesses` times.
 private func readOpen(_ function: PCIFunction, _ accesses: UInt64, _ report: inout Report) {
   guard let bar = BAR.usable(function, 0) else {
-    report.check(false, "BAR 0")
+    report.check(false, "BAR 0 is a memory BAR")
     return
   }
   function.setCommand(PCIFunction.Command.memory, true)
@@ -59,11 +60,11 @@ private func readOpen(_ function: PCIFunction, _ accesses: UInt64, _ report: ino
   report.check(true, "\(accesses) accesses after the first")
 }
 
-/// Lets the drive raise interrupts, one after the other, and counts those that come.
+/// Makes the drive raise one interrupt after the other, and counts the interrupts that arrive.
 private func takeInterrupts(_ function: PCIFunction, _ wanted: UInt64, _ report: inout Report) {
   let interrupt = UInt32(FIRST_VECTOR)
   guard let bar = BAR.usable(function, 0), let msix = MSIX(function) else {
-    report.check(false, "a drive with MSI-X")
+    report.check(false, "a drive with MSI-X is present")
     return
   }
   function.setCommand(PCIFunction.Command.memory | PCIFunction.Command.busMaster, true)
@@ -72,7 +73,7 @@ private func takeInterrupts(_ function: PCIFunction, _ wanted: UInt64, _ report:
   msix.mask(0, false)
   var nvme = NVMe(registers: bar.address)
   guard nvme.start() else {
-    report.check(false, "the controller got ready")
+    report.check(false, "the controller becomes ready")
     return
   }
   var count: UInt64 = 0
@@ -85,5 +86,5 @@ private func takeInterrupts(_ function: PCIFunction, _ wanted: UInt64, _ report:
     nvme.takeCompletion()
   }
   report.check(count == wanted, "\(count) of \(wanted) interrupts")
-  report.check(nvme.stop(), "the controller stopped")
+  report.check(nvme.stop(), "the controller stops")
 }

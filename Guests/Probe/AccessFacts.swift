@@ -2,21 +2,21 @@
 
 import Hardware
 
-/// What reads and writes of a BAR give in every state of the function.
+/// The results of reads and writes of a BAR in each state of the function.
 struct AccessFacts {
   private let probe: Probe
 
-  /// Nothing where the device is not known here.
+  /// Creates the facts, or returns nil if the device is unknown.
   init?(function: PCIFunction) {
     guard var probe = Probe.of(function) else {
-      Console.print("access = device not known")
+      Console.print("access = unknown device")
       return nil
     }
-    // A place of our own, with nothing after its end.
+    // Move the BAR to a fixed address, with unclaimed addresses after its end.
     probe.setMemory(false)
     probe.bar = probe.bar.moved(function, to: probe.bar.is64Bit ? 0x60_0000_0000 : 0xD000_0000)
     guard PageMap.map(probe.bar.address, size: probe.bar.size * 2) else {
-      Console.print("access = no page tables left")
+      Console.print("access = page tables exhausted")
       return nil
     }
     self.probe = probe
@@ -37,7 +37,7 @@ struct AccessFacts {
     writeReads("last")
   }
 
-  /// Reads in all widths, aligned and not, where the device takes them.
+  /// Writes the results of reads in all widths, aligned and unaligned.
   private func writeReads(_ state: StaticString) {
     Console.print("read.\(state).4 = \(hex: mmio_load32(address), digits: 8)")
     Console.print("read.\(state).8 = \(hex: mmio_load64(address), digits: 16)")
@@ -49,7 +49,7 @@ struct AccessFacts {
     Console.print("read.\(state).4+2 = \(hex: mmio_load32(address + 2), digits: 8)")
   }
 
-  /// Each width as the first access after memory came on, and as the second.
+  /// Writes the results of reads in each width, as the first and as the second access after memory on.
   private func writeAgain() {
     for width in [UInt8(4), 2, 1, 8] {
       probe.setMemory(false)
@@ -69,7 +69,8 @@ struct AccessFacts {
     }
   }
 
-  /// Writes with memory off are dropped, those with memory on arrive.
+  /// Writes whether the device keeps values that are written with memory on, and drops values that are
+  /// written with memory off.
   private func writeScratch() {
     guard let scratch = probe.scratch else {
       Console.print("scratch = none")
@@ -87,7 +88,7 @@ struct AccessFacts {
     mmio_store64(place, before)
   }
 
-  /// After the end of the BAR, where nothing is.
+  /// Writes the results of accesses after the end of the BAR, which are unclaimed.
   private func writeEnd() {
     guard probe.bar.size >= 4096 else { return }
     let end = probe.bar.end
@@ -99,13 +100,13 @@ struct AccessFacts {
     Console.print("beyond.written = \(hex: mmio_load32(end), digits: 8)")
   }
 
-  /// What configuration space and memory give in D3hot, and in D0 after it.
+  /// Writes the results of accesses to configuration space and memory in D3hot, and in D0 afterwards.
   func writePower() {
     probe.setMemory(true)
     _ = load(4)
     let function = probe.function
     guard let power = PowerManagement(function) else {
-      Console.print("d3hot = no power states")
+      Console.print("d3hot = no power management")
       return
     }
     function.store16(PCIFunction.Register.command, PCIFunction.Command.memory)

@@ -2,10 +2,10 @@
 
 import Hardware
 
-/// The configuration space of a function: every word that is not 0, and what the lists have.
+/// The configuration space of a function: every nonzero word and the capability lists.
 struct ConfigFacts {
   let function: PCIFunction
-  /// Where it is in memory.
+  /// The GPA of the configuration space in the ECAM.
   let ecam: UInt64
 
   func write() {
@@ -16,7 +16,7 @@ struct ConfigFacts {
     )
     for offset in stride(from: UInt64(0), to: 4096, by: 4) {
       let word = mmio_load32(ecam + offset)
-      // Where all is 0 there is nothing to say; a conventional function ends at 256.
+      // Skip zero words, and the all-ones words of a conventional PCI function after offset 256.
       if word == 0 || (word == .max && offset >= 256) { continue }
       Console.print(
         "config.\(hex: slot, digits: 2).\(number).\(hex: offset, digits: 3) = \(hex: word, digits: 8)")
@@ -32,14 +32,14 @@ struct ConfigFacts {
   }
 }
 
-/// COMMAND and STATUS after every write of a single bit, and which bits of every register can be written.
+/// COMMAND and STATUS after a write of each single bit, and the writable bits of other registers.
 struct CommandFacts {
   let function: PCIFunction
   let ecam: UInt64
 
   func write() {
     let command = function.command
-    // Nothing that the bits let the device do is wanted here: memory and bus mastering come and go.
+    // The device must stay idle, because memory and bus mastering change here.
     for bit in UInt16(0)..<16 {
       function.store16(PCIFunction.Register.command, 1 << bit)
       Console.print(
@@ -62,7 +62,7 @@ struct CommandFacts {
   }
 }
 
-/// The BARs: kinds and sizes, with memory off and on.
+/// The types and sizes of the BARs, with memory off and on.
 struct BARFacts {
   let function: PCIFunction
 
@@ -77,8 +77,8 @@ struct BARFacts {
     writeSizes(false)
   }
 
-  /// What the registers of the BARs and the ROM read after ones and zeros were written; with memory on, which
-  /// no one should do, last of all: another VMM may end.
+  /// Writes the values of the BAR and ROM registers after all-ones and zeros. Sizing with memory on is
+  /// incorrect use and may end another VMM. Therefore it runs in a separate part.
   func writeSizes(_ isOn: Bool) {
     for index in UInt16(0)..<7 {
       let offset = index < 6 ? PCIFunction.Register.firstBAR + index * 4 : PCIFunction.Register.rom

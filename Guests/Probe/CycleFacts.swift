@@ -2,7 +2,7 @@
 
 import Hardware
 
-/// How long accesses take, in ticks of the time stamp counter: minimum, median, 99 of 100.
+/// The times of accesses in ticks of the time stamp counter: minimum, median, 99th percentile.
 struct CycleFacts {
   let function: PCIFunction
   let ecam: UInt64
@@ -50,7 +50,7 @@ struct CycleFacts {
       let start = time_stamp()
       access()
       let time = time_stamp() &- start
-      // Kept in order as they come.
+      // Insert the time into the sorted array.
       var place = index
       while place > 0, times[place - 1] > time {
         times[place] = times[place - 1]

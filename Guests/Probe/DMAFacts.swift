@@ -2,7 +2,7 @@
 
 import Hardware
 
-/// edu's DMA: to RAM and back, to a peer's BAR, to nothing.
+/// edu's DMA to and from RAM, to a peer's BAR, and to unclaimed addresses.
 struct DMAFacts {
   let function: PCIFunction
   let peer: UInt64?
@@ -13,7 +13,7 @@ struct DMAFacts {
 
   func write() {
     guard function.vendor == 0x1234, function.device == 0x11E8, let edu = Edu.find(.init(address: 0)) else {
-      Console.print("dma = no way to start one")
+      Console.print("dma = unsupported device")
       return
     }
     function.setCommand(PCIFunction.Command.memory | PCIFunction.Command.busMaster, true)
@@ -28,7 +28,7 @@ struct DMAFacts {
     Console.print("dma.not-master.memory = \(hex: mmio_load64(dma_page(Self.target)), digits: 16)")
     function.setCommand(PCIFunction.Command.busMaster, true)
     writePeer(edu)
-    // Nothing is there; what the device gets is its own affair.
+    // The address is unclaimed. The value that the device receives is undefined.
     report("to-nothing", edu.transfer(from: Edu.memory, to: 0xB000_0000, Self.size, .toMemory))
     report("from-nothing", edu.transfer(from: 0xB000_0000, to: Edu.memory, Self.size, .toDevice))
     report("after", edu.transfer(from: Edu.memory, to: dma_page(Self.target), Self.size, .toMemory))

@@ -2,7 +2,7 @@
 
 import Hardware
 
-/// INTx: how often it arrives for one cause, held back and let through.
+/// The number of INTx interrupts per cause, with INTx masked and unmasked.
 struct InterruptFacts {
   let function: PCIFunction
 
@@ -12,7 +12,7 @@ struct InterruptFacts {
     let pin = function.load8(PCIFunction.Register.interruptPin)
     Console.print("intx.pin = \(pin)")
     guard function.vendor == 0x1234, function.device == 0x11E8, let edu = Edu.find(.init(address: 0)) else {
-      Console.print("intx.delivery = no way to raise one")
+      Console.print("intx.delivery = unsupported device")
       return
     }
     function.setCommand(PCIFunction.Command.memory, true)
@@ -23,7 +23,7 @@ struct InterruptFacts {
         registers + Edu.Register.interruptAcknowledge, mmio_load32(registers + Edu.Register.interruptStatus))
     }
     guard let input = Route.find(raising: { edu.raise(1) }, handler: acknowledge) else {
-      Console.print("intx.delivery = arrives nowhere")
+      Console.print("intx.delivery = no single input")
       return
     }
     interrupt_handle(Self.vector, acknowledge)
@@ -33,7 +33,7 @@ struct InterruptFacts {
       for cause in [UInt32(1), 2, 4] {
         let before = interrupt_count(0, Self.vector)
         edu.raise(cause)
-        // Two causes that wait together are one interrupt.
+        // Two pending causes raise only one interrupt.
         _ = Time.wait(milliseconds: 500) { interrupt_count(0, Self.vector) > before }
       }
     }
@@ -54,7 +54,7 @@ struct InterruptFacts {
   private func report(_ script: StaticString, _ steps: () -> Void) {
     let before = interrupt_count(0, Self.vector)
     steps()
-    // A busy host delivers late, and further ones may follow the first.
+    // A busy host delivers late, and further interrupts may follow the first.
     _ = Time.wait(milliseconds: 100) { interrupt_count(0, Self.vector) > before }
     Time.wait(milliseconds: 5)
     let count = interrupt_count(0, Self.vector) - before

@@ -2,7 +2,7 @@
 
 import Hardware
 
-/// CPUID, the memory map and the ACPI tables.
+/// The memory map, the ACPI tables and CPUID.
 struct MachineFacts {
   let machine: Machine
 
@@ -27,7 +27,7 @@ struct MachineFacts {
     guard last >= base, last - base < 0x100 else { return }
     for leaf in base...last {
       writeLeaf(leaf, 0)
-      // Those that have more than one part.
+      // Leaves with subleaves.
       guard leaf == 4 || leaf == 7 || leaf == 0xB || leaf == 0xD else { continue }
       for part in UInt32(1)..<4 { writeLeaf(leaf, part) }
     }

@@ -2,7 +2,7 @@
 
 import Hardware
 
-/// The expansion ROM, with each of its two bits on and off.
+/// The expansion ROM, with the memory bit and the enable bit each on and off.
 struct ROMFacts {
   let function: PCIFunction
 
@@ -12,7 +12,7 @@ struct ROMFacts {
       return
     }
     Console.print("rom = size \(hex: rom.size)")
-    // A place of our own, where nothing else is.
+    // Use a fixed, otherwise unclaimed address.
     let saved = function.load32(PCIFunction.Register.rom)
     let command = function.command
     let place: UInt32 = 0xD800_0000
@@ -28,7 +28,7 @@ struct ROMFacts {
         Console.print("rom.\(state).1 = \(hex: mmio_load8(UInt64(place) + 1), digits: 2)")
       }
     }
-    // On now: a write changes nothing, and all of it has one sum.
+    // Both bits are on: writes are ignored, and the ROM has a checksum.
     mmio_store32(UInt64(place), 0x1234_5678)
     Console.print("rom.written = \(hex: mmio_load32(UInt64(place)), digits: 8)")
     var sum: UInt32 = 0

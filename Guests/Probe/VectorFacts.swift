@@ -2,7 +2,7 @@
 
 import Hardware
 
-/// MSI-X: the table and the pending bits as memory, and deliveries in scripted sequences.
+/// The MSI-X table and PBA as memory, and the interrupts that scripted sequences deliver.
 struct VectorFacts {
   let function: PCIFunction
 
@@ -32,7 +32,7 @@ struct VectorFacts {
       } settle: {
       }
     } else {
-      Console.print("msix.delivery = no way to raise one")
+      Console.print("msix.delivery = unsupported device")
     }
   }
 
@@ -67,14 +67,14 @@ struct VectorFacts {
 
   private var count: UInt64 { interrupt_count(0, Self.vector) }
 
-  /// Counts what arrives of two causes in a row, with the vector as each script has it.
+  /// Runs scripts that mask, unmask and move a vector, and counts the interrupts that each script delivers.
   private func writeDeliveries(_ msix: MSIX, raise: () -> Void, settle: () -> Void) {
     msix.route(0, processor: 0, interrupt: Self.vector)
     for index in 1..<min(msix.count, 8) { msix.mask(index, true) }
     func report(_ script: StaticString, _ steps: () -> Void) {
       let before = count
       steps()
-      // Long enough for a monitor that carries a masked vector's bit itself.
+      // This time suffices for a VMM that emulates the pending bit of a masked vector.
       Time.wait(milliseconds: 50)
       Console.print(
         "msix.\(script) = \(count - before) delivered, pending \(msix.isPending(0) ? 1 : 0 as UInt8)")

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Writes what a guest sees as lines of `key = value`, for the lab's `compare`: the machine, the configuration
-// space of every function, and how one function (`device=SLOT`, 1) behaves: its BARs with memory on and off,
-// in D3hot and after resets, its ROM, its interrupts, its DMA. Where a value cannot be had it says why. Keys that
-// begin with `cycles.` are times and differ from run to run.
+// Writes a guest's observations as lines of `key = value`, for the lab's `compare`: the machine, the
+// configuration space of every function, and the behaviour of one function: its BARs with memory on and off,
+// in D3hot and after resets, its ROM, its interrupts, its DMA. If a value is unavailable, the line contains
+// the reason. Keys that begin with `cycles.` are times and differ from run to run.
 //
-// Command line: `device=SLOT`; `part=1` for D3hot alone and `part=2` for the sizing of BARs with memory on,
-// which not every VMM survives; `peer=SLOT` is another function whose BAR 2 edu's DMA is to reach.
+// Command line: `device=SLOT` (1); `part=1` runs only D3hot, and `part=2` only the sizing of BARs with memory
+// on, which not every VMM survives; `peer=SLOT` is a function whose BAR 2 is a target of edu's DMA.
 
 import Hardware
 
 func guest(_ machine: Machine, _ report: inout Report) {
   guard let ecam = machine.tables.ecam, PageMap.map(ecam.base, size: 1 << 20) else {
-    report.check(false, "an MCFG")
+    report.check(false, "an MCFG is present")
     return
   }
   let slot = UInt8(truncatingIfNeeded: (machine.commandLine.number("device") ?? 1) & 31)
   let function = PCIFunction(slot: slot, function: 0)
   guard function.isPresent, function.isEndpoint else {
-    report.check(false, "an endpoint in slot \(slot)")
+    report.check(false, "slot \(slot) has an endpoint")
     return
   }
   switch machine.commandLine.number("part") ?? 0 {

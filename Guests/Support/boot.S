@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From the PVH entry (32-bit protected mode, EBX = start info; Xen's docs/misc/pvh.pandoc) to
- * guest_main in long mode, and the same for further processors from their start-up IPI.
+ * Switches from the PVH entry (32-bit protected mode, EBX = start info; Xen's docs/misc/pvh.pandoc) to long
+ * mode and calls guest_main. Further processors switch from their start-up IPI to long mode and call
+ * processor_main.
  *
- * The first 4 GiB are mapped to themselves in 2 MiB pages, the last of them uncached, because
- * that is where devices are; anything above is mapped when it is asked for.
+ * The first 4 GiB are identity-mapped in 2 MiB pages. The last GiB of them is uncached, because it holds the
+ * devices. Addresses above 4 GiB are mapped on request.
  */
 
 #define PROCESSORS 64
 #define STACK_SIZE 8192
-#define TRAMPOLINE 0x50000	/* conventional memory that no loader here uses; SIPI vector 0x50 */
+#define TRAMPOLINE 0x50000	/* conventional memory that no loader of these guests uses; SIPI vector 0x50 */
 
 #define CODE32 0x08
 #define DATA 0x10
@@ -21,7 +22,7 @@
 	.asciz "Xen"
 	.long pvh_start
 
-/* Long mode from protected mode, with the tables that are at page_map; uses EAX, ECX, EDX. */
+/* Switches from protected mode to long mode with the page tables at page_map. Clobbers EAX, ECX, EDX. */
 .macro enter_long_mode target
 	mov %cr4, %eax
 	or $(1 << 5), %eax	/* PAE */
@@ -56,7 +57,7 @@ pvh_start:
 1:	load_data_segments
 	mov $(stacks + STACK_SIZE), %esp
 
-	/* PML4 and PDPT, then 2048 pages of 2 MiB. */
+	/* Fill the PML4 and the PDPT, then map 2048 pages of 2 MiB. */
 	movl $(page_directories_pointer + 3), page_map
 	mov $page_directories_pointer, %edi
 	mov $(page_directories + 3), %eax
@@ -86,7 +87,7 @@ start64:
 5:	hlt
 	jmp 5b
 
-/* Copied to TRAMPOLINE; a start-up IPI enters it in real mode with CS = TRAMPOLINE >> 4. */
+/* Copied to TRAMPOLINE. A start-up IPI enters the copy in real mode with CS = TRAMPOLINE >> 4. */
 	.code16
 	.globl trampoline_start, trampoline_end
 trampoline_start:
@@ -124,7 +125,10 @@ processor64:
 	hlt
 	jmp 6b
 
-/* One entry of 16 bytes for each vector: the error code, made up where there is none, and the vector. */
+/*
+ * An entry of 16 bytes for each vector. It pushes 0 if the processor pushes no error code for the vector,
+ * then the vector.
+ */
 	.globl interrupt_entries
 	.align 16
 interrupt_entries:

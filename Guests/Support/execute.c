@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Runs single instructions, given as bytes, at CPL 0 or 3, and records the registers afterwards. The bytes are
- * followed by INT3. Every exception ends the run; its vector is part of the result.
+ * Runs single instructions, given as bytes, at CPL 0 or 3, and records the registers afterwards. INT3 follows
+ * the bytes. Any exception ends the run. The exception's vector is part of the result.
  */
 #include "Hardware.h"
 
@@ -9,7 +9,7 @@ enum { CODE_BYTES = 64, STACK_BYTES = 2048, KERNEL_CODE = 0x18, KERNEL_DATA = 0x
 enum { USER_CODE = 0x20 | 3, USER_DATA = 0x28 | 3, TASK = 0x30, BREAKPOINT = 3 };
 
 struct execution {
-	/* execute_enter and execute_leave use these two, by their offsets. */
+	/* execute_enter and execute_leave access the next two fields by offset. */
 	uint64_t saved_stack;
 	uint64_t registers[5]; /* RAX, RCX, RDX, RSI, RDI */
 	uint64_t flags;
@@ -65,7 +65,7 @@ static uint32_t this_processor(void)
 	return mmio_load32(0xFEE00020) >> 24 & (PROCESSORS - 1);
 }
 
-/* Called by interrupts.c for an exception: true if it ends a run. */
+/* Called by interrupts.c for an exception. Returns true if the exception ends a run. */
 int execution_trapped(struct frame *frame)
 {
 	struct execution *execution = &executions[this_processor()];
@@ -88,7 +88,7 @@ int execution_trapped(struct frame *frame)
 	return 1;
 }
 
-/* XSAVE and AVX (CPUID 1, ECX bits 26 and 28). */
+/* Returns 1 if the processor has XSAVE and AVX (CPUID 1, ECX bits 26 and 28). */
 uint32_t execution_has_avx(void)
 {
 	uint32_t a, b, c, d;
@@ -98,7 +98,7 @@ uint32_t execution_has_avx(void)
 
 void execution_initialize(void)
 {
-	/* SSE and x87 (SDM vol. 3 §14.1): CR0.EM off, CR0.MP on, CR4.OSFXSR and OSXMMEXCPT on. */
+	/* SSE and x87 (SDM vol. 3 §14.1): clear CR0.EM; set CR0.MP, CR4.OSFXSR and CR4.OSXMMEXCPT. */
 	uint64_t value;
 	__asm__ volatile("mov %%cr0, %0" : "=r"(value));
 	__asm__ volatile("mov %0, %%cr0" : : "r"((value & ~4ull) | 2));
@@ -107,13 +107,13 @@ void execution_initialize(void)
 	__asm__ volatile("fninit");
 	if (!execution_has_avx())
 		return;
-	/* AVX (SDM vol. 1 §13.3): CR4.OSXSAVE, then x87, SSE and AVX in XCR0. */
+	/* AVX (SDM vol. 1 §13.3): set CR4.OSXSAVE, then enable x87, SSE and AVX in XCR0. */
 	__asm__ volatile("mov %%cr4, %0" : "=r"(value));
 	__asm__ volatile("mov %0, %%cr4" : : "r"(value | 1 << 18));
 	__asm__ volatile("xsetbv" : : "a"(7), "d"(0), "c"(0));
 }
 
-/* Lets this processor run code at CPL 3: a task state, segments, and every page for user mode. */
+/* Prepares CPL 3 on this processor: sets up the task state and segments, and opens all pages to user code. */
 void execution_allow_user(void)
 {
 	uint64_t base = (uint64_t)&task;
@@ -170,7 +170,7 @@ uint64_t execution_run(uint32_t is_user, uint64_t rax, uint64_t rcx, uint64_t rd
 	execution->is_active = 1;
 	uint64_t stack = (uint64_t)execution->stack + STACK_BYTES;
 	__asm__ volatile("fninit; movups %0, %%xmm0" : : "m"(pattern));
-	/* RFLAGS without interrupts; with TF one instruction runs, whatever the bytes are. */
+	/* RFLAGS.IF is clear. With RFLAGS.TF only one instruction runs, whatever the bytes are. */
 	execute_enter(execution, stack, (uint64_t)execution->code, is_user ? USER_CODE : KERNEL_CODE,
 		      is_user ? USER_DATA : KERNEL_DATA, is_user == EXECUTION_STEP ? 0x102 : 2);
 	__asm__ volatile("movups %%xmm0, %0" : "=m"(execution->vector_register));

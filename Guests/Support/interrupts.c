@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The interrupt descriptor table, and a count per processor and vector. */
+/* The interrupt descriptor table, and a count of interrupts per processor and vector. */
 #include "Hardware.h"
 
 enum { VECTORS = 96, CODE64 = 0x18 };
@@ -57,7 +57,7 @@ void interrupts_initialize(void)
 	};
 	for (int i = 0; i < VECTORS; i++) {
 		uint64_t entry = (uint64_t)interrupt_entries + 16 * i;
-		/* INT3 may come from CPL 3 (execute.c). */
+		/* Code at CPL 3 may execute INT3 (execute.c). */
 		idt[i] = (struct gate){ .offset_low = (uint16_t)entry, .selector = CODE64,
 					.type = i == 3 ? 0xEE : 0x8E,
 					.offset_middle = (uint16_t)(entry >> 16),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the compilers call, and memory that has to be at fixed places or is shared. */
+/* Functions that the compilers call, and memory that has a fixed address or is shared. */
 #include "Hardware.h"
 
 #include <stddef.h>
@@ -79,7 +79,7 @@ uint32_t processor_trampoline(void)
 	return place >> 12;
 }
 
-/* Called on a processor's own stack in long mode, with its APIC ID. */
+/* Called in long mode, on the stack of the processor, with its APIC ID. */
 void processor_main(uint32_t processor)
 {
 	interrupts_initialize();

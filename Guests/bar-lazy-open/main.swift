@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Shows that a BAR which nothing has mapped yet works from the first access on, in every page
-// and every width, that it reads all-ones and drops writes while the device's memory is off, and
-// that it is as before when memory is on again. Run by the lab case `bar-lazy-open`.
+// Shows that a BAR without a mapping answers from the first access on, in every page and width. While the
+// device's memory is off, the BAR reads all-ones and drops writes. When memory is on again, the BAR has its
+// earlier content. Run by the lab case `bar-lazy-open`.
 //
-// Command line: `device=slot`; else the first device that `Probe` knows. `steps=N` is how many
-// pages to touch. `closed=0` under QEMU alone.
+// Command line: `device=slot`, else the first device that `Probe` knows; `steps=N` (64) is the number of
+// pages to access; `closed=0` directly under QEMU.
 
 import Hardware
 
 func guest(_ machine: Machine, _ report: inout Report) {
   guard let probe = Probe.find(machine.commandLine) else {
-    report.check(false, "a device to test")
+    report.check(false, "a known device is present")
     return
   }
   let function = probe.function
@@ -20,21 +20,20 @@ func guest(_ machine: Machine, _ report: inout Report) {
   if probe.isMemory { mmio_store64(probe.bar.address, 0x0123_4567_89AB_CDEF) }
 
   let first = probe.value
-  report.check(first != .max, "the first access reads a value: \(hex: first, digits: 8)")
+  report.check(first != .max, "the first access returns a value: \(hex: first, digits: 8)")
   if let expected = probe.expected {
-    report.check(first == expected, "it is the expected \(hex: expected, digits: 8)")
+    report.check(first == expected, "the value is the expected \(hex: expected, digits: 8)")
   }
   var isStable = true
   for _ in 0..<100 where probe.value != first { isStable = false }
-  report.check(isStable, "100 more reads give the same")
+  report.check(isStable, "100 more reads return the same value")
 
   checkPages(probe, machine.commandLine.number("steps") ?? 64, &report)
   checkWidths(probe, &report)
   checkMemoryOff(probe, first, &report)
 }
 
-/// Touches pages all over the BAR. The value of a register of whatever device need not stay the
-/// same, but memory must.
+/// Accesses pages throughout the BAR. Memory must keep its values. A register's value may change.
 private func checkPages(_ probe: Probe, _ wanted: UInt64, _ report: inout Report) {
   let pages = max(1, probe.bar.size >> 12)
   let steps = max(1, min(pages, wanted))
@@ -53,16 +52,16 @@ private func checkPages(_ probe: Probe, _ wanted: UInt64, _ report: inout Report
       let address = probe.bar.address + step * stride
       if mmio_load64(address + 8) != address { different += 1 }
     }
-    report.check(different == 0, "\(steps) pages keep what is written, \(different) do not")
+    report.check(different == 0, "\(different) of \(steps) pages lost the written value")
   } else {
     report.check(true, "\(steps) pages were read")
   }
 }
 
-/// Reads and writes in every width that the device takes; parts make up the whole.
+/// Reads and writes in every width that the device supports. Narrow accesses agree with wide ones.
 private func checkWidths(_ probe: Probe, _ report: inout Report) {
   guard let offset = probe.scratch else {
-    report.skip("this device has no register that keeps what is written")
+    report.skip("the device has no register that keeps written values")
     return
   }
   let address = probe.bar.address + offset
@@ -70,31 +69,33 @@ private func checkWidths(_ probe: Probe, _ report: inout Report) {
   let saved = mmio_load64(address)
   let pattern: UInt64 = 0x1122_3344_5566_7788 & mask
   mmio_store64(address, pattern)
-  report.equal(mmio_load64(address) & mask, pattern, "8 bytes written and read")
+  report.equal(mmio_load64(address) & mask, pattern, "an 8-byte read returns the written value")
   let low = UInt32(truncatingIfNeeded: pattern)
   let high = UInt32(truncatingIfNeeded: pattern >> 32)
   if probe.widths & 4 != 0, probe.isMemory || probe.function.classCode == 0x01_0802 {
     report.check(
-      mmio_load32(address) == low && mmio_load32(address + 4) == high, "4 bytes at a time read the same")
+      mmio_load32(address) == low && mmio_load32(address + 4) == high, "4-byte reads return the same value")
     mmio_store32(address + 4, high ^ UInt32(truncatingIfNeeded: mask >> 32) & 0xFF)
     report.equal(
-      mmio_load64(address) & mask, pattern ^ (mask >> 32 & 0xFF) << 32, "4 bytes written change those 4")
+      mmio_load64(address) & mask, pattern ^ (mask >> 32 & 0xFF) << 32,
+      "a 4-byte write changes only its bytes")
     mmio_store64(address, pattern)
   }
   if probe.widths & 2 != 0 {
-    report.equal(mmio_load16(address + 2), 0x5566, "2 bytes read the same")
+    report.equal(mmio_load16(address + 2), 0x5566, "a 2-byte read returns the same value")
     mmio_store16(address + 2, 0xA5A5)
-    report.equal(mmio_load64(address), 0x1122_3344_A5A5_7788, "2 bytes written change those 2")
+    report.equal(mmio_load64(address), 0x1122_3344_A5A5_7788, "a 2-byte write changes only its bytes")
   }
   if probe.widths & 1 != 0 {
-    report.equal(mmio_load8(address + 7), 0x11, "1 byte reads the same")
+    report.equal(mmio_load8(address + 7), 0x11, "a 1-byte read returns the same value")
     mmio_store8(address + 7, 0x5A)
-    report.equal(mmio_load64(address), 0x5A22_3344_A5A5_7788, "1 byte written changes that one")
+    report.equal(mmio_load64(address), 0x5A22_3344_A5A5_7788, "a 1-byte write changes only its byte")
   }
   mmio_store64(address, saved)
 }
 
-/// Memory off: all-ones, and writes go nowhere. On: as it was.
+/// Checks that with memory off, reads return all-ones and writes are dropped. With memory on again, the
+/// content must be unchanged.
 private func checkMemoryOff(_ probe: Probe, _ value: UInt32, _ report: inout Report) {
   let address = probe.bar.address
   let before: UInt64 = 0x0000_1234_5678_9000 & probe.scratchMask
@@ -105,16 +106,16 @@ private func checkMemoryOff(_ probe: Probe, _ value: UInt32, _ report: inout Rep
   report.equal(probe.function.command & PCIFunction.Command.memory, 0, "memory is off")
   let constant = address + probe.constant
   let closed = probe.closed
-  report.equal(mmio_load32(constant), UInt32(truncatingIfNeeded: closed), "off: 4 bytes")
-  report.equal(mmio_load16(constant), UInt16(truncatingIfNeeded: closed), "off: 2 bytes")
-  report.equal(mmio_load8(constant), UInt8(truncatingIfNeeded: closed), "off: 1 byte")
-  report.equal(mmio_load64(address + (probe.scratch ?? 0)), closed, "off: 8 bytes")
+  report.equal(mmio_load32(constant), UInt32(truncatingIfNeeded: closed), "memory off: 4-byte read")
+  report.equal(mmio_load16(constant), UInt16(truncatingIfNeeded: closed), "memory off: 2-byte read")
+  report.equal(mmio_load8(constant), UInt8(truncatingIfNeeded: closed), "memory off: 1-byte read")
+  report.equal(mmio_load64(address + (probe.scratch ?? 0)), closed, "memory off: 8-byte read")
   if let scratch = probe.scratch { mmio_store64(address + scratch, ~before) }
 
   probe.setMemory(true)
-  report.equal(probe.value, held, "on again: the value is back")
+  report.equal(probe.value, held, "memory on again: the register has its value")
   if let scratch = probe.scratch {
     report.equal(
-      mmio_load64(address + scratch) & probe.scratchMask, before, "on again: no write came through")
+      mmio_load64(address + scratch) & probe.scratchMask, before, "memory on again: writes were dropped")
   }
 }

@@ -2,13 +2,13 @@
 
 import Hardware
 
-/// Two devices at one address: the one whose memory is on answers; when both are, always the same one does, whichever
-/// was on or touched first.
+/// Moves two devices to one address. The device with memory on answers. If memory of both is on, always the
+/// same device answers, regardless of the order in which they were turned on or accessed.
 func checkOverlap(_ one: Probe, _ two: Probe, _ report: inout Report) {
   let size = max(one.bar.size, two.bar.size)
   let values = (one: one.value, two: two.value)
   guard let place = Placement.find(size: size, above4GiB: false) else {
-    report.skip("no place of \(hex: size) bytes for two")
+    report.skip("no free range of \(hex: size) bytes for two BARs")
     return
   }
   one.setMemory(false)
@@ -38,21 +38,21 @@ func checkOverlap(_ one: Probe, _ two: Probe, _ report: inout Report) {
   _ = two.bar.moved(two.function, to: two.bar.address)
   one.setMemory(true)
   two.setMemory(true)
-  report.check(wrong.one == 0 && wrong.two == 0, "over each other: the one that is on answers")
-  report.check(wrong.off == 0, "over each other, both off: \(wrong.off) reads gave something")
+  report.check(wrong.one == 0 && wrong.two == 0, "overlap: the device with memory on answers")
+  report.check(wrong.off == 0, "overlap, both off: \(wrong.off) reads returned data")
   report.check(
     wrong.order == 0 || Machine.current.isEmulated,
-    "over each other, both on: \(wrong.order) times the order decided")
-  report.check(wrong.both == 0, "over each other, both were on: \(wrong.both) wrong reads afterwards")
-  report.check(one.value == values.one && two.value == values.two, "apart again: both answer")
+    "overlap, both on: the order changed \(wrong.order) results")
+  report.check(wrong.both == 0, "overlap, one off again: \(wrong.both) wrong reads")
+  report.check(one.value == values.one && two.value == values.two, "separate again: both answer")
 }
 
-/// A BAR of less than a page: ivshmem's registers, of which the first keeps what is written.
+/// Moves a BAR smaller than a page: the BAR of ivshmem's registers. The first register keeps written values.
 func checkSmall(_ report: inout Report) {
   guard let function = PCIBus.find(vendor: 0x1AF4, device: 0x1110), let bar = BAR.usable(function, 0),
     bar.size < 4096, let place = Placement.find(size: 4096, above4GiB: false)
   else {
-    report.skip("no BAR of less than a page")
+    report.skip("no BAR smaller than a page")
     return
   }
   function.setCommand(PCIFunction.Command.memory, true)
@@ -63,16 +63,17 @@ func checkSmall(_ report: inout Report) {
     mmio_store32(moved.address, pattern)
     if mmio_load32(moved.address) != pattern { wrong.kept += 1 }
     let read = mmio_load32(place + (offset + bar.size) % 4096)
-    // At the start of a page the BAR is mapped with the rest of its page, which answers as the host's bus
-    // does: all-ones, or 0 where QEMU is the host.
+    // At the start of a page the BAR is mapped with the rest of its page. The rest answers like the host's
+    // bus: all-ones, or 0 if QEMU emulates the host.
     if read != nothing, offset != 0 || read != 0 { wrong.old += 1 }
   }
   mmio_store32(bar.moved(function, to: bar.address).address, 0)
-  report.check(wrong.kept == 0, "\(hex: bar.size) bytes anywhere in a page: \(wrong.kept) wrong reads")
-  report.check(wrong.old == 0, "\(wrong.old) reads beside it gave something")
+  report.check(
+    wrong.kept == 0, "BAR of \(hex: bar.size) bytes at any offset in a page: \(wrong.kept) wrong reads")
+  report.check(wrong.old == 0, "\(wrong.old) reads next to the BAR returned data")
 }
 
-/// An I/O BAR: e1000e's, through which its registers are read too (82574 datasheet §10.2.1.2).
+/// Checks e1000e's I/O BAR, which also gives access to its registers (82574 datasheet §10.2.1.2).
 func checkPorts(_ report: inout Report) {
   guard let network = E1000e.find(), let bar = BAR.read(network.function, 2), !bar.isMemory else {
     report.skip("no e1000e with an I/O BAR")
@@ -90,11 +91,11 @@ func checkPorts(_ report: inout Report) {
   _ = bar.moved(function, to: original)
   report.note("\(bar)")
   report.check(read(original) == wanted, "the I/O BAR at \(hex: original) answers")
-  report.equal(port_load32(UInt16(original)), register, "its address register keeps what is written")
+  report.equal(port_load32(UInt16(original)), register, "the address register keeps the written value")
   for place in [0xE000, 0xE000 + bar.size] {
     _ = bar.moved(function, to: place)
-    report.check(read(place) == wanted, "moved to \(hex: place) it answers")
-    report.equal(port_load32(UInt16(original)), .max, "nothing is left at the old place")
+    report.check(read(place) == wanted, "the I/O BAR answers after a move to \(hex: place)")
+    report.equal(port_load32(UInt16(original)), .max, "the old ports are unclaimed")
   }
   _ = bar.moved(function, to: original)
   function.setCommand(PCIFunction.Command.io, false)
@@ -102,7 +103,7 @@ func checkPorts(_ report: inout Report) {
   report.equal(
     mmio_load32(network.bar.address + E1000e.Register.receiveAddress), wanted, "I/O off: memory answers")
   function.setCommand(PCIFunction.Command.io, true)
-  report.equal(read(original), wanted, "I/O on again: it answers")
+  report.equal(read(original), wanted, "I/O on again: the I/O BAR answers")
   function.setCommand(PCIFunction.Command.memory, false)
   report.equal(port_load32(UInt16(original)), register, "memory off: I/O answers")
   function.setCommand(PCIFunction.Command.memory, true)

@@ -2,9 +2,9 @@
 
 import Hardware
 
-/// Places for BARs where nothing is.
+/// Free addresses for BARs.
 enum Placement {
-  /// A free, aligned and mapped place; nil where there is none.
+  /// Finds and maps a free, aligned address. Returns nil if there is none.
   static func find(size: UInt64, above4GiB: Bool) -> UInt64? {
     let step = max(size, 4096)
     let end: UInt64 = above4GiB ? 0x60_0000_0000 : 0xE000_0000
@@ -28,7 +28,7 @@ enum Placement {
   }
 }
 
-/// What a BAR's registers keep of all-ones, whatever the function decodes meanwhile.
+/// Returns the value that a BAR's registers read after a write of all-ones, with decoding on or off.
 func sizing(_ function: PCIFunction, _ bar: BAR) -> UInt64 {
   let offset = PCIFunction.Register.firstBAR + UInt16(bar.index) * 4
   let low = function.load32(offset)

@@ -5,7 +5,7 @@ import Hardware
 extension Space {
   private var commandPlace: UInt64 { ecam + UInt64(PCIFunction.Register.command) }
 
-  /// Every bit of COMMAND by itself, in words and bytes, by ports and memory (PCIe 6.0 §7.5.1.1.3).
+  /// Checks each bit of COMMAND separately, in words and bytes, through ports and ECAM (PCIe 6.0 §7.5.1.1.3).
   func checkCommand(_ report: inout Report) {
     let reserved: UInt16 = 0xF800 | 1 << 7
     var wrong: (others: UInt32, reserved: UInt32, ways: UInt32, cleared: UInt32, status: UInt32) = (
@@ -23,21 +23,21 @@ extension Space {
       if function.status & ~PCIFunction.Status.interrupt != status { wrong.status += 1 }
       mmio_store16(commandPlace, 0)
       if function.command != base { wrong.cleared += 1 }
-      // The same through memory, and the byte alone.
+      // Repeat through the ECAM, with the byte only.
       mmio_store8(commandPlace + UInt64(bit / 8), 1 << UInt8(bit % 8))
       if function.command != now { wrong.ways += 1 }
       function.store8(PCIFunction.Register.command + bit / 8, 0)
       if mmio_load16(commandPlace) != base { wrong.ways += 1 }
     }
-    report.check(wrong.others == 0, "COMMAND: \(wrong.others) bits set others too")
+    report.check(wrong.others == 0, "COMMAND: \(wrong.others) bits also set other bits")
     report.check(wrong.reserved == 0, "COMMAND: \(wrong.reserved) reserved bits can be set")
-    report.check(wrong.ways == 0, "COMMAND: \(wrong.ways) differences between words, bytes, ports and memory")
+    report.check(wrong.ways == 0, "COMMAND: \(wrong.ways) differences between words, bytes, ports and ECAM")
     report.check(wrong.cleared == 0, "COMMAND: \(wrong.cleared) bits stay set")
-    report.check(wrong.status == 0, "STATUS changed with COMMAND \(wrong.status) times")
+    report.check(wrong.status == 0, "STATUS changed \(wrong.status) times with COMMAND")
     checkNeededBits(&report)
   }
 
-  /// The bits that a driver cannot do without.
+  /// Checks the bits that drivers need.
   private func checkNeededBits(_ report: inout Report) {
     var hasMemory = false
     BAR.forEach(function) { bar in if bar.isMemory { hasMemory = true } }
@@ -49,10 +49,11 @@ extension Space {
     function.store16(PCIFunction.Register.command, needed)
     report.check(function.command & needed == needed, "COMMAND keeps \(hex: needed, digits: 4)")
     function.store16(PCIFunction.Register.command, 0)
-    report.equal(function.command & needed, 0, "COMMAND lets go of it")
+    report.equal(function.command & needed, 0, "COMMAND clears these bits")
   }
 
-  /// Bits of STATUS are cleared by writing 1, and otherwise read-only (PCIe 6.0 §7.5.1.1.4).
+  /// Checks that a write of 1 clears error bits of STATUS, and that all other bits are read-only (PCIe 6.0
+  /// §7.5.1.1.4).
   func checkStatus(_ report: inout Report) {
     let clearable: UInt16 = 0xF900
     let before = function.status
@@ -60,19 +61,19 @@ extension Space {
     report.equal(function.status, before, "STATUS: writing 0 changes nothing")
     function.store16(PCIFunction.Register.status, .max)
     let after = function.status
-    report.check(after & clearable == 0, "STATUS: writing 1 clears what can be: \(hex: after, digits: 4)")
-    report.equal(after & ~clearable, before & ~clearable, "STATUS: the rest is read-only")
-    // A write of both registers at once does what each half says.
+    report.check(after & clearable == 0, "STATUS: writing 1 clears error bits: \(hex: after, digits: 4)")
+    report.equal(after & ~clearable, before & ~clearable, "STATUS: other bits are read-only")
+    // A single write of both registers applies each half to its register.
     function.store32(PCIFunction.Register.command, UInt32(PCIFunction.Command.busMaster))
     report.check(
       function.command == PCIFunction.Command.busMaster
         && function.status & ~clearable == before & ~clearable,
-      "COMMAND and STATUS in one write")
+      "one write sets COMMAND and keeps the read-only bits of STATUS")
     function.store16(PCIFunction.Register.command, 0)
   }
 
-  /// BARs: a size that is a power of two, the same with memory on and off and by either way; their
-  /// kind cannot be written; what is no BAR stays 0.
+  /// Checks the BARs. A size is a power of two, and is the same with memory on and off. The type bits are
+  /// read-only. Unimplemented BARs read 0.
   func checkBARs(_ report: inout Report) {
     var faults: UInt32 = 0
     var count: UInt32 = 0
@@ -85,7 +86,7 @@ extension Space {
       function.store16(PCIFunction.Register.command, 0)
       if on != off {
         faults += 1
-        report.note("BAR \(index): \(hex: off.mask) with memory off, \(hex: on.mask) with memory on")
+        report.note("BAR \(index): mask \(hex: off.mask) with memory off, \(hex: on.mask) with memory on")
       }
       index += 1
       guard off.mask != 0 else { continue }
@@ -106,12 +107,13 @@ extension Space {
     mmio_store32(rom, saved)
     if mask & 0x7FE != 0 || mmio_load32(rom) != saved || (~mask &+ 1) & ~mask != 0 {
       faults += 1
-      report.note("ROM: \(hex: saved) keeps \(hex: mask) of all-ones")
+      report.note("ROM: register \(hex: saved) reads \(hex: mask) after all-ones")
     }
-    report.check(faults == 0, "\(count) BARs\(mask != 0 ? " and a ROM" : ""), \(faults) faults in them")
+    report.check(faults == 0, "\(count) BARs\(mask != 0 ? " and a ROM" : ""), \(faults) faults")
   }
 
-  /// What a BAR, with its upper half where it has one, keeps of all-ones, and its kind.
+  /// Returns a BAR's type bits and the value that it reads after a write of all-ones. A 64-bit BAR includes
+  /// its upper half.
   private func size(_ place: UInt64) -> (mask: UInt64, kind: UInt32) {
     let low = mmio_load32(place)
     mmio_store32(place, .max)

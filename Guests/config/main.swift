@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Shows that configuration space is as PCI Express has it, for every endpoint on the bus: 4096
-// bytes, the same in every width and by either way; capability lists that end; bits that are
-// read-only, cleared by writing 1, or reserved; BARs that can be sized. Run by the lab case `config`.
+// Shows that the configuration space of every endpoint on the bus conforms to PCI Express. Its 4096 bytes are
+// the same in every width, through ports and ECAM. Capability lists end. Read-only, write-1-to-clear and
+// reserved bits behave as defined. BARs can be sized. Run by the lab case `config`.
 //
-// Command line: `functions=N` is how many endpoints there have to be.
+// Command line: `functions=N` is the expected number of endpoints.
 
 import Hardware
 
 func guest(_ machine: Machine, _ report: inout Report) {
   guard let ecam = machine.tables.ecam, PageMap.map(ecam.base, size: 1 << 20) else {
-    report.check(false, "an MCFG")
+    report.check(false, "an MCFG is present")
     return
   }
   var functions: UInt64 = 0
@@ -32,7 +32,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
 /// The configuration space of one function.
 struct Space {
   let function: PCIFunction
-  /// Where it is in memory.
+  /// The GPA of the configuration space in the ECAM.
   let ecam: UInt64
 
   func check(_ report: inout Report) {
@@ -46,10 +46,10 @@ struct Space {
     checkLine(&report)
     checkBARs(&report)
     function.store16(PCIFunction.Register.command, command)
-    report.check(function.command == command, "COMMAND is as it was: \(hex: command, digits: 4)")
+    report.check(function.command == command, "COMMAND has its original value: \(hex: command, digits: 4)")
   }
 
-  /// Every byte can be read, and is the same in every width and by either way.
+  /// Checks that every byte is readable, and is the same in every width, through ports and ECAM.
   private func checkBytes(_ report: inout Report) {
     var different: UInt32 = 0
     var absent: UInt32 = 0
@@ -61,7 +61,7 @@ struct Space {
       parts = 0
       for byte in UInt64(0)..<4 { parts |= UInt32(mmio_load8(place + byte)) << UInt32(byte * 8) }
       if parts != word { different += 1 }
-      // A conventional function has 256 bytes.
+      // A conventional PCI function has 256 bytes.
       if word == .max, offset < 256 { absent += 1 }
       guard offset < 256 else { continue }
       let low = UInt16(offset)
@@ -69,11 +69,11 @@ struct Space {
       if function.load16(low + 2) != UInt16(word >> 16) { different += 1 }
       if function.load8(low + 3) != UInt8(word >> 24) { different += 1 }
     }
-    report.check(different == 0, "4096 bytes, \(different) differences by width and way")
+    report.check(different == 0, "4096 bytes, \(different) differences between widths, ports and ECAM")
     report.check(absent < 8, "\(absent) words read all-ones")
   }
 
-  /// Both lists stay in their part, aligned, without meeting themselves, and end.
+  /// Checks that both lists stay in their part of configuration space, are aligned, have no cycle, and end.
   private func checkLists(_ report: inout Report) {
     var faults: UInt32 = 0
     var count: UInt32 = 0
@@ -90,22 +90,22 @@ struct Space {
         count += 1
       }
     }
-    report.check(faults == 0, "\(count) capabilities, \(faults) faults in their list")
+    report.check(faults == 0, "\(count) capabilities, \(faults) faults in the list")
     faults = 0
     count = 0
     var offset: UInt64 = 0x100
     while offset != 0, faults == 0 {
       let header = mmio_load32(ecam + offset)
-      // There need not be any.
+      // A function may have no extended capabilities.
       if header == 0 || header == .max, offset == 0x100 { break }
       if offset < 0x100 || offset % 4 != 0 || header == .max || count > 960 { faults += 1 }
       offset = UInt64(header >> 20)
       count += 1
     }
-    report.check(faults == 0, "\(count) extended capabilities, \(faults) faults in their list")
+    report.check(faults == 0, "\(count) extended capabilities, \(faults) faults in the list")
   }
 
-  /// Identity, class, header type, pin, and the heads of capabilities cannot be written.
+  /// Checks that identity, class, header type, pin, and the headers of capabilities are read-only.
   private func checkReadOnly(_ report: inout Report) {
     var changed: UInt32 = 0
     let check = { (offset: UInt64, mask: UInt32) -> Bool in
@@ -120,7 +120,7 @@ struct Space {
     for offset in [UInt64(0x00), 0x08, 0x2C, 0x34] where !check(offset, .max) { changed += 1 }
     if !check(0x0C, 0x00FF_0000) { changed += 1 }
     if !check(0x3C, 0xFFFF_FF00) { changed += 1 }
-    report.check(changed == 0, "\(changed) read-only registers of the header could be written")
+    report.check(changed == 0, "\(changed) read-only registers of the header are writable")
     changed = 0
     function.forEachCapability { offset, _ in
       let head = function.load16(offset)
@@ -132,10 +132,10 @@ struct Space {
       mmio_store32(ecam + offset, ~head)
       if mmio_load32(ecam + offset) != head { changed += 1 }
     }
-    report.check(changed == 0, "\(changed) heads of capabilities could be written")
+    report.check(changed == 0, "\(changed) headers of capabilities are writable")
   }
 
-  /// The Interrupt Line is the guest's, all of it.
+  /// Checks that all bits of Interrupt Line are writable.
   private func checkLine(_ report: inout Report) {
     let line = PCIFunction.Register.interruptLine
     let before = function.load8(line)
@@ -146,7 +146,8 @@ struct Space {
       if function.load8(line) != value || mmio_load8(ecam + UInt64(line)) != value { kept = false }
     }
     function.store8(line, before)
-    report.check(kept && function.load8(line) == before, "the Interrupt Line keeps what is written")
-    report.check(pin <= 4 && function.load8(PCIFunction.Register.interruptPin) == pin, "pin \(pin)")
+    report.check(kept && function.load8(line) == before, "Interrupt Line keeps written values")
+    report.check(
+      pin <= 4 && function.load8(PCIFunction.Register.interruptPin) == pin, "Interrupt Pin is \(pin)")
   }
 }

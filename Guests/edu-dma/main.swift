@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Shows that a device's DMA reaches the guest's memory in both directions, byte for byte, and
-// does not while bus mastering is off. Run by the lab case `edu-dma`. Needs QEMU's edu device
-// (QEMU's docs/specs/edu.rst).
+// Shows that a device's DMA transfers each byte to and from the guest's memory, and none while bus mastering
+// is off. Run by the lab case `edu-dma`. Needs QEMU's edu device (QEMU's docs/specs/edu.rst).
 //
-// Command line: `device=slot`, else the first edu; `bytes=N` (2048, the most that is used).
+// Command line: `device=slot`, else the first edu; `bytes=N` (2048, the maximum).
 
 import Hardware
 
@@ -14,7 +13,7 @@ private let guardByte: UInt8 = 0xC3
 
 func guest(_ machine: Machine, _ report: inout Report) {
   guard let edu = Edu.find(machine.commandLine) else {
-    report.check(false, "an edu device")
+    report.check(false, "an edu is present")
     return
   }
   let function = edu.function
@@ -28,25 +27,25 @@ func guest(_ machine: Machine, _ report: inout Report) {
   fill(source, seed: 1)
   clear(target)
   let sent = edu.transfer(from: source, to: Edu.memory, size, .toDevice)
-  report.check(sent, "memory to device is done")
+  report.check(sent, "the transfer to the device ends")
   let received = edu.transfer(from: Edu.memory, to: target, size, .toMemory)
-  report.check(received, "device to memory is done")
-  report.equal(differences(source, target, size), 0, "the bytes came back the same")
-  report.check(isClear(target, from: size), "nothing behind them changed")
+  report.check(received, "the transfer to memory ends")
+  report.equal(differences(source, target, size), 0, "the received bytes equal the sent bytes")
+  report.check(isClear(target, from: size), "no byte after them changed")
 
-  // Bus mastering off: the device may try, but no byte changes.
+  // Bus mastering off: the device may start a transfer, but no byte changes.
   function.setCommand(PCIFunction.Command.busMaster, false)
   report.equal(function.command & PCIFunction.Command.busMaster, 0, "bus mastering is off")
   clear(target)
   _ = edu.transfer(from: Edu.memory, to: target, size, .toMemory)
-  report.check(isClear(target, from: 0), "off: no byte in memory changed")
+  report.check(isClear(target, from: 0), "bus mastering off: no byte in memory changed")
 
   function.setCommand(PCIFunction.Command.busMaster, true)
   fill(source, seed: 2)
   report.check(
     edu.transfer(from: source, to: Edu.memory, size, .toDevice)
-      && edu.transfer(from: Edu.memory, to: target, size, .toMemory), "on again: both ways are done")
-  report.equal(differences(source, target, size), 0, "on again: the bytes came back the same")
+      && edu.transfer(from: Edu.memory, to: target, size, .toMemory), "on again: both transfers end")
+  report.equal(differences(source, target, size), 0, "on again: the received bytes equal the sent bytes")
   function.setCommand(PCIFunction.Command.busMaster, false)
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writes one byte to COM1 as its first act and ends the machine, so that the outside can time its first
- * instruction. Run by the lab's `bench`.
+ * Writes one byte to COM1 with its first instructions and ends the machine, so that the host can time the
+ * first instruction. Run by the lab's `bench`.
  *
- * The ELF file is a kernel for multiboot. With FLAT it is firmware, 64 KiB that end with the reset vector:
- * what a monitor starts before any kernel.
+ * The ELF file is a multiboot kernel. With FLAT the file is firmware: 64 KiB that end with the reset vector.
+ * A VMM starts firmware before any kernel.
  */
 
 #define COM1 0x3F8

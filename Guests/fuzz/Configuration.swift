@@ -2,32 +2,34 @@
 
 import Hardware
 
-/// Writes of configuration space with any value, of which some bytes are kept from doing harm to the guest.
+/// Writes of configuration space with any value. A filter changes or rejects bytes that would harm the guest.
 enum Configuration {
-  /// A byte as it may be written.
+  /// Filters a byte before a write.
   ///
   /// - Parameters:
-  ///   - address: Offset in the ECAM.
-  ///   - byte: A random value; nil as the result if the byte must not be written.
+  ///   - address: The byte's offset in the ECAM.
+  ///   - byte: A random value.
+  /// - Returns: The allowed value, or nil if the guest must not write the byte.
   private static func filtered(_ address: UInt64, _ byte: UInt8) -> UInt8? {
     guard address >> 12 & 7 == 0, address < 0x10_0000,
       let function = Table.function(inSlot: UInt8(address >> 15 & 31))
     else { return byte }
     let offset = UInt16(address & 0xFFF)
-    // Garbage in its registers would start DMA anywhere.
+    // Random values in its registers would start DMA to any address.
     if offset == 4, function.hasEngine { return byte & ~4 }
-    // Its BARs stay away from stores.
+    // Stores must not reach its BARs.
     if 0x10...0x27 ~= offset, function.isFragile { return nil }
     if function.msi != 0 {
       let data = function.msi + (function.hasWideMessage ? 0xC : 8)
-      // A vector that has an entry in the IDT; fixed or lowest priority, no INIT, SMI or NMI.
+      // Use a vector that has an entry in the IDT, and fixed or lowest-priority delivery: no INIT, SMI or
+      // NMI.
       if offset == data { return byte & 0x1F | 0x20 }
       if offset == data + 1 { return byte & 0xF9 }
     }
     return byte
   }
 
-  /// Writes by the ECAM.
+  /// Writes through the ECAM.
   static func store(_ address: UInt64, _ width: UInt64, _ value: UInt64) {
     let ecam = shared_load(Table.ecam)
     var word: UInt64 = 0
@@ -45,7 +47,7 @@ enum Configuration {
     }
   }
 
-  /// Writes by ports; for the first processor alone, which writes CONFIG_ADDRESS.
+  /// Writes through ports. Only the first processor calls this, because it owns CONFIG_ADDRESS.
   static func storeByPorts(_ address: UInt64, _ offset: UInt16, _ width: UInt16, _ value: UInt64) {
     port_store32(0xCF8, 1 << 31 | UInt32(address >> 4 & 0xFFF00) | UInt32(address & 0xFC))
     var word: UInt64 = 0
@@ -61,7 +63,8 @@ enum Configuration {
     }
   }
 
-  /// An offset in the ECAM: of a function's header and capabilities, of its extended ones, or anywhere on the bus.
+  /// Returns an offset in the ECAM: in a function's header or capabilities, in its extended capabilities, or
+  /// anywhere on the bus.
   static func address(_ random: inout Random) -> UInt64 {
     let function = Table.function(UInt32(random.next(below: shared_load(Table.count))))
     switch random.next(below: 8) {

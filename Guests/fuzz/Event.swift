@@ -27,12 +27,12 @@ enum Event: UInt32, CaseIterable {
     }
   }
 
-  /// Of 256: a reset takes a tenth of a second.
+  /// The weights of the events, with a sum of 256. Resets are rare because each takes 100 ms.
   private static let weights: InlineArray<15, UInt64> = [
     32, 10, 20, 32, 14, 20, 12, 20, 3, 1, 4, 24, 20, 36, 8,
   ]
 
-  /// The event for a number below 256.
+  /// Returns the event for a number below 256.
   static func of(_ number: UInt64) -> Event {
     var rest = number
     for index in weights.indices {
@@ -98,7 +98,7 @@ struct Actor {
     }
   }
 
-  /// INS and OUTS with a count, to and from ordinary memory or a BAR.
+  /// Runs INS or OUTS with a count, on ordinary memory or a BAR.
   private mutating func portString() {
     let port = Places.port(&random)
     let isOutput = random.chance(2)
@@ -115,7 +115,8 @@ struct Actor {
     _ = execution_run(0, 0, count, UInt64(port), place, place)
   }
 
-  /// CONFIG_ADDRESS has one value for all processors: the others only read.
+  /// Accesses configuration space through ports. All processors share CONFIG_ADDRESS, so only the first one
+  /// writes.
   private mutating func configPorts() {
     let address = Configuration.address(&random)
     let offset = UInt16(random.next(below: 4))
@@ -162,7 +163,8 @@ struct Actor {
     }
   }
 
-  /// A BAR's registers, one half or both; a function that is fragile moves by whole registers in one order.
+  /// Writes a BAR's registers, one half or both. A fragile function moves only by whole registers in a fixed
+  /// order.
   private mutating func move(_ function: Table.Function) {
     guard let bar = function.bar(UInt8(random.next(below: 6))) else { return }
     let place = Places.bar(function, bar, &random)
@@ -170,7 +172,7 @@ struct Actor {
     let order = random.next(below: 4)
     function.setPlace(bar.index, place)
     if function.isFragile, bar.is64Bit {
-      // Between the two writes the BAR is where neither half is meant to be: decoding is off.
+      // Between the two writes the BAR has an unintended address. Turn decoding off.
       let command = shared_load(Table.ecam) + function.base + 4
       let old = mmio_load16(command)
       mmio_store16(command, old & ~3)
@@ -194,7 +196,7 @@ struct Actor {
     Configuration.store(function.base + 4, random.chance(4) ? 1 : 2, value)
   }
 
-  /// The control words of MSI and MSI-X, their message, masks.
+  /// Writes the control words of MSI and MSI-X, their messages and masks.
   private mutating func messages(_ function: Table.Function) {
     let capability = random.chance(2) ? function.msi : function.msix
     guard capability != 0 else { return }
@@ -205,7 +207,7 @@ struct Actor {
     Configuration.store(function.base + UInt64(capability) + offset, 4, random.value())
   }
 
-  /// The MSI-X table and the pending bits, with accesses that may cross entries and the end.
+  /// Accesses the MSI-X table and the PBA. The accesses may cross entries and the end.
   private mutating func table(_ function: Table.Function) {
     guard function.msix != 0 else { return }
     let base = shared_load(Table.ecam) + function.base + UInt64(function.msix)
@@ -218,7 +220,7 @@ struct Actor {
     guard address >= bar.home, address < bar.home + bar.size - 8 else { return }
     let width = width()
     if function.isFragile || random.chance(2) { return read(address, width) }
-    // An entry is unmasked more often than a random value would do it.
+    // Unmask entries more often than random values would.
     if random.chance(2) { return mmio_store32(start + (address - bar.home) / 16 % 64 * 16 + 12, 0) }
     write(address, width, random.value())
   }
@@ -238,7 +240,7 @@ struct Actor {
     }
   }
 
-  /// Lets interrupts come for a moment.
+  /// Enables interrupts for a moment.
   private mutating func interrupt() {
     interrupts_on()
     relax()
@@ -257,7 +259,7 @@ struct Actor {
     if random.chance(2) { read(address, width) }
   }
 
-  /// An instruction of the matrix, with operands in BARs, in ordinary memory or both.
+  /// Runs an instruction of `Operation`, with operands in BARs, in ordinary memory or both.
   private mutating func instruction() {
     let wanted = random.next(below: 48)
     let count = random.chance(8) ? random.next(below: 2000) : random.next(below: 16)
@@ -273,7 +275,7 @@ struct Actor {
       index += 1
       guard index == wanted else { return }
       operation.assemble(operation.hasSizes ? width : 4)
-      // A page of ordinary memory has room for few.
+      // A page of ordinary memory has room for only a few iterations.
       let rcx = operation.rcx == 3 ? (isOrdinary ? min(count, 64) : count) : operation.rcx
       // BTS with a register as its bit offset would reach any address.
       let rax = operation.rax == 37 ? 37 : rax
@@ -281,7 +283,7 @@ struct Actor {
     }
   }
 
-  /// Any opcode, at CPL 3 of the first processor, whose memory operand is at a BAR.
+  /// Runs any opcode with a memory operand in a BAR, at CPL 3 on the first processor.
   private mutating func opcode() {
     guard processor == 0, let address = Places.store(16_384, &random) else { return }
     execution_clear()
@@ -292,7 +294,7 @@ struct Actor {
     if map == 3 { execution_append(random.chance(2) ? 0x38 : 0x3A) }
     let code = UInt8(truncatingIfNeeded: random.next())
     switch code {
-    // BT, BTS, BTR and BTC with a bit offset in a register reach other addresses.
+    // Replace BT, BTS, BTR and BTC: with a bit offset in a register they reach other addresses.
     case 0xA3, 0xAB, 0xB3, 0xBB: execution_append(0x00)
     default: execution_append(code)
     }

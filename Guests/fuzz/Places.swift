@@ -4,13 +4,13 @@ import Hardware
 
 /// Guest-physical addresses and ports of random accesses.
 ///
-/// Sturdy functions (`Table.Function.isFragile` is false) move within other addresses than fragile ones, so that a
-/// store never reaches a register of a fragile one.
+/// Sturdy functions (`Table.Function.isFragile` is false) and fragile functions move in separate address
+/// ranges, so that a store never reaches a register of a fragile function.
 enum Places {
   /// RAM that the guest does not use: the upper half of 128 MiB.
   private static let sturdyRAM: UInt64 = 0x400_0000
   private static let fragileRAM: UInt64 = 0x600_0000
-  /// Above 4 GiB.
+  /// Addresses above 4 GiB.
   private static let sturdyHigh: UInt64 = 0x48_0000_0000
   private static let fragileHigh: UInt64 = 0x50_0000_0000
   private static let highSize: UInt64 = 0x1000_0000
@@ -21,8 +21,8 @@ enum Places {
     _ = PageMap.map(fragileHigh, size: highSize + 4096)
   }
 
-  /// Another address for a BAR: over another BAR, over RAM, above 4 GiB, at the end of the address space, over the
-  /// ECAM, over the APICs, or any.
+  /// Returns an address for a BAR: over another BAR, over RAM, above 4 GiB, at the end of the address space,
+  /// over the ECAM, over the APICs, or any address.
   static func bar(_ function: Table.Function, _ bar: Table.Slot, _ random: inout Random) -> UInt64 {
     let mask = ~(bar.size - 1)
     guard bar.isMemory else { return port(function, bar, &random) & mask }
@@ -39,12 +39,12 @@ enum Places {
     case 9: return bar.is64Bit ? 0x8000_0000_0000 &- bar.size : 0xF000_0000 & mask
     case 10: return function.isFragile ? bar.home : other(&random) & mask
     default:
-      // Where no store goes.
+      // No store goes to these addresses.
       return bar.is64Bit ? (random.next() | 1 << 40) & mask : 0xF000_0000 & mask
     }
   }
 
-  /// The home of a BAR of some sturdy function.
+  /// Returns the original address of a BAR of a random sturdy function.
   private static func other(_ random: inout Random) -> UInt64 {
     let function = Table.function(UInt32(random.next(below: shared_load(Table.count))))
     guard !function.isFragile, let bar = function.bar(UInt8(random.next(below: 6))), bar.isMemory else {
@@ -53,7 +53,7 @@ enum Places {
     return bar.home
   }
 
-  /// Ports: fragile functions stay above 0xC000, where no OUT goes.
+  /// Returns a port for an I/O BAR. Fragile functions stay at 0xC000 and above, because no OUT goes there.
   private static func port(_ function: Table.Function, _ bar: Table.Slot, _ random: inout Random) -> UInt64 {
     if random.chance(2) { return bar.home }
     if function.isFragile { return 0xC000 + random.next(below: 0x4000) }
@@ -65,7 +65,8 @@ enum Places {
     }
   }
 
-  /// An address to read: in a BAR, where it is or was, or near its end; in RAM that a BAR may be over; in the ECAM.
+  /// Returns an address for a read: in a BAR at its present or original address, near its end, in RAM that a
+  /// BAR may cover, or in the ECAM.
   static func load(_ random: inout Random) -> UInt64 {
     if random.chance(16) { return 0xE000_0000 + random.next(below: 0x10_0010) }
     if random.chance(32) { return sturdyRAM + random.next(below: 0x400_0000 - 0x8000) }
@@ -76,8 +77,8 @@ enum Places {
     return base + offset(bar.size, &random)
   }
 
-  /// An address to write, such that `length` bytes are within registers that may have any value; nil if the choice
-  /// is not.
+  /// Returns an address for a write of `length` bytes to registers that tolerate any value, or nil if the
+  /// random choice is not such an address.
   static func store(_ length: UInt64, _ random: inout Random) -> UInt64? {
     let function = Table.function(UInt32(random.next(below: shared_load(Table.count))))
     guard !function.isFragile, let bar = function.bar(UInt8(random.next(below: 6))), bar.isMemory else {
@@ -86,28 +87,30 @@ enum Places {
     let place = function.place(bar.index)
     let isHigh = place >= sturdyHigh && place - sturdyHigh < highSize - bar.size
     let offset = offset(bar.size, &random)
-    // What follows the BAR may be a fragile function's.
+    // The addresses after the BAR may belong to a fragile function.
     guard offset + length <= bar.size else { return nil }
     let address = (random.chance(3) || !isHigh ? bar.home : place) + offset
     return isStorable(address, length) ? address : nil
   }
 
-  /// False for edu's registers that start a factorial or DMA, wherever edu's BAR of 1 MiB is: QEMU's edu aborts QEMU
-  /// for a transfer outside of its buffer, and computes a factorial of 2^32.
+  /// Returns false for offsets of edu's registers that start a factorial or DMA. edu's BAR has 1 MiB, so the
+  /// offset is independent of its address. QEMU's edu aborts QEMU for a transfer outside its buffer, and
+  /// would compute a factorial of 2^32.
   private static func isStorable(_ address: UInt64, _ length: UInt64) -> Bool {
     let offset = address & 0xF_FFFF
     let end = offset + length
     return offset >= 0xA0 && end <= 0x10_0000 || offset >= 0x10 && end <= 0x80
   }
 
-  /// The accesses of the guest below 4 GiB, and those that ``prepare()`` maps.
+  /// Returns true if the guest maps the addresses: below 4 GiB, or in a range that ``prepare()`` maps.
   private static func isMapped(_ address: UInt64, _ size: UInt64) -> Bool {
     if address < 0x1_0000_0000 { return address &+ size <= 0x1_0000_0000 - 0x1000 }
     return address >= sturdyHigh && address < sturdyHigh + highSize - size
       || address >= fragileHigh && address < fragileHigh + highSize - size
   }
 
-  /// Anywhere in a BAR; more often near the beginning, near the borders of pages and windows, and across the end.
+  /// Returns an offset in a BAR. Offsets near the beginning, near borders of pages and windows, and across
+  /// the end are more frequent.
   private static func offset(_ size: UInt64, _ random: inout Random) -> UInt64 {
     let any = random.next(below: 0x1_0000_0000) & (size - 1)
     switch random.next(below: 6) {
@@ -120,7 +123,7 @@ enum Places {
     }
   }
 
-  /// A port: of the platform, of a BAR, or any.
+  /// Returns a port of the platform, a port of a BAR, or any port.
   static func port(_ random: inout Random) -> UInt16 {
     let known: InlineArray<16, UInt16> = [
       0x3F8, 0x3FD, 0x3F5, 0x60, 0x64, 0x92, 0x70, 0x80, 0x505, 0x600, 0xCF8, 0xCFC, 0xCFF, 0xF4, 0xFFFC,
@@ -136,7 +139,8 @@ enum Places {
     }
   }
 
-  /// False for ports that end the VM, that select configuration space, or that may be those of a fragile function.
+  /// Returns false for ports that end the VM, that select configuration space, or that may belong to a
+  /// fragile function.
   static func takesOutput(_ port: UInt16, _ width: UInt16) -> Bool {
     for index in 0..<width {
       switch port &+ index {

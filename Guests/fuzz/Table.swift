@@ -2,7 +2,7 @@
 
 import Hardware
 
-/// The functions and their BARs as they were at the start, in words that all processors share.
+/// The functions and their original BARs, in words that all processors share.
 enum Table {
   static let functions: UInt32 = 8
   static let seed = SharedWord.first
@@ -10,13 +10,13 @@ enum Table {
   static let count = SharedWord.first + 2
   /// GPA of the ECAM.
   static let ecam = SharedWord.first + 3
-  /// The functions' own registers, so that each processor counts alone: `event` of `processor`.
+  /// The index of the count of `event` on `processor`. Each processor has separate counts.
   static func events(_ processor: UInt32, _ event: UInt32) -> UInt32 { 192 + processor * 16 + event }
   static func stopped(_ processor: UInt32) -> UInt32 { 8 + processor }
 
   private static func word(_ function: UInt32, _ index: UInt32) -> UInt32 { 32 + function * 20 + index }
 
-  /// A function's BAR.
+  /// The original state of a function's BAR.
   struct Slot {
     let index: UInt8
     let isMemory: Bool
@@ -25,14 +25,14 @@ enum Table {
     let home: UInt64
   }
 
-  /// A function with the offsets of its capabilities; 0 if it has none.
+  /// A function with the offsets of its capabilities, or 0 for a missing capability.
   struct Function {
     let number: UInt32
     let slot: UInt8
-    /// True if a random value in a register may end QEMU: registers are only read, and no store goes where this
-    /// function's BARs may be.
+    /// True if a random value in a register may end QEMU. The guest then only reads registers, and no store
+    /// goes to addresses that this function's BARs may have.
     let isFragile: Bool
-    /// True if garbage in its registers may start DMA: its Bus Master Enable stays off.
+    /// True if random values in its registers may start DMA. Its Bus Master Enable then stays off.
     let hasEngine: Bool
     let msi: UInt16
     let msix: UInt16
@@ -44,7 +44,7 @@ enum Table {
     /// Offset in the ECAM.
     var base: UInt64 { UInt64(slot) << 15 }
 
-    /// Finds the BAR with an index, nil if it has none.
+    /// Returns the BAR with an index, or nil if the function has none.
     func bar(_ index: UInt8) -> Slot? {
       let word = shared_load(Table.word(number, 2 + UInt32(index)))
       guard word != 0 else { return nil }
@@ -53,7 +53,7 @@ enum Table {
         home: shared_load(Table.word(number, 8 + UInt32(index))))
     }
 
-    /// GPA or port that a processor wrote last into the BAR.
+    /// Returns the GPA or port that a processor last wrote to the BAR.
     func place(_ index: UInt8) -> UInt64 { shared_load(Table.word(number, 14 + UInt32(index))) }
     func setPlace(_ index: UInt8, _ place: UInt64) {
       shared_store(Table.word(number, 14 + UInt32(index)), place)
@@ -70,7 +70,7 @@ enum Table {
       features: UInt16(second >> 32 & 0xFF), hasWideMessage: first & 1 << 10 != 0)
   }
 
-  /// The function in a slot; nil if there is none, which is so for function numbers other than 0.
+  /// Returns function 0 of a slot, or nil if the table has none.
   static func function(inSlot slot: UInt8) -> Function? {
     for number in 0..<UInt32(truncatingIfNeeded: shared_load(count)) {
       let one = function(number)
@@ -79,7 +79,7 @@ enum Table {
     return nil
   }
 
-  /// Writes the tables, before the other processors start.
+  /// Fills the table before the other processors start.
   static func prepare() {
     var number: UInt32 = 0
     PCIBus.forEachFunction { function in
@@ -92,7 +92,7 @@ enum Table {
 
   private static func add(_ function: PCIFunction, _ number: UInt32) {
     let identity = function.load32(0)
-    // edu, ivshmem, pci-testdev and NVMe take any value in their registers.
+    // edu, ivshmem, pci-testdev and NVMe tolerate any value in their registers.
     let isNVMe = function.classCode == 0x01_0802
     let isSturdy = identity == 0x11E8_1234 || identity == 0x1110_1AF4 || identity == 0x0005_1B36 || isNVMe
     let msi = function.capability(0x05) ?? 0
@@ -121,7 +121,7 @@ enum Table {
   }
 }
 
-/// Numbers that follow from a seed (Steele et al., SplitMix64).
+/// Pseudo-random numbers from a seed (Steele et al., SplitMix64).
 struct Random {
   private var state: UInt64
 
@@ -139,7 +139,7 @@ struct Random {
 
   mutating func chance(_ times: UInt64) -> Bool { next(below: times) == 0 }
 
-  /// 0, 1, all-ones, one bit, or any bits.
+  /// Returns 0, all-ones, a single bit, a byte, or any value.
   mutating func value() -> UInt64 {
     switch next(below: 6) {
     case 0: 0

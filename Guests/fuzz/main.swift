@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Does random accesses on up to four processors, by a seed: ports, configuration space by ports and ECAM, BARs in
-// every state and place, MSI-X tables, power states, resets, instructions of every kind. It leaves out ports that end
-// the VM, and values that would make QEMU's devices do DMA or end QEMU. Run by the lab case `fuzz-guest`.
+// Performs random accesses on up to four processors, determined by a seed: ports, configuration space through
+// ports and ECAM, BARs in every state and at many addresses, MSI-X tables, power states, resets, and
+// instructions of every kind. It omits ports that end the VM, and values that would make QEMU's devices start
+// DMA or end QEMU. Run by the lab case `fuzz-guest`.
 //
-// Without a function it accesses ports and the ECAM, which needs no IOMMU.
+// Without a function it accesses only ports and the ECAM, which needs no IOMMU.
 //
-// Command line: `seed=N` (1); `events=N` of the first processor, else until a `q` comes in on the serial port.
+// Command line: `seed=N` (1); `events=N` is the number of events of the first processor. Without it, the
+// guest runs until it receives a `q` on the serial port.
 
 import Hardware
 
 func guest(_ machine: Machine, _ report: inout Report) {
   let seed = machine.commandLine.number("seed") ?? 1
   guard let ecam = machine.tables.ecam?.base, PageMap.map(ecam, size: 2 << 20) else {
-    report.check(false, "an ECAM")
+    report.check(false, "an ECAM is present")
     return
   }
   shared_store(Table.seed, seed)
@@ -31,7 +33,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
   var processors: UInt32 = 1
   for processor in 1..<UInt32(PROCESSORS) where Processor.start(processor) { processors += 1 }
   interrupts_off()
-  // Enough for the host to see that it has begun; the other processors begin after it.
+  // This line shows the host that the guest has begun. The other processors start after it.
   report.note("seed \(seed), \(processors) processors")
   for processor in 1..<processors { Processor.run(processor) { work($0) } }
   var actor = Actor(0)
@@ -54,8 +56,8 @@ func guest(_ machine: Machine, _ report: inout Report) {
   }
   restoreSerialPort()
   Console.print("")
-  report.check(isStopped, "\(processors) processors stopped")
-  report.check(hidden == 0, "ECAM and local APIC were hidden by a BAR \(hidden) times")
+  report.check(isStopped, "\(processors) processors stop")
+  report.check(hidden == 0, "a BAR hid the ECAM or the local APIC \(hidden) times")
   for event in Event.allCases {
     var sum: UInt64 = 0
     for processor in 0..<processors { sum += shared_load(Table.events(processor, event.rawValue)) }
@@ -64,7 +66,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
   for number in 0..<count { restore(Table.function(number), ecam, &report) }
 }
 
-/// The other processors.
+/// The work of the other processors.
 private func work(_ processor: UInt32) {
   execution_initialize()
   LocalAPIC.enable()
@@ -75,14 +77,14 @@ private func work(_ processor: UInt32) {
   while true { halt() }
 }
 
-/// Eight bits, no loopback, no interrupts.
+/// Sets the serial port to eight bits, without loopback or interrupts.
 private func restoreSerialPort() {
   port_store8(0x3FB, 3)
   port_store8(0x3FC, 0)
   port_store8(0x3F9, 0)
 }
 
-/// A function answers again when it is in D0, its BARs are where they were and memory is on.
+/// Restores a function: D0, its BARs' original addresses, memory on. Checks that it answers again.
 private func restore(_ function: Table.Function, _ ecam: UInt64, _ report: inout Report) {
   let place = PCIFunction(slot: function.slot, function: 0)
   if function.power != 0 { place.store16(function.power + 4, 0) }
@@ -106,6 +108,6 @@ private func restore(_ function: Table.Function, _ ecam: UInt64, _ report: inout
   }
   if identity == 0x1110_1AF4, let bar = function.bar(2) {
     mmio_store64(bar.home + 0x1000, 0x5EA1_ED00)
-    report.check(mmio_load64(bar.home + 0x1000) == 0x5EA1_ED00, "ivshmem keeps a value")
+    report.check(mmio_load64(bar.home + 0x1000) == 0x5EA1_ED00, "ivshmem keeps a written value")
   }
 }

@@ -2,9 +2,9 @@
 
 import Hardware
 
-/// Accesses that cross the end of a window, of a BAR, of an MSI-X table or of a function's configuration space.
+/// Accesses that cross the end of a window, a BAR, an MSI-X table or a function's configuration space.
 struct Crossings {
-  /// Writes what an access of each width reads at each of the eight bytes before a border.
+  /// Writes a checksum for each width: the values of reads that cross a border, at each distance.
   static func writeReads(_ name: StaticString, _ border: UInt64) {
     let widths: InlineArray<3, UInt64> = [2, 4, 8]
     for index in widths.indices {
@@ -21,7 +21,8 @@ struct Crossings {
     }
   }
 
-  /// Runs each instruction across the border between two windows of memory: both armed, one of them, none.
+  /// Runs each instruction across the border between two windows of memory: with both armed, one armed, and
+  /// both open.
   static func acrossWindows(_ probe: Probe, _ memory: UInt64, _ report: inout Report) {
     let border = probe.bar.address + (4 << 20)
     var runs: UInt32 = 0
@@ -57,7 +58,7 @@ struct Crossings {
       Console.print("across.\(operation.name) = \(hex: sum.value)")
     }
     report.check(
-      runs > 0 && failures == 0, "\(runs) instructions across two windows give the same in every state")
+      runs > 0 && failures == 0, "\(runs) instructions across two windows have equal results in every state")
   }
 
   private static func run(

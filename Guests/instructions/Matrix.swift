@@ -2,22 +2,22 @@
 
 import Hardware
 
-/// Every instruction on memory of a BAR, in windows that are armed, open and closed.
+/// Every instruction on a BAR that is memory, in windows that are armed, open and closed.
 struct Matrix {
   let probe: Probe
   /// GPA of ordinary memory.
   let memory: UInt64
   let isUser: Bool
-  /// False if an instruction that KVM cannot emulate ends this VMM while memory is off.
+  /// False if an instruction that KVM cannot emulate ends the VMM while memory is off.
   let hasClosedWindows: Bool
 
-  /// Where the operands are.
+  /// The locations of the operands.
   enum Direction {
     /// [RDI] in the BAR, [RSI] in ordinary memory.
     case toDevice
     /// [RDI] in ordinary memory, [RSI] in the BAR.
     case fromDevice
-    /// Both in the BAR, in different windows.
+    /// Both operands in the BAR, in different windows.
     case within
 
     var name: StaticString {
@@ -45,7 +45,8 @@ struct Matrix {
     probe.setMemory(true)
   }
 
-  /// Runs each instruction with operands of each width, at some offsets, and writes a sum for each instruction.
+  /// Runs each instruction with operands of each width at several offsets. Writes a checksum for each
+  /// instruction.
   func write(_ report: inout Report) {
     var failures: UInt32 = 0
     var runs: UInt32 = 0
@@ -60,7 +61,7 @@ struct Matrix {
     }
     report.check(
       runs > 0 && failures == 0,
-      "CPL \(isUser ? 3 : 0 as UInt8): \(runs) instructions give the same in an armed window as in an open one"
+      "CPL \(isUser ? 3 : 0 as UInt8): \(runs) instructions have the same result in armed and open windows"
     )
   }
 
@@ -98,7 +99,7 @@ struct Matrix {
     Console.print("closed.cpl\(level).\(operation.name).\(direction.name) = \(hex: closed.value)")
   }
 
-  /// Runs only the instructions that need an open window, while memory is off.
+  /// Runs the instructions that need an open window, while memory is off.
   func writeClosed(_ report: inout Report) {
     var runs: UInt32 = 0
     var failures: UInt32 = 0
@@ -113,7 +114,8 @@ struct Matrix {
         Console.print("unmapped.\(operation.name).\(width) = vector \(result.vector)")
       }
     }
-    report.check(runs > 0 && failures == 0, "\(runs) instructions that KVM cannot emulate met closed windows")
+    report.check(
+      runs > 0 && failures == 0, "\(runs) instructions that KVM cannot emulate ran on closed windows")
   }
 
   private func run(_ trial: Trial, _ operation: Operation, _ width: UInt64, isArmed: Bool) -> Trial.Result {
@@ -124,7 +126,7 @@ struct Matrix {
     return result
   }
 
-  /// With memory off nothing of the BAR changes.
+  /// Runs an instruction while memory is off. It must not change the BAR.
   private func runClosed(
     _ trial: Trial, _ operation: Operation, _ width: UInt64, _ direction: Direction,
     _ failures: inout UInt32, _ report: inout Report
@@ -138,7 +140,7 @@ struct Matrix {
     trial.remember(&result)
     if direction == .within, result.memory != before.memory {
       failures += 1
-      report.check(false, "closed \(operation.name) \(width): memory of the device has changed")
+      report.check(false, "closed \(operation.name) \(width): the device's memory changed")
     }
     return result
   }

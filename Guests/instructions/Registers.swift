@@ -2,7 +2,8 @@
 
 import Hardware
 
-/// Instructions on the registers of edu, which take accesses of 4 bytes, from 0x80 on also of 8.
+/// Instructions on the registers of edu. The registers accept 4-byte accesses, and from 0x80 on also 8-byte
+/// accesses.
 struct Registers {
   let edu: Edu
   /// GPA of ordinary memory.
@@ -10,7 +11,7 @@ struct Registers {
 
   private static let liveness: UInt64 = 4
 
-  /// Runs an instruction as the first access after memory came on, and again; both results.
+  /// Runs an instruction as the first access after memory on, and again. Returns both results.
   private func twice(
     _ operation: Operation, _ width: UInt64, at offset: UInt64, source: UInt64, isUser: Bool
   ) -> (armed: (UInt64, UInt64, UInt64), open: (UInt64, UInt64, UInt64)) {
@@ -42,7 +43,8 @@ struct Registers {
     Operation.forEach { operation in
       operation.forEachWidth { width in
         guard width == 4 || width == 8 else { return }
-        // String instructions go on to what follows, of which the DMA engine's registers are no memory.
+        // Skip repeated string instructions: they would continue to the DMA engine's registers, which are not
+        // memory.
         guard operation.rcx != 3 else { return }
         let offset = width == 4 ? Self.liveness : Edu.Register.source
         let (armed, open) = twice(operation, width, at: offset, source: memory, isUser: isUser)
@@ -61,10 +63,11 @@ struct Registers {
     }
     report.check(
       runs > 0 && failures == 0,
-      "CPL \(isUser ? 3 : 0 as UInt8): \(runs) instructions on registers of edu give the same armed and open")
+      "CPL \(isUser ? 3 : 0 as UInt8): \(runs) instructions on edu's registers agree armed and open")
   }
 
-  /// The examples that showed the fault: OR of a register, and REP MOVSD of two, as the first access.
+  /// Runs the examples that revealed the fault, each as the first access: OR of a register, and REP MOVSD of
+  /// two registers.
   func writeExamples(_ report: inout Report) {
     let address = edu.bar.address
     func arm() {
@@ -86,7 +89,8 @@ struct Registers {
       mmio_load32(memory) == mmio_load32(address) && mmio_load32(memory + 4) == ~0x1234_5678,
       "REP MOVSD of two registers as the first access: \(hex: mmio_load32(memory)) \(hex: mmio_load32(memory + 4))"
     )
-    // More than the 1,024 iterations that KVM does at once, over registers that change nothing.
+    // The count exceeds the 1,024 iterations that KVM emulates at once. Reads of these registers have no
+    // effect.
     arm()
     Operation(name: "rep-lods", forms: "4", code: "AD", prefix: "F3").assemble(4)
     let vector = execution_run(0, 0, 3000, 0, address + 0x1000, memory)

@@ -2,17 +2,17 @@
 
 import Hardware
 
-/// Four processors that access one armed window at the same time, each its own words.
+/// Four processors that access one armed window concurrently. Each processor accesses separate words.
 enum Together {
   private static let processors: UInt32 = 4
   private static let base = SharedWord.first
   private static let round = SharedWord.first + 1
   private static let rounds = SharedWord.first + 2
-  /// For each processor, the last round that it has ended, and its wrong results.
+  /// The index of the last round that a processor has completed, and of its count of wrong results.
   private static func ended(_ processor: UInt32) -> UInt32 { SharedWord.first + 8 + processor }
   private static func wrong(_ processor: UInt32) -> UInt32 { SharedWord.first + 16 + processor }
 
-  /// The instructions of one processor in one round; how many results are wrong.
+  /// Runs a processor's instructions of a round. Returns the number of wrong results.
   private static func act(_ processor: UInt32, _ round: UInt64) -> UInt64 {
     let words = shared_load(base) + 0x2000 + UInt64(processor) * 256
     var wrong: UInt64 = 0
@@ -22,7 +22,7 @@ enum Together {
       operation.assemble(width)
       if execution_run(0, rax, rcx, 0, source, place) != 0 { wrong += 1 }
     }
-    // The first access of the round may be any of them.
+    // Each of the four instructions can be the first access of the round.
     let start = UInt64(processor) &+ round
     for step in 0..<4 as Range<UInt64> {
       switch (start &+ step) % 4 {
@@ -78,7 +78,7 @@ enum Together {
     }
     for processor in 1..<processors {
       guard Processor.start(processor) else {
-        report.skip("a processor \(processor)")
+        report.skip("no processor \(processor)")
         return
       }
     }
@@ -90,7 +90,7 @@ enum Together {
       shared_store(wrong(0), shared_load(wrong(0)) + act(0, number))
       for processor in 1..<processors {
         guard Time.wait(milliseconds: 20_000, until: { shared_load(ended(processor)) == number }) else {
-          report.check(false, "processor \(processor) ends round \(number)")
+          report.check(false, "processor \(processor) completes round \(number)")
           return
         }
       }

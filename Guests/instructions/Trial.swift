@@ -2,25 +2,25 @@
 
 import Hardware
 
-/// A run of one instruction: where its operands are, and a sum over all that it may change.
+/// A run of an instruction: the addresses of its operands, and a checksum of all state that it may change.
 struct Trial {
   /// Guest-physical address of the operand at [RDI].
   let destination: UInt64
-  /// Of the operand at [RSI].
+  /// Guest-physical address of the operand at [RSI].
   let source: UInt64
   let isUser: Bool
 
   /// The result of a run.
   struct Result: Equatable {
     var vector: UInt64 = 0
-    /// The registers, the defined flags and XMM0.
+    /// A checksum of the registers, the defined flags and XMM0.
     var registers: UInt64 = 0
-    /// Memory around both operands, read afterwards.
+    /// A checksum of memory around both operands, read after the run.
     var memory: UInt64 = 0
-    /// RAX, to show.
+    /// RAX, for reports.
     var rax: UInt64 = 0
 
-    /// A sum over everything.
+    /// A checksum of the whole result.
     var sum: UInt32 {
       var sum = Sum()
       sum.add(vector)
@@ -30,7 +30,7 @@ struct Trial {
     }
   }
 
-  /// FNV-1a over words.
+  /// An FNV-1a checksum of words.
   struct Sum {
     var value: UInt64 = 0xCBF2_9CE4_8422_2325
     mutating func add(_ word: UInt64) {
@@ -50,14 +50,14 @@ struct Trial {
       mmio_store64(Self.place(destination, index), 0x8070_6050_4030_2010 &+ index &* 0x0101_0101_0101_0101)
       mmio_store64(Self.place(source, index), 0x0F1E_2D3C_4B5A_6978 &+ index &* 0x0302_0103_0201_0302)
     }
-    // cmpxchg finds an equal value at the operand itself, however it is aligned.
+    // cmpxchg finds an equal value at the operand, regardless of its alignment.
     mmio_store64(destination, 0x8070_6050_4030_2010)
   }
 
-  /// From two words before the operand on.
+  /// Returns the address of a word of the pattern, which begins two words before the operand.
   private static func place(_ operand: UInt64, _ index: UInt64) -> UInt64 { (operand & ~7) - 16 + index * 8 }
 
-  /// Runs the instruction once. Memory is read only by ``remember(_:)``.
+  /// Runs the instruction once. Only ``remember(_:)`` reads memory.
   func run(_ operation: Operation, _ width: UInt64) -> Result {
     operation.assemble(width)
     var result = Result()
@@ -65,7 +65,7 @@ struct Trial {
       isUser ? 1 : 0, operation.rax, operation.rcx, 0x2122_2324_2526_2728, source, destination)
     var sum = Sum()
     for index in 0..<3 as Range<UInt32> { sum.add(execution_register(index)) }
-    // How far a string instruction went.
+    // The progress of a string instruction.
     sum.add(execution_register(3) &- source)
     sum.add(execution_register(4) &- destination)
     sum.add(execution_register(5) & operation.flags)
@@ -76,7 +76,7 @@ struct Trial {
     return result
   }
 
-  /// Adds memory to a result; the windows open for that at the latest.
+  /// Adds the memory checksum to a result. These reads open windows that are still armed.
   func remember(_ result: inout Result) {
     var sum = Sum()
     for index in 0..<Self.words {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Shows that the result of an instruction does not depend on the state of the windows that it accesses: armed, open
-// or closed. Run by the lab case `instructions` and by `compare`, which sets the lines `key = value` beside those
-// of another VMM.
+// Shows that the result of an instruction does not depend on the state of the windows that it accesses:
+// armed, open or closed. Run by the lab case `instructions`, and by `compare`. The latter compares the lines
+// `key = value` with the lines under another VMM.
 //
-// Command line: devices, by slot * 8 + function: `memory=` (ivshmem), `edu=`, `table=` (a function with an MSI-X table beside its
-// registers); `part=0` leaves out instructions that KVM cannot emulate on closed windows, which end QEMU, `part=1`
-// runs only those, `part=2` runs `rounds=N` of four processors at once.
+// Command line: `memory=` (ivshmem), `edu=` and `table=` (a function with an MSI-X table next to its
+// registers) select devices by slot * 8 + function. `part=0` omits instructions on closed windows that KVM
+// cannot emulate, because they end QEMU. `part=1` runs only these instructions. `part=2` runs `rounds=N`
+// rounds of four processors concurrently.
 
 import Hardware
 
@@ -18,7 +19,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
     }
   }
   guard let shared = function("memory"), let probe = Probe.of(shared), probe.isMemory else {
-    report.check(false, "a device whose BAR is memory")
+    report.check(false, "a device whose BAR is memory is present")
     return
   }
   probe.setMemory(true)
@@ -60,7 +61,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
   writeBorders(shared, probe, table, ecam?.base)
 }
 
-/// Accesses across the borders of what answers.
+/// Accesses the borders of BARs, configuration spaces and MSI-X tables.
 private func writeBorders(
   _ shared: PCIFunction, _ probe: Probe, _ table: PCIFunction?, _ ecam: UInt64?
 ) {

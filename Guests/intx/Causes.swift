@@ -2,14 +2,14 @@
 
 import Hardware
 
-/// Interrupt vectors of the processor.
+/// The processor's interrupt vectors.
 enum Vector {
   static let line = UInt32(FIRST_VECTOR)
   static let message = UInt32(FIRST_VECTOR) + 1
   static let table = UInt32(FIRST_VECTOR) + 2
 }
 
-/// What the interrupt handlers found: how often each device had a cause, and how often none had.
+/// Counts from the interrupt handlers: the causes of each device, and interrupts without a cause.
 enum Causes {
   private static let eduRegisters = SharedWord.first
   private static let networkRegisters = SharedWord.first + 1
@@ -25,7 +25,7 @@ enum Causes {
   static var network: UInt64 { shared_load(networkCount) }
   static var none: UInt64 { shared_load(noneCount) }
 
-  /// Makes the next interrupts of edu go unacknowledged.
+  /// Leaves the next `interrupts` interrupts of edu unacknowledged.
   static func hold(_ interrupts: UInt64) { shared_store(heldCount, interrupts) }
 
   private static func add(_ word: UInt32) { shared_store(word, shared_load(word) + 1) }
@@ -54,7 +54,7 @@ enum Causes {
 
   private static func hasTakenNetwork() -> Bool {
     let registers = shared_load(networkRegisters)
-    // The register that sets causes reads as they are, without taking any away.
+    // A read of the cause-set register returns the causes and clears none.
     guard mmio_load32(registers + E1000e.Register.causeSet) & E1000e.receiveQueue != 0 else { return false }
     mmio_store32(registers + E1000e.Register.cause, .max)
     add(networkCount)

@@ -2,17 +2,18 @@
 
 import Hardware
 
-/// Interrupts on the line so far.
+/// The number of INTx interrupts since the start of the guest.
 private var interrupts: UInt64 { interrupt_count(0, Vector.line) }
 
-/// Waits until edu's causes are seen, and then long enough for one too many to show.
+/// Waits until the handler has seen a number of edu's causes. Then waits 2 ms, so that a surplus cause is
+/// counted too.
 private func settled(at wanted: UInt64) -> UInt64 {
   _ = Time.wait(milliseconds: 5000) { Causes.edu >= wanted }
   Time.wait(milliseconds: 2)
   return Causes.edu
 }
 
-/// What one device does on a line of its own.
+/// Checks the INTx of a device that shares its input with no other device.
 func checkEdu(_ edu: Edu, _ input: UInt32, _ count: UInt64, _ report: inout Report) {
   interrupt_handle(Vector.line, { _ in Causes.takeEdu() })
   IOAPIC.route(input, processor: 0, interrupt: Vector.line)
@@ -28,21 +29,21 @@ func checkEdu(_ edu: Edu, _ input: UInt32, _ count: UInt64, _ report: inout Repo
   report.check(Causes.edu - causes == count, "\(Causes.edu - causes) of \(count) causes seen")
   report.check(
     interrupts - before == count && Causes.none == 0,
-    "\(interrupts - before) interrupts for them, \(Causes.none) without a cause")
+    "\(interrupts - before) interrupts, \(Causes.none) without a cause")
 
   let held = (causes: Causes.edu, interrupts: interrupts)
   Causes.hold(5)
   edu.raise(1)
   report.equal(
-    settled(at: held.causes + 1), held.causes + 1, "not acknowledged five times: the cause is seen in the end"
+    settled(at: held.causes + 1), held.causes + 1, "unacknowledged five times: the handler sees the cause"
   )
   report.check(
-    interrupts - held.interrupts == 6, "the level stays: \(interrupts - held.interrupts) interrupts of 6")
+    interrupts - held.interrupts == 6, "the level stays: \(interrupts - held.interrupts) of 6 interrupts")
   checkDisable(edu, &report)
   checkMask(edu, input, &report)
 }
 
-/// The Interrupt Disable bit of COMMAND and the Interrupt Status bit (PCIe 6.0 §7.5.1.1.3).
+/// Checks Interrupt Disable of COMMAND and Interrupt Status of STATUS (PCIe 6.0 §7.5.1.1.3).
 private func checkDisable(_ edu: Edu, _ report: inout Report) {
   let before = Causes.edu
   let status = { edu.function.status & PCIFunction.Status.interrupt != 0 }
@@ -51,19 +52,20 @@ private func checkDisable(_ edu: Edu, _ report: inout Report) {
   edu.raise(1)
   Time.wait(milliseconds: 20)
   report.equal(Causes.edu, before, "no interrupt while Interrupt Disable is set")
-  report.check(status(), "Interrupt Status is set meanwhile")
+  report.check(status(), "Interrupt Status is set at the same time")
   edu.function.setCommand(PCIFunction.Command.interruptDisable, false)
-  report.equal(settled(at: before + 1), before + 1, "it comes once Interrupt Disable is clear")
+  report.equal(
+    settled(at: before + 1), before + 1, "the interrupt arrives after Interrupt Disable is cleared")
   report.check(!status(), "Interrupt Status is clear again")
 
-  // What is acknowledged while it is held back does not come.
+  // A cause that is acknowledged while Interrupt Disable is set raises no interrupt.
   edu.function.setCommand(PCIFunction.Command.interruptDisable, true)
   edu.raise(1)
   edu.acknowledge(1)
   let none = Causes.none
   edu.function.setCommand(PCIFunction.Command.interruptDisable, false)
-  report.equal(settled(at: before + 1), before + 1, "no cause is taken that is gone")
-  report.equal(Causes.none, none, "no interrupt for a cause that is gone")
+  report.equal(settled(at: before + 1), before + 1, "the handler sees no cleared cause")
+  report.equal(Causes.none, none, "no interrupt for a cleared cause")
 }
 
 private func checkMask(_ edu: Edu, _ input: UInt32, _ report: inout Report) {
@@ -73,21 +75,22 @@ private func checkMask(_ edu: Edu, _ input: UInt32, _ report: inout Report) {
   Time.wait(milliseconds: 20)
   report.equal(Causes.edu, before, "no interrupt while the input is masked")
   IOAPIC.mask(input, false)
-  report.equal(settled(at: before + 1), before + 1, "unmasked: it comes once")
+  report.equal(settled(at: before + 1), before + 1, "unmasked: the interrupt arrives once")
 
   IOAPIC.mask(input, true)
   edu.raise(1)
   edu.acknowledge(1)
   let none = Causes.none
   IOAPIC.mask(input, false)
-  report.equal(settled(at: before + 1), before + 1, "acknowledged while masked: none is counted")
+  report.equal(settled(at: before + 1), before + 1, "acknowledged while masked: the handler sees no cause")
   report.note("\(Causes.none - none) interrupts without a cause")
 }
 
-/// INTx, then MSI, then INTx: edu raises each time, and the interrupt comes by the right way.
+/// Switches edu between INTx and MSI and raises a cause in each mode. The interrupt arrives in the active
+/// mode.
 func checkEduSwitches(_ edu: Edu, _ report: inout Report) {
   guard let msi = MSI(edu.function) else {
-    report.skip("edu has no MSI here")
+    report.skip("edu has no MSI")
     return
   }
   interrupt_handle(Vector.message, { _ in Causes.takeEdu() })
@@ -104,8 +107,8 @@ func checkEduSwitches(_ edu: Edu, _ report: inout Report) {
     edu.raise(1)
     good = good && settled(at: before + 2 * round + 2) == before + 2 * round + 2
   }
-  report.check(good, "INTx and MSI in turn: \(Causes.edu - before) of 100 causes seen")
+  report.check(good, "alternating INTx and MSI: \(Causes.edu - before) of 100 causes seen")
   report.check(
     interrupts - lines == 50 && interrupt_count(0, Vector.message) - messages == 50,
-    "\(interrupts - lines) by the line and \(interrupt_count(0, Vector.message) - messages) by messages")
+    "\(interrupts - lines) by INTx and \(interrupt_count(0, Vector.message) - messages) by MSI")
 }

@@ -2,16 +2,16 @@
 
 import Hardware
 
-/// How the e1000e's interrupt is to come.
+/// The e1000e's interrupt mode: INTx, MSI or MSI-X.
 private enum Way: UInt64 {
   case line, message, table
 
-  /// One of the others, by a number.
+  /// Returns one of the other modes, selected by a number.
   func other(_ number: UInt64) -> Way { Way(rawValue: (rawValue + 1 + number % 2) % 3) ?? .line }
 }
 
-/// Goes from INTx to MSI to MSI-X in every order. Around each switch a cause is raised: before it
-/// with interrupts let through, before it with the device told to wait, or after it. Each is seen
+/// Switches between INTx, MSI and MSI-X in every order. Raises a cause around each switch: before it with the
+/// device's interrupts enabled, before it with them disabled, or after it. The handler sees each cause
 /// exactly once.
 func checkSwitches(_ network: E1000e, _ input: UInt32, _ switches: UInt64, _ report: inout Report) {
   guard let msi = MSI(network.function), let msix = MSIX(network.function) else {
@@ -31,7 +31,7 @@ func checkSwitches(_ network: E1000e, _ input: UInt32, _ switches: UInt64, _ rep
     msix.enable(false)
     if way == .message { msi.enable(true) }
     if way == .table { msix.enable(true) }
-    // As a driver does it: what is there by now has to lead to an interrupt.
+    // Like a driver: a cause that is already set must raise an interrupt.
     network.allow(false)
     network.allow(true)
   }
@@ -49,14 +49,14 @@ func checkSwitches(_ network: E1000e, _ input: UInt32, _ switches: UInt64, _ rep
     default: break
     }
     let next = way.other(done / 3)
-    // QEMU 7.2 aborts when MSI-X goes on or off while the device holds back a second interrupt: 128 µs,
-    // and as long as QEMU's main loop gets no processor.
+    // QEMU 7.2 aborts if the guest enables or disables MSI-X while the device holds back a second interrupt.
+    // The device holds it back for 128 µs, or longer until QEMU's main loop runs.
     if way == .table || next == .table { Time.wait(milliseconds: 30) }
     enter(next)
     if done % 3 == 2 { network.raise() }
     if !Time.wait(milliseconds: 1000, until: { Causes.network >= wanted }) {
       lost += 1
-      report.note("cause \(done % 3) lost from \(way.rawValue) to \(next.rawValue), switch \(done)")
+      report.note("cause \(done % 3) lost from mode \(way.rawValue) to \(next.rawValue), switch \(done)")
       break
     }
     way = next

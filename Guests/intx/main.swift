@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Shows that INTx arrives once for each cause, stays until it is acknowledged, is held back by the
-// Interrupt Disable bit and by the I/O APIC and comes afterwards, is shared by two devices, and that
-// no cause is lost when INTx, MSI and MSI-X follow each other. Run by the lab case `intx`. Needs
-// QEMU's edu; with an e1000e it checks the switches, and sharing where both are on one line.
+// Shows that INTx arrives once for each cause and stays asserted until it is acknowledged. Interrupt Disable
+// and the I/O APIC's mask delay it. Two devices share an input. No cause is lost in switches between INTx,
+// MSI and MSI-X. Run by the lab case `intx`. Needs QEMU's edu. With an e1000e, the guest also checks the
+// switches, and sharing if both devices use the same input.
 //
-// Command line: `interrupts=N` (200); `switches=N` (300); `input=N` is the input of the I/O APIC
-// that edu's Interrupt Line has to name; `shared=1` when edu and e1000e have to be on one line.
+// Command line: `interrupts=N` (200); `switches=N` (300); `input=N` is the input of the I/O APIC that edu's
+// Interrupt Line must contain; `shared=1` requires that edu and e1000e use the same input.
 
 import Hardware
 
 func guest(_ machine: Machine, _ report: inout Report) {
   guard let edu = Edu.find(machine.commandLine) else {
-    report.check(false, "an edu device")
+    report.check(false, "an edu is present")
     return
   }
   edu.function.setCommand(PCIFunction.Command.memory | PCIFunction.Command.busMaster, true)
@@ -26,16 +26,17 @@ func guest(_ machine: Machine, _ report: inout Report) {
   report.note("input \(input), \(IOAPIC.inputs) inputs")
   if let expected = machine.commandLine.number("input") {
     let line = edu.function.load8(PCIFunction.Register.interruptLine)
-    report.check(UInt64(line) == expected, "Interrupt Line says \(line), \(expected) is expected")
-    report.equal(UInt64(input), expected, "INTx arrives at that input")
+    report.check(UInt64(line) == expected, "Interrupt Line is \(line), expected \(expected)")
+    report.equal(UInt64(input), expected, "INTx arrives at the input of Interrupt Line")
   }
   checkEdu(edu, input, machine.commandLine.number("interrupts") ?? 200, &report)
   checkEduSwitches(edu, &report)
 
-  // QEMU's e1000e does not bear interrupts that go astray: what is wrong by now is told first.
+  // QEMU's e1000e does not tolerate misrouted interrupts. Stop after a failure, so that the report is
+  // complete.
   guard report.isGood else { return }
   guard let network = E1000e.find() else {
-    report.skip("no e1000e: no switches, nothing shared")
+    report.skip("no e1000e for switches and sharing")
     return
   }
   network.function.setCommand(PCIFunction.Command.memory | PCIFunction.Command.busMaster, true)
@@ -48,12 +49,13 @@ func guest(_ machine: Machine, _ report: inout Report) {
     return
   }
   report.check(
-    input == second || machine.commandLine.number("shared") != 1, "inputs \(input) and \(second)")
+    input == second || machine.commandLine.number("shared") != 1,
+    "edu at input \(input), e1000e at input \(second)")
   if input == second { checkShared(edu, network, input, &report) }
   checkSwitches(network, second, machine.commandLine.number("switches") ?? 300, &report)
 }
 
-/// Two devices on one line: each cause is seen, whichever comes first.
+/// Checks two devices at one input. The handler sees each cause, in either order.
 private func checkShared(_ edu: Edu, _ network: E1000e, _ input: UInt32, _ report: inout Report) {
   interrupt_handle(Vector.line, { _ in Causes.takeBoth() })
   IOAPIC.route(input, processor: 0, interrupt: Vector.line)
@@ -77,6 +79,7 @@ private func checkShared(_ edu: Edu, _ network: E1000e, _ input: UInt32, _ repor
   }
   let seen = (edu: Causes.edu - before.edu, network: Causes.network - before.network)
   report.check(
-    seen.edu == 100 && seen.network == 100, "shared: \(seen.edu) and \(seen.network) of 100 causes seen")
+    seen.edu == 100 && seen.network == 100,
+    "shared input: \(seen.edu) and \(seen.network) of 100 causes seen")
   IOAPIC.mask(input, true)
 }

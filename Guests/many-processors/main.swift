@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Shows that each of many processors routes, unmasks and masks an MSI-X vector of its own. Run by the lab case
+// Shows that each of many processors routes, unmasks and masks a separate MSI-X vector. Run by the lab case
 // `many-processors`. Needs an NVMe drive with a vector for each processor.
 //
 // Command line: `processors=N` (4), `rounds=N` (20).
@@ -17,7 +17,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
   let count = UInt32(machine.commandLine.number("processors") ?? 4)
   let rounds = machine.commandLine.number("rounds") ?? 20
   guard let function = PCIBus.first(where: { $0.classCode == 0x01_0802 }), let msix = MSIX(function) else {
-    report.check(false, "an NVMe drive with MSI-X")
+    report.check(false, "an NVMe drive with MSI-X is present")
     return
   }
   report.check(msix.count >= count, "\(msix.count) vectors for \(count) processors")
@@ -30,13 +30,13 @@ func guest(_ machine: Machine, _ report: inout Report) {
     guard Processor.start(processor) else { continue }
     shared_store(Shared.finished, 0)
     Processor.run(processor) { work($0) }
-    // One after the other: those that wait would take the host's processors from those that work.
+    // Start one processor at a time: waiting processors would take host CPUs from the working one.
     if Time.wait(milliseconds: 60_000, until: { shared_load(Shared.finished) == UInt64(processor) }) {
       finished += 1
     }
   }
   work(0)
-  report.check(finished == count - 1, "\(finished + 1) processors used a vector of their own")
+  report.check(finished == count - 1, "\(finished + 1) processors used a separate vector each")
 }
 
 /// Routes, unmasks and masks the processor's vector.

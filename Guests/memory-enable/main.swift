@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Shows that a device's memory can be turned off and on while another processor reads it without
-// pause: every read gives the device's value or all-ones, and the machine lives. Run by the lab
-// case `memory-enable`. Needs two processors.
+// Shows that a guest can turn a device's memory off and on while another processor reads it continuously.
+// Each read returns the device's value or all-ones, and the VM continues. Run by the lab case
+// `memory-enable`. Needs two processors.
 //
 // Command line: `toggles=N` (10000); `device=slot`, else the first device that `Probe` knows;
-// `closed=0` under QEMU alone.
+// `closed=0` directly under QEMU.
 
 import Hardware
 
-/// What the two processors share.
+/// Indices of the words that the two processors share.
 private enum Shared {
   static let address = SharedWord.first
   static let value = SharedWord.first + 1
@@ -19,13 +19,13 @@ private enum Shared {
   static let others = SharedWord.first + 5
   static let firstOther = SharedWord.first + 6
   static let stopped = SharedWord.first + 7
-  /// What a read gives while memory is off.
+  /// The value of a read while memory is off.
   static let closedValue = SharedWord.first + 8
 }
 
 func guest(_ machine: Machine, _ report: inout Report) {
   guard let probe = Probe.find(machine.commandLine) else {
-    report.check(false, "a device to test")
+    report.check(false, "a known device is present")
     return
   }
   probe.setMemory(true)
@@ -37,7 +37,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
   shared_store(Shared.value, UInt64(value))
   shared_store(Shared.closedValue, probe.closed & 0xFFFF_FFFF)
   guard Processor.start(1) else {
-    report.check(false, "a second processor")
+    report.check(false, "a second processor starts")
     return
   }
   Processor.run(1) { _ in readWithoutPause() }
@@ -46,24 +46,24 @@ func guest(_ machine: Machine, _ report: inout Report) {
   let toggles = machine.commandLine.number("toggles") ?? 10_000
   let checked = toggle(probe, toggles, value)
   shared_store(Shared.stop, 1)
-  report.check(Time.wait(milliseconds: 5000) { shared_load(Shared.stopped) == 1 }, "the reader stopped")
+  report.check(Time.wait(milliseconds: 5000) { shared_load(Shared.stopped) == 1 }, "the reader stops")
 
   let values = shared_load(Shared.values)
   let closed = shared_load(Shared.closed)
   let others = shared_load(Shared.others)
   report.note("toggles \(toggles) reads \(values + closed + others)")
   report.note("values \(values) closed \(closed) others \(others)")
-  report.check(values > 0, "reads gave the device's value")
+  report.check(values > 0, "reads returned the device's value")
   report.check(
-    others == 0, "\(others) reads gave something else, first \(hex: shared_load(Shared.firstOther))")
-  report.check(checked.whileOff == 0, "\(checked.whileOff) reads after the write that turns off gave a value")
-  report.check(checked.whileOn == 0, "\(checked.whileOn) reads after the write that turns on gave none")
+    others == 0, "\(others) reads returned another value, first \(hex: shared_load(Shared.firstOther))")
+  report.check(checked.whileOff == 0, "\(checked.whileOff) wrong reads right after memory off")
+  report.check(checked.whileOn == 0, "\(checked.whileOn) wrong reads right after memory on")
   probe.setMemory(true)
-  report.equal(probe.value, value, "the device's value at the end")
+  report.equal(probe.value, value, "the device has its value at the end")
 }
 
-/// Clears and sets COMMAND.memory. Each sixteenth time this processor reads too, and counts what
-/// is wrong: a write of COMMAND has its effect before the next instruction.
+/// Clears and sets COMMAND.memory. Every sixteenth time this processor also reads the device and counts wrong
+/// values. A write of COMMAND must take effect before the next instruction.
 private func toggle(
   _ probe: Probe, _ toggles: UInt64, _ value: UInt32
 ) -> (whileOff: UInt32, whileOn: UInt32) {
@@ -79,7 +79,7 @@ private func toggle(
   return wrong
 }
 
-/// The second processor: counts what its reads give until it is told to stop.
+/// Runs on the second processor. Reads and counts values until `Shared.stop` is set.
 private func readWithoutPause() {
   let address = shared_load(Shared.address)
   let value = UInt32(truncatingIfNeeded: shared_load(Shared.value))

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Shows that MSI delivers every message exactly once, with one vector and with several, follows a
-// change of address and data while it is enabled, and holds masked vectors back where the device can
-// mask them. Run by the lab case `msi`. Needs QEMU's edu, or a USB controller with MSI (QEMU's
-// nec-usb-xhci,msi=on,msix=off), or both; a second processor gets messages too.
+// Shows that MSI delivers each message exactly once, with one vector and with several, and applies changes of
+// address and data while it is enabled. A masked vector delivers nothing, if the device supports masks. Run
+// by the lab case `msi`. Needs QEMU's edu, or a USB controller with MSI (QEMU's
+// nec-usb-xhci,msi=on,msix=off), or both. A second processor receives messages too.
 //
-// Command line: `interrupts=N` (500).
+// Command line: `interrupts=N` (500) is the number of interrupts.
 
 import Hardware
 
@@ -35,7 +35,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
   }
 }
 
-/// One vector: counted, moved while it is enabled, off and on.
+/// Checks a single vector: its count, changes while MSI is enabled, and MSI off.
 private func checkEdu(
   _ edu: Edu, _ msi: MSI, _ interrupts: UInt64, _ hasSecond: Bool, _ report: inout Report
 ) {
@@ -43,7 +43,7 @@ private func checkEdu(
   edu.function.setCommand(PCIFunction.Command.memory | PCIFunction.Command.busMaster, true)
   edu.acknowledge(.max)
   msi.route(processor: 0, interrupt: first)
-  report.check(msi.isRouted(processor: 0, interrupt: first), "the capability keeps what is written")
+  report.check(msi.isRouted(processor: 0, interrupt: first), "the capability keeps written values")
   report.check(!msi.isEnabled, "MSI is off at the start")
   msi.enable(true)
   report.check(msi.isEnabled, "MSI is on")
@@ -56,9 +56,9 @@ private func checkEdu(
   }
   report.equal(
     Arrival.count(0, first, at: interrupts), interrupts,
-    "\(interrupt_count(0, first)) interrupts of \(interrupts)")
+    "\(interrupt_count(0, first)) of \(interrupts) interrupts")
 
-  // Address and data change while MSI is enabled, to and fro.
+  // Change address and data repeatedly while MSI is enabled.
   var arrived: UInt64 = 0
   let changes: UInt64 = 50
   for change in 0..<changes {
@@ -70,8 +70,8 @@ private func checkEdu(
     if Arrival.count(processor, vector, at: before + 1) == before + 1 { arrived += 1 }
     edu.acknowledge(1)
   }
-  report.check(arrived == changes, "\(arrived) of \(changes) messages came where the last change said")
-  report.equal(interrupt_count(0, first), interrupts, "none came where the first one said")
+  report.check(arrived == changes, "\(arrived) of \(changes) messages arrived at the new vector")
+  report.equal(interrupt_count(0, first), interrupts, "no message arrived at the first vector")
 
   msi.enable(false)
   edu.function.setCommand(PCIFunction.Command.interruptDisable, true)
@@ -82,10 +82,11 @@ private func checkEdu(
   for vector in first + 1..<first + 4 {
     sum += interrupt_count(0, vector) + interrupt_count(1, vector)
   }
-  report.check(sum == changes, "none while MSI is off: \(sum) messages in all")
+  report.check(sum == changes, "MSI off: no further message, \(sum) in total")
 }
 
-/// Several vectors: each comes by itself, with fewer enabled the numbers wrap around.
+/// Checks several vectors. Each arrives separately. If fewer vectors are enabled, the vector numbers wrap
+/// around.
 private func checkSeveral(_ controller: XHCI, _ msi: MSI, _ report: inout Report) {
   let base = first + 16
   let all = min(msi.countLog2, 4)
@@ -104,11 +105,11 @@ private func checkSeveral(_ controller: XHCI, _ msi: MSI, _ report: inout Report
       controller.raise(number)
       if Arrival.count(0, vector, at: wanted) == wanted, counts(base) == before + 1 { good += 1 }
     }
-    report.check(good == min(controller.count, 1 << UInt32(all)), "\(good) messages came at their own vector")
+    report.check(good == min(controller.count, 1 << UInt32(all)), "\(good) messages arrived at their vector")
     msi.enable(false)
   }
   guard msi.hasMasks else {
-    report.skip("this device cannot mask vectors")
+    report.skip("the device does not support masks")
     return
   }
   msi.enable(true, countLog2: all)
@@ -116,15 +117,15 @@ private func checkSeveral(_ controller: XHCI, _ msi: MSI, _ report: inout Report
   msi.mask(1, true)
   controller.raise(1)
   Time.wait(milliseconds: 20)
-  report.equal(interrupt_count(0, base + 1), before, "none while the vector is masked")
-  report.check(msi.isPending(1), "its pending bit is set")
+  report.equal(interrupt_count(0, base + 1), before, "no interrupt while the vector is masked")
+  report.check(msi.isPending(1), "the pending bit is set")
   msi.mask(1, false)
-  report.equal(Arrival.count(0, base + 1, at: before + 1), before + 1, "unmasked: it comes once")
-  report.check(!msi.isPending(1), "its pending bit is clear")
+  report.equal(Arrival.count(0, base + 1, at: before + 1), before + 1, "unmasked: the interrupt arrives once")
+  report.check(!msi.isPending(1), "the pending bit is clear")
   msi.enable(false)
 }
 
-/// All messages to the sixteen vectors.
+/// Returns the number of messages at the sixteen vectors from `base` on.
 private func counts(_ base: UInt32) -> UInt64 {
   var sum: UInt64 = 0
   for vector in base..<base + 16 { sum += interrupt_count(0, vector) }

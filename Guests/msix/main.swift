@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Shows that MSI-X delivers every message exactly once, holds it back while its vector or its
-// function is masked and delivers it then, and follows a change of vector and processor. Run by
-// the lab case `msix`. Needs an NVMe controller; with a second processor it checks delivery to it.
+// Shows that MSI-X delivers each message exactly once, delays it while its vector or function is masked, and
+// applies changes of vector and processor. Run by the lab case `msix`. Needs an NVMe controller. With a
+// second processor, the guest also checks delivery to it.
 //
 // Command line: `commands=N` (1000); `device=slot`, else the first NVMe controller.
 
 import Hardware
 
-/// Interrupt vectors of the processor.
+/// The processor's interrupt vectors.
 private let first = UInt32(FIRST_VECTOR)
 private let second = UInt32(FIRST_VECTOR) + 1
 
@@ -16,12 +16,12 @@ func guest(_ machine: Machine, _ report: inout Report) {
   guard let function = PCIBus.find(machine.commandLine, where: { $0.classCode == 0x01_0802 }),
     let bar = BAR.usable(function, 0)
   else {
-    report.check(false, "an NVMe controller")
+    report.check(false, "an NVMe controller is present")
     return
   }
   function.setCommand(PCIFunction.Command.memory | PCIFunction.Command.busMaster, true)
   guard let msix = MSIX(function) else {
-    report.check(false, "MSI-X")
+    report.check(false, "the controller has MSI-X")
     return
   }
   report.note("slot \(function.slot) with \(msix.count) vectors")
@@ -29,14 +29,14 @@ func guest(_ machine: Machine, _ report: inout Report) {
   for vector in 0..<msix.count where !msix.isMasked(vector) { masked = false }
   report.check(masked, "every vector is masked at the start")
 
-  // As the message must be there before the controller raises one, MSI-X comes first.
+  // Set up MSI-X before the controller can raise a message.
   msix.route(0, processor: 0, interrupt: first)
-  report.check(msix.isRouted(0, processor: 0, interrupt: first), "the table keeps what is written")
+  report.check(msix.isRouted(0, processor: 0, interrupt: first), "the table keeps written values")
   msix.enable(true)
   msix.mask(0, false)
   var nvme = NVMe(registers: bar.address)
   guard nvme.start() else {
-    report.check(false, "the controller got ready")
+    report.check(false, "the controller becomes ready")
     return
   }
   guard checkDelivery(&nvme, &report) else { return }
@@ -45,10 +45,10 @@ func guest(_ machine: Machine, _ report: inout Report) {
   checkRoute(&nvme, msix, &report)
   checkProcessor(&nvme, msix, &report)
   checkCount(&nvme, machine.commandLine.number("commands") ?? 1000, &report)
-  report.check(nvme.stop(), "the controller stopped")
+  report.check(nvme.stop(), "the controller stops")
 }
 
-/// Interrupts so far on the first processor.
+/// Returns the number of interrupts at a vector of the first processor.
 private func count(_ vector: UInt32) -> UInt64 { interrupt_count(0, vector) }
 
 private func checkDelivery(_ nvme: inout NVMe, _ report: inout Report) -> Bool {
@@ -57,7 +57,7 @@ private func checkDelivery(_ nvme: inout NVMe, _ report: inout Report) -> Bool {
   let completed = nvme.waitForCompletion()
   report.check(completed, "a command completes")
   guard completed else { return false }
-  report.equal(Arrival.count(0, first, at: before + 1), before + 1, "its interrupt comes once")
+  report.equal(Arrival.count(0, first, at: before + 1), before + 1, "its interrupt arrives once")
   nvme.takeCompletion()
   return true
 }
@@ -67,13 +67,13 @@ private func checkVectorMask(_ nvme: inout NVMe, _ msix: MSIX, _ report: inout R
   msix.mask(0, true)
   report.check(msix.isMasked(0), "the vector is masked")
   nvme.submitIdentify()
-  report.check(nvme.waitForCompletion(), "a command completes meanwhile")
+  report.check(nvme.waitForCompletion(), "a command completes while the vector is masked")
   Time.wait(milliseconds: 20)
   report.equal(count(first), before, "no interrupt while the vector is masked")
-  report.check(msix.isPending(0), "its pending bit is set")
+  report.check(msix.isPending(0), "the pending bit is set")
   msix.mask(0, false)
-  report.equal(Arrival.count(0, first, at: before + 1), before + 1, "unmasked: the interrupt comes once")
-  report.check(!msix.isPending(0), "its pending bit is clear")
+  report.equal(Arrival.count(0, first, at: before + 1), before + 1, "unmasked: the interrupt arrives once")
+  report.check(!msix.isPending(0), "the pending bit is clear")
   nvme.takeCompletion()
 }
 
@@ -81,16 +81,16 @@ private func checkFunctionMask(_ nvme: inout NVMe, _ msix: MSIX, _ report: inout
   let before = count(first)
   msix.maskFunction(true)
   nvme.submitIdentify()
-  report.check(nvme.waitForCompletion(), "a command completes meanwhile")
+  report.check(nvme.waitForCompletion(), "a command completes while the function is masked")
   Time.wait(milliseconds: 20)
   report.equal(count(first), before, "no interrupt while the function is masked")
-  report.check(msix.isPending(0), "its pending bit is set")
+  report.check(msix.isPending(0), "the pending bit is set")
   msix.maskFunction(false)
-  report.equal(Arrival.count(0, first, at: before + 1), before + 1, "unmasked: the interrupt comes once")
+  report.equal(Arrival.count(0, first, at: before + 1), before + 1, "unmasked: the interrupt arrives once")
   nvme.takeCompletion()
 }
 
-/// The message is changed as an operating system does it: masked, written, unmasked.
+/// Changes the message like an operating system: masks the vector, writes the entry, unmasks the vector.
 private func checkRoute(_ nvme: inout NVMe, _ msix: MSIX, _ report: inout Report) {
   let before = count(first)
   let beforeSecond = count(second)
@@ -101,19 +101,19 @@ private func checkRoute(_ nvme: inout NVMe, _ msix: MSIX, _ report: inout Report
   report.check(nvme.waitForCompletion(), "a command completes after the change")
   report.equal(
     Arrival.count(0, second, at: beforeSecond + 1), beforeSecond + 1,
-    "the interrupt comes once at the new vector")
-  report.equal(count(first), before, "none at the old one")
+    "the interrupt arrives once at the new vector")
+  report.equal(count(first), before, "no interrupt at the old vector")
   nvme.takeCompletion()
 
-  // A message that is pending goes where the entry says when it is unmasked.
+  // A pending message has the destination that the entry contains at the unmask.
   msix.mask(0, true)
   nvme.submitIdentify()
-  report.check(nvme.waitForCompletion(), "a command completes while masked")
+  report.check(nvme.waitForCompletion(), "a command completes while the vector is masked")
   msix.route(0, processor: 0, interrupt: first)
   msix.mask(0, false)
   report.equal(
-    Arrival.count(0, first, at: before + 1), before + 1, "a pending interrupt goes to the new vector")
-  report.equal(count(second), beforeSecond + 1, "none at the old one")
+    Arrival.count(0, first, at: before + 1), before + 1, "a pending interrupt arrives at the new vector")
+  report.equal(count(second), beforeSecond + 1, "no interrupt at the old vector")
   nvme.takeCompletion()
 }
 
@@ -136,15 +136,15 @@ private func checkProcessor(_ nvme: inout NVMe, _ msix: MSIX, _ report: inout Re
   nvme.submitIdentify()
   report.check(nvme.waitForCompletion(), "a command completes after the change of processor")
   report.equal(
-    Arrival.count(1, first, at: before + 1), before + 1, "the interrupt comes once at the second processor")
-  report.equal(count(first), beforeHere, "none at the first")
+    Arrival.count(1, first, at: before + 1), before + 1, "the interrupt arrives once at the second processor")
+  report.equal(count(first), beforeHere, "no interrupt at the first processor")
   nvme.takeCompletion()
   msix.mask(0, true)
   msix.route(0, processor: 0, interrupt: first)
   msix.mask(0, false)
 }
 
-/// Many commands, one after the other: one interrupt each.
+/// Runs many commands in sequence. Each raises exactly one interrupt.
 private func checkCount(_ nvme: inout NVMe, _ commands: UInt64, _ report: inout Report) {
   let before = count(first)
   var done: UInt64 = 0
@@ -159,5 +159,5 @@ private func checkCount(_ nvme: inout NVMe, _ commands: UInt64, _ report: inout 
   report.check(done == commands, "\(done) of \(commands) commands completed")
   report.equal(
     Arrival.count(0, first, at: before + commands), before + commands,
-    "\(count(first) - before) interrupts for them")
+    "\(count(first) - before) interrupts for the commands")
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Shows how a kernel for multiboot (version 1) starts: the magic number, memory sizes, the command
- * line, the module's first line and the number of ranges in the memory map, over COM1; then status 0
- * through the debug exit port. Run by the lab case `multiboot`.
+ * Shows that a multiboot (version 1) kernel starts. Checks the magic number, and writes memory sizes, the
+ * command line, the module's content and the number of ranges in the memory map to COM1. Then writes 0 to the
+ * debug exit port. Run by the lab case `multiboot`.
  *
- * The file is a 32-bit ELF file, or with FLAT any file: then the header says where it goes.
+ * The file is a 32-bit ELF file. With FLAT it is a flat binary, whose header contains the load address.
  */
 
 #define MAGIC 0x1BADB002
@@ -61,7 +61,7 @@ start:
 	call character
 	jmp 1b
 
-	/* Each entry of the memory map says how long it is. */
+	/* Each entry of the memory map begins with its length. */
 2:	mov $ranges, %esi
 	call print
 	mov 48(%ebp), %esi
@@ -76,7 +76,7 @@ start:
 	jmp 3b
 4:	mov %ecx, %eax
 	call number
-	/* What is not in the file is zero. */
+	/* Memory beyond the file is zero. */
 	mov $not_zero, %esi
 	cmpl $0, zeros
 	jne fail
@@ -90,7 +90,7 @@ exit:	mov $0xF4, %dx
 	out %eax, %dx
 	hlt
 
-/* The string at ESI. */
+/* Prints the string at ESI. */
 print:	mov (%esi), %al
 	inc %esi
 	test %al, %al
@@ -99,13 +99,13 @@ print:	mov (%esi), %al
 	jmp print
 5:	ret
 
-/* AL, which stays; EDX is lost. */
+/* Prints the character in AL. Keeps AL, clobbers EDX. */
 character:
 	mov $0x3F8, %dx
 	out %al, %dx
 	ret
 
-/* EAX in decimal; EAX, EBX, EDX are lost. */
+/* Prints EAX in decimal. Clobbers EAX, EBX, EDX. */
 number:	xor %edx, %edx
 	mov $10, %ebx
 	div %ebx

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Shows what a guest finds on the PCI bus: every function with its BARs and capabilities, the
-// same through CF8/CFC and ECAM, all-ones where nothing is, and BARs in the bridge's windows,
-// aligned and apart. Run by the lab case `pci-enumeration`.
+// Shows the PCI bus that a guest finds: every function with its BARs and capabilities. Configuration space is
+// the same through CF8/CFC and ECAM. Empty slots read all-ones. BARs are aligned, do not overlap, and lie in
+// the bridge's windows. Run by the lab case `pci-enumeration`.
 //
-// Command line: `functions=N` is how many functions there should be.
+// Command line: `functions=N` is the expected number of functions.
 
 import Hardware
 
 func guest(_ machine: Machine, _ report: inout Report) {
   let ecam = machine.tables.ecam
-  if let ecam, !PageMap.map(ecam.base, size: 1 << 20) { report.check(false, "ECAM mapped") }
+  if let ecam, !PageMap.map(ecam.base, size: 1 << 20) { report.check(false, "ECAM is mapped") }
   var functions: UInt32 = 0
   PCIBus.forEachFunction { function in
     functions += 1
@@ -44,7 +44,7 @@ private func describe(_ function: PCIFunction, ecam: UInt64?) {
   }
 }
 
-/// A slot without a device reads all-ones in every width, and takes writes without harm.
+/// Checks that an empty slot reads all-ones in every width and ignores writes.
 private func checkAbsent(_ machine: Machine, _ report: inout Report) {
   var empty: PCIFunction?
   for slot in UInt8(1)..<32 where empty == nil {
@@ -52,7 +52,7 @@ private func checkAbsent(_ machine: Machine, _ report: inout Report) {
     if !function.isPresent { empty = function }
   }
   guard let empty else {
-    report.skip("every slot is taken")
+    report.skip("every slot is occupied")
     return
   }
   empty.store32(PCIFunction.Register.command, 0)
@@ -67,7 +67,7 @@ private func checkAbsent(_ machine: Machine, _ report: inout Report) {
   }
 }
 
-/// Every memory BAR has a place of its own in one of the bridge's windows.
+/// Checks that each memory BAR lies in one of the bridge's windows and overlaps neither RAM nor another BAR.
 private func checkBARs(_ machine: Machine, _ report: inout Report) {
   var bars: UInt32 = 0
   var misaligned: UInt32 = 0
@@ -89,8 +89,8 @@ private func checkBARs(_ machine: Machine, _ report: inout Report) {
     }
   }
   report.check(misaligned == 0, "\(bars) memory BARs with an address, \(misaligned) misaligned")
-  report.check(inRAM == 0, "\(inRAM) BARs over RAM")
-  report.check(overlaps == 0, "\(overlaps / 2) BARs over others")
+  report.check(inRAM == 0, "\(inRAM) BARs overlap RAM")
+  report.check(overlaps == 0, "\(overlaps / 2) BARs overlap other BARs")
   if machine.tables.dsdt == nil {
     report.skip("no DSDT, so no windows")
   } else {
@@ -98,7 +98,7 @@ private func checkBARs(_ machine: Machine, _ report: inout Report) {
   }
 }
 
-/// How many other memory BARs overlap one.
+/// Counts the other memory BARs that overlap a BAR.
 private func otherBARs(overlapping bar: BAR, of owner: PCIFunction) -> UInt32 {
   var count: UInt32 = 0
   PCIBus.forEachFunction { function in
@@ -113,7 +113,7 @@ private func otherBARs(overlapping bar: BAR, of owner: PCIFunction) -> UInt32 {
   return count
 }
 
-/// Both ways into configuration space show the same, in every width.
+/// Checks that CF8/CFC and ECAM show the same configuration space in every width.
 private func checkECAM(_ base: UInt64, _ report: inout Report) {
   var words: UInt32 = 0
   var different: UInt32 = 0
@@ -130,9 +130,9 @@ private func checkECAM(_ base: UInt64, _ report: inout Report) {
       }
     }
   }
-  report.check(different == 0, "\(words) registers through CF8/CFC and ECAM, \(different) different")
+  report.check(different == 0, "\(different) of \(words) registers differ between CF8/CFC and ECAM")
 
-  // A write through one is seen through the other.
+  // A write through one mechanism is visible through the other.
   var checked = false
   PCIBus.forEachFunction { function in
     guard !checked, function.isEndpoint, BAR.read(function, 0)?.isMemory == true else { return }
@@ -142,6 +142,7 @@ private func checkECAM(_ base: UInt64, _ report: inout Report) {
     mmio_store16(address, command | PCIFunction.Command.interruptDisable)
     let isSet = function.command == command | PCIFunction.Command.interruptDisable
     function.store16(PCIFunction.Register.command, command)
-    report.check(isSet && mmio_load16(address) == command, "COMMAND of slot \(function.slot) by either way")
+    report.check(
+      isSet && mmio_load16(address) == command, "slot \(function.slot): both mechanisms access COMMAND")
   }
 }

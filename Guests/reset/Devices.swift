@@ -2,31 +2,32 @@
 
 import Hardware
 
-/// The drive's vector; the network card has the next one.
+/// The drive's vector. The network card uses the next vector.
 private let vector = UInt32(FIRST_VECTOR)
 
-/// Interrupts that a device was to raise, one after the other.
+/// Interrupts that a device raises one after the other.
 struct Interrupts {
   static let wanted: UInt64 = 3
-  /// False if the device did not take its commands.
+  /// False if the device did not accept its commands.
   var isReady = false
   private(set) var raised: UInt64 = 0
   private(set) var arrived: UInt64 = 0
-  /// The count before the first.
+  /// The count of arrivals before the first interrupt.
   private var before: UInt64 = 0
 
-  /// True for QEMU's e1000e before 8.0. It sends a message again if the throttling interval ends before the handler
-  /// has cleared the cause. A guest on QEMU without Sluice sees the same.
+  /// True for QEMU's e1000e before 8.0. It sends a message again if the throttling interval ends before the
+  /// handler has cleared the cause. A guest on QEMU without Sluice sees the same.
   var mayRepeat = false
 
-  /// True if each interrupt arrived, and none arrived twice unless `mayRepeat` is true.
+  /// True if each interrupt arrived, and if none arrived twice unless `mayRepeat` is true.
   var areRight: Bool { isReady && raised == Self.wanted && isComplete }
 
   private var isComplete: Bool { arrived == raised || mayRepeat && arrived > raised }
 
-  /// Raises one, and waits until it arrives, and then long enough for one too many to show.
+  /// Raises an interrupt and waits until it arrives. Then waits 2 ms, so that a surplus interrupt is counted
+  /// too.
   ///
-  /// - Parameter count: The number that have arrived since the start of the guest.
+  /// - Parameter count: Returns the number of arrivals since the start of the guest.
   mutating func raise(_ count: () -> UInt64, _ body: () -> Bool) {
     guard isComplete else { return }
     if raised == 0 { before = count() }
@@ -39,7 +40,7 @@ struct Interrupts {
   }
 }
 
-/// An NVMe controller: a reset turns it off. (QEMU 7.2 keeps the admin queue's address.)
+/// An NVMe controller. A reset disables it. (QEMU 7.2 keeps the admin queue's address.)
 struct ResettableDrive: Resettable {
   let function: PCIFunction
   private let registers: UInt64
@@ -89,7 +90,7 @@ struct ResettableDrive: Resettable {
   }
 }
 
-/// An e1000e: a reset takes the receive address from the EEPROM again.
+/// An e1000e. A reset loads the receive address from the EEPROM.
 struct ResettableNetwork: Resettable {
   private let network: E1000e
   private let original: UInt32
@@ -101,7 +102,7 @@ struct ResettableNetwork: Resettable {
   }
 
   var function: PCIFunction { network.function }
-  /// The higher half of the address has a bit that says that it is valid.
+  /// The upper half of the receive address. It contains the Address Valid bit, so that it is never 0.
   var address: UInt64 { network.bar.address + E1000e.Register.receiveAddress + 4 }
   var constant: UInt32 { mmio_load32(address) }
 
@@ -111,7 +112,7 @@ struct ResettableNetwork: Resettable {
   var isMarked: Bool { receiveAddress == ~original }
   var isPristine: Bool { receiveAddress == original }
 
-  /// By MSI: INTx and MSI-X have guests of their own.
+  /// Raises interrupts by MSI. Other guests check INTx and MSI-X.
   func interrupts() -> Interrupts {
     var interrupts = Interrupts()
     interrupts.mayRepeat = true
@@ -132,10 +133,11 @@ struct ResettableNetwork: Resettable {
   }
 }
 
-/// The causes that the handler of the network card's message has taken, as a driver's handler does. Messages without a
-/// cause do not count. QEMU before 8.0 sends one: it sets a flag when it holds back a message, for 128 µs after the last
-/// one or until its main loop runs, and never clears the flag. From then on, it repeats each message whose cause is still
-/// set 128 µs later (hw/net/e1000e_core.c, itr_intr_pending; "e1000e: Remove pending interrupt flags").
+/// The number of causes that the handler of the network card's message has cleared, like a driver's handler.
+/// Messages without a cause do not count. QEMU before 8.0 sends such messages. It sets a flag when it holds
+/// back a message, for 128 µs after the last message or until its main loop runs. It never clears the flag.
+/// From then on, it repeats each message whose cause is still set 128 µs later (hw/net/e1000e_core.c,
+/// itr_intr_pending; "e1000e: Remove pending interrupt flags").
 private enum NetworkCauses {
   private static let registers = SharedWord.first + 7
   private static let count = SharedWord.first + 8
@@ -146,14 +148,14 @@ private enum NetworkCauses {
 
   static func take() {
     let registers = shared_load(registers)
-    // The register that sets causes reads as they are, and clears none.
+    // A read of the cause-set register returns the causes and clears none.
     guard mmio_load32(registers + E1000e.Register.causeSet) & E1000e.receiveQueue != 0 else { return }
     mmio_store32(registers + E1000e.Register.cause, .max)
     shared_store(count, taken + 1)
   }
 }
 
-/// What a second processor does: reads one register without pause.
+/// The work of a second processor: it reads a register continuously.
 enum Reader {
   static let address = SharedWord.first
   static let value = SharedWord.first + 1

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Shows what FLR, and D3hot followed by D0, do to a device: all-ones in D3hot while configuration
-// space answers, registers at their reset values afterwards (or kept, as No_Soft_Reset says), and
-// memory and interrupts that work again. Run by the lab case `reset`. Needs an NVMe controller or an
-// e1000e, or both.
+// Shows the effects of FLR, and of D3hot followed by D0. In D3hot memory reads all-ones and configuration
+// space answers. Afterwards registers have their reset values, or keep their values if No_Soft_Reset is set.
+// Memory and interrupts work again. Run by the lab case `reset`. Needs an NVMe controller or an e1000e, or
+// both.
 //
-// Command line: `resets=N` (3) of each kind; `emulated=1` under QEMU alone.
+// Command line: `resets=N` (3) is the number of resets of each kind; `emulated=1` directly under QEMU.
 
 import Hardware
 
@@ -24,20 +24,20 @@ func guest(_ machine: Machine, _ report: inout Report) {
   report.check(tested > 0, "\(tested) devices tested")
 }
 
-/// A device whose state shows whether it was reset.
+/// A device with a register that shows a reset.
 protocol Resettable {
   var function: PCIFunction { get }
   /// Writes a register that a reset changes.
   func mark()
-  /// Whether the register is as it was written.
+  /// True if the register has the written value.
   var isMarked: Bool { get }
-  /// Whether the register is as it is after a reset.
+  /// True if the register has its reset value.
   var isPristine: Bool { get }
-  /// A register that is neither 0 nor all-ones, whatever was done.
+  /// A register that is never 0 or all-ones.
   var constant: UInt32 { get }
-  /// The constant's address.
+  /// The GPA of `constant`.
   var address: UInt64 { get }
-  /// Raises interrupts, and counts them.
+  /// Raises interrupts and counts the arrivals.
   func interrupts() -> Interrupts
 }
 
@@ -45,8 +45,8 @@ private func checkReset<Device: Resettable>(_ device: Device, _ resets: UInt64, 
   let function = device.function
   report.note("\(function)")
   function.setCommand(PCIFunction.Command.memory | PCIFunction.Command.busMaster, true)
-  // QEMU's firmware has used it.
-  if !Machine.current.isEmulated { report.check(device.isPristine, "the device is as after a reset") }
+  // QEMU's firmware has already used an emulated device.
+  if !Machine.current.isEmulated { report.check(device.isPristine, "the device is in its reset state") }
   checkInterrupts(device, "interrupts work", &report)
   if FunctionReset.isThere(function) {
     for _ in 0..<resets { checkFunctionReset(device, &report) }
@@ -57,11 +57,11 @@ private func checkReset<Device: Resettable>(_ device: Device, _ resets: UInt64, 
   if let power = PowerManagement(function) {
     for _ in 0..<resets { checkPower(device, power, &report) }
   } else {
-    report.skip("no power states")
+    report.skip("no power management")
   }
 }
 
-/// Each interrupt that the device raises arrives once.
+/// Checks that each interrupt of the device arrives once.
 private func checkInterrupts<Device: Resettable>(
   _ device: Device, _ text: StaticString, _ report: inout Report
 ) {
@@ -72,7 +72,7 @@ private func checkInterrupts<Device: Resettable>(
   )
 }
 
-/// What a reset takes from configuration space, as an operating system saves and restores it.
+/// The part of configuration space that a reset clears. An operating system saves and restores it.
 private struct Saved {
   private let function: PCIFunction
   private let bars: InlineArray<6, UInt32>
@@ -93,17 +93,17 @@ private struct Saved {
     function.store16(PCIFunction.Register.command, command)
   }
 
-  /// Whether the BARs are where they were.
+  /// True if the BARs have their saved addresses.
   var hasBARs: Bool {
     for index in bars.indices where function.load32(Self.offset(index)) != bars[index] { return false }
     return true
   }
 
-  /// Whether all is as it was.
+  /// True if the BARs and COMMAND have their saved values.
   var isThere: Bool { hasBARs && function.command == command }
 }
 
-/// Whether what the device's memory reads goes with what its configuration space says.
+/// Returns true if reads of the device's memory match COMMAND and the power state.
 private func isConsistent<Device: Resettable>(_ device: Device, _ constant: UInt32) -> Bool {
   let isOn = device.function.command & PCIFunction.Command.memory != 0
   let power = PowerManagement(device.function)?.state ?? 0
@@ -114,21 +114,21 @@ private func checkFunctionReset<Device: Resettable>(_ device: Device, _ report: 
   let constant = device.constant
   let saved = Saved(device.function)
   device.mark()
-  report.check(device.isMarked, "a register keeps what is written")
-  report.check(FunctionReset.start(device.function), "FLR")
-  report.check(device.function.isPresent, "configuration space answers")
+  report.check(device.isMarked, "a register keeps the written value")
+  report.check(FunctionReset.start(device.function), "the function supports FLR")
+  report.check(device.function.isPresent, "FLR: configuration space answers")
   report.note("COMMAND \(hex: device.function.command, digits: 4) afterwards")
   if saved.hasBARs {
-    report.check(isConsistent(device, constant), "memory is as COMMAND says")
+    report.check(isConsistent(device, constant), "FLR: reads of memory match COMMAND")
   }
   saved.restore()
-  report.check(saved.isThere, "BARs and COMMAND can be restored")
-  report.equal(device.constant, constant, "memory answers")
-  report.check(device.isPristine, "registers have their reset values")
-  checkInterrupts(device, "interrupts work again", &report)
+  report.check(saved.isThere, "FLR: BARs and COMMAND can be restored")
+  report.equal(device.constant, constant, "FLR: memory answers")
+  report.check(device.isPristine, "FLR: registers have their reset values")
+  checkInterrupts(device, "FLR: interrupts work", &report)
 }
 
-/// Another processor reads while the device is reset: its value or all-ones, nothing else.
+/// Resets the device while another processor reads it. Each read returns the device's value or all-ones.
 private func checkAccessesWhileReset<Device: Resettable>(_ device: Device, _ report: inout Report) {
   let saved = Saved(device.function)
   shared_store(Reader.address, device.address)
@@ -144,7 +144,7 @@ private func checkAccessesWhileReset<Device: Resettable>(_ device: Device, _ rep
     saved.restore()
   }
   shared_store(Reader.stop, 1)
-  report.check(Time.wait(milliseconds: 5000) { shared_load(Reader.stopped) == 1 }, "the reader stopped")
+  report.check(Time.wait(milliseconds: 5000) { shared_load(Reader.stopped) == 1 }, "the reader stops")
   let values = shared_load(Reader.values)
   let closed = shared_load(Reader.closed)
   let isGood = values > 0 && shared_load(Reader.others) == 0
@@ -152,11 +152,11 @@ private func checkAccessesWhileReset<Device: Resettable>(_ device: Device, _ rep
   report.note("\(values) reads of the value and \(closed) of all-ones during three resets")
 }
 
-/// Turns MSI or MSI-X on and off in D3hot, where the device cannot send a message.
+/// Turns MSI or MSI-X on and off in D3hot. The device cannot send a message in D3hot.
 ///
 /// - Parameters:
-///   - identity: Of the capability.
-///   - bit: The enable bit in its control register.
+///   - identity: The capability's ID.
+///   - bit: The enable bit in the capability's control register.
 private func enableMessages(
   _ function: PCIFunction, _ identity: UInt8, _ bit: UInt16, _ report: inout Report
 ) {
@@ -164,7 +164,7 @@ private func enableMessages(
   let offset = capability + 2
   let control = function.load16(offset)
   function.store16(offset, control | bit)
-  report.equal(function.load16(offset), control | bit, "D3hot: messages can be enabled")
+  report.equal(function.load16(offset), control | bit, "D3hot: MSI or MSI-X can be enabled")
   function.store16(offset, control)
 }
 
@@ -181,32 +181,32 @@ private func checkPower<Device: Resettable>(
   let msix = MSIX(function)
   if let msix { for vector in 0..<msix.count { msix.mask(vector, false) } }
   power.enter(PowerManagement.State.d3hot)
-  report.equal(power.state, PowerManagement.State.d3hot, "D3hot")
+  report.equal(power.state, PowerManagement.State.d3hot, "the power state is D3hot")
   let isClosed = { Machine.current.isEmulated || device.constant == .max }
   report.check(isClosed(), "D3hot: memory reads all-ones")
-  report.equal(function.load32(PCIFunction.Register.identity), identity, "D3hot: configuration answers")
+  report.equal(function.load32(PCIFunction.Register.identity), identity, "D3hot: configuration space answers")
   function.setCommand(PCIFunction.Command.memory, false)
   function.setCommand(PCIFunction.Command.memory, true)
-  report.check(isClosed(), "D3hot and memory turned on: all-ones still")
+  report.check(isClosed(), "D3hot, memory turned on: memory still reads all-ones")
   enableMessages(function, 0x05, 1, &report)
   enableMessages(function, 0x11, 1 << 15, &report)
-  // Without memory and I/O not even the pin is in use.
+  // With memory and I/O off, not even the INTx pin is in use.
   let command = function.command
   function.store16(PCIFunction.Register.command, 0)
   enableMessages(function, 0x11, 1 << 15, &report)
   function.store16(PCIFunction.Register.command, command)
   power.enter(PowerManagement.State.d0)
-  report.equal(power.state, PowerManagement.State.d0, "D0")
+  report.equal(power.state, PowerManagement.State.d0, "the power state is D0")
   report.note("COMMAND \(hex: function.command, digits: 4) afterwards, No_Soft_Reset \(keeps ? "1" : "0")")
   if saved.isThere { report.equal(device.constant, constant, "D0: memory answers at once") }
   saved.restore()
-  report.equal(device.constant, constant, "D0: memory answers")
+  report.equal(device.constant, constant, "D0: memory answers after the restore")
   if let msix { for vector in 0..<msix.count { msix.mask(vector, true) } }
   if keeps {
-    report.check(device.isMarked, "No_Soft_Reset: registers kept what was written")
+    report.check(device.isMarked, "No_Soft_Reset: registers keep written values")
   } else {
-    // QEMU 7.2's e1000e is reset in its configuration space alone.
-    report.note("registers \(device.isPristine ? "have their reset values" : "kept what was written")")
+    // QEMU 7.2 resets only the configuration space of an e1000e here.
+    report.note("registers \(device.isPristine ? "have their reset values" : "keep written values")")
   }
   checkInterrupts(device, "D0: interrupts work", &report)
 }

@@ -2,7 +2,7 @@
 
 import Hardware
 
-/// The drive's admin queue with MSI-X vector 0.
+/// The drive's admin queue, with MSI-X vector 0.
 struct Drive: ~Copyable {
   private var nvme: NVMe
   private var msix: MSIX
@@ -20,7 +20,7 @@ struct Drive: ~Copyable {
     nvme = NVMe(registers: place)
   }
 
-  /// Starts the controller, MSI-X first.
+  /// Sets up MSI-X, then starts the controller.
   mutating func start() -> Bool {
     msix.enable(true)
     msix.route(0, processor: processor, interrupt: vector)
@@ -36,7 +36,7 @@ struct Drive: ~Copyable {
     nvme.registers = place
   }
 
-  /// Sends the messages to another processor and vector.
+  /// Routes the messages to a processor and vector.
   mutating func route(processor: UInt32, second: Bool) {
     (self.processor, vector) = (processor, Vector.drive + (second ? 1 : 0))
     msix.mask(0, true)
@@ -45,7 +45,7 @@ struct Drive: ~Copyable {
     changes += 1
   }
 
-  /// One command, with so many masks and unmasks while it is under way; its interrupt comes.
+  /// Runs a command, masks and unmasks the vector `masks` times during it, and waits for its interrupt.
   mutating func identify(masks: UInt64) {
     let (processor, vector) = (processor, vector)
     let before = interrupt_count(processor, vector)

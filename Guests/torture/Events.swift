@@ -3,25 +3,25 @@
 import Hardware
 
 extension Schedule {
-  /// The register reads all-ones, right after what closed it.
+  /// Checks that the register reads all-ones right after an event that closes it.
   private mutating func judgeClosed(_ device: Int) {
     guard !isEmulated else { return }
     judgement.closed += 1
-    judgement.judge(targets[device].value == .max, "not closed", device, done)
+    judgement.judge(targets[device].value == .max, "register not closed", device, done)
   }
 
-  /// The register reads its value, right after what opened it.
+  /// Checks that the register reads its value right after an event that opens it.
   private mutating func judgeOpen(_ device: Int) {
     judgement.opened += 1
-    judgement.judge(targets[device].value == targets[device].expected, "not open", device, done)
+    judgement.judge(targets[device].value == targets[device].expected, "register not open", device, done)
   }
 
   private mutating func judgeCommand(_ agrees: Bool, _ device: Int) {
     judgement.config += 1
-    judgement.judge(agrees, "COMMAND differs from what was written", device, done)
+    judgement.judge(agrees, "COMMAND differs from the written value", device, done)
   }
 
-  /// Memory off, something, memory on.
+  /// Turns memory off, changes the device, and turns memory on.
   mutating func change(_ device: Int, _ number: UInt64, _ body: (inout Target) -> Void) {
     targets[device].beginChange()
     judgeCommand(targets[device].setMemory(false, throughMemory: number & 1 != 0), device)
@@ -29,7 +29,7 @@ extension Schedule {
     body(&targets[device])
     judgeCommand(targets[device].setMemory(true, throughMemory: number & 1 == 0), device)
     follow(device)
-    // Now and then another processor is to be the first to touch it.
+    // Sometimes another processor performs the first access.
     if number & 24 != 0 { judgeOpen(device) }
     targets[device].endChange()
   }
@@ -38,7 +38,7 @@ extension Schedule {
     if device == Int(Device.drive) { drive.follow(targets[device]) }
   }
 
-  /// A move with memory on.
+  /// Moves the BAR with memory on.
   mutating func move(_ device: Int) {
     targets[device].beginChange()
     targets[device].move()
@@ -47,15 +47,15 @@ extension Schedule {
     targets[device].endChange()
   }
 
-  /// FLR, and what an operating system does after it.
+  /// Resets the device by FLR and restores it like an operating system.
   mutating func reset(_ device: Int, _ number: UInt64) {
     targets[device].beginChange()
-    judgement.judge(FunctionReset.start(targets[device].function), "no FLR", device, done)
+    judgement.judge(FunctionReset.start(targets[device].function), "FLR is not supported", device, done)
     recover(device)
     targets[device].endChange()
   }
 
-  /// D3hot and back; in between it is turned off and on, or not.
+  /// Enters D3hot and returns to D0. Optionally turns memory off and on in D3hot.
   mutating func sleep(_ device: Int, _ number: UInt64) {
     guard let power = PowerManagement(targets[device].function) else { return }
     targets[device].beginChange()
@@ -72,33 +72,35 @@ extension Schedule {
     targets[device].endChange()
   }
 
-  /// Puts configuration space back and starts the device anew.
+  /// Restores configuration space and restarts the device.
   private mutating func recover(_ device: Int) {
     targets[device].restore()
     judgeOpen(device)
     if device == Int(Device.drive) {
       drive.follow(targets[device])
-      judgement.judge(drive.start(), "it did not start", device, done)
+      judgement.judge(drive.start(), "the drive did not start", device, done)
     } else if device == Int(Device.network) {
       causes.prepareNetwork(targets[device])
     }
   }
 
-  /// Configuration space is as it was written.
+  /// Checks that configuration space has the written values.
   mutating func checkConfig(_ device: Int) {
     judgement.config += 1
     judgement.judge(targets[device].isConfigured, "configuration space differs", device, done)
   }
 
-  /// The host does something to the device behind everybody's back, and says when it is done.
+  /// Requests a change of the device by the host, without notice to Sluice. Waits until the host reports the
+  /// end.
   mutating func sufferOutside(_ device: Int, _ number: UInt64) {
-    // Resets by sysfs and by VFIO need a device that has one; then the memory bit.
+    // Kinds 0 and 1 are resets through sysfs and VFIO, for devices that support a reset. Kind 2 is the memory
+    // bit.
     let hasReset = device == Int(Device.drive) || device == Int(Device.network)
     let kind = hasReset ? number % 3 : 2
     shared_store(Shared.isForeign(UInt32(device)), 1)
     targets[device].beginChange()
     Console.print("outside \(kind) \(UInt64(device))")
-    // Everybody is to use the device meanwhile.
+    // All processors use the device concurrently.
     let isDone = Time.wait(milliseconds: 20_000) {
       LocalAPIC.interruptOthers(Vector.wake)
       readOnce(0, UInt32(device))
@@ -116,7 +118,7 @@ extension Schedule {
     if !isEmulated { shared_store(Shared.isForeign(UInt32(device)), 0) }
   }
 
-  /// Tells what was done, and judges what can be judged at the end only.
+  /// Reports the counts, and the checks that are possible only at the end.
   mutating func finish(_ report: inout Report) {
     for event in Event.allCases { report.note("event \(event.name) \(counts[event.rawValue])") }
     report.note("event switch \(causes.switches)")

@@ -2,23 +2,23 @@
 
 import Hardware
 
-/// How an interrupt is to come.
+/// An interrupt mode: INTx, MSI or MSI-X.
 enum Way: UInt64 {
   case line, message, table
 }
 
-/// Interrupt vectors of the processors.
+/// The processors' interrupt vectors.
 enum Vector {
   static let line = UInt32(FIRST_VECTOR)
   static let message = UInt32(FIRST_VECTOR) + 1
   static let table = UInt32(FIRST_VECTOR) + 2
-  /// Wakes the other processors.
+  /// The vector that wakes the other processors.
   static let wake = UInt32(FIRST_VECTOR) + 3
-  /// Two for the drive's completions, to whichever processor.
+  /// The first of two vectors for the drive's completions, at any processor.
   static let drive = UInt32(FIRST_VECTOR) + 4
 }
 
-/// edu and e1000e, which raise causes by all three ways.
+/// Interrupt causes of edu and e1000e, raised in all three modes.
 struct Causes {
   private let edu: MSI
   private let network: MSI
@@ -28,7 +28,7 @@ struct Causes {
   private(set) var lost: UInt64 = 0
   private(set) var switches: UInt64 = 0
 
-  /// Finds where both devices' INTx arrive, and sets all ways up.
+  /// Finds the I/O APIC inputs of both devices' INTx, and sets up all modes.
   init?(_ eduTarget: Target, _ networkTarget: Target) {
     guard let edu = MSI(eduTarget.function), let network = MSI(networkTarget.function),
       let table = MSIX(networkTarget.function)
@@ -50,7 +50,8 @@ struct Causes {
     table.mask(0, false)
   }
 
-  /// The handler: takes the causes of both devices away. What reads all-ones has its memory off.
+  /// Clears the causes of both devices. Called by the interrupt handlers. A device that reads all-ones has
+  /// its memory off.
   private static func take() {
     let edu = shared_load(Shared.registers(Device.edu))
     let causes = mmio_load32(edu + Edu.Register.interruptStatus)
@@ -70,7 +71,7 @@ struct Causes {
     shared_store(Shared.causes(device), shared_load(Shared.causes(device)) + 1)
   }
 
-  /// Raises a cause of edu, sometimes after a switch to the other way.
+  /// Raises a cause of edu, optionally after a switch to the other mode.
   mutating func raiseEdu(_ target: Target, switching: Bool) {
     let device = Edu(function: target.function, bar: target.bar)
     if switching {
@@ -81,7 +82,7 @@ struct Causes {
     wait(Device.edu) { device.raise(1) }
   }
 
-  /// Raises a cause of e1000e, sometimes around a switch to another way.
+  /// Raises a cause of e1000e, optionally before or after a switch to another mode.
   mutating func raiseNetwork(_ target: Target, to way: Way, raisingBefore: Bool) {
     let device = E1000e(function: target.function, bar: target.bar)
     let isSwitch = way != ways.network
@@ -98,7 +99,7 @@ struct Causes {
       ways.network = way
       switches += 1
     }
-    // What is there by now leads to an interrupt, too.
+    // A cause that is already set raises an interrupt too.
     wait(Device.network) {
       device.allow(false)
       if !raisingBefore || !isSwitch { device.raise() }
@@ -107,8 +108,9 @@ struct Causes {
     if way == .table { Self.waitForThrottle() }
   }
 
-  /// QEMU 7.2 aborts when MSI-X goes on or off, or the device is reset, while the device holds back a second
-  /// interrupt: 128 µs, and as long as QEMU's main loop gets no processor.
+  /// Waits until the device holds back no interrupt. QEMU 7.2 aborts if the guest enables or disables MSI-X,
+  /// or resets the device, while the device holds back a second interrupt. The hold lasts 128 µs, or
+  /// longer until QEMU's main loop runs.
   private static func waitForThrottle() { Time.wait(milliseconds: 30) }
 
   private mutating func wait(_ device: UInt32, raise: () -> Void) {
@@ -118,11 +120,11 @@ struct Causes {
     if Time.wait(milliseconds: 5000, until: { shared_load(Shared.causes(device)) >= wanted }) { return }
     lost += 1
     Console.print(
-      "# lost: device \(device), way \(device == Device.edu ? ways.edu.rawValue : ways.network.rawValue), cause \(raised)"
+      "# lost: device \(device), mode \(device == Device.edu ? ways.edu.rawValue : ways.network.rawValue), cause \(raised)"
     )
   }
 
-  /// After a reset of e1000e: as before it.
+  /// Restores e1000e's interrupts after a reset.
   func prepareNetwork(_ target: Target) {
     E1000e(function: target.function, bar: target.bar).prepare()
     network.enable(ways.network == .message)

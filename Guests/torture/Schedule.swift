@@ -2,7 +2,7 @@
 
 import Hardware
 
-/// What is done to the devices.
+/// The kinds of changes of the devices.
 enum Event: Int, CaseIterable {
   case toggle, moveOn, moveOff, functionReset, power, drive, storm, route, edu, network, transfer, config,
     outside
@@ -25,10 +25,10 @@ enum Event: Int, CaseIterable {
     }
   }
 
-  /// Of 256: what takes long comes seldom.
+  /// The weights of the events, with a sum of 256. Slow events are rare.
   private static let weights: InlineArray<13, UInt64> = [96, 30, 20, 4, 5, 18, 3, 8, 16, 8, 24, 17, 7]
 
-  /// The event for a number below 256.
+  /// Returns the event for a number below 256.
   static func of(_ number: UInt64) -> Event {
     var rest = number
     for index in weights.indices {
@@ -39,16 +39,16 @@ enum Event: Int, CaseIterable {
   }
 }
 
-/// What the first processor looked at right after its events.
+/// The checks of the first processor right after its events.
 struct Judgement {
-  /// Reads of the register after memory went off, and after it came on.
+  /// The number of reads of the register right after memory off, and right after memory on.
   var closed: UInt64 = 0
   var opened: UInt64 = 0
-  /// Looks at configuration space.
+  /// The number of checks of configuration space.
   var config: UInt64 = 0
   var faults: UInt64 = 0
 
-  /// Judges one of these; tells of the first faults.
+  /// Records the result of a check. Prints the first ten faults.
   mutating func judge(_ condition: Bool, _ text: StaticString, _ device: Int, _ event: UInt64) {
     guard !condition else { return }
     faults += 1
@@ -56,7 +56,7 @@ struct Judgement {
   }
 }
 
-/// The first processor's part: one event after the other, by the seed.
+/// The work of the first processor: a sequence of events, determined by the seed.
 struct Schedule: ~Copyable {
   var targets: InlineArray<4, Target>
   var causes: Causes
@@ -81,7 +81,7 @@ struct Schedule: ~Copyable {
   }
 
   mutating func step() {
-    // Every event takes as many numbers, so that none changes what follows.
+    // Each event consumes the same number of random numbers, so that it does not change the events after it.
     let event = Event.of(random.next(below: 256))
     let device = Int(random.next(below: 4))
     let number = random.next(below: 1 << 24)

@@ -2,7 +2,7 @@
 
 import Hardware
 
-/// The devices, in the order in which the host is told of them.
+/// The numbers of the devices. Requests to the host use the same numbers.
 enum Device {
   static let drive: UInt32 = 0
   static let network: UInt32 = 1
@@ -11,25 +11,25 @@ enum Device {
   static let count: UInt32 = 4
 }
 
-/// What the processors share.
+/// Indices of the words that the processors share.
 enum Shared {
-  /// The processors that take part.
+  /// The number of processors.
   static let processors: UInt32 = 4
 
   static let stop = SharedWord.first
   static let seed = SharedWord.first + 1
 
-  /// Where a device's register is.
+  /// The GPA of a device's register.
   static func address(_ device: UInt32) -> UInt32 { 8 + device * 8 }
-  /// What the register reads while memory is on.
+  /// The value of the register while memory is on.
   static func value(_ device: UInt32) -> UInt32 { 9 + device * 8 }
-  /// Even while memory is on and the BAR stays; odd from before a change until after it.
+  /// The epoch of a device: odd during a change, even while memory is on and the BAR keeps its address.
   static func epoch(_ device: UInt32) -> UInt32 { 10 + device * 8 }
-  /// Whether the host is doing something to it that Sluice is not told of: a read may give 0 then.
+  /// Nonzero while the host changes the device without notice to Sluice. A read may then return 0.
   static func isForeign(_ device: UInt32) -> UInt32 { 11 + device * 8 }
   /// Guest-physical address of BAR 0, for interrupt handlers.
   static func registers(_ device: UInt32) -> UInt32 { 12 + device * 8 }
-  /// How many causes the handlers have seen.
+  /// The number of causes that the handlers have seen.
   static func causes(_ device: UInt32) -> UInt32 { 13 + device * 8 }
 
   static func tally(_ processor: UInt32, _ kind: Tally) -> UInt32 { 64 + processor * 16 + kind.rawValue }
@@ -37,20 +37,20 @@ enum Shared {
   static func isStable(_ device: UInt32) -> Bool { shared_load(epoch(device)) & 1 == 0 }
 }
 
-/// What each processor counts.
+/// The counts of each processor.
 enum Tally: UInt32 {
-  /// Reads that gave the value, and all-ones.
+  /// Reads that returned the value, and reads that returned all-ones.
   case values, closed
-  /// Reads that gave 0 while the host did something to the device.
+  /// Reads that returned 0 while the host changed the device.
   case foreign
-  /// Accesses while nothing changed, whose result was therefore certain.
+  /// Accesses whose result was certain, because nothing changed during them.
   case certain
-  /// Writes of shared memory, with the read after each.
+  /// Writes of shared memory, each with a read after it.
   case writes
-  /// Violations: neither value nor all-ones; not the value although certain; memory that has what
-  /// was never there, or no more what was.
+  /// Violations: reads of neither the value nor all-ones; certain reads of another value; words of shared
+  /// memory that have a value that was never written, or an outdated value.
   case wrong, uncertain, stale
-  /// Of the first violation.
+  /// The address and the read value of the first violation.
   case address, read
   case stopped
 
@@ -59,7 +59,7 @@ enum Tally: UInt32 {
     shared_store(word, shared_load(word) + 1)
   }
 
-  /// Of all processors.
+  /// The sum over all processors.
   var sum: UInt64 {
     var sum: UInt64 = 0
     for processor in 0..<Shared.processors { sum += shared_load(Shared.tally(processor, self)) }
@@ -67,7 +67,7 @@ enum Tally: UInt32 {
   }
 }
 
-/// Numbers that follow from a seed (xorshift64*).
+/// Pseudo-random numbers from a seed (xorshift64*).
 struct Random {
   private var state: UInt64
 

@@ -2,15 +2,15 @@
 
 import Hardware
 
-/// One of the devices, whose memory goes off and on and whose BAR moves.
+/// A device whose memory goes off and on and whose BAR moves.
 struct Target {
   let index: UInt32
   let function: PCIFunction
-  /// Where configuration space is in memory; 0 where there is no such way.
+  /// The GPA of the device's configuration space in the ECAM, or 0 if there is no ECAM.
   let ecam: UInt64
-  /// Offset of the register that is read.
+  /// The offset of the register that the processors read.
   let constant: UInt64
-  /// The BAR's two places.
+  /// The BAR at its original address, and its second address.
   let home: BAR
   let away: UInt64
   private(set) var bar: BAR
@@ -20,7 +20,7 @@ struct Target {
     self.index = index
     self.function = function
     self.ecam = ecam.map { function.ecamAddress($0) } ?? 0
-    // e1000e: the higher half of the address, which nothing here writes.
+    // e1000e: use the upper half of the receive address, which this guest never writes.
     constant = probe.constant == E1000e.Register.receiveAddress ? probe.constant + 4 : probe.constant
     home = probe.bar
     bar = probe.bar
@@ -34,10 +34,10 @@ struct Target {
     shared_store(Shared.value(index), UInt64(value))
   }
 
-  /// The register, once.
+  /// The value of the register, read once.
   var value: UInt32 { mmio_load32(bar.address + constant) }
 
-  /// What the register has to read.
+  /// The expected value of the register.
   var expected: UInt32 { UInt32(truncatingIfNeeded: shared_load(Shared.value(index))) }
 
   private func publish() {
@@ -45,19 +45,20 @@ struct Target {
     shared_store(Shared.registers(index), bar.address)
   }
 
-  /// From now on nothing is certain.
+  /// Begins a change. The register's value is uncertain until `endChange`.
   func beginChange() {
     shared_store(Shared.epoch(index), shared_load(Shared.epoch(index)) + 1)
     LocalAPIC.interruptOthers(Vector.wake)
   }
 
-  /// From now on the register reads its value.
+  /// Ends a change. From now on, the register must read its value.
   func endChange() {
     shared_store(Shared.epoch(index), shared_load(Shared.epoch(index)) + 1)
     LocalAPIC.interruptOthers(Vector.wake)
   }
 
-  /// Writes COMMAND, by ports or through memory; whether both ways then read it.
+  /// Writes COMMAND through ports or ECAM. Returns true if a read through each of them returns the written
+  /// value.
   func setMemory(_ on: Bool, throughMemory: Bool) -> Bool {
     let command = function.command
     let bit = PCIFunction.Command.memory
@@ -71,19 +72,19 @@ struct Target {
     return function.command == new && (ecam == 0 || mmio_load16(place) == new)
   }
 
-  /// Goes to the other place.
+  /// Moves the BAR to its other address.
   mutating func move() {
     bar = bar.moved(function, to: bar.address == home.address ? away : home.address)
     publish()
   }
 
-  /// Puts back what a reset took from configuration space.
+  /// Restores the BAR and COMMAND after a reset.
   func restore() {
     _ = bar.moved(function, to: bar.address)
     function.setCommand(PCIFunction.Command.memory | PCIFunction.Command.busMaster, true)
   }
 
-  /// Whether the BAR's registers and COMMAND read as they should, by either way.
+  /// True if the BAR's registers and COMMAND have the expected values, through ports and ECAM.
   var isConfigured: Bool {
     let offset = PCIFunction.Register.firstBAR + UInt16(bar.index) * 4
     let low = function.load32(offset)

@@ -2,19 +2,19 @@
 
 import Hardware
 
-/// edu's transfers, which go on while everything else happens: each moves all of its bytes, or none
-/// when something was off meanwhile.
+/// edu's transfers, which run concurrently with all other events. Each transfers all of its bytes, or none if
+/// bus mastering or memory was off during it.
 struct Transfers {
-  /// Nothing, RAM to edu, edu to its target.
+  /// The phases: no transfer, RAM to edu, edu to its target.
   private enum Phase {
     case idle, filling, sending
   }
 
   private var phase = Phase.idle
   private var toMemory = false
-  /// Whether edu's bus mastering was off at some time.
+  /// True if edu's bus mastering was off during the transfer.
   private var wasStopped = false
-  /// The epoch of shared memory at the start.
+  /// The epoch of shared memory at the start of the transfer.
   private var epoch: UInt64 = 0
   private var seed: UInt64 = 0
   private(set) var done: UInt64 = 0
@@ -25,7 +25,7 @@ struct Transfers {
   private static let size: UInt64 = 2048
   private static let sourcePage: UInt32 = 8
   private static let targetPage: UInt32 = 9
-  /// Where in shared memory transfers go to.
+  /// The offset of the transfers' target in shared memory.
   private static let offset: UInt64 = 8 << 20
   private static let filler: UInt64 = 0xA5A5_5A5A_C3C3_3C3C
 
@@ -35,8 +35,8 @@ struct Transfers {
     toMemory ? memory.bar.address + Self.offset : dma_page(Self.targetPage)
   }
 
-  /// Goes on with what is under way: starts a transfer, ends one, or turns bus mastering off and on.
-  /// Both devices' memory is on.
+  /// Performs the next step: starts a transfer, ends it, or turns bus mastering off and on. Memory of both
+  /// devices must be on.
   mutating func step(_ edu: Target, _ memory: Target, _ random: UInt64) {
     let device = Edu(function: edu.function, bar: edu.bar)
     guard phase != .idle else { return begin(device, random) }
@@ -48,7 +48,7 @@ struct Transfers {
     }
     guard !device.isTransferring else { return }
     if phase == .sending { return end(memory) }
-    // What was stopped on its way into edu is nothing that could be judged.
+    // The result of an interrupted transfer into edu is undefined.
     if wasStopped { phase = .idle } else { send(device, memory) }
   }
 
@@ -63,7 +63,7 @@ struct Transfers {
 
   private mutating func send(_ edu: Edu, _ memory: Target) {
     let target = target(memory)
-    // All of its page, which is also the first touch.
+    // Fill the whole page. These writes may be the first access to its window.
     for index in UInt64(0)..<512 { mmio_store64(target + index * 8, Self.filler) }
     epoch = shared_load(Shared.epoch(Device.memory))
     edu.begin(from: Edu.memory, to: target, Self.size, .toMemory)
@@ -93,7 +93,7 @@ struct Transfers {
       }
     } else {
       partial += 1
-      Console.print("# partial: transfer \(done), \(there) words there, \(untouched) untouched")
+      Console.print("# partial: transfer \(done), \(there) words arrived, \(untouched) unchanged")
     }
   }
 }

@@ -2,9 +2,9 @@
 
 import Hardware
 
-/// Reads a device's register once and judges what it gave.
+/// Reads a device's register once and checks the value.
 ///
-/// What must hold is known only when nothing changed from before the read until after it.
+/// The expected value is certain only if nothing changed between the start and the end of the read.
 func readOnce(_ processor: UInt32, _ device: UInt32) {
   let before = shared_load(Shared.epoch(device))
   let wasForeign = shared_load(Shared.isForeign(device))
@@ -24,20 +24,20 @@ func readOnce(_ processor: UInt32, _ device: UInt32) {
   }
 }
 
-/// Keeps the first violation.
+/// Records the first violation.
 private func tell(_ processor: UInt32, _ address: UInt64, _ read: UInt64) {
   guard shared_load(Shared.tally(processor, .address)) == 0 else { return }
   shared_store(Shared.tally(processor, .address), address)
   shared_store(Shared.tally(processor, .read), read)
 }
 
-/// The words of shared memory that one processor has for itself: one in each of four windows.
+/// The words of shared memory that only one processor uses, one in each of four windows.
 struct Words {
   static let count = 4
   private let processor: UInt32
-  /// How often each was written.
+  /// The number of writes of each word.
   private var written = InlineArray<4, UInt64>(repeating: 0)
-  /// The last of those that was seen there.
+  /// The last number that was read from each word.
   private var seen = InlineArray<4, UInt64>(repeating: 0)
 
   init(_ processor: UInt32) { self.processor = processor }
@@ -48,13 +48,13 @@ struct Words {
 
   private func tag(_ index: Int) -> UInt64 { UInt64(processor) << 56 | UInt64(index) << 48 }
 
-  /// Puts the first values there, with memory on.
+  /// Writes the first values. Memory must be on.
   func prepare(_ base: UInt64) {
     for index in 0..<Self.count { mmio_store64(base + Self.offset(processor, index), tag(index)) }
   }
 
-  /// Writes the next value and reads what is there: that value when nothing changed meanwhile, else
-  /// all-ones or one that is not older than the last that was seen.
+  /// Writes the next value and reads the word. The read must return that value if nothing changed in between.
+  /// Otherwise it may also return all-ones, or a value that is not older than the last one that was read.
   mutating func writeOnce(_ index: Int) {
     let epoch = shared_load(Shared.epoch(Device.memory))
     let wasForeign = shared_load(Shared.isForeign(Device.memory))
@@ -83,8 +83,8 @@ struct Words {
   }
 }
 
-/// What the other processors do until they are told to stop: a number of accesses after each time that
-/// the first one wakes them. Without the rests it would hardly get to its events on few processors.
+/// The work of the other processors until `Shared.stop` is set. Each wake-up by the first processor starts a
+/// number of accesses. The pauses leave enough time for the first processor's events on a host with few CPUs.
 func work(_ processor: UInt32) {
   LocalAPIC.enable()
   interrupts_on()
@@ -97,7 +97,7 @@ func work(_ processor: UInt32) {
       if choice < 4 { readOnce(processor, UInt32(choice)) } else { words.writeOnce(Int(choice - 4)) }
       left -= 1
     }
-    // Off, so that no interrupt comes between the look and the sleep.
+    // Disable interrupts, so that none arrives between the check and the sleep.
     interrupts_off()
     if shared_load(Shared.stop) == 0 { wait_for_interrupt() }
     interrupts_on()

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Shows MSI-X with many vectors: pending bits of vectors that were never unmasked, vectors unmasked
-// one after the other while an earlier one keeps firing, a storm of masks and unmasks, and that what
-// is beside the table in a BAR is as it should be. Nothing is lost. Run by the lab case `vectors`.
-// Needs an xHCI controller with MSI-X; with a second processor the earlier vector fires meanwhile.
+// Shows that no interrupt of many MSI-X vectors is lost: pending bits of vectors that were never unmasked,
+// vectors that are unmasked one after the other while an earlier vector fires, and a storm of masks and
+// unmasks. The registers next to the table in the BAR still answer. Run by the lab case `vectors`. Needs an
+// xHCI controller with MSI-X, and a second processor for the vector that fires concurrently.
 //
-// Command line: `storm=N` (10000) masks and unmasks, `rounds=N` (4) of unmasking each vector.
+// Command line: `storm=N` (10000) is the number of masks and unmasks; `rounds=N` (4) is the number of times
+// that each vector is unmasked.
 
 import Hardware
 
 private let first = UInt32(FIRST_VECTOR)
 
-/// What the two processors share.
+/// Indices of the words that the two processors share.
 private enum Shared {
   static let slot = SharedWord.first
   static let fired = SharedWord.first + 1
@@ -24,7 +25,7 @@ private enum Shared {
 func guest(_ machine: Machine, _ report: inout Report) {
   let function = PCIBus.first { $0.classCode == 0x0C_0330 && MSIX($0) != nil }
   guard let function, let controller = XHCI(function), let msix = MSIX(function) else {
-    report.check(false, "a USB controller with MSI-X")
+    report.check(false, "a USB controller with MSI-X is present")
     return
   }
   let count = min(msix.count, controller.count, 16)
@@ -39,7 +40,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
   checkPage(controller, msix, &report)
 }
 
-/// Takes interrupts that an earlier guest left pending: not every controller has a reset.
+/// Takes interrupts that an earlier guest left pending. Not every controller supports a reset.
 private func takeOld(_ msix: MSIX, _ count: UInt32) {
   for vector in 0..<count where msix.isPending(vector) {
     let wanted = interrupt_count(0, first + count) + 1
@@ -50,25 +51,26 @@ private func takeOld(_ msix: MSIX, _ count: UInt32) {
   }
 }
 
-/// Vectors that nobody has unmasked yet have pending bits.
+/// Checks the pending bits of vectors that were never unmasked.
 private func checkPending(_ controller: XHCI, _ msix: MSIX, _ count: UInt32, _ report: inout Report) {
   for vector in [count - 1, count / 2] {
     controller.raise(vector)
     let isPending = Time.wait(milliseconds: 1000) { msix.isPending(vector) }
-    report.check(isPending, "vector \(vector), never unmasked: its pending bit is set")
-    report.equal(interrupt_count(0, first + vector), 0, "no interrupt")
+    report.check(isPending, "vector \(vector), never unmasked: the pending bit is set")
+    report.equal(interrupt_count(0, first + vector), 0, "vector \(vector): no interrupt")
     msix.mask(vector, false)
-    report.equal(Arrival.count(0, first + vector, at: 1), 1, "unmasked: it comes once")
-    report.check(!msix.isPending(vector), "its pending bit is clear")
+    report.equal(
+      Arrival.count(0, first + vector, at: 1), 1, "vector \(vector) unmasked: the interrupt arrives once")
+    report.check(!msix.isPending(vector), "the pending bit is clear")
     msix.mask(vector, true)
   }
   var others: UInt32 = 0
   for vector in 0..<count where msix.isPending(vector) { others += 1 }
-  report.check(others == 0, "\(others) pending bits are set besides")
+  report.check(others == 0, "\(others) other pending bits are set")
 }
 
-/// Each vector is unmasked while vector 0 fires from another processor, each time only when its
-/// last interrupt has come.
+/// Unmasks each vector while another processor raises vector 0. That processor raises the next interrupt only
+/// after the last one has arrived.
 private func checkUnmasking(
   _ controller: XHCI, _ msix: MSIX, _ count: UInt32, rounds: UInt64, _ report: inout Report
 ) {
@@ -80,14 +82,14 @@ private func checkUnmasking(
     Processor.run(1) { _ in fire() }
     _ = Time.wait(milliseconds: 5000) { shared_load(Shared.fired) > 0 }
   } else {
-    report.skip("no second processor: nothing fires meanwhile")
+    report.skip("no second processor: vector 0 does not fire")
   }
   var came: UInt32 = 0
   let rounds = UInt32(truncatingIfNeeded: rounds)
   for round in 0..<rounds {
     for vector in 1..<count {
       let wanted = interrupt_count(0, first + vector) + 1
-      // Every other time it is raised while it is still masked.
+      // Raise every second interrupt while the vector is still masked.
       if (vector + round) % 2 == 0 { controller.raise(vector) }
       msix.mask(vector, false)
       if (vector + round) % 2 == 1 { controller.raise(vector) }
@@ -96,16 +98,19 @@ private func checkUnmasking(
     for vector in 1..<count { msix.mask(vector, true) }
   }
   let wanted = (count - 1) * rounds
-  report.check(came == wanted, "\(came) of \(wanted) vectors came once each")
+  report.check(came == wanted, "\(came) of \(wanted) interrupts arrived once each")
   guard hasSecond else { return }
   shared_store(Shared.stop, 1)
-  report.check(Time.wait(milliseconds: 10_000) { shared_load(Shared.stopped) == 1 }, "the other stopped")
+  report.check(
+    Time.wait(milliseconds: 10_000) { shared_load(Shared.stopped) == 1 }, "the second processor stops")
   let fired = shared_load(Shared.fired)
-  report.check(fired > 0 && shared_load(Shared.lost) == 0, "\(shared_load(Shared.lost)) of \(fired) lost")
-  report.equal(Arrival.count(0, first, at: fired), fired, "\(interrupt_count(0, first)) interrupts for them")
+  report.check(
+    fired > 0 && shared_load(Shared.lost) == 0, "\(shared_load(Shared.lost)) of \(fired) interrupts lost")
+  report.equal(
+    Arrival.count(0, first, at: fired), fired, "\(interrupt_count(0, first)) interrupts of vector 0")
 }
 
-/// The second processor: raises vector 0, again and again.
+/// Runs on the second processor. Raises vector 0 repeatedly.
 private func fire() {
   let bar = BAR(
     index: 0, isMemory: true, is64Bit: true, isPrefetchable: false, address: shared_load(Shared.address),
@@ -125,7 +130,8 @@ private func fire() {
   while true { halt() }
 }
 
-/// Masks and unmasks without pause, with a message now and then before, between or after them.
+/// Masks and unmasks a vector continuously. Every eighth round raises an interrupt before, between or after
+/// them.
 private func checkStorm(_ controller: XHCI, _ msix: MSIX, _ storm: UInt64, _ report: inout Report) {
   msix.mask(1, false)
   let before = interrupt_count(0, first + 1)
@@ -146,17 +152,17 @@ private func checkStorm(_ controller: XHCI, _ msix: MSIX, _ storm: UInt64, _ rep
       if lost == 5 { break }
     }
   }
-  report.check(lost == 0, "\(storm) masks and unmasks: \(lost) of \(raised) lost")
+  report.check(lost == 0, "\(storm) masks and unmasks: \(lost) of \(raised) interrupts lost")
   report.equal(
     Arrival.count(0, first + 1, at: before + raised), before + raised,
-    "\(interrupt_count(0, first + 1) - before) interrupts")
+    "\(interrupt_count(0, first + 1) - before) interrupts arrived")
 }
 
-/// The table keeps what is written, and the rest of the BAR answers as before.
+/// Checks that the table keeps written values and the rest of the BAR answers.
 private func checkPage(_ controller: XHCI, _ msix: MSIX, _ report: inout Report) {
   let address = controller.bar.address
   report.check(mmio_load32(address) & 0xFF != 0xFF, "the registers before the table answer")
   report.check(mmio_load32(address + controller.bar.size - 4) != .max, "the end of the BAR answers")
-  report.check(msix.isRouted(1, processor: 0, interrupt: first + 1), "the table is as it was written")
+  report.check(msix.isRouted(1, processor: 0, interrupt: first + 1), "the table keeps written values")
   msix.enable(false)
 }

@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Reads a register of one or two devices without pause and tells every change of what it reads, while
-// something outside happens to them. Run by the lab's cases of outside forces, which steer it by single
-// characters on the serial port:
+// Reads a register of one or two devices continuously and reports each change of the value, while the host
+// changes the devices. Run by the lab's `outside-` cases and others, which control it by single characters on
+// the serial port:
 //
-//   c  how many reads there were so far          s  the state of each device
-//   m  the first device's memory off             M  on
-//   b  its bus mastering on, which waits for guest RAM to be pinned      q  the end
-//   i  an SMI to the own processor
+//   c  report the number of reads                   s  report the state of each device
+//   m  turn the first device's memory off           M  turn it on
+//   b  turn the first device's bus mastering on, which waits until guest RAM is pinned
+//   i  send an SMI to the own processor             q  end
 //
-// Command line: `strange=N`: how many reads may give neither a device's value nor all-ones. Where the host
-// itself turns a mapped device off, the platform decides what a read gives: QEMU as L1 gives 0.
+// Command line: `strange=N` is the number of reads that may return neither a device's value nor all-ones. If
+// the host turns a mapped device off, the value of a read depends on the platform: 0 in an L1 under QEMU.
 
 import Hardware
 
-/// A device and what its register gave last.
+/// A device and the last value of its register.
 private struct Watched {
   let probe: Probe
   let value: UInt32
   var last: UInt32
-  /// Reads that gave neither the value nor all-ones.
+  /// The number of reads that returned neither the value nor all-ones.
   var strange: UInt64 = 0
 }
 
@@ -35,7 +35,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
     }
   }
   guard var first else {
-    report.check(false, "a device to watch")
+    report.check(false, "a device to watch is present")
     return
   }
   Console.print("watching")
@@ -58,7 +58,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
     case 0x71:  // q
       let strange = first.strange + (second?.strange ?? 0)
       let allowed = machine.commandLine.number("strange") ?? 0
-      report.check(strange <= allowed, "\(strange) reads gave neither a value nor all-ones")
+      report.check(strange <= allowed, "\(strange) reads returned neither the device's value nor all-ones")
       report.check(reads > 0, "\(reads) rounds of reads")
       return
     default: break
@@ -66,7 +66,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
   }
 }
 
-/// Turns a device's memory on and reads it for the first time.
+/// Turns a device's memory on and reads its register for the first time.
 private func watch(_ function: PCIFunction) -> Watched? {
   guard let probe = Probe.of(function) else { return nil }
   probe.setMemory(true)
@@ -85,7 +85,7 @@ private func read(_ watched: inout Watched, _ number: UInt32) {
   Console.print("# device \(number) reads \(hex: value, digits: 8)")
 }
 
-/// What the device's register and its configuration space give now.
+/// Reports the present values of the device's register, COMMAND and identity.
 private func state(_ watched: Watched, _ number: UInt32) {
   let function = watched.probe.function
   Console.print(
@@ -97,7 +97,7 @@ private func state(_ watched: Watched, _ number: UInt32) {
 }
 
 extension Optional where Wrapped == Watched {
-  /// Changes what is there, in place.
+  /// Changes the wrapped value in place.
   fileprivate mutating func mutate(_ body: (inout Watched) -> Void) {
     guard var value = self else { return }
     body(&value)

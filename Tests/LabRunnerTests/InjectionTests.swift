@@ -57,7 +57,7 @@ import Testing
   }
 
   private static let good = "ok - one\ndone 1\n"
-  private static let bad = "not ok - its interrupt comes\ndone 1\n"
+  private static let bad = "not ok - NVMe's interrupt arrives\ndone 1\n"
   private static let warning = "sluice: warning: device 0000:00:05.0: vector 0: No space left on device\n"
   private static let failure = "sluice: device 0000:00:05.0: VFIO_DEVICE_SET_IRQS: No space left on device\n"
 
@@ -74,7 +74,7 @@ import Testing
     #expect(try Self.outcome(0, 1, Self.good, "") == .unharmed)
     #expect(try Self.outcome(0, 3, Self.bad, Self.warning) == .degraded(String(Self.warning.dropLast())))
     #expect(try Self.outcome(0, 1, "", Self.failure) == .ended(String(Self.failure.dropLast())))
-    #expect(try Self.outcome(1, 3, Self.bad, "") == .degraded("not ok: its interrupt comes"))
+    #expect(try Self.outcome(1, 3, Self.bad, "") == .degraded("not ok: NVMe's interrupt arrives"))
   }
 
   @Test("a signal, a silent failure and an end without device or cause are wrong")

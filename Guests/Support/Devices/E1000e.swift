@@ -2,24 +2,24 @@
 
 import Hardware
 
-/// An Intel 82574 network controller (82574 datasheet §10), as QEMU's e1000e: a device that raises
-/// an interrupt of any kind when it is told to.
+/// QEMU's e1000e, an Intel 82574 network controller (82574 datasheet §10). A guest can make it raise INTx,
+/// MSI or MSI-X interrupts.
 struct E1000e {
   let function: PCIFunction
   var bar: BAR
 
-  /// Registers, as offsets in BAR 0.
+  /// Offsets of registers in BAR 0.
   enum Register {
     static let cause: UInt64 = 0xC0
     static let causeSet: UInt64 = 0xC8
     static let maskSet: UInt64 = 0xD0
     static let maskClear: UInt64 = 0xD8
     static let vectors: UInt64 = 0xE4
-    /// The first address for which it receives, which a reset takes from the EEPROM.
+    /// The first receive address. A reset loads it from the EEPROM.
     static let receiveAddress: UInt64 = 0x5400
   }
 
-  /// Receive queue 0's cause: nothing but an interrupt comes of it.
+  /// The cause of receive queue 0. It has no effect except an interrupt.
   static let receiveQueue: UInt32 = 1 << 20
 
   static func find() -> E1000e? {
@@ -30,7 +30,7 @@ struct E1000e {
 
   private func store(_ register: UInt64, _ value: UInt32) { mmio_store32(bar.address + register, value) }
 
-  /// Takes every cause away, lets the receive queue's through, and gives it MSI-X vector 0.
+  /// Clears all causes, enables the receive queue's cause, and assigns MSI-X vector 0 to it.
   func prepare() {
     store(Register.maskClear, .max)
     store(Register.cause, .max)
@@ -38,8 +38,8 @@ struct E1000e {
     allow(true)
   }
 
-  /// Whether the receive queue's cause leads to an interrupt. When it is let through again what is
-  /// there leads to one.
+  /// Enables or disables interrupts for the receive queue's cause. A cause that is set when interrupts are
+  /// enabled raises an interrupt.
   func allow(_ on: Bool) { store(on ? Register.maskSet : Register.maskClear, Self.receiveQueue) }
 
   /// Raises the receive queue's cause.

@@ -7,7 +7,7 @@ struct Edu {
   let function: PCIFunction
   var bar: BAR
 
-  /// Registers, as offsets in BAR 0.
+  /// Offsets of registers in BAR 0.
   enum Register {
     static let identification: UInt64 = 0x00
     static let interruptStatus: UInt64 = 0x24
@@ -24,13 +24,13 @@ struct Edu {
     case toMemory = 2
   }
 
-  /// Where the device has its own memory, as its DMA engine counts.
+  /// The address of the device's internal memory in its DMA engine.
   static let memory: UInt64 = 0x4_0000
-  /// Bytes that one transfer takes at most: more end QEMU 7.2.
+  /// The maximum number of bytes of a transfer. A longer transfer ends QEMU 7.2.
   static let longestTransfer: UInt64 = 2048
   private static let start: UInt64 = 1
 
-  /// The device that the command line names, or the first there is.
+  /// Returns the device that the command line names, or the first edu, or nil.
   static func find(_ commandLine: CommandLine) -> Edu? {
     guard
       let function = PCIBus.find(commandLine, where: { $0.vendor == 0x1234 && $0.device == 0x11E8 }),
@@ -39,17 +39,17 @@ struct Edu {
     return Edu(function: function, bar: bar)
   }
 
-  /// Adds causes to those for which it wants an interrupt.
+  /// Sets bits of the interrupt status register.
   func raise(_ causes: UInt32) { mmio_store32(bar.address + Register.interruptRaise, causes) }
 
   func acknowledge(_ causes: UInt32) {
     mmio_store32(bar.address + Register.interruptAcknowledge, causes)
   }
 
-  /// The causes for which it wants an interrupt.
+  /// The interrupt status register.
   var causes: UInt32 { mmio_load32(bar.address + Register.interruptStatus) }
 
-  /// Starts a transfer, which takes a tenth of a second.
+  /// Starts a transfer, which takes 100 ms.
   func begin(from source: UInt64, to destination: UInt64, _ size: UInt64, _ direction: Direction) {
     mmio_store64(bar.address + Register.source, source)
     mmio_store64(bar.address + Register.destination, destination)
@@ -59,7 +59,7 @@ struct Edu {
 
   var isTransferring: Bool { mmio_load64(bar.address + Register.command) & Self.start != 0 }
 
-  /// Runs one transfer; false when it does not end.
+  /// Runs a transfer. Returns false if it does not end within 5 s.
   func transfer(
     from source: UInt64, to destination: UInt64, _ size: UInt64, _ direction: Direction
   ) -> Bool {

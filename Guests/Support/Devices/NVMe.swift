@@ -2,14 +2,14 @@
 
 import Hardware
 
-/// An NVMe controller with its admin queue alone (NVM Express Base 2.0, §3): the simplest way to
-/// make a device raise an interrupt exactly when it is told to.
+/// An NVMe controller with only its admin queue (NVM Express Base 2.0, §3). Each admin command makes the
+/// device raise one interrupt.
 struct NVMe: ~Copyable {
-  /// Guest-physical address of BAR 0, which may move.
+  /// Guest-physical address of BAR 0. The BAR may move.
   var registers: UInt64
-  /// How long to wait for the controller, in milliseconds; for a command half of that.
+  /// The timeout for the controller, in milliseconds. The timeout for a command is half of it.
   private let patience: UInt64
-  /// Bytes between doorbells.
+  /// The distance between doorbells, in bytes.
   private let doorbellStride: UInt64
   private var tail: UInt32 = 0
   private var head: UInt32 = 0
@@ -26,7 +26,7 @@ struct NVMe: ~Copyable {
     static let doorbells: UInt64 = 0x1000
   }
 
-  /// Entries in either queue: 64 bytes each make a page, 16 bytes each a quarter of one.
+  /// The number of entries in each queue. 64 entries of 64 bytes fill a page; 64 of 16 bytes fill a quarter.
   private static let depth: UInt32 = 64
   private static let submissionPage: UInt32 = 0
   private static let completionPage: UInt32 = 1
@@ -38,7 +38,7 @@ struct NVMe: ~Copyable {
     doorbellStride = 4 << (mmio_load64(registers + Register.capabilities) >> 32 & 0xF)
   }
 
-  /// Stops the controller and starts it with empty queues; false when it does not get ready.
+  /// Disables the controller and enables it with empty queues. Returns false if it does not become ready.
   mutating func start() -> Bool {
     mmio_store32(registers + Register.configuration, 0)
     guard waitReady(false) else { return false }
@@ -51,7 +51,7 @@ struct NVMe: ~Copyable {
     return waitReady(true)
   }
 
-  /// Stops the controller, so that it uses our memory no more.
+  /// Disables the controller, so that it no longer accesses the guest's memory.
   func stop() -> Bool {
     mmio_store32(registers + Register.configuration, 0)
     return waitReady(false)
@@ -64,19 +64,19 @@ struct NVMe: ~Copyable {
     }
   }
 
-  /// Submits Identify Controller, whose answer goes into a page of ours.
+  /// Submits Identify Controller. The controller writes the data to a page of the guest.
   mutating func submitIdentify() {
     let entry = dma_page(Self.submissionPage) + UInt64(tail) * 64
     for word in UInt64(0)..<8 { mmio_store64(entry + word * 8, 0) }
     identifier &+= 1
     mmio_store32(entry, 0x06 | UInt32(identifier) << 16)
     mmio_store64(entry + 24, dma_page(Self.dataPage))
-    mmio_store32(entry + 40, 1)  // CNS: the controller
+    mmio_store32(entry + 40, 1)  // CNS: Identify Controller
     tail = (tail + 1) % Self.depth
     mmio_store32(registers + Register.doorbells, tail)
   }
 
-  /// Waits for the next completion without taking it; false when there is none, or one that
+  /// Waits for the next completion without consuming it. Returns false after a timeout or if the completion
   /// reports an error.
   func waitForCompletion() -> Bool {
     let status = dma_page(Self.completionPage) + UInt64(head) * 16 + 14
@@ -87,7 +87,7 @@ struct NVMe: ~Copyable {
     return mmio_load16(status) >> 1 == 0
   }
 
-  /// Takes the completion and tells the controller.
+  /// Consumes the completion and writes the controller's doorbell.
   mutating func takeCompletion() {
     head += 1
     if head == Self.depth {

@@ -2,25 +2,25 @@
 
 import Hardware
 
-/// A place in a device's BAR that is fit for tests: a register that never changes by itself,
-/// and where there is one, a register or memory that keeps what is written.
+/// A device's BAR and its registers for tests: a register that never changes by itself, and if the device has
+/// one, a register or memory that keeps written values.
 struct Probe {
   let function: PCIFunction
   var bar: BAR
-  /// Offset of a 32-bit register with a value of its own, which is not all-ones.
+  /// The offset of a 32-bit register whose value is constant and not all-ones.
   let constant: UInt64
-  /// What the register must read, where that is known.
+  /// The expected value of the register, or nil if unknown.
   let expected: UInt32?
-  /// Offset of 8 bytes that keep what is written to them.
+  /// The offset of 8 bytes that keep written values, or nil.
   let scratch: UInt64?
-  /// Which bits of them do.
+  /// The bits of the 8 bytes that keep written values.
   let scratchMask: UInt64
-  /// Widths in bytes that the device takes there, as a set of bits: 1, 2, 4, 8.
+  /// The access widths in bytes that the device supports there, as a set of bits: 1, 2, 4, 8.
   let widths: UInt8
-  /// Whether the whole BAR is memory.
+  /// True if the whole BAR is memory.
   let isMemory: Bool
-  /// What 8 bytes of the BAR read while memory is off: all-ones, as PCI has it. QEMU's own
-  /// emulation reads 0 there, which the command line can say: `closed=0`.
+  /// The value of an 8-byte read of the BAR while memory decoding is off: all-ones, as PCI requires. Directly
+  /// under QEMU the read returns 0, which `closed=0` on the command line selects.
   let closed: UInt64
 
   private struct Kind {
@@ -33,7 +33,7 @@ struct Probe {
     var isMemory = false
   }
 
-  /// The devices that are known here.
+  /// Returns the registers of a known device, or nil.
   private static func kind(_ function: PCIFunction) -> Kind? {
     switch (function.vendor, function.device) {
     case (0x1234, 0x11E8):  // edu: identification; DMA source address
@@ -67,13 +67,13 @@ struct Probe {
     }
   }
 
-  /// The device that the command line names, or the first that is known here.
+  /// Returns the device that the command line names, or the first known device, or nil.
   static func find(_ commandLine: CommandLine) -> Probe? {
     guard let function = PCIBus.find(commandLine, where: { kind($0) != nil }) else { return nil }
     return of(function, closed: commandLine.number("closed") == 0 ? 0 : .max)
   }
 
-  /// The place in a device; nil where the device is not known here.
+  /// Returns the probe of a device, or nil if the device is unknown.
   static func of(_ function: PCIFunction, closed: UInt64 = .max) -> Probe? {
     guard let kind = kind(function), let bar = BAR.usable(function, kind.bar) else { return nil }
     return Probe(
@@ -82,7 +82,7 @@ struct Probe {
       closed: closed)
   }
 
-  /// The constant register, once.
+  /// The value of the constant register, read once.
   var value: UInt32 { mmio_load32(bar.address + constant) }
 
   func setMemory(_ on: Bool) { function.setCommand(PCIFunction.Command.memory, on) }

@@ -2,8 +2,8 @@
 
 import Hardware
 
-/// A USB controller (xHCI 1.2 §5), of which only the interrupters are used: one for each vector,
-/// and each raises its interrupt when it is told so.
+/// A USB controller (xHCI 1.2 §5). Guests use only its interrupters, one for each vector. A guest can make
+/// each interrupter raise its interrupt.
 struct XHCI {
   let function: PCIFunction
   let bar: BAR
@@ -11,7 +11,7 @@ struct XHCI {
   private let interrupters: UInt64
   /// Guest-physical address of the operational registers.
   private let operational: UInt64
-  /// How many interrupters there are.
+  /// The number of interrupters.
   let count: UInt32
 
   /// Bits of an interrupter's registers.
@@ -20,17 +20,18 @@ struct XHCI {
     static let handlerBusy: UInt32 = 1 << 3
   }
 
-  /// A page for an event ring and its table, for all interrupters together: nothing is ever written to it.
+  /// A page with an event ring and its segment table, which all interrupters share. The controller never
+  /// writes to it.
   private static let page: UInt32 = 7
 
-  /// Turns memory and bus mastering on.
+  /// Creates the controller and enables memory decoding and bus mastering. Returns nil for other devices.
   init?(_ function: PCIFunction) {
     guard function.classCode == 0x0C_0330, let bar = BAR.usable(function, 0) else { return nil }
     function.setCommand(PCIFunction.Command.memory | PCIFunction.Command.busMaster, true)
     self.init(function, at: bar)
   }
 
-  /// A controller whose memory is on and that has its BAR where another processor found it.
+  /// Creates a controller from the BAR that another processor found. Memory decoding must be on.
   init(_ function: PCIFunction, at bar: BAR) {
     self.function = function
     self.bar = bar
@@ -41,7 +42,7 @@ struct XHCI {
 
   private func registers(_ number: UInt32) -> UInt64 { interrupters + UInt64(number) * 32 }
 
-  /// Lets an interrupter raise interrupts. MSI or MSI-X is on by now.
+  /// Enables an interrupter. MSI or MSI-X must already be enabled.
   func prepare(_ number: UInt32) {
     let table = dma_page(Self.page)
     let ring = table + 2048
@@ -56,8 +57,8 @@ struct XHCI {
     mmio_store32(operational, mmio_load32(operational) | 1 << 2)
   }
 
-  /// Makes an interrupter raise its interrupt: an event has come since the one that is said to be
-  /// the last that was handled.
+  /// Triggers an interrupter's interrupt. The written dequeue pointer states that an event has arrived since
+  /// the last handled one.
   func raise(_ number: UInt32) {
     let ring = dma_page(Self.page) + 2048
     mmio_store32(

@@ -2,13 +2,13 @@
 
 import Hardware
 
-/// Interrupts that processors have taken.
+/// Counts of interrupts that processors have taken.
 enum Arrival {
-  /// Waits until a processor has taken a number of interrupts of a vector, and then long enough for one too many to
-  /// show.
+  /// Waits until a processor has taken a number of interrupts of a vector. Then waits 5 ms, so that a surplus
+  /// interrupt is counted too.
   ///
-  /// - Parameter wanted: The number, from the start of the guest.
-  /// - Returns: How many it has taken.
+  /// - Parameter wanted: The number of interrupts since the start of the guest.
+  /// - Returns: The number of interrupts that the processor has taken.
   static func count(_ processor: UInt32, _ vector: UInt32, at wanted: UInt64) -> UInt64 {
     _ = Time.wait(milliseconds: 10_000) { interrupt_count(processor, vector) >= wanted }
     Time.wait(milliseconds: 5)

@@ -30,11 +30,11 @@ enum IOAPIC {
     mmio_store32(window, value)
   }
 
-  /// How many inputs there are.
+  /// The number of inputs.
   static var inputs: UInt32 { (load(Register.version) >> 16 & 0xFF) + 1 }
 
-  /// Sends an input's interrupt to a processor, level-triggered and active low, as PCI's are;
-  /// not masked.
+  /// Routes an input to a processor and unmasks it. The input is level-triggered and active low, as PCI
+  /// requires.
   static func route(_ input: UInt32, processor: UInt32, interrupt: UInt32) {
     let entry = Register.firstEntry + input * 2
     store(entry, Entry.masked)
@@ -42,7 +42,7 @@ enum IOAPIC {
     store(entry, Entry.activeLow | Entry.levelTriggered | interrupt)
   }
 
-  /// The mask bit of an input.
+  /// Writes the mask bit of an input.
   static func mask(_ input: UInt32, _ on: Bool) {
     let entry = Register.firstEntry + input * 2
     let value = load(entry)

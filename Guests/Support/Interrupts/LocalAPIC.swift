@@ -11,7 +11,7 @@ enum LocalAPIC {
   private static let commandHigh = base + 0x310
   private static let lineZero = base + 0x350
 
-  /// Turns the calling processor's APIC on, and the 8259's line to it off.
+  /// Enables the calling processor's APIC and masks LINT0, the input from the 8259.
   static func enable() {
     mmio_store32(lineZero, 1 << 16)
     mmio_store32(spurious, 1 << 8 | UInt32(SPURIOUS_VECTOR))
@@ -35,7 +35,7 @@ enum LocalAPIC {
     while mmio_load32(commandLow) & 1 << 12 != 0 { relax() }
   }
 
-  /// Sends an interrupt to every processor but the calling one.
+  /// Sends an interrupt to all processors except the calling one.
   static func interruptOthers(_ vector: UInt32) {
     mmio_store32(commandLow, 0xC4000 | vector)  // all excluding self, fixed, assert
   }
@@ -43,14 +43,14 @@ enum LocalAPIC {
   /// Sends an SMI to the calling processor.
   static func interruptManagement() { send(id, 0x4200) }
 
-  /// The address of a message to a processor (Intel SDM volume 3 §11.11.1).
+  /// Returns the address of a message to a processor (Intel SDM volume 3 §11.11.1).
   static func messageAddress(_ id: UInt32) -> UInt64 { base | UInt64(id) << 12 }
 }
 
-/// Waiting, by the time stamp counter.
+/// Delays and timeouts, measured with the time stamp counter.
 enum Time {
-  /// Nobody tells the counter's rate here. It is taken for faster than processors are, so that
-  /// no wait is too short.
+  /// An assumed rate, because the guest does not know the counter's rate. It is higher than the rate of
+  /// existing processors, so that no wait is too short.
   private static let ticksPerMillisecond: UInt64 = 4_000_000
 
   static func wait(milliseconds: UInt64) {
@@ -58,7 +58,7 @@ enum Time {
     while time_stamp() &- start < milliseconds * ticksPerMillisecond { relax() }
   }
 
-  /// Waits until something holds; false when it does not within so many milliseconds.
+  /// Waits until a condition holds. Returns false after a timeout in milliseconds.
   static func wait(milliseconds: UInt64, until condition: () -> Bool) -> Bool {
     let start = time_stamp()
     while !condition() {

@@ -2,17 +2,18 @@
 
 import Hardware
 
-/// Which input of the I/O APIC a function's INTx arrives at.
+/// The route of a function's INTx to an input of the I/O APIC.
 enum Route {
-  /// The inputs that PCI devices may have, here and on QEMU's q35.
+  /// The inputs that Sluice and QEMU's q35 use for PCI devices.
   static let inputs: Range<UInt32> = 16..<24
-  /// The interrupt vector of the first of them while one is looked for.
+  /// The interrupt vector of the first input during a search.
   private static let firstVector = UInt32(FIRST_VECTOR) + 16
 
-  /// Lets all inputs through, makes the device raise its interrupt, and sees where it comes: that
-  /// input, or nil where none or more than one had it. All are masked afterwards.
+  /// Unmasks all inputs, raises the device's interrupt, and finds the input at which it arrives. Masks all
+  /// inputs afterwards.
   ///
-  /// - Parameter handler: Takes the device's interrupt away.
+  /// - Parameter handler: Clears the device's interrupt.
+  /// - Returns: The input, or nil if the interrupt arrived at no input or at more than one.
   static func find(
     raising raise: () -> Void, handler: @escaping @convention(c) (UInt32) -> Void
   ) -> UInt32? {
@@ -40,12 +41,13 @@ enum Route {
     return arrivals == 1 ? found : nil
   }
 
-  /// Turns the routing of pins to the PIC off, as an operating system does that uses the I/O APIC: where q35's
-  /// LPC bridge (slot 31) routes a pin to the PIC, QEMU does not raise the I/O APIC's input.
+  /// Disables the routing of INTx pins to the PIC, like an operating system that uses the I/O APIC. QEMU does
+  /// not raise the I/O APIC's input while q35's LPC bridge (slot 31) routes the pin to the PIC.
   private static func leaveToIOAPIC() {
     let bridge = PCIFunction(slot: 31, function: 0)
     guard bridge.vendor == 0x8086, bridge.device == 0x2918 else { return }
-    // PIRQx_ROUT bit 7, Interrupt Routing Enable: 1 is off (Intel ICH9 datasheet, LPC bridge, 60h-63h, 68h-6Bh).
+    // PIRQx_ROUT bit 7, Interrupt Routing Enable: 1 disables (Intel ICH9 datasheet, LPC bridge, 60h-63h,
+    // 68h-6Bh).
     for register in 0..<2 as Range<UInt16> { bridge.store32(0x60 + register * 8, 0x8080_8080) }
   }
 

@@ -2,15 +2,15 @@
 
 import Hardware
 
-/// The ACPI tables, found from the RSDP (ACPI 6.5 §5.2).
+/// The ACPI tables, found through the RSDP (ACPI 6.5 §5.2).
 struct ACPITables {
-  /// Guest-physical address, or 0.
+  /// Guest-physical address, or 0 if there is none.
   let rsdp: UInt64
 
-  /// Calls `body` with the address of every table that the root table names.
+  /// Calls `body` with the address of each table that the root table lists.
   func forEachTable(_ body: (UInt64) -> Void) {
     guard rsdp != 0 else { return }
-    // Before revision 2 there is only the RSDT, with addresses of 32 bits.
+    // An RSDP before revision 2 has only the RSDT, with 32-bit addresses.
     let isExtended = mmio_load8(rsdp + 15) >= 2
     let root = isExtended ? mmio_load64(rsdp + 24) : UInt64(mmio_load32(rsdp + 16))
     let width: UInt64 = isExtended ? 8 : 4
@@ -22,7 +22,7 @@ struct ACPITables {
     }
   }
 
-  /// The address of the table with a signature given as a little-endian number.
+  /// Returns the address of the table with a signature, or nil. The signature is a little-endian number.
   @inline(never)
   private func table(_ signature: UInt32) -> UInt64? {
     var found: UInt64?
@@ -36,7 +36,7 @@ struct ACPITables {
   private var mcfg: UInt64? { table(0x4746_434D) }  // "MCFG"
   private var madt: UInt64? { table(0x4349_5041) }  // "APIC"
 
-  /// Whether the machine has an enabled processor with a local APIC ID; true where no MADT says.
+  /// Returns true if the MADT lists an enabled processor with a local APIC ID, or if there is no MADT.
   func hasProcessor(_ id: UInt32) -> Bool {
     guard let madt else { return true }
     let end = UInt64(mmio_load32(madt + 4))
@@ -51,30 +51,30 @@ struct ACPITables {
     return false
   }
 
-  /// The DSDT's address.
+  /// The DSDT's address, or nil.
   var dsdt: UInt64? {
     guard let fadt else { return nil }
     let long = mmio_load32(fadt + 4) >= 148 ? mmio_load64(fadt + 140) : 0
     return long != 0 ? long : UInt64(mmio_load32(fadt + 40))
   }
 
-  /// The sum of the bytes of a table with a header, which should be 0.
+  /// Returns the sum of the bytes of a table with a header. The sum must be 0.
   static func sum(_ table: UInt64) -> UInt8 {
     var sum: UInt8 = 0
     for offset in 0..<UInt64(mmio_load32(table + 4)) { sum &+= mmio_load8(table + offset) }
     return sum
   }
 
-  /// Base address and last bus of the memory-mapped configuration space of segment 0.
+  /// The base address and last bus number of the ECAM of segment 0, or nil.
   var ecam: (base: UInt64, lastBus: UInt8)? {
     guard let mcfg, mmio_load32(mcfg + 4) >= 60 else { return nil }
     return (mmio_load64(mcfg + 44), mmio_load8(mcfg + 55))
   }
 
-  /// Whether a range of addresses lies in one of the memory windows that the DSDT has.
+  /// Returns true if one of the DSDT's memory windows contains a range of addresses.
   ///
-  /// The descriptors are found by their first bytes wherever they are (ACPI 6.5 §6.4.3.5);
-  /// reading AML for this would be more than a test guest should do.
+  /// The function scans the DSDT for the first bytes of the descriptors (ACPI 6.5 §6.4.3.5). A test guest
+  /// needs no AML parser for this.
   @inline(never)
   func hasMemoryWindow(over start: UInt64, size: UInt64) -> Bool {
     guard let dsdt else { return false }
@@ -109,20 +109,20 @@ struct ACPITables {
 
   private static let hardwareReduced: UInt32 = 1 << 20
 
-  /// Soft off (S5), where there is a way to it.
+  /// Enters soft off (S5). Returns if there is no FADT.
   func powerOff() {
     guard let fadt else { return }
     if mmio_load32(fadt + Offset.flags) & Self.hardwareReduced != 0 {
       let port = UInt16(truncatingIfNeeded: mmio_load64(fadt + Offset.sleepControl + 4))
-      // SLP_EN, and SLP_TYP 5, which is what Sluice's _S5 says.
+      // SLP_EN, and SLP_TYP 5 from Sluice's _S5.
       port_store8(port, 1 << 5 | 5 << 2)
     } else {
-      // SLP_EN, and SLP_TYP 0, which is what QEMU's _S5 says.
+      // SLP_EN, and SLP_TYP 0 from QEMU's _S5.
       port_store16(UInt16(truncatingIfNeeded: mmio_load32(fadt + Offset.pm1Control)), 1 << 13)
     }
   }
 
-  /// A reset by the reset register; comes back where there is none.
+  /// Resets the machine through the reset register. Returns if there is no FADT.
   func reset() {
     guard let fadt else { return }
     let port = UInt16(truncatingIfNeeded: mmio_load64(fadt + Offset.resetRegister + 4))

@@ -2,14 +2,14 @@
 
 import Hardware
 
-/// The command line, as words with an optional value: `device=3 toggles=10000`.
+/// The command line, words with optional values: `device=3 toggles=10000`.
 struct CommandLine {
-  /// Guest-physical address of a string with a NUL, or 0.
+  /// Guest-physical address of a NUL-terminated string, or 0.
   let address: UInt64
 
   private static let maximum: UInt64 = 4096
 
-  /// Bytes before the NUL.
+  /// The number of bytes before the NUL.
   var length: UInt64 {
     guard address != 0 else { return 0 }
     var length: UInt64 = 0
@@ -19,7 +19,7 @@ struct CommandLine {
 
   func byte(_ index: UInt64) -> UInt8 { mmio_load8(address + index) }
 
-  /// Where the value of `name=value` starts.
+  /// Returns the index of the value in `name=value`, or nil.
   private func value(of name: StaticString) -> UInt64? {
     let end = length
     var word: UInt64 = 0
@@ -34,7 +34,7 @@ struct CommandLine {
     return nil
   }
 
-  /// The number in `name=number`: decimal, or hexadecimal after `0x`.
+  /// Returns the number in `name=number`, or nil. The number is decimal, or hexadecimal after `0x`.
   func number(_ name: StaticString) -> UInt64? {
     guard var index = value(of: name) else { return nil }
     var radix: UInt64 = 10
@@ -52,7 +52,7 @@ struct CommandLine {
     return digits > 0 ? number : nil
   }
 
-  /// Whether the line has `name=word`.
+  /// Returns true if the line contains `name=word`.
   func has(_ name: StaticString, _ word: StaticString) -> Bool {
     guard let index = value(of: name) else { return false }
     let count = word.byteCount

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// How lines of output name functions and BARs.
+/// The format of functions and BARs in lines of output.
 extension Line.StringInterpolation {
   /// `00:05.0 1234:11e8`.
   mutating func appendInterpolation(_ function: PCIFunction) {
@@ -15,7 +15,7 @@ extension Line.StringInterpolation {
     appendInterpolation(hex: function.device, digits: 4)
   }
 
-  /// `BAR 0 at fea00000 size 100000 32-bit`; address and size in hexadecimal.
+  /// `BAR 0 at fea00000 size 100000 32-bit`. Address and size are hexadecimal.
   mutating func appendInterpolation(_ bar: BAR) {
     appendLiteral("BAR ")
     appendInterpolation(bar.index)

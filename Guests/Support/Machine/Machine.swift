@@ -2,9 +2,9 @@
 
 import Hardware
 
-/// The machine as the loader describes it (Xen's `struct hvm_start_info`).
+/// The machine that the loader describes (Xen's `struct hvm_start_info`).
 struct Machine {
-  /// Guest-physical addresses; 0 where the loader gives none.
+  /// Guest-physical address, or 0 if the loader passes none.
   let startInfo: UInt64
   let commandLine: CommandLine
   let tables: ACPITables
@@ -17,17 +17,17 @@ struct Machine {
     tables = ACPITables(rsdp: mmio_load64(startInfo + 32))
   }
 
-  /// The machine that this program runs on.
+  /// The machine that runs this guest.
   static var current: Machine { Machine(startInfo: shared_load(SharedWord.startInfo)) }
 
-  /// Whether the command line says that the devices are QEMU's own (`emulated=1`): they read 0 where
-  /// nothing answers, and go on answering in D3hot and during a reset.
+  /// True if the guest runs directly under QEMU (`emulated=1` on the command line). An unclaimed access then
+  /// reads 0, and the devices still answer in D3hot and during a reset.
   var isEmulated: Bool { commandLine.number("emulated") == 1 }
 
-  /// Whether the start info is one.
+  /// True if the start info has the correct magic number.
   var hasStartInfo: Bool { mmio_load32(startInfo) == Self.magic }
 
-  /// One range of the memory map.
+  /// A range of the memory map.
   struct MemoryRange {
     let start: UInt64
     let end: UInt64
@@ -35,7 +35,7 @@ struct Machine {
     let kind: UInt32
   }
 
-  /// Ranges in the memory map; it came with version 1.
+  /// The number of ranges in the memory map. Version 1 of the start info introduced the map.
   var memoryRangeCount: UInt32 { mmio_load32(startInfo + 4) >= 1 ? mmio_load32(startInfo + 48) : 0 }
 
   func memoryRange(_ index: UInt32) -> MemoryRange {
@@ -45,8 +45,8 @@ struct Machine {
       start: start, end: start &+ mmio_load64(entry + 8), kind: mmio_load32(entry + 16))
   }
 
-  /// Ends the machine: by the debug exit port, which makes the exit status `value << 1 | 1`, or
-  /// where there is none by ACPI's soft off.
+  /// Ends the machine through the debug exit port, with exit status `value << 1 | 1`. A machine without that
+  /// port ends by ACPI's soft off.
   static func exit(value: UInt32) -> Never {
     port_store32(0xF4, value)
     current.tables.powerOff()
@@ -54,7 +54,7 @@ struct Machine {
   }
 }
 
-/// The words that the processors share; a guest has those from `first` on for itself.
+/// Indices of the words that the processors share. Guests use the words from `first` on.
 enum SharedWord {
   static let startInfo: UInt32 = 0
   static let first: UInt32 = 1
@@ -64,7 +64,7 @@ enum SharedWord {
 @c(guest_main)
 func start(startInfo: UInt64) {
   shared_store(SharedWord.startInfo, startInfo)
-  // No 8259 interrupts us.
+  // Mask all interrupts of both 8259s.
   port_store8(0x21, 0xFF)
   port_store8(0xA1, 0xFF)
   interrupts_initialize()

@@ -2,35 +2,35 @@
 
 import Hardware
 
-/// An instruction with a memory operand at [RDI], for string instructions and some others also at [RSI].
+/// An instruction with a memory operand at [RDI]. String instructions and some others have another at [RSI].
 ///
-/// `forms` has a digit for each width in bytes that the instruction is run with; `A` stands for 16. Opcodes are in
-/// hexadecimal. The prefixes of the operand size are added (66 for 2 bytes, REX.W for 8).
+/// `forms` has a digit for each width in bytes; `A` stands for 16. Opcodes are in hexadecimal. `assemble`
+/// adds the operand-size prefixes: 66 for 2 bytes, REX.W for 8.
 struct Operation {
   let name: StaticString
   let forms: StaticString
-  /// The opcode for operands of 1 byte.
+  /// The opcode for 1-byte operands.
   var byte: StaticString = ""
   /// The opcode for the other widths.
   var code: StaticString = ""
-  /// Prefixes before those of the operand size.
+  /// Prefixes before the operand-size prefix.
   var prefix: StaticString = ""
   var rax: UInt64 = 0x0102_0304_0506_0708
   var rcx: UInt64 = 0x1112_1314_1516_1718
-  /// Flags that the instruction defines: CF 1, PF 4, ZF 0x40, SF 0x80, OF 0x800.
+  /// The flags that the instruction defines: CF 1, PF 4, ZF 0x40, SF 0x80, OF 0x800.
   var flags: UInt64 = 0
-  /// True if the widths have the prefixes 66 and REX.W.
+  /// True if the operand-size prefixes select the width.
   var hasSizes = true
-  /// True if KVM cannot emulate the instruction: it needs an open window.
+  /// True if the instruction needs an open window, because KVM cannot emulate it.
   var needsWindow = false
-  /// True if the operand has to be aligned.
+  /// True if the operand must be aligned.
   var isAligned = false
-  /// True if the instruction accesses [RSI], too.
+  /// True if the instruction also accesses [RSI].
   var usesSource = false
 
   private static let arithmetic: UInt64 = 0x8C5
 
-  /// All of them, one after the other: an array would need a heap.
+  /// Calls `body` with each instruction. An array would need a heap.
   static func forEach(_ body: (Operation) -> Void) {
     body(Operation(name: "load", forms: "1248", byte: "8A07", code: "8B07"))
     body(Operation(name: "store", forms: "1248", byte: "8807", code: "8907"))
@@ -61,7 +61,7 @@ struct Operation {
     body(Operation(name: "vmovups-store", forms: "A", code: "C5FC1107", hasSizes: false, needsWindow: true))
   }
 
-  /// String instructions, once and repeated.
+  /// Calls `body` with the string instructions, single and repeated.
   private static func forEachString(_ body: (Operation) -> Void) {
     body(Operation(name: "movs", forms: "1248", byte: "A4", code: "A5", usesSource: true))
     body(
@@ -81,7 +81,7 @@ struct Operation {
         name: "repne-scas", forms: "1248", byte: "AE", code: "AF", prefix: "F2", rcx: 3, flags: arithmetic))
   }
 
-  /// SSE, x87.
+  /// Calls `body` with the SSE and x87 instructions.
   private static func forEachVector(_ body: (Operation) -> Void) {
     body(
       Operation(
@@ -116,7 +116,7 @@ struct Operation {
     }
   }
 
-  /// Puts the instruction's bytes together for the calling processor.
+  /// Assembles the instruction's bytes for the calling processor.
   func assemble(_ width: UInt64) {
     execution_clear()
     Self.append(prefix)

@@ -2,18 +2,18 @@
 
 import Hardware
 
-/// The identity map: the first 4 GiB are there from the start, uncached device memory above is
-/// added before its first use (Intel SDM volume 3 §4.5).
+/// The identity map (Intel SDM volume 3 §4.5). It contains the first 4 GiB from the start. Guests map device
+/// memory above 4 GiB, uncached, before its first use.
 enum PageMap {
   private static let presentWritable: UInt64 = 0b11
   private static let uncached: UInt64 = 0b1_1000
   private static let large: UInt64 = 1 << 7
   private static let addressMask: UInt64 = 0x000F_FFFF_FFFF_F000
 
-  /// Whether the processor has 1 GiB pages.
+  /// True if the processor supports 1 GiB pages.
   private static var hasGigabytePages: Bool { cpuid_edx(0x8000_0001) & 1 << 26 != 0 }
 
-  /// Maps a range; false when there are no more pages for tables.
+  /// Maps a range. Returns false if all pages for tables are in use.
   static func map(_ start: UInt64, size: UInt64) -> Bool {
     guard size > 0, start >= 1 << 32 else { return true }
     let shift: UInt64 = hasGigabytePages ? 30 : 21
@@ -31,7 +31,7 @@ enum PageMap {
     return true
   }
 
-  /// The table that an entry of another points to, made where there is none.
+  /// Returns the table that an entry of another table points to. Allocates it if the entry is empty.
   private static func next(_ table: UInt64, _ index: UInt64) -> UInt64? {
     let entry = mmio_load64(table + index * 8)
     if entry & 1 != 0 { return entry & addressMask }

@@ -8,16 +8,16 @@ struct BAR {
   let isMemory: Bool
   let is64Bit: Bool
   let isPrefetchable: Bool
-  /// Guest-physical address, or port.
+  /// Guest-physical address, or I/O port.
   let address: UInt64
-  /// Bytes, a power of two.
+  /// The size in bytes, a power of two.
   let size: UInt64
 
   var end: UInt64 { address + size }
 
-  /// Reads a BAR and finds its size, with the function's decoding off meanwhile.
+  /// Reads a BAR and sizes it. Memory and I/O decoding are off during the sizing.
   ///
-  /// - Returns: Nothing where there is no BAR, or the upper half of one.
+  /// - Returns: The BAR, or nil if the register is unimplemented.
   @inline(never)
   static func read(_ function: PCIFunction, _ index: UInt8) -> BAR? {
     let offset = PCIFunction.Register.firstBAR + UInt16(index) * 4
@@ -50,7 +50,7 @@ struct BAR {
       address: address, size: ~mask &+ 1)
   }
 
-  /// Calls `body` with every BAR of a function.
+  /// Calls `body` with each BAR of a function.
   static func forEach(_ function: PCIFunction, _ body: (BAR) -> Void) {
     var index: UInt8 = 0
     while index < 6 {
@@ -62,23 +62,25 @@ struct BAR {
     }
   }
 
-  /// A memory BAR that can be used: one without an address gets one, and it is mapped.
+  /// Reads a memory BAR and maps it. Assigns an address first if the BAR has none.
   static func usable(_ function: PCIFunction, _ index: UInt8) -> BAR? {
     guard var bar = read(function, index), bar.isMemory else { return nil }
     if bar.address == 0 { bar = bar.placed(function) }
     return PageMap.map(bar.address, size: bar.size) ? bar : nil
   }
 
-  /// Gives the BAR an address of its own, where no firmware and no hypervisor did: a multiple of
-  /// its size in a part of the window that is a multiple of any size. A guest uses the BARs of
-  /// one function only, so that others need no place.
+  /// Assigns an address if neither firmware nor the hypervisor did. The address is a multiple of the BAR's
+  /// size, because the base is a multiple of any size. A guest uses the BARs of one function only, so the
+  /// BARs of other functions need no address.
   private func placed(_ function: PCIFunction) -> BAR {
     let base: UInt64 = is64Bit ? 0x40_0000_0000 : 0xD000_0000
     return moved(function, to: base + UInt64(index) * size)
   }
 
-  /// Writes another address into the BAR's registers, whatever the function decodes meanwhile;
-  /// the BAR as it is then. The processor's map is the caller's.
+  /// Writes another address into the BAR's registers, with decoding on or off. The caller maps the new
+  /// address.
+  ///
+  /// - Returns: The BAR at the new address.
   @inline(never)
   func moved(_ function: PCIFunction, to address: UInt64) -> BAR {
     let offset = PCIFunction.Register.firstBAR + UInt16(index) * 4

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Function Level Reset (PCIe 6.0 §6.6.2), by the PCI Express capability or by Advanced Features.
+/// Function Level Reset (PCIe 6.0 §6.6.2) through the PCI Express or the Advanced Features capability.
 enum FunctionReset {
   private static let express: UInt8 = 0x10
   private static let advancedFeatures: UInt8 = 0x13
 
-  /// Whether there is one.
+  /// Returns true if the function supports FLR.
   static func isThere(_ function: PCIFunction) -> Bool {
     hasExpress(function) != nil || hasAdvancedFeatures(function) != nil
   }
@@ -25,13 +25,13 @@ enum FunctionReset {
     return offset
   }
 
-  /// Resets the function, and waits as long as the specification asks for; false where there is no
-  /// such reset.
+  /// Resets the function and waits for the time that the specification requires.
   ///
-  /// - Parameter pause: Milliseconds to wait.
+  /// - Parameter pause: The time to wait, in milliseconds.
+  /// - Returns: False if the function does not support FLR.
   static func start(_ function: PCIFunction, pause: UInt64 = 100) -> Bool {
     if let offset = hasExpress(function) {
-      // Initiate Function Level Reset in Device Control.
+      // Device Control: Initiate Function Level Reset.
       function.store16(offset + 8, function.load16(offset + 8) | 1 << 15)
     } else if let offset = hasAdvancedFeatures(function) {
       function.store8(offset + 4, 1)

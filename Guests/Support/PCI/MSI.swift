@@ -5,16 +5,16 @@ import Hardware
 /// A function's MSI capability (PCIe 6.0 §6.1.4, §7.7.1).
 struct MSI {
   private let function: PCIFunction
-  /// Offset of the capability.
+  /// The capability's offset in configuration space.
   private let capability: UInt16
-  /// Whether the message address has 64 bits.
+  /// True if the message address has 64 bits.
   let is64Bit: Bool
-  /// Whether each vector has a mask bit and a pending bit.
+  /// True if each vector has a mask bit and a pending bit.
   let hasMasks: Bool
-  /// The binary logarithm of how many vectors there are.
+  /// The binary logarithm of the number of vectors.
   let countLog2: UInt16
 
-  /// How many vectors there are.
+  /// The number of vectors.
   var count: UInt32 { 1 << UInt32(countLog2) }
 
   private static let identity: UInt8 = 0x05
@@ -33,7 +33,9 @@ struct MSI {
 
   private var dataOffset: UInt16 { capability + (is64Bit ? 0xC : 8) }
 
-  /// MSI Enable, and Multiple Message Enable as the binary logarithm of the number of vectors.
+  /// Writes MSI Enable and Multiple Message Enable.
+  ///
+  /// - Parameter countLog2: The binary logarithm of the number of enabled vectors.
   func enable(_ on: Bool, countLog2: UInt16 = 0) {
     let offset = capability + Self.control
     let value = function.load16(offset) & ~(7 << 4 | Self.enableBit)
@@ -42,11 +44,12 @@ struct MSI {
 
   var isEnabled: Bool { function.load16(capability + Self.control) & Self.enableBit != 0 }
 
-  /// Multiple Message Enable as the function has it.
+  /// The value of Multiple Message Enable.
   var enabledCountLog2: UInt16 { function.load16(capability + Self.control) >> 4 & 7 }
 
-  /// Sets where the messages go; vector N becomes `interrupt` + N, which is a multiple of how many
-  /// vectors are enabled.
+  /// Sets the destination of the messages. Vector N raises `interrupt` + N.
+  ///
+  /// - Parameter interrupt: A multiple of the number of enabled vectors.
   func route(processor: UInt32, interrupt: UInt32) {
     let address = LocalAPIC.messageAddress(processor)
     function.store32(capability + 4, UInt32(truncatingIfNeeded: address))
@@ -54,19 +57,19 @@ struct MSI {
     function.store16(dataOffset, UInt16(interrupt))
   }
 
-  /// Whether the messages go there.
+  /// Returns true if the messages have this destination.
   func isRouted(processor: UInt32, interrupt: UInt32) -> Bool {
     UInt64(function.load32(capability + 4)) == LocalAPIC.messageAddress(processor)
       && (!is64Bit || function.load32(capability + 8) == 0)
       && UInt32(function.load16(dataOffset)) == interrupt
   }
 
-  /// The mask bit of a vector, where `hasMasks`.
+  /// Writes the mask bit of a vector. Requires `hasMasks`.
   func mask(_ vector: UInt32, _ on: Bool) {
     let value = function.load32(dataOffset + 4)
     function.store32(dataOffset + 4, on ? value | 1 << vector : value & ~(1 << vector))
   }
 
-  /// The pending bit of a vector, where `hasMasks`.
+  /// Reads the pending bit of a vector. Requires `hasMasks`.
   func isPending(_ vector: UInt32) -> Bool { function.load32(dataOffset + 8) >> vector & 1 != 0 }
 }

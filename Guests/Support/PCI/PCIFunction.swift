@@ -2,11 +2,11 @@
 
 import Hardware
 
-/// A PCI function on bus 0, by configuration mechanism #1 (PCI 3.0 §3.2.2.3.2).
+/// A PCI function on bus 0, accessed through configuration mechanism #1 (PCI 3.0 §3.2.2.3.2).
 struct PCIFunction {
-  /// Device number, 0 to 31.
+  /// The device number, 0 to 31.
   let slot: UInt8
-  /// 0 to 7.
+  /// The function number, 0 to 7.
   let function: UInt8
 
   /// Offsets in the configuration header (PCIe 6.0 §7.5.1).
@@ -82,15 +82,15 @@ struct PCIFunction {
     port_store32(Self.dataPort, value)
   }
 
-  /// Where the function's configuration space is in memory.
+  /// Returns the GPA of the function's configuration space in an ECAM at `base`.
   func ecamAddress(_ base: UInt64) -> UInt64 { base + UInt64(slot) << 15 + UInt64(function) << 12 }
 
   var vendor: UInt16 { load16(Register.identity) }
   var device: UInt16 { load16(Register.identity + 2) }
   var isPresent: Bool { vendor != 0xFFFF }
-  /// Class, subclass and programming interface.
+  /// The class, subclass and programming interface.
   var classCode: UInt32 { load32(Register.classCode) >> 8 }
-  /// An ordinary function rather than a bridge.
+  /// True for an endpoint, false for a bridge.
   var isEndpoint: Bool { load8(Register.headerType) & 0x7F == 0 }
   var isMultifunction: Bool { load8(Register.headerType) & 0x80 != 0 }
 
@@ -102,25 +102,25 @@ struct PCIFunction {
     store16(Register.command, on ? command | bits : command & ~bits)
   }
 
-  /// Calls `body` with the offset and identity of every capability.
+  /// Calls `body` with the offset and ID of each capability.
   func forEachCapability(_ body: (_ offset: UInt16, _ id: UInt8) -> Void) {
     guard status & Status.capabilities != 0 else { return }
     var offset = UInt16(load8(Register.capabilities) & 0xFC)
-    // There is room for 48; a longer list goes in a circle.
+    // At most 48 capabilities fit. A longer list is a cycle.
     for _ in 0..<48 where offset >= 0x40 {
       body(offset, load8(offset))
       offset = UInt16(load8(offset + 1) & 0xFC)
     }
   }
 
-  /// Calls `body` with the offset and identity of every extended capability (PCIe 6.0 §7.6).
+  /// Calls `body` with the offset and ID of each extended capability (PCIe 6.0 §7.6).
   ///
-  /// - Parameter ecam: The base of the memory-mapped configuration space, which is the only way
-  ///   to them; mapped.
+  /// - Parameter ecam: The base of the ECAM, which must be mapped. Extended capabilities are accessible only
+  ///   through the ECAM.
   func forEachExtendedCapability(_ ecam: UInt64, _ body: (_ offset: UInt64, _ id: UInt16) -> Void) {
     let base = ecamAddress(ecam)
     var offset: UInt64 = 0x100
-    // There is room for 960; a longer list goes in a circle.
+    // At most 960 capabilities fit. A longer list is a cycle.
     for _ in 0..<960 where offset >= 0x100 {
       let header = mmio_load32(base + offset)
       guard header != 0, header != .max else { return }
@@ -129,7 +129,7 @@ struct PCIFunction {
     }
   }
 
-  /// The offset of the first capability with an identity.
+  /// Returns the offset of the first capability with an ID, or nil.
   func capability(_ id: UInt8) -> UInt16? {
     var found: UInt16?
     forEachCapability { offset, candidate in
@@ -141,7 +141,7 @@ struct PCIFunction {
 
 /// Bus 0.
 enum PCIBus {
-  /// Calls `body` with every function that is there.
+  /// Calls `body` with each function on the bus.
   static func forEachFunction(_ body: (PCIFunction) -> Void) {
     for slot in UInt8(0)..<32 {
       let first = PCIFunction(slot: slot, function: 0)
@@ -155,12 +155,12 @@ enum PCIBus {
     }
   }
 
-  /// The first endpoint of a vendor and device.
+  /// Returns the first endpoint with a vendor ID and device ID, or nil.
   static func find(vendor: UInt16, device: UInt16) -> PCIFunction? {
     first { $0.vendor == vendor && $0.device == device }
   }
 
-  /// The first endpoint that `matches`.
+  /// Returns the first endpoint that `matches`, or nil.
   static func first(where matches: (PCIFunction) -> Bool) -> PCIFunction? {
     var found: PCIFunction?
     forEachFunction { function in
@@ -169,8 +169,8 @@ enum PCIBus {
     return found
   }
 
-  /// The function that `matches`, in the slot that the command line names (`device=slot`), else
-  /// the first.
+  /// Returns the function in the slot that `device=SLOT` on the command line names, or nil if it does not
+  /// match. Without that word, returns the first endpoint that `matches`.
   static func find(_ commandLine: CommandLine, where matches: (PCIFunction) -> Bool) -> PCIFunction? {
     if let slot = commandLine.number("device") {
       let function = PCIFunction(slot: UInt8(truncatingIfNeeded: slot & 31), function: 0)

@@ -5,15 +5,15 @@ import Hardware
 /// A function's expansion ROM (PCIe 6.0 §7.5.1.2.4; PCI Firmware 3.0 §5.1).
 struct ROM {
   private let function: PCIFunction
-  /// Guest-physical address; 0 where it has none.
+  /// Guest-physical address, or 0 if unassigned.
   let address: UInt64
-  /// Bytes, a power of two.
+  /// The size in bytes, a power of two.
   let size: UInt64
 
   private static let addressMask: UInt32 = 0xFFFF_F800
   private static let enableBit: UInt32 = 1
 
-  /// Finds the size, with the function's decoding off meanwhile; nil where there is no ROM.
+  /// Sizes the ROM, with memory decoding off during the sizing. Returns nil if the function has no ROM.
   init?(_ function: PCIFunction) {
     let saved = function.load32(PCIFunction.Register.rom)
     let command = function.command
@@ -35,7 +35,8 @@ struct ROM {
     function.store32(PCIFunction.Register.rom, on ? value | Self.enableBit : value & ~Self.enableBit)
   }
 
-  /// The sum of all bytes, each multiplied by a power of 31: what a checksum on the host is compared with.
+  /// The sum of all bytes, each multiplied by a power of 31. The lab compares it with a checksum from the
+  /// host.
   var checksum: UInt32 {
     var sum: UInt32 = 0
     for offset in stride(from: UInt64(0), to: size, by: 8) {

@@ -9,25 +9,25 @@ enum Console {
   private static let transmitterEmpty: UInt8 = 1 << 5
   private static let dataReady: UInt8 = 1 << 0
 
-  /// A byte that has come in, or nil.
+  /// Returns a received byte, or nil.
   static func read() -> UInt8? {
     port_load8(lineStatus) & dataReady != 0 ? port_load8(base) : nil
   }
 
   static func write(_ byte: UInt8) {
-    // Bounded: output that nothing takes is not worth hanging for.
+    // The bound prevents a hang if nothing reads the output.
     var patience = 100_000
     while patience > 0, port_load8(lineStatus) & transmitterEmpty == 0 { patience -= 1 }
     port_store8(base, byte)
   }
 
-  /// Writes a line and its end.
+  /// Writes a line and a newline.
   static func print(_ line: Line) {
     _ = line
     flush()
   }
 
-  /// Writes what is in the line buffer.
+  /// Writes the line buffer and a newline.
   @inline(never)
   static func flush() {
     for index in 0..<line_length() { write(line_byte(index)) }

@@ -2,9 +2,9 @@
 
 import Hardware
 
-/// A line of output, put together in one fixed buffer: the guests have no heap.
+/// A line of output in one fixed buffer. The guests have no heap.
 ///
-/// A line is written out before the next one is begun, and by the first processor alone.
+/// Only the first processor writes lines. It writes each line before it begins the next one.
 struct Line: ExpressibleByStringInterpolation {
   struct StringInterpolation: StringInterpolationProtocol {
     init(literalCapacity: Int, interpolationCount: Int) { line_clear() }
@@ -12,12 +12,12 @@ struct Line: ExpressibleByStringInterpolation {
     mutating func appendLiteral(_ literal: StaticString) { Line.append(literal) }
     mutating func appendInterpolation(_ text: StaticString) { Line.append(text) }
 
-    /// A number in decimal.
+    /// Appends a decimal number.
     mutating func appendInterpolation<Value: FixedWidthInteger & UnsignedInteger>(_ value: Value) {
       Line.append(UInt64(value), radix: 10, digits: 1)
     }
 
-    /// A number in hexadecimal with at least so many digits.
+    /// Appends a hexadecimal number with at least `digits` digits.
     mutating func appendInterpolation<Value: FixedWidthInteger & UnsignedInteger>(
       hex value: Value, digits: Int = 1
     ) {
@@ -32,7 +32,7 @@ struct Line: ExpressibleByStringInterpolation {
 
   init(stringInterpolation: StringInterpolation) {}
 
-  /// Adds a value and the expected one.
+  /// Appends a value and the expected value.
   func append(value: UInt64, expected: UInt64) {
     Self.append(": 0x")
     Self.append(value, radix: 16, digits: 1)

@@ -2,13 +2,15 @@
 
 import Hardware
 
-/// The bytes of a literal, without a heap for a string.
+/// Access to the bytes of a literal. A `String` would need a heap.
 extension StaticString {
   var byteCount: UInt64 { UInt64(utf8CodeUnitCount) }
 
-  /// A byte of the literal; `index` is below `byteCount`.
+  /// Returns a byte of the literal.
+  ///
+  /// - Parameter index: Less than `byteCount`.
   func byte(_ index: UInt64) -> UInt8 {
-    // SAFETY: a literal's bytes are there for as long as the program is.
+    // SAFETY: the bytes of a literal stay valid while the program runs.
     mmio_load8(unsafe UInt64(UInt(bitPattern: utf8Start)) + index)
   }
 }

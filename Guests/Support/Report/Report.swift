@@ -2,16 +2,16 @@
 
 import Hardware
 
-/// What a guest found, in lines that a host test reads: `ok - …` and `not ok - …` for checks,
-/// `# …` for values, and `done N` after N checks.
+/// A guest's report, in lines that the lab reads: `ok - …` and `not ok - …` for checks, `# …` for values, and
+/// `done N` after N checks.
 struct Report: ~Copyable {
   private var checks: UInt32 = 0
   private var failures: UInt32 = 0
 
-  /// Whether every check so far has passed.
+  /// True if all checks so far have passed.
   var isGood: Bool { failures == 0 }
 
-  /// Reports one check.
+  /// Reports a check.
   @inline(never)
   mutating func check(_ condition: Bool, _ text: Line) {
     _ = text
@@ -20,7 +20,7 @@ struct Report: ~Copyable {
     prefix(condition ? "ok - " : "not ok - ")
   }
 
-  /// Reports one check: that a value is the expected one. If it is not, both are reported.
+  /// Reports a check that a value equals the expected value. Reports both values if they differ.
   @inline(never)
   mutating func equal<Value: FixedWidthInteger & UnsignedInteger>(
     _ value: Value, _ expected: Value, _ text: Line
@@ -35,17 +35,17 @@ struct Report: ~Copyable {
     prefix("# ")
   }
 
-  /// Says that something was not checked, and why. Not a failure.
+  /// Reports a check that was skipped, with the reason. It does not count as a failure.
   mutating func skip(_ text: Line) {
     _ = text
     checks += 1
     prefix("ok - skipped: ")
   }
 
-  /// Says that nothing follows.
+  /// Reports the end and the number of checks.
   func end() { Console.print("done \(checks)") }
 
-  /// Ends the report and the machine: value 0 on the debug exit port when all checks passed, else 1.
+  /// Ends the report and the machine. Writes 0 to the debug exit port if all checks passed, else 1.
   consuming func finish() -> Never {
     end()
     Machine.exit(value: failures == 0 && checks > 0 ? 0 : 1)
@@ -58,7 +58,7 @@ struct Report: ~Copyable {
   }
 }
 
-/// Called by interrupts.c for an exception, which no guest expects.
+/// Reports an unexpected exception and ends the machine. Called by interrupts.c.
 @c(exception_report)
 func reportException(vector: UInt64, error: UInt64, rip: UInt64, cr2: UInt64) {
   Console.print(

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Instructions and memory that Swift has no words for. Addresses are guest-physical. */
+/* Instructions and memory that Swift cannot express. Addresses are guest-physical. */
 #pragma once
 
 #include <stdint.h>
@@ -21,8 +21,8 @@ PORT(16, uint16_t, "w", "w")
 PORT(32, uint32_t, "l", "k")
 
 /*
- * Device memory: exactly one plain MOV of the width, which is what a hypervisor that decodes
- * instructions knows.
+ * Device memory: each access is exactly one plain MOV of the width. A hypervisor that decodes instructions
+ * supports MOV.
  */
 #define MMIO(width, type, letter)                                                             \
 	static inline type mmio_load##width(uint64_t address)                                 \
@@ -75,7 +75,7 @@ static inline void relax(void) { __asm__ volatile("pause" : : : "memory"); }
 static inline void halt(void) { __asm__ volatile("hlt" : : : "memory"); }
 static inline void interrupts_on(void) { __asm__ volatile("sti" : : : "memory"); }
 static inline void interrupts_off(void) { __asm__ volatile("cli" : : : "memory"); }
-/* Sleeps until an interrupt; one that came before is taken at once. */
+/* Sleeps until an interrupt arrives. A pending interrupt is taken at once. */
 static inline void wait_for_interrupt(void) { __asm__ volatile("sti; hlt" : : : "memory"); }
 static inline void triple_fault(void)
 {
@@ -83,52 +83,52 @@ static inline void triple_fault(void)
 	__asm__ volatile("lidt %0; ud2" : : "m"(none));
 }
 
-/* As interrupt_common in boot.S leaves the stack. */
+/* The stack frame that interrupt_common in boot.S builds. */
 struct frame {
 	uint64_t r11, r10, r9, r8, rdi, rsi, rdx, rcx, rax;
 	uint64_t vector, error, rip, cs, rflags, rsp, ss;
 };
 
-/* execute.c: single instructions, on the calling processor. */
+/* execute.c: runs single instructions on the calling processor. */
 int execution_trapped(struct frame *frame);
 uint32_t execution_has_avx(void);
-/* Turns SSE, x87 and, if the processor has it, AVX on. */
+/* Enables SSE, x87 and, if the processor has it, AVX. */
 void execution_initialize(void);
-/* Once, on the first processor, after the last change of the page map. */
+/* Call it once, on the first processor, after the last change of the page map. */
 void execution_allow_user(void);
 void execution_clear(void);
 void execution_append(uint8_t byte);
-/* As is_user: at CPL 3, and one instruction alone, after which exception 1 comes. */
+/* A value of is_user: runs at CPL 3, and raises exception 1 after a single instruction. */
 enum { EXECUTION_STEP = 2 };
-/* Runs the bytes; the vector of the exception that they raise, or 0. */
+/* Runs the bytes. Returns the vector of the exception that they raise, or 0. */
 uint64_t execution_run(uint32_t is_user, uint64_t rax, uint64_t rcx, uint64_t rdx, uint64_t rsi, uint64_t rdi);
-/* 0 to 4: RAX, RCX, RDX, RSI, RDI after the run; 5: RFLAGS; 6, 7: XMM0. */
+/* A register after the run. Index 0 to 4: RAX, RCX, RDX, RSI, RDI; 5: RFLAGS; 6, 7: XMM0. */
 uint64_t execution_register(uint32_t index);
 
 /* interrupts.c */
 enum { FIRST_VECTOR = 48, SPURIOUS_VECTOR = 95, PROCESSORS = 64 };
 void interrupts_initialize(void);
-/* What is to be called for an interrupt before its end is told to the local APIC; null for nothing. */
+/* Sets the function that runs for an interrupt before the EOI to the local APIC, or null. */
 void interrupt_handle(uint32_t vector, void (*handler)(uint32_t vector));
 uint64_t interrupt_count(uint32_t processor, uint32_t vector);
 
 /* runtime.c */
 enum { SHARED_WORDS = 256, DMA_PAGES = 16, LINE_SIZE = 200 };
-/* Words that processors share; each access is one load or store. */
+/* Words that the processors share. Each access is a single load or store. */
 uint64_t shared_load(uint32_t index);
 void shared_store(uint32_t index, uint64_t value);
-/* Page-aligned memory for devices: its address. */
+/* Returns the address of a page of memory for devices. */
 uint64_t dma_page(uint32_t index);
-/* A zeroed page for page tables, or 0 when there are no more. */
+/* Returns the address of a zeroed page for page tables, or 0 if all are in use. */
 uint64_t table_page(void);
 uint64_t page_map_address(void);
-/* The line of output that is being put together. */
+/* The buffer for the current line of output. */
 void line_append(uint8_t character);
 void line_clear(void);
 uint32_t line_length(void);
 uint8_t line_byte(uint32_t index);
-/* What a processor other than the first runs; taken up once. */
+/* Sets the function that a further processor runs. The processor reads it once. */
 void processor_assign(uint32_t processor, void (*job)(uint32_t processor));
 uint32_t processor_has_arrived(uint32_t processor);
-/* Puts the start-up code where a start-up IPI with the returned vector finds it. */
+/* Copies the start-up code to its page. Returns the vector of the start-up IPI that enters it. */
 uint32_t processor_trampoline(void);
