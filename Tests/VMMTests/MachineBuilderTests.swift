@@ -23,7 +23,7 @@ import Testing
     "reserved I/O addresses that take the guest's first MiB are refused with their device",
     arguments: [
       ([0xE8000...0xEFFFF], 4096, "RMRR"), ([0x7D00_0000...0x7D00_0FFF], 1 << 30, nil),
-      ([0x1000_0000...0x1000_0FFF], 1 << 30, "the page of 1024 MiB"), ([0x10_0000...0x10_0FFF], 4096, nil),
+      ([0x1000_0000...0x1000_0FFF], 1 << 30, "page size 1024 MiB"), ([0x10_0000...0x10_0FFF], 4096, nil),
       ([0xFEE0_0000...0xFEEF_FFFF], 1 << 30, nil), ([], 4096, nil),
     ] as [([ClosedRange<UInt64>], UInt64, String?)])
   func firstMebibyte(_ reserved: [ClosedRange<UInt64>], _ pageSize: UInt64, _ word: String?) {

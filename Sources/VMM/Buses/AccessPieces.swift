@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The naturally aligned pieces of an access, in rising order of addresses.
+/// The naturally aligned pieces of an access, in ascending order of address.
 ///
-/// KVM splits an access at the end of a page only, so that an access may have any width from 1 to 8 bytes and may
-/// cross the end of a register, of a BAR or of a function's configuration space.
+/// KVM splits an access only at a page boundary. An access can therefore have any width from 1 to 8 bytes.
+/// It can cross the end of a register, of a BAR or of a function's configuration space.
 struct AccessPieces: Sequence, IteratorProtocol {
-  /// A piece: its address, its bytes, and its place in the access, in bits.
+  /// A piece: its address, its width in bytes and its offset in the access in bits.
   struct Piece: Equatable {
     let address: UInt64
     let width: Int
@@ -18,15 +18,15 @@ struct AccessPieces: Sequence, IteratorProtocol {
   private let widest: Int
 
   /// - Parameters:
-  ///   - width: Bytes of the access, 1 to 8.
-  ///   - widest: Bytes of the largest piece, a power of two.
+  ///   - width: The width of the access in bytes, 1 to 8.
+  ///   - widest: The maximum width of a piece in bytes, a power of two.
   init(_ address: UInt64, width: Int, widest: Int) {
     self.address = address
     self.rest = width
     self.widest = widest
   }
 
-  /// True if an access is one piece.
+  /// True if an access consists of one piece.
   static func isWhole(_ address: UInt64, width: Int, widest: Int) -> Bool {
     width <= widest && width & (width - 1) == 0 && address & UInt64(width - 1) == 0
   }
@@ -45,10 +45,10 @@ struct AccessPieces: Sequence, IteratorProtocol {
 }
 
 extension AccessPieces.Piece {
-  /// The piece of a value that is written.
+  /// Extracts the piece's bytes from the value of a write.
   func of(_ value: UInt64) -> UInt64 { value >> shift & mask }
 
-  /// The piece of an answer, at its place in the value that is read.
+  /// Shifts the bytes that the piece has read to their position in the value of the whole read.
   func placed(_ answer: UInt64) -> UInt64 { (answer & mask) << shift }
 
   private var mask: UInt64 { .max >> UInt64(64 - width * 8) }

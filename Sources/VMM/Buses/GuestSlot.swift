@@ -2,20 +2,22 @@
 
 internal import PCI
 
-/// A place on the guest's root bus.
+/// A device and function number on the guest's root bus.
 struct GuestSlot: Equatable {
-  /// The device number, from 1 on: 0 is the host bridge.
+  /// The device number, at least 1. The host bridge has number 0.
   let slot: UInt8
   /// The function number.
   let function: UInt8
-  /// Whether other functions share the slot.
+  /// True if other functions share the PCI slot.
   let isShared: Bool
 
-  /// The index by device and function number.
+  /// The index by device number (bits 7:3) and function number (bits 2:0).
   var index: Int { Int(slot) << 3 | Int(function) }
 
-  /// A place for each device: slots in the order given. Functions of one device of the host share a slot
-  /// where function 0 is among them, without which a guest finds none (PCI 3.0 §3.2.2.3.4).
+  /// Assigns PCI slots to devices, in the order of their addresses.
+  ///
+  /// Functions of one host device share a PCI slot if function 0 is among them. A guest finds no function in
+  /// a PCI slot without function 0 (PCI 3.0 §3.2.2.3.4).
   static func all(_ addresses: [Address]) -> [GuestSlot] {
     var slots: [Address: UInt8] = [:]
     var next: UInt8 = 1

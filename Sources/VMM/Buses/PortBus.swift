@@ -3,7 +3,7 @@
 internal import Passthrough
 internal import Seams
 
-/// The I/O ports: the platform's devices, and I/O BARs.
+/// The I/O port bus. It has the platform's devices and the I/O BARs.
 final class PortBus<B: Backend>: Sendable {
   private let root: RootBus<B>
   private let serial: Serial
@@ -31,17 +31,18 @@ final class PortBus<B: Backend>: Sendable {
 
   private func owner(of port: UInt16) -> PortOwner { port < PortOwner.end ? owners[Int(port)] : .bars }
 
-  /// True if an access is not split. An aligned one does not reach beyond its owner.
+  /// True if an access is not split. An aligned access goes as a whole to the owner of its first port.
   private func isWhole(_ port: UInt16, _ width: Int, _ owner: PortOwner) -> Bool {
     AccessPieces.isWhole(UInt64(port), width: width, widest: owner == .serial ? Serial.widest : 4)
   }
 
-  /// Bytes of the largest register at a port. An access that reaches into the serial port is split into bytes.
+  /// The width of the largest register at a port, in bytes. An access that reaches the serial port is split
+  /// into bytes.
   private func widest(at port: UInt16) -> Int {
     owner(of: port) == .serial || owner(of: port &+ 3) == .serial ? Serial.widest : 4
   }
 
-  /// Reads 1, 2 or 4 bytes from a port on; all-ones for bytes that nothing answers.
+  /// Reads 1, 2 or 4 bytes, starting at a port. Unclaimed bytes read all-ones.
   func read(_ port: UInt16, width: Int) throws(FunctionError) -> UInt64 {
     let owner = owner(of: port)
     if isWhole(port, width, owner) { return try readPiece(owner, port, width: width) }
@@ -53,7 +54,7 @@ final class PortBus<B: Backend>: Sendable {
     return value
   }
 
-  /// Writes 1, 2 or 4 bytes from a port on; bytes that nothing answers are dropped.
+  /// Writes 1, 2 or 4 bytes, starting at a port. Unclaimed bytes are dropped.
   func write(_ port: UInt16, width: Int, _ value: UInt64) throws(FunctionError) {
     let owner = owner(of: port)
     if isWhole(port, width, owner) { return try writePiece(owner, port, width: width, value) }

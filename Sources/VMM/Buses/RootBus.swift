@@ -4,19 +4,19 @@ internal import Boot
 internal import Passthrough
 internal import Seams
 
-/// The guest's only PCI bus: a host bridge in slot 0, assigned functions from slot 1 on.
+/// The guest's only PCI bus. The host bridge is in PCI slot 0, the assigned functions start at PCI slot 1.
 final class RootBus<B: Backend>: Sendable {
-  /// What is at a device and function number. It cannot be copied, so that who reaches a function through it
-  /// counts no reference.
+  /// The function at a device and function number, or nil if there is none. The type is not copyable, so that
+  /// an access to the function counts no reference.
   private struct Slot: ~Copyable, Sendable {
     let function: AssignedFunction<B>?
   }
 
-  /// By device and function number.
+  /// The functions by device and function number.
   private let table: InlineArray<256, Slot>
-  /// Where there are functions.
+  /// The indices in `table` that have a function.
   private let occupied: [Int]
-  /// Nil if there is no function.
+  /// The address decoder of the functions, or nil if the VM has no function.
   private let decoder: AddressDecoder?
 
   init(functions: [AssignedFunction<B>], places: [GuestSlot], decoder: AddressDecoder? = nil) {
@@ -26,15 +26,15 @@ final class RootBus<B: Backend>: Sendable {
     table = InlineArray { Slot(function: all[$0]) }
   }
 
-  /// The bridge's configuration space: a generic PCI Express host bridge (1b36:0008, pci.ids) that
-  /// has nothing but an identity. Class code 06 00 00 (PCI Code and ID Assignment §1.7).
+  /// The start of the host bridge's configuration space: a generic PCI Express host bridge (1b36:0008,
+  /// pci.ids) with class code 06 00 00 (PCI Code and ID Assignment §1.7). All other registers read 0.
   private let bridge: InlineArray<4, UInt32> = [0x0008_1B36, 0, 0x0600_0000, 0]
 
-  /// Reads configuration space; all-ones if no function answers.
+  /// Reads configuration space. An unclaimed access reads all-ones.
   ///
   /// - Parameters:
-  ///   - address: As in the ECAM: bus in bits 27:20, slot in 19:15, function in 14:12, offset below
-  ///     (PCIe 6.0 §7.2.2). A multiple of `width`.
+  ///   - address: The address within the ECAM: bus in bits 27:20, PCI slot in 19:15, function in 14:12,
+  ///     offset in 11:0 (PCIe 6.0 §7.2.2). It is a multiple of `width`.
   ///   - width: 1, 2 or 4 bytes.
   func readConfig(_ address: UInt64, width: Int) throws(FunctionError) -> UInt64 {
     guard address >> 20 == 0 else { return .max }
@@ -47,7 +47,7 @@ final class RootBus<B: Backend>: Sendable {
     return UInt64(try table[index].function?.readConfig(offset, width: width) ?? .max)
   }
 
-  /// Writes configuration space; see ``readConfig(_:width:)``.
+  /// Writes configuration space. An unclaimed access is dropped. See ``readConfig(_:width:)``.
   func writeConfig(_ address: UInt64, width: Int, _ value: UInt64) throws(FunctionError) {
     guard address >> 20 == 0 else { return }
     let index = Int(address >> 12 & 0xFF)
@@ -58,7 +58,7 @@ final class RootBus<B: Backend>: Sendable {
     for index in occupied { try table[index].function?.leaveSharedPages() }
   }
 
-  /// Reads memory, 1 to 8 bytes: the ECAM or BARs; all-ones for bytes that nothing answers.
+  /// Reads 1 to 8 bytes of the ECAM or of BARs. Unclaimed bytes read all-ones.
   func readMemory(_ address: UInt64, width: Int) throws(FunctionError) -> UInt64 {
     let widest = Self.widest(at: address)
     if AccessPieces.isWhole(address, width: width, widest: widest) {
@@ -71,7 +71,7 @@ final class RootBus<B: Backend>: Sendable {
     return value
   }
 
-  /// Writes memory, 1 to 8 bytes: the ECAM or BARs; bytes that nothing answers are dropped.
+  /// Writes 1 to 8 bytes of the ECAM or of BARs. Unclaimed bytes are dropped.
   func writeMemory(_ address: UInt64, width: Int, _ value: UInt64) throws(FunctionError) {
     let widest = Self.widest(at: address)
     if AccessPieces.isWhole(address, width: width, widest: widest) {
@@ -82,7 +82,7 @@ final class RootBus<B: Backend>: Sendable {
     }
   }
 
-  /// Registers of configuration space have 4 bytes, those of BARs up to 8.
+  /// The width of the largest register at an address, in bytes: 4 in the ECAM, 8 in a BAR.
   private static func widest(at address: UInt64) -> Int {
     PlatformLayout.ecam.contains(address) || PlatformLayout.ecam.contains(address &+ 7) ? 4 : 8
   }
@@ -104,7 +104,7 @@ final class RootBus<B: Backend>: Sendable {
     try table[place.function].function?.writeMemory(bar: place.bar, offset: place.offset, width: width, value)
   }
 
-  /// Reads an I/O BAR; all-ones if nothing answers.
+  /// Reads an I/O BAR. An unclaimed access reads all-ones.
   ///
   /// - Parameter port: A multiple of `width`, which is 1, 2 or 4.
   func readPort(_ port: UInt16, width: Int) -> UInt64 {
@@ -113,20 +113,21 @@ final class RootBus<B: Backend>: Sendable {
       ?? .max
   }
 
-  /// Writes an I/O BAR; dropped where no one answers.
+  /// Writes an I/O BAR. An unclaimed access is dropped.
   func writePort(_ port: UInt16, width: Int, _ value: UInt64) {
     guard let place = decoder?.find(UInt64(port), isPort: true) else { return }
     table[place.function].function?.writePort(bar: place.bar, offset: place.offset, width: width, value)
   }
 
-  /// Opens the windows that are due; every vCPU is between two instructions.
+  /// Opens the windows that are due. Every vCPU must be between two instructions.
   func openDueWindows() throws(FunctionError) {
     for index in occupied { try table[index].function?.openDueWindows() }
   }
 
   /// Makes windows due for an instruction that KVM cannot emulate.
   ///
-  /// - Parameter address: GPA of the access; nil, or an address outside of every BAR, stands for all armed windows.
+  /// - Parameter address: The GPA of the access. If it is nil or outside every BAR, all armed windows become
+  ///   due.
   func makeDue(_ address: UInt64?) throws(FunctionError) -> EmulationRemedy {
     if let address, let place = decoder?.find(address, isPort: false) {
       return try table[place.function].function?.makeDue(place) ?? .none
@@ -139,10 +140,10 @@ final class RootBus<B: Backend>: Sendable {
     return best
   }
 
-  /// Demotes open windows after a bare -EFAULT of KVM_RUN: first those of devices whose memory is
-  /// off, and where there is none, all.
+  /// Demotes open windows after a bare -EFAULT of KVM_RUN. Demotes only the windows of devices whose memory
+  /// is off. If there are no such windows, demotes all open windows.
   ///
-  /// - Returns: Whether there was any.
+  /// - Returns: True if a window was demoted.
   func demote() throws(FunctionError) -> Bool {
     for all in [false, true] {
       var demoted = false

@@ -3,16 +3,16 @@
 internal import Boot
 internal import Synchronization
 
-/// Configuration mechanism #1 (PCI 3.0 §3.2.2.3.2): an address register, and a window to configuration space. The bus
-/// reads and writes that itself, because it may fail.
+/// Configuration mechanism #1 (PCI 3.0 §3.2.2.3.2): an address register and a data register. The port bus
+/// accesses configuration space itself, because such an access may fail.
 final class ConfigMechanism: PortDevice {
   static let ports = [PlatformLayout.configAddress...PlatformLayout.configAddress, PlatformLayout.configData]
 
-  /// CONFIG_ADDRESS. One guest CPU at a time uses it under the guest's own lock.
+  /// CONFIG_ADDRESS. The guest uses it under a lock, with one vCPU at a time.
   private let address = Atomic<UInt32>(0)
 
-  /// Returns the place in configuration space, as in the ECAM, that a port of CONFIG_DATA stands for, or nil if
-  /// CONFIG_ADDRESS is not enabled or the port is another one.
+  /// Returns the configuration space address, in the form of the ECAM, that a port of CONFIG_DATA accesses.
+  /// Returns nil if CONFIG_ADDRESS is not enabled or the port does not belong to CONFIG_DATA.
   func target(_ port: UInt16) -> UInt64? {
     let address = address.load(ordering: .relaxed)
     guard PlatformLayout.configData.contains(port), address & 1 << 31 != 0 else { return nil }

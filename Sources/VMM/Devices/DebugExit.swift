@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The debug exit port (QEMU's isa-debug-exit), if the user asks for it: the value that a guest writes ends the VM.
+/// The optional debug exit port (QEMU's isa-debug-exit). A write by the guest ends the VM with the written
+/// value.
 struct DebugExit: PortDevice {
   static let ports: [ClosedRange<UInt16>] = [0xF4...0xF4]
 

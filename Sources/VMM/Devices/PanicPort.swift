@@ -2,7 +2,7 @@
 
 internal import Boot
 
-/// The guest panic port, one byte (QEMU's pvpanic-isa, docs/specs/pvpanic.rst).
+/// The guest panic port (QEMU's pvpanic-isa, docs/specs/pvpanic.rst). It has one byte.
 struct PanicPort: PortDevice {
   static let ports: [ClosedRange<UInt16>] = [0x505...0x505]
   static let platformDevice: PlatformDevice? = PlatformDevice(
@@ -10,7 +10,7 @@ struct PanicPort: PortDevice {
 
   let shutdown: ShutdownRequest
 
-  /// The events that a guest may report: a panic.
+  /// Returns the conditions that a guest may report: a panic (bit 0).
   func read(_ port: UInt16, width: Int) -> UInt64 { 1 }
 
   func write(_ port: UInt16, width: Int, _ value: UInt64) {

@@ -3,22 +3,22 @@
 internal import Boot
 internal import Sandbox
 
-/// A device on the port bus. Its file declares all that the rest of the machine has to know of it.
+/// A device on the port bus. The device's file declares everything that other parts of the machine need.
 ///
-/// The bus splits an access at the device's registers; bytes that no device claims read all-ones.
+/// The bus splits an access at the boundaries of the device's registers. Unclaimed bytes read all-ones.
 protocol PortDevice: Sendable {
-  /// The ports that it claims.
+  /// The ports that the device claims.
   static var ports: [ClosedRange<UInt16>] { get }
-  /// Bytes of its largest register.
+  /// The width of the largest register, in bytes.
   static var widest: Int { get }
-  /// Its description in the DSDT, with its GSI, or nil.
+  /// The device's DSDT description with its GSI, or nil if the DSDT does not describe it.
   static var platformDevice: PlatformDevice? { get }
-  /// The system calls that only its threads need.
+  /// The rules for system calls that only this device needs.
   static var rules: [Rule] { get }
 
-  /// Reads 1, 2 or 4 bytes of a register; all-ones if the width is not the register's.
+  /// Reads 1, 2 or 4 bytes of a register. Returns all-ones if the register has another width.
   func read(_ port: UInt16, width: Int) -> UInt64
-  /// Writes 1, 2 or 4 bytes of a register; nothing if the width is not the register's.
+  /// Writes 1, 2 or 4 bytes of a register. Has no effect if the register has another width.
   func write(_ port: UInt16, width: Int, _ value: UInt64)
 }
 
@@ -30,7 +30,7 @@ extension PortDevice {
 
 /// The device that claims a port.
 enum PortOwner: UInt8, CaseIterable {
-  /// An I/O BAR, or none.
+  /// An I/O BAR, or no device.
   case bars
   case serial
   case config
@@ -39,7 +39,7 @@ enum PortOwner: UInt8, CaseIterable {
   case panic
   case debugExit
 
-  /// Devices claim no port from this one on.
+  /// The end of the devices' ports. No device claims this port or a higher one.
   static let end = 0x1000
 
   /// The ports of a device.
@@ -55,7 +55,7 @@ enum PortOwner: UInt8, CaseIterable {
     }
   }
 
-  /// The devices of every machine that the DSDT describes.
+  /// The devices that the DSDT of every machine describes.
   static let platformDevices: [PlatformDevice] = [Serial.platformDevice, PanicPort.platformDevice].compactMap(
     \.self)
 }

@@ -5,10 +5,11 @@ internal import Linux
 internal import Sandbox
 internal import Synchronization
 
-/// A 16550A on COM1 (PC16550D data sheet): interrupts, FIFOs, and bytes from and to the console.
+/// A 16550A on COM1 (PC16550D data sheet) with interrupts and FIFOs. It exchanges bytes with the console.
 ///
-/// A byte that the console does not take stays in the transmitter. Line status THRE and TEMT are clear as long as it
-/// does, so that a guest waits as for a slow line; its CPU does not.
+/// A byte that the console does not accept stays in the transmitter. THRE and TEMT in the line status
+/// register stay clear until the transmitter is empty. The guest waits as for a slow serial line, but its
+/// vCPU does not block.
 final class Serial: PortDevice {
   static let ports: [ClosedRange<UInt16>] = [0x3F8...0x3FF]
   static let widest = 1
@@ -26,32 +27,35 @@ final class Serial: PortDevice {
     var divisor: UInt16 = 12
     var fifoEnabled = false
     var received: [UInt8] = []
-    /// An overrun has happened and has not been read.
+    /// True if an overrun has occurred since the guest last read LSR.
     var overrun = false
-    /// Bytes that the console has not taken yet.
+    /// The bytes that the console has not accepted yet.
     var transmitting: [UInt8] = []
-    /// The transmitter has become empty and that has not been read from IIR.
+    /// True if the interrupt of the empty transmitter is pending. The guest clears it when it reads it from
+    /// IIR.
     var transmitterInterrupt = false
-    /// The interrupt line.
+    /// The level of the interrupt output.
     var line = false
 
     var isLoopback: Bool { modemControl & 0x10 != 0 }
     var depth: Int { fifoEnabled ? 16 : 1 }
 
-    /// Puts a byte into the transmitter. One that does not fit replaces the last one: the guest has not waited.
+    /// Puts a byte into the transmitter. If the transmitter is full, the byte replaces the last byte: the
+    /// guest has not waited for THRE.
     mutating func queue(_ byte: UInt8) {
       while transmitting.count >= depth { transmitting.removeLast() }
       transmitting.append(byte)
       transmitterInterrupt = false
     }
 
-    /// The transmitter has become empty. The interrupt line falls and rises again each time.
+    /// Records that the transmitter has become empty. The interrupt output falls here and can rise again.
     mutating func finishTransmitting() {
       transmitterInterrupt = true
       line = false
     }
 
-    /// The interrupt with the highest priority (IIR bits 3:1), or 1 for none.
+    /// The IIR identification (bits 3:0) of the pending interrupt with the highest priority, or 1 if none is
+    /// pending.
     var identification: UInt8 {
       if interruptEnable & 4 != 0, overrun { return 6 }
       if interruptEnable & 1 != 0, !received.isEmpty { return 4 }
@@ -59,26 +63,28 @@ final class Serial: PortDevice {
       return 1
     }
 
-    /// Sets the line by the pending interrupts; true when it rises.
+    /// Sets the interrupt output from the pending interrupts. Returns true if the output rises.
     mutating func updateLine() -> Bool {
-      // OUT2 gates the interrupt on a PC.
+      // On a PC, OUT2 enables the interrupt output.
       let now = identification != 1 && modemControl & 8 != 0
       defer { line = now }
       return now && !line
     }
   }
 
-  /// Owner: this port. Taken by vCPU threads and by the control thread for one access; nothing is locked inside it.
+  /// Owner: this port. Taken by vCPU threads and by the control thread for one access. No lock is taken
+  /// inside it.
   private let registers = Mutex(Registers())
-  /// Connected to the guest's interrupt line.
+  /// The eventfd that raises ``gsi``.
   let interrupt: EventFD
-  /// Signalled when the receiver has room again after it had none.
+  /// Signalled when the guest has emptied the receiver.
   let room: EventFD
-  /// Signalled when the console does not take a byte: ``transmit()`` is to be called when it may.
+  /// Signalled when the console does not accept a byte. Call ``transmit()`` when the console has room.
   let backlog: EventFD
   private let output: @Sendable (UInt8) -> Bool
 
-  /// - Parameter output: Takes a byte that the guest sends; false if it does not take it now. It must not wait.
+  /// - Parameter output: Accepts a byte that the guest sends. Returns false if it cannot accept the byte now.
+  ///   It must not wait.
   init(output: @escaping @Sendable (UInt8) -> Bool) throws(KernelError) {
     interrupt = try EventFD()
     room = try EventFD()
@@ -86,7 +92,7 @@ final class Serial: PortDevice {
     self.output = output
   }
 
-  /// Offers the console the bytes in the transmitter. Returns true if it is empty now.
+  /// Sends the bytes in the transmitter to the console. Returns true if the transmitter is empty afterwards.
   @discardableResult
   func transmit() -> Bool {
     let (isEmpty, rises) = registers.withLock { registers in
@@ -102,10 +108,10 @@ final class Serial: PortDevice {
     return isEmpty
   }
 
-  /// How many bytes the receiver can take.
+  /// The number of bytes that the receiver can accept.
   var space: Int { registers.withLock { max(0, $0.depth - $0.received.count) } }
 
-  /// Bytes from the console; what does not fit is lost, as on a wire.
+  /// Receives bytes from the console. Bytes that do not fit are lost, as on a wire.
   func receive(_ bytes: some Sequence<UInt8>) {
     let rises = registers.withLock { registers in
       for byte in bytes {
@@ -164,7 +170,7 @@ final class Serial: PortDevice {
       return status
     case 6:
       let control = registers.modemControl
-      // In loopback the outputs come back as inputs; otherwise DCD, DSR and CTS are on.
+      // In loopback mode the outputs are connected to the inputs. Otherwise DCD, DSR and CTS are on.
       return registers.isLoopback
         ? (control & 2) << 3 | (control & 1) << 5 | (control & 4) << 4 | (control & 8) << 4 : 0xB0
     default: return registers.scratch
@@ -191,7 +197,7 @@ final class Serial: PortDevice {
     if hasRoom { room.signal() }
   }
 
-  /// Returns the byte that is to be sent, or nil.
+  /// Writes a register. Returns the byte to send, or nil if there is none.
   private static func write(
     _ register: UInt16, _ value: UInt8, _ registers: inout Registers, _ hasRoom: inout Bool
   ) -> UInt8? {

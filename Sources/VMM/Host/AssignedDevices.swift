@@ -6,21 +6,21 @@ internal import KVM
 internal import Passthrough
 internal import Seams
 
-/// The host devices of a VM, with all that they came through.
+/// The assigned devices of a VM, with the host resources that they use.
 struct AssignedDevices<B: HostBackend>: Sendable {
   let functions: [AssignedFunction<B>]
-  /// Where each function is on the guest's bus.
+  /// The place of each function on the guest's bus.
   let places: [GuestSlot]
-  /// nil where there are none.
+  /// The context that the functions share, or nil if the VM has no device.
   let host: PassthroughContext<B>?
   let dma: DMAMapper<B.Space>?
-  /// Kept open for as long as the devices are.
+  /// The backend of the devices. It stays open as long as the devices.
   private let backend: B?
 
   /// The first I/O address that the IOMMU does not translate.
   var ioLimit: UInt64 { dma?.limit ?? .max }
 
-  /// Takes the devices over.
+  /// Opens the devices and creates their functions.
   init(
     _ devices: [Configuration.AssignedDevice], hosts: [ReadyDevice], machine: VirtualMachine,
     slots: MemorySlots, routeLimit: Int, memory: GuestMemory, eventLog: EventLog
@@ -39,8 +39,9 @@ struct AssignedDevices<B: HostBackend>: Sendable {
     let host = PassthroughContext<B>(
       machine: MachineResources(machine, slots: slots, routes: InterruptRoutes(machine, limit: routeLimit)),
       dma: dma)
-    // All are open before the first is reset: a bus reset asks for those that it reaches. The kernel resets what it
-    // opens, which takes its time and is done for all at once.
+    // All devices are open before the first bus reset, because a bus reset requires every device that it
+    // reaches. The kernel resets each device that it opens. This takes time, so it is done for all devices
+    // concurrently.
     let open = try concurrentMap(hosts) { host throws(RunError) in try backend.open(host) }
     functions = try Self.functions(devices, open, plan: plan, host: host, eventLog: eventLog)
     self.host = host

@@ -5,9 +5,9 @@ internal import KVM
 internal import Passthrough
 internal import Seams
 
-/// A backend on this host: finds the devices of a VM and opens them.
+/// A backend on this host. It finds the devices of a VM and opens them.
 protocol HostBackend: Backend where Machine == MachineResources {
-  /// Returns the host's view of devices. Each is found to be ready and is not touched.
+  /// Returns the host's view of devices. Throws if a device is not ready. Opens no device.
   static func check(_ devices: [Configuration.AssignedDevice]) throws(RunError) -> [ReadyDevice]
 
   /// Creates the I/O address spaces of a plan and attaches the devices' groups. No device is opened.
@@ -16,16 +16,16 @@ protocol HostBackend: Backend where Machine == MachineResources {
   /// The I/O address spaces, in the order of the plan.
   var spaces: [DMAMapper<Space>.Member] { get }
 
-  /// Opens a device. The kernel resets what it opens, which may take a second.
+  /// Opens a device. The kernel resets the device, which may take a second.
   func open(_ host: ReadyDevice) throws(RunError) -> Device
 }
 
-/// A device of the host that can be passed through.
+/// A host device that is ready for passthrough.
 struct ReadyDevice: Sendable {
   let address: String
   let group: String
-  /// The VF token, as text; nil for none.
+  /// The VF token as text, or nil if none is configured.
   let token: String?
-  /// I/O addresses that its IOMMU group cannot use.
+  /// The I/O addresses that the device's IOMMU group cannot use.
   let reserved: [ClosedRange<UInt64>]
 }

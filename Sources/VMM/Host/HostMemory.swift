@@ -2,7 +2,7 @@
 
 internal import Linux
 
-/// The host's memory, in bytes (/proc/meminfo).
+/// The sizes of the host's memory in bytes (/proc/meminfo).
 struct HostMemory {
   let total: UInt64
   let available: UInt64
@@ -21,7 +21,8 @@ struct HostMemory {
     available = field("MemAvailable")
   }
 
-  /// The problem of a guest of a size, or nil if the host has the memory for it or does not say how much it has.
+  /// Returns the problem of a guest with the given size of RAM. Returns nil if the host has enough memory or
+  /// does not report the size of its memory.
   func problem(guest size: UInt64, _ residence: HostProblem.Residence) -> HostProblem? {
     let limit = residence == .touched ? total : available
     guard total > 0, size > limit else { return nil }

@@ -3,68 +3,72 @@
 public import GuestMemory
 public import PCI
 
-/// A demand of a VM that this host cannot meet.
+/// A requirement of a VM that this host cannot meet.
 public enum HostProblem: Error, Equatable, CustomStringConvertible {
-  /// The amount of guest RAM that has to be in memory.
+  /// The part of guest RAM that must be resident.
   public enum Residence: Sendable {
     /// The pages that the guest touches.
     case touched
-    /// All of it, because it is populated at the start.
+    /// All of guest RAM, because it is populated at the start.
     case populated
-    /// All of it, because devices reach it.
+    /// All of guest RAM, because it is pinned for devices.
     case pinned
   }
 
-  /// KVM takes fewer vCPUs.
+  /// KVM supports fewer vCPUs.
   case cpuCount(Int, limit: Int)
-  /// This process may not run on the processor that a vCPU is to stay on.
+  /// This process may not run on the host processor that is configured for a vCPU.
   case processor(Int, vcpu: Int)
-  /// The host has less memory than the guest. Bytes; the limit is on available memory if all of it is resident.
+  /// The host has less memory than the guest. Sizes are in bytes. The limit is the available memory if all of
+  /// guest RAM must be resident, else the total memory.
   case memory(size: UInt64, limit: UInt64, Residence)
-  /// The host does not have the NUMA node; `online` lists those that it has.
+  /// The host does not have the NUMA node. `online` lists the host's nodes.
   case noNode(Int, online: String)
-  /// The kernel does not know NUMA nodes.
+  /// The host's kernel does not support NUMA.
   case noNodes(Int)
-  /// The NUMA node has less memory than the guest. Bytes.
+  /// The NUMA node has less memory than the guest. Sizes are in bytes.
   case nodeMemory(Int, size: UInt64, limit: UInt64, Residence)
-  /// The pool of the NUMA node has fewer free huge pages; `pool` is its directory.
+  /// The NUMA node has too few free huge pages. `pool` is the directory of its pool.
   case nodeHugePages(Int, count: UInt64, kibibytes: UInt64, free: UInt64, pool: String)
-  /// Transparent huge pages are off; `path` is the file that turns them on.
+  /// Transparent huge pages are disabled. `path` is the file that enables them.
   case transparentHugePagesOff(path: String)
-  /// The kernel does not have transparent huge pages.
+  /// The host's kernel does not support transparent huge pages.
   case noTransparentHugePages
-  /// The host reserves I/O addresses in the first MiB, where a guest starts, for the device's IOMMU group.
+  /// The host reserves I/O addresses in the first MiB for the device's IOMMU group. A guest needs RAM there
+  /// to start.
   case reservedStart(device: String, group: String, ClosedRange<UInt64>)
-  /// The host reserves I/O addresses in the page of guest RAM that has the first MiB. Bytes.
+  /// The host reserves I/O addresses in the page of guest RAM that contains the first MiB. The page size is
+  /// in bytes.
   case reservedPage(device: String, group: String, ClosedRange<UInt64>, pageSize: UInt64)
-  /// The IOMMU does not translate a region of guest RAM. Bytes.
+  /// The IOMMU does not translate the addresses of a region of guest RAM. The size is in bytes.
   case untranslated(GuestAddress, size: UInt64)
-  /// A BAR does not fit in the addresses for it.
+  /// A BAR does not fit in the address range for its kind.
   case noRoom(device: String, BAR, in: Range<UInt64>)
 
   /// The subject and the cause.
   public var description: String {
     switch self {
-    case .cpuCount(let count, let limit): "\(count) vCPUs: KVM on this machine takes \(limit)"
+    case .cpuCount(let count, let limit): "\(count) vCPUs: KVM on this machine supports at most \(limit)"
     case .processor(let processor, let vcpu):
       "vCPU \(vcpu): this process may not run on processor \(processor) of the host"
     case .memory(let size, let limit, let residence):
-      "guest memory of \(size >> 20) MiB: \(Self.reason(residence))this machine has \(limit >> 20) MiB"
+      "guest RAM of \(size >> 20) MiB: \(Self.reason(residence))this machine has \(limit >> 20) MiB"
         + (residence == .touched ? "" : " available")
-    case .noNode(let node, let online): "NUMA node \(node): this machine has no such node (online: \(online))"
-    case .noNodes(let node): "NUMA node \(node): this machine's kernel knows no NUMA nodes"
+    case .noNode(let node, let online): "NUMA node \(node): not present on this machine (online: \(online))"
+    case .noNodes(let node): "NUMA node \(node): this machine's kernel does not support NUMA"
     case .nodeMemory(let node, let size, let limit, let residence):
-      "guest memory of \(size >> 20) MiB: \(Self.reason(residence))NUMA node \(node) has \(limit >> 20) MiB"
+      "guest RAM of \(size >> 20) MiB: \(Self.reason(residence))NUMA node \(node) has \(limit >> 20) MiB"
         + (residence == .touched ? "" : " available")
     case .nodeHugePages(let node, let count, let kibibytes, let free, _):
-      "guest memory of \(count) huge pages of \(kibibytes)K: NUMA node \(node) has \(free) free"
-    case .transparentHugePagesOff(let path): "transparent huge pages: \(path): they are off on this machine"
-    case .noTransparentHugePages: "transparent huge pages: this machine's kernel has none"
+      "guest RAM of \(count) huge pages of \(kibibytes)K: NUMA node \(node) has \(free) free"
+    case .transparentHugePagesOff(let path): "transparent huge pages: \(path): disabled on this machine"
+    case .noTransparentHugePages: "transparent huge pages: not supported by this machine's kernel"
     case .reservedStart(let device, let group, let range):
-      "\(Self.reserved(device, group, range)), and a guest needs RAM there to start: the firmware demands them for "
-        + "the device (RMRR)"
+      "\(Self.reserved(device, group, range)), because the firmware requires them for the device (RMRR): "
+        + "a guest needs RAM at these addresses to start"
     case .reservedPage(let device, let group, let range, let pageSize):
-      "\(Self.reserved(device, group, range)) in the page of \(pageSize >> 20) MiB from which a guest starts"
+      "\(Self.reserved(device, group, range)) in the first page of guest RAM "
+        + "(page size \(pageSize >> 20) MiB)"
     case .untranslated(let base, let size):
       "guest RAM at \(base), \(size) bytes: the IOMMU does not translate these addresses"
     case .noRoom(let device, let bar, let window):
@@ -75,8 +79,8 @@ public enum HostProblem: Error, Equatable, CustomStringConvertible {
   private static func reason(_ residence: Residence) -> String {
     switch residence {
     case .touched: ""
-    case .populated: "all of it is populated at the start, and "
-    case .pinned: "all of it is pinned for devices, and "
+    case .populated: "all of it is populated at the start, but "
+    case .pinned: "all of it is pinned for devices, but "
     }
   }
 
@@ -94,12 +98,12 @@ public enum HostProblem: Error, Equatable, CustomStringConvertible {
     let range =
       "\(GuestAddress(window.lowerBound))-\(GuestAddress(max(window.upperBound, 1) - 1))"
     return switch bar.kind {
-    case .io: "does not fit beside the others in the guest's I/O ports \(range)"
+    case .io: "does not fit beside the other BARs in the guest's I/O ports \(range)"
     case .memory32, .rom:
-      "takes addresses of 32 bits and does not fit beside the others in \(range)"
+      "needs 32-bit addresses and does not fit beside the other BARs in \(range)"
     case .memory64:
-      "does not fit in the guest-physical addresses \(range) that the processor and the IOMMU translate above "
-        + "guest RAM"
+      "does not fit in the guest-physical addresses \(range), which the processor and the IOMMU translate "
+        + "above guest RAM"
     }
   }
 }

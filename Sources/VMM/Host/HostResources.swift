@@ -3,19 +3,19 @@
 internal import GuestMemory
 internal import Linux
 
-/// What the host must have for a guest's memory and vCPUs. It is checked before anything is created.
+/// A check of the host's resources for guest RAM and vCPUs. It comes before any resource is created.
 struct HostResources {
-  /// Where sysfs is.
+  /// The path of sysfs.
   var sysfs = "/sys"
 
-  /// Throws the first demand of a VM that this host cannot meet.
+  /// Throws the first requirement of a VM that this host cannot meet.
   func check(_ configuration: Configuration) throws(RunError) {
     try checkPins(configuration.cpuPins)
     let residence: HostProblem.Residence =
       !configuration.devices.isEmpty ? .pinned : configuration.isPreallocated ? .populated : .touched
     var shift: UInt32?
     switch configuration.backing {
-    // The pool is not part of available memory. The kernel checks if the pool has enough.
+    // The pool is not part of available memory. The kernel checks that the pool has enough pages.
     case .hugePages(let own): shift = own
     case .transparentHugePages: try checkTransparentHugePages()
     case .memfd, .transparentHugePagesIfAvailable: break

@@ -2,15 +2,15 @@
 
 internal import Linux
 
-/// A NUMA node of the host (/sys/devices/system/node/nodeN), in bytes.
+/// A NUMA node of the host (/sys/devices/system/node/nodeN). Sizes are in bytes.
 struct NUMANode {
   let number: Int
   let total: UInt64
-  /// What is free or can be made free.
+  /// The size of the memory that is free or reclaimable.
   let available: UInt64
   private let path: String
 
-  /// - Parameter sysfs: Where sysfs is.
+  /// - Parameter sysfs: The path of sysfs.
   init(_ number: Int, sysfs: String = "/sys") throws(KernelError) {
     let path = "\(sysfs)/devices/system/node/node\(number)"
     self.init(number, path: path, parsing: try Sysfs.read("\(path)/meminfo"))
@@ -35,7 +35,7 @@ struct NUMANode {
 
   private func pool(_ kibibytes: UInt64) -> String { "\(path)/hugepages/hugepages-\(kibibytes)kB" }
 
-  /// The number of free huge pages in the pool of this node; 0 if the kernel has none of that size.
+  /// Returns the number of free huge pages in this node's pool, or 0 if the kernel does not support the size.
   func freeHugePages(kibibytes: UInt64) throws(KernelError) -> UInt64 {
     let text = try Sysfs.present { () throws(KernelError) in
       try Sysfs.read("\(pool(kibibytes))/free_hugepages")
@@ -43,7 +43,7 @@ struct NUMANode {
     return text.flatMap { UInt64($0) } ?? 0
   }
 
-  /// The problem of guest RAM that comes from here, or nil.
+  /// Returns the problem of guest RAM from this node, or nil.
   func problem(
     guest size: UInt64, hugePageShift shift: UInt32?, _ residence: HostProblem.Residence
   ) throws(KernelError) -> HostProblem? {

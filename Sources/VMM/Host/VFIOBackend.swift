@@ -8,7 +8,7 @@ internal import Passthrough
 internal import Seams
 internal import VFIO
 
-/// Devices that the host's kernel passes through: VFIO groups in type1 containers.
+/// The backend for devices of VFIO groups in type1 containers.
 struct VFIOBackend: HostBackend {
   typealias Device = VFIO.Device
   typealias Space = Container
@@ -16,7 +16,7 @@ struct VFIOBackend: HostBackend {
 
   let spaces: [DMAMapper<Container>.Member]
   private let groups: [Group]
-  /// KVM knows the groups as long as this is open.
+  /// The KVM device that holds the groups. KVM knows the groups as long as it is open.
   private let registration: VirtualMachine.KVMVFIODevice
 
   static func check(_ devices: [Configuration.AssignedDevice]) throws(RunError) -> [ReadyDevice] {

@@ -4,20 +4,20 @@ public import Gate
 public import GuestMemory
 public import PCI
 
-/// What a VM is made of.
+/// The configuration of a VM.
 public struct Configuration: Sendable {
-  /// A host device to hand to the guest.
+  /// A host device to assign to the guest.
   public struct AssignedDevice: Sendable, Equatable {
-    /// Its address on the host.
+    /// The device's address on the host.
     public var address: Address
 
-    /// How it is handed to the guest.
+    /// The device's passthrough policies.
     public var policies: DevicePolicies
 
-    /// The token that its physical function's owner has set, a UUID as text; nil for none.
+    /// The VF token that the owner of the physical function has set: a UUID as text, or nil for none.
     public var token: String?
 
-    /// Names a device.
+    /// Creates an assigned device.
     public init(address: Address, policies: DevicePolicies = DevicePolicies(), token: String? = nil) {
       self.address = address
       self.policies = policies
@@ -25,50 +25,50 @@ public struct Configuration: Sendable {
     }
   }
 
-  /// The kernel image's path.
+  /// The path of the kernel image.
   public var kernel: String
-  /// The initial RAM disk's path.
+  /// The path of the initial RAM disk, or nil for none.
   public var initrd: String?
   /// The kernel's command line.
   public var commandLine = ""
-  /// Guest RAM, in bytes.
+  /// The size of guest RAM in bytes.
   public var memory: UInt64 = 512 << 20
-  /// What stands behind guest RAM.
+  /// The backing of guest RAM.
   public var backing = GuestMemory.Backing.transparentHugePagesIfAvailable
-  /// The NUMA node of the host that guest RAM comes from; nil leaves it to the host.
+  /// The host's NUMA node for guest RAM, or nil if the host chooses.
   public var memoryNode: Int?
-  /// Whether all pages of guest RAM are populated while the guest starts.
+  /// True if all pages of guest RAM are populated while the guest starts.
   public var isPreallocated = false
-  /// vCPUs.
+  /// The number of vCPUs.
   public var cpus = 1
-  /// For each vCPU that is to stay on one processor of the host, that processor's number.
+  /// The host processors to which vCPUs are bound, by vCPU number.
   public var cpuPins: [Int: Int] = [:]
-  /// Devices in the order of their slots on the guest's bus, from slot 1 on.
+  /// The assigned devices, in the order of their PCI slots on the guest's bus. The first is in PCI slot 1.
   public var devices: [AssignedDevice] = []
-  /// Where the trace goes.
+  /// The path of the trace, or nil for no trace.
   public var trace: String?
-  /// Whether to print a summary at the end.
+  /// True if a summary is printed at the end.
   public var printsSummary = false
-  /// Whether a write to port 0xf4 ends the VM.
+  /// True if a write to port 0xf4 ends the VM.
   public var hasDebugExit = false
   /// True if threads are confined.
   public var isSandboxed = true
   /// True if the guest sees VMX or SVM.
   public var isNested = false
 
-  /// Every path that an option names.
+  /// The paths of all files in the configuration.
   public var files: [String] { [kernel] + [initrd, trace].compactMap(\.self) }
 
-  /// Starts with a kernel and the defaults.
+  /// Creates a configuration with a kernel and the defaults.
   public init(kernel: String) { self.kernel = kernel }
 
-  /// The slots of the root bus, less the host bridge's.
+  /// The maximum number of devices: all PCI slots of the root bus except the host bridge's.
   public static let mostDevices = 31
 
-  /// The least guest RAM, in bytes.
+  /// The minimum size of guest RAM in bytes.
   public static let leastMemory: UInt64 = 2 << 20
 
-  /// The first problem of the configuration itself, found without a look at any file or device, or nil.
+  /// The first problem of the configuration itself, or nil. The check accesses no file and no device.
   public var usageProblem: UsageProblem? {
     if memory < Self.leastMemory { return .memoryTooSmall(memory) }
     if memory % backing.pageSize != 0 { return .memoryNotAligned(memory, pageSize: backing.pageSize) }

@@ -3,11 +3,12 @@
 internal import Boot
 internal import PCI
 
-/// The guest-physical addresses that a VM has for the BARs of its devices.
+/// The guest-physical address ranges for the BARs of a VM's devices.
 enum DeviceWindows {
-  /// The problem of the first device that takes RAM from the first MiB, without which no guest can start, or nil.
+  /// Returns the problem of the first device that prevents RAM in the guest's first MiB, or nil. No guest can
+  /// start without this RAM.
   ///
-  /// - Parameter pageSize: Of guest RAM, in bytes. A reserved address takes a whole page.
+  /// - Parameter pageSize: The page size of guest RAM in bytes. A reserved address excludes a whole page.
   static func startProblem(_ hosts: [ReadyDevice], pageSize: UInt64) -> HostProblem? {
     for host in hosts {
       guard let hole = host.reserved.first(where: { $0.lowerBound & ~(pageSize - 1) < 1 << 20 }) else {
@@ -20,7 +21,7 @@ enum DeviceWindows {
     return nil
   }
 
-  /// The largest part of a range of GPAs that holds no reserved address.
+  /// Returns the largest part of a range of GPAs without a reserved address.
   static func largest(_ range: Range<UInt64>, without reserved: [ClosedRange<UInt64>]) -> Range<UInt64> {
     var parts = [range]
     for hole in reserved {
@@ -34,7 +35,7 @@ enum DeviceWindows {
     return parts.max { $0.upperBound - $0.lowerBound < $1.upperBound - $1.lowerBound } ?? range
   }
 
-  /// The addresses of a kind of BAR. Those below 4 GiB are fixed.
+  /// Returns the address range for a kind of BAR. The ranges below 4 GiB are fixed.
   static func range(of kind: BAR.Kind, memory64: Range<UInt64>) -> Range<UInt64> {
     switch kind {
     case .io: PlatformLayout.ioWindow

@@ -2,14 +2,16 @@
 
 /// The kernel's command line.
 enum KernelCommandLine {
-  /// Options of Linux that turn KVM's clock off (arch/x86/kernel/kvmclock.c, arch/x86/kernel/cpu/hypervisor.c).
+  /// The parameters that make Linux ignore KVM's clock (arch/x86/kernel/kvmclock.c,
+  /// arch/x86/kernel/cpu/hypervisor.c).
   private static let clockOptions: Set<Substring> = ["no-kvmclock", "nopv"]
 
-  /// The kernel's command line, with the frequency of the time stamp counter if Linux is not to use KVM's clock. A
-  /// hardware-reduced machine has neither an HPET nor a PM timer, and Linux reads the PIT only early in the boot,
-  /// which fails if an exit is slow (Linux arch/x86/kernel/tsc.c, quick_pit_calibrate).
+  /// Adds the frequency of the time stamp counter to a command line that makes Linux ignore KVM's clock.
   ///
-  /// - Parameter frequency: kHz; nil if it is not known.
+  /// A hardware-reduced machine has neither an HPET nor a PM timer. Linux reads the PIT only early in the
+  /// boot. That calibration fails if an exit is slow (Linux arch/x86/kernel/tsc.c, quick_pit_calibrate).
+  ///
+  /// - Parameter frequency: The frequency in kHz, or nil if it is not known.
   static func text(_ text: String, frequency: Int?) -> String {
     let words = text.split(whereSeparator: \.isWhitespace)
     guard let frequency, !words.contains(where: { $0.hasPrefix("tsc_early_khz=") }) else { return text }

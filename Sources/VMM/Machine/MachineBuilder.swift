@@ -8,7 +8,7 @@ internal import PCI
 internal import Passthrough
 internal import VFIO
 
-/// A machine that has been put together and not yet run.
+/// A complete machine before its first instruction.
 struct MachineBuilder<B: HostBackend> {
   let machine: VirtualMachine
   let memory: GuestMemory
@@ -17,7 +17,7 @@ struct MachineBuilder<B: HostBackend> {
   let serial: Serial
   let root: RootBus<B>
 
-  /// Puts a machine together: first what can be refused without touching a device.
+  /// Builds a machine. The checks that access no device come first.
   init(_ configuration: Configuration, eventLog: EventLog, output: @escaping @Sendable (UInt8) -> Bool)
     throws(RunError)
   {
@@ -95,7 +95,7 @@ struct MachineBuilder<B: HostBackend> {
     } catch { throw .kernel(error) }
   }
 
-  /// Gives every BAR an address; the 64-bit window that the guest is told of.
+  /// Assigns an address to every BAR. Returns the 64-bit address range for BARs that the ACPI tables report.
   private static func place(
     _ devices: AssignedDevices<B>, memory: GuestMemory, addressBits: Int, reserved: [ClosedRange<UInt64>]
   ) throws(RunError) -> Range<UInt64> {

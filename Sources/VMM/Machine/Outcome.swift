@@ -3,29 +3,29 @@
 internal import Linux
 internal import Synchronization
 
-/// How a VM ended.
+/// The outcome of a VM.
 public enum Outcome: Sendable, Equatable {
-  /// The guest switched itself off (ACPI S5).
+  /// The guest powered off (ACPI S5).
   case powerOff
-  /// The guest asked for a reset.
+  /// The guest requested a reset.
   case reset
   /// The guest reported a panic (pvpanic).
   case panic
-  /// A CPU of the guest had a triple fault.
+  /// A vCPU had a triple fault.
   case tripleFault
   /// The guest wrote to the debug exit port.
   case debugExit(UInt32)
   /// The user typed Ctrl-A x.
   case quit
-  /// A signal asked for the end.
+  /// A signal requested the end.
   case signal(Int32)
-  /// Sluice could not go on.
+  /// Sluice could not continue.
   case failure(RunError)
 
-  /// The process's exit status.
+  /// Returns the process's exit status.
   ///
-  /// - Parameter hasDebugExit: True if a value V that the guest writes becomes 2V + 1, as with QEMU's isa-debug-exit.
-  ///   Every other end has an even status then.
+  /// - Parameter hasDebugExit: True if a value V that the guest writes gives the status 2V + 1, as with
+  ///   QEMU's isa-debug-exit. Every other outcome then has an even status.
   public func exitStatus(hasDebugExit: Bool) -> Int32 {
     switch self {
     case .powerOff, .quit: 0
@@ -38,10 +38,10 @@ public enum Outcome: Sendable, Equatable {
     }
   }
 
-  /// The process's exit status after a failure.
+  /// Returns the process's exit status after a failure.
   public static func failureStatus(hasDebugExit: Bool) -> Int32 { hasDebugExit ? 6 : 1 }
 
-  /// True if the user or a signal asked for the end, which then waits for no reader.
+  /// True if the user or a signal requested the end. The shutdown then waits for no reader.
   var isRequested: Bool {
     switch self {
     case .quit, .signal: true
@@ -64,26 +64,26 @@ public enum Outcome: Sendable, Equatable {
   }
 }
 
-/// The end of a VM: the first reason given is the one that counts.
+/// The request to end a VM. Only the first request counts.
 final class ShutdownRequest: Sendable {
-  /// Taken by any thread for a moment; nothing is locked inside it.
+  /// The first outcome. Taken by any thread for a short time. No lock is taken inside it.
   private let first = Mutex<Outcome?>(nil)
-  /// Written once, after `first`; read by vCPU threads between runs.
+  /// Set after `first`. vCPU threads read it between calls of KVM_RUN.
   private let over = Atomic<Bool>(false)
   private let event: EventFD
 
   init() throws(KernelError) { event = try EventFD() }
 
-  /// Readable from the end on; for the event loop.
+  /// The descriptor for the event loop. It becomes readable when the VM ends.
   var number: Int32 { event.number }
 
-  /// Whether the VM has ended.
+  /// True if the VM has ended.
   var isOver: Bool { over.load(ordering: .acquiring) }
 
-  /// The outcome, once it is over.
+  /// The outcome, or nil if the VM has not ended.
   var outcome: Outcome? { first.withLock { $0 } }
 
-  /// Ends the VM, unless it has ended already.
+  /// Ends the VM, unless it has already ended.
   func end(_ outcome: Outcome) {
     first.withLock { first in
       if first == nil { first = outcome }

@@ -9,7 +9,7 @@ public import Sandbox
 public import Seams
 public import VFIO
 
-/// Why a VM could not be started, or had to end.
+/// An error that prevents the start of a VM or ends it.
 public enum RunError: Error, Equatable, CustomStringConvertible {
   /// KVM is not usable.
   case system(KVMError)
@@ -23,19 +23,19 @@ public enum RunError: Error, Equatable, CustomStringConvertible {
   case vfio(VFIOError)
   /// A device cannot be used.
   case function(FunctionError)
-  /// A device cannot be given back.
+  /// A device cannot be returned to the host.
   case handBack(FunctionError)
   /// A thread cannot be confined.
   case sandbox(SandboxError)
-  /// The host cannot meet a demand of the VM.
+  /// The host cannot meet a requirement of the VM.
   case host(HostProblem)
   /// The thread of a vCPU cannot be prepared.
   case vcpu(Int, KernelError)
-  /// A vCPU cannot be kept on its processor.
+  /// A vCPU cannot be bound to its processor.
   case placement(vcpu: Int, KernelError)
   /// The main thread failed.
   case mainThread(KernelError)
-  /// The trace could not be written; `lost` records are not in it.
+  /// The trace could not be written. `lost` records are missing.
   case trace(path: String, KernelError, lost: Int)
   /// The kernel refused another operation.
   case kernel(KernelError)
@@ -51,19 +51,19 @@ public enum RunError: Error, Equatable, CustomStringConvertible {
     case .preparation(let error): error.description
     case .vfio(let error): error.description
     case .function(let error): error.description
-    case .handBack(let error): "handing back: \(error)"
+    case .handBack(let error): "release: \(error)"
     case .sandbox(let error): error.description
     case .host(let problem): problem.description
     case .vcpu(let cpu, let error), .placement(let cpu, let error): "vCPU \(cpu): \(error)"
-    case .mainThread(let error): "the main thread: \(error)"
-    case .trace(let path, let error, let lost): "trace \(path): \(error): \(lost) records are not in it"
+    case .mainThread(let error): "main thread: \(error)"
+    case .trace(let path, let error, let lost): "trace \(path): \(error): \(lost) records are missing"
     case .kernel(let error): error.description
     case .operation(let error): error.description
     }
   }
 }
 
-/// Runs a step of the start, with its error as a ``RunError``.
+/// Runs a step of the start and converts its error to a ``RunError``.
 func step<Value: ~Copyable, Failure: Error>(
   _ wrap: (Failure) -> RunError, _ body: () throws(Failure) -> Value
 ) throws(RunError) -> Value {

@@ -2,21 +2,21 @@
 
 public import PCI
 
-/// A configuration that no VM can have.
+/// A configuration that is invalid on every host.
 public enum UsageProblem: Error, Equatable, CustomStringConvertible {
-  /// Less guest RAM than ``Configuration/leastMemory``. Bytes.
+  /// Guest RAM is smaller than ``Configuration/leastMemory``. The size is in bytes.
   case memoryTooSmall(UInt64)
-  /// Guest RAM that is not whole pages of what stands behind it. Bytes.
+  /// The size of guest RAM is not a multiple of the backing's page size. Sizes are in bytes.
   case memoryNotAligned(UInt64, pageSize: UInt64)
-  /// Fewer than 1 or more than 255 vCPUs.
+  /// The number of vCPUs is less than 1 or more than 255.
   case cpuCount(Int)
-  /// A vCPU that is to stay on a processor, and that the VM does not have.
+  /// A processor is configured for a vCPU that the VM does not have.
   case pinnedCPU(Int, cpus: Int)
-  /// More devices than the root bus has slots.
+  /// There are more devices than PCI slots on the root bus.
   case deviceCount(Int)
-  /// A device that is named twice.
+  /// A device is named twice.
   case duplicate(Address)
-  /// A device with a policy for a peer that is not another device of the VM.
+  /// A device has a policy for a peer that is not another device of the VM.
   case unknownPeer(String, of: Address)
 
   /// The subject and the cause.
@@ -27,10 +27,10 @@ public enum UsageProblem: Error, Equatable, CustomStringConvertible {
     case .memoryNotAligned(let size, let pageSize):
       "\(size) bytes: not a multiple of the page size, \(pageSize >> 10)K"
     case .cpuCount(let count): "\(count) is not between 1 and 255"
-    case .pinnedCPU(let cpu, let cpus): "vCPU \(cpu): the VM has the vCPUs 0 to \(cpus - 1)"
+    case .pinnedCPU(let cpu, let cpus): "vCPU \(cpu): the VM has only vCPUs 0 to \(cpus - 1)"
     case .deviceCount(let count):
-      "\(count) devices: the root bus has \(Configuration.mostDevices) slots"
-    case .duplicate(let address): "\(address): named twice, and a device can be in one slot only"
+      "\(count) devices: the root bus has PCI slots for \(Configuration.mostDevices)"
+    case .duplicate(let address): "\(address): named twice, but a device can be in only one PCI slot"
     case .unknownPeer(let peer, let address):
       "\(address): its peer \(peer) is not another device of this VM"
     }

@@ -6,23 +6,23 @@ internal import Logging
 internal import Passthrough
 internal import Seams
 
-/// A virtual machine with its threads and devices. Its guest runs from ``start()`` to ``stop()``; after that the devices
-/// have to be given back.
+/// A virtual machine with its threads and devices. The guest runs from ``start()`` to ``stop()``. After that,
+/// ``release()`` must return the devices to the host.
 struct VM<B: HostBackend> {
   private let builder: MachineBuilder<B>
   private let threads: VMThreads<B>
   private let shutdown: ShutdownRequest
   private let eventLog: EventLog
 
-  /// What a VM is doing.
+  /// The status of a VM.
   struct Status {
-    /// How it ended, or nil.
+    /// The outcome, or nil if the VM has not ended.
     let outcome: Outcome?
-    /// Its functions.
+    /// The status of each function.
     let functions: [FunctionStatus]
   }
 
-  /// Makes the threads of a machine that has been put together. They wait.
+  /// Creates the threads of a machine. The guest waits for ``start()``.
   init(
     _ builder: MachineBuilder<B>, _ configuration: Configuration, eventLog: EventLog,
     shutdown: ShutdownRequest
@@ -39,39 +39,39 @@ struct VM<B: HostBackend> {
   /// The assigned functions.
   var functions: [AssignedFunction<B>] { builder.devices.functions }
 
-  /// The status now.
+  /// The present status.
   var status: Status {
     Status(outcome: shutdown.outcome, functions: functions.map { FunctionStatus($0) })
   }
 
-  /// Confines the calling thread and lets the guest run.
+  /// Confines the calling thread and starts the guest.
   func start() throws(KernelError) { try threads.start() }
 
-  /// Does what the host's kernel asks for about a device. A failure ends the VM.
+  /// Handles a notification from the host's kernel about a device. A failure ends the VM.
   func attend(to notice: DeviceNotification, of function: Int) {
     do throws(FunctionError) { try functions[function].attend(to: notice) } catch {
       shutdown.end(.failure(.function(error)))
     }
   }
 
-  /// Takes a device from the guest and gives it back to the host. A failure ends the VM.
+  /// Removes a device from the guest and returns it to the host. A failure ends the VM.
   ///
-  /// - Returns: False if the VM has no such device.
+  /// - Returns: False if the VM does not have the device.
   func remove(_ address: String) -> Bool {
     guard let function = functions.first(where: { $0.address == address }) else { return false }
     do throws(FunctionError) { try function.remove() } catch { shutdown.end(.failure(.function(error))) }
     return true
   }
 
-  /// Takes all vCPUs out of the guest for good.
+  /// Stops all vCPUs permanently.
   func stop() {
     for function in functions { function.stopWaiting() }
     threads.stop()
   }
 
-  /// Closes the gates, gives the devices back and frees guest RAM. No vCPU runs.
+  /// Closes the gates, returns the devices to the host and frees guest RAM. No vCPU may run.
   ///
-  /// - Returns: What failed.
+  /// - Returns: The failures.
   func release() -> [FunctionError] {
     var failures: [FunctionError] = []
     for function in functions {
@@ -80,10 +80,11 @@ struct VM<B: HostBackend> {
     return failures + threads.releaseDevices(meanwhile: freeMemory)
   }
 
-  /// Unpins and frees guest RAM. No device is a bus master any more; one whose gate could not be closed meets the IOMMU.
+  /// Unpins and frees guest RAM. The devices are no longer bus masters. If a device's gate could not be
+  /// closed, the IOMMU blocks its DMA.
   private func freeMemory() {
     func warn(_ cause: String) {
-      eventLog.log.warning("guest RAM is there until the end of the process: \(cause)")
+      eventLog.log.warning("guest RAM: not freed before the process ends: \(cause)")
     }
     do throws(OperationError) { try builder.devices.dma?.unpinMemory(unmapped: eventLog.unpinned) } catch {
       return warn(error.description)
@@ -92,9 +93,9 @@ struct VM<B: HostBackend> {
   }
 }
 
-/// The state of one function.
+/// The status of one function.
 struct FunctionStatus {
-  /// The address on the host.
+  /// The device's address on the host.
   let address: String
   let statistics: FunctionStatistics
 

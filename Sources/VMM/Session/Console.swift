@@ -4,7 +4,7 @@ internal import Linux
 
 /// A terminal or a pair of streams, connected to the guest's serial port.
 struct Console: ~Copyable {
-  /// What a typed byte asks for.
+  /// The state of an escape sequence, which begins with Ctrl-A.
   private enum Escape { case none, prefix }
 
   private let serial: Serial
@@ -14,23 +14,24 @@ struct Console: ~Copyable {
   private let output: Int32
   private let isTerminal: Bool
   private let terminal: Terminal?
-  /// True if the event loop watches standard output.
+  /// True if the event loop watches the output.
   private var isOutputWatched = false
   private var escape = Escape.none
   private var isOpen = true
-  /// Whether the event loop watches the input; it does not take files, which never block.
+  /// True if the event loop watches the input. It does not accept files, which never block.
   private var isWatched = false
   private var isWatchable = true
-  /// True if the terminal belongs to another process group now, which gets what is typed.
+  /// True if the terminal belongs to another process group, which then receives typed bytes.
   private(set) var isInBackground = false
-  /// Typed, and not yet taken by the guest: Ctrl-A and the byte after it come at once.
+  /// Typed bytes that the guest has not received yet. Ctrl-A and the byte after it are added together.
   private var pending: [UInt8] = []
 
   /// Ctrl-A.
   private static let prefix: UInt8 = 1
 
   /// - Parameters:
-  ///   - isTerminal: True if the input is the process's terminal. It becomes raw, and Ctrl-A is not the guest's.
+  ///   - isTerminal: True if the input is the process's terminal. The terminal becomes raw. Ctrl-A begins an
+  ///     escape sequence.
   ///   - input: The descriptor to read from.
   ///   - output: The descriptor to watch for room.
   init(serial: Serial, isTerminal: Bool, input: Int32, output: Int32) {
@@ -42,18 +43,19 @@ struct Console: ~Copyable {
     takeTerminal()
   }
 
-  /// Makes the terminal raw, at the start and after other processes had it.
+  /// Makes the terminal raw. Called at the start and after another process has used the terminal.
   mutating func takeTerminal() {
     if let terminal { isInBackground = !terminal.enter() }
   }
 
-  /// Watches the input while the guest can take more and there may be more.
+  /// Makes the event loop watch the input while there may be input that the guest can receive.
   mutating func watch(_ loop: borrowing Epoll) throws(KernelError) {
     let wanted = isOpen && isWatchable && !isInBackground && pending.isEmpty && serial.space > 0
     if wanted == isWatched { return }
     if wanted {
       do throws(KernelError) { try loop.watch(input, as: EventSource.input.rawValue) } catch {
-        // A file or no descriptor at all: files are read as the guest makes room.
+        // EPERM means a file, which is read as the guest makes room. Other errors mean that there is no
+        // input.
         guard error.errno == KernelError.notPermitted else {
           isOpen = false
           return
@@ -67,7 +69,8 @@ struct Console: ~Copyable {
     isWatched = wanted
   }
 
-  /// Sends what is in the transmitter, and has the event loop watch standard output as long as it takes no more.
+  /// Sends the bytes in the transmitter. Makes the event loop watch the output while it accepts no more
+  /// bytes.
   mutating func send(_ loop: borrowing Epoll) throws(KernelError) {
     let isEmpty = serial.transmit()
     if isEmpty == !isOutputWatched { return }
@@ -79,16 +82,17 @@ struct Console: ~Copyable {
     isOutputWatched = !isEmpty
   }
 
-  /// Reads what is there, as much as the guest can take. True when the user asks to quit.
+  /// Reads the available input that the guest can receive. Returns true if the user requests to quit.
   mutating func transfer() throws(KernelError) -> Bool {
     deliver()
     while isOpen, pending.isEmpty, serial.space > 0 {
       let bytes: [UInt8]
       do throws(KernelError) { bytes = try readBytes(input, upTo: serial.space) } catch {
         switch error.errno {
-        // Non-blocking input that another reader has emptied, or a signal: there is more to come.
+        // Another reader has emptied non-blocking input, or a signal has arrived. More input may follow.
         case KernelError.again, KernelError.interrupted: break
-        // A read from the background of a terminal, with SIGTTIN blocked. A terminal that is gone says the same.
+        // A read in the background with SIGTTIN blocked fails with EIO. So does a read from a terminal that
+        // no longer exists.
         case KernelError.io where isTerminal && !isInBackground: isInBackground = true
         default: isOpen = false
         }
@@ -124,8 +128,8 @@ struct Console: ~Copyable {
     pending.removeFirst(count)
   }
 
-  /// Goes on after the guest has made room: with what waits, and with a file, which the event loop
-  /// does not watch.
+  /// Continues after the guest has made room: delivers pending bytes, and reads a file, which the event loop
+  /// does not watch. Returns true if the user requests to quit.
   mutating func refill() throws(KernelError) -> Bool {
     deliver()
     return isWatchable ? false : try transfer()

@@ -2,21 +2,21 @@
 
 internal import Passthrough
 
-/// The origin of an event that the main thread serves; its number is the token in the event loop.
+/// A source that the main thread serves. Its raw value is its token in the event loop.
 enum EventSource: RawRepresentable, Equatable {
-  /// A signal.
+  /// A signal is pending.
   case signals
   /// The VM has ended.
   case shutdown
   /// The receiver of the serial port has room again.
   case serialRoom
-  /// The transmitter of the serial port holds bytes that the console has not taken.
+  /// The transmitter of the serial port holds bytes that the console has not accepted.
   case serialBacklog
   /// Console input is readable.
   case input
   /// Console output is writable.
   case output
-  /// The host's kernel reports something about a function, by its index.
+  /// The host's kernel has sent a notification about a function. The number is the function's index.
   case notice(DeviceNotification, Int)
 
   private static let fixed: [EventSource] = [

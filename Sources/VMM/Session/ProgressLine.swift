@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What a terminal is told while guest RAM is made ready, once that has taken more than a second.
+/// A progress line on a terminal during the preparation of guest RAM. It appears after one second.
 struct ProgressLine {
-  /// Bytes in all.
+  /// The total number of bytes.
   let total: UInt64
-  /// What is done with them: `pinned`.
+  /// The operation on the bytes, as a participle: `pinned`.
   let verb: String
-  /// When it began; microseconds.
+  /// The start time in microseconds.
   let start: Int64
-  /// Whether the guest's console is on the terminal too. Then one line is written and left alone, since one
-  /// that is written over again and again would wipe out what the guest says.
+  /// True if the guest's console is on the same terminal. The line is then written only once, because an
+  /// update would overwrite the guest's output.
   let isShared: Bool
   private var shown: Int64?
 
-  /// Nobody looks before this; microseconds.
+  /// The delay before the first line, in microseconds.
   private static let patience: Int64 = 1_000_000
-  /// Nor more often than this.
+  /// The minimum interval between updates, in microseconds.
   private static let interval: Int64 = 200_000
 
   init(total: UInt64, verb: String, start: Int64, isShared: Bool) {
@@ -25,11 +25,12 @@ struct ProgressLine {
     self.isShared = isShared
   }
 
-  /// What to write now; nil for nothing. The terminal may be in raw mode, so a line ends with both characters.
+  /// Returns the text to write now, or nil for none. A line ends with CR and LF, because the terminal may be
+  /// raw.
   ///
   /// - Parameters:
-  ///   - done: Bytes.
-  ///   - time: Microseconds, of the clock of `start`.
+  ///   - done: The number of bytes that are done.
+  ///   - time: The present time in microseconds, on the same clock as `start`.
   mutating func text(done: UInt64, at time: Int64) -> String? {
     if isShared {
       guard shown == nil, done < total, time - start >= Self.patience else { return nil }
@@ -46,11 +47,11 @@ struct ProgressLine {
     return "\r\(words(done))\(done == total ? "\r\n" : "")"
   }
 
-  /// What to write when it ends before all is done.
+  /// Returns the text to write if the operation ends before all bytes are done, or nil for none.
   func end(done: UInt64) -> String? { shown != nil && !isShared && done < total ? "\r\n" : nil }
 
   private func words(_ done: UInt64) -> String {
-    // The number of digits stays, so that a line covers the one before it.
+    // The length of the line is constant, so that an update covers the previous line.
     let unit: (shift: UInt64, name: String) = total >= 64 << 30 ? (30, "GiB") : (20, "MiB")
     let all = String(total >> unit.shift)
     let part = String(done >> unit.shift)

@@ -2,17 +2,18 @@
 
 internal import Linux
 
-/// The guest's serial line: standard output, which never makes a vCPU wait.
+/// The guest's serial output on standard output. It never makes a vCPU wait.
 final class StandardOutput: Sendable {
   let stream = Output(1)
 
-  /// The longest wait for a reader at the end of a VM, without a byte taken; milliseconds.
+  /// The maximum time in milliseconds that the end of a VM waits for a reader to accept a byte.
   private static let patience: Int32 = 1000
 
-  /// Takes a byte; false if it has to stay in the transmitter.
+  /// Writes a byte. Returns false if the byte must stay in the transmitter.
   func write(_ byte: UInt8) -> Bool { stream.write(byte) }
 
-  /// Sends what the guest left in the transmitter when it ended the VM. A reader that takes nothing loses it.
+  /// Sends the bytes that the guest left in the transmitter at the end of the VM. The bytes are lost if the
+  /// reader accepts none of them.
   func drain(_ serial: Serial) {
     while !serial.transmit(), stream.waitForRoom(Self.patience) {}
   }

@@ -3,7 +3,7 @@
 internal import Linux
 internal import Passthrough
 
-/// The main thread of a run: serves the console, the signals and the notices about devices until the VM ends.
+/// The main thread of a VM. It serves the console, signals and device notifications until the VM ends.
 struct Supervisor<B: HostBackend>: ~Copyable {
   private let vm: VM<B>
   private let shutdown: ShutdownRequest
@@ -12,15 +12,15 @@ struct Supervisor<B: HostBackend>: ~Copyable {
   private let loop: Epoll
   private var console: Console
 
-  /// The interval at which a console in the background looks if it is in the foreground; no signal says so.
-  /// Milliseconds.
+  /// The interval in milliseconds at which a background console checks whether it is in the foreground. No
+  /// signal reports this change.
   private static var backgroundInterval: Int32 { 500 }
 
-  /// Watches all that the main thread serves.
+  /// Creates an event loop that watches all sources of the main thread.
   ///
   /// - Parameters:
   ///   - input: The descriptor of console input.
-  ///   - isTerminal: True if that is the process's terminal.
+  ///   - isTerminal: True if `input` is the process's terminal.
   init(
     _ vm: VM<B>, shutdown: ShutdownRequest, signals: consuming SignalFD, input: Int32, output: Output,
     isTerminal: Bool
@@ -45,7 +45,7 @@ struct Supervisor<B: HostBackend>: ~Copyable {
     self.loop = loop
   }
 
-  /// Lets the guest start, and serves events until the VM ends.
+  /// Starts the guest and serves the event loop until the VM ends.
   mutating func run() throws(KernelError) {
     try console.watch(loop)
     if try console.refill() { shutdown.end(.quit) }

@@ -4,15 +4,15 @@ internal import Linux
 public import Logging
 internal import Sandbox
 
-/// A run of a VM by the program: with the process's console, signals and trace.
+/// The execution of one VM by the program, with the process's console, signals and trace.
 public struct VMSession: Sendable {
   private let configuration: Configuration
   private let eventLog: EventLog
   private let shutdown: ShutdownRequest
 
-  /// Prepares a run; only the trace file is opened.
+  /// Prepares a session. Opens only the trace file.
   ///
-  /// - Parameter start: When the program began; microseconds of the monotonic clock.
+  /// - Parameter start: The start time of the program, in microseconds of the monotonic clock.
   public init(
     _ configuration: Configuration, log: Logger, start: Int64
   ) throws(RunError) {
@@ -24,7 +24,7 @@ public struct VMSession: Sendable {
       sandbox = try step(RunError.sandbox) { () throws(SandboxError) in try ThreadSandbox(.trace) }
     }
     do throws(KernelError) {
-      // Opening a FIFO waits for its reader: until then signals end the process.
+      // Opening a FIFO waits for its reader. Until then, signals end the process.
       try Thread.unblockSignals()
       eventLog = try EventLog(log: log, trace: configuration.trace, start: start) {
         [sandbox] () throws(KernelError) in try sandbox?.enter()
@@ -33,10 +33,10 @@ public struct VMSession: Sendable {
     } catch { throw .kernel(error) }
   }
 
-  /// Starts the VM, waits for its end, and hands the devices back.
+  /// Starts the VM, waits for its end and returns the devices to the host.
   ///
   /// - Parameter report: Called with each failure that is not the outcome.
-  /// - Returns: How it ended. The trace is complete then, unless a failure says otherwise.
+  /// - Returns: The outcome. The trace is complete unless a failure reports otherwise.
   public func run(report: (RunError) -> Void) throws(RunError) -> Outcome {
     do throws(RunError) { return try live(VFIOBackend.self, report) } catch {
       eventLog.trace?.finish()
@@ -52,7 +52,7 @@ public struct VMSession: Sendable {
     let output = StandardOutput()
     let builder = try MachineBuilder<B>(configuration, eventLog: eventLog, output: output.write)
     let signals = try step(RunError.kernel) { () throws(KernelError) in
-      // From here on these come through the event loop; a closed pipe is no reason to die.
+      // From here on, signals arrive through the event loop. A closed pipe no longer ends the process.
       let signals = try SignalFD()
       try Thread.installKick()
       try FaultTolerantAccess.install(
@@ -70,7 +70,8 @@ public struct VMSession: Sendable {
     return finish(vm, output, terminal, report)
   }
 
-  /// Stops the VM, restores the terminal, hands the devices back and closes the books.
+  /// Stops the VM, restores the terminal, returns the devices to the host, and completes the summary and the
+  /// trace.
   private func finish(
     _ vm: VM<some HostBackend>, _ output: StandardOutput, _ terminal: Terminal?, _ report: (RunError) -> Void
   ) -> Outcome {
@@ -97,7 +98,7 @@ public struct VMSession: Sendable {
     return outcome
   }
 
-  /// Makes a run end with a failure, or reports the failure if the run ends with another one.
+  /// Sets the outcome to a failure. If the outcome is already a failure, reports the new failure instead.
   private func add(_ failure: RunError, to outcome: inout Outcome, _ report: (RunError) -> Void) {
     if case .failure = outcome { report(failure) } else { outcome = .failure(failure) }
   }

@@ -3,8 +3,8 @@
 internal import Linux
 internal import Synchronization
 
-/// What `body` makes of each element, in their order; of several failures the first one's is thrown.
-/// Each has a thread of its own.
+/// Calls `body` with each element, in a separate thread per element. Returns the results in the order of the
+/// elements. If several calls fail, throws the error of the first failed element.
 func concurrentMap<Element: Sendable, Value: Sendable>(
   _ elements: [Element], _ body: @escaping @Sendable (Element) throws(RunError) -> Value
 ) throws(RunError) -> [Value] {
@@ -19,9 +19,9 @@ func concurrentMap<Element: Sendable, Value: Sendable>(
   return try results.all()
 }
 
-/// What threads have come to.
+/// The results of the threads.
 private final class Results<Value: Sendable>: Sendable {
-  /// Taken by each of the threads once, and when they have ended; nothing is locked inside it.
+  /// Taken once by each thread, and by the caller after the threads have ended. No lock is taken inside it.
   private let values: Mutex<[Result<Value, RunError>?]>
 
   init(_ count: Int) { values = Mutex([Result<Value, RunError>?](repeating: nil, count: count)) }

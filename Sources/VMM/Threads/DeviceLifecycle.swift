@@ -5,39 +5,40 @@ internal import Passthrough
 internal import Seams
 internal import Synchronization
 
-/// Hands devices to the guest and back. Each has a thread of its own for that, because each takes as long as its
-/// resets, and under the filters no thread can be made any more.
+/// Resets devices for the guest and returns them to the host. Each device has a separate thread, because each
+/// takes as long as its resets. The threads exist from the start, because the seccomp filters forbid new
+/// threads.
 final class DeviceLifecycle: Sendable {
-  /// Signalled once, when no vCPU runs any more and every gate is closed; waiting threads leave it as it is.
+  /// Signalled once, after all vCPUs have stopped and every gate is closed. Waiting threads do not reset it.
   private let end: EventFD
-  /// Taken by each thread whose device could not be given back; nothing is locked inside it.
+  /// Taken by each thread whose device could not be returned. No lock is taken inside it.
   private let failures = Mutex<[FunctionError]>([])
 
   init() throws(KernelError) { end = try EventFD() }
 
-  /// What the thread of a device does, from the start of the VM to its end.
+  /// Serves a device on its thread, from the start of the VM to its end.
   ///
   /// - Parameters:
-  ///   - function: One whose reset reaches no other one of the VM.
+  ///   - function: A function whose reset reaches no other function of the VM.
   ///   - begun: Called when the guest may start.
-  ///   - failed: Told why the guest cannot have it.
+  ///   - failed: Called with the error if the guest cannot have the device.
   func serve(_ function: AssignedFunction<some Backend>, begun: () -> Void, failed: (FunctionError) -> Void) {
     do throws(FunctionError) { try function.resetAtStart(begun: begun) } catch { failed(error) }
-    // Where waiting fails the kernel does it, when the process ends.
+    // If waiting fails, the kernel resets and releases the device when the process ends.
     do throws(KernelError) { try end.wait() } catch { return }
     release(function)
   }
 
-  /// Lets the devices' threads give them back.
+  /// Makes the devices' threads return their devices.
   func releaseAll() { end.signal() }
 
-  /// Gives a device back whose gate is closed.
+  /// Returns a device to the host. The device's gate must be closed.
   func release(_ function: AssignedFunction<some Backend>) {
     do throws(FunctionError) { try function.resetAndRelease() } catch {
       failures.withLock { $0.append(error) }
     }
   }
 
-  /// Why devices could not be given back; once all are through.
+  /// The errors of devices that could not be returned. Complete after all threads have ended.
   var failed: [FunctionError] { failures.withLock { $0 } }
 }

@@ -3,14 +3,14 @@
 internal import KVM
 internal import Passthrough
 
-/// How often in a row one vCPU could not get past one place in the guest.
+/// The number of consecutive failures of one vCPU at one location in the guest.
 struct EmulationFailures {
-  /// The most failures in a row that a race of two vCPUs for a window may cause.
+  /// The maximum number of consecutive failures that a race of two vCPUs for a window may cause.
   static let most = 8
   private var place: VirtualCPU.FaultLocation?
   private var repeated = 0
 
-  /// True if an instruction that KVM cannot emulate is to run again.
+  /// True if the vCPU may retry an instruction that KVM cannot emulate.
   ///
   /// - Parameter remedy: The state of the window that the instruction accesses.
   mutating func mayRetry(_ place: VirtualCPU.FaultLocation, _ remedy: EmulationRemedy) -> Bool {
@@ -19,22 +19,22 @@ struct EmulationFailures {
       end()
       return false
     }
-    // That a window is due does not count: the instruction has not yet run with it open.
+    // A due window does not count, because the instruction has not been executed with the window open.
     if remedy == .isOpen { count() }
     return true
   }
 
-  /// True if an event that KVM cannot deliver is to be delivered again.
+  /// True if the vCPU may retry the delivery of an interrupt or exception that KVM could not deliver.
   mutating func mayRetry(_ place: VirtualCPU.FaultLocation) -> Bool {
     note(place)
     count()
     return repeated <= Self.most
   }
 
-  /// Counts one more failure at the same place.
+  /// Counts one more failure at the same location.
   mutating func count() { repeated += 1 }
 
-  /// The vCPU has got past the place.
+  /// Resets the count. Called when the vCPU has passed the location.
   mutating func end() { (place, repeated) = (nil, 0) }
 
   private mutating func note(_ place: VirtualCPU.FaultLocation) {

@@ -3,7 +3,7 @@
 public import Linux
 public import Seams
 
-/// Why guest RAM could not be made ready.
+/// An error in the preparation of guest RAM.
 public enum MemoryPreparationError: Error, Equatable, CustomStringConvertible {
   /// Pages could not be populated.
   case populate(KernelError)
@@ -18,7 +18,7 @@ public enum MemoryPreparationError: Error, Equatable, CustomStringConvertible {
     }
   }
 
-  /// The error for those who wait for guest RAM.
+  /// The error for threads that wait for guest RAM.
   var operation: OperationError {
     switch self {
     case .populate(let error): OperationError(description, errno: error.errno)

@@ -6,53 +6,54 @@ internal import Passthrough
 internal import Seams
 internal import Synchronization
 
-/// Makes guest RAM ready while the guest starts: populates it and pins it for devices, in pieces that a few
-/// threads take one after the other.
+/// Prepares guest RAM while the guest starts. A few threads populate guest RAM and pin it for devices. Each
+/// thread takes one piece after the other.
 ///
-/// The kernel pins for one I/O address space at a time, whatever the number of threads: what they do at once
-/// is the finding and zeroing of pages.
+/// The kernel pins for one I/O address space at a time, whatever the number of threads. The threads find and
+/// zero pages concurrently.
 final class MemoryPreparer<Space: IOAddressSpace>: Sendable {
   private let memory: GuestMemory
   private let dma: DMAMapper<Space>?
   private let populates: Bool
   private let pieces: [GuestMemory.Region]
-  /// How many threads are to call ``work(shouldStop:pinned:)``.
+  /// The number of threads that must call ``work(shouldStop:pinned:failed:)``.
   let threadCount: Int
-  /// The next piece. Raised by each thread that takes one; orders nothing else.
+  /// The index of the next piece. Each thread that takes a piece increments it. It orders no other memory
+  /// access.
   private let next = Atomic<Int>(0)
-  /// Taken by each thread after a piece and at its end; nothing is locked inside it.
+  /// Taken by each thread after a piece and at its end. Only the lock of `StandardError` is taken inside it.
   private let state: Mutex<State>
 
   private struct State {
     var done: UInt64 = 0
     var working: Int
     var failure: MemoryPreparationError?
-    /// nil where no terminal is there to see it.
+    /// The progress line, or nil if standard error is not a terminal.
     var line: ProgressLine?
   }
 
   private static var mostThreads: Int { 8 }
 
-  /// nil where there is nothing to do.
+  /// Creates a preparer, or nil if guest RAM needs no preparation.
   ///
   /// - Parameters:
-  ///   - dma: Who pins; nil where no device does DMA.
-  ///   - isPreallocated: Whether all is to be populated, pinned or not.
-  ///   - processors: How many of the host's processors there are for this.
+  ///   - dma: The mapper that pins guest RAM, or nil if no device does DMA.
+  ///   - isPreallocated: True if all of guest RAM is populated, even if it is not pinned.
+  ///   - processors: The number of host processors that this process may use.
   init?(_ memory: GuestMemory, dma: DMAMapper<Space>?, isPreallocated: Bool, processors: Int) {
     guard dma != nil || isPreallocated else { return nil }
     self.memory = memory
     self.dma = dma
     pieces = memory.pieces(of: dma?.pieceSize ?? max(DMARange.smallestPiece, memory.pageSize))
-    // Half of the processors are left to the guest, and a GiB is nothing to share.
+    // Half of the processors are for the guest. Less than a GiB per thread is not worth a thread.
     let most = min(Self.mostThreads, processors / 2, Int(memory.size >> 30), pieces.count)
     threadCount = max(1, most)
-    // Pinning finds the pages by itself; only where there are several threads is it worth a call of its own.
+    // Pinning also populates the pages. A separate call is worthwhile only with several threads.
     populates = isPreallocated || threadCount > 1
     state = Mutex(State(working: threadCount))
   }
 
-  /// Has a terminal told how far it is; before the threads begin.
+  /// Shows the progress on a terminal. Call this before the threads start.
   func show(on terminal: (standardError: Bool, console: Bool)) {
     guard terminal.standardError else { return }
     let verb = dma == nil ? "populated" : "pinned"
@@ -62,12 +63,14 @@ final class MemoryPreparer<Space: IOAddressSpace>: Sendable {
     }
   }
 
-  /// Takes pieces until there are none left; what each of the threads does.
+  /// Prepares pieces until none is left. Each of the threads calls this.
   ///
   /// - Parameters:
-  ///   - shouldStop: Asked between pieces; true when the VM is ending.
-  ///   - pinned: Told of each piece that has been pinned: I/O address, bytes, microseconds.
-  ///   - failed: Called with the cause if guest RAM cannot be made ready, before anyone who waits for it goes on.
+  ///   - shouldStop: Called between pieces. Returns true if the VM is ending.
+  ///   - pinned: Called for each pinned piece, with its I/O address, its size in bytes and the time in
+  ///     microseconds.
+  ///   - failed: Called with the cause if guest RAM cannot be prepared, before threads that wait for it
+  ///     continue.
   func work(
     shouldStop: () -> Bool, pinned: (UInt64, UInt64, Int64) -> Void, failed: (MemoryPreparationError) -> Void
   ) {
@@ -81,8 +84,8 @@ final class MemoryPreparer<Space: IOAddressSpace>: Sendable {
         break
       }
       advance(pieces[index].size)
-      // The guest has begun by now, and most of its RAM is still to come: what the start has run is not there
-      // beside all of it.
+      // The guest has started, so the start-up code is no longer needed. Its pages are dropped before most of
+      // guest RAM is populated.
       if index == 0 { ProgramCode.release() }
     }
     if let failure { failed(failure) }
@@ -106,7 +109,7 @@ final class MemoryPreparer<Space: IOAddressSpace>: Sendable {
     }
   }
 
-  /// The last thread to leave lets those go on who wait for pinned RAM.
+  /// Records the end of a thread. The last thread wakes all threads that wait for pinned RAM.
   private func leave(_ failure: MemoryPreparationError?) {
     let outcome: (isLast: Bool, failure: MemoryPreparationError?, isComplete: Bool) = state.withLock {
       state in

@@ -5,20 +5,20 @@ internal import Linux
 internal import Passthrough
 internal import Seams
 
-/// A vCPU's thread: runs the guest and serves the accesses that it traps.
+/// The thread of a vCPU. It runs the guest and serves trapped accesses.
 struct VCPUThread<B: Backend>: Sendable {
   let cpu: VirtualCPU
   let ports: PortBus<B>
   let root: RootBus<B>
   let shutdown: ShutdownRequest
-  /// Nil if there is no assigned function.
+  /// The gate generation, or nil if there is no assigned function.
   let generation: GateGeneration?
-  /// The same.
+  /// The request to open due windows, or nil if there is no assigned function.
   let openings: Openings?
   /// Logs a warning.
   let warn: @Sendable (String) -> Void
 
-  /// Runs until the VM ends.
+  /// Runs the vCPU until the VM ends.
   func run() {
     defer { cpu.retire() }
     var failures = EmulationFailures()
@@ -74,20 +74,21 @@ struct VCPUThread<B: Backend>: Sendable {
     }
   }
 
-  /// Opens the windows that are due, while every vCPU is between two instructions. If one of them takes too long
-  /// it does this itself after its instruction; until then accesses stay trapped.
+  /// Opens the windows that are due, while every vCPU is between two instructions. If the instruction of
+  /// another vCPU takes too long, that vCPU opens the windows after its instruction. Until then, accesses
+  /// stay trapped.
   private func openWindows() throws(FunctionError) {
     openings?.take()
     let result = try cpu.duringPause { () throws(FunctionError) in try root.openDueWindows() }
     if case .failure(let error) = result { shutdown.end(.failure(.kernel(error))) }
   }
 
-  /// Gives the guest #UD for an instruction that KVM cannot emulate and for which no window can be opened.
+  /// Injects #UD for an instruction that KVM cannot emulate and for which no window can open.
   private func refuse(hasWarned: inout Bool) {
     if !hasWarned {
       hasWarned = true
       warn(
-        "vCPU \(cpu.index): KVM cannot emulate an instruction of the guest that accesses a device; the guest gets "
+        "vCPU \(cpu.index): KVM cannot emulate a guest instruction that accesses a device: the guest gets "
           + "#UD for each such instruction")
     }
     do throws(KernelError) { try cpu.injectUndefinedInstruction() } catch {
@@ -95,18 +96,18 @@ struct VCPUThread<B: Backend>: Sendable {
     }
   }
 
-  /// A bare -EFAULT: the kernel took memory away under a slot. The windows concerned are demoted and
-  /// the guest goes on; the access comes back as a trapped one.
+  /// Handles a bare -EFAULT: the kernel has removed the memory behind a memory slot. Demotes the affected
+  /// windows. The guest continues, and its access is trapped when it is retried.
   ///
-  /// - Parameter before: The gate generation when the guest was entered. Where it has changed since,
-  ///   what was hit may be gone already. That is asked again where nothing could be demoted: another
-  ///   vCPU may have done it while this one waited for the function's lock.
+  /// - Parameter before: The gate generation at guest entry. If it has changed since, the memory slot of the
+  ///   access may already be removed. If no window could be demoted, the generation is compared again:
+  ///   another vCPU may have demoted the windows while this vCPU waited for the function's lock.
   private func survive(_ before: UInt64?) throws(FunctionError) {
     guard generation?.current == before, try !root.demote(), generation?.current == before else { return }
     fail(
       OperationError(
-        "KVM_RUN on vCPU \(cpu.index): the memory behind an address of the guest is gone (EFAULT) and no "
-          + "device's window stands for it: the host took guest RAM away or KVM is at fault",
+        "KVM_RUN on vCPU \(cpu.index): no memory behind a guest address (EFAULT), and no window is open: "
+          + "the host has unmapped guest RAM, or KVM has a bug",
         errno: KernelError.fault))
   }
 }

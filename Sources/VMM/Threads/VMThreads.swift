@@ -7,8 +7,8 @@ internal import Passthrough
 internal import Sandbox
 internal import Seams
 
-/// The threads of a VM: one for each vCPU and for each device, and those that populate and pin guest RAM. They
-/// wait, under their filters, until all are there.
+/// The threads of a VM: one for each vCPU, one for each device, and the threads that populate and pin guest
+/// RAM. Each thread loads its seccomp filter. The guest starts after all threads are ready.
 struct VMThreads<B: HostBackend> {
   private let cpus: [VirtualCPU]
   private var vcpus: [Thread] = []
@@ -17,16 +17,16 @@ struct VMThreads<B: HostBackend> {
   private let gate: StartBarrier
   private let shutdown: ShutdownRequest
   private let lifecycle: DeviceLifecycle
-  /// Those that are reset with others of the VM.
+  /// The functions whose reset also resets other functions of the VM.
   private let bound: [AssignedFunction<B>]
 
-  /// Makes the threads of a machine.
+  /// Creates the threads of a machine.
   init(
     _ builder: MachineBuilder<B>, _ configuration: Configuration, eventLog: EventLog,
     shutdown: ShutdownRequest
   ) throws(RunError) {
     let isSandboxed = configuration.isSandboxed
-    if !isSandboxed { eventLog.log.warning("the sandbox is off: this run is not confined") }
+    if !isSandboxed { eventLog.log.warning("the sandbox is off: the threads are not confined") }
     func sandbox(_ kind: ThreadKind) throws(RunError) -> ThreadSandbox? {
       guard isSandboxed else { return nil }
       return try step(RunError.sandbox) { () throws(SandboxError) in try ThreadSandbox(kind) }
@@ -77,7 +77,7 @@ struct VMThreads<B: HostBackend> {
     }
   }
 
-  /// Makes a thread for each device: it begins to reset it while the other threads are made.
+  /// Creates a thread for each device. The thread resets its device while the other threads are created.
   private mutating func addDevices(_ functions: [AssignedFunction<B>], _ sandbox: ThreadSandbox?)
     throws(RunError)
   {
@@ -99,7 +99,8 @@ struct VMThreads<B: HostBackend> {
     try step(RunError.kernel) { () throws(KernelError) in try Thread(name: name, body) }
   }
 
-  /// Confines the calling thread too and lets all go: the guest's first instruction comes after this.
+  /// Waits until all threads are ready, confines the calling thread and starts the guest. The guest executes
+  /// no instruction before that.
   func start() throws(KernelError) {
     var waiting = UInt64(vcpus.count + others.count)
     while waiting > 0 {
@@ -110,28 +111,29 @@ struct VMThreads<B: HostBackend> {
     gate.go.signal()
   }
 
-  /// Takes all vCPUs out of the guest for good, and waits for their threads' end. Threads that still wait for the start
-  /// end, too.
+  /// Stops all vCPUs permanently and waits for the end of their threads. Threads that still wait for the
+  /// start also end.
   func stop() {
     gate.go.signal()
     for cpu in cpus { cpu.interrupt() }
     for thread in vcpus { thread.join() }
   }
 
-  /// Gives back the devices, whose gates are closed, and waits for the threads' end; why it failed.
+  /// Returns the devices, whose gates are closed, to the host and waits for the end of the threads.
+  /// Concurrently calls `meanwhile`, which must not need the devices.
   ///
-  /// - Parameter meanwhile: What does not need the devices.
+  /// - Returns: The errors of devices that could not be returned.
   func releaseDevices(meanwhile: () -> Void) -> [FunctionError] {
     lifecycle.releaseAll()
     meanwhile()
     for thread in others { thread.join() }
-    // A bus that several of them share is reset when the others are through.
+    // A bus that several devices share is reset after all other devices.
     for function in bound { lifecycle.release(function) }
     return lifecycle.failed
   }
 }
 
-/// Where threads say that they are ready and wait to be let go.
+/// The barrier at which threads report that they are ready and wait for the start.
 private final class StartBarrier: Sendable {
   let ready: EventFD
   let go: EventFD
@@ -143,7 +145,8 @@ private final class StartBarrier: Sendable {
     self.shutdown = shutdown
   }
 
-  /// Confines a thread, says so, and waits; false if the VM has ended.
+  /// Confines the calling thread, reports it as ready and waits for the start. Returns false if the VM has
+  /// ended.
   func enter(_ sandbox: ThreadSandbox?) -> Bool {
     let isReady = succeed { () throws(KernelError) in
       try sandbox?.enter()
@@ -153,7 +156,8 @@ private final class StartBarrier: Sendable {
     return isReady && !shutdown.isOver
   }
 
-  /// Confines a thread that need not wait; whether it shall go on, and say itself that it is ready.
+  /// Confines the calling thread without waiting. Returns false on failure. Otherwise the caller signals
+  /// `ready`.
   func pass(_ sandbox: ThreadSandbox?) -> Bool {
     succeed { () throws(KernelError) in try sandbox?.enter() }
   }
@@ -170,8 +174,8 @@ private final class StartBarrier: Sendable {
   }
 }
 
-/// Prepares a vCPU's thread: lets the kick interrupt it, and keeps it on a processor of the host. If that fails, the VM
-/// ends and this returns false.
+/// Prepares a vCPU's thread: lets the kick signal interrupt it, and binds it to a host processor. On failure,
+/// ends the VM and returns false.
 private func prepare(_ cpu: Int, processor: Int?, _ shutdown: ShutdownRequest) -> Bool {
   do throws(KernelError) { try Thread.acceptKick() } catch {
     shutdown.end(.failure(.vcpu(cpu, error)))

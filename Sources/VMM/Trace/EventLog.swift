@@ -7,17 +7,18 @@ internal import Sandbox
 internal import Synchronization
 internal import Trace
 
-/// Everything that is told about a run: phases, the trace, messages, the summary.
+/// The record of a VM's execution: phases, trace, log messages and summary.
 final class EventLog: Sendable {
   let log: Logger
   let trace: TraceWriter?
   private let start: Int64
-  /// Taken by whichever thread reaches a phase; nothing is locked inside it.
+  /// The phases with their times in microseconds since `start`. Taken by each thread that reaches a phase. No
+  /// lock is taken inside it.
   private let phases = Mutex<[(name: String, time: Int64)]>([])
 
   /// - Parameters:
-  ///   - start: When the program began; microseconds of the monotonic clock.
-  ///   - confine: Called first by the thread that writes the trace.
+  ///   - start: The start time of the program, in microseconds of the monotonic clock.
+  ///   - confine: Called by the thread that writes the trace, before anything else.
   init(
     log: Logger, trace path: String?, start: Int64,
     confine: @escaping @Sendable () throws(KernelError) -> Void = {}
@@ -31,14 +32,14 @@ final class EventLog: Sendable {
     trace = try TraceWriter(path: path, start: start, confine: confine) { log.warning("\($0)") }
   }
 
-  /// Notes that a phase has been reached.
+  /// Records that a phase has been reached.
   func phase(_ name: String) {
     let time = Clock.microseconds() - start
     phases.withLock { $0.append((name, time)) }
     trace?.record(.phase(name: name), flush: true)
   }
 
-  /// What an assigned function tells.
+  /// Returns the observer of an assigned function's events.
   func observer(of device: String) -> FunctionObserver {
     { [self] event, microseconds in
       if case .warning(let text) = event { log.warning("device \(device): \(text)") }
@@ -46,12 +47,12 @@ final class EventLog: Sendable {
     }
   }
 
-  /// Notes that a piece of guest RAM has been mapped for devices.
+  /// Records that a piece of guest RAM has been mapped for devices.
   func pinned(iova: UInt64, size: UInt64, microseconds: Int64) {
     memory(.map, iova: iova, size: size, microseconds: microseconds)
   }
 
-  /// Notes that a stretch of guest RAM has been taken from devices.
+  /// Records that a region of guest RAM has been unmapped from devices.
   func unpinned(iova: UInt64, size: UInt64, microseconds: Int64) {
     memory(.unmap, iova: iova, size: size, microseconds: microseconds)
   }
@@ -62,7 +63,7 @@ final class EventLog: Sendable {
     trace?.record(.memory(operation, iova: iova, size: size, microseconds: microseconds))
   }
 
-  /// The summary of a run.
+  /// Returns the summary of a VM's execution.
   func summary(_ functions: [FunctionStatus], outcome: Outcome, layers: [Layer] = [])
     -> String
   {
@@ -71,7 +72,8 @@ final class EventLog: Sendable {
     for function in functions {
       let one = function.statistics
       lines.append(
-        "  \(function.address): windows opened \(one.windowsOpened) of \(one.windows), slots added \(one.slotsAdded), "
+        "  \(function.address): windows opened \(one.windowsOpened) of \(one.windows), "
+          + "slots added \(one.slotsAdded), "
           + "\(one.bytesMapped) bytes mapped, \(one.trappedAccesses) trapped accesses "
           + "(\(one.deniedAccesses) denied), \(one.closes) closes, "
           + "vectors used \(one.vectorsUsed) of \(one.vectors)")

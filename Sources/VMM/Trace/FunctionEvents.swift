@@ -4,9 +4,9 @@ internal import Gate
 internal import Passthrough
 internal import Trace
 
-/// The events of functions as events of a trace, with the device's name.
+/// The conversion of a function's events to trace events.
 extension TraceEvent {
-  /// Adds a device's name to an event of it.
+  /// Creates a trace event from a function's event and its device's address.
   init(_ device: String, _ event: FunctionEvent, microseconds: Int64) {
     switch event {
     case .gate(let place, let from, let to, let reason):

@@ -4,34 +4,35 @@ internal import Linux
 internal import Synchronization
 internal import Trace
 
-/// A file with one JSON object per line for each event of a device, in the order of the events.
+/// A trace file with one JSON object per line for each event, in the order of the events.
 ///
-/// A thread writes it. The file may be a pipe without a reader or a file system that hangs: if nothing has been written
-/// for a second while there is something to write, the trace ends with a record `truncated`, and there is one warning.
+/// A separate thread writes the file. The file may be a pipe without a reader, or its file system may hang.
+/// If a write makes no progress for one second, the trace ends with a `truncated` record and one warning is
+/// logged.
 final class TraceWriter: Sendable {
   private struct State {
-    /// Whole records that the writer has not taken.
+    /// The complete records that the writer has not taken.
     var pending: [UInt8] = []
-    /// The bytes that the writer has taken and not written.
+    /// The number of bytes that the writer has taken but not written.
     var inFlight = 0
-    /// When the writer began or the last bytes were written; microseconds.
+    /// The time when the writer started a batch or last wrote bytes, in microseconds.
     var progress: Int64 = 0 {
       didSet { suspicion = nil }
     }
-    /// When somebody first saw that the writer makes no progress; microseconds.
+    /// The time when a thread first saw no progress of the writer, in microseconds; nil if no thread has.
     private var suspicion: Int64?
     var failure: KernelError?
     var lost = 0
     var isTruncated = false
-    /// The VM has ended: the writer ends when nothing is pending.
+    /// True if the VM has ended. The writer then ends when nothing is pending.
     var isOver = false
-    /// The user wants the VM to stop: nothing waits for a reader.
+    /// True if the user wants the VM to stop. No thread then waits for a reader.
     var isHurried = false
 
     var size: Int { pending.count + inFlight }
 
-    /// True if the writer has made no progress for too long, and none since this was seen: after SIGSTOP and SIGCONT
-    /// the writer needs time to run.
+    /// True if the writer has made no progress for too long, and none since a thread first saw this. The
+    /// second condition gives the writer time to run after SIGSTOP and SIGCONT.
     mutating func isStuck(at time: Int64) -> Bool {
       let patience = isHurried ? TraceWriter.hurriedPatience : TraceWriter.patience
       guard inFlight > 0, time - progress >= patience else { return false }
@@ -46,40 +47,41 @@ final class TraceWriter: Sendable {
   private let file: OwnedDescriptor
   /// True for a file, false for a pipe or a terminal.
   private let isRegular: Bool
-  /// Signalled when there is something for the writer to do.
+  /// Signalled when the writer has work.
   private let wake: EventFD
   /// Signalled by the writer after each write.
   private let progress: EventFD
-  /// Signalled by the writer at its end.
+  /// Signalled by the writer when it ends.
   private let done: EventFD
   /// Owner: this trace. Set once by `init`, taken by ``finish()``.
   private let writer = Mutex<Thread?>(nil)
   private let warn: @Sendable (String) -> Void
-  /// Owner: this trace. Taken by any thread, inside the lock of the function that the record is about; nothing is
-  /// locked inside it.
+  /// Owner: this trace. Taken by any thread, inside the lock of the function that the record is about. No
+  /// lock is taken inside it.
   private let state = Mutex(State())
 
-  /// The size from which the writer begins by itself.
+  /// The size of pending records that makes the writer start without a flush, in bytes.
   private static let batchSize = 32 << 10
-  /// The most that waits for the writer. Who adds a record waits while there is more.
+  /// The maximum size of records that wait for the writer, in bytes. A thread that adds a record waits while
+  /// the size would exceed it.
   private static let capacity = 1 << 20
-  /// The longest time without progress; microseconds.
+  /// The maximum time without progress, in microseconds.
   private static let patience: Int64 = 1_000_000
-  /// The time between the first and the last look at a writer without progress; microseconds.
+  /// The time between the first and the last check of a writer without progress, in microseconds.
   private static let secondLook: Int64 = 100_000
-  /// The longest time without progress after a stop was requested; microseconds.
+  /// The maximum time without progress after a stop request, in microseconds.
   private static let hurriedPatience: Int64 = 50_000
-  /// The longest wait for the writer at the end, if it makes progress; microseconds.
+  /// The maximum wait at the end for a writer that makes progress, in microseconds.
   private static let endPatience: Int64 = 5_000_000
-  /// The same after a stop was requested.
+  /// The maximum wait at the end after a stop request, in microseconds.
   private static let hurriedEndPatience: Int64 = 250_000
 
-  /// Creates the file and starts the thread that writes it.
+  /// Creates the file and starts the writer's thread.
   ///
   /// - Parameters:
-  ///   - start: The moment that times count from; microseconds of the monotonic clock.
-  ///   - confine: Called first by the thread, before this returns.
-  ///   - warn: Called once, by any thread, with the reason for which the trace ends early.
+  ///   - start: The origin of the records' times, in microseconds of the monotonic clock.
+  ///   - confine: Called first on the writer's thread, before this initializer returns.
+  ///   - warn: Called at most once, on any thread, with the reason why the trace ends early.
   init(
     path: String, start: Int64, confine: @escaping @Sendable () throws(KernelError) -> Void = {},
     warn: @escaping @Sendable (String) -> Void = { _ in }
@@ -106,14 +108,15 @@ final class TraceWriter: Sendable {
     if let (error, _) = failure { throw error }
   }
 
-  /// Why the file is not complete, and the number of records that are not in it; nil if it is complete or truncated.
+  /// The error that left the file incomplete and the number of lost records, or nil if the file is complete
+  /// or truncated.
   var failure: (error: KernelError, lost: Int)? {
     state.withLock { state in state.failure.map { ($0, state.lost) } }
   }
 
   /// Adds the record of an event.
   ///
-  /// - Parameter flush: True to have it written now.
+  /// - Parameter flush: True if the record is written immediately.
   func record(_ event: TraceEvent, flush: Bool = false) {
     let begin = Clock.microseconds()
     let line = Self.line(event, at: begin - start)
@@ -144,14 +147,15 @@ final class TraceWriter: Sendable {
     }
   }
 
-  /// Ends all waits for room, and shortens the wait of ``finish()``. A regular file has no slow reader: nothing changes.
+  /// Ends all waits for room and shortens the wait of ``finish()``. Has no effect on a regular file, which
+  /// has no slow reader.
   func hurry() {
     guard !isRegular else { return }
     state.withLock { $0.isHurried = true }
     progress.signal()
   }
 
-  /// Ends the trace, and waits until it is written or the writer makes no progress.
+  /// Ends the trace. Waits until the trace is written or the writer makes no progress.
   func finish() {
     let begin = Clock.microseconds()
     state.withLock { $0.isOver = true }
@@ -175,7 +179,7 @@ final class TraceWriter: Sendable {
     }
   }
 
-  /// Puts the record that says so at the end.
+  /// Truncates the trace: appends the `truncated` record as the last record.
   private func truncate(_ state: inout State, at time: Int64) {
     guard !state.isTruncated else { return }
     state.isTruncated = true
@@ -184,8 +188,8 @@ final class TraceWriter: Sendable {
   }
 
   private func warnOfEnd() {
-    let cause = state.withLock(\.isHurried) ? "not through when the VM was to stop" : "no progress for 1 s"
-    warn("trace \(path): write: \(cause); the trace ends here, give a file or a faster reader")
+    let cause = state.withLock(\.isHurried) ? "not complete when the VM was stopped" : "no progress for 1 s"
+    warn("trace \(path): write: \(cause): the trace is truncated; use a regular file or a faster reader")
   }
 
   private func fail(_ error: KernelError) {
@@ -198,7 +202,7 @@ final class TraceWriter: Sendable {
     done.signal()
   }
 
-  /// The writer's thread.
+  /// Writes batches until the trace ends. This is the body of the writer's thread.
   private func write() {
     do throws(KernelError) {
       while true {
@@ -220,7 +224,7 @@ final class TraceWriter: Sendable {
   }
 
   private func write(_ batch: [UInt8]) throws(KernelError) {
-    // A pipe's write returns when it has taken all, and only then is that progress.
+    // A write to a pipe returns only when the pipe has taken all bytes. Small pieces make progress visible.
     let piece = isRegular ? 64 << 10 : 4096
     var written = 0
     while written < batch.count {

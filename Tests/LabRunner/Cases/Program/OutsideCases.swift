@@ -120,7 +120,7 @@ enum OutsideCases {
     let status = try end.get()
     let after = try String(contentsOfFile: methods, encoding: .utf8)
     try bench.require(after == before, "the reset methods are \(after), expected \(before)")
-    let said = watch.child.errors.split(separator: "\n").filter { $0.contains("handing back") }
+    let said = watch.child.errors.split(separator: "\n").filter { $0.contains("release: device") }
     try bench.require(status == 6, "status \(status), expected 6")
     for word in [device.address, "VFIO_DEVICE_RESET", "/sys/bus/pci/devices/\(device.address)/reset"] {
       try bench.require(said.count == 1 && said[0].contains(word), "no '\(word)' in \(said)")
