@@ -42,7 +42,7 @@ import Testing
     return try root.readMemory(address, width: width) & Self.ones(width)
   }
 
-  @Test("slot 0 is a host bridge with nothing but an identity")
+  @Test("PCI slot 0 has a host bridge with only an identity")
   func bridge() throws {
     #expect(try config(slot: 0, offset: 0, width: 4) == 0x0008_1B36)
     #expect(try config(slot: 0, offset: 0, width: 2) == 0x1B36)
@@ -54,7 +54,7 @@ import Testing
     }
   }
 
-  @Test("CF8/CFC and the ECAM say the same in every width", arguments: [1, 2, 4])
+  @Test("CF8/CFC and the ECAM return the same value in every width", arguments: [1, 2, 4])
   func agree(_ width: Int) throws {
     for slot in [0, 1, 31] as [UInt64] {
       for offset in stride(from: UInt64(0), to: 0x40, by: width) {
@@ -65,7 +65,7 @@ import Testing
     }
   }
 
-  @Test("an access of any width at any address is its bytes, and all-ones for those that nothing answers")
+  @Test("an access of any width at any address equals its byte accesses, and unclaimed bytes are all-ones")
   func everyWidth() throws {
     let ecam = PlatformLayout.ecam
     let edges: [UInt64] = [
@@ -88,9 +88,10 @@ import Testing
     }
   }
 
-  @Test("a port access of any width at any port is its bytes")
+  @Test("a port access of any width at any port equals its byte accesses")
   func everyPortWidth() throws {
-    // CONFIG_ADDRESS is a register of 4 bytes only, and reading the receiver takes a byte.
+    // CONFIG_ADDRESS is left out, because it accepts only 4-byte accesses. The receiver is left out, because
+    // a read removes a byte.
     for port in [0, 0x3F9, 0x3FB, 0x3FD, 0x3FF, 0xCFD, 0xFFFD, 0xFFFF] as [UInt16] {
       for width in [1, 2, 4] {
         var bytes: UInt64 = 0
@@ -126,7 +127,7 @@ import Testing
     }
   }
 
-  @Test("8-byte reads of the ECAM are two of four")
+  @Test("8-byte reads of the ECAM are two 4-byte reads")
   func eightBytes() throws {
     #expect(try ecam(slot: 0, offset: 0, width: 8) == 0x0008_1B36)
     #expect(try ecam(slot: 0, offset: 8, width: 8) == 0x0600_0000)
@@ -134,7 +135,7 @@ import Testing
     #expect(try ecam(slot: 1, offset: 0, width: 8) == .max)
   }
 
-  @Test("slots, functions and buses that are not there read as ones", arguments: [1, 2, 4, 8])
+  @Test("absent PCI slots, functions and buses read all-ones", arguments: [1, 2, 4, 8])
   func absent(_ width: Int) throws {
     for slot in 1..<32 as Range<UInt64> {
       #expect(try ecam(slot: slot, offset: 0, width: width) == Self.ones(width))
@@ -146,7 +147,7 @@ import Testing
     #expect(try root.readConfig(1 << 20, width: width) & Self.ones(width) == Self.ones(width))
   }
 
-  @Test("writes change nothing of the bridge and go nowhere else")
+  @Test("writes to the bridge and unclaimed writes have no effect")
   func writes() throws {
     for width in [1, 2, 4, 8] {
       try root.writeMemory(PlatformLayout.ecam.lowerBound + 4, width: width, .max)
@@ -157,14 +158,14 @@ import Testing
     #expect(try !root.demote())
   }
 
-  @Test("memory and ports where no BAR is read as ones", arguments: [1, 2, 4, 8])
+  @Test("memory and ports outside every BAR read all-ones", arguments: [1, 2, 4, 8])
   func noBar(_ width: Int) throws {
     let read = try root.readMemory(PlatformLayout.pciWindow32.lowerBound, width: width)
     #expect(read & Self.ones(width) == Self.ones(width))
     if width < 8 { #expect(try ports.read(0xC000, width: width) & Self.ones(width) == Self.ones(width)) }
   }
 
-  @Test("CONFIG_DATA answers only while CONFIG_ADDRESS is enabled; only 4-byte writes set that")
+  @Test("CONFIG_DATA works only while CONFIG_ADDRESS is enabled, which only 4-byte writes change")
   func enable() throws {
     #expect(try ports.read(Self.data, width: 4) == .max)
     try ports.write(Self.address, width: 4, 0x8000_0000)
@@ -177,20 +178,20 @@ import Testing
     #expect(try ports.read(Self.data, width: 4) == .max)
   }
 
-  @Test("COM1 is where a PC has it, byte by byte")
+  @Test("COM1 has the ports of a PC, with one register per byte")
   func serial() throws {
     try ports.write(0x3F8, width: 1, 0x41)
     #expect(wire.bytes == [0x41])
     try ports.write(0x3F8 + 7, width: 1, 0x99)
     #expect(try ports.read(0x3F8 + 7, width: 1) == 0x99)
-    // As QEMU splits it: the divisor's registers are not reached, the interrupt enable register is.
+    // The access is split as in QEMU: it reaches the interrupt enable register, not the divisor.
     try ports.write(0x3F8, width: 2, 0x0542)
     #expect(wire.bytes == [0x41, 0x42])
     #expect(try ports.read(0x3F8 + 1, width: 1) == 5)
   }
 }
 
-/// What a guest writes to end its machine.
+/// The writes by which a guest ends its VM.
 @Suite struct EndingPortTests {
   private func outcome(
     _ port: UInt16, _ value: UInt64, width: Int = 1, debugExit: Bool = false
@@ -205,18 +206,18 @@ import Testing
     return shutdown.outcome
   }
 
-  @Test("the reset register resets by bit 2 of its byte")
+  @Test("bit 2 of the reset register resets the machine")
   func reset() throws {
     #expect(try outcome(PlatformLayout.reset, UInt64(PlatformLayout.resetValue)) == .reset)
     #expect(try outcome(PlatformLayout.reset, 4) == .reset)
     #expect(try outcome(PlatformLayout.reset, 2) == nil)
-    // QEMU splits an access that is not aligned, too.
+    // QEMU also splits an unaligned access.
     #expect(try outcome(PlatformLayout.reset, 6, width: 2) == .reset)
-    // The same bytes as a part of CONFIG_ADDRESS are none.
+    // The same bytes do not reset the machine as a part of CONFIG_ADDRESS.
     #expect(try outcome(PlatformLayout.configAddress, 0x0600, width: 4) == nil)
   }
 
-  @Test("the keyboard controller's reset line and port 0x92 reset, as on a PC")
+  @Test("the keyboard controller's reset output and port 0x92 reset the machine, as on a PC")
   func oldResets() throws {
     #expect(try outcome(0x64, 0xFE) == .reset)
     #expect(try outcome(0x64, 0xD1) == nil)
@@ -230,7 +231,7 @@ import Testing
     #expect(try ports.read(0x92, width: 1) & 0xFF == 2)
   }
 
-  @Test("S5 powers off, other sleep states do nothing")
+  @Test("S5 powers off, and other sleep states have no effect")
   func sleep() throws {
     #expect(try outcome(PlatformLayout.sleepControl, UInt64(PlatformLayout.powerOffValue)) == .powerOff)
     #expect(try outcome(PlatformLayout.sleepControl, 1 << 5 | 3 << 2) == nil)
@@ -238,7 +239,7 @@ import Testing
     #expect(try outcome(PlatformLayout.sleepStatus, 0x80) == nil)
   }
 
-  @Test("pvpanic says that it takes panics, and takes them")
+  @Test("pvpanic reports that it supports panics, and a panic ends the VM")
   func panic() throws {
     #expect(try outcome(0x505, 1) == .panic)
     #expect(try outcome(0x505, 2) == nil)
@@ -252,7 +253,7 @@ import Testing
     #expect(try ports.read(PlatformLayout.reset, width: 1) == 0)
   }
 
-  @Test("the debug exit is there where asked for, and takes as much as is written")
+  @Test("the debug exit port exists only if it is enabled, and takes the full width of a write")
   func debugExit() throws {
     #expect(try outcome(0xF4, 5) == nil)
     #expect(try outcome(0xF4, 5, debugExit: true) == .debugExit(5))

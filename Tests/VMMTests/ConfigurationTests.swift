@@ -17,7 +17,7 @@ import Testing
     return configuration
   }
 
-  @Test("what a VM can be made of has no usage problem")
+  @Test("a valid configuration has no usage problem")
   func good() throws {
     #expect(Configuration(kernel: "kernel").usageProblem == nil)
     #expect(try Self.configuration(memory: 2 << 20).usageProblem == nil)
@@ -27,7 +27,7 @@ import Testing
   }
 
   @Test(
-    "a size of memory that no guest can have is refused",
+    "an invalid size of guest RAM is rejected",
     arguments: [0, 4096, 2 << 20 - 1, 512 << 20 + 1, 2 << 20 + 2048] as [UInt64])
   func memory(_ size: UInt64) throws {
     #expect(
@@ -35,25 +35,25 @@ import Testing
         == (size < 2 << 20 ? .memoryTooSmall(size) : .memoryNotAligned(size, pageSize: 4096)))
   }
 
-  @Test("a number of vCPUs that no machine has is refused and named", arguments: [-1, 0, 256, Int.max])
+  @Test("an invalid number of vCPUs is rejected and named", arguments: [-1, 0, 256, Int.max])
   func cpus(_ count: Int) throws {
     #expect(try Self.configuration(cpus: count).usageProblem == .cpuCount(count))
     #expect(UsageProblem.cpuCount(count).description == "\(count) is not between 1 and 255")
   }
 
-  @Test("more devices than there are slots are refused")
+  @Test("more devices than PCI slots are rejected")
   func tooMany() throws {
     let devices = (0..<32).map { "0000:01:\(String($0, radix: 16)).0" }
     #expect(try Self.configuration(devices: devices).usageProblem == .deviceCount(32))
   }
 
-  @Test("a device that is named twice is refused, however it is spelt")
+  @Test("a device that is named twice is rejected, in every spelling")
   func twice() throws {
     let configuration = try Self.configuration(devices: ["01:00.0", "02:00.0", "0000:01:00.0"])
     #expect(configuration.usageProblem == .duplicate(configuration.devices[0].address))
   }
 
-  @Test("a vCPU that is to stay on a processor must be one of the VM's")
+  @Test("a vCPU that is bound to a processor must exist in the VM")
   func pins() throws {
     var configuration = try Self.configuration(cpus: 2)
     configuration.cpuPins = [0: 1, 1: 1]
@@ -81,7 +81,7 @@ import Testing
     Buffers:               0 kB
     """
 
-  @Test("the fields are found by name, in KiB")
+  @Test("the fields are found by name and converted from KiB")
   func parse() {
     let memory = HostMemory(parsing: Self.text)
     #expect(memory.total == 4_028_416 << 10)
@@ -89,7 +89,7 @@ import Testing
   }
 
   @Test(
-    "fields that are missing or no numbers are 0, and then nothing is refused",
+    "missing and non-numeric fields are 0, and no guest is then rejected",
     arguments: [
       "", "MemTotal:", "MemTotal: many kB", "XMemTotal: 5 kB", "MemTotal 5 kB", "\n\n:",
     ])
@@ -99,7 +99,7 @@ import Testing
     #expect(memory.problem(guest: 3 << 40, .pinned) == nil)
   }
 
-  @Test("a guest with devices needs memory that is available, one without only memory that is there")
+  @Test("a guest with resident RAM needs available memory, and any other guest only total memory")
   func problem() throws {
     let memory = HostMemory(parsing: Self.text)
     #expect(memory.problem(guest: 2 << 30, .pinned) == nil)
@@ -111,7 +111,7 @@ import Testing
         == .memory(size: 3 << 40, limit: 4_028_416 << 10, .touched))
   }
 
-  @Test("this machine has memory")
+  @Test("this machine has total and available memory")
   func here() throws {
     let memory = try HostMemory()
     #expect(memory.total > memory.available && memory.available > 0)

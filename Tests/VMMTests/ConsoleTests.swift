@@ -6,9 +6,9 @@ import Testing
 
 @testable import VMM
 
-/// The console reads descriptor 0, so that each of these is a process of its own.
+/// The console reads descriptor 0. Each test therefore runs in a separate process.
 @Suite struct ConsoleTests {
-  @Test("Ctrl-A x quits; Ctrl-A Ctrl-A is one Ctrl-A, and with any other byte it is itself")
+  @Test("Ctrl-A x quits, Ctrl-A Ctrl-A sends one Ctrl-A, and Ctrl-A with any other byte sends both")
   func terminal() async {
     await #expect(processExitsWith: .exitCode(7)) {
       let serial = try Keyboard.serial()
@@ -22,7 +22,7 @@ import Testing
     }
   }
 
-  @Test("what does not come from a terminal passes as it is")
+  @Test("input that is not from a terminal passes unchanged")
   func pipe() async {
     await #expect(processExitsWith: .exitCode(7)) {
       let serial = try Keyboard.serial()
@@ -33,7 +33,7 @@ import Testing
     }
   }
 
-  @Test("no more is read than the guest has room for; the rest waits")
+  @Test("only the bytes that the guest has room for are read")
   func room() async {
     await #expect(processExitsWith: .exitCode(7)) {
       let serial = try Keyboard.serial()
@@ -46,14 +46,14 @@ import Testing
     }
   }
 
-  @Test("non-blocking input that has nothing now (EAGAIN) does not end the input")
+  @Test("EAGAIN from non-blocking input does not end the input")
   func again() async {
     await #expect(processExitsWith: .exitCode(7)) {
       let serial = try Keyboard.serial()
       var console = Console(serial: serial, isTerminal: false, input: 0, output: 1)
       try Keyboard.type([])
       guard fcntl(0, F_SETFL, O_NONBLOCK) == 0 else { _exit(1) }
-      // As if another reader of the pipe had been faster.
+      // The pipe is empty, as if another reader had been faster.
       guard try !console.transfer() else { _exit(2) }
       try Keyboard.type([0x61])
       guard try !console.transfer() else { _exit(3) }
@@ -61,7 +61,7 @@ import Testing
     }
   }
 
-  @Test("a file, which epoll does not take, is read as the guest makes room, to its end")
+  @Test("a file, which epoll does not accept, is read to its end as the guest makes room")
   func file() async {
     await #expect(processExitsWith: .exitCode(7)) {
       let serial = try Keyboard.serial()
@@ -82,16 +82,16 @@ import Testing
   }
 }
 
-/// Bytes on their way through descriptor 0.
+/// The input on descriptor 0.
 private enum Keyboard {
-  /// A port whose FIFO is on.
+  /// Creates a serial port whose FIFO is on.
   static func serial() throws -> Serial {
     let serial = try Serial { _ in true }
     serial.write(2, 1)
     return serial
   }
 
-  /// Makes descriptor 0 a pipe that holds these bytes, with the writing end open.
+  /// Makes descriptor 0 a pipe that holds the bytes. The write end stays open.
   static func type(_ bytes: [UInt8]) throws {
     var ends: [Int32] = [0, 0]
     // SAFETY: the array has room for two numbers, and the bytes live for the call.
@@ -100,7 +100,7 @@ private enum Keyboard {
     else { _exit(100) }
   }
 
-  /// What the guest reads until there is no more.
+  /// Returns the bytes that the guest can read.
   static func received(_ serial: Serial) -> [UInt8] {
     var bytes: [UInt8] = []
     while serial.read(5) & 1 != 0 { bytes.append(serial.read(0)) }

@@ -10,10 +10,10 @@ import Testing
   private var failures = EmulationFailures()
   private static let place = VirtualCPU.FaultLocation(instruction: 0x1000, address: 0xC000_0000)
 
-  @Test("an instruction without a window is refused at once")
+  @Test("an instruction without a window is not retried")
   mutating func noWindow() { #expect({ !failures.mayRetry(Self.place, .none) }()) }
 
-  @Test("an instruction that fails with an open window is refused after some attempts, and then begins anew")
+  @Test("an instruction that fails with an open window is retried a few times, and the count then restarts")
   mutating func openWindow() {
     for _ in 0..<2 {
       for _ in 0..<EmulationFailures.most { #expect({ failures.mayRetry(Self.place, .isOpen) }()) }
@@ -21,7 +21,7 @@ import Testing
     }
   }
 
-  @Test("lost races for one window after the other do not add up")
+  @Test("lost races for different windows do not add up")
   mutating func otherWindows() {
     for window in 0..<100 {
       let place = VirtualCPU.FaultLocation(instruction: 0x1000, address: UInt64(window) << 21)
@@ -30,7 +30,7 @@ import Testing
   }
 
   @Test(
-    "a window that becomes due is no failure, unless its memory is refused each time",
+    "a due window does not count as a failure, unless its access faults each time",
     arguments: [false, true])
   mutating func dueWindow(_ isRefused: Bool) {
     var attempts = 0
@@ -41,7 +41,7 @@ import Testing
     #expect(attempts == (isRefused ? EmulationFailures.most : 100))
   }
 
-  @Test("an event is delivered again a few times")
+  @Test("the delivery of an interrupt is retried a few times")
   mutating func events() {
     for _ in 0..<EmulationFailures.most { #expect({ failures.mayRetry(Self.place) }()) }
     #expect({ !failures.mayRetry(Self.place) }())

@@ -27,9 +27,9 @@ import Trace
     }
   }
 
-  @Test("RAM that is pinned, RAM that is unpinned, phases and what a function tells are in the trace")
+  @Test("the trace has pinned RAM, unpinned RAM, phases and the events of functions")
   func trace() throws {
-    defer { try? FileManager.default.removeItem(atPath: path) }  // of no more use
+    defer { try? FileManager.default.removeItem(atPath: path) }  // a temporary file
     let eventLog = try eventLog()
     eventLog.phase("one")
     eventLog.pinned(iova: 0x1000, size: 0x2000, microseconds: 3)
@@ -44,9 +44,9 @@ import Trace
       ])
   }
 
-  @Test("a phase is in the file as soon as it is reached")
+  @Test("a phase is written to the file as soon as it is reached")
   func flushed() throws {
-    defer { try? FileManager.default.removeItem(atPath: path) }  // of no more use
+    defer { try? FileManager.default.removeItem(atPath: path) }  // a temporary file
     let eventLog = try eventLog()
     eventLog.phase("one")
     var isThere = false
@@ -58,9 +58,9 @@ import Trace
     eventLog.trace?.finish()
   }
 
-  @Test("the summary has the outcome, each number of a function under its name, and the phases")
+  @Test("the summary has the outcome and the phases")
   func summary() throws {
-    defer { try? FileManager.default.removeItem(atPath: path) }  // of no more use
+    defer { try? FileManager.default.removeItem(atPath: path) }  // a temporary file
     let eventLog = try eventLog()
     eventLog.phase("first-instruction")
     let text = eventLog.summary([], outcome: .quit)
@@ -69,9 +69,9 @@ import Trace
   }
 }
 
-/// The console's end of the transmitter.
+/// The console's side of the transmitter.
 @Suite struct ConsoleOutputTests {
-  @Test("standard output is watched exactly while the transmitter holds bytes that it does not take")
+  @Test("the output is watched only while the transmitter holds bytes that it does not accept")
   func send() throws {
     let wire = Wire()
     let serial = try Serial { wire.take($0) }

@@ -6,7 +6,7 @@ import Testing
 @testable import VMM
 
 @Suite struct EventSourceTests {
-  @Test("each source has a token of its own, and the token gives the source back")
+  @Test("each source has a unique token, from which it can be created again")
   func tokens() {
     var sources: [EventSource] = [.signals, .shutdown, .serialRoom, .serialBacklog, .input, .output]
     for index in [0, 1, 255] {
@@ -16,6 +16,6 @@ import Testing
     #expect(Set(sources.map(\.rawValue)).count == sources.count)
   }
 
-  @Test("a token of no source gives none", arguments: [6, 0xFD, 0x100, .max - 2] as [UInt64])
+  @Test("an unknown token has no source", arguments: [6, 0xFD, 0x100, .max - 2] as [UInt64])
   func none(_ token: UInt64) { #expect(EventSource(rawValue: token) == nil) }
 }

@@ -14,7 +14,7 @@ import Testing
 
 /// Functions on the guest's bus.
 @Suite struct FunctionBusTests {
-  /// Two functions in slots 1 and 2, each with a memory BAR of 8 KiB and 16 ports.
+  /// Two functions in PCI slots 1 and 2. Each has a memory BAR of 8 KiB and an I/O BAR of 16 ports.
   private final class Rig {
     let world = FakeWorld()
     let devices: [FakeDevice]
@@ -66,11 +66,11 @@ import Testing
       try root.writeConfig(config(slot, 4), width: 2, value)
     }
     var slots: [UInt64] { world.state.withLock { $0.slots.values.map(\.base).sorted() } }
-    /// Gives the second function's memory BAR an address.
+    /// Sets the address of the second function's memory BAR.
     func move(_ address: UInt64) throws { try root.writeConfig(config(2, 0x10), width: 4, address) }
   }
 
-  @Test("configuration space, memory and ports of each function are its own")
+  @Test("each function has separate configuration space, memory and ports")
   func accesses() throws {
     let rig = try Rig()
     for index in 0..<2 {
@@ -94,7 +94,7 @@ import Testing
     #expect(try rig.ports.read(0xC020, width: 4) == .max)
   }
 
-  @Test("an access across the end of a BAR reaches the bytes that are in it")
+  @Test("an access across the end of a BAR reaches only the bytes inside the BAR")
   func across() throws {
     let rig = try Rig()
     try rig.command(1, 3)
@@ -116,7 +116,7 @@ import Testing
   }
 
   @Test(
-    "a BAR that comes into another function's page takes that window's slot, and a write beside it does not")
+    "a BAR that moves into another function's page removes its memory slot, and other writes keep it")
   func shared() throws {
     let rig = try Rig(.eager)
     for slot in [1, 2] as [UInt64] { try rig.command(slot, 2) }
@@ -132,7 +132,7 @@ import Testing
     #expect(rig.slots == Rig.bases)
   }
 
-  @Test("an instruction that KVM cannot emulate makes the window at its address due, else every armed one")
+  @Test("an instruction that KVM cannot emulate makes the window at its address due, or all armed windows")
   func due() throws {
     let rig = try Rig()
     #expect(try rig.root.makeDue(Rig.bases[0]) == .none && rig.root.makeDue(nil) == .none)
@@ -141,18 +141,18 @@ import Testing
     try rig.root.openDueWindows()
     #expect(rig.slots == [Rig.bases[0]])
     #expect(try rig.root.makeDue(Rig.bases[0] + 8) == .isOpen)
-    #expect(try rig.root.makeDue(nil) == .isDue, "the second function's")
+    #expect(try rig.root.makeDue(nil) == .isDue, "the second function's window is due")
     try rig.root.openDueWindows()
     #expect(rig.slots == Rig.bases)
     try rig.command(2, 0)
-    #expect(try rig.root.makeDue(0x1000) == .isOpen, "the best of all of them")
+    #expect(try rig.root.makeDue(0x1000) == .isOpen, "the best remedy of all functions")
     try rig.command(1, 0)
     try rig.command(2, 2)
     #expect(try rig.root.makeDue(nil) == .isDue && rig.root.makeDue(Rig.bases[0]) == .none)
   }
 
   @Test(
-    "a fault demotes the windows of functions whose memory is off, and all only if there are none of those")
+    "a fault demotes the windows of functions whose memory is off, or all windows if there are none")
   func demote() throws {
     let rig = try Rig(.eager)
     for slot in [1, 2] as [UInt64] { try rig.command(slot, 2) }

@@ -12,13 +12,13 @@ import Testing
     }
   }
 
-  @Test("devices have slots of their own in the order given")
+  @Test("devices have separate PCI slots in the given order")
   func single() {
     #expect(Self.places("02:00.0", "01:00.0", "00:05.0") == ["1.0", "2.0", "3.0"])
     #expect(Self.places("01:00.3") == ["1.0"], "a guest looks for function 0 first")
   }
 
-  @Test("functions of a device share a slot where function 0 is among them")
+  @Test("functions of a device share a PCI slot if function 0 is among them")
   func shared() {
     #expect(
       Self.places("01:00.0", "00:03.0", "01:00.2", "00:04.0") == ["1.0 shared", "2.0", "1.2 shared", "3.0"])

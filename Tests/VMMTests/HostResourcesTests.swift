@@ -7,7 +7,7 @@ import Testing
 
 @testable import VMM
 
-/// A host that is described by files.
+/// Checks of a host that files describe.
 @Suite struct HostResourcesTests {
   private let directory = FileManager.default.temporaryDirectory.appending(
     path: "sluice-test-\(UUID().uuidString)")
@@ -19,9 +19,10 @@ import Testing
     try Data((text + "\n").utf8).write(to: file)
   }
 
-  /// Two nodes: 0 with 4 GiB of which 1 GiB is to be had, and 1 with 2 GiB and 100 huge pages.
+  /// Calls `body` with a host of two nodes. Node 0 has 4 GiB, of which 1 GiB is available. Node 1 has 2 GiB
+  /// and 100 huge pages.
   private func withHost(_ body: (HostResources) throws -> Void) throws {
-    defer { try? FileManager.default.removeItem(at: directory) }  // of no more use
+    defer { try? FileManager.default.removeItem(at: directory) }  // a temporary folder
     try write("0-1", "devices/system/node/online")
     try write(
       """
@@ -49,7 +50,7 @@ import Testing
     return configuration
   }
 
-  @Test("a node has a total, and what is free or can be made free")
+  @Test("a node has total memory and free or reclaimable memory")
   func node() throws {
     try withHost { host throws in
       let node = try NUMANode(0, sysfs: host.sysfs)
@@ -60,7 +61,7 @@ import Testing
     }
   }
 
-  /// The problem of a configuration on a host, or nil.
+  /// Returns the problem of a configuration on a host, or nil.
   private static func problem(_ host: HostResources, _ configuration: Configuration) throws -> HostProblem? {
     do throws(RunError) { try host.check(configuration) } catch {
       guard case .host(let problem) = error else { throw error }
@@ -69,26 +70,26 @@ import Testing
     return nil
   }
 
-  @Test("what fits has no problem")
+  @Test("a configuration that fits has no problem")
   func fits() throws {
     try withHost { host throws in
       for configuration in [
         Self.configuration(64 << 20), Self.configuration(64 << 20, node: 0, isPreallocated: true),
         Self.configuration(200 << 20, .hugePages(shift: 21), node: 1),
-        // The pool itself says if it has them.
+        // The check leaves the size of the pool to the kernel.
         Self.configuration(1 << 50, .hugePages(shift: 21)),
       ] { #expect(try Self.problem(host, configuration) == nil) }
     }
   }
 
-  @Test("a node that is not there, or too small for the pages that will be there, is named")
+  @Test("an absent node and a node that is too small for the resident pages are reported")
   func nodes() throws {
     try withHost { host throws in
       #expect(
         try Self.problem(host, Self.configuration(64 << 20, node: 2)) == .noNode(2, online: "0-1"))
       #expect(
         try Self.problem(host, Self.configuration(2 << 30, node: 0)) == nil,
-        "as long as the guest does not use it")
+        "only touched pages are resident")
       #expect(
         try Self.problem(host, Self.configuration(2 << 30, node: 0, isPreallocated: true))
           == .nodeMemory(0, size: 2 << 30, limit: 1 << 30, .populated))
@@ -100,7 +101,7 @@ import Testing
     }
   }
 
-  @Test("a file that cannot be read is an error of the kernel, and not absent")
+  @Test("an unreadable file is a kernel error, not an absent file")
   func unreadable() throws {
     try withHost { host throws in
       let file = directory.appending(path: "kernel/mm/transparent_hugepage/enabled")
@@ -112,7 +113,7 @@ import Testing
     }
   }
 
-  @Test("huge pages are counted in the node's own pool")
+  @Test("huge pages are counted in the node's pool")
   func hugePages() throws {
     try withHost { host throws in
       #expect(
@@ -123,7 +124,7 @@ import Testing
     }
   }
 
-  @Test("transparent huge pages that are off, or that the kernel does not have, are a problem")
+  @Test("disabled or unsupported transparent huge pages are a problem")
   func transparent() throws {
     try withHost { host throws in
       let configuration = Self.configuration(64 << 20, .transparentHugePages)
@@ -138,7 +139,7 @@ import Testing
   }
 
   @Test(
-    "a processor that this process may not run on is named with its vCPU", arguments: [8191, 8192, Int.max])
+    "a processor that this process may not use is reported with its vCPU", arguments: [8191, 8192, Int.max])
   func processors(_ processor: Int) throws {
     var configuration = Self.configuration(64 << 20)
     configuration.cpuPins = [0: processor]

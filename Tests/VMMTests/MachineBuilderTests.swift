@@ -7,7 +7,7 @@ import Testing
 @testable import VMM
 
 @Suite struct MachineBuilderTests {
-  @Test("a Linux guest without KVM's clock is given the frequency of the time stamp counter, others are not")
+  @Test("only a Linux guest without KVM's clock gets the frequency of the time stamp counter")
   func frequency() {
     func line(_ text: String) -> String { KernelCommandLine.text(text, frequency: 2_500_000) }
     #expect(line("quiet no-kvmclock -- x") == "quiet no-kvmclock tsc_early_khz=2500000 -- x")
@@ -20,7 +20,7 @@ import Testing
   }
 
   @Test(
-    "reserved I/O addresses that take the guest's first MiB are refused with their device",
+    "reserved I/O addresses in the guest's first MiB are reported with their device",
     arguments: [
       ([0xE8000...0xEFFFF], 4096, "RMRR"), ([0x7D00_0000...0x7D00_0FFF], 1 << 30, nil),
       ([0x1000_0000...0x1000_0FFF], 1 << 30, "page size 1024 MiB"), ([0x10_0000...0x10_0FFF], 4096, nil),
@@ -37,7 +37,7 @@ import Testing
     }
   }
 
-  @Test("the 64-bit window of BARs is the largest part without an address that the IOMMU reserves")
+  @Test("the 64-bit range for BARs is the largest part without reserved addresses")
   func window() {
     let amd: [ClosedRange<UInt64>] = [0xFD_0000_0000...0xFF_FFFF_FFFF, 0xFEE0_0000...0xFEEF_FFFF]
     #expect(DeviceWindows.largest(8 << 30..<1 << 40, without: amd) == 8 << 30..<0xFD_0000_0000)
@@ -48,7 +48,7 @@ import Testing
     #expect(DeviceWindows.largest(8 << 30..<1 << 40, without: []) == 8 << 30..<1 << 40)
   }
 
-  @Test("I/O ports, 32-bit memory and 64-bit memory have ranges of their own")
+  @Test("I/O ports, 32-bit memory and 64-bit memory have separate ranges")
   func ranges() {
     let memory64: Range<UInt64> = 1 << 33..<1 << 40
     #expect(DeviceWindows.range(of: .io, memory64: memory64) == PlatformLayout.ioWindow)

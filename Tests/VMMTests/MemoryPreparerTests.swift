@@ -10,28 +10,28 @@ import Testing
 @testable import VMM
 
 @Suite struct MemoryPreparerTests {
-  @Test("where no device does DMA and nothing is to be populated there is nothing to do")
+  @Test("guest RAM needs no preparation without DMA and preallocation")
   func nothing() throws {
     let memory = try GuestMemory(size: 4 << 20)
     #expect(MemoryPreparer<FakeSpace>(memory, dma: nil, isPreallocated: false, processors: 8) == nil)
   }
 
   @Test(
-    "as many threads as are of use: half of the processors, one for each GiB, no more than eight",
+    "the number of threads is at most half of the processors, one per GiB, and eight",
     arguments: [
       (512 << 20, 64, 1), (2 << 30, 64, 2), (64 << 30, 64, 8), (64 << 30, 6, 3), (64 << 30, 2, 1),
       (64 << 30, 1, 1),
     ] as [(UInt64, Int, Int)])
   func threads(_ size: UInt64, _ processors: Int, _ count: Int) throws {
-    // RAM that nobody touches takes none of the host's.
+    // Untouched guest RAM uses no host memory.
     let memory = try GuestMemory(size: size)
     let preparer = try #require(
       MemoryPreparer<FakeSpace>(memory, dma: nil, isPreallocated: true, processors: processors))
     #expect(preparer.threadCount == count)
   }
 
-  /// Bytes of guest RAM that are in memory: Rss of its mappings (/proc/self/smaps). Other tests of this process
-  /// change the size of the whole process meanwhile.
+  /// Returns the resident size of guest RAM in bytes: Rss of its mappings (/proc/self/smaps). Other tests
+  /// change the size of the whole process concurrently.
   private static func resident(_ memory: GuestMemory) throws -> UInt64 {
     let file = try OwnedDescriptor(opening: "/proc/self/smaps", .read)
     var text = ""
@@ -42,7 +42,7 @@ import Testing
     var isRAM = false
     var kibibytes: UInt64 = 0
     for line in text.split(separator: "\n") {
-      // A mapping's line begins with an address in small letters, a field with a capital one.
+      // The line of a mapping begins with a lower-case address. A field begins with an upper-case letter.
       if line.first?.isUppercase == false {
         let address = line.split(separator: "-").first.flatMap { UInt64($0, radix: 16) } ?? 0
         isRAM = address >= start && address < start + memory.size
@@ -53,9 +53,9 @@ import Testing
     return kibibytes << 10
   }
 
-  @Test("several threads populate all of it, each piece once")
+  @Test("several threads populate all of guest RAM")
   func populate() throws {
-    // Two GiB, for two threads.
+    // Two GiB give two threads.
     let memory = try GuestMemory(size: 2 << 30)
     let preparer = try #require(
       MemoryPreparer<FakeSpace>(memory, dma: nil, isPreallocated: true, processors: 4))
@@ -72,7 +72,7 @@ import Testing
     #expect(try Self.resident(memory) == memory.size)
   }
 
-  @Test("a VM that ends stops it before the next piece")
+  @Test("the end of the VM stops the preparation before the next piece")
   func stop() throws {
     let memory = try GuestMemory(size: 1 << 30)
     let preparer = try #require(

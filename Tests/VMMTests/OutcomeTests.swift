@@ -10,7 +10,7 @@ import Testing
   private static let failure = RunError.operation(OperationError("no room"))
 
   @Test(
-    "each way to end has its exit status, without and with --debug-exit, and its name",
+    "each outcome has a name and an exit status, without and with the debug exit port",
     arguments: [
       (.powerOff, 0, 0, "power-off"), (.quit, 0, 0, "quit"), (.failure(failure), 1, 6, "failure"),
       (.reset, 3, 8, "reset"), (.panic, 4, 4, "panic"), (.tripleFault, 5, 10, "triple-fault"),
@@ -19,19 +19,19 @@ import Testing
   func status(_ outcome: Outcome, _ plain: Int32, _ even: Int32, _ name: String) {
     #expect(outcome.exitStatus(hasDebugExit: false) == plain)
     #expect(outcome.exitStatus(hasDebugExit: true) == even)
-    #expect(even % 2 == 0, "an odd status is a value of the guest")
+    #expect(even % 2 == 0, "odd statuses are reserved for values of the guest")
     #expect(outcome.name == name)
   }
 
   @Test(
-    "a value of the guest is 2V + 1, of which a status has the low 8 bits",
+    "a value V of the guest gives the low 8 bits of 2V + 1",
     arguments: [(0, 1), (1, 3), (0x80, 1), (.max, 255)] as [(UInt32, Int32)])
   func value(_ value: UInt32, _ status: Int32) {
     #expect(Outcome.debugExit(value).exitStatus(hasDebugExit: true) == status)
     #expect(Outcome.debugExit(value).name == "debug-exit \(value)")
   }
 
-  @Test("the first outcome counts, and the event loop hears of it")
+  @Test("the first outcome counts, and it wakes the event loop")
   func first() throws {
     let shutdown = try ShutdownRequest()
     let loop = try Epoll()
@@ -45,7 +45,7 @@ import Testing
     #expect(shutdown.outcome == .panic)
   }
 
-  @Test("of several threads that end a VM at once, one is right and all agree")
+  @Test("if several threads end a VM concurrently, one outcome counts and does not change")
   func race() throws {
     let shutdown = try ShutdownRequest()
     var threads: [Thread] = []

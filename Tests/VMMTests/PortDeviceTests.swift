@@ -7,7 +7,7 @@ import Testing
 @testable import VMM
 
 @Suite struct PortDeviceTests {
-  @Test("devices claim different ports, all of them below the end of the table and below I/O BARs")
+  @Test("devices claim different ports, all below the end of the table and below I/O BARs")
   func ports() {
     var seen: Set<UInt16> = []
     for owner in PortOwner.allCases {

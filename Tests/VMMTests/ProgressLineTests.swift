@@ -11,15 +11,15 @@ import Testing
     ProgressLine(total: total, verb: "pinned", start: 5 * second, isShared: isShared)
   }
 
-  @Test("what takes less than a second is not told", arguments: [false, true])
+  @Test("an operation of less than one second shows no line", arguments: [false, true])
   func quick(_ isShared: Bool) {
     var line = Self.line(isShared: isShared)
     #expect(line.text(done: 1 << 30, at: 5 * Self.second + 999_999) == nil)
-    #expect(line.text(done: 64 << 30, at: 9 * Self.second) == nil, "and it is no news when all is done")
+    #expect(line.text(done: 64 << 30, at: 9 * Self.second) == nil, "no first line appears after the end")
     #expect(line.end(done: 1 << 30) == nil)
   }
 
-  @Test("a line is written over until all is done, and not too often")
+  @Test("the line is updated until all is done, at most every 200 ms")
   func rewritten() {
     var line = Self.line()
     #expect(line.text(done: 7 << 30, at: 6 * Self.second) == "sluice: guest RAM:  7 of 64 GiB pinned")
@@ -33,7 +33,7 @@ import Testing
     #expect(line.end(done: 64 << 30) == nil)
   }
 
-  @Test("beside the guest's console there is one line, once")
+  @Test("on the guest's terminal the line is written once")
   func shared() {
     var line = Self.line(isShared: true)
     #expect(
@@ -43,7 +43,7 @@ import Testing
     #expect(line.end(done: 8 << 30) == nil)
   }
 
-  @Test("little memory is counted in MiB")
+  @Test("less than 64 GiB is counted in MiB")
   func small() {
     var line = Self.line(total: 512 << 20)
     #expect(line.text(done: 128 << 20, at: 7 * Self.second) == "sluice: guest RAM: 128 of 512 MiB pinned")

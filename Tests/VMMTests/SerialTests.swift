@@ -6,11 +6,11 @@ import Testing
 
 @testable import VMM
 
-/// Where a test's serial port sends its bytes.
+/// The receiver of a serial port's output in a test.
 final class Wire: Sendable {
   private let sent = Mutex<[UInt8]>([])
   var bytes: [UInt8] { sent.withLock { $0 } }
-  /// The bytes that are still taken.
+  /// The number of bytes that the receiver still accepts.
   let room = Mutex(Int.max)
 
   func take(_ byte: UInt8) -> Bool {
@@ -24,7 +24,7 @@ final class Wire: Sendable {
   }
 }
 
-/// Registers by the names of the PC16550D data sheet.
+/// The registers have the names of the PC16550D data sheet.
 @Suite struct SerialTests {
   private static let data: UInt16 = 0
   private static let enable: UInt16 = 1
@@ -44,10 +44,10 @@ final class Wire: Sendable {
     serial = try Serial { wire.take($0) }
   }
 
-  /// How often the interrupt line has risen since it was last asked.
+  /// Returns the number of rises of the interrupt output since the last call.
   private func rises() throws -> UInt64 { try serial.interrupt.take() }
 
-  @Test("bytes that are not taken never exceed the FIFO, even if it is turned off meanwhile")
+  @Test("held bytes never exceed the FIFO, even if the FIFO is then turned off")
   func bounded() {
     wire.room.withLock { $0 = 0 }
     serial.write(Self.fifoControl, 0x01)
@@ -59,7 +59,7 @@ final class Wire: Sendable {
     #expect(wire.bytes == [99])
   }
 
-  @Test("it is a 16550A: the FIFO bits show, the scratch register keeps, the divisor is apart")
+  @Test("the port is a 16550A: it has FIFO bits, a scratch register and a separate divisor")
   func identity() {
     #expect(serial.read(Self.identification) == 0x01)
     serial.write(Self.fifoControl, 0x01)
@@ -76,7 +76,7 @@ final class Wire: Sendable {
     #expect(wire.bytes == [])
   }
 
-  @Test("IER, MCR and the divisor keep the bits that there are")
+  @Test("IER and MCR keep only their defined bits, and LSR and MSR are read-only")
   func reserved() {
     serial.write(Self.enable, 0xFF)
     #expect(serial.read(Self.enable) == 0x0F)
@@ -87,7 +87,7 @@ final class Wire: Sendable {
     #expect(serial.read(Self.lineStatus) == 0x60)
   }
 
-  @Test("a byte that the console does not take stays in the transmitter, and THRE and TEMT stay clear")
+  @Test("a byte that the console does not accept stays in the transmitter, and THRE and TEMT stay clear")
   func held() throws {
     serial.write(Self.modemControl, 8)
     serial.write(Self.enable, 2)
@@ -97,7 +97,7 @@ final class Wire: Sendable {
     serial.write(Self.data, 65)
     #expect(serial.read(Self.lineStatus) & 0x60 == 0)
     #expect(try serial.backlog.take() == 1)
-    #expect(try rises() == 0 && serial.read(Self.identification) == 1, "it is not empty")
+    #expect(try rises() == 0 && serial.read(Self.identification) == 1, "the transmitter is not empty")
     #expect(!serial.transmit())
     wire.room.withLock { $0 = 1 }
     #expect(serial.transmit())
@@ -107,7 +107,7 @@ final class Wire: Sendable {
   }
 
   @Test(
-    "the transmitter holds 16 bytes with the FIFO and one without; more replaces the last")
+    "the transmitter holds 16 bytes with the FIFO and one without, and a further byte replaces the last")
   func transmitter() {
     wire.room.withLock { $0 = 0 }
     serial.write(Self.data, 65)
@@ -125,14 +125,14 @@ final class Wire: Sendable {
     #expect(wire.bytes.last == 18)
   }
 
-  @Test("what is sent goes out in order, and the transmitter is empty if the console takes it")
+  @Test("bytes are sent in order, and the transmitter is empty if the console accepts them")
   func send() {
     for byte in "sluice".utf8 { serial.write(Self.data, byte) }
     #expect(wire.bytes == Array("sluice".utf8))
     #expect(serial.read(Self.lineStatus) & 0x60 == 0x60)
   }
 
-  @Test("received bytes are read in order; LSR says whether there is one")
+  @Test("received bytes are read in order, and LSR reports if there is a byte")
   func receive() {
     serial.write(Self.fifoControl, 1)
     serial.receive([1, 2, 3])
@@ -142,7 +142,7 @@ final class Wire: Sendable {
     #expect(serial.read(0) == 0)
   }
 
-  @Test("the receiver holds 16 bytes with the FIFO and one without; more is an overrun, told once")
+  @Test("the receiver holds 16 bytes with the FIFO and one without, and LSR reports an overrun once")
   func overrun() {
     #expect(serial.space == 1)
     serial.receive([1, 2])
@@ -158,7 +158,7 @@ final class Wire: Sendable {
     #expect(serial.read(Self.lineStatus) == 0x60)
   }
 
-  @Test("an overrun interrupts before data does, where IER asks for it")
+  @Test("an enabled overrun interrupt has a higher priority than the data interrupt")
   func lineStatusInterrupt() {
     serial.write(Self.enable, 0x05)
     serial.receive([1, 2])
@@ -169,7 +169,7 @@ final class Wire: Sendable {
     #expect(serial.read(Self.identification) == 0x01)
   }
 
-  @Test("the interrupt line rises by received data only where IER and OUT2 let it")
+  @Test("received data raises the interrupt output only if IER and OUT2 enable it")
   func receiveInterrupt() throws {
     serial.receive([1])
     #expect(try rises() == 0)
@@ -183,13 +183,13 @@ final class Wire: Sendable {
     serial.receive([2])
     #expect(try rises() == 1)
     serial.receive([3])
-    #expect(try rises() == 0, "the line is up already")
+    #expect(try rises() == 0, "the output is already high")
     serial.write(Self.modemControl, 0)
     serial.write(Self.modemControl, 8)
     #expect(try rises() == 1)
   }
 
-  @Test("an empty transmitter interrupts when asked and after each byte, until IIR has been read")
+  @Test("an empty transmitter interrupts when enabled and after each byte, until IIR is read")
   func transmitInterrupt() throws {
     serial.write(Self.modemControl, 8)
     serial.write(Self.enable, 2)
@@ -202,14 +202,14 @@ final class Wire: Sendable {
     #expect(try rises() == 1)
     #expect(serial.read(Self.identification) == 0x02)
     serial.write(Self.enable, 2)
-    #expect(try rises() == 0, "asking again changes nothing")
+    #expect(try rises() == 0, "enabling it again has no effect")
     serial.write(Self.enable, 0)
     serial.write(Self.data, 67)
     #expect(serial.read(Self.identification) == 0x01)
     #expect(try rises() == 0)
   }
 
-  @Test("loopback brings bytes back instead of sending them, and MCR's outputs back as MSR's inputs")
+  @Test("loopback receives bytes instead of sending them, and connects MCR's outputs to MSR's inputs")
   func loopback() {
     #expect(serial.read(Self.modemStatus) == 0xB0)
     serial.write(Self.modemControl, 0x10)
@@ -225,7 +225,7 @@ final class Wire: Sendable {
     }
   }
 
-  @Test("room is told when the last byte has been read, and when the FIFO is emptied")
+  @Test("room is signalled when the last byte is read and when the FIFO is cleared")
   func room() throws {
     serial.write(Self.fifoControl, 1)
     _ = try serial.room.take()

@@ -16,9 +16,9 @@ import Trace
     path: "sluice-trace-\(UUID().uuidString)"
   ).path
 
-  /// The file's lines, each read as JSON.
+  /// Returns the file's lines, parsed as JSON.
   private func objects() throws -> [[String: Any]] {
-    defer { try? FileManager.default.removeItem(atPath: path) }  // of no more use
+    defer { try? FileManager.default.removeItem(atPath: path) }  // a temporary file
     let text = try String(contentsOfFile: path, encoding: .utf8)
     #expect(text.isEmpty || text.hasSuffix("\n"))
     return try text.split(separator: "\n").map { line in
@@ -28,7 +28,7 @@ import Trace
 
   private static let place = FunctionEvent.WindowSpan(bar: 2, window: 3, address: 0xC000_4000, size: 4096)
 
-  @Test("every event is one line of JSON with its fields")
+  @Test("every event is one line of JSON with the fields of the event")
   func events() throws {
     let trace = try TraceWriter(path: path, start: Clock.microseconds())
     let device = "0000:01:00.0"
@@ -65,7 +65,7 @@ import Trace
     #expect(objects[8]["text"] as? String == "a \"quoted\"\nline")
   }
 
-  @Test("an event of a function keeps its words in the trace")
+  @Test("the trace has the same words as a function's event")
   func words() {
     var words: [(FunctionEvent, [String])] = []
     for reason in [
@@ -104,7 +104,7 @@ import Trace
     }
   }
 
-  /// The number of lines in the file once it has enough of them, or after a long time.
+  /// Waits until the file has enough lines and returns their number, or returns 0 after 10 seconds.
   private func lines(atLeast count: Int) throws -> Int {
     for _ in 0..<1000 {
       let written = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n").count
@@ -114,11 +114,11 @@ import Trace
     return 0
   }
 
-  @Test("records are written in the order in which they came; when asked, and when there are many")
+  @Test("records are written in order, after a flush and after a full batch")
   func order() throws {
     let trace = try TraceWriter(path: path, start: Clock.microseconds())
     trace.record(.phase(name: "0"))
-    #expect(try String(contentsOfFile: path, encoding: .utf8).isEmpty, "it is buffered")
+    #expect(try String(contentsOfFile: path, encoding: .utf8).isEmpty, "the record is buffered")
     trace.record(.phase(name: "1"), flush: true)
     #expect(try lines(atLeast: 2) == 2)
     for number in 2..<2000 { trace.record(.phase(name: "\(number)")) }
@@ -130,7 +130,7 @@ import Trace
     #expect(times == times.sorted() && times.count == 2000)
   }
 
-  @Test("a full disk is a failure with its error and the number of records lost")
+  @Test("a full disk is reported with its error and the number of lost records")
   func full() throws {
     let trace = try TraceWriter(path: "/dev/full", start: 0)
     for number in 0..<3 { trace.record(.phase(name: "\(number)")) }
@@ -147,7 +147,7 @@ import Trace
     let all = Mutex<[String]>([])
   }
 
-  @Test("a file that takes nothing ends the trace with one warning, and its record comes last")
+  @Test("a file that accepts no bytes ends the trace with one warning and a last record")
   func stuck() throws {
     // SAFETY: the path lives for the call.
     #expect(unsafe mkfifo(path, 0o600) == 0)
@@ -157,7 +157,7 @@ import Trace
       path: path, start: Clock.microseconds(),
       warn: { warning in warnings.all.withLock { $0.append(warning) } })
     let name = String(repeating: "x", count: 1000)
-    // More than the pipe and the buffer hold.
+    // The records exceed the pipe and the buffer.
     for _ in 0..<2000 { trace.record(.phase(name: name)) }
     trace.finish()
     #expect(warnings.all.withLock { $0.count } == 1)
@@ -173,14 +173,14 @@ import Trace
     #expect(events.last?.contains("\"event\":\"truncated\"") == true)
   }
 
-  @Test("a file that cannot be made is named in the error")
+  @Test("a file that cannot be created is named in the error")
   func unwritable() {
     #expect(throws: KernelError("open /nonexistent/trace", errno: ENOENT)) {
       try TraceWriter(path: "/nonexistent/trace", start: 0)
     }
   }
 
-  @Test("phases are in the trace, and in the summary with their times")
+  @Test("the trace has the phases, and the summary has their times")
   func eventLog() throws {
     let eventLog = try EventLog(log: Logger(label: "test"), trace: path, start: Clock.microseconds())
     eventLog.phase("program-started")

@@ -10,9 +10,9 @@ import Synchronization
 
 @testable import VMM
 
-/// Fake devices in a machine of KVM.
+/// A backend of fake devices with a KVM machine.
 struct FakeHost: HostBackend {
-  /// True if this machine's KVM can be used.
+  /// True if KVM is usable on this machine.
   static let hasKVM: Bool = {
     do throws(KVMError) {
       _ = try KVMSystem()
@@ -24,7 +24,8 @@ struct FakeHost: HostBackend {
   typealias Space = FakeSpace
   typealias Machine = MachineResources
 
-  /// The devices that there are, by address, each with its world. Taken for a moment; nothing is locked inside it.
+  /// The existing devices by address, each with its world. Taken for a short time. No lock is taken inside
+  /// it.
   static let devices = Mutex<[String: (device: FakeDevice, world: FakeWorld)]>([:])
 
   let spaces: [DMAMapper<FakeSpace>.Member]
@@ -49,7 +50,7 @@ struct FakeHost: HostBackend {
 
   func open(_ host: ReadyDevice) throws(RunError) -> FakeDevice {
     guard let device = Self.devices.withLock({ $0[host.address]?.device }) else {
-      throw .operation(OperationError("there is no fake device \(host.address)"))
+      throw .operation(OperationError("fake device \(host.address): not found"))
     }
     return device
   }

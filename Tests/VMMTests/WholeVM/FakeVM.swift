@@ -19,7 +19,7 @@ final class FakeVM {
   let worlds: [FakeWorld]
   let shutdown: ShutdownRequest
   let vm: VM<FakeHost>
-  /// What the guest has sent through its serial port.
+  /// The receiver of the guest's serial output.
   let wire = Wire()
   private let directory = FileManager.default.temporaryDirectory.appending(path: "vm-\(UUID().uuidString)")
 
@@ -27,7 +27,7 @@ final class FakeVM {
   var device: FakeDevice { devices[0] }
   var world: FakeWorld { worlds[0] }
 
-  /// A function whose BAR has registers, an MSI-X table with its pending bits, and a doorbell.
+  /// Describes a function whose BAR has registers, an MSI-X table with its pending bits, and a doorbell.
   static func shape(_ address: String) -> FakeDevice.Shape {
     var config = [UInt8](repeating: 0, count: 4096)
     func set(_ offset: Int, _ width: Int, _ value: UInt32) { config.set(value, at: offset, width: width) }
@@ -77,7 +77,8 @@ final class FakeVM {
     try vm.start()
   }
 
-  /// Calls `body` again and again until it returns true or the VM ends; false after a minute.
+  /// Calls `body` repeatedly until it returns true or the VM ends. Returns its last result, or false after
+  /// one minute.
   func wait(until body: () throws -> Bool) rethrows -> Bool {
     for _ in 0..<60_000 {
       if try body() { return true }
@@ -87,7 +88,7 @@ final class FakeVM {
     return false
   }
 
-  /// Takes the guest out, gives the devices back, and returns how the VM ended and what failed.
+  /// Stops the guest and returns the devices to the host. Returns the outcome and the failures.
   func stop() -> (Outcome?, [FunctionError]) {
     vm.stop()
     let outcome = vm.status.outcome

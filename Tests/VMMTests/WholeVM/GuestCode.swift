@@ -2,8 +2,8 @@
 
 import Foundation
 
-/// A guest of a few instructions, as a multiboot kernel: 32-bit protected mode, flat, interrupts off. It reports the
-/// number of the first check that fails through the debug exit port, or 0.
+/// A guest of a few instructions: a multiboot kernel in flat 32-bit protected mode with interrupts off. It
+/// reports the number of the first failed check, or 0, through the debug exit port.
 struct GuestCode {
   private var code: [UInt8] = []
   private var checks: UInt8 = 0
@@ -12,13 +12,13 @@ struct GuestCode {
     (0..<4).map { UInt8(truncatingIfNeeded: value >> ($0 * 8)) }
   }
 
-  /// Reads configuration space of function 0 in a slot into EAX, by mechanism #1.
+  /// Reads 4 bytes of configuration space of function 0 in a PCI slot into EAX, by mechanism #1.
   mutating func readConfig(slot: UInt32, _ offset: UInt32) {
     selectConfig(slot, offset)
     code += [0xED]  // in eax, dx
   }
 
-  /// Writes 4 bytes of configuration space.
+  /// Writes 4 bytes of configuration space of function 0 in a PCI slot.
   mutating func writeConfig(slot: UInt32, _ offset: UInt32, _ value: UInt32) {
     selectConfig(slot, offset)
     code += [0xB8] + Self.bytes(value) + [0xEF]  // mov eax, value; out dx, eax
@@ -31,34 +31,34 @@ struct GuestCode {
     code += [0xBA] + Self.bytes(0xCFC)  // mov edx, 0xcfc
   }
 
-  /// Takes the address of a BAR, which is in EAX, as the base of ``load(_:)`` and ``store(_:_:)``.
+  /// Sets the base of ``load(_:)`` and ``store(_:_:)`` to the address of the BAR register in EAX.
   mutating func useBAR() { code += [0x83, 0xE0, 0xF0, 0x89, 0xC3] }  // and eax, ~0xf; mov ebx, eax
 
-  /// Takes a fixed address as the base.
+  /// Sets the base to a fixed address.
   mutating func use(_ address: UInt32) { code += [0xBB] + Self.bytes(address) }  // mov ebx, address
 
-  /// Reads 4 bytes at the base into EAX.
+  /// Reads 4 bytes at an offset from the base into EAX.
   mutating func load(_ offset: UInt32) {
     code += [0x8B, 0x83] + Self.bytes(offset)  // mov eax, [ebx + offset]
   }
 
-  /// Writes 4 bytes at the base.
+  /// Writes 4 bytes at an offset from the base.
   mutating func store(_ offset: UInt32, _ value: UInt32) {
     code += [0xC7, 0x83] + Self.bytes(offset) + Self.bytes(value)  // mov dword [ebx + offset], value
   }
 
-  /// Keeps the base while another one is used.
+  /// Saves the base until ``pop()`` restores it.
   mutating func push() { code += [0x53] }
   mutating func pop() { code += [0x5B] }
 
-  /// Checks EAX.
+  /// Checks the value in EAX. On failure, ends the VM with the number of the check.
   mutating func expect(_ value: UInt32) {
     checks += 1
     code += [0x3D] + Self.bytes(value) + [0x74, 11]  // cmp eax, value; je over
     end(checks)
   }
 
-  /// Waits until bits at the base are set.
+  /// Waits until one of the bits at an offset from the base is set.
   mutating func wait(_ offset: UInt32, _ bits: UInt32) {
     let start = code.count
     load(offset)
@@ -72,30 +72,30 @@ struct GuestCode {
     code += [0xBA] + Self.bytes(UInt32(port)) + [0xB0, value, 0xEE]
   }
 
-  /// Writes bytes of memory to a port by one instruction.
+  /// Writes bytes of memory to a port with one instruction.
   mutating func writeString(_ address: UInt32, count: UInt32, port: UInt16) {
     // cld; mov esi, address; mov ecx, count; mov edx, port; rep outsb
     code += [0xFC, 0xBE] + Self.bytes(address) + [0xB9] + Self.bytes(count)
     code += [0xBA] + Self.bytes(UInt32(port)) + [0xF3, 0x6E]
   }
 
-  /// Reads bytes of a port to memory by one instruction, which KVM asks for all at once.
+  /// Reads bytes of a port to memory with one instruction. KVM requests all bytes in one exit.
   mutating func readString(_ address: UInt32, count: UInt32, port: UInt16) {
     // cld; mov edi, address; mov ecx, count; mov edx, port; rep insb
     code += [0xFC, 0xBF] + Self.bytes(address) + [0xB9] + Self.bytes(count)
     code += [0xBA] + Self.bytes(UInt32(port)) + [0xF3, 0x6C]
   }
 
-  /// Shifts EAX.
+  /// Shifts EAX to the right.
   mutating func shiftRight(_ bits: UInt8) { code += [0xC1, 0xE8, bits] }  // shr eax, bits
 
-  /// Runs an instruction that no processor has.
+  /// Executes an undefined instruction.
   mutating func undefined() { code += [0x0F, 0x0B] }  // ud2
 
-  /// Does nothing more.
+  /// Halts for the rest of the VM.
   mutating func halt() { code += [0xF4, 0xEB, 0xFD] }  // 1: hlt; jmp 1b
 
-  /// Ends the VM with a value; 11 bytes.
+  /// Ends the VM with a value. The code has 11 bytes.
   mutating func end(_ value: UInt8) {
     // mov al, value; mov edx, 0xf4; out dx, al; 1: hlt; jmp 1b
     code += [0xB0, value, 0xBA] + Self.bytes(0xF4) + [0xEE, 0xF4, 0xEB, 0xFD]
@@ -104,8 +104,8 @@ struct GuestCode {
   /// Writes the kernel to a file.
   func write(to path: String) throws {
     let load: UInt32 = 0x10_0000
-    // Header (multiboot 0.6.96 §3.1): magic, flags with addresses, checksum, then header, load, load end, BSS end
-    // and entry addresses.
+    // Header (multiboot 0.6.96 §3.1): magic, flags with addresses, checksum, then header, load, load end, BSS
+    // end and entry addresses.
     let flags: UInt32 = 1 << 16
     let header: [UInt32] = [0x1BAD_B002, flags, 0 &- 0x1BAD_B002 &- flags, load, load, 0, 0, load + 32]
     let stack: [UInt8] = [0xFA, 0xBC] + Self.bytes(0x8000)  // cli; mov esp, 0x8000

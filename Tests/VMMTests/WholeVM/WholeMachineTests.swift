@@ -13,13 +13,13 @@ import Testing
 
 @testable import VMM
 
-/// The platform of a whole VM: its serial port, its processors, its buses, and devices that share one. Skipped if KVM
-/// cannot be used.
+/// The platform of a whole VM: its serial port, its processors, its buses, and devices that share a bus.
+/// Skipped if KVM is not usable.
 @Suite(.enabled(if: FakeHost.hasKVM, "/dev/kvm is not usable here"), .serialized)
 struct WholeMachineTests {
   private static let doorbell: UInt32 = 0x3000
 
-  /// Runs a guest without devices to its end.
+  /// Runs a guest without devices to its end. Returns the outcome and the serial output.
   private func outcome(_ guest: GuestCode, cpus: Int = 1) throws -> (Outcome?, [UInt8]) {
     let machine = try FakeVM([], guest, cpus: cpus)
     #expect(machine.wait { machine.shutdown.isOver })
@@ -28,7 +28,7 @@ struct WholeMachineTests {
     return (outcome, machine.wire.bytes)
   }
 
-  @Test("the serial port's interrupt comes to pin 4 of the I/O APIC")
+  @Test("the serial port's interrupt arrives at pin 4 of the I/O APIC")
   func serialInterrupt() throws {
     var guest = GuestCode()
     guest.use(0xFEE0_0000)
@@ -37,14 +37,14 @@ struct WholeMachineTests {
     guest.store(0, 0x18)
     guest.store(0x10, 0x44)  // edge-triggered, vector 0x44
     guest.writePort(0x3FC, 8)  // OUT2
-    guest.writePort(0x3F9, 2)  // the transmitter is empty
+    guest.writePort(0x3F9, 2)  // enable the interrupt of the empty transmitter
     guest.use(0xFEE0_0000)
     guest.wait(0x220, 1 << 4)
     guest.end(0)
     #expect(try outcome(guest).0 == .debugExit(0))
   }
 
-  @Test("a string instruction sends or receives each of its bytes, in their order")
+  @Test("a string instruction sends or receives all of its bytes in order")
   func string() throws {
     var guest = GuestCode()
     guest.use(0x20_0000)
@@ -64,7 +64,7 @@ struct WholeMachineTests {
     #expect(bytes == Array("ABCDEFGH".utf8))
   }
 
-  @Test("a guest that cannot handle an exception ends the VM as a triple fault")
+  @Test("an exception that the guest cannot handle ends the VM with a triple fault")
   func tripleFault() throws {
     var guest = GuestCode()
     guest.undefined()
@@ -72,10 +72,10 @@ struct WholeMachineTests {
     #expect(try outcome(guest).0 == .tripleFault)
   }
 
-  @Test("the second processor starts, with its own APIC ID and the number of all")
+  @Test("the second processor starts, and has its APIC ID and the number of processors")
   func secondProcessor() throws {
     var guest = GuestCode()
-    // For the other one, in real mode: eax = 1; cpuid; [0x9000] = ebx; 1: hlt; jmp 1b.
+    // The second processor's code in real mode: eax = 1; cpuid; [0x9000] = ebx; 1: hlt; jmp 1b.
     let code: [UInt32] = [0x0001_B866, 0xA20F_0000, 0x001E_8966, 0xFDEB_F490]
     guest.use(0)
     for (index, word) in code.enumerated() { guest.store(0x8000 + UInt32(index) * 4, word) }
@@ -95,19 +95,19 @@ struct WholeMachineTests {
     #expect(try outcome(guest, cpus: 2).0 == .debugExit(0))
   }
 
-  @Test("a guest begins with multiboot's magic number and its information")
+  @Test("a guest starts with the multiboot magic number and information")
   func multiboot() throws {
     var guest = GuestCode()
     guest.expect(0x2BAD_B002)
     guest.load(0)  // the flags, at EBX
     guest.expect(1 << 0 | 1 << 2 | 1 << 3 | 1 << 6 | 1 << 9)
-    guest.load(8)  // KiB of memory from 1 MiB on
+    guest.load(8)  // KiB of memory above 1 MiB
     guest.expect(15 << 10)
     guest.end(0)
     #expect(try outcome(guest).0 == .debugExit(0))
   }
 
-  @Test("a BAR that the guest moves over the ECAM does not hide it")
+  @Test("a BAR that the guest moves over the ECAM does not hide the ECAM")
   func overPlatform() throws {
     var guest = GuestCode()
     guest.writeConfig(slot: 1, 0x10, UInt32(PlatformLayout.ecam.lowerBound))
@@ -128,7 +128,7 @@ struct WholeMachineTests {
     #expect(machine.stop().0 == .debugExit(0))
   }
 
-  @Test("memory that the host takes away under a window reads all-ones, and the guest runs on")
+  @Test("memory that the host removes under a window reads all-ones, and the guest continues")
   func takenAway() throws {
     var guest = GuestCode()
     guest.writeConfig(slot: 1, 4, 2)
@@ -143,7 +143,7 @@ struct WholeMachineTests {
     #expect(machine.wait { device.peek(bar: 0, UInt64(Self.doorbell)) == 1 && machine.slots == 1 })
     let host = try device.map(0, 0..<0x4000)
     func protect(_ access: Int32) -> Bool {
-      // SAFETY: the pages are the device's, which does not read them while its memory is off.
+      // SAFETY: the pages belong to the device, which does not read them while its memory is off.
       unsafe mprotect(UnsafeMutableRawPointer(bitPattern: UInt(host)), 0x4000, access) == 0
     }
     device.state.withLock { $0.config[ConfigOffset.command] = 0 }
@@ -155,7 +155,7 @@ struct WholeMachineTests {
     #expect(machine.vm.status.functions[0].statistics.closes == 1)
   }
 
-  @Test("devices that share a bus have BARs of their own, and are reset and closed after all gates")
+  @Test("devices that share a bus have separate BARs, and are reset and closed after all gates close")
   func sharedBus() throws {
     var guest = GuestCode()
     for slot in [1, 2] as [UInt32] {
@@ -188,7 +188,7 @@ struct WholeMachineTests {
     }
   }
 
-  @Test("a notice is about the function that it names, and the others stay")
+  @Test("a notification affects only the function that it names")
   func notice() throws {
     var guest = GuestCode()
     guest.readConfig(slot: 1, 0)
@@ -203,7 +203,7 @@ struct WholeMachineTests {
     #expect(outcome == .quit && failures.isEmpty)
   }
 
-  @Test("a vCPU that waits for RAM that cannot be pinned does not keep the VM")
+  @Test("a vCPU that waits for pinned RAM does not delay the end of the VM")
   func unpinned() throws {
     var guest = GuestCode()
     guest.writeConfig(slot: 1, 4, 6)

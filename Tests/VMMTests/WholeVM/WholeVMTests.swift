@@ -12,14 +12,15 @@ import Testing
 
 @testable import VMM
 
-/// A whole VM with a fake device on this machine's KVM: the four paths from end to end. Skipped if KVM cannot be used.
+/// A whole VM with a fake device on this machine's KVM: the four paths from end to end. Skipped if KVM is not
+/// usable.
 @Suite(.enabled(if: FakeHost.hasKVM, "/dev/kvm is not usable here"), .serialized)
 struct WholeVMTests {
   private static let msix = UInt32(FakeVM.msix)
   private static let doorbell: UInt64 = 0x3000
   private static let buffer: UInt64 = 0x20_0000
 
-  @Test("MMIO, CONFIG, MSI-X and DMA of a guest reach the device, and the device's reach the guest")
+  @Test("MMIO and CONFIG accesses of the guest reach the device, and its MSI-X and DMA reach the guest")
   func paths() throws {
     var guest = GuestCode()
     // CONFIG.
@@ -28,7 +29,7 @@ struct WholeVMTests {
     guest.writeConfig(slot: 1, 4, 6)
     guest.readConfig(slot: 1, 0x10)
     guest.useBAR()
-    // MMIO: the first access is trapped and opens the window, the others go through its slot.
+    // MMIO: the first access is trapped and opens the window. The others use its memory slot.
     guest.store(0x10, 0xAABB_CCDD)
     for _ in 0..<3 {
       guest.load(0x10)
@@ -42,7 +43,7 @@ struct WholeVMTests {
     guest.push()
     guest.use(0xFEE0_0000)
     guest.store(0xF0, 0x1FF)
-    // DMA: the device copies a word of this buffer to the next one, when the doorbell rings.
+    // DMA: the device copies a word of this buffer to the next word after a write to the doorbell.
     guest.use(UInt32(Self.buffer))
     guest.store(0, 0x600D_F00D)
     guest.pop()
@@ -68,9 +69,9 @@ struct WholeVMTests {
     #expect(
       machine.wait { device.peek(bar: 0, Self.doorbell) == 1 },
       "the doorbell: \(String(describing: machine.vm.status.outcome))")
-    // The device has the access before its window opens.
+    // The device receives the access before its window opens.
     #expect(machine.wait { machine.slots == 2 })
-    // What the device does: DMA by its I/O address, then its first vector.
+    // The device does DMA to an I/O address and then signals its first vector.
     let word = try #require(machine.world.load(iova: Self.buffer))
     machine.world.store(iova: Self.buffer + 4, word)
     let event = try #require(device.state.withLock { $0.triggers[0] })
@@ -83,13 +84,13 @@ struct WholeVMTests {
     #expect(failures.isEmpty && machine.world.violations.isEmpty)
     #expect(machine.vm.status.functions[0].statistics.closes == 3)
     #expect(!device.isOpen && device.command == 0)
-    // RAM is unpinned at the same time.
+    // Guest RAM is unpinned concurrently.
     let names = machine.world.takeCalls().map(\.name)
     #expect(names.filter { $0 == "reset" || $0 == "close" }.suffix(2) == ["reset", "close"])
     #expect(machine.world.state.withLock { $0.spaces[0].isEmpty }, "RAM is unpinned")
   }
 
-  @Test("a device that is removed reads all-ones, and the guest runs on")
+  @Test("a removed device reads all-ones, and the guest continues")
   func remove() throws {
     var guest = GuestCode()
     guest.writeConfig(slot: 1, 4, 2)
@@ -111,7 +112,7 @@ struct WholeVMTests {
     #expect(!machine.device.isOpen && machine.world.violations.isEmpty)
   }
 
-  @Test("a VM that is stopped gives its device back, whatever its guest does")
+  @Test("a stopped VM returns its device to the host, even if the guest loops")
   func stop() throws {
     var guest = GuestCode()
     guest.writeConfig(slot: 1, 4, 6)
@@ -127,7 +128,7 @@ struct WholeVMTests {
     #expect(!machine.device.isOpen && machine.device.command == 0)
   }
 
-  @Test("a device whose reset fails at the end is reported, and closed")
+  @Test("a device whose reset fails at the end is reported and closed")
   func handBack() throws {
     var guest = GuestCode()
     guest.end(0)
