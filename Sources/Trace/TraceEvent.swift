@@ -3,7 +3,7 @@
 /// An event of a trace with its fields.
 ///
 /// The schema of the trace consists of these cases, the names of ``Name`` and ``Field``, and the raw values
-/// of the enumerations. The README's table documents it.
+/// of the enumerations. The article of this module documents it.
 public enum TraceEvent: Equatable, Sendable {
   /// The VM session has reached a phase.
   case phase(name: String)

@@ -17,7 +17,7 @@ import Testing
   /// The bytes of a GPU's memory that its driver touches by CPU before it is used.
   private static let touched: UInt64 = 2 << 30
 
-  @Test("the README has the table that the gate, the layout and the budget produce")
+  @Test("the article has the table that the gate, the layout and the budget produce")
   func devices() throws {
     var lines = [
       "| `bar-map` | `peer-dma` | slots | mappings | BARs that peers reach, GiB | IOMMU tables, pages "
@@ -28,7 +28,7 @@ import Testing
     try Self.compare(lines)
   }
 
-  @Test("the README has the table that the pieces of pinned RAM produce")
+  @Test("the article has the table that the pieces of pinned RAM produce")
   func memory() throws {
     var lines = [
       "| pages of guest RAM | mappings | IOMMU tables, pages | IOMMU tables, MiB "
@@ -91,14 +91,15 @@ import Testing
     value == 0 ? "0" : String(format: value < 0.1 ? "%.3f" : value < 10 ? "%.2f" : "%.0f", value)
   }
 
-  /// Prints a table and searches for it in the README.
+  /// Prints a table and searches for it in the article.
   private static func compare(_ lines: [String]) throws {
     let table = lines.joined(separator: "\n") + "\n"
     print(table)
     let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent()
-    let readme = try String(contentsOf: root.appending(path: "README.md"), encoding: .utf8)
-    #expect(readme.contains(table), "README.md has other numbers")
+    let path = "Sources/Gate/Gate.docc/Scale.md"
+    let article = try String(contentsOf: root.appending(path: path), encoding: .utf8)
+    #expect(article.contains(table), "\(path) has other numbers")
   }
 
   @Test("the cost of on-fault depends on the touched windows, not on the size of the BARs")

@@ -146,33 +146,31 @@ struct Sample: Sendable, CustomTestStringConvertible {
   }
 }
 
-/// The trace section of the README.
+/// The article about traces has every word of the schema.
 @Suite struct TraceDocumentationTests {
-  /// The text from `--trace FILE` to the next heading.
-  private let section: Substring
+  private let article: String
 
   init() throws {
     let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent()
-    let readme = try String(contentsOf: root.appending(path: "README.md"), encoding: .utf8)
-    let start = try #require(readme.firstRange(of: "`--trace FILE` writes")?.lowerBound)
-    section = try #require(readme[start...].split(separator: "\n## ").first)
+    article = try String(
+      contentsOf: root.appending(path: "Sources/Trace/Trace.docc/Trace.md"), encoding: .utf8)
   }
 
-  @Test("the README has a row for each event with its fields")
+  @Test("the article has a row for each event with its fields")
   func rows() throws {
-    let rows = section.split(separator: "\n")
+    let rows = article.split(separator: "\n")
     for sample in Sample.all {
       let row = try #require(
         rows.first { $0.hasPrefix("| `\(sample.event.name.rawValue)` |") }, "\(sample.event.name)")
-      // The README describes these two fields above the table.
+      // The article describes these two fields above the table.
       for field in try TraceRecordTests.fields(of: sample.line).subtracting(["time", "event"]) {
         #expect(row.contains("`\(field)`"), "\(sample.event.name): \(field)")
       }
     }
   }
 
-  @Test("the README has each field and each word of a field")
+  @Test("the article has each field and each word of a field")
   func words() {
     var words = TraceEvent.Field.allCases.map(\.rawValue) + TraceEvent.Memory.allCases.map(\.rawValue)
     words += TraceEvent.WindowState.allCases.map(\.rawValue)
@@ -183,6 +181,6 @@ struct Sample: Sendable, CustomTestStringConvertible {
     words += TraceEvent.ResetReason.allCases.map(\.rawValue)
     words += TraceEvent.ResetMethod.allCases.map(\.rawValue)
     words += TraceEvent.DeviceState.allCases.map(\.rawValue)
-    for word in words { #expect(section.contains("`\(word)`"), "\(word)") }
+    for word in words { #expect(article.contains("`\(word)`"), "\(word)") }
   }
 }

@@ -130,7 +130,7 @@ import VMM
       (["--kernel", "k", "--cpus", "256"], "--cpus"), (["--kernel", "k", "--device", "nvme0"], "nvme0"),
       (["--kernel", "k", "--device", "01:00.0", "--device", "0000:01:00.0"], "named twice"),
       (["--kernel", "k", "--sandbox", "maybe"], "maybe"),
-      (["--kernel", "k", "--cpus", "2", "--cpu-pin", "0:1,2:3"], "vCPU 2: the VM has the vCPUs 0 to 1"),
+      (["--kernel", "k", "--cpus", "2", "--cpu-pin", "0:1,2:3"], "vCPU 2: the VM has only vCPUs 0 to 1"),
       (["--kernel", "k", "--cpu-pin", "0"], "0:2,1:3"), (["--kernel", "k", "--no-such"], "--no-such"),
     ] as [([String], String)])
   func usage(_ arguments: [String], _ text: String) {

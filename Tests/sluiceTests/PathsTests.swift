@@ -3,7 +3,7 @@
 import Foundation
 import Testing
 
-/// The four paths of the README name types and members of the sources.
+/// The articles name types and members of the sources.
 @Suite struct PathsTests {
   private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent()
@@ -27,6 +27,10 @@ import Testing
     }
   }
 
+  private static func text(_ path: String) throws -> String {
+    try String(contentsOf: root.appending(path: path), encoding: .utf8)
+  }
+
   private static func sources() throws -> [String] {
     let directory = root.appending(path: "Sources")
     let files = try #require(FileManager.default.enumerator(at: directory, includingPropertiesForKeys: nil))
@@ -36,10 +40,7 @@ import Testing
 
   @Test("every name of the four paths is in the sources")
   func paths() throws {
-    let readme = try String(contentsOf: Self.root.appending(path: "README.md"), encoding: .utf8)
-    let start = try #require(readme.range(of: "## The four paths"))
-    let end = try #require(readme.range(of: "\n## ", range: start.upperBound..<readme.endIndex))
-    let names = Self.names(String(readme[start.upperBound..<end.lowerBound]))
+    let names = Self.names(try Self.text("Sources/VMM/VMM.docc/Paths.md"))
     #expect(names.count > 40)
     let sources = try Self.sources()
     for (type, member) in names {
@@ -58,15 +59,15 @@ import Testing
     #expect(Self.declarations(of: "Gat", in: sources).isEmpty)
   }
 
-  @Test("the README's table of the tree has a row for each target of the package")
+  @Test("the table of modules has a row for each target of the package")
   func tree() throws {
-    let readme = try String(contentsOf: Self.root.appending(path: "README.md"), encoding: .utf8)
+    let article = try Self.text("Sources/sluice/sluice.docc/sluice.md")
     let targets = try FileManager.default.contentsOfDirectory(
       atPath: Self.root.appending(path: "Sources").path
     )
     .filter { !["CSeccomp", "Release"].contains($0) }
     for target in targets {
-      #expect(readme.contains(try Regex("(?m)^\\| .*`\(target)`.* \\|")), "\(target) has no row")
+      #expect(article.contains(try Regex("(?m)^\\| .*`\(target)`.* \\|")), "\(target) has no row")
     }
   }
 }

@@ -201,7 +201,7 @@ struct ProcessTests {
     kill(vm.process, SIGTERM)
     #expect(vm.wait() == 143)
     let errors = vm.errors
-    #expect(errors.contains("trace \(path): write: not through when the VM was to stop"), "\(errors)")
+    #expect(errors.contains("trace \(path): write: not complete when the VM was stopped"), "\(errors)")
   }
 
   @Test("a signal that the parent blocked ends the wait for the reader of a trace")

@@ -88,7 +88,10 @@ import VMM
   @Test(
     "a demand that the host cannot meet has subject, cause and remedy",
     arguments: [
-      (.cpuCount(200, limit: 64), "200 vCPUs: KVM on this machine takes 64; give a smaller --cpus"),
+      (
+        .cpuCount(200, limit: 64),
+        "200 vCPUs: KVM on this machine supports at most 64; give a smaller --cpus"
+      ),
       (
         .processor(99, vcpu: 0),
         "vCPU 0: this process may not run on processor 99 of the host; type 'grep Cpus_allowed_list "
@@ -96,52 +99,52 @@ import VMM
       ),
       (
         .memory(size: 3 << 40, limit: 4 << 30, .touched),
-        "guest memory of 3145728 MiB: this machine has 4096 MiB; give a smaller --memory"
+        "guest RAM of 3145728 MiB: this machine has 4096 MiB; give a smaller --memory"
       ),
       (
         .memory(size: 3 << 30, limit: 2 << 30, .populated),
-        "guest memory of 3072 MiB: all of it is populated at the start, and this machine has 2048 MiB available; give "
+        "guest RAM of 3072 MiB: all of it is populated at the start, but this machine has 2048 MiB available; give "
           + "a smaller --memory"
       ),
       (
         .memory(size: 3 << 30, limit: 2 << 30, .pinned),
-        "guest memory of 3072 MiB: all of it is pinned for devices, and this machine has 2048 MiB available; give a "
+        "guest RAM of 3072 MiB: all of it is pinned for devices, but this machine has 2048 MiB available; give a "
           + "smaller --memory"
       ),
       (
         .noNode(9, online: "0-1"),
-        "NUMA node 9: this machine has no such node (online: 0-1); give node= one of 0-1, or leave it out"
+        "NUMA node 9: not present on this machine (online: 0-1); give node= one of 0-1, or leave it out"
       ),
-      (.noNodes(9), "NUMA node 9: this machine's kernel knows no NUMA nodes; leave node=9 out"),
+      (.noNodes(9), "NUMA node 9: this machine's kernel does not support NUMA; leave node=9 out"),
       (
         .nodeMemory(0, size: 2 << 30, limit: 1 << 30, .populated),
-        "guest memory of 2048 MiB: all of it is populated at the start, and NUMA node 0 has 1024 MiB available; give a "
+        "guest RAM of 2048 MiB: all of it is populated at the start, but NUMA node 0 has 1024 MiB available; give a "
           + "smaller --memory, or leave node=0 out"
       ),
       (
         .nodeHugePages(1, count: 101, kibibytes: 2048, free: 100, pool: "/pool"),
-        "guest memory of 101 huge pages of 2048K: NUMA node 1 has 100 free; type 'echo 101 | sudo tee "
+        "guest RAM of 101 huge pages of 2048K: NUMA node 1 has 100 free; type 'echo 101 | sudo tee "
           + "/pool/nr_hugepages', or leave node=1 out"
       ),
       (
         .transparentHugePagesOff(path: "/enabled"),
-        "transparent huge pages: /enabled: they are off on this machine; type 'echo madvise | sudo tee /enabled', or "
+        "transparent huge pages: /enabled: disabled on this machine; type 'echo madvise | sudo tee /enabled', or "
           + "leave hugepages=thp out"
       ),
       (
         .noTransparentHugePages,
-        "transparent huge pages: this machine's kernel has none; leave hugepages=thp out"
+        "transparent huge pages: not supported by this machine's kernel; leave hugepages=thp out"
       ),
       (
         .reservedStart(device: "0000:01:00.0", group: "7", 0xE_8000...0xE_FFFF),
-        "device 0000:01:00.0: the host reserves the I/O addresses 0xe8000–0xeffff of IOMMU group 7, and a guest needs "
-          + "RAM there to start: the firmware demands them for the device (RMRR); turn the device's legacy support off "
-          + "in the firmware, or use another device"
+        "device 0000:01:00.0: the host reserves the I/O addresses 0xe8000–0xeffff of IOMMU group 7, because the "
+          + "firmware requires them for the device (RMRR): a guest needs RAM at these addresses to start; turn the "
+          + "device's legacy support off in the firmware, or use another device"
       ),
       (
         .reservedPage(device: "0000:01:00.0", group: "7", 0x1000_0000...0x1000_0FFF, pageSize: 1 << 30),
-        "device 0000:01:00.0: the host reserves the I/O addresses 0x10000000–0x10000fff of IOMMU group 7 in the page "
-          + "of 1024 MiB from which a guest starts; give smaller pages (--memory SIZE,hugepages=2M)"
+        "device 0000:01:00.0: the host reserves the I/O addresses 0x10000000–0x10000fff of IOMMU group 7 in the first "
+          + "page of guest RAM (page size 1024 MiB); give smaller pages (--memory SIZE,hugepages=2M)"
       ),
       (
         .untranslated(GuestAddress(1 << 32), size: 4096),
@@ -149,14 +152,14 @@ import VMM
       ),
       (
         .noRoom(device: "0000:01:00.0", BAR(index: 0, kind: .io, size: 256), in: 0x1000..<0x10000),
-        "device 0000:01:00.0: BAR 0 of 256 bytes does not fit beside the others in the guest's I/O ports "
+        "device 0000:01:00.0: BAR 0 of 256 bytes does not fit beside the other BARs in the guest's I/O ports "
           + "0x1000-0xffff; give fewer devices"
       ),
       (
         .noRoom(
           device: "0000:01:00.0", BAR(index: 6, kind: .rom, size: 2 << 20),
           in: 0xC000_0000..<0xE000_0000),
-        "device 0000:01:00.0: the ROM of 2 MiB takes addresses of 32 bits and does not fit beside the others in "
+        "device 0000:01:00.0: the ROM of 2 MiB needs 32-bit addresses and does not fit beside the other BARs in "
           + "0xc0000000-0xdfffffff; give fewer devices"
       ),
       (
@@ -164,8 +167,8 @@ import VMM
           device: "0000:01:00.0", BAR(index: 2, kind: .memory64, size: 1 << 40), in: 1 << 32..<1 << 39
         ),
         "device 0000:01:00.0: BAR 2 of 1048576 MiB does not fit in the guest-physical addresses "
-          + "0x100000000-0x7fffffffff that the processor and the IOMMU translate above guest RAM; give fewer devices "
-          + "or a smaller --memory"
+          + "0x100000000-0x7fffffffff, which the processor and the IOMMU translate above guest RAM; give fewer "
+          + "devices or a smaller --memory"
       ),
     ] as [(HostProblem, String)])
   func host(_ problem: HostProblem, _ text: String) {

@@ -27,17 +27,17 @@ import VMM
         "device 0000:01:00.0: the driver vfio-pci is not loaded; type 'sudo modprobe vfio-pci'"
       ),
       (.function(function), "device 0000:01:00.0: asked: Invalid argument"),
-      (.handBack(function), "handing back: device 0000:01:00.0: asked: Invalid argument"),
+      (.handBack(function), "release: device 0000:01:00.0: asked: Invalid argument"),
       (.sandbox(.library("seccomp_init", code: nil)), "seccomp_init: libseccomp failed"),
       (.vcpu(3, kernel), "vCPU 3: asked: Invalid argument"),
       (
         .placement(vcpu: 3, kernel),
         "vCPU 3: asked: Invalid argument; give another processor with --cpu-pin"
       ),
-      (.mainThread(kernel), "the main thread: asked: Invalid argument"),
+      (.mainThread(kernel), "main thread: asked: Invalid argument"),
       (
         .trace(path: "/t", kernel, lost: 3),
-        "trace /t: asked: Invalid argument: 3 records are not in it; make room, or name another file with --trace"
+        "trace /t: asked: Invalid argument: 3 records are missing; make room, or name another file with --trace"
       ),
       (.kernel(kernel), "asked: Invalid argument"),
       (.operation(OperationError("no room")), "no room"),
