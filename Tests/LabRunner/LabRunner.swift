@@ -3,7 +3,7 @@
 import ArgumentParser
 import Foundation
 
-/// What `Tests/lab` starts when everything is built.
+/// The program that `Tests/lab` starts after the build.
 @main
 struct LabRunner: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -17,7 +17,7 @@ struct LabRunner: ParsableCommand {
       InsideCommand.self, ImageWorker.self,
     ])
 
-  /// A failure of the lab itself is one sentence and status 1.
+  /// Runs the command. A failure of the lab itself is reported in one sentence, with exit status 1.
   static func main() {
     do {
       var command = try parseAsRoot()
@@ -33,7 +33,7 @@ struct LabRunner: ParsableCommand {
 
 extension KernelName: ExpressibleByArgument {}
 
-/// The cases that a command was given by name.
+/// Returns the cases with these names.
 func cases(named names: [String]) throws -> [Case] {
   try names.map { name in
     let all =
@@ -42,7 +42,7 @@ func cases(named names: [String]) throws -> [Case] {
       let one = all.first(where: { $0.name == name }) ?? Torture(named: name)?.asCase
         ?? Injections(named: name)?.asCase ?? GuestFuzz(named: name)?.asCase
     else {
-      throw ValidationError("no case '\(name)': Tests/lab list shows them")
+      throw ValidationError("case '\(name)': not found; run 'Tests/lab list' for the names")
     }
     return one
   }
@@ -52,10 +52,10 @@ func cases(named names: [String]) throws -> [Case] {
 struct Run: ParsableCommand {
   static let configuration = CommandConfiguration(abstract: "Run the named cases.")
 
-  @Argument(help: "Names as 'list' prints them.") var names: [String]
+  @Argument(help: "The names of cases, as 'list' prints them.") var names: [String]
   @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
-  @Option(help: "What runs the Linux guests: sluice, or qemu to compare.") var with = "sluice"
-  @Option(help: "How often to run each case, in the same L1.") var times = 1
+  @Option(help: "The VMM for Linux guests: sluice or qemu.") var with = "sluice"
+  @Option(help: "The number of runs of each case in the same L1.") var times = 1
 
   func run() throws {
     let chosen = try cases(named: names)
@@ -95,17 +95,18 @@ struct Long: ParsableCommand {
 /// `inject`
 struct Inject: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Fail each system call that a run makes, with each error that the kernel has for it.")
+    abstract: "Fail every system call of a run with every error that the kernel has for it.")
 
   @Option(help: "The same seed gives the same order.") var seed = 1
-  @Option(help: "Run a part of them: N/M.") var part = "1/1"
+  @Option(help: "The part of the injections to run: N/M.") var part = "1/1"
   @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
 
   private var numbers: [Int] { part.split(separator: "/").compactMap { Int($0) } }
 
   func validate() throws {
     guard seed >= 0, numbers.count == 2, (1...max(1, numbers[1])).contains(numbers[0]) else {
-      throw ValidationError("--part: N/M, with N from 1 to M; --seed: at least 0")
+      throw ValidationError(
+        "--part, --seed: value out of range; use N/M with N from 1 to M, and a seed of at least 0")
     }
   }
 
@@ -133,14 +134,17 @@ struct List: ParsableCommand {
 /// `torture`
 struct TortureCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "torture", abstract: "Run random events of every kind against one guest, and judge.")
+    commandName: "torture",
+    abstract: "Run random events of every kind against one guest, and check the results.")
 
-  @Option(help: "How long.") var seconds = 60
+  @Option(help: "The duration in seconds.") var seconds = 60
   @Option(help: "The same seed gives the same schedule.") var seed = 1
   @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
 
   func validate() throws {
-    guard seconds > 0, seed > 0 else { throw ValidationError("seconds and seed are greater than 0") }
+    guard seconds > 0, seed > 0 else {
+      throw ValidationError("--seconds, --seed: value out of range; use numbers above 0")
+    }
   }
 
   func run() throws {
@@ -162,7 +166,7 @@ struct Shell: ParsableCommand {
   }
 }
 
-/// `inside CASE…`, which the outside starts in L1.
+/// `inside CASE…`. The runner outside starts it in L1.
 struct InsideCommand: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "inside", shouldDisplay: false)
 
@@ -170,7 +174,7 @@ struct InsideCommand: ParsableCommand {
   @Option var vmm = "sluice"
   @Option var times = 1
   @Option var port = "/dev/ttyS1"
-  /// A command to run instead of cases, with L1 prepared for it.
+  /// The command to run in the prepared L1 instead of cases, or nil.
   @Option var command: String?
   @Argument var names: [String] = []
 

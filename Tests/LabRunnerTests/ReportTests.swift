@@ -37,7 +37,7 @@ import Testing
     report.add(retry: "l1-6.1/four")
     report.add(passed: 5, failed: 1, skipped: 2)
     #expect((report.passed, report.failed, report.skipped) == (6, 2, 3))
-    #expect(report.failures == ["l1-6.1/two: why", "1 of the unit tests"])
+    #expect(report.failures == ["l1-6.1/two: why", "unit tests: 1 failed"])
     #expect(report.retried == ["l1-6.1/four"])
     #expect(report.finish() == 1)
   }

@@ -2,13 +2,15 @@
 
 import Foundation
 
-/// What a case has to hand inside L1.
+/// The environment of a case inside L1.
 final class CaseContext {
   var manifest: Manifest
   /// The VMM that runs Linux guests: `sluice` or `qemu`.
   var vmm: String
   let name: String
-  /// Files of this case while it runs, in memory: the console of a guest is too chatty for 9p.
+  /// The directory of the case's files while it runs.
+  ///
+  /// It is in memory, because a guest writes too much to its console for 9p.
   let directory: URL
   let deadline: ContinuousClock.Instant
   private let reports: Reports
@@ -25,7 +27,7 @@ final class CaseContext {
     try directory.makeDirectory()
   }
 
-  /// Shows text while the case runs.
+  /// Reports a note, which is printed while the case runs.
   func note(_ text: String) { reports.send(Event(.note, name, text: text)) }
 
   func file(_ name: String) -> URL { directory.appending(path: name) }
@@ -34,10 +36,10 @@ final class CaseContext {
     guard condition else { throw Failed(reason()) }
   }
 
-  /// Whether what is started runs under strace, for `SystemCalls`.
+  /// True if programs start under strace, for `SystemCalls`.
   var isTracing = false
 
-  /// Starts a program whose output goes to `NAME.log` and whose messages go to `NAME.err`.
+  /// Starts a program. Its standard output goes to `NAME.log`, and its standard error to `NAME.err`.
   func start(_ arguments: [String], as name: String, input: FileHandle? = nil) throws -> Child {
     let tracer = isTracing ? SystemCalls.tracer(prefix: file("strace").path) : []
     let child = try Child(
@@ -47,26 +49,29 @@ final class CaseContext {
     return child
   }
 
-  /// The path of a guest of `Guests/`.
+  /// Returns the path of a guest of `Guests/`.
   func guest(_ name: String) throws -> String {
     let path = "\(manifest.guests)/\(name).elf"
-    guard URL(filePath: path).exists else { throw Skipped("Guests/build made no \(name).elf") }
+    guard URL(filePath: path).exists else {
+      throw Skipped("guest \(name): Guests/build did not create \(name).elf")
+    }
     return path
   }
 
   func kernel(_ name: KernelName) throws -> Manifest.GuestKernel {
     guard let kernel = manifest.guestKernels[name.rawValue] else {
-      throw Skipped(manifest.missing[name.rawValue] ?? "no kernel \(name.rawValue)")
+      throw Skipped(manifest.missing[name.rawValue] ?? "kernel \(name.rawValue): not available")
     }
     return kernel
   }
 
-  /// Ends what still runs and moves the files to where the outside finds them.
+  /// Kills the programs that still run, and moves the case's files to the shared output directory.
   func close() throws {
     for child in children where child.isRunning { child.kill() }
     let target = URL(filePath: manifest.out).appending(path: name)
     try target.removeIfPresent()
-    // Not by FileManager, which keeps the owner: QEMU may be an ordinary user's, who may not give files away.
+    // FileManager would keep the owner of each file. QEMU serves the directory and may run as an ordinary user,
+    // who must not change owners.
     try Command.output(["cp", "-r", directory.path, target.path])
     try directory.removeIfPresent()
   }

@@ -3,7 +3,7 @@
 import ArgumentParser
 import Foundation
 
-/// `demo`: the whole of it, on one drive, with everything shown.
+/// `demo`: runs one guest with one drive, and prints all of its output.
 struct Demo: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "A guest reads its passed-through NVMe drive: trace, summary, checksum.")
@@ -12,7 +12,7 @@ struct Demo: ParsableCommand {
     sayWhatThisMachineCan()
     guard let one = Case.all.first(where: { $0.name == "nvme-\(KernelName.newCloud.rawValue)" }),
       let fallback = Case.all.first(where: { $0.name == "nvme-\(KernelName.oldCloud.rawValue)" })
-    else { throw LabError("the demo has no case") }
+    else { throw LabError("demo: its case does not exist") }
     var lab = try Lab()
     let hasNew = !lab.isMissing(.newFull) && !lab.isMissing(.newCloud)
     let chosen = hasNew ? one : fallback
@@ -26,13 +26,13 @@ struct Demo: ParsableCommand {
   }
 
   private func show(_ title: String, _ file: URL) {
-    guard let data = try? Data(contentsOf: file) else { return }  // the case has failed before that
+    guard let data = try? Data(contentsOf: file) else { return }  // missing if the case failed
     say("--- \(title) (\(file.path))")
     FileHandle.standardOutput.write(data)
   }
 
   private func sayWhatThisMachineCan() {
-    let cpu = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""  // said as a no
+    let cpu = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""  // no flags
     let flags = cpu.split(separator: "\n").first { $0.hasPrefix("flags") }?.split(separator: " ") ?? []
     let groups = (try? FileManager.default.contentsOfDirectory(atPath: "/sys/kernel/iommu_groups")) ?? []
     let hasKVM =
@@ -46,13 +46,13 @@ struct Demo: ParsableCommand {
           sudo .build/ship/sluice bind ADDRESS
           sudo .build/ship/sluice run --kernel VMLINUZ --initrd INITRD --append console=ttyS0 \
         --device ADDRESS --summary
-        The demo runs in an emulated machine all the same.
+        The demo itself runs in an emulated machine.
         """)
     } else {
       let lacks =
         hasKVM ? "an IOMMU" : groups.isEmpty ? "KVM with VT-x or SVM, and an IOMMU" : "KVM with VT-x or SVM"
       say(
-        "lab: this machine does not offer \(lacks): everything runs in an emulated one, so times are ratios only"
+        "lab: this machine lacks \(lacks). The demo runs in an emulated machine: only ratios of times have a meaning."
       )
     }
   }
@@ -61,10 +61,10 @@ struct Demo: ParsableCommand {
 extension Lab {
   func isMissing(_ kernel: KernelName) -> Bool { manifest.missing[kernel.rawValue] != nil }
 
-  /// Puts what the guest read beside what the host wrote.
+  /// Prints the checksum of the drive's image, and the checksum that the guest computed.
   func sayChecksums(_ directory: URL) {
     guard let drive = manifest.drives[Address.bigDrive],
-      let data = try? Data(contentsOf: directory.appending(path: "guest.log"))  // the case failed
+      let data = try? Data(contentsOf: directory.appending(path: "guest.log"))  // missing if the case failed
     else { return }
     let lines = GuestLines(String(decoding: data, as: UTF8.self))
     let read = lines.values(of: "nvme-sha256").first?.last ?? "nothing"

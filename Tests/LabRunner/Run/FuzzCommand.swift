@@ -6,19 +6,22 @@ import Foundation
 /// `fuzz guest|image`
 struct Fuzz: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Random input by a seed, which must not end Sluice.", subcommands: [Guest.self, Image.self])
+    abstract: "Run Sluice on random input from a seed. It must not crash.",
+    subcommands: [Guest.self, Image.self])
 
   /// `fuzz guest`
   struct Guest: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Random accesses of a guest to ports, configuration space and BARs.")
+      abstract: "Run a guest that accesses ports, configuration space and BARs at random.")
 
-    @Option(help: "Duration.") var seconds = 20
+    @Option(help: "The duration in seconds.") var seconds = 20
     @Option(help: "The same seed gives the same accesses of each vCPU.") var seed = 1
     @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
 
     func validate() throws {
-      guard seconds > 0, seed > 0 else { throw ValidationError("seconds and seed are greater than 0") }
+      guard seconds > 0, seed > 0 else {
+        throw ValidationError("--seconds, --seed: value out of range; use numbers above 0")
+      }
     }
 
     func run() throws {
@@ -31,15 +34,17 @@ struct Fuzz: ParsableCommand {
   /// `fuzz image`
   struct Image: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Mutated kernels, initrds and command lines, loaded in a child process.")
+      abstract: "Load mutated kernels, initrds and command lines in a child process.")
 
-    @Option(help: "Duration.") var seconds = 20
+    @Option(help: "The duration in seconds.") var seconds = 20
     @Option(help: "The same seed gives the same files.") var seed = 1
-    @Option(help: "Only this iteration.") var iteration: UInt64?
+    @Option(help: "The only iteration to run.") var iteration: UInt64?
     @Option(help: .hidden) var trap: UInt64?
 
     func validate() throws {
-      guard seconds > 0, seed > 0 else { throw ValidationError("seconds and seed are greater than 0") }
+      guard seconds > 0, seed > 0 else {
+        throw ValidationError("--seconds, --seed: value out of range; use numbers above 0")
+      }
     }
 
     func run() throws {
@@ -53,9 +58,9 @@ struct Fuzz: ParsableCommand {
       let files = try ImageFuzz.files(kernels: try kernels(workspace), guests: workspace.guests)
       let result = try fuzz.run(files, in: directory) { say("lab: \($0)") }
       say("lab: \(result.summary)")
-      // The files of a single iteration are for a look.
+      // The files of a single failed iteration are kept for inspection.
       if isKept(result) {
-        say("lab: its files are in \(directory.path)")
+        say("lab: the files of the iteration are in \(directory.path)")
       } else {
         try directory.removeIfPresent()
       }

@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// Everything prepared once, then one L1 after the other.
+/// The lab. It prepares all files once, and then starts one L1 after the other.
 struct Lab {
   let workspace: Workspace
   private let preparation: Preparation
@@ -17,7 +17,7 @@ struct Lab {
     manifest = try preparation.manifest()
   }
 
-  /// Runs cases in L1 with a kernel; skips them all where there is no such kernel.
+  /// Runs the cases in an L1 with this kernel. Skips all of them if the kernel is missing.
   mutating func run(
     _ cases: [Case], l1: KernelName, vmm: String = "sluice", times: Int = 1, prefix: String = "",
     isBench: Bool = false
@@ -36,7 +36,7 @@ struct Lab {
     }
   }
 
-  /// Becomes a QEMU whose L1 has a shell on this terminal.
+  /// Replaces this process with a QEMU whose L1 runs a shell on this terminal.
   func shell(l1: KernelName) throws {
     let machine = try preparation.machine(
       l1,
@@ -47,12 +47,12 @@ struct Lab {
     manifest.modules = machine.kernel.root.path
     try manifest.write(to: workspace.manifest)
     say(
-      "lab: 'exit' powers L1 off; Ctrl-A x ends QEMU; vfio-pci has \(Address.assignable.joined(separator: " "))"
+      "lab: 'exit' powers L1 off; Ctrl-A x ends QEMU; bound to vfio-pci: \(Address.assignable.joined(separator: " "))"
     )
     let arguments = machine.arguments(console: "mon:stdio", reports: "null")
-    // SAFETY: the strings are duplicated and never freed: the image is replaced, or the runner ends.
+    // SAFETY: the duplicated strings are never freed. The process is replaced, or the runner exits.
     let strings = unsafe arguments.map { unsafe strdup($0) } + [nil]
     _ = unsafe execvp(arguments[0], strings)
-    throw LabError("\(arguments[0]): errno \(errno)")
+    throw LabError("\(arguments[0]): execvp: errno \(errno)")
   }
 }

@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// Makes what L1 and its guests need: kernels, initramfs images, drives and the manifest.
+/// Creates the files that L1 and its guests need: kernels, initramfs images, drives and the manifest.
 struct Preparation {
   let workspace: Workspace
   let store: KernelStore
@@ -12,7 +12,9 @@ struct Preparation {
     store = KernelStore(workspace: workspace)
   }
 
-  /// Everything but L1's own kernel, which is chosen later.
+  /// Prepares all files except L1's own initramfs, which `machine` creates.
+  ///
+  /// - Returns: The manifest.
   func manifest() throws -> Manifest {
     for directory in [workspace.images, workspace.initramfs, workspace.kernels] {
       try directory.makeDirectory()
@@ -34,7 +36,7 @@ struct Preparation {
       }
     }
     _ = try EmulatorStore(workspace: workspace).program()
-    say("lab: drives of known content")
+    say("lab: creating the drives")
     for (address, image, serial) in [
       (Address.bigDrive, Image.bigDrive, "lab-big"), (Address.smallDrive, .smallDrive, "lab-small"),
       (Address.virtualFunction, .virtualDrive, "lab-virtual"),
@@ -56,11 +58,11 @@ struct Preparation {
     return manifest
   }
 
-  /// The initramfs of a Linux guest, made anew when the runner is newer than it.
+  /// Creates the initramfs images of a Linux guest. An image that is newer than the runner is kept.
   private func guest(_ name: KernelName, _ kernel: KernelPackage) throws -> Manifest.GuestKernel {
     let plain = workspace.initramfs.appending(path: "guest-\(name.rawValue)")
     if try isOutdated(plain) {
-      say("lab: initramfs for guests with \(kernel.version)")
+      say("lab: creating the initramfs for guests with \(kernel.version)")
       try fill(plain, from: kernel).archive(to: plain)
     }
     var result = Manifest.GuestKernel(
@@ -97,7 +99,9 @@ struct Preparation {
     return archive
   }
 
-  /// With its libraries, those of Ceph among them, it takes 80 MB: guests that do not read with it are without it.
+  /// The path of fio. With its libraries, which include Ceph's, it takes 80 MB.
+  ///
+  /// Therefore only the initramfs of a guest that runs fio contains it.
   private let fio = "/usr/bin/fio"
 
   private func isOutdated(_ file: URL) throws -> Bool {
@@ -108,7 +112,7 @@ struct Preparation {
     return try date(file) < date(workspace.runner)
   }
 
-  /// L1 with a kernel, and `command` to run in it.
+  /// Returns an L1 with this kernel, which runs `command`.
   func machine(_ name: KernelName, command: String) throws -> Machine {
     let kernel = try store.kernel(name).get()
     let file = workspace.initramfs.appending(path: "host")

@@ -2,13 +2,14 @@
 
 import Foundation
 
-/// What is printed while cases run, and the numbers at the end.
+/// The report. It prints the events of cases while they run, and the counts at the end.
 struct Report {
   private(set) var passed = 0
   private(set) var failed = 0
   private(set) var skipped = 0
-  /// Failures, for the end; and the cases during which L1 died.
+  /// The failures, which `finish` prints again.
   private(set) var failures: [String] = []
+  /// The names of the cases that ran a second time.
   private(set) var retried: [String] = []
   private let start = ContinuousClock.now
 
@@ -24,15 +25,15 @@ struct Report {
     show(event, prefix: prefix)
   }
 
-  /// Counts the cases of a whole test program.
+  /// Adds the counts of a whole test program.
   mutating func add(passed: Int, failed: Int, skipped: Int) {
     self.passed += passed
     self.failed += failed
     self.skipped += skipped
-    if failed > 0 { failures.append("\(failed) of the unit tests") }
+    if failed > 0 { failures.append("unit tests: \(failed) failed") }
   }
 
-  /// Notes that something was tried again; the reason is printed where that happens.
+  /// Records the name of a case that runs again. The caller prints the reason.
   mutating func add(retry name: String) { retried.append(name) }
 
   private func show(_ event: Event, prefix: String) {
@@ -51,18 +52,18 @@ struct Report {
     }
   }
 
-  /// Prints the last line, alone, and returns the exit status.
+  /// Prints the failures and, on the last line, the counts. Returns the exit status.
   func finish() -> Int32 {
     let time = (ContinuousClock.now - start).components.seconds
-    say("lab: \(time) s in all")
-    if !retried.isEmpty { say("lab: tried again: \(retried.joined(separator: ", "))") }
+    say("lab: \(time) s in total")
+    if !retried.isEmpty { say("lab: retried: \(retried.joined(separator: ", "))") }
     for failure in failures { say("lab: FAILED \(failure)") }
     say("\(passed) passed, \(failed) failed, \(skipped) skipped")
     return failed == 0 ? 0 : 1
   }
 }
 
-/// Prints a line at once, whatever standard output is.
+/// Prints a line without buffering.
 func say(_ line: String) {
   FileHandle.standardOutput.write(Data((line + "\n").utf8))
 }

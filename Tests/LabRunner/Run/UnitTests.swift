@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// `swift test`, shown as it runs but for what passes, and its numbers.
+/// Runs `swift test`, prints the lines that `Filter` selects, and counts the results.
 enum UnitTests {
   struct Count: Equatable {
     var passed = 0
@@ -25,8 +25,10 @@ enum UnitTests {
     init() {}
   }
 
-  /// What is shown: a suite's good end, failures, and what tests print; not the beginning and the good end of each
-  /// test, whose arguments may have several lines.
+  /// The selection of lines to print.
+  ///
+  /// Failures, the success of a suite and the output of tests are printed. The start and the success of a
+  /// test are not. Their arguments may span several lines.
   struct Filter {
     private var isInside = false
 
@@ -42,7 +44,7 @@ enum UnitTests {
   static func run() throws -> Count {
     let directory = FileManager.default.temporaryDirectory.appending(path: "lab-unit-\(getpid())")
     try directory.makeDirectory()
-    defer { try? FileManager.default.removeItem(at: directory) }  // only litter
+    defer { try? FileManager.default.removeItem(at: directory) }  // a remaining directory is harmless
     say("lab: unit tests")
     var filter = Filter()
     let status = try Command.follow(
@@ -58,7 +60,7 @@ enum UnitTests {
       count.failed += part.failed
       count.skipped += part.skipped
     }
-    // A build that fails or a test that crashes leaves no numbers, and is a failure all the same.
+    // A failed build or a crashed test leaves no counts. It is one failure.
     if status != 0, count.failed == 0 { count.failed = 1 }
     say(
       "lab: unit tests: \(count.passed) passed, \(count.failed) failed, \(count.skipped) skipped (status \(status))"

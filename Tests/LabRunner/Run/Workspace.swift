@@ -2,13 +2,13 @@
 
 import Foundation
 
-/// Where the lab keeps what it makes: all of it under `.build/lab` of the tree.
+/// The paths of the lab's files. All files that it creates are below `.build/lab` of the tree.
 ///
-/// The paths are the same inside L1, whose root is this machine's.
+/// The paths are the same inside L1, because L1's root is the root of this machine.
 struct Workspace {
   let tree: URL
 
-  /// The tree that the current directory is the top of.
+  /// The workspace whose tree is the current directory.
   static var current: Workspace {
     Workspace(tree: URL(filePath: FileManager.default.currentDirectoryPath, directoryHint: .isDirectory))
   }
@@ -17,13 +17,13 @@ struct Workspace {
   var kernels: URL { lab.appending(path: "kernels") }
   var images: URL { lab.appending(path: "images") }
   var initramfs: URL { lab.appending(path: "initramfs") }
-  /// Guests of `Guests/`, one ELF file each.
+  /// The directory of the guests of `Guests/`, one ELF file each.
   var guests: URL { lab.appending(path: "guests") }
-  /// Sluice with planted bugs.
+  /// The directory of the Sluice programs with a planted bug.
   var planted: URL { lab.appending(path: "planted") }
-  /// Programs of `Tests/Programs`.
+  /// The directory of the programs of `Tests/Programs`.
   var programs: URL { lab.appending(path: "programs") }
-  /// kvmtool's program, where there is one: it is no package of Debian's.
+  /// The path of kvmtool's program, or nil if it is not installed. Debian has no package of it.
   static var kvmtool: String? {
     let environment = ProcessInfo.processInfo.environment
     if let path = environment["LAB_KVMTOOL"] { return path }
@@ -32,13 +32,13 @@ struct Workspace {
       .first { FileManager.default.isExecutableFile(atPath: $0) }
   }
 
-  /// Logs and traces; the one directory that L1 can write to.
+  /// The directory of logs and traces. It is the only directory that L1 can write to.
   var out: URL { lab.appending(path: "out") }
   var manifest: URL { lab.appending(path: "manifest.json") }
 
-  /// What `Sources/Release/build` makes.
+  /// The program that `Sources/Release/build` creates.
   var sluice: URL { tree.appending(path: ".build/ship/sluice") }
-  /// The same with its symbols.
+  /// The same program with its symbols.
   var symbols: URL { tree.appending(path: ".build/static/release/sluice") }
   var runner: URL { tree.appending(path: ".build/release/LabRunner") }
 }
