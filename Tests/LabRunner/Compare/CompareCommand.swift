@@ -6,30 +6,35 @@ import Foundation
 /// `compare [CASE…]`
 struct Compare: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Show what a guest sees differently under Sluice and under another VMM.")
+    abstract: "Show the differences that a guest sees between Sluice and another VMM.")
 
   @Argument(
     help:
-      "nvme, e1000e, edu, ivshmem, xhci, ahci, instructions, and linux-nvme, linux-e1000e, linux-xhci, linux-ahci; all where none is named."
+      "nvme, e1000e, edu, ivshmem, xhci, ahci, instructions, linux-nvme, linux-e1000e, linux-xhci, linux-ahci (default: all)."
   )
   var names: [String] = []
   @Option(
-    help: "The other VMM: qemu, or kvmtool ('lkvm' or 'kvmtool' on the PATH, or LAB_KVMTOOL).")
+    help: "The other VMM: qemu, or kvmtool ('lkvm' or 'kvmtool' on the PATH, or its path in LAB_KVMTOOL).")
   var with = "qemu"
   @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
-  @Option(help: "Write a page of HTML there, too.") var html: String?
-  @Flag(help: "Instead, build Sluice with one bug after the other and see that each is told.") var planted =
+  @Option(help: "Also write an HTML page to this file.") var html: String?
+  @Flag(help: "Instead, build Sluice with one bug after the other, and check that each is detected.")
+  var planted =
     false
-  @Option(help: "The known differences (default: those of the other VMM).") var differences: String?
+  @Option(help: "The file of known differences (default: the file for the other VMM).") var differences:
+    String?
 
   func validate() throws {
     guard ["qemu", "kvmtool"].contains(with) else {
-      throw ValidationError("--with: there are qemu and kvmtool, and not '\(with)'")
+      throw ValidationError("--with '\(with)': unknown VMM; use qemu or kvmtool")
     }
     if with == "kvmtool", Workspace.kvmtool == nil {
-      throw ValidationError("--with kvmtool: put 'lkvm' or 'kvmtool' on the PATH, or its path in LAB_KVMTOOL")
+      throw ValidationError(
+        "--with kvmtool: program not found; put 'lkvm' or 'kvmtool' on the PATH, or its path in LAB_KVMTOOL")
     }
-    if planted, with != "qemu" { throw ValidationError("--planted: only beside qemu") }
+    if planted, with != "qemu" {
+      throw ValidationError("--planted: not available with \(with); use --with qemu")
+    }
     _ = try chosen()
   }
 
@@ -38,7 +43,8 @@ struct Compare: ParsableCommand {
     if names.isEmpty { return all }
     return try names.map { name in
       guard let one = all.first(where: { $0.name == "compare-\(name)" }) else {
-        throw ValidationError("no comparison '\(name)' with \(with)")
+        throw ValidationError(
+          "comparison '\(name)': not available with \(with); run 'Tests/lab compare --help' for the names")
       }
       return one
     }
@@ -62,13 +68,13 @@ struct Compare: ParsableCommand {
   }
 }
 
-/// Compares what cases have left, and tells.
+/// Compares the facts that cases wrote, and reports the differences.
 struct Comparer {
   let workspace: Workspace
   let peer: String
   let differences: URL
 
-  /// - Parameter isQuiet: Whether only what is wrong is shown.
+  /// - Parameter isQuiet: True to print only comparisons that have unexplained differences.
   func finish(
     _ cases: [Case], l1: KernelName, html: String? = nil, isQuiet: Bool = false, report: inout Report
   ) throws {
@@ -84,7 +90,8 @@ struct Comparer {
     }
     if !unused.isEmpty {
       report.add(
-        Event(.fail, "differences", text: "entries that no longer occur: \(unused.joined(separator: ", "))"),
+        Event(
+          .fail, "differences", text: "entries that match no difference: \(unused.joined(separator: ", "))"),
         prefix: "l1-\(l1.rawValue)/")
     }
     if let html {
@@ -95,16 +102,16 @@ struct Comparer {
     }
   }
 
-  /// Looks whether each bug is among what is not explained.
+  /// Checks that the unexplained differences contain each bug.
   func finish(_ bugs: [PlantedBug], report: inout Report) throws {
     let known = try Differences(file: differences)
     for bug in bugs {
-      // The same device's entries explain it or do not.
+      // The device is the e1000e, so that its entries apply.
       report.add(bug.verdict(try comparison(of: bug.comparison, named: "e1000e", known)))
     }
   }
 
-  /// What a case has left; nil where it failed, which is counted already.
+  /// Returns the comparison of a case, or nil if the case failed. The failure is already counted.
   private func comparison(of one: Case, named name: String, _ known: Differences) throws -> Comparison? {
     let directory = workspace.out.appending(path: one.name)
     func facts(_ file: String) throws -> Observations {
@@ -121,15 +128,16 @@ struct Comparer {
     if !one.unexplained.isEmpty {
       let keys = one.unexplained.prefix(5).map(\.key).joined(separator: ", ")
       return Event(
-        .fail, "\(one.name) beside \(peer)", text: "\(one.unexplained.count) differences unexplained: \(keys)"
+        .fail, "\(one.name) compared with \(peer)",
+        text: "\(one.unexplained.count) unexplained differences: \(keys)"
       )
     }
     if !one.wrong.isEmpty {
       let keys = one.wrong.prefix(5).map(\.key).joined(separator: ", ")
-      return Event(.fail, "\(one.name) beside \(peer)", text: "\(peer) is right: \(keys)")
+      return Event(.fail, "\(one.name) compared with \(peer)", text: "\(peer) is right: \(keys)")
     }
     return Event(
-      .pass, "\(one.name) beside \(peer)",
-      text: "\(one.count { $0.verdict == .same }) keys the same, \(explained) differences explained")
+      .pass, "\(one.name) compared with \(peer)",
+      text: "\(one.count { $0.verdict == .same }) equal keys, \(explained) explained differences")
   }
 }

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The facts of one case under Sluice and under a peer, side by side.
+/// A comparison of the facts of one case under Sluice and under a peer.
 struct Comparison {
   enum Verdict: Equatable {
     case same
-    /// A time, which is shown and not compared.
+    /// A time. It is printed, and not compared.
     case time
-    /// Differs, or is there once only, and an entry of the differences says why.
+    /// Differs, or exists under one VMM only. An entry of the differences gives the reason.
     case explained(Differences.Entry)
-    /// The same for both, but an entry says that Sluice is right with another value.
+    /// Equal under both, but an entry states that Sluice is right with another value.
     case contradicted(Differences.Entry)
-    /// Differs, and no one has said why.
+    /// Differs, and no entry gives the reason.
     case unexplained
   }
 
@@ -50,23 +50,23 @@ struct Comparison {
 
   func count(_ predicate: (Row) -> Bool) -> Int { rows.count(where: predicate) }
 
-  /// What fails: differences that no entry explains, and values that an entry contradicts.
+  /// The rows that fail: differences that no entry explains, and values that an entry contradicts.
   var unexplained: [Row] {
     rows.filter { row in
       if case .contradicted = row.verdict { true } else { row.verdict == .unexplained }
     }
   }
 
-  /// Where the peer is said to be right.
+  /// The rows for which an entry states that the peer is right.
   var wrong: [Row] {
     rows.filter { row in
       if case .explained(let entry) = row.verdict { entry.right == "peer" } else { false }
     }
   }
 
-  /// The entries' patterns that no difference of these comparisons fits though all their cases were run.
+  /// Returns the patterns of entries that match no difference, although all of their cases ran.
   ///
-  /// - Parameter names: All cases that there are.
+  /// - Parameter names: The names of all cases.
   static func unused(
     _ differences: Differences, in all: [Comparison], of names: [String]
   ) -> [String] {

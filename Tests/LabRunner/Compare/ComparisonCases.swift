@@ -2,14 +2,15 @@
 
 import Foundation
 
-/// Guests that write what they see, each under Sluice and then under a peer, in the same L1 with the same
-/// device, memory and CPUs.
+/// Guests that write the facts that they observe.
+///
+/// Each guest runs under Sluice and then under a peer, in the same L1 with the same device, memory and CPUs.
 enum ComparisonCases {
   private struct Device {
     let name: String
     let addresses: [String]
     var append = "device=1"
-    /// What the Linux guest does with it.
+    /// The steps of the Linux guest.
     var steps: [String] = []
   }
 
@@ -22,18 +23,20 @@ enum ComparisonCases {
     Device(name: "ahci", addresses: [Address.disk], steps: ["disks-1"]),
   ]
 
-  /// The probe guest's cases. Its parts are guests of their own: a peer may not survive the later ones.
+  /// The cases of the probe guest. Each part is a separate guest, because a later part may end a peer.
   static let probes = devices.map { device in
     Case(
-      "compare-\(device.name)", "what the probe guest sees of \(device.name)", limit: 3 * patience + 180
+      "compare-\(device.name)", "the facts of the probe guest about \(device.name)", limit: 3 * patience + 180
     ) { bench in
       try probe(device, parts: 0..<3, bench)
     }
   }
 
-  /// The probe guest under Sluice with a planted bug: a card with several BARs, MSI-X and a ROM.
+  /// The case of the probe guest under Sluice with a planted bug.
+  ///
+  /// Its device is a card with several BARs, MSI-X and a ROM.
   static func planted(_ bug: String) -> Case {
-    Case("planted-\(bug)", "what the probe guest sees of a bug", limit: 240) { bench in
+    Case("planted-\(bug)", "the facts of the probe guest with a planted bug", limit: 240) { bench in
       bench.manifest.sluice = "\(bench.manifest.planted)/\(bug)"
       return try probe(devices[1], parts: 0..<1, bench)
     }
@@ -47,7 +50,7 @@ enum ComparisonCases {
         let label = "\(vmm)-\(part)"
         let child = try bench.start(guest.command(bench, as: label), as: label)
         let end = try end(of: child)
-        // A peer may die; Sluice may not.
+        // A peer may die. Sluice must not.
         try bench.require(end == nil || vmm != "sluice", "\(end ?? ""); \(child.lastLine)")
         facts.add(probe: child.output)
         facts.add("end.\(part)", end ?? "all facts written")
@@ -56,10 +59,12 @@ enum ComparisonCases {
     }
   }
 
-  /// Seconds for a guest: with ivshmem, QEMU took more than 60 on a busy machine.
+  /// The time limit of a guest in seconds. With ivshmem, QEMU took more than 60 s on a busy machine.
   private static let patience = 100
 
-  /// How a guest ended that did not end well. QEMU stops a guest after an error of KVM_RUN, and waits.
+  /// Waits for the end of a guest. Returns the cause of a bad end, or nil after a good end.
+  ///
+  /// After an error of KVM_RUN, QEMU stops the guest and does not exit.
   private static func end(of child: Child, patience: Int = patience) throws -> String? {
     let limit = ContinuousClock.now + .seconds(patience)
     func stop() -> String? {
@@ -75,9 +80,10 @@ enum ComparisonCases {
     return status == 1 ? nil : "status \(status): \(child.lastMessage)"
   }
 
-  /// The Linux guest's cases.
+  /// The cases of the Linux guest.
   static let linux = devices.filter { !$0.steps.isEmpty }.map { device in
-    Case("compare-linux-\(device.name)", "what Linux says of \(device.name)", limit: 240) { bench in
+    Case("compare-linux-\(device.name)", "the facts of a Linux guest about \(device.name)", limit: 240) {
+      bench in
       try collect(bench) { vmm, bench in
         let guest = LinuxGuest(
           kernel: .newFull, devices: device.addresses, steps: ["facts"] + device.steps + ["facts-after"])
@@ -87,14 +93,15 @@ enum ComparisonCases {
         try bench.require(
           lines.ended && lines.faults.isEmpty,
           "under \(vmm): status \(status); \(lines.faults.joined(separator: "; ")); \(child.lastLine)")
-        // kvmtool's bus has no host bridge.
+        // kvmtool's bus has no host bridge. The device is in slot 0.
         return LinuxObservations(lines, slot: vmm == "kvmtool" ? 0 : 1).facts
       }
     }
   }
 
-  /// The results of the guest `instructions`. Instructions that KVM cannot emulate are left out where they would end
-  /// QEMU's VM: on closed windows.
+  /// The case that compares the results of the guest `instructions`.
+  ///
+  /// On closed windows, instructions that KVM cannot emulate are left out. They would end QEMU's VM.
   static let instructions = Case(
     "compare-instructions", "the results of instructions on a device's memory", limit: 600
   ) { bench in
@@ -113,18 +120,20 @@ enum ComparisonCases {
 
   static let all = probes + linux + [instructions]
 
-  /// What a peer can start. kvmtool takes no PVH kernel, and replaces the whole BAR that holds an MSI-X table: a
-  /// drive or a USB controller, whose registers are beside it, stands still.
+  /// Returns the cases that a peer can run.
+  ///
+  /// kvmtool does not boot a PVH kernel. It also replaces the whole BAR that holds an MSI-X table. A drive
+  /// or a USB controller has its registers in the same BAR, and does not work.
   static func all(with peer: String) -> [Case] {
     let names = ["compare-linux-e1000e", "compare-linux-ahci"]
     return peer == "kvmtool" ? linux.filter { names.contains($0.name) } : all
   }
 
-  /// Runs a guest under both, and leaves `sluice.facts` and `peer.facts`.
+  /// Runs a guest under Sluice and under the peer, and writes `sluice.facts` and `peer.facts`.
   private static func collect(
     _ bench: CaseContext, _ body: (String, CaseContext) throws -> Observations
   ) throws -> String {
-    // The peer is what `--with` names; Sluice is always the other one.
+    // `--with` names the peer. The other VMM is always Sluice.
     let peer = bench.vmm == "sluice" ? "qemu" : bench.vmm
     var counts: [Int] = []
     for (vmm, file) in [("sluice", "sluice"), (peer, "peer")] {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Comparisons as one page of HTML that needs nothing else.
+/// A self-contained HTML page of comparisons.
 struct ComparisonPage {
   let comparisons: [Comparison]
   let peer: String
-  /// What was compared where: kernels, versions, date.
+  /// The kernel of L1 and the date.
   let title: String
   let unused: [String]
 
@@ -16,13 +16,13 @@ struct ComparisonPage {
   var html: String {
     """
     <!DOCTYPE html>
-    <html lang="en"><head><meta charset="utf-8"><title>Sluice beside \(peer)</title>
+    <html lang="en"><head><meta charset="utf-8"><title>Sluice compared with \(peer)</title>
     <meta name="viewport" content="width=device-width, initial-scale=1">
     <style>\(Self.style)</style></head><body>
-    <h1>Sluice beside \(peer)</h1>
+    <h1>Sluice compared with \(peer)</h1>
     <p class="lead">The same guest, device, memory and CPUs under both. \(Self.escape(title))</p>
     \(summary)
-    \(unused.isEmpty ? "" : "<p class=\"bad\">Entries that no longer occur: \(unused.map(Self.escape).joined(separator: ", "))</p>")
+    \(unused.isEmpty ? "" : "<p class=\"bad\">Entries that match no difference: \(unused.map(Self.escape).joined(separator: ", "))</p>")
     \(comparisons.map(section).joined(separator: "\n"))
     </body></html>
 
@@ -53,15 +53,15 @@ struct ComparisonPage {
     let times = one.rows.filter { $0.verdict == .time }
     return """
       <section id="\(one.name)"><h2>\(one.name)</h2>
-      \(groups.isEmpty ? "<p class=\"good\">Nothing differs.</p>" : groups.map(group).joined(separator: "\n"))
+      \(groups.isEmpty ? "<p class=\"good\">No differences.</p>" : groups.map(group).joined(separator: "\n"))
       \(times.isEmpty ? "" : Self.timeTable(times, peer))
-      <details><summary>\(one.count { $0.verdict == .same }) keys are the same</summary><table><tbody>
+      <details><summary>\(one.count { $0.verdict == .same }) keys are equal</summary><table><tbody>
       \(one.rows.filter { $0.verdict == .same }.map { "<tr><td>\(Self.escape($0.key))</td><td>\(Self.escape($0.sluice ?? ""))</td></tr>" }.joined(separator: "\n"))
       </tbody></table></details></section>
       """
   }
 
-  /// The differing rows by what explains them, the unexplained first.
+  /// Returns the differing rows, grouped by entry. The unexplained rows come first.
   private static func groups(of one: Comparison) -> [(entry: Differences.Entry?, rows: [Comparison.Row])] {
     var groups: [(entry: Differences.Entry?, rows: [Comparison.Row])] = []
     if !one.unexplained.isEmpty { groups.append((nil, one.unexplained)) }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A comparison for a terminal.
+/// The text of a comparison for a terminal.
 struct ComparisonText {
   let comparison: Comparison
   let peer: String
@@ -28,7 +28,8 @@ struct ComparisonText {
           "    [\(entry.line)] right: \(entry.right == "peer" ? peer : entry.right). \(entry.why) (\(entry.source))"
         )
       case .explained(let entry): lines.append("    [\(entry.line)]")
-      case .contradicted(let entry): lines.append("    [\(entry.line)] WANTS \(entry.sluice ?? "") of Sluice")
+      case .contradicted(let entry):
+        lines.append("    [\(entry.line)] CONTRADICTED: expects \(entry.sluice ?? "") under Sluice")
       default: lines.append("    UNEXPLAINED")
       }
     }

@@ -2,10 +2,11 @@
 
 import Foundation
 
-/// What is known to differ between Sluice and another VMM, from the file `differences` beside the cases.
+/// The known differences between Sluice and another VMM, from the file `differences` in this directory.
 ///
-/// Entries are separated by empty lines; `#` begins a comment. Each has `keys` (patterns `CASE/KEY` with `*`, ` | ` between them),
-/// `right` (sluice, peer or both), `why` and `source`, and may have patterns for the values: `sluice` and `peer`.
+/// Empty lines separate entries. `#` begins a comment. Each entry has `keys` (patterns `CASE/KEY` with `*`,
+/// separated by ` | `), `right` (sluice, peer or both), `why` and `source`. It may have patterns for the
+/// values: `sluice` and `peer`.
 struct Differences {
   struct Entry: Equatable {
     var line = 0
@@ -16,7 +17,7 @@ struct Differences {
     var sluice: String?
     var peer: String?
 
-    /// Whether it explains a difference. A value that is not there is nil.
+    /// True if the entry explains a difference. An absent value is nil.
     func explains(_ key: String, sluice: String?, peer: String?) -> Bool {
       func fits(_ pattern: String?, _ value: String?) -> Bool {
         pattern.map { Pattern.matches($0, value ?? "(absent)") } ?? true
@@ -24,7 +25,7 @@ struct Differences {
       return keys.contains { Pattern.matches($0, key) } && fits(self.sluice, sluice) && fits(self.peer, peer)
     }
 
-    /// Whether Sluice ought to have another value, one that is right where the peer's is not.
+    /// True if the entry states that Sluice is right with another value than this one.
     func isContradicted(_ key: String, sluice value: String?) -> Bool {
       guard right == "sluice", let sluice, let value else { return false }
       return keys.contains { Pattern.matches($0, key) } && !Pattern.matches(sluice, value)
@@ -56,7 +57,10 @@ struct Differences {
       case "right": entry.right = value
       case "why": entry.why += (entry.why.isEmpty ? "" : " ") + value
       case "source": entry.source += (entry.source.isEmpty ? "" : " ") + value
-      default: throw Failed("differences:\(index + 1): '\(words[0])' is no field")
+      default:
+        throw Failed(
+          "differences:\(index + 1): unknown field '\(words[0])'; use keys, sluice, peer, right, why or source"
+        )
       }
     }
   }
@@ -66,13 +70,13 @@ struct Differences {
       !entry.source.isEmpty
     else {
       throw Failed(
-        "differences:\(entry.line): an entry needs keys, right (sluice, peer or both), why and source")
+        "differences:\(entry.line): incomplete entry; add keys, right (sluice, peer or both), why and source")
     }
     entries.append(entry)
   }
 }
 
-/// A pattern in which `*` stands for anything.
+/// A pattern in which `*` matches any text.
 enum Pattern {
   static func matches(_ pattern: String, _ text: String) -> Bool {
     let parts = pattern.split(separator: "*", omittingEmptySubsequences: false)

@@ -2,11 +2,13 @@
 
 import Foundation
 
-/// What a Linux guest's step `facts` printed, as keys and values: lines `lab: raw SECTION TEXT`.
+/// The facts of a Linux guest, as keys and values.
+///
+/// The guest's step `facts` prints them as lines `lab: raw SECTION TEXT`.
 struct LinuxObservations {
   private(set) var facts = Observations()
 
-  /// - Parameter slot: The device's slot, which the facts have as slot 1.
+  /// - Parameter slot: The device's PCI slot in the guest. The facts name it slot 1.
   init(_ guest: GuestLines, slot: Int = 1) {
     for line in guest.lines where line.hasPrefix("raw ") {
       let line = line.replacing("00:0\(slot).0", with: "00:01.0")
@@ -22,7 +24,7 @@ struct LinuxObservations {
   private mutating func add(_ section: String, _ line: String) {
     switch section {
     case "dmesg":
-      // The time stamp says nothing.
+      // The time stamp and the duration differ from run to run.
       let text = line.replacing(#/^\[ *[0-9.]+\] /#, with: "").replacing(#/[0-9]+ usecs/#, with: "some usecs")
       facts.add("dmesg: \(text)", "said")
     case "interrupts", "interrupts-after": addInterrupt(section, line)
@@ -30,7 +32,7 @@ struct LinuxObservations {
       let words = line.split(separator: " ", maxSplits: 1).map(String.init)
       facts.add("function.\(words.first ?? "")", words.last ?? "")
     default:
-      // A label before a colon, or a number before one, is the key; what is left is the value.
+      // The label or number before a colon is the key. The rest of the line is the value.
       let text = line.trimmingCharacters(in: .whitespaces)
       guard !text.isEmpty else { return }
       if let match = text.firstMatch(of: #/^([^:]{1,40}?)\s*:\s*(.*)$/#) {
@@ -42,7 +44,7 @@ struct LinuxObservations {
     }
   }
 
-  /// Whether a value is by chance: where a queue stands, and what a drive has done in its life.
+  /// True if a value differs from run to run: the position in a queue, or a counter of a drive's lifetime.
   private static func isCounter(_ section: String, _ text: String) -> Bool {
     switch section {
     case "ethtool": text.contains(#/desc (head|tail)/#)
@@ -51,7 +53,9 @@ struct LinuxObservations {
     }
   }
 
-  /// `24: 17 PCI-MSIX-0000:00:01.0 0-edge nvme0q0`: how often is by chance, whether is not.
+  /// Adds a line such as `24: 17 PCI-MSIX-0000:00:01.0 0-edge nvme0q0`.
+  ///
+  /// The count differs from run to run. The fact states only whether the interrupt fired.
   private mutating func addInterrupt(_ section: String, _ line: String) {
     let words = line.split(separator: " ").map(String.init)
     guard words.count >= 4, let name = words.last else { return }

@@ -2,14 +2,14 @@
 
 import Foundation
 
-/// What a guest saw: keys and values, in the order in which it wrote them.
+/// The facts that a guest wrote: keys and values, in the order of writing.
 struct Observations {
   private(set) var keys: [String] = []
   private(set) var values: [String: String] = [:]
 
   init() {}
 
-  /// Takes the lines `key = value` out of a probe guest's output; the firmware's words are passed over.
+  /// Adds the lines `key = value` of a probe guest's output. The firmware's output is ignored.
   mutating func add(probe output: String) {
     for line in output.split(whereSeparator: \.isNewline) {
       guard let range = line.range(of: " = ") else { continue }
@@ -19,12 +19,12 @@ struct Observations {
     }
   }
 
-  /// A key that follows the firmware's last words on the same line begins after them.
+  /// Removes firmware output that precedes a key on the same line.
   private static func clean(_ key: String) -> String {
     key.range(of: "..", options: .backwards).map { String(key[$0.upperBound...]) } ?? key
   }
 
-  /// Reads what ``text`` wrote.
+  /// Parses facts in the format of ``text``.
   init(text: String) {
     for line in text.split(separator: "\n") {
       guard let range = line.range(of: " = ") else { continue }
@@ -32,7 +32,7 @@ struct Observations {
     }
   }
 
-  /// Adds a fact. A key that is there already gets a number.
+  /// Adds a fact. A key that already exists gets a number.
   mutating func add(_ key: String, _ value: String) {
     var name = key
     var number = 2

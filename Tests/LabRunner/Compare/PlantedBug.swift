@@ -2,14 +2,15 @@
 
 import Foundation
 
-/// A bug put into a copy of the tree, to see that the comparison tells it.
+/// A bug in a copy of the tree, to check that the comparison detects it.
 struct PlantedBug {
   let name: String
-  /// The file that gets it, the text that is there once, and what it becomes.
+  /// The file to change.
   let file: String
+  /// The text to replace. It occurs once in the file.
   let text: String
   let replacement: String
-  /// Keys of which at least one has to be told.
+  /// Patterns of keys. A difference of at least one matching key must be unexplained.
   let keys: [String]
 
   static let all = [
@@ -34,12 +35,12 @@ struct PlantedBug {
         """, keys: ["read.off.*"]),
   ]
 
-  /// Builds Sluice with the bug, from a copy of the tree, as a file of the bug's name.
+  /// Builds Sluice with the bug from a copy of the tree. The file has the name of the bug.
   func build(_ workspace: Workspace) throws {
     let place = workspace.planted
     let copy = place.appending(path: "tree")
     try copy.makeDirectory()
-    // With its times, so that only what a bug before this one has touched is built again.
+    // -a keeps the modification times, so that only the file of the previous bug is compiled again.
     for part in ["Package.swift", "Sources", "Tests"] {
       try Command.output(["cp", "-a", "--", workspace.tree.appending(path: part).path, copy.path])
     }
@@ -47,7 +48,7 @@ struct PlantedBug {
     let source = try String(contentsOf: target, encoding: .utf8)
     let parts = source.components(separatedBy: text)
     guard parts.count == 2 else {
-      throw Failed("\(file) has the place for the bug '\(name)' \(parts.count - 1) times, not once")
+      throw Failed("bug '\(name)': \(file): \(parts.count - 1) matches for the text to replace, expected 1")
     }
     try Data(parts.joined(separator: replacement).utf8).write(to: target)
     say("lab: building Sluice with the bug '\(name)'")
@@ -62,16 +63,16 @@ struct PlantedBug {
     try FileManager.default.copyItem(at: URL(filePath: "\(build)/release/sluice"), to: result)
   }
 
-  /// The case that runs the probe under it and under the peer.
+  /// The case that runs the probe guest under Sluice with the bug and under the peer.
   var comparison: Case { ComparisonCases.planted(name) }
 
-  /// Whether the comparison has told it.
+  /// Returns whether the comparison detected the bug, as the event of a case.
   func verdict(_ comparison: Comparison?) -> Event {
     let told = (comparison?.unexplained ?? []).map(\.key).filter { key in
       keys.contains { Pattern.matches($0, key) }
     }
     return told.isEmpty
-      ? Event(.fail, "planted-\(name)", text: "not told: none of \(keys.joined(separator: ", "))")
-      : Event(.pass, "planted-\(name)", text: "told by \(told.prefix(3).joined(separator: ", "))")
+      ? Event(.fail, "planted-\(name)", text: "not detected: none of \(keys.joined(separator: ", "))")
+      : Event(.pass, "planted-\(name)", text: "detected by \(told.prefix(3).joined(separator: ", "))")
   }
 }
