@@ -47,7 +47,7 @@ import Testing
   func best() {
     let figure = Figure("f", "f", "", .atMost(timesBest: 0.9))
     let table = table(figure, [.sluice: [9, 9], .qemu: [10, 30], .microvm: [30, 10]])
-    #expect(table.rows.last?.monitor == "the best of them")
+    #expect(table.rows.last?.monitor == "best of the others")
     #expect(table.rows.last?.value == "10")
     #expect(table.rows.last?.verdict == "met")
   }

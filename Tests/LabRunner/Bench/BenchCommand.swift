@@ -7,18 +7,20 @@ import Foundation
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench",
-    abstract: "Measure Sluice, QEMU and kvmtool in the same L1, in turns.",
+    abstract: "Measure Sluice, QEMU and kvmtool alternately in the same L1.",
     discussion: "Measurements: \(Measurement.all.map(\.name).joined(separator: ", ")).")
 
-  @Argument(help: "Measurements; all where none is named.") var names: [String] = []
-  @Option(help: "Write all samples there, as JSON.") var json: String?
-  @Option(help: "Write the table there, as an article in Markdown.") var markdown: String?
-  @Option(help: "Rounds after the one to warm up; counts take two and none to warm up.") var pairs = 5
+  @Argument(help: "The measurements to take (default: all).") var names: [String] = []
+  @Option(help: "Write all samples to this file, as JSON.") var json: String?
+  @Option(help: "Write the table to this file, as an article in Markdown.") var markdown: String?
+  @Option(help: "The number of rounds after the warm-up. Counts take at most two, without a warm-up.")
+  var pairs = 5
   @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
-  @Flag(help: "On this machine's /dev/kvm and without L1: dispatch, size, process.") var here = false
+  @Flag(help: "Measure on this machine's /dev/kvm, without L1: dispatch, memory-growth-here, size, process.")
+  var here = false
 
   func validate() throws {
-    guard pairs > 0 else { throw ValidationError("--pairs: at least 1") }
+    guard pairs > 0 else { throw ValidationError("--pairs: value out of range; use a number of at least 1") }
     _ = try chosen()
   }
 
@@ -28,7 +30,8 @@ struct BenchCommand: ParsableCommand {
     return try names.map { name in
       guard let one = all.first(where: { $0.name == name }) else {
         throw ValidationError(
-          "no measurement '\(name)'\(here ? " here" : ""): \(all.map(\.name).joined(separator: ", "))")
+          "measurement '\(name)': not available\(here ? " with --here" : ""); use \(all.map(\.name).joined(separator: ", "))"
+        )
       }
       return one
     }
@@ -57,7 +60,7 @@ struct BenchCommand: ParsableCommand {
 
   private struct Outcome {
     var samples = Samples()
-    /// Measurements that could not be taken.
+    /// Not 0 if a measurement failed.
     var failures: Int32 = 0
     var place = ""
   }
@@ -67,13 +70,15 @@ struct BenchCommand: ParsableCommand {
     lab.manifest.pairs = pairs
     lab.manifest.kvmtool = Workspace.kvmtool
     if lab.manifest.kvmtool == nil {
-      say("lab: no kvmtool: 'lkvm' or 'kvmtool' on the PATH, or its path in LAB_KVMTOOL, would add it")
+      say(
+        "lab: kvmtool: not found; to measure it, put 'lkvm' or 'kvmtool' on the PATH, or its path in LAB_KVMTOOL"
+      )
     }
     try lab.run(chosen.map(\.asCase), l1: l1, isBench: true)
     var outcome = Outcome(place: "Linux \(l1.rawValue), \(try Self.version(of: "qemu-system-x86_64"))")
     for one in chosen {
       let file = lab.workspace.out.appending(path: "\(one.asCase.name)/\(Measurement.file)")
-      // What failed has left none.
+      // A failed measurement leaves no file.
       if file.exists { outcome.samples.merge(try .read(file)) }
     }
     outcome.failures = lab.report.finish()

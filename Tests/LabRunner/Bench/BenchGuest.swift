@@ -2,12 +2,12 @@
 
 import Foundation
 
-/// A guest of `bench`, and the command that runs it under each monitor with its best settings.
+/// A guest of `bench`. Its command runs it under a VMM with the best settings of that VMM.
 struct BenchGuest {
   enum Image {
-    /// `Guests/first`: a kernel for Sluice, firmware for QEMU, which so runs it before anything else.
+    /// `Guests/first`: a kernel for Sluice, and firmware for QEMU. It runs before any other guest code.
     case first
-    /// Another one of `Guests/`, as a kernel.
+    /// Another guest of `Guests/`, as a kernel.
     case small(String)
     case linux(steps: [String])
   }
@@ -23,12 +23,13 @@ struct BenchGuest {
     case .sluice: return try sluice(bench)
     case .qemu: return try qemu(bench, "q35", firmware: nil)
     case .microvm:
-      // As it comes: without its timer, interrupt controller and clock chip (pit, pic, rtc) a Linux guest is no
-      // faster, and with KVM's own interrupt controllers it does not come up with a device.
+      // microvm has its default devices. A Linux guest is not faster without the timer, the interrupt
+      // controller and the clock chip (pit, pic, rtc). With KVM's interrupt controllers, a Linux guest with a
+      // device does not start.
       return try qemu(bench, "microvm,pcie=on", firmware: "qboot.rom")
     case .kvmtool: return try kvmtool(bench)
     case .program:
-      guard case .small(let name) = image else { throw Failed("the exit loop runs small guests only") }
+      guard case .small(let name) = image else { throw Failed("exit-loop: runs only small guests") }
       return [bench.manifest.programs + "/exit-loop", try bench.guest(name), append]
     }
   }
@@ -39,10 +40,12 @@ struct BenchGuest {
       + (isLinux ? [] : ["--debug-exit"]) + devices.flatMap { ["--device", $0] }
   }
 
-  /// The host's; without an MSR that a KVM inside a machine may offer and not take.
+  /// The host's CPU model, without an MSR that KVM inside a virtual machine may offer and then reject.
   private static let processor = "host,-arch-capabilities"
 
-  /// Without a display the firmware does not write to the serial port, which would cost it time.
+  /// Returns the command of QEMU.
+  ///
+  /// Without a display, the firmware does not write to the serial port. The writes would take time.
   private func qemu(_ bench: CaseContext, _ machine: String, firmware: String?) throws -> [String] {
     var arguments = [
       "qemu-system-x86_64", "-accel", "kvm", "-M", machine, "-cpu", Self.processor, "-smp", "\(cpus)", "-m",
@@ -59,9 +62,11 @@ struct BenchGuest {
     return arguments + vfioDevices(devices)
   }
 
-  /// It boots without ACPI, so a guest ends by its reset.
+  /// Returns the command of kvmtool. It boots a guest without ACPI, so the guest ends by a reset.
   private func kvmtool(_ bench: CaseContext) throws -> [String] {
-    guard let program = bench.manifest.kvmtool, isLinux else { throw Failed("no kvmtool for this guest") }
+    guard let program = bench.manifest.kvmtool, isLinux else {
+      throw Failed("kvmtool: not available for this guest")
+    }
     let boot = try boot(bench, kernel: "--kernel", initrd: "--initrd", append: "--params", last: ["reboot"])
     return [
       program, "run", "--mem", "\(memory.filter(\.isNumber))", "--cpus", "\(cpus)", "--console", "serial",
@@ -69,7 +74,7 @@ struct BenchGuest {
     ] + boot + devices.flatMap { ["--vfio-pci", $0] }
   }
 
-  /// Whether it has written what it writes last.
+  /// True if the output contains the last text that the guest writes.
   func hasEnded(_ output: String) -> Bool {
     switch image {
     case .first: output.contains("!")
@@ -89,7 +94,7 @@ struct BenchGuest {
     case .linux(let steps):
       let files = try bench.kernel(.newCloud)
       let initramfs = steps.contains("random-read") ? files.fioInitramfs : files.initramfs
-      guard let initramfs else { throw Failed("fio is not installed") }
+      guard let initramfs else { throw Failed("fio: not installed; install the package fio") }
       let steps = (steps + last).joined(separator: ",")
       let line = "console=ttyS0 quiet panic=-1 lab.steps=\(steps) \(self.append)"
       return [kernel, files.image, initrd, initramfs, append, line]

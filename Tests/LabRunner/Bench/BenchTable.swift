@@ -1,25 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The figures of `bench` as text: for each one and each monitor the median with its spread, and how Sluice
-/// stands to it.
+/// The table of `bench`. A row has the median and the spread of one VMM, and Sluice's ratio to that VMM.
 struct BenchTable {
-  /// One line; the columns that do not apply are empty.
+  /// One line. A column that does not apply is empty.
   struct Row: Equatable {
     var figure = ""
     var monitor = ""
     /// Median and spread.
     var value = ""
-    /// Sluice's number over this one, pair by pair.
+    /// Sluice's number divided by this VMM's number, pair by pair.
     var ratio = ""
     var aim = ""
-    /// `met`, `missed`, or nothing where there is no aim.
+    /// `met` or `missed`, or empty without an aim.
     var verdict = ""
 
     var cells: [String] { [figure, monitor, value, ratio, aim, verdict] }
   }
 
   static let heading = Row(
-    figure: "figure", monitor: "VMM", value: "median (min–max)", ratio: "Sluice ÷ it", aim: "aim")
+    figure: "figure", monitor: "VMM", value: "median (min–max)", ratio: "Sluice ÷ VMM", aim: "aim")
 
   let rows: [Row]
 
@@ -48,7 +47,7 @@ struct BenchTable {
         others.compactMap { index < $0.count ? $0[index] : nil }.min()
       }
       guard let series = Series(best), let ratio = Series(own, over: best) else { continue }
-      var row = Row(monitor: "the best of them", value: series.text, ratio: ratio.text)
+      var row = Row(monitor: "best of the others", value: series.text, ratio: ratio.text)
       judge(ratio, [aim], &row)
       rows.append(row)
     }
@@ -61,7 +60,7 @@ struct BenchTable {
     row.verdict = aim.isMet(by: series.median) ? "met" : "missed"
   }
 
-  /// Aligned for a terminal.
+  /// The lines of the table, with aligned columns.
   var lines: [String] {
     let all = [Self.heading] + rows
     let widths = Self.heading.cells.indices.map { column in all.map { $0.cells[column].count }.max() ?? 0 }
@@ -74,7 +73,8 @@ struct BenchTable {
     }
   }
 
-  /// The aims that are missed, for the last line.
+  /// The number of missed aims.
   var missed: Int { rows.count { $0.verdict == "missed" } }
+  /// The number of met aims.
   var met: Int { rows.count { $0.verdict == "met" } }
 }

@@ -2,17 +2,17 @@
 
 import Foundation
 
-/// What accesses cost that a monitor answers, and those that it does not.
+/// The costs of accesses that exit to the VMM, and of accesses and interrupts that do not.
 enum ExitMeasurements {
   static let all = [device, dispatch, openAccesses, interrupts, allocations]
 
-  /// What the guest wrote of an access: the least, the median and the 99th of 100.
+  /// Returns the minimum and the median of an access, from the guest's line `bench.KEY = MINIMUM MEDIAN P99`.
   private static func ticks(_ launch: Launch, _ key: String) throws -> (least: Double, median: Double) {
     var facts = Observations()
     facts.add(probe: launch.output)
     let words = facts.values["bench.\(key)"]?.split(separator: " ") ?? []
     guard words.count == 3, let least = Double(words[0]), let median = Double(words[1]) else {
-      throw Failed("the guest wrote no bench.\(key)")
+      throw Failed("the guest did not write bench.\(key)")
     }
     return (least, median)
   }
@@ -23,7 +23,7 @@ enum ExitMeasurements {
     return figure
   }
 
-  /// All of an access, in ticks of the guest's time stamp counter.
+  /// The total time of an access, in ticks of the guest's time stamp counter.
   private static let device = Measurement(
     name: "accesses",
     figures: [
@@ -31,7 +31,7 @@ enum ExitMeasurements {
       figure("config-read", "config read, NVMe", .atMost(0.5, times: .qemu), .atMost(1.10, times: .program)),
       figure(
         "table-read", "MSI-X table read, NVMe", .atMost(0.5, times: .qemu), .atMost(1.10, times: .program)),
-      figure("memory-bit", "memory bit off and on, window open before", .atMost(0.30, times: .qemu)),
+      figure("memory-bit", "memory bit off and on, with an open window", .atMost(0.30, times: .qemu)),
       figure("memory-bit-touch", "memory bit off and on, and the next access"),
       figure("mask", "MSI-X mask and unmask", .atMost(0.5, times: .qemu)),
     ], vmms: [.sluice, .qemu, .program]
@@ -45,14 +45,15 @@ enum ExitMeasurements {
     return try values(launch, isLoop ? keys : keys + ["memory-bit", "memory-bit-touch", "mask"])
   }
 
-  /// The same exits without a device, against the least that can answer them. What differs is small beside an exit,
-  /// so the least of many is taken.
+  /// The same exits without a device, compared with a minimal C program.
+  ///
+  /// The difference is small compared with an exit. Therefore the minimum of many samples is used.
   private static let dispatch = Measurement(
     name: "dispatch",
     figures: [
       figure("dispatch-port", "port read, no device", .atMost(1.10, times: .program)),
-      figure("dispatch-config", "config read of an empty slot", .atMost(1.10, times: .program)),
-      figure("dispatch-memory", "MMIO read where nothing is", .atMost(1.10, times: .program)),
+      figure("dispatch-config", "config read of an empty PCI slot", .atMost(1.10, times: .program)),
+      figure("dispatch-memory", "unclaimed MMIO read", .atMost(1.10, times: .program)),
     ], vmms: [.sluice, .qemu, .program], worksHere: true
   ) { trial in
     let guest = BenchGuest(image: .small("Bench"), append: "device=9 table=0xdf000000", memory: "128M")
@@ -70,7 +71,7 @@ enum ExitMeasurements {
     return values
   }
 
-  /// What is left of the calls when those of a run with none are taken away.
+  /// Returns the number of calls per event, from the difference of two runs with different numbers of events.
   private static func perEvent(
     _ trial: Trial, _ append: (Int) -> String, _ kind: (CallCounts) -> Int
   ) throws -> Double {
@@ -87,7 +88,7 @@ enum ExitMeasurements {
   private static let openAccesses = Measurement(
     name: "open-accesses",
     figures: [
-      Figure("open-accesses", "returns of KVM_RUN per MMIO access once open", "", .atMost(0.005))
+      Figure("open-accesses", "returns of KVM_RUN per MMIO access to an open window", "", .atMost(0.005))
     ], vmms: [.sluice, .qemu], isCounted: true
   ) { trial in
     ["open-accesses": try perEvent(trial, { "part=2 accesses=\($0)" }, \.runs)]
@@ -102,22 +103,26 @@ enum ExitMeasurements {
     ["interrupts": try perEvent(trial, { "part=3 interrupts=\($0)" }, \.all)]
   }
 
-  /// What is done again and again, as `Guests/CaseContext` calls it.
+  /// The repeated accesses: their names in `Guests/Bench`, and their titles.
   private static let kinds = [
     ("port-read", "port read"),
-    ("config-read", "config read, kept here"),
-    ("config-read-device", "config read of the device"),
-    ("config-write", "config write, kept here"),
-    ("config-write-device", "config write to the device"),
+    ("config-read", "config read of an emulated register"),
+    ("config-read-device", "config read of a device register"),
+    ("config-write", "config write to an emulated register"),
+    ("config-write-device", "config write to a device register"),
     ("table-read", "MSI-X table read"),
     ("mask", "MSI-X mask and unmask"),
     ("memory-bit", "memory bit off and on"),
     ("first-touch", "memory bit off and on, and the access that opens the window"),
   ]
 
-  /// All that hands out memory; the Swift runtime's own functions end in these. A realloc of nothing counts twice.
+  /// The functions that allocate memory. The functions of the Swift runtime call them.
+  ///
+  /// A call of realloc with a null pointer counts twice.
   private static let allocators = ["malloc", "calloc", "realloc", "posix_memalign"]
-  /// The ones for a string or an array count twice where they end in the others.
+  /// The functions that change reference counts.
+  ///
+  /// A function for a string or an array counts twice if it calls another function of the list.
   private static let counters = [
     "swift_retain", "swift_retain_n", "swift_bridgeObjectRetain", "swift_release", "swift_release_n",
     "swift_bridgeObjectRelease",
@@ -136,7 +141,7 @@ enum ExitMeasurements {
     let program = try ProgramFile(
       URL(filePath: manifest.sluice), symbols: URL(filePath: manifest.symbols))
     let probes = try CallProbes(program, functions: allocators + counters)
-    defer { try? CallProbes.remove() }  // those that are left only make L1 slower
+    defer { try? CallProbes.remove() }  // remaining probes only make L1 slower
     func calls(_ kind: String, _ exits: Int) throws -> [String: Int] {
       let before = try probes.counts(of: "vcpu0")
       _ = try trial.run(
@@ -150,7 +155,7 @@ enum ExitMeasurements {
     for (kind, _) in kinds {
       let few = try calls(kind, 100)
       guard few.values.contains(where: { $0 > 0 }) else {
-        throw Failed("no call of the vCPU's thread was seen")
+        throw Failed("the probes counted no call of the vCPU thread")
       }
       let many = try calls(kind, 100 + events)
       func perExit(_ functions: [String]) -> Double {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// One number that `bench` measures for each monitor.
+/// One number that `bench` measures for each VMM.
 struct Figure: Sendable {
   let name: String
   let title: String
@@ -12,20 +12,20 @@ struct Figure: Sendable {
   }
 }
 
-/// What Sluice's figure should be.
+/// A limit that Sluice's figure should meet.
 struct Aim: Sendable, Equatable {
   enum Reference: Sendable, Equatable {
-    /// The number itself.
+    /// The limit is an absolute number.
     case number
-    /// That many times what this one has.
+    /// The limit is a factor of the number of this VMM.
     case vmm(VMMName)
-    /// That many times what the best of the others has.
+    /// The limit is a factor of the best number of the other VMMs.
     case best
   }
 
   let limit: Double
   let reference: Reference
-  /// Whether more is better.
+  /// True if the limit is a minimum.
   var isLeast = false
 
   static func atMost(_ limit: Double) -> Aim { Aim(limit: limit, reference: .number) }

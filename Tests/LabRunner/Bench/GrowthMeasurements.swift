@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// How starts grow with guest RAM and with the size of a BAR.
+/// The growth of the start with guest RAM and with the size of a BAR.
 enum GrowthMeasurements {
   static let all = [memory, memoryHere, bar, peerDMA, linuxBAR, linuxBARCalls]
 
-  /// L1 has 4 GiB, so the guest cannot have them.
+  /// The growth to 2 GiB. L1 has 4 GiB of RAM, so a guest cannot have 4 GiB.
   private static let memory = Measurement(
     name: "memory-growth",
     figures: [
@@ -16,18 +16,22 @@ enum GrowthMeasurements {
     ["memory-growth": try growth(trial, [Address.bigDrive], to: "2G")]
   }
 
-  /// Without a device, on a machine that has the memory.
+  /// The growth to 4 GiB without a device, on a machine with enough memory.
   private static let memoryHere = Measurement(
     name: "memory-growth-here",
     figures: [
       Figure(
-        "memory-growth-here", "the same without a device, 512 MiB to 4 GiB of RAM", "ms", .atMost(10))
+        "memory-growth-here", "growth of exec to first guest instruction, no device, 512 MiB to 4 GiB of RAM",
+        "ms", .atMost(10))
     ], vmms: [.sluice], worksInL1: false, worksHere: true
   ) { trial in
     ["memory-growth-here": try growth(trial, [], to: "4G")]
   }
 
-  /// Of several starts the shortest: one disturbance is more than what is looked for. QEMU takes seconds.
+  /// Returns the growth of the start in milliseconds.
+  ///
+  /// The shortest of several starts counts, because one disturbance is larger than the growth. QEMU takes
+  /// seconds to start, and starts once.
   private static func growth(_ trial: Trial, _ devices: [String], to most: String) throws -> Double {
     var guest = BenchGuest(image: .first, devices: devices)
     func shortest() throws -> Double {
@@ -39,7 +43,7 @@ enum GrowthMeasurements {
     return try shortest() - small
   }
 
-  /// A small guest turns the BAR on and leaves it alone.
+  /// A small guest turns the BAR on and does not access it.
   private static let bar = Measurement(
     name: "bar-growth",
     figures: [
@@ -56,11 +60,11 @@ enum GrowthMeasurements {
     return values
   }
 
-  /// With a device that may reach the BAR, which QEMU always prepares for all of it.
+  /// A second device may access the BAR by DMA. QEMU always prepares the whole BAR for this.
   private static let peerDMA = Measurement(
     name: "peer-dma",
     figures: [1, 16, 64].map { places in
-      Figure("peer-\(places)", "exec to \(places) places of 16 GiB touched, with peer DMA", "ms")
+      Figure("peer-\(places)", "exec to \(places) accessed addresses of a 16 GiB BAR, with peer DMA", "ms")
     }, vmms: [.sluice, .qemu]
   ) { trial in
     let devices = [MachineDevices.benchLargeBAR, Address.edu]
@@ -76,7 +80,7 @@ enum GrowthMeasurements {
 
   private static let linuxBARs = [MachineDevices.benchSmallBAR, MachineDevices.benchLargeBAR]
 
-  /// A number of the start of Linux with the large BAR, by how many per cent it is above that with the small one.
+  /// Returns the growth of a number in percent, between starts of Linux with the small and the large BAR.
   private static func growth(_ number: (BenchGuest) throws -> Double) throws -> Double {
     let numbers = try linuxBARs.map { device in
       try HostDevice(device).bind(to: "vfio-pci")
@@ -85,8 +89,10 @@ enum GrowthMeasurements {
     return (numbers[1] / numbers[0] - 1) * 100
   }
 
-  /// QEMU, which prepares for all of the BAR, takes a minute; ``bar`` has it. The same start of Linux takes from 5.9 to
-  /// 9.2 s in L1, so that it takes many pairs to see 5 %; where L1's processors take turns Linux does not come up.
+  /// The growth of the start of Linux. Only ``bar`` measures QEMU, which prepares the whole BAR for a minute.
+  ///
+  /// The same start of Linux takes 5.9 to 9.2 s in L1, so that many pairs are needed to detect 5 %. Linux
+  /// does not start in an L1 whose processors share one thread.
   private static let linuxBAR = Measurement(
     name: "bar-growth-linux",
     figures: [
@@ -96,10 +102,13 @@ enum GrowthMeasurements {
     ["init-bar-growth": try growth { try trial.time(of: $0, to: "lab: init") }]
   }
 
-  /// What is done, which does not spread.
+  /// The growth of the number of ioctl calls. This number does not spread.
   private static let linuxBARCalls = Measurement(
     name: "bar-growth-calls",
-    figures: [Figure("calls-bar-growth", "the same in ioctl calls to power-off", "%", .atMost(5))],
+    figures: [
+      Figure(
+        "calls-bar-growth", "growth of ioctl calls to power-off, BAR of 1 MiB to 16 GiB", "%", .atMost(5))
+    ],
     vmms: [.sluice], isCounted: true
   ) { trial in
     ["calls-bar-growth": try growth { Double(try trial.calls(of: $0).ioctls) }]

@@ -2,13 +2,13 @@
 
 import Foundation
 
-/// What a Linux guest with a passed-through NVMe drive costs, and gets.
+/// The costs and the performance of a Linux guest with a passed-through NVMe drive.
 enum LinuxMeasurements {
   static let all = [start, calls, memory, vectors, reads]
 
   private static let everyone: [VMMName] = [.sluice, .qemu, .microvm, .kvmtool]
 
-  /// The same drive for everyone; where kvmtool takes part, one that it can have.
+  /// Returns a guest with the same drive for every VMM. kvmtool, if present, supports only one of the drives.
   private static func guest(_ trial: Trial, _ steps: String..., cpus: Int = 1) throws -> BenchGuest {
     let drive = trial.bench.manifest.kvmtool == nil ? Address.bigDrive : MachineDevices.benchDrive
     try HostDevice(drive).bind(to: "vfio-pci")
@@ -30,7 +30,7 @@ enum LinuxMeasurements {
       Figure(
         "ioctls", "ioctl calls, exec to power-off, the drive read once", "", .atMost(0.15, times: .qemu),
         .atMost(0.7, times: .kvmtool)),
-      Figure("runs", "returns of KVM_RUN among them", ""),
+      Figure("runs", "returns of KVM_RUN among the ioctl calls", ""),
     ], vmms: everyone, isCounted: true
   ) { trial in
     let counts = try trial.calls(of: guest(trial, "nvme-sha256"))
@@ -40,7 +40,7 @@ enum LinuxMeasurements {
   private static let memory = Measurement(
     name: "memory",
     figures: [
-      Figure("own-memory", "the monitor's own memory: peak less guest RAM, 512 MiB", "MiB", .atMost(4))
+      Figure("own-memory", "memory of the VMM: peak without guest RAM, 512 MiB", "MiB", .atMost(4))
     ], vmms: everyone, isCounted: true
   ) { trial in
     var guestRAM: [Int] = []
@@ -48,15 +48,19 @@ enum LinuxMeasurements {
     let launch = try trial.run(guest, marks: ["lab: ok nvme-sha256"]) { process, _ in
       guestRAM.append(MemoryMaps(smaps: try ProcFile.text("/proc/\(process)/smaps")).guestRAM)
     }
-    guard let guestRAM = guestRAM.first, guestRAM > 0 else { throw Failed("no guest RAM in smaps") }
+    guard let guestRAM = guestRAM.first, guestRAM > 0 else {
+      throw Failed("/proc/PID/smaps: no mapping has the size of guest RAM")
+    }
     return ["own-memory": Double(launch.peak - guestRAM) / 1024]
   }
 
-  /// Four processors and the admin queue: a driver that uses five.
+  /// The driver uses five vectors: one for the admin queue and one for each of four processors.
   private static let vectors = Measurement(
     name: "vectors",
     figures: [
-      Figure("vectors", "vectors allocated in the host, NVMe with 65 whose driver uses 5", "", .atMost(5))
+      Figure(
+        "vectors", "vectors allocated on the host, NVMe with 65 vectors, 5 used by its driver", "", .atMost(5)
+      )
     ], vmms: everyone, isCounted: true
   ) { trial in
     var vectors = 0
@@ -68,7 +72,9 @@ enum LinuxMeasurements {
     return ["vectors": Double(vectors)]
   }
 
-  /// Each depth for six seconds, after one that does not count: in three, two runs of one monitor differ by 15 %.
+  /// fio reads for six seconds at each depth, after one second that does not count.
+  ///
+  /// With three seconds, two runs of one VMM differ by 15 %.
   private static let reads = Measurement(
     name: "random-read",
     figures: [1, 32].map { depth in

@@ -2,20 +2,22 @@
 
 import Foundation
 
-/// Figures that one kind of run yields, and how they are taken.
+/// The figures that one kind of run yields, and the code that measures them.
 struct Measurement: Sendable {
   let name: String
   let figures: [Figure]
   let vmms: [VMMName]
-  /// Whether numbers are counts, which do not spread: two rounds are enough then, and none to warm up.
+  /// True if the numbers are counts. Counts do not spread, so that two rounds without a warm-up are enough.
   var isCounted = false
-  /// Whether it wants an L1 whose processors take turns. One that has the kernel trace does: that changes its code,
-  /// which QEMU 7.2 now and then runs in between where each processor has a thread of its own.
+  /// True if the measurement needs an L1 whose processors share one thread of QEMU.
+  ///
+  /// Kernel tracing needs this, because it changes the kernel's code. With one thread for each processor,
+  /// QEMU 7.2 sometimes executes the code in the middle of a change.
   var needsSingleThreadedTCG = false
   var worksInL1 = true
-  /// Whether it needs neither devices nor L1.
+  /// True if the measurement needs neither devices nor L1.
   var worksHere = false
-  /// One monitor's numbers of one round, by the names of figures.
+  /// Returns the numbers of one VMM in one round, by the names of figures.
   let sample: @Sendable (Trial) throws -> [String: Double]
 
   static let all: [Measurement] =
@@ -24,7 +26,7 @@ struct Measurement: Sendable {
 
   static let file = "samples.json"
 
-  /// As a case of the lab, which leaves its samples in a file.
+  /// The measurement as a case of the lab, which writes its samples to a file.
   var asCase: Case {
     Case(
       "bench-\(name)", figures.map(\.title).joined(separator: "; "), limit: 900,
@@ -40,7 +42,7 @@ struct Measurement: Sendable {
     isCounted ? min(2, bench.manifest.pairs) : bench.manifest.pairs
   }
 
-  /// Takes turns: one round is one number of each monitor, one after the other.
+  /// Measures all rounds. In one round, each VMM runs once, one after the other.
   private func take(_ bench: CaseContext) throws -> Samples {
     var samples = Samples()
     let present = vmms.filter { $0 != .kvmtool || bench.manifest.kvmtool != nil }

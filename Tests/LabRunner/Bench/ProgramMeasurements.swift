@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// The program itself.
+/// The size and the start of Sluice's program.
 enum ProgramMeasurements {
   static let all = [size, start]
 
@@ -18,12 +18,12 @@ enum ProgramMeasurements {
     return ["size": Double(size) / 1e6]
   }
 
-  /// Copies of the programs whose main ends the process. The shortest of many: they are soon over.
+  /// Runs copies of the programs in which `main` ends the process. The shortest of 20 runs counts.
   private static let start = Measurement(
     name: "process",
     figures: [
       Figure("process", "process start to main", "ms", .atMost(2, times: .program)),
-      Figure("version", "process start to end: 'sluice --version', nothing", "ms"),
+      Figure("version", "process start to end: 'sluice --version', C program 'nothing'", "ms"),
     ], vmms: [.sluice, .program], worksHere: true
   ) { trial in
     let manifest = trial.bench.manifest

@@ -2,11 +2,11 @@
 
 import Foundation
 
-/// What `bench` measured: by figure and monitor, in the order in which it was taken.
+/// The samples of `bench`, by figure and VMM, in the order of measurement.
 struct Samples: Codable, Equatable {
   var values: [String: [String: [Double]]] = [:]
 
-  /// Adds one round's numbers of one monitor.
+  /// Adds the numbers of one VMM in one round.
   mutating func add(_ numbers: [String: Double], of vmm: VMMName) {
     for (figure, number) in numbers { values[figure, default: [:]][vmm.rawValue, default: []].append(number) }
   }

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Numbers of one kind, in the order in which they were taken: their middle and their ends.
+/// Values in the order of measurement, with their median, minimum and maximum.
 struct Series: Equatable {
   let values: [Double]
 
-  /// Nil where there are none.
+  /// Creates a series, or returns nil if there are no values.
   init?(_ values: [Double]) {
     guard !values.isEmpty else { return nil }
     self.values = values
   }
 
-  /// The ratios of two kinds, pair by pair; nil where there is no pair, or a pair without a ratio.
+  /// Creates a series of ratios, pair by pair. Returns nil if there is no pair, or if a ratio is not finite.
   init?(_ values: [Double], over others: [Double]) {
     let ratios = zip(values, others).map { $0 / $1 }
     guard ratios.allSatisfy(\.isFinite) else { return nil }
@@ -26,13 +26,13 @@ struct Series: Equatable {
   var minimum: Double { values.min() ?? 0 }
   var maximum: Double { values.max() ?? 0 }
 
-  /// `MEDIAN (MINIMUM–MAXIMUM)`; the median alone where all are the same.
+  /// `MEDIAN (MINIMUM–MAXIMUM)`, or the median alone if all values are equal.
   var text: String {
     minimum == maximum
       ? Self.short(median) : "\(Self.short(median)) (\(Self.short(minimum))–\(Self.short(maximum)))"
   }
 
-  /// A number with three digits that count; whole numbers as they are.
+  /// Formats a number with three significant digits, and a whole number with all digits.
   static func short(_ value: Double) -> String {
     let size = value.magnitude
     if value == value.rounded(), size < 1e15 { return String(Int(value)) }

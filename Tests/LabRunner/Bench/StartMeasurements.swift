@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// From exec to the guest, and from the guest's end to that of the process.
+/// The times from exec to the guest, and from the end of the guest to the end of the process.
 enum StartMeasurements {
   private static let qemus: [VMMName] = [.sluice, .qemu, .microvm]
 
   static let all = [firstInstruction, kernelStart, powerOff, drives, perDevice]
 
-  /// What comes before any guest: QEMU's firmware is replaced by one that writes at once.
+  /// The time before the guest. For QEMU, the guest replaces the firmware and writes at once.
   private static let firstInstruction = Measurement(
     name: "first-instruction",
     figures: [
@@ -19,8 +19,9 @@ enum StartMeasurements {
     return ["first-instruction": try trial.time(of: guest, to: "!")]
   }
 
-  /// The same for a kernel, which QEMU's firmware starts. Under microvm such a kernel does not come up beside a
-  /// passed-through device in L1; Linux does.
+  /// The time before a kernel, which QEMU's firmware starts.
+  ///
+  /// Under microvm in L1, such a kernel does not start with a passed-through device. Linux does.
   private static let kernelStart = Measurement(
     name: "kernel-start",
     figures: [Figure("kernel-start", "exec to first line of a small kernel, one NVMe, 512 MiB", "ms")],
@@ -30,7 +31,7 @@ enum StartMeasurements {
     return ["kernel-start": try trial.time(of: guest, to: "ok - PVH")]
   }
 
-  /// RAM is pinned by then: bus mastering waits for that.
+  /// Guest RAM is already pinned. The guest turns bus mastering on, and this waits for the pinning.
   private static let powerOff = Measurement(
     name: "power-off",
     figures: [
@@ -42,7 +43,7 @@ enum StartMeasurements {
     return ["power-off": (launch.end - launch.lastByte).milliseconds]
   }
 
-  /// Resets take 100 ms each.
+  /// Each reset takes 100 ms.
   private static let drives = Measurement(
     name: "four-drives",
     figures: [
@@ -60,14 +61,14 @@ enum StartMeasurements {
     ]
   }
 
-  /// Devices that have no reset, for 16 vCPUs. What the monitor does itself is what is left without the system calls.
+  /// Devices without a reset, in a VM with 16 vCPUs. The time outside of system calls is the VMM's own time.
   private static let perDevice = Measurement(
     name: "per-device",
     figures: [
       Figure(
         "per-device-own", "start per additional device, 1 to 16, outside of system calls", "ms",
         .atMost(2)),
-      Figure("per-device", "the same in all", "ms"),
+      Figure("per-device", "start per additional device, 1 to 16, in total", "ms"),
     ], vmms: qemus, needsSingleThreadedTCG: true
   ) { trial in
     for device in [Address.edu] + MachineDevices.benchEdus { try HostDevice(device).bind(to: "vfio-pci") }

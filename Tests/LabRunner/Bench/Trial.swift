@@ -2,14 +2,14 @@
 
 import Foundation
 
-/// One monitor's turn in one round of a measurement.
+/// The run of one VMM in one round of a measurement.
 struct Trial {
   let bench: CaseContext
   let vmm: VMMName
-  /// Names its files.
+  /// The name of the run's files.
   let label: String
 
-  /// Runs a guest to its end; milliseconds from exec to a text.
+  /// Runs a guest to its end, and returns the milliseconds from exec to a text in its output.
   func time(of guest: BenchGuest, to mark: String) throws -> Double {
     try run(guest, marks: [mark]).marks[0].milliseconds
   }
@@ -17,8 +17,8 @@ struct Trial {
   /// Runs a guest to its end.
   ///
   /// - Parameters:
-  ///   - marks: Texts that it writes, whose times are wanted.
-  ///   - tracer: What stands in front of the command.
+  ///   - marks: The texts of the output whose times are recorded.
+  ///   - tracer: The tracer and its arguments, before the command.
   func run(
     _ guest: BenchGuest, marks: [String] = [], tracer: [String] = [], within seconds: Int = 90,
     seen: (Int32, Int) throws -> Void = { _, _ in }
@@ -31,7 +31,8 @@ struct Trial {
     guard report.failed.isEmpty, GuestLines(launch.output).faults.isEmpty else {
       throw Failed("the guest failed: \((report.failed + GuestLines(launch.output).faults)[0])")
     }
-    // 1 is the debug exit port's, and that of a failure; 0 also that of QEMU whose guest has died.
+    // Status 1 comes from the debug exit port, and also from a failure. QEMU ends with 0 also if its guest
+    // has died.
     guard launch.status <= (guest.isLinux ? 0 : 1), guest.hasEnded(launch.output) else {
       let said = try String(contentsOf: bench.file("\(label).err"), encoding: .utf8)
       throw Failed("exit status \(launch.status): \(said.split(separator: "\n").last ?? "")")

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What `bench` measures, in the order in which it takes turns.
+/// The programs that `bench` measures, in the order of a round.
 enum VMMName: String, CaseIterable, Sendable {
   case sluice
-  /// QEMU's machine with everything that a PC has.
+  /// QEMU's machine q35, a complete PC.
   case qemu
-  /// QEMU's machine for a fast start.
+  /// QEMU's machine microvm, for a fast start.
   case microvm
   case kvmtool
-  /// `Tests/Programs`: the C program with which a figure is compared.
+  /// A C program of `Tests/Programs`, for comparison.
   case program
 
   var title: String {
