@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Where L1 has its devices.
+/// The PCI addresses of L1's devices.
 enum Address {
   static let edu = "0000:00:05.0"
   static let bigDrive = "0000:00:06.0"
@@ -9,27 +9,28 @@ enum Address {
   static let sharedMemory = "0000:00:09.0"
   static let smallDrive = "0000:00:0a.0"
   static let usb = "0000:00:0b.0"
-  /// A USB controller with MSI, 16 vectors, and without MSI-X.
+  /// A USB controller with 16 MSI vectors and without MSI-X.
   static let messageUSB = "0000:00:0c.0"
-  /// A conventional bridge: what is behind it shares one IOMMU group.
+  /// A conventional bridge. The devices behind it share one IOMMU group.
   static let bridge = "0000:00:0d.0"
-  /// A SATA controller with a disk: MSI or INTx, and a BAR of I/O ports.
+  /// A SATA controller with a disk. It has MSI, INTx and a BAR of I/O ports.
   static let disk = "0000:00:0e.0"
   /// A drive that cases write to.
   static let scratchDrive = "0000:00:0f.0"
 
-  /// A conventional SCSI controller (lsi53c895a) with a disk. It fetches its program from the RAM in its BAR 2, and
-  /// its BAR 1 is smaller than a page.
+  /// A conventional SCSI controller (lsi53c895a) with a disk. It fetches its program from the RAM in BAR 2.
+  /// Its BAR 1 is smaller than a page.
   static let scsi = "0000:06:00.0"
 
-  /// Alone behind a root port. QEMU's monitor knows it as `plug`.
+  /// An edu device, alone behind a root port. Its name in QEMU's monitor is `plug`.
   static let plug = "0000:01:00.0"
   /// A network card that reports errors (AER), alone behind a root port.
   static let errorNetwork = "0000:02:00.0"
-  /// Two functions of one slot behind a root port: edu and ivshmem. Only a hot reset resets them.
+  /// Two functions of one PCI slot behind a root port: edu and ivshmem. Only a hot reset resets them.
   static let pair = ["0000:03:00.0", "0000:03:00.1"]
-  /// An NVMe drive behind a root port, which its host driver keeps, and its virtual function.
+  /// An NVMe drive behind a root port. It stays bound to its host driver.
   static let physicalFunction = "0000:04:00.0"
+  /// The virtual function of the same drive.
   static let virtualFunction = "0000:04:00.1"
 
   /// The root ports.

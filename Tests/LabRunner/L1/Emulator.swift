@@ -16,7 +16,7 @@ final class Emulator {
   private let program: RunningProgram
   private let lines: LineQueue
 
-  /// Starts it; it does not outlive the runner.
+  /// Starts QEMU. It ends with the runner.
   init(_ arguments: [String]) throws {
     let (readEnd, writeEnd) = try FileDescriptor.pipe()
     program = try RunningProgram(
@@ -25,7 +25,7 @@ final class Emulator {
     lines = LineQueue(readEnd)
   }
 
-  /// The next line, or what happened instead of it.
+  /// Returns the next line, or the reason for a missing line.
   func next(within time: Duration) -> Reading { lines.next(within: time) }
 
   func stop() {
@@ -34,18 +34,18 @@ final class Emulator {
   }
 }
 
-/// Lines that one thread reads from a descriptor and another one takes.
+/// A queue of lines. One thread reads them from a descriptor, and another thread takes them.
 final class LineQueue: Sendable {
   private struct State {
     var lines: [String] = []
     var hasEnded = false
   }
 
-  /// Taken by the reading thread and by `next`, never together with another lock.
+  /// Held by the reading thread or by `next`, never together with another lock.
   private let state = Mutex(State())
   private let news = DispatchSemaphore(value: 0)
 
-  /// Reads lines from a descriptor to its end, in a thread, and closes it.
+  /// Starts a thread that reads lines from a descriptor to its end, and then closes it.
   init(_ descriptor: FileDescriptor) {
     Thread.detachNewThread { [self] in
       fill(from: FileHandle(fileDescriptor: descriptor.rawValue, closeOnDealloc: true))

@@ -2,25 +2,26 @@
 
 import Foundation
 
-/// The QEMU that is L1: Debian's source, without a line that injects interrupts of guests twice, built under
-/// `.build/lab/emulator`.
+/// The QEMU that emulates L1, built under `.build/lab/emulator`.
+///
+/// The source is Debian's, without one line. The line injects some interrupts of guests twice.
 ///
 /// VMRUN with an external interrupt in EVENTINJ delivers the interrupt and leaves its vector in
-/// `CPUState::exception_index` (helper_vmrun in svm_helper.c: 7.2.22, and upstream's commit 3b50303f95). If another thread
-/// of QEMU then calls `cpu_exit` for this processor before the guest's next exit, `cpu_handle_exception` delivers the
-/// vector again, even if the guest's IF is clear. With one thread for all processors, 5 of 5 Linux guests with four vCPUs
-/// stood still.
+/// `CPUState::exception_index` (helper_vmrun in svm_helper.c: 7.2.22, and upstream's commit 3b50303f95). If
+/// another thread of QEMU then calls `cpu_exit` for this processor before the guest's next exit,
+/// `cpu_handle_exception` delivers the vector again, even if the guest's IF is clear. With one thread for all
+/// processors, 5 of 5 Linux guests with four vCPUs hung.
 struct EmulatorStore {
   let workspace: Workspace
 
   private var root: URL { workspace.lab.appending(path: "emulator") }
   private static let name = "qemu-system-x86_64"
 
-  /// The program, built the first time.
+  /// Returns the program. The first call builds it.
   func program() throws -> URL {
     let program = root.appending(path: Self.name)
     if program.exists { return program }
-    do { try build(to: program) } catch { throw LabError("QEMU cannot be built for L1: \(sentence(error))") }
+    do { try build(to: program) } catch { throw LabError("QEMU for L1: build: \(sentence(error))") }
     return program
   }
 
@@ -56,26 +57,28 @@ struct EmulatorStore {
       let directory = root.appending(path: name)
       if directory.appending(path: "configure").exists { return directory }
     }
-    throw LabError("\(root.path) has no directory with QEMU's configure")
+    throw LabError("\(root.path): no directory has QEMU's configure")
   }
 
   private func mend(_ source: URL) throws {
-    // Debian 12 and 13 have it in different directories.
+    // The directory differs between Debian 12 and 13.
     let files = ["sysemu", "system"].map {
       source.appending(path: "target/i386/tcg/\($0)/svm_helper.c")
     }
     guard let file = files.first(where: \.exists) else {
-      throw LabError("\(source.path) has no svm_helper.c")
+      throw LabError("\(source.path): svm_helper.c: not found")
     }
     let text = try String(contentsOf: file, encoding: .utf8)
     guard let mended = Self.mended(text) else {
-      throw LabError("\(file.path): the injection of an interrupt is not as expected: has QEMU mended it?")
+      throw LabError(
+        "\(file.path): unexpected code for the injection of an interrupt; check whether QEMU has fixed it")
     }
     try Data(mended.utf8).write(to: file)
   }
 
-  /// The text of svm_helper.c without the first assignment of `exception_index` in the case of an external interrupt;
-  /// nil if the case does not begin with it.
+  /// Removes the first assignment of `exception_index` in the case of an external interrupt of svm_helper.c.
+  ///
+  /// Returns nil if the case does not begin with the assignment.
   static func mended(_ text: String) -> String? {
     guard let label = text.range(of: "case SVM_EVTINJ_TYPE_INTR:") else { return nil }
     let rest = text[label.upperBound...]

@@ -2,20 +2,22 @@
 
 import Foundation
 
-/// What the runner inside L1 tells the one outside, one JSON object per line on the second serial port.
+/// An event that the runner inside L1 reports to the runner outside.
+///
+/// Each event is a JSON object on a line of the second serial port.
 struct Event: Codable, Equatable {
   enum Kind: String, Codable {
-    /// L1 is up; the text says in how many seconds.
+    /// L1 is up. The text is the kernel's version, and `seconds` is the uptime.
     case ready
     case start
-    /// Something to read while a case runs.
+    /// A text to print while a case runs.
     case note
     case pass
     case fail
     case skip
-    /// L1 lives.
+    /// L1 still runs.
     case pulse
-    /// The runner has no more cases; the text says what went wrong where it is not empty.
+    /// The runner has no more cases. A text that is not empty is an error.
     case end
   }
 
@@ -28,10 +30,10 @@ struct Event: Codable, Equatable {
     (self.kind, self.name, self.text, self.seconds) = (kind, name, text, seconds)
   }
 
-  /// Reads one line; nil for what is not ours.
+  /// Parses one line. Returns nil if the line is not an event.
   init?(line: String) {
     guard let start = line.firstIndex(of: "{"),
-      let event = try? JSONDecoder().decode(Event.self, from: Data(line[start...].utf8))  // noise
+      let event = try? JSONDecoder().decode(Event.self, from: Data(line[start...].utf8))  // other output
     else { return nil }
     self = event
   }

@@ -2,9 +2,9 @@
 
 import Foundation
 
-/// A PCI function of L1, through sysfs.
+/// A PCI function of L1, accessed through sysfs.
 ///
-/// The lab binds without `sluice bind`, so that a defect there fails one case and not all.
+/// The lab does not use `sluice bind`. A defect of that command therefore fails one case, and not every case.
 struct HostDevice {
   let address: String
 
@@ -12,19 +12,19 @@ struct HostDevice {
 
   private var path: String { "/sys/bus/pci/devices/\(address)" }
 
-  /// The driver's name; nil when none is bound.
+  /// The name of the driver, or nil if no driver is bound.
   var driver: String? {
     (try? FileManager.default.destinationOfSymbolicLink(atPath: path + "/driver"))  // absent: no driver
       .map { String($0.split(separator: "/").last ?? "") }
   }
 
-  /// As sysfs has it, `0x1234`.
+  /// The device ID in the format of sysfs, `0x1234`, or nil if the function is absent.
   var deviceID: String? {
     (try? String(contentsOfFile: path + "/device", encoding: .utf8))?  // absent: no such function
       .trimmingCharacters(in: .newlines)
   }
 
-  /// The functions behind a bridge.
+  /// Returns the functions behind a bridge.
   static func behind(bridge: String) throws -> [HostDevice] {
     try FileManager.default.contentsOfDirectory(atPath: "/sys/bus/pci/devices/\(bridge)")
       .filter { $0.hasPrefix("0000:") && $0.contains(".") && !$0.contains("pcie") }
@@ -36,10 +36,10 @@ struct HostDevice {
       .map { String($0.split(separator: "/").last ?? "") }
   }
 
-  /// Binds to a driver, whatever had the device before.
+  /// Binds the device to a driver, and unbinds its present driver before that.
   ///
-  /// A device that has just come is in sysfs before the kernel lets drivers match it (drivers/pci/bus.c,
-  /// pci_bus_add_device).
+  /// A new device is in sysfs before the kernel allows drivers to match it (drivers/pci/bus.c,
+  /// pci_bus_add_device). Therefore this retries for 5 s.
   func bind(to driver: String) throws {
     guard self.driver != driver else { return }
     try Self.write(driver, to: path + "/driver_override")
@@ -50,32 +50,34 @@ struct HostDevice {
       if self.driver == driver { return }
       usleep(20_000)
     } while ContinuousClock.now < limit
-    throw Failed("\(address): wanted driver \(driver), has \(self.driver ?? "none")")
+    throw Failed("\(address): bind: the driver is \(self.driver ?? "none"), expected \(driver)")
   }
 
-  /// Throws when someone still has the device's group open.
+  /// Checks that the device's group is not open.
+  ///
+  /// - Throws: `Failed` if a process still has the group open.
   func requireReleased() throws {
-    guard let group else { throw Failed("\(address) has no IOMMU group") }
+    guard let group else { throw Failed("\(address): no IOMMU group") }
     do {
-      // VFIO lets a group be open once: EBUSY tells of another owner.
+      // VFIO allows one open file of a group. EBUSY means that another process has it.
       try FileHandle(forUpdating: URL(filePath: "/dev/vfio/\(group)")).close()
     } catch {
-      throw Failed("\(address) was not released: /dev/vfio/\(group): \(error)")
+      throw Failed("\(address): not released: /dev/vfio/\(group): \(error)")
     }
   }
 
-  /// The first 64 bytes of its configuration space.
+  /// Returns the first 64 bytes of the configuration space.
   func config() throws -> Data {
     let handle = try FileHandle(forReadingFrom: URL(filePath: path + "/config"))
     defer { try? handle.close() }  // nothing was written
     return try handle.read(upToCount: 64) ?? Data()
   }
 
-  /// The identities of its capabilities, in the order of the chain.
+  /// Returns the IDs of the capabilities, in the order of the list.
   func capabilities() throws -> [UInt8] {
     let config = [UInt8](try Data(contentsOf: URL(filePath: path + "/config")))
     guard config.count >= 256 else {
-      throw Failed("\(address): sysfs has \(config.count) bytes of its configuration")
+      throw Failed("\(address): sysfs: \(config.count) bytes of configuration space, expected at least 256")
     }
     var found: [UInt8] = []
     var at = Int(config[0x34])
@@ -86,16 +88,16 @@ struct HostDevice {
     return found
   }
 
-  /// Size in bytes and SHA-256 of its expansion ROM, as sysfs shows it.
+  /// Returns the size in bytes and the SHA-256 of the expansion ROM in sysfs.
   func rom() throws -> [String] {
     let file = path + "/rom"
     try Self.write("1", to: file)
-    defer { try? Self.write("0", to: file) }  // the next reader turns it on anyway
+    defer { try? Self.write("0", to: file) }  // the next reader turns it on again
     let text = try Command.output(["sh", "-c", "cat \(file) | wc -c; sha256sum <\(file) | cut -c1-64"])
     return text.split(separator: "\n").map(String.init)
   }
 
-  /// COMMAND, as the hardware has it.
+  /// The value of COMMAND in the hardware.
   var command: UInt16 {
     get throws {
       let bytes = try config()

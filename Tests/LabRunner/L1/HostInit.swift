@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The `/init` of L1: this machine's root over 9p, a tmpfs on top, and the runner in it.
+/// The `/init` of L1. It mounts this machine's root over 9p with a tmpfs overlay, and starts the runner.
 enum HostInit {
-  /// Modules that stand between the initramfs and the root.
+  /// The modules that are needed to mount the root.
   static let modules = ["virtio_pci", "9pnet_virtio", "9p", "overlay"]
 
   /// - Parameters:
-  ///   - out: the directory that is shared read-write, at the same path inside.
-  ///   - command: what runs when the root is there; L1 powers off after it.
+  ///   - out: The directory that is shared read-write, at the same path in L1.
+  ///   - command: The command to run after the root is mounted. L1 powers off after it.
   static func script(out: String, command: String) -> String {
     """
     #!/bin/busybox sh

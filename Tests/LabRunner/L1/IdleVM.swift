@@ -2,11 +2,12 @@
 
 import Foundation
 
-/// One VM with one vCPU that exists as long as L1 and never runs.
+/// A VM with one vCPU that never runs. It exists while the runner inside L1 runs.
 ///
-/// KVM patches kernel text when the first VM comes and the last one goes, and likewise for the first and the last
-/// vCPU whose local APIC is not enabled, as it is at reset: that is at every start of a guest. Under emulation
-/// with several threads such patching now and then crashes L1 (`Oops: int3`). With this one there is always one.
+/// KVM patches kernel text when the first VM is created and when the last VM is destroyed. It does the same
+/// for the first and the last vCPU whose local APIC is disabled, as it is at reset. Without this VM, each
+/// start of a guest would patch kernel text. Under emulation with several threads, patching sometimes crashes
+/// L1 (`Oops: int3`).
 final class IdleVM {
   private let descriptors: [FileHandle]
 

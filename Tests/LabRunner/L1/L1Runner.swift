@@ -4,7 +4,7 @@ import Foundation
 import Synchronization
 import SystemPackage
 
-/// Where the runner inside writes its events.
+/// The port to which the runner inside L1 writes its events.
 final class Reports: Sendable {
   private let handle: Mutex<FileHandle>
 
@@ -15,7 +15,7 @@ final class Reports: Sendable {
     handle.withLock { $0.write(Data(line.utf8)) }
   }
 
-  /// Tells every now and then that L1 lives, from a thread of its own.
+  /// Starts a thread that reports every 5 seconds that L1 still runs.
   func keepPulse() {
     Foundation.Thread.detachNewThread { [self] in
       while true {
@@ -26,7 +26,7 @@ final class Reports: Sendable {
   }
 }
 
-/// The runner inside L1: one case after the other.
+/// The runner inside L1. It runs one case after the other.
 struct L1Runner {
   let manifest: Manifest
   let vmm: String
@@ -47,7 +47,7 @@ struct L1Runner {
     }
   }
 
-  /// Prepares L1, runs a shell command on our own standard streams, and waits for it.
+  /// Prepares L1, runs a shell command on the runner's standard streams, and waits for its end.
   func run(command: String) throws {
     try prepare()
     let idle = try IdleVM()
@@ -83,7 +83,7 @@ struct L1Runner {
     reports.send(event)
   }
 
-  /// Loads KVM and VFIO and gives vfio-pci the devices before their own drivers see them.
+  /// Loads KVM and VFIO, and binds the devices to vfio-pci before their host drivers are loaded.
   private func prepare() throws {
     func load(_ module: String) throws {
       try Command.output(["modprobe", "--dirname", manifest.modules, module])

@@ -2,23 +2,24 @@
 
 import Foundation
 
-/// The QEMU that is L1: software emulation and an IOMMU; `MachineDevices` has its devices.
+/// The QEMU that emulates L1 in software, with an IOMMU. `MachineDevices` has the devices.
 ///
-/// `clearcpuid=cx16` keeps L1's kernel and its guests from CMPXCHG16B: QEMU 7.2's emulation of it leaves
-/// garbage in the flags, NT among them, and a kernel that then executes IRET dies. About every second
-/// guest did. Programs may use it: system calls and interrupts clear NT.
+/// `clearcpuid=cx16` prevents the use of CMPXCHG16B by L1's kernel and its guests. QEMU 7.2's emulation of
+/// this instruction leaves garbage in the flags, including NT. A kernel that then executes IRET crashes.
+/// About every second guest crashed. Programs may use the instruction, because system calls and interrupts
+/// clear NT.
 ///
-/// L1 has no XSAVE and no AVX: QEMU's SVM does not intercept XSETBV, so that KVM never learns a guest's XCR0. Each
-/// Linux guest then warns of an XSAVE consistency problem, and its extended state is lost at exits.
+/// L1 has no XSAVE and no AVX. QEMU's SVM does not intercept XSETBV, so that KVM does not see a guest's XCR0.
+/// Each Linux guest then warns of an XSAVE consistency problem, and loses its extended state at exits.
 struct Machine {
   let workspace: Workspace
-  /// QEMU's program.
+  /// The path of QEMU's program.
   let emulator: URL
   let kernel: KernelPackage
   let initramfs: URL
-  /// Whether one thread of QEMU runs all of L1's processors in turn.
+  /// True if one thread of QEMU runs all of L1's processors in turn.
   var isSingleThreaded = false
-  /// Whether L1 has the devices that only `bench` needs.
+  /// True if L1 has the devices that only `bench` needs.
   var isBench = false
 
   private static let processor =
@@ -27,8 +28,8 @@ struct Machine {
   /// The program and its arguments.
   ///
   /// - Parameters:
-  ///   - console: where L1's console goes, as QEMU's `-serial` wants it.
-  ///   - reports: where L1's second serial port goes, on which the runner inside reports.
+  ///   - console: The target of L1's console, as an argument of QEMU's `-serial`.
+  ///   - reports: The target of L1's second serial port, on which the runner inside reports.
   func arguments(console: String, reports: String) -> [String] {
     func slot(_ address: String) -> String { String(address.dropFirst("0000:00:".count)) }
     func drive(_ id: String, _ image: Image) -> [String] {
@@ -49,7 +50,7 @@ struct Machine {
     ] + monitor + devices.arguments + (isBench ? devices.benchDevices : [])
   }
 
-  /// QEMU's monitor on L1's third serial port: what is unplugged there is gone without a word.
+  /// QEMU's monitor on L1's third serial port. A device that it unplugs is gone without a reply.
   private var monitor: [String] {
     let path = workspace.lab.appending(path: "monitor").path
     return [
@@ -59,7 +60,8 @@ struct Machine {
     ]
   }
 
-  /// Answers one HTTP request with the file to download: user networking connects 10.0.2.100:80 to it.
+  /// The script that answers one HTTP request with the file to download. QEMU's user networking connects
+  /// 10.0.2.100:80 to it.
   var server: URL { workspace.lab.appending(path: "http-server") }
 
   func makeServer() throws {

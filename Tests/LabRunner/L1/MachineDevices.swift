@@ -2,11 +2,11 @@
 
 import Foundation
 
-/// L1's devices as QEMU wants them: one of each kind, at the places that `Address` names.
+/// QEMU's arguments for L1's devices: one device of each kind, at the addresses of `Address`.
 struct MachineDevices {
-  /// The directory of the drives.
+  /// The directory of the drives' images.
   let images: URL
-  /// What answers 10.0.2.100:80.
+  /// The script that answers requests to 10.0.2.100:80.
   let server: URL
 
   var arguments: [String] { onRootBus + behindBridge + behindPorts }
@@ -32,7 +32,8 @@ struct MachineDevices {
       "-device", "ich9-ahci,id=a0,addr=\(slot(Address.disk))",
     ] + drive("d0", .disk) + [
       "-device", "ide-hd,bus=a0.0,drive=d0",
-      // Behind a port its BARs begin at a page: the kernel lets those be mapped that are smaller than one.
+      // Behind a port, the BARs begin at a page boundary. The kernel then allows the mapping of a BAR that is
+      // smaller than a page.
       "-device", "pcie-root-port,id=p4,chassis=5,addr=04", "-device", "lsi53c895a,id=l0,bus=p4",
     ] + drive("d1", .scsiDisk) + [
       "-device", "scsi-hd,bus=l0.0,drive=d1",
@@ -49,7 +50,7 @@ struct MachineDevices {
     ]
   }
 
-  /// The firmware numbers the buses from the last slot on: 1 is behind the last port.
+  /// The firmware numbers the buses from the last PCI slot. Bus 1 is behind the last port.
   private var behindPorts: [String] {
     let ports = Address.ports.enumerated().flatMap { index, address in
       ["-device", "pcie-root-port,id=p\(index),chassis=\(index + 1),addr=\(slot(address))"]
@@ -67,16 +68,17 @@ struct MachineDevices {
     ]
   }
 
-  /// The device that can be unplugged, and plugged in again.
+  /// The device that can be unplugged and plugged in again.
   static let plug = "edu,id=plug,bus=p3,dma_mask=0xffffffffffffffff"
 
-  /// Functions that only `bench` has: 16 of a kind that costs nothing, two in a slot, and BARs of two sizes.
+  /// The 16 edu functions that only `bench` has, two in each PCI slot. They are cheap to emulate.
   static let benchEdus = (0x14...0x1B).flatMap { slot in
     (0...1).map { "0000:00:\(String(slot, radix: 16)).\($0)" }
   }
+  /// The functions with a small and a large BAR, which only `bench` has.
   static let benchSmallBAR = "0000:00:1c.0"
   static let benchLargeBAR = "0000:00:1d.0"
-  /// A drive whose MSI-X table has a BAR of its own: kvmtool replaces the whole BAR that holds it.
+  /// A drive whose MSI-X table has a separate BAR. kvmtool replaces the whole BAR that holds the table.
   static let benchDrive = "0000:00:1e.0"
 
   var benchDevices: [String] {

@@ -2,15 +2,15 @@
 
 import Foundation
 
-/// What the outside made, for the inside: written once, read by every L1.
+/// The data that the runner outside passes to the runner inside each L1.
 struct Manifest: Codable {
   struct GuestKernel: Codable {
     var image: String
     var version: String
     var initramfs: String
-    /// The same with kexec, this kernel and the plain initramfs in it.
+    /// The initramfs with kexec, this kernel and the plain initramfs added, or nil.
     var kexecInitramfs: String?
-    /// The same with fio; nil where that is not installed, which only `bench` does.
+    /// The initramfs with fio added, or nil if fio is not installed. Only `bench` installs it.
     var fioInitramfs: String?
   }
 
@@ -21,30 +21,30 @@ struct Manifest: Codable {
   }
 
   var guestKernels: [String: GuestKernel] = [:]
-  /// Why a kernel is not among them.
+  /// The reasons for missing kernels, by the name of the kernel.
   var missing: [String: String] = [:]
-  /// By the address of the drive in L1.
+  /// The drives, by their PCI address in L1.
   var drives: [String: Drive] = [:]
-  /// SHA-256 of the disks behind the USB and SATA controllers, by the controller's address, and of the
-  /// first half of the drive that cases write to.
+  /// The SHA-256 of each disk behind a USB, SATA or SCSI controller, by the controller's address. The entry
+  /// of the drive that cases write to is the SHA-256 of its first half.
   var sums: [String: String] = [:]
   var downloadSHA256 = ""
   var guests = ""
   var sluice = ""
   /// The same program with its symbols.
   var symbols = ""
-  /// The directory of Sluice with planted bugs.
+  /// The directory of the Sluice programs with a planted bug.
   var planted = ""
   /// The modules of L1's kernel, for `modprobe --dirname`.
   var modules = ""
   var out = ""
-  /// Rounds of a measurement.
+  /// The number of rounds of a measurement.
   var pairs = 5
-  /// The programs of `Tests/Programs`.
+  /// The directory of the programs of `Tests/Programs`.
   var programs = ""
-  /// The file `injections`.
+  /// The path of the file `injections`.
   var injections = ""
-  /// The path of kvmtool's program, where there is one.
+  /// The path of kvmtool's program, or nil if it is not installed.
   var kvmtool: String?
 
   static func read(_ url: URL) throws -> Manifest {

@@ -2,27 +2,27 @@
 
 import Foundation
 
-/// One list of cases in one kind of L1: starts it, follows it, starts it again when it dies.
+/// A run of cases in one kind of L1. It starts L1, follows its events, and starts a new L1 if L1 dies.
 struct Session {
   let workspace: Workspace
   let preparation: Preparation
   let kernel: KernelName
-  /// What runs the guests: `sluice` or `qemu`.
+  /// The VMM that runs the guests, for instance `sluice` or `qemu`.
   let vmm: String
   var times = 1
-  /// Puts L1's kernel in front of a case's name where more than one kernel is used.
+  /// The prefix of the cases' names. It names L1's kernel if more than one kernel is used.
   var prefix = ""
-  /// Whether L1's processors take turns.
+  /// True if one thread of QEMU runs all of L1's processors in turn.
   var isSingleThreaded = false
-  /// Whether L1 has the devices that only `bench` needs.
+  /// True if L1 has the devices that only `bench` needs.
   var isBench = false
 
-  /// Runs the cases, adding to the report. A case that was running when L1 died runs a second time.
+  /// Runs the cases, and adds their results to the report. A case during which L1 died runs a second time.
   func run(_ cases: [Case], manifest: Manifest, report: inout Report) throws {
     var left = cases
     var retried: Set<String> = []
     while !left.isEmpty {
-      let turns = isSingleThreaded ? ", its processors in turn," : ""
+      let turns = isSingleThreaded ? ", its processors in one thread," : ""
       say(
         "lab: starting L1 with \(kernel.rawValue)\(turns) for \(left.count) case\(left.count == 1 ? "" : "s")"
       )
@@ -30,7 +30,8 @@ struct Session {
       left.removeAll { outcome.finished.contains($0.name) }
       guard !outcome.complete else {
         for one in left {
-          report.add(Event(.fail, one.name, text: "the runner inside ended without it"), prefix: prefix)
+          report.add(
+            Event(.fail, one.name, text: "the runner inside L1 ended before this case"), prefix: prefix)
         }
         return
       }
@@ -45,7 +46,7 @@ struct Session {
     }
   }
 
-  /// Seconds after a case's limit in which it may say how it ended.
+  /// The time in seconds after a case's limit in which the case may still report its result.
   private static let patience = 90
 
   private struct Outcome {
@@ -74,7 +75,7 @@ struct Session {
     return try follow(emulator, console, limits, report: &report)
   }
 
-  /// A name for L1's console log that no earlier start of this run has.
+  /// Returns a new file name for L1's console log.
   private func freshLog() throws -> URL {
     var number = 1
     while true {
@@ -92,7 +93,7 @@ struct Session {
     var silence = 0
     var start = ContinuousClock.now
     while true {
-      // The runner inside ends the programs of a case at its limit. A call of its own may hang all the same.
+      // The runner inside ends a case's programs at the limit. Its own system call may still hang.
       if let name = outcome.running, let seconds = limits[name],
         ContinuousClock.now - start > .seconds(seconds + Self.patience)
       {
@@ -117,7 +118,7 @@ struct Session {
         case .ready, .note, .pulse: break
         }
       case .ended:
-        outcome.reason = "L1 ended: \(lastWords(console) ?? "without a word")"
+        outcome.reason = "L1 ended: \(lastWords(console) ?? "no console output")"
         return outcome
       case .late:
         silence += 5
@@ -125,20 +126,20 @@ struct Session {
           outcome.reason = "L1 is broken: \(words)"
           return outcome
         }
-        // The runner inside ends a case that takes too long, and tells that it lives.
+        // The runner inside ends a case that takes too long, and reports that L1 still runs.
         guard silence >= limit else { continue }
         outcome.reason =
-          "nothing heard from L1 for \(limit) s; its console says: \(lastWords(console) ?? "nothing")"
+          "no event from L1 for \(limit) s; last console line: \(lastWords(console) ?? "none")"
         return outcome
       }
     }
   }
 
-  /// The line of L1's console that tells most about its end; nil where only a fatal one will do.
+  /// Returns a fatal line of L1's console. Without one, returns nil if `onlyFatal`, else the last line.
   private func lastWords(_ console: URL, onlyFatal: Bool = false) -> String? {
-    guard let data = try? Data(contentsOf: console) else { return nil }  // L1 has not begun
+    guard let data = try? Data(contentsOf: console) else { return nil }  // L1 did not start
     let lines = String(decoding: data, as: UTF8.self).split(whereSeparator: \.isNewline).map(String.init)
-    // The last one: under emulation a processor of L1 now and then gets no timer interrupts any more.
+    // The last text: under emulation, a processor of L1 sometimes no longer gets timer interrupts.
     let fatal = ["Oops", "BUG:", "Kernel panic", "Possible timer handling issue"]
     return lines.first { line in fatal.contains { line.contains($0) } } ?? (onlyFatal ? nil : lines.last)
   }

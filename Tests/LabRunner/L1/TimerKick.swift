@@ -3,17 +3,17 @@
 import Foundation
 import Linux
 
-/// A thread on each of L1's processors that keeps waking the one on the next.
+/// A thread on each of L1's processors that periodically wakes the thread on the next processor.
 ///
-/// The emulation of SVM changes a processor's pending interrupts without its lock, so that now and
-/// then a timer interrupt gets lost. Nothing tells such a processor, which has halted or is in a
-/// guest, until another interrupt comes: here one comes from its neighbour.
+/// The emulation of SVM changes a processor's pending interrupts without its lock, so that a timer interrupt
+/// is sometimes lost. If such a processor has halted or runs a guest, it waits until another interrupt
+/// arrives. The wake-up by its neighbour is such an interrupt.
 final class TimerKick: Sendable {
   private let ring: Linux.EventFD
 
   private init() throws { ring = try Linux.EventFD() }
 
-  /// Starts the threads; they run until the process ends.
+  /// Starts the threads. They run until the process ends.
   static func start() throws {
     let count = ProcessInfo.processInfo.activeProcessorCount
     guard count > 1 else { return }
@@ -25,12 +25,12 @@ final class TimerKick: Sendable {
         do throws(KernelError) {
           try Linux.Thread.bind(toProcessor: processor)
           while true { try own.tick(next) }
-        } catch { writeStandardError("ticker of processor \(processor): \(error)\n") }
+        } catch { writeStandardError("timer kick: processor \(processor): \(error)\n") }
       }
     }
   }
 
-  /// Waits for a ring or a moment, and rings the neighbour; the pause keeps the pace.
+  /// Waits for a signal for up to 20 ms, and signals the neighbour. The pause of 10 ms limits the rate.
   private func tick(_ next: TimerKick) throws(KernelError) {
     if try ring.wait(milliseconds: 20) { try ring.take() }
     next.ring.signal()

@@ -3,14 +3,15 @@
 import Foundation
 import SystemPackage
 
-/// A program that a case started, with its output in files and a time by which it must have ended.
+/// A program that a case started. Its output goes to files, and it must end before a deadline.
 final class Child {
   let arguments: [String]
   let log: URL
   let messages: URL
   private let program: RunningProgram
-  /// The pipe of its standard input. The runner keeps both ends open. Without the write end, the program would read an
-  /// end of file. Without the read end, a character for a program that has just ended would end the runner (SIGPIPE).
+  /// The pipe of its standard input. The runner keeps both ends open. Without the write end, the program
+  /// would read an end of file. Without the read end, a character for a program that has just ended would end
+  /// the runner (SIGPIPE).
   private let input: (readEnd: FileDescriptor, writeEnd: FileDescriptor)?
   private let deadline: ContinuousClock.Instant
 
@@ -42,7 +43,7 @@ final class Child {
   var output: String { read(log) }
   var errors: String { read(messages) }
 
-  /// Waits for the end; the exit status as a shell shows it.
+  /// Waits for the end, and returns the exit status as a shell reports it.
   func wait(within seconds: Int? = nil) throws -> Int32 {
     let limit = seconds.map { min(deadline, .now + .seconds($0)) } ?? deadline
     while program.isRunning {
@@ -59,13 +60,13 @@ final class Child {
   func expect(_ text: String, within seconds: Int? = nil) throws {
     let limit = seconds.map { min(deadline, .now + .seconds($0)) } ?? deadline
     while true {
-      let isRunning = program.isRunning  // asked before reading, so that the last words count
+      let isRunning = program.isRunning  // before the read, so that no output is missed
       if output.contains(text) { return }
       if !isRunning {
         throw Failed("ended with status \(try program.wait()) before '\(text)'; \(lastMessage)")
       }
       if ContinuousClock.now > limit {
-        throw Failed("'\(text)' did not come in time; last line: \(lastLine)")
+        throw Failed("'\(text)' was not printed in time; last line: \(lastLine)")
       }
       usleep(50_000)
     }
@@ -73,7 +74,7 @@ final class Child {
 
   func type(_ text: String) throws { try input?.writeEnd.writeAll(Array(text.utf8)) }
 
-  /// The process of Sluice, below what runs it for us (strace, or a shell with a terminal).
+  /// Returns the process of Sluice. It may be a descendant of strace, or of a shell with a terminal.
   func sluice() throws -> Int32 {
     let limit = ContinuousClock.now + .seconds(10)
     while ContinuousClock.now < limit {
@@ -85,7 +86,7 @@ final class Child {
 
   private func findSluice() -> Int32? {
     var process = id
-    // A process may end between two reads: then it is not the one.
+    // A process that ends between two reads is not Sluice.
     while let list = try? String(
       contentsOfFile: "/proc/\(process)/task/\(process)/children", encoding: .utf8),
       let child = list.split(separator: " ").first.flatMap({ Int32($0) })
@@ -97,7 +98,7 @@ final class Child {
   }
 
   func kill() {
-    // Sluice may stand below strace or a shell: whoever is left must not keep a device.
+    // Sluice may be a descendant of strace or of a shell. No process may remain and keep a device open.
     if let sluice = findSluice(), sluice != id { _ = Foundation.kill(sluice, SIGKILL) }
     program.signal(SIGKILL)
     program.waitUntilEnd()
@@ -107,11 +108,11 @@ final class Child {
 
   var lastMessage: String {
     let lines = errors.split(whereSeparator: \.isNewline)
-    return lines.isEmpty ? "it said nothing on stderr" : lines.suffix(2).joined(separator: " / ")
+    return lines.isEmpty ? "nothing on standard error" : lines.suffix(2).joined(separator: " / ")
   }
 
   private func read(_ url: URL) -> String {
-    guard let data = try? Data(contentsOf: url) else { return "" }  // made before the start: cannot fail
+    guard let data = try? Data(contentsOf: url) else { return "" }  // exists since the start
     return String(decoding: data, as: UTF8.self)
   }
 }

@@ -3,7 +3,7 @@
 import Foundation
 import SystemPackage
 
-/// A program that ended badly, with what it said.
+/// The failure of a program, with its message.
 struct CommandFailure: Error, CustomStringConvertible {
   let arguments: [String]
   let status: Int32
@@ -16,7 +16,7 @@ struct CommandFailure: Error, CustomStringConvertible {
   }
 }
 
-/// Programs that are run to their end.
+/// Runs programs to their end.
 enum Command {
   /// Runs a program found on the PATH and returns what it wrote to standard output.
   @discardableResult
@@ -30,12 +30,12 @@ enum Command {
     return text
   }
 
-  /// Runs a program found on the PATH; its status, standard output and standard error.
+  /// Runs a program found on the PATH, and returns its status, standard output and standard error.
   static func result(
     _ arguments: [String], in directory: URL? = nil, mergingErrors: Bool = false
   ) throws -> (status: Int32, output: String, errors: String) {
     let errorFile = FileManager.default.temporaryDirectory.appending(path: "lab-\(UUID().uuidString)")
-    defer { if !mergingErrors { try? FileManager.default.removeItem(at: errorFile) } }  // only litter
+    defer { if !mergingErrors { try? FileManager.default.removeItem(at: errorFile) } }  // only a leftover
     let (readEnd, writeEnd) = try FileDescriptor.pipe()
     let program = try RunningProgram(
       arguments, in: directory, output: writeEnd,
@@ -46,7 +46,7 @@ enum Command {
     return (status, String(decoding: output, as: UTF8.self), errors)
   }
 
-  /// Runs a program, with each line of what it writes to its two streams as it comes; its status.
+  /// Runs a program, and calls `body` with each line of its two output streams. Returns its status.
   static func follow(_ arguments: [String], _ body: (String) -> Void) throws -> Int32 {
     let (readEnd, writeEnd) = try FileDescriptor.pipe()
     let program = try RunningProgram(arguments, output: writeEnd, errors: writeEnd.duplicate())
@@ -80,15 +80,15 @@ extension FileDescriptor {
 }
 
 extension URL {
-  /// Whether something exists at this path.
+  /// True if this path exists.
   var exists: Bool { FileManager.default.fileExists(atPath: path) }
 
-  /// Makes this directory and those above it.
+  /// Creates this directory and its missing parents.
   func makeDirectory() throws {
     try FileManager.default.createDirectory(at: self, withIntermediateDirectories: true)
   }
 
-  /// Removes what is here, if anything is.
+  /// Removes the file or directory at this path, if it exists.
   func removeIfPresent() throws {
     if exists { try FileManager.default.removeItem(at: self) }
   }

@@ -6,11 +6,11 @@ import Subprocess
 import Synchronization
 import SystemPackage
 
-/// A program that the runner has started. Any thread may ask for its end or wait for it.
+/// A program that the runner has started. Any thread may query its end or wait for it.
 ///
-/// Foundation's Process cannot do this: it takes the end of file on a socket that the child inherits for the
-/// end of the child. Sluice closes every descriptor that it inherits. Foundation's one waiting thread then
-/// stays in waitpid() for Sluice, and nobody notices the end of any other child.
+/// Foundation's Process cannot do this. It mistakes the end of file on an inherited socket for the end of the
+/// child, and Sluice closes every descriptor that it inherits. Foundation's only waiting thread then blocks
+/// in waitpid() for Sluice, and does not detect the end of any other child.
 final class RunningProgram: Sendable {
   private enum State {
     case starting
@@ -49,7 +49,7 @@ final class RunningProgram: Sendable {
     let life = Life()
     var options = PlatformOptions()
     options.processGroupID = 0
-    // 'env' looks it up, a path or a name, and replaces itself: the process stays the same.
+    // 'env' looks up a path or a name and replaces itself, so that the process ID stays the same.
     let configuration = Configuration(
       executable: .path("/usr/bin/env"), arguments: Arguments(arguments),
       workingDirectory: directory.map { FilePath($0.path) }, platformOptions: options)
@@ -92,7 +92,7 @@ final class RunningProgram: Sendable {
   /// Waits for the end.
   func waitUntilEnd() { life.end.wait() }
 
-  /// Waits for the end; the exit status as a shell reports it.
+  /// Waits for the end, and returns the exit status as a shell reports it.
   ///
   /// - Throws: The error of the library if it could not wait for the process.
   func wait() throws -> Int32 {
@@ -113,7 +113,7 @@ final class RunningProgram: Sendable {
 }
 
 extension TerminationStatus {
-  /// The exit status as a shell reports it: 128 and the signal where one ended the process.
+  /// The exit status as a shell reports it: 128 plus the signal if a signal ended the process.
   fileprivate var shellStatus: Int32 {
     switch self {
     case .exited(let code): code

@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// An error as one sentence. Foundation's errors print their whole contents.
+/// Returns an error as one sentence. The description of a Foundation error would contain all of its fields.
 func sentence(_ error: any Error) -> String {
   guard type(of: error) is NSError.Type || error is CocoaError || error is POSIXError else {
     return "\(error)"
