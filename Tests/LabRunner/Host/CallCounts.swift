@@ -2,16 +2,16 @@
 
 import Foundation
 
-/// How many system calls a program made, as `strace -ff -X raw` saw them.
+/// The numbers of system calls of a program, from the output of `strace -ff -X raw`.
 struct CallCounts: Equatable {
   var all = 0
   var ioctls = 0
-  /// KVM_RUN.
+  /// The number of KVM_RUN calls.
   var runs = 0
 
   init() {}
 
-  /// Counts what one thread did.
+  /// Counts the calls of one thread.
   init(thread text: String) {
     for line in text.utf8.split(separator: UInt8(ascii: "\n")) {
       guard let first = line.first, first >= UInt8(ascii: "_"), first <= UInt8(ascii: "z") else { continue }
@@ -33,11 +33,11 @@ struct CallCounts: Equatable {
 }
 
 extension Trial {
-  /// Runs a guest under strace.
+  /// Runs a guest under strace, and returns the numbers of its calls.
   func calls(of guest: BenchGuest, within seconds: Int = 180) throws -> CallCounts {
     let directory = bench.file("strace-\(UUID().uuidString)")
     try directory.makeDirectory()
-    defer { try? directory.removeIfPresent() }  // litter in memory
+    defer { try? directory.removeIfPresent() }  // only a leftover in memory
     _ = try run(
       guest, tracer: ["strace", "-ff", "-X", "raw", "-o", directory.appending(path: "calls").path],
       within: seconds)

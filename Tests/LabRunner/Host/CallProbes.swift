@@ -2,14 +2,14 @@
 
 import Foundation
 
-/// Counts the calls of functions of a program by probes of the kernel (uprobes), thread by thread.
+/// Counts the calls of a program's functions by thread, with the kernel's probes (uprobes).
 struct CallProbes {
   private static let group = "lab"
   private static let histogram = "hist:keys=common_pid.execname"
 
   private let functions: [String]
 
-  /// Sets the probes, in place of those of an earlier one.
+  /// Sets the probes, and removes the probes of an earlier instance before that.
   init(_ program: ProgramFile, functions: [String]) throws {
     try Tracefs.mount()
     try Self.remove()
@@ -34,7 +34,7 @@ struct CallProbes {
     try Tracefs.write("", to: "uprobe_events", truncating: true)
   }
 
-  /// How often each function has been called since the probes were set, by threads with a name.
+  /// Returns the number of calls of each function by threads of this name, since the probes were set.
   func counts(of thread: String) throws -> [String: Int] {
     var counts: [String: Int] = [:]
     for name in functions {
@@ -43,12 +43,12 @@ struct CallProbes {
     return counts
   }
 
-  /// The calls in a histogram by threads with a name: `{ common_pid: NAME [ID] } hitcount: CALLS`.
+  /// Adds the calls of threads of this name in a histogram: `{ common_pid: NAME [ID] } hitcount: CALLS`.
   static func count(_ histogram: String, of thread: String) throws -> Int {
     try histogram.split(separator: "\n").filter { $0.hasPrefix("{ common_pid: \(thread) ") }
       .reduce(0) { sum, line in
         guard let last = line.split(separator: " ").last, let count = Int(last) else {
-          throw Failed("a histogram: '\(line)'")
+          throw Failed("histogram: no count in '\(line)'")
         }
         return sum + count
       }

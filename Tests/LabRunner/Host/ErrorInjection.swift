@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// Errors that a device seems to report, by the kernel's module aer_inject.
+/// Simulates errors that a device reports, with the kernel's module aer_inject.
 enum ErrorInjection {
   /// Completion Timeout (PCIe 6.0 §7.8.4.2, bit 14), which is not fatal by default.
   private static let completionTimeout: UInt32 = 1 << 14
@@ -10,7 +10,7 @@ enum ErrorInjection {
   static func inject(_ address: String, _ bench: CaseContext) throws {
     try Command.output(["modprobe", "--dirname", bench.manifest.modules, "aer_inject"])
     let parts = address.split { ":.".contains($0) }.compactMap { UInt8($0, radix: 16) }
-    guard parts.count == 4 else { throw Failed("\(address) is no address") }
+    guard parts.count == 4 else { throw Failed("'\(address)': invalid PCI address") }
     // `struct aer_error_inj`: bus, device, function, the two status registers, four words of log, domain.
     var bytes = Data(parts[1...] + [0])
     for word in [completionTimeout, 0, 0, 1, 2, 3, UInt32(parts[0])] {

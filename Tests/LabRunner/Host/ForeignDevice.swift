@@ -7,11 +7,11 @@ final class ForeignDevice {
   private let device: FileHandle
   private let config: UInt64
 
-  /// - Parameter identity: Vendor and device, as the first register has them; nil for the first device.
+  /// - Parameter identity: The vendor and device ID as in the first register, or nil for any device.
   init(of process: Int32, identity: UInt32? = nil) throws {
     let directory = "/proc/\(process)/fd"
     for name in try FileManager.default.contentsOfDirectory(atPath: directory) {
-      // One that is closed meanwhile is not it.
+      // A descriptor that is closed concurrently is not the device.
       guard let target = try? FileManager.default.destinationOfSymbolicLink(atPath: "\(directory)/\(name)"),
         target.contains("[vfio-device]"), let number = Int32(name)
       else { continue }
@@ -23,20 +23,20 @@ final class ForeignDevice {
       (device, config) = (handle, offset)
       return
     }
-    throw Failed("process \(process) has no such VFIO device open")
+    throw Failed("process \(process): no matching VFIO device is open")
   }
 
-  /// VFIO_DEVICE_RESET.
+  /// Resets the device with VFIO_DEVICE_RESET.
   func reset() throws {
     guard ioctl(device.fileDescriptor, 0x3b6f) == 0 else { throw Failed("VFIO_DEVICE_RESET: errno \(errno)") }
   }
 
-  /// COMMAND in the configuration region. VFIO's descriptors have no position.
+  /// The value of COMMAND in the configuration region. The descriptors of VFIO have no file position.
   var command: UInt16 {
     get throws {
       var command: UInt16 = 0
       guard unsafe pread(device.fileDescriptor, &command, 2, off_t(config + 4)) == 2 else {
-        throw Failed("COMMAND cannot be read through VFIO: errno \(errno)")
+        throw Failed("COMMAND: read through VFIO: errno \(errno)")
       }
       return command
     }
@@ -46,12 +46,12 @@ final class ForeignDevice {
     let command = try command
     var new = on ? command | 2 : command & ~2
     guard unsafe pwrite(device.fileDescriptor, &new, 2, off_t(config + 4)) == 2 else {
-      throw Failed("COMMAND cannot be written through VFIO: errno \(errno)")
+      throw Failed("COMMAND: write through VFIO: errno \(errno)")
     }
   }
 
   private static func copy(_ number: Int32, from process: Int32) throws -> FileHandle {
-    // SAFETY: the types given are those of <sys/pidfd.h>, which Swift's Glibc module leaves out.
+    // SAFETY: the types are declared in <sys/pidfd.h>. Swift's Glibc module leaves that header out.
     func function<Function>(_ name: String, as type: Function.Type) throws -> Function {
       guard let symbol = unsafe dlsym(nil, name) else { throw Skipped("the C library has no \(name)") }
       return unsafe unsafeBitCast(symbol, to: type)
@@ -59,20 +59,20 @@ final class ForeignDevice {
     let open = try function("pidfd_open", as: (@convention(c) (Int32, UInt32) -> Int32).self)
     let copy = try function("pidfd_getfd", as: (@convention(c) (Int32, Int32, UInt32) -> Int32).self)
     let handle = open(process, 0)
-    guard handle >= 0 else { throw Failed("pidfd_open of \(process): errno \(errno)") }
+    guard handle >= 0 else { throw Failed("process \(process): pidfd_open: errno \(errno)") }
     defer { close(handle) }
     let result = copy(handle, number, 0)
-    guard result >= 0 else { throw Failed("pidfd_getfd of \(number): errno \(errno)") }
+    guard result >= 0 else { throw Failed("process \(process): pidfd_getfd of \(number): errno \(errno)") }
     return FileHandle(fileDescriptor: result, closeOnDealloc: true)
   }
 
-  /// VFIO_DEVICE_GET_REGION_INFO of the configuration space, region 7.
+  /// Returns the offset of the configuration space, region 7, from VFIO_DEVICE_GET_REGION_INFO.
   private static func configOffset(_ device: FileHandle) throws -> UInt64 {
     // argsz, flags, index, cap_offset, size, offset
     var info: [UInt32] = [32, 0, 7, 0, 0, 0, 0, 0]
     // SAFETY: the array has the 32 bytes of `struct vfio_region_info`.
     let result = unsafe info.withUnsafeMutableBytes { bytes in
-      guard let base = bytes.baseAddress else { return Int32(-1) }  // it is not empty
+      guard let base = bytes.baseAddress else { return Int32(-1) }  // the array is not empty
       return unsafe ioctl(device.fileDescriptor, 0x3b6c, base)
     }
     guard result == 0 else { throw Failed("VFIO_DEVICE_GET_REGION_INFO: errno \(errno)") }

@@ -2,8 +2,9 @@
 
 import Foundation
 
-/// Another process, which is made to unmap memory of its own by ptrace(2): what no host does, and the one way here
-/// to take guest RAM away.
+/// Another process. The type forces it to unmap memory through ptrace(2).
+///
+/// No host does this. In the lab it is the only method to remove guest RAM of a running VM.
 struct ForeignProcess {
   private typealias Trace = @convention(c) (Int32, Int32, UInt, UInt) -> Int
 
@@ -16,7 +17,7 @@ struct ForeignProcess {
     static let detach: Int32 = 17
   }
 
-  /// Places in `struct user_regs_struct`.
+  /// Indices in `struct user_regs_struct`.
   private enum Register {
     static let (rax, rsi, rdi, call, rip) = (10, 13, 14, 15, 16)
     static let count = 27
@@ -32,24 +33,26 @@ struct ForeignProcess {
     trace = unsafe unsafeBitCast(symbol, to: Trace.self)
   }
 
-  /// The one mapping that has so many bytes: its address.
+  /// Returns the address of the only mapping of this size in bytes.
   func mapping(of size: UInt) throws -> UInt {
     let maps = try String(contentsOfFile: "/proc/\(id)/maps", encoding: .utf8)
     let found = maps.split(separator: "\n").compactMap { line -> UInt? in
       let range = line.prefix { $0 != " " }.split(separator: "-").compactMap { UInt($0, radix: 16) }
       return range.count == 2 && range[1] - range[0] == size ? range[0] : nil
     }
-    guard found.count == 1 else { throw Failed("process \(id) has \(found.count) mappings of \(size) bytes") }
+    guard found.count == 1 else {
+      throw Failed("process \(id): \(found.count) mappings of \(size) bytes, expected 1")
+    }
     return found[0]
   }
 
-  /// Has the first thread, which waits in a system call, call munmap(2), and lets it wait on.
+  /// Forces the first thread to call munmap(2), and then returns it to the system call in which it waits.
   func unmap(_ address: UInt, size: UInt) throws {
     try call(Request.attach, 0)
     try wait()
     let saved = try registers()
     var changed = saved
-    // Before the program counter is the instruction that made the call it waits in.
+    // The instruction before the program counter made the system call in which the thread waits.
     changed[Register.rip] -= 2
     changed[Register.rax] = 11
     changed[Register.rdi] = address

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// L1's kernel log from now on.
+/// The kernel log of L1 since this value was created.
 struct KernelLog {
   private let before: Int
 
@@ -8,7 +8,7 @@ struct KernelLog {
 
   private static func lines() throws -> [Substring] { try Command.output(["dmesg"]).split(separator: "\n") }
 
-  /// The new lines in which the kernel complains of itself.
+  /// Returns the new lines that report a fault of the kernel.
   func trouble() throws -> [String] {
     let words = [
       "WARNING:", "BUG:", "Oops", "Call Trace", "INFO: task", "soft lockup", "possible recursive locking",

@@ -2,20 +2,21 @@
 
 import Foundation
 
-/// The system calls of a program with the times of their beginning and end, as the kernel's tracefs has them: with
-/// strace in between the times would be strace's.
+/// The times of a program's system calls, from the kernel's tracefs. strace would change the times.
 struct KernelTrace {
-  /// Microseconds from exec to the first KVM_RUN that a program's threads spent outside of system calls.
+  /// The threads' time outside of system calls from exec to the first KVM_RUN, in microseconds.
   let ownTime: Double
-  /// Microseconds from exec to the first KVM_RUN.
+  /// The time from exec to the first KVM_RUN, in microseconds.
   let time: Double
 
-  /// Has the kernel trace what `body` starts.
+  /// Traces the program that `body` starts.
   init(_ body: () throws -> Void) throws {
     let link = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/thread-self")
-    guard let own = link.split(separator: "/").last else { throw Failed("/proc/thread-self is \(link)") }
+    guard let own = link.split(separator: "/").last else {
+      throw Failed("/proc/thread-self: unexpected link \(link)")
+    }
     try Tracefs.mount()
-    defer { try? Self.end() }  // what goes on only makes L1 slower
+    defer { try? Self.end() }  // remaining events only make L1 slower
     try Tracefs.write("8192", to: "buffer_size_kb")
     try Tracefs.write("1", to: "options/event-fork")
     try Tracefs.write(String(own), to: "set_event_pid", truncating: true)
@@ -25,7 +26,7 @@ struct KernelTrace {
     try Self.end()
     let text = try Tracefs.text("trace")
     guard let times = Self.times(text, starter: String(own)) else {
-      throw Failed("tracefs saw no KVM_RUN after an exec: \(text.count) bytes")
+      throw Failed("tracefs: no KVM_RUN after an exec in \(text.count) bytes")
     }
     (ownTime, time) = times
   }
@@ -37,15 +38,15 @@ struct KernelTrace {
     try Tracefs.write("", to: "set_event_pid", truncating: true)
   }
 
-  /// Reads a trace.
+  /// Parses a trace.
   ///
   /// - Parameter starter: The thread that started the program.
-  /// - Returns: nil where no thread of the program entered KVM_RUN.
+  /// - Returns: The times in microseconds, or nil if no thread of the program entered KVM_RUN.
   static func times(_ text: String, starter: String) -> (own: Double, all: Double)? {
     var start = 0.0
-    /// When a thread left the kernel; not there while it is in it, or has no processor.
+    /// The time at which each running thread left the kernel. It is absent for a thread in the kernel.
     var outside: [Substring: Double] = [:]
-    /// Threads that have lost their processor outside of a call.
+    /// The threads that lost their processor outside of a system call.
     var waiting: Set<Substring> = []
     var sum = 0.0
     for line in text.split(separator: "\n") where !line.hasPrefix("#") {
@@ -61,7 +62,7 @@ struct KernelTrace {
       if event.isEntry {
         if let since = outside.removeValue(forKey: event.thread) { sum += event.time - since }
         if event.isRun {
-          // What the others are doing meanwhile counts up to here.
+          // The time of the other threads outside of system calls counts up to here.
           return (sum + outside.values.reduce(0) { $0 + event.time - $1 }, event.time - start)
         }
       } else if event.isExec {
@@ -73,7 +74,7 @@ struct KernelTrace {
     return nil
   }
 
-  /// A line such as `sluice-398 [001] d.... 41.123456: sched_switch: prev_comm=… prev_pid=398 … next_pid=0 …`.
+  /// A line such as `sluice-398 [001] d.... 41.123456: sched_switch: … prev_pid=398 … next_pid=0 …`.
   private struct Switch {
     let from: Substring
     let to: Substring
@@ -104,7 +105,7 @@ struct KernelTrace {
     let isExec: Bool
 
     init?(_ line: Substring) {
-      // The name may have blanks and hyphens in it.
+      // The name may contain blanks and hyphens.
       guard let bracket = line.range(of: " ["), let entry = line.range(of: ": sys_") else { return nil }
       let name = line[..<bracket.lowerBound].drop { $0 == " " }.split(separator: "-").last
       let stamp = line[..<entry.lowerBound].split(separator: " ").last.flatMap { Double($0) }

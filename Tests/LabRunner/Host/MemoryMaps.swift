@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What of a process is resident, by its `/proc/PID/smaps`.
+/// The resident memory of a process, from its `/proc/PID/smaps`.
 struct MemoryMaps: Equatable {
-  /// In KiB.
+  /// The resident guest RAM in KiB.
   private(set) var guestRAM = 0
+  /// All other resident memory in KiB.
   private(set) var rest = 0
 
-  /// - Parameter smallest: What is as large as that, in KiB, is guest RAM: no monitor has anything else of that size.
+  /// - Parameter smallest: The minimum size of a mapping of guest RAM, in KiB. No VMM has another mapping of
+  ///   this size.
   init(smaps text: String, smallest: Int = 128 << 10) {
     var isGuestRAM = false
     for line in text.split(separator: "\n") {

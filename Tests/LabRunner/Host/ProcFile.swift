@@ -2,8 +2,9 @@
 
 import Foundation
 
-/// Files of /proc that come in pieces shorter than what was asked for, which `String(contentsOfFile:)` takes for
-/// their end.
+/// Files of /proc. A read may return fewer bytes than requested before the end of such a file.
+///
+/// `String(contentsOfFile:)` takes a short read for the end of the file.
 enum ProcFile {
   static func text(_ path: String) throws -> String {
     let handle = try FileHandle(forReadingFrom: URL(filePath: path))

@@ -2,14 +2,14 @@
 
 import Foundation
 
-/// The system calls that threads made after they had loaded their filter, as `strace -ff` saw them.
+/// The system calls of threads after they loaded their filter, from the output of `strace -ff`.
 ///
-/// An ioctl stands with the number of its request, `ioctl 0xae80`, since the filter goes by it.
+/// An ioctl has the number of its request, `ioctl 0xae80`, because the filter checks this number.
 struct SystemCalls: Equatable {
-  /// By kind of thread: `control`, `vcpu`, `pin`.
+  /// The calls, by the kind of thread: `control`, `vcpu`, `pin`.
   var made: [String: Set<String>] = [:]
 
-  /// What stands in front of a program to have its calls written to `PREFIX.THREAD`.
+  /// Returns the command that precedes a program, so that strace writes its calls to `PREFIX.THREAD`.
   static func tracer(prefix: String) -> [String] { ["strace", "-ff", "-X", "raw", "-o", prefix] }
 
   /// Reads every `PREFIX.THREAD` in a directory.
@@ -21,7 +21,7 @@ struct SystemCalls: Equatable {
     }
   }
 
-  /// Reads what one thread did.
+  /// Reads the calls of one thread.
   init(thread text: String) {
     var kind = "control"
     var calls: Set<String>?
@@ -38,9 +38,9 @@ struct SystemCalls: Equatable {
     if let calls { made[kind] = calls }
   }
 
-  /// Reads what `sluice run --print-seccomp` prints: a line `KIND:`, below it the calls with their reasons.
+  /// Parses the output of `sluice run --print-seccomp`: a line `KIND:`, then the calls with their reasons.
   ///
-  /// - Parameter contingent: Whether to take those that no run can be made to use at will.
+  /// - Parameter contingent: True to include the calls that no run can be forced to make.
   init(table text: String, contingent: Bool) {
     var kind = ""
     for line in text.split(separator: "\n") where contingent || !line.contains(" (contingent) ") {
@@ -60,7 +60,7 @@ struct SystemCalls: Equatable {
   /// One call per line.
   var text: String { without(SystemCalls()).joined(separator: "\n") + "\n" }
 
-  /// What is here and not in another one, as text.
+  /// Returns the calls that another value does not have, as text.
   func without(_ other: SystemCalls) -> [String] {
     made.sorted { $0.key < $1.key }.flatMap { kind, calls in
       calls.subtracting(other.made[kind] ?? []).sorted().map { "\(kind): \($0)" }
@@ -75,7 +75,7 @@ struct SystemCalls: Equatable {
     name == "sluice" ? "control" : String(name.prefix { !$0.isNumber })
   }
 
-  /// The call on a line of strace; nil for a signal, an exit, or the second half of a call.
+  /// Returns the call on a line of strace, or nil for a signal, an exit, or the second half of a call.
   private static func call(_ line: Substring) -> String? {
     guard let end = line.firstIndex(of: "("), let first = line.first, first.isLetter || first == "_" else {
       return nil

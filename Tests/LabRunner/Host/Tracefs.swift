@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// The kernel's own tracing, in L1.
+/// The file system of the kernel's tracing in L1.
 enum Tracefs {
   private static let directory = URL(filePath: "/sys/kernel/tracing")
 
@@ -21,14 +21,14 @@ enum Tracefs {
     try ProcFile.text(directory.appending(path: name).path)
   }
 
-  /// Writes a line, which the kernel takes as a whole.
+  /// Writes a line. The kernel parses the data of each write(2) as a whole.
   ///
-  /// - Parameter truncating: As a shell's `>` does it, which empties what is there; else it is added.
+  /// - Parameter truncating: True to empty the file first, like a shell's `>`. Otherwise the line is added.
   static func write(_ line: String, to name: String, truncating: Bool = false) throws {
     let path = directory.appending(path: name).path
     // SAFETY: the string lives for the call.
     let descriptor = unsafe open(path, truncating ? O_WRONLY | O_TRUNC : O_WRONLY)
-    guard descriptor >= 0 else { throw Failed("\(path) cannot be written: errno \(errno)") }
+    guard descriptor >= 0 else { throw Failed("\(path): open: errno \(errno)") }
     let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
     if !line.isEmpty { try handle.write(contentsOf: Data((line + "\n").utf8)) }
     try handle.close()

@@ -2,10 +2,11 @@
 
 import Foundation
 
-/// Makes the virtual function of L1's NVMe drive with SR-IOV and gives it to vfio-pci.
+/// Creates the virtual function of L1's NVMe drive with SR-IOV, and binds it to vfio-pci.
 ///
-/// NVMe 1.3 §8.5: the primary controller has all the flexible queues and interrupts; it gives some away by
-/// Virtualization Management commands, and the secondary one answers nothing until it is told to come online.
+/// NVMe 1.3 §8.5: the primary controller has all flexible queues and interrupts. Virtualization Management
+/// commands assign some of them to the secondary controller. The secondary controller does not respond until
+/// a command sets it online.
 struct VirtualFunction {
   private static let interrupts: UInt32 = 1
   private static let queues: UInt32 = 0
@@ -15,7 +16,7 @@ struct VirtualFunction {
     let name = try controller(below: path)
     let control = try FileHandle(forUpdating: URL(filePath: "/dev/\(name)"))
     let one = VirtualFunction(control: control.fileDescriptor)
-    // The primary one keeps its private resources only, from its next reset on.
+    // From its next reset, the primary controller has only its private resources.
     try one.manage(0, action: 1, resource: interrupts, count: 0)
     try one.manage(0, action: 1, resource: queues, count: 0)
     try HostDevice.write("1", to: "/sys/class/nvme/\(name)/reset_controller")
@@ -29,23 +30,24 @@ struct VirtualFunction {
 
   private static let path = "/sys/bus/pci/devices/\(Address.physicalFunction)"
 
-  /// Gives the physical function to vfio-pci (module option enable_sriov), without a virtual one.
+  /// Binds the physical function to vfio-pci (module option enable_sriov), without a virtual function.
   static func givePhysical() throws {
     try HostDevice.write("0", to: "\(path)/sriov_numvfs")
     try HostDevice.write("Y", to: "/sys/module/vfio_pci/parameters/enable_sriov")
     try HostDevice(Address.physicalFunction).bind(to: "vfio-pci")
   }
 
-  /// Makes a virtual function of the physical one that vfio-pci has, and gives it to vfio-pci, too.
+  /// Creates a virtual function of the physical function, which is bound to vfio-pci, and binds it to
+  /// vfio-pci.
   ///
-  /// The program that has the physical function runs already: where QEMU is the host, a reset of that function
-  /// removes the virtual ones and leaves VF Enable set, so that Linux does not make them again.
+  /// The program that uses the physical function must already run. In QEMU's emulation, a reset of that
+  /// function removes the virtual functions and leaves VF Enable set. Linux then does not create them again.
   static func makeVirtual() throws {
     try HostDevice.write("1", to: "\(path)/sriov_numvfs")
     try HostDevice(Address.virtualFunction).bind(to: "vfio-pci")
   }
 
-  /// Gives the physical function to its own driver, and makes the virtual one anew.
+  /// Binds the physical function to its host driver, and creates the virtual function again.
   static func takeBack() throws {
     try HostDevice.write("0", to: "\(path)/sriov_numvfs")
     try HostDevice(Address.physicalFunction).bind(to: "nvme")
@@ -54,33 +56,35 @@ struct VirtualFunction {
 
   private let control: Int32
 
-  /// The character device that the driver makes once the drive answers.
+  /// Returns the character device that the driver creates after the drive responds.
   private static func controller(below path: String) throws -> String {
     let end = ContinuousClock.now + .seconds(20)
     while ContinuousClock.now < end {
-      let names = (try? FileManager.default.contentsOfDirectory(atPath: path + "/nvme")) ?? []  // not yet
+      let names = (try? FileManager.default.contentsOfDirectory(atPath: path + "/nvme")) ?? []  // may be absent
       let name = names.first { URL(filePath: "/dev/\($0)").exists }
       let state = name.flatMap { try? String(contentsOfFile: "/sys/class/nvme/\($0)/state", encoding: .utf8) }
       if let name, state == "live\n" { return name }
       usleep(100_000)
     }
-    throw LabError("L1: \(Address.physicalFunction) did not come up with its nvme driver")
+    throw LabError("L1: \(Address.physicalFunction): nvme driver: the controller is not live after 20 s")
   }
 
-  /// Virtualization Management, opcode 0x1c, by NVME_IOCTL_ADMIN_CMD.
+  /// Sends a Virtualization Management command, opcode 0x1c, through NVME_IOCTL_ADMIN_CMD.
   private func manage(_ controller: UInt32, action: UInt32, resource: UInt32, count: UInt32) throws {
     var command = [UInt32](repeating: 0, count: 18)
     command[0] = 0x1c
     command[10] = controller << 16 | resource << 8 | action
     command[11] = count
-    // SAFETY: `struct nvme_admin_cmd` has 72 bytes, those of the array; the command has no data.
+    // SAFETY: `struct nvme_admin_cmd` has the 72 bytes of the array. The command has no data.
     let result = unsafe command.withUnsafeMutableBytes { bytes in
-      guard let base = bytes.baseAddress else { return Int32(-1) }  // it is not empty
+      guard let base = bytes.baseAddress else { return Int32(-1) }  // the array is not empty
       return unsafe ioctl(control, 0xc048_4e41, base)
     }
     guard result == 0 else {
       let reason = result < 0 ? "errno \(errno)" : "NVMe status \(result)"
-      throw LabError("L1: controller \(controller), action \(action), resource \(resource): \(reason)")
+      throw LabError(
+        "L1: Virtualization Management: controller \(controller), action \(action), resource \(resource): \(reason)"
+      )
     }
   }
 }

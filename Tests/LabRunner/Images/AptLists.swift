@@ -2,19 +2,19 @@
 
 import Foundation
 
-/// Package lists of the lab's own: apt then sees one suite of this machine's Debian, and nothing else.
+/// Separate package lists of the lab. With them, apt sees only one suite of this machine's Debian.
 struct AptLists {
   let workspace: Workspace
 
-  /// The packages that the lists name.
+  /// The kind of packages in the lists.
   enum Content: String {
     /// Packages of the backports.
     case backports
-    /// Source packages of this machine's own suite.
+    /// Source packages of this machine's suite.
     case sources
   }
 
-  /// Options that make apt use these lists, which are read the first time.
+  /// Returns the options that make apt use these lists. The first call downloads the lists.
   func options(_ content: Content) throws -> [String] {
     let directory = workspace.lab.appending(path: "apt/\(content.rawValue)")
     let list = directory.appending(path: "\(content.rawValue).list")
@@ -42,7 +42,7 @@ struct AptLists {
     }
   }
 
-  /// The entry of this machine's own lists that its own suite comes from.
+  /// Returns the entry for this suite in the source lists of this machine.
   private func ownSource(_ suite: String) throws -> AptSource {
     let parts = URL(filePath: "/etc/apt/sources.list.d")
     let names = (try? FileManager.default.contentsOfDirectory(atPath: parts.path)) ?? []  // may be absent
@@ -54,7 +54,7 @@ struct AptLists {
       let text = try String(contentsOf: file, encoding: .utf8)
       if let source = AptSource.find(suite: suite, in: text) { return source }
     }
-    throw LabError("apt's source lists have no entry for \(suite)")
+    throw LabError("apt's source lists: no entry for the suite \(suite)")
   }
 
   private func suite() throws -> String {
@@ -62,6 +62,6 @@ struct AptLists {
     for line in text.split(separator: "\n") where line.hasPrefix("VERSION_CODENAME=") {
       return String(line.dropFirst("VERSION_CODENAME=".count))
     }
-    throw LabError("/etc/os-release names no VERSION_CODENAME: the lab needs Debian")
+    throw LabError("/etc/os-release: no VERSION_CODENAME; run the lab on Debian")
   }
 }

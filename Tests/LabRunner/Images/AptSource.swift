@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// An entry of apt's source lists: where a suite comes from and which key signs it.
+/// An entry of apt's source lists: the address of a suite and the key that signs it.
 ///
-/// A machine's lists name only its own suite. The lab takes the address and the keyring of the
-/// machine's own entry and asks the same place for the backports and for source packages.
+/// The lists of a machine contain only the suite of the machine. The lab uses the address and the keyring of
+/// that entry to download backports and source packages.
 struct AptSource: Equatable {
   var address: String
-  /// What stands in brackets in a one-line entry, or the `Signed-By` field.
+  /// The path of the keyring, from `signed-by=` in a one-line entry or from the `Signed-By` field, or nil.
   var signedBy: String?
 
-  /// The entry in one-line form for another suite.
+  /// Returns the entry in one-line form for another suite.
   ///
   /// - Parameter type: `deb`, or `deb-src` for source packages.
   func line(_ type: String = "deb", suite: String) -> String {
@@ -17,7 +17,7 @@ struct AptSource: Equatable {
     return "\(type) \(options)\(address) \(suite) main\n"
   }
 
-  /// The first binary entry of `text` that carries `suite`, in either of apt's two formats.
+  /// Returns the first binary entry of `text` for `suite`, in either of apt's two formats.
   static func find(suite: String, in text: String) -> AptSource? {
     findOneLine(suite: suite, in: text) ?? findStanza(suite: suite, in: text)
   }
@@ -46,14 +46,14 @@ struct AptSource: Equatable {
       guard stanza["types"]?.contains("deb") ?? false, stanza["enabled"]?.first != "no",
         stanza["suites"]?.contains(suite) ?? false, let address = stanza["uris"]?.first
       else { continue }
-      // A key may also stand in the stanza itself, over several lines: only a file can be named here.
+      // The stanza may contain the key itself, over several lines. A one-line entry can only name a file.
       let key = stanza["signed-by"]?.first
       return AptSource(address: address, signedBy: key.flatMap { $0.hasPrefix("/") ? $0 : nil })
     }
     return nil
   }
 
-  /// The deb822 stanzas of a `.sources` file: lower-case field names and their words.
+  /// Returns the deb822 stanzas of a `.sources` file, each as words by lower-case field name.
   private static func stanzas(of text: String) -> [[String: [String]]] {
     var result: [[String: [String]]] = [[:]]
     var field = ""

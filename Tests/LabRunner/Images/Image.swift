@@ -19,13 +19,13 @@ struct Image {
   static let scratchDrive = Image(name: "nvme3.img", bytes: 16 << 20, seed: 0x58)
   static let benchDrive = Image(name: "nvme4.img", bytes: 64 << 20, seed: 0x59)
 
-  /// SHA-256 of the first bytes of the file.
+  /// Returns the SHA-256 of the first bytes of the file.
   func sum(ofFirst count: Int, in directory: URL) throws -> String {
     let path = directory.appending(path: name).path
     return String(try Command.output(["sh", "-c", "head -c \(count) '\(path)' | sha256sum"]).prefix(64))
   }
 
-  /// Makes the file new, since a guest may have written to it, and returns its SHA-256.
+  /// Creates the file again, because a guest may have written to it, and returns its SHA-256.
   func make(in directory: URL) throws -> String {
     var state = seed
     var data = Data(capacity: bytes)

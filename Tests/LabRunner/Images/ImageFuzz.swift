@@ -3,15 +3,15 @@
 import Foundation
 import SystemPackage
 
-/// Mutated kernels and initrds for a number of seconds, each loaded in a child process.
+/// Loads mutated kernels and initrds in a child process, for a number of seconds.
 struct ImageFuzz {
   let seconds: Int
   let seed: Int
   /// The first iteration.
   var from: UInt64 = 0
-  /// True for one iteration alone.
+  /// True to run only one iteration.
   var isSingle = false
-  /// An iteration that is to end by a trap.
+  /// The iteration that ends by a trap on purpose, or nil.
   var trap: UInt64?
 
   static let all = [
@@ -23,7 +23,7 @@ struct ImageFuzz {
     },
   ]
 
-  /// The files to start from, of those that the lab has.
+  /// Returns the paths of the files to mutate: the kernels and the small guests.
   static func files(kernels: [String], guests: URL) throws -> [String] {
     let names = try FileManager.default.contentsOfDirectory(atPath: guests.path).sorted()
     let small = names.filter { $0.hasSuffix(".elf") || $0.hasSuffix(".bin") }
@@ -34,22 +34,22 @@ struct ImageFuzz {
     guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
     let files = try Self.files(
       kernels: bench.manifest.guestKernels.values.map(\.image), guests: URL(filePath: bench.manifest.guests))
-    // Not among the case's files, which are copied out: FIFOs and files with large holes are among these.
+    // The directory has FIFOs and files with large holes. It is not among the case's files, which are copied.
     let directory = URL(filePath: "/run/lab-fuzz")
     try directory.removeIfPresent()
     try directory.makeDirectory()
-    defer { try? directory.removeIfPresent() }  // only litter: the number of an iteration repeats it
+    defer { try? directory.removeIfPresent() }  // only a leftover: an iteration is repeated by its number
     let result = try run(files, in: directory) { bench.note($0) }
     try bench.require(result.isGood, result.deaths.joined(separator: "; "))
     return result.summary
   }
 
-  /// The end of a run.
+  /// The result of a run.
   struct Result {
     var outcomes = ImageWorker.Outcomes()
-    /// Deaths, hangs and wrong results, each with the command that repeats it.
+    /// Crashes, hangs and wrong results, each with the command that repeats it.
     var deaths: [String] = []
-    /// Of the workers; seconds.
+    /// The processor time of the workers in seconds.
     var processorTime = 0.0
 
     var isGood: Bool { deaths.isEmpty && outcomes.iterations > 0 }
@@ -57,16 +57,16 @@ struct ImageFuzz {
     var summary: String {
       let kinds = outcomes.kinds.sorted { $0.value > $1.value }.map { "\($0.key) \($0.value)" }
       let time = processorTime.formatted(.number.precision(.fractionLength(1)).grouping(.never))
-      return "\(outcomes.iterations) images, \(deaths.count) deaths, \(time) s of processor time: "
+      return "\(outcomes.iterations) images, \(deaths.count) crashes, \(time) s of processor time: "
         + kinds.joined(separator: ", ")
     }
   }
 
   private static let mostDeaths = 10
-  /// An iteration takes milliseconds, and up to a second for a large file.
+  /// The time limit of an iteration. An iteration takes milliseconds, and up to a second for a large file.
   private static let longestIteration = Duration.seconds(60)
 
-  /// Runs workers one after the other until time is up.
+  /// Runs workers one after the other until the time is over.
   func run(_ files: [String], in directory: URL, _ note: (String) -> Void) throws -> Result {
     note("to repeat: Tests/lab fuzz image --seconds \(seconds) --seed \(seed)")
     let end = ContinuousClock.now + .seconds(seconds)
@@ -87,7 +87,7 @@ struct ImageFuzz {
     return result
   }
 
-  /// Runs one worker; nil if it reached its end, else how it died.
+  /// Runs one worker. Returns nil if it completed, else the cause of its end.
   private func work(
     _ files: [String], in directory: URL, from: UInt64, seconds: Double, _ result: inout Result
   ) throws -> String? {
@@ -133,7 +133,7 @@ struct ImageFuzz {
     return bytes.prefix(8).reversed().reduce(0) { $0 << 8 | UInt64($1) }
   }
 
-  /// Processor time of the children that have ended, in seconds.
+  /// The processor time of the children that have ended, in seconds.
   private static var childTime: Double {
     var usage = rusage()
     // SAFETY: getrusage fills in the struct.

@@ -2,41 +2,41 @@
 
 import Foundation
 
-/// Mutated kernels, initrds and command lines. Each iteration depends on the seed and its number alone.
+/// Mutated kernels, initrds and command lines. Each iteration depends only on the seed and its number.
 struct ImageMutator {
-  /// One call of the image loader.
+  /// The input of one call of the image loader.
   struct Input {
     var kernel: File
     var initrd: File?
     var commandLine: String
-    /// Bytes of guest RAM.
+    /// The size of guest RAM in bytes.
     var memory: UInt64
   }
 
-  /// A file of the loader.
+  /// A file for the loader.
   enum File {
     case image(MutatedImage)
     /// One of ``Special``.
     case special(Special)
   }
 
-  /// Paths that are no regular files.
+  /// Paths that are not regular files.
   enum Special: String, CaseIterable {
     case directory, fifo, missing, loop, null, zero
   }
 
-  /// Correct files to start from.
+  /// Valid files to mutate.
   private let bases: [[UInt8]]
-  /// Whole kernels of some MiB, which are slow to load.
+  /// Whole kernels of several MiB. They are slow to load.
   private let large: [[UInt8]]
 
-  /// Sizes of guest RAM; each needs its own memory of the host only as far as an image is loaded.
+  /// Sizes of guest RAM. The host allocates memory only for the loaded image.
   static let memories: [UInt64] = [
     4096, 64 << 10, 1 << 20, (1 << 20) + 4096, 2 << 20, 16 << 20, 64 << 20, 256 << 20, 3 << 30,
     (3 << 30) + (64 << 20),
   ]
 
-  /// - Parameter files: Kernels and guests of the lab.
+  /// - Parameter files: The kernels and guests of the lab.
   init(_ files: [URL]) throws {
     var bases: [[UInt8]] = []
     var large: [[UInt8]] = []
@@ -62,7 +62,7 @@ struct ImageMutator {
     self.large = large
   }
 
-  /// The start of a bzImage, with its payload's size corrected.
+  /// Returns the start of a bzImage, with the size of its payload corrected.
   private static func cut(_ bytes: [UInt8]) -> [UInt8] {
     var image = MutatedImage(Array(bytes.prefix(48 << 10)))
     let start = (Int(image.number(0x1F1, 1)) + 1) * 512
@@ -70,7 +70,7 @@ struct ImageMutator {
     return image.bytes
   }
 
-  /// The input of an iteration.
+  /// Returns the input of an iteration.
   func input(seed: UInt64, iteration: UInt64) -> Input {
     var random = SplitMix(state: seed &* 0xD134_2543_DE82_EF95 &+ iteration)
     random.state = random.next()
@@ -90,7 +90,7 @@ struct ImageMutator {
       guard let field = fields.randomElement(using: &random) else { break }
       image.set(field, value(field, image, memory, &random))
     }
-    // Without a right checksum nothing of the header counts.
+    // With a wrong checksum, the loader ignores the whole header.
     if let start = image.multibootOffset, !chance(4, &random) {
       image.set(start + 8, 4, 0 &- (image.number(start, 4) &+ image.number(start + 4, 4)))
     }
@@ -105,7 +105,7 @@ struct ImageMutator {
     return .image(image)
   }
 
-  /// Cuts the file, or gives it a hole at its end.
+  /// Truncates the file, or adds a hole at its end.
   private func resize(_ image: inout MutatedImage, _ memory: UInt64, _ random: inout SplitMix) {
     if chance(6, &random) {
       let ends = [
@@ -122,7 +122,7 @@ struct ImageMutator {
     if chance(24, &random) { image.size = max(image.size, sparseSize(memory, &random)) }
   }
 
-  /// The size of a file with a hole. None is both small enough for RAM and so large that it takes seconds to load.
+  /// Returns the size of a file with a hole. A size that fits into RAM does not take seconds to load.
   private func sparseSize(_ memory: UInt64, _ random: inout SplitMix) -> UInt64 {
     let isLarge = memory <= 256 << 20 && chance(2, &random)
     let shift = UInt64.random(in: isLarge ? 33...62 : 10...27, using: &random)
@@ -136,7 +136,7 @@ struct ImageMutator {
     default:
       var image = MutatedImage([UInt8](repeating: 0x71, count: Int.random(in: 0...64, using: &random)))
       if chance(2, &random) { image.size = UInt64.random(in: 0...5000, using: &random) }
-      // Large holes are read as zeros, which takes time.
+      // The loader reads a large hole as zeros, which takes time.
       if chance(64, &random) { image.size = near(memory, &random) & 0x3FF_FFFF }
       if chance(16, &random) { image.size = sparseSize(memory, &random) }
       image.size = max(image.size, UInt64(image.bytes.count))
@@ -155,7 +155,7 @@ struct ImageMutator {
     }
   }
 
-  /// 0 to 600 bytes without a form, some with the marks of a format.
+  /// Returns 0 to 1200 random bytes, sometimes with the magic numbers of a format.
   private func noise(_ random: inout SplitMix) -> [UInt8] {
     var image = MutatedImage(
       (0..<Int.random(in: 0...1200, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) })
@@ -166,7 +166,7 @@ struct ImageMutator {
     return image.bytes
   }
 
-  /// A number for a field: a limit of some width, of the file, of RAM or of the machine, or the old one changed.
+  /// Returns a value for a field: a limit of an integer, the file, RAM or the machine, or a changed value.
   private func value(
     _ field: MutatedImage.Field, _ image: MutatedImage, _ memory: UInt64, _ random: inout SplitMix
   ) -> UInt64 {
@@ -187,7 +187,7 @@ struct ImageMutator {
     }
   }
 
-  /// A number close to another; wraps.
+  /// Returns a number close to another number. It may wrap around.
   private func near(_ value: UInt64, _ random: inout SplitMix) -> UInt64 {
     switch Int.random(in: 0..<8, using: &random) {
     case 0..<3: value

@@ -7,26 +7,27 @@ import GuestMemory
 import Linux
 import Seams
 
-/// `image-worker`: the process in which mutated images are loaded. If the loader traps, this process dies, and the
-/// number of its iteration is in a file.
+/// `image-worker`: the process that loads mutated images.
+///
+/// If the loader traps, this process ends. A file then has the number of its iteration.
 struct ImageWorker: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "image-worker", shouldDisplay: false)
 
   @Option var seed: UInt64
   @Option var from: UInt64 = 0
-  /// 0 for one iteration.
+  /// The duration in seconds, or 0 for one iteration.
   @Option var seconds: Double
-  /// Where the files are; the file `iteration` is there, too.
+  /// The directory of the loaded files and of the file `iteration`.
   @Option var directory: String
-  /// Ends on purpose by a trap in this iteration, to show that the death is seen.
+  /// The iteration to end by a trap on purpose, to show that a crash is detected, or nil.
   @Option var trap: UInt64?
   @Argument var files: [String] = []
 
-  /// What the loader did, by kind.
+  /// The results of the loader, by kind.
   struct Outcomes: Codable {
     var iterations: UInt64 = 0
     var kinds: [String: UInt64] = [:]
-    /// Results that are neither a loaded kernel nor one sentence.
+    /// Results that are neither a loaded kernel nor an error of one line.
     var faults: [String] = []
   }
 
@@ -53,17 +54,17 @@ struct ImageWorker: ParsableCommand {
     say(String(decoding: try JSONEncoder().encode(outcomes), as: UTF8.self))
   }
 
-  /// Keeps the number where the parent finds it after this process's death.
+  /// Writes the iteration to a file, which the parent reads after a crash of this process.
   private func write(_ iteration: UInt64, to file: borrowing OwnedDescriptor) throws {
-    // SAFETY: eight bytes of a variable that lives for the call.
+    // SAFETY: the write reads eight bytes of a variable that lives for the call.
     let put = unsafe withUnsafeBytes(of: iteration.littleEndian) {
       unsafe pwrite(file.number, $0.baseAddress, 8, 0)
     }
-    guard put == 8 else { throw LabError("\(directory)/iteration: errno \(errno)") }
+    guard put == 8 else { throw LabError("\(directory)/iteration: pwrite: errno \(errno)") }
   }
 }
 
-/// The image loader with the files that it gets.
+/// The image loader with its input files.
 struct ImageLoader {
   let directory: String
 
@@ -74,15 +75,15 @@ struct ImageLoader {
       let path = "\(directory)/\(name)"
       // SAFETY: the paths live for the calls.
       _ = unsafe unlink(path)
-      guard unsafe symlink(target, path) == 0 else { throw LabError("\(path): errno \(errno)") }
+      guard unsafe symlink(target, path) == 0 else { throw LabError("\(path): symlink: errno \(errno)") }
     }
     _ = unsafe unlink("\(directory)/fifo")
     guard unsafe mkfifo("\(directory)/fifo", 0o600) == 0 else {
-      throw LabError("\(directory)/fifo: errno \(errno)")
+      throw LabError("\(directory)/fifo: mkfifo: errno \(errno)")
     }
   }
 
-  /// Loads an input; the kind of the result.
+  /// Loads an input, and returns the kind of the result.
   ///
   /// - Throws: `Failed` if the result is wrong.
   func load(_ input: ImageMutator.Input, _ iteration: UInt64) throws -> String {
@@ -100,7 +101,7 @@ struct ImageLoader {
         ["kernel \(kernel)", "kernel command line", "guest RAM", "ACPI tables", "64-bit PCI window"]
         + (initrd.map { ["initrd \($0)"] } ?? [])
       guard subjects.contains(where: text.hasPrefix), text.contains(": "), !text.contains("\n") else {
-        throw Failed("not one line with a subject and a cause: '\(text)'")
+        throw Failed("error text: not one line with a subject and a cause: '\(text)'")
       }
       return Self.kind(error)
     }
@@ -111,7 +112,7 @@ struct ImageLoader {
     return "loaded"
   }
 
-  /// The tables that follow a kernel.
+  /// Installs the tables and the reset vector that follow a kernel.
   private func install(_ iteration: UInt64, _ memory: GuestMemory) throws(BootError) {
     let number = iteration / 4
     let start = UInt64(1) << (32 + number % 20)
@@ -120,12 +121,12 @@ struct ImageLoader {
     try ResetVector.install(in: memory)
   }
 
-  /// The name of an error's case.
+  /// Returns the name of an error's case.
   private static func kind(_ error: BootError) -> String {
     Mirror(reflecting: error).children.first?.label ?? "\(error)"
   }
 
-  /// Writes a file; its path.
+  /// Writes a file, and returns its path.
   private func place(_ file: ImageMutator.File, _ name: String) throws -> String {
     switch file {
     case .special(let special): return "\(directory)/\(special.rawValue)"
@@ -134,7 +135,7 @@ struct ImageLoader {
       let descriptor = try OwnedDescriptor(opening: path, .replace)
       try descriptor.write(image.bytes)
       if image.size > UInt64(image.bytes.count), let size = Int64(exactly: image.size) {
-        // A file system has a largest file: then the file has no hole.
+        // The size may exceed the file system's limit. The file then has no hole.
         _ = ftruncate(descriptor.number, off_t(size))
       }
       return path

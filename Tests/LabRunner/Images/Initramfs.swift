@@ -2,11 +2,11 @@
 
 import Foundation
 
-/// An initramfs in the making: a directory that becomes a newc archive.
+/// An initramfs before packing: a directory that becomes a newc archive.
 struct Initramfs {
   let directory: URL
 
-  /// Starts with busybox, the usual directories and `/init`.
+  /// Creates the directory with busybox, the usual directories and `/init`.
   init(in directory: URL, script: String) throws {
     self.directory = directory
     try directory.removeIfPresent()
@@ -16,7 +16,7 @@ struct Initramfs {
     try copy(URL(filePath: "/bin/busybox"), to: "bin/busybox")
     let path = directory.appending(path: "init")
     try Data(script.utf8).write(to: path)
-    // A guest that cannot read its script is a long way to a syntax error.
+    // A syntax error is easier to find here than in a guest.
     try Command.output(["/bin/busybox", "sh", "-n", path.path])
     try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path.path)
   }
@@ -32,9 +32,9 @@ struct Initramfs {
     try Data(text.utf8).write(to: directory.appending(path: path))
   }
 
-  /// Adds modules, unpacked, and the list `/modules/NAME` that gives the order to load them.
+  /// Adds uncompressed modules, and the list `/modules/NAME` with the order to load them.
   ///
-  /// Modules that this kernel has built in, or does not have, add nothing.
+  /// A module that is built into this kernel, or that this kernel lacks, adds nothing.
   func add(modules: [String], as name: String, from kernel: KernelPackage) throws {
     var order: [String] = []
     for module in modules {
@@ -66,7 +66,7 @@ struct Initramfs {
     }
   }
 
-  /// Writes the archive, uncompressed: emulated processors unpack nothing faster than that.
+  /// Writes the archive without compression. Emulated processors unpack that fastest.
   func archive(to file: URL) throws {
     let temporary = file.path + ".new"
     try Command.output([

@@ -9,7 +9,7 @@ enum KernelName: String, CaseIterable, Codable, Sendable {
   case newFull = "6.12"
   case newCloud = "6.12-cloud"
 
-  /// Debian's package that depends on the newest of the kind.
+  /// Debian's package that depends on the newest kernel of this kind.
   var metaPackage: String {
     switch self {
     case .oldFull, .newFull: "linux-image-amd64"
@@ -20,16 +20,16 @@ enum KernelName: String, CaseIterable, Codable, Sendable {
   var isBackport: Bool { self == .newFull || self == .newCloud }
 }
 
-/// A kernel package unpacked, not installed.
+/// A kernel package that is unpacked and not installed.
 struct KernelPackage: Sendable {
-  /// What the package was unpacked into; `boot` and `lib/modules` are below.
+  /// The directory of the unpacked package, with `boot` and `lib/modules`.
   let root: URL
-  /// As `uname -r` says it.
+  /// The version in the format of `uname -r`.
   let version: String
 
   var image: URL { root.appending(path: "boot/vmlinuz-\(version)") }
 
-  /// Finds the one kernel in an unpacked package.
+  /// Finds the only kernel in an unpacked package.
   init(root: URL) throws {
     self.root = root
     let names = try FileManager.default.contentsOfDirectory(atPath: root.appending(path: "lib/modules").path)
@@ -39,9 +39,9 @@ struct KernelPackage: Sendable {
     self.version = version
   }
 
-  /// The files of a module and of those it needs, in the order to load them; empty when it is built in.
+  /// Returns the files of a module and of the modules that it needs, in the order to load them.
   ///
-  /// Nil when this kernel has no such module.
+  /// Returns an empty array if the module is built in, or nil if this kernel lacks the module.
   func files(of module: String) throws -> [URL]? {
     let (status, output, _) = try Command.result([
       "modprobe", "--dirname", root.path, "--set-version", version, "--show-depends", module,
@@ -55,7 +55,7 @@ struct KernelPackage: Sendable {
   }
 }
 
-/// Something that the lab cannot go on without.
+/// An error after which the lab cannot continue.
 struct LabError: Error, CustomStringConvertible {
   let description: String
 

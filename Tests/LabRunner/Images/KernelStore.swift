@@ -6,7 +6,7 @@ import Foundation
 struct KernelStore {
   let workspace: Workspace
 
-  /// The kernel if it is here already or can be had; else the reason.
+  /// Returns the kernel if it exists or can be downloaded, else the cause.
   func kernel(_ name: KernelName) -> Result<KernelPackage, LabError> {
     Result {
       let root = workspace.kernels.appending(path: name.rawValue)
@@ -36,7 +36,7 @@ struct KernelStore {
     try download.removeIfPresent()
   }
 
-  /// The package with the kernel itself that the meta package stands for.
+  /// Returns the package with the kernel, on which the meta package depends.
   private func dependency(of package: String, _ options: [String]) throws -> String {
     let output = try Command.output(["apt-cache"] + options + ["depends", "--important", package])
     for line in output.split(separator: "\n") {
@@ -45,6 +45,6 @@ struct KernelStore {
         return String(words[1])
       }
     }
-    throw LabError("\(package) names no kernel package: is its suite in apt's lists?")
+    throw LabError("\(package): no kernel package; check that its suite is in apt's lists")
   }
 }

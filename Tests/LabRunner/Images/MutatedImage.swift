@@ -2,10 +2,10 @@
 
 import Foundation
 
-/// A file that the image loader gets, before and after its mutation.
+/// A file for the image loader, before and after its mutation.
 struct MutatedImage {
   var bytes: [UInt8]
-  /// Size of the file; bytes beyond ``bytes`` are a hole.
+  /// The size of the file. The part beyond ``bytes`` is a hole.
   var size: UInt64
 
   init(_ bytes: [UInt8]) {
@@ -16,17 +16,17 @@ struct MutatedImage {
   /// A number in the file.
   struct Field {
     let offset: Int
-    /// Bytes.
+    /// The width in bytes.
     let width: Int
   }
 
-  /// The little-endian number at an offset; 0 for bytes beyond the end.
+  /// Returns the little-endian number at an offset, or 0 if it is not entirely in ``bytes``.
   func number(_ offset: Int, _ width: Int) -> UInt64 {
     guard offset >= 0, offset <= bytes.count - width else { return 0 }
     return (0..<width).reduce(0) { $0 | UInt64(bytes[offset + $1]) << UInt64(8 * $1) }
   }
 
-  /// Replaces a number; bytes beyond the end are dropped.
+  /// Replaces a number. A number that is not entirely in ``bytes`` is ignored.
   mutating func set(_ offset: Int, _ width: Int, _ value: UInt64) {
     guard offset >= 0, offset <= bytes.count - width else { return }
     for index in 0..<width { bytes[offset + index] = UInt8(truncatingIfNeeded: value >> UInt64(8 * index)) }
@@ -41,7 +41,7 @@ struct MutatedImage {
     return Self.multiboot(self)
   }
 
-  /// The setup header (Documentation/arch/x86/boot.rst).
+  /// The fields of the setup header (Documentation/arch/x86/boot.rst).
   private static let linux: [Field] = [
     (0x1F1, 1), (0x1F4, 4), (0x1FE, 2), (0x201, 1), (0x202, 4), (0x206, 2), (0x211, 1), (0x214, 4),
     (0x22C, 4),
@@ -50,7 +50,8 @@ struct MutatedImage {
     (0x264, 4),
   ].map { Field(offset: $0, width: $1) }
 
-  /// The ELF header, the first program headers, and the first words of each note segment (System V gABI).
+  /// Returns the fields of the ELF header, the first program headers, and the first words of each note
+  /// segment (System V gABI).
   private static func elf(_ image: MutatedImage) -> [Field] {
     let isWide = image.number(4, 1) == 2
     let header: [(Int, Int)] =
@@ -74,7 +75,7 @@ struct MutatedImage {
     return fields.map { Field(offset: $0.0, width: $0.1) }
   }
 
-  /// Offset of the header of multiboot, version 1.
+  /// The offset of the multiboot header, version 1, or nil.
   var multibootOffset: Int? {
     stride(from: 0, to: min(bytes.count, 8192) - 11, by: 4).first { number($0, 4) == 0x1BAD_B002 }
   }
@@ -85,9 +86,9 @@ struct MutatedImage {
   }
 }
 
-/// Files that are correct, from which mutations start.
+/// Valid files, from which mutations start.
 enum SyntheticImage {
-  /// A bzImage with a small payload.
+  /// Returns a bzImage with a small payload.
   static func linux(sectors: Int, payload: Int) -> [UInt8] {
     let start = ((sectors == 0 ? 4 : sectors) + 1) * 512
     var image = MutatedImage([UInt8](repeating: 0, count: start + payload))
@@ -100,7 +101,7 @@ enum SyntheticImage {
     return image.bytes
   }
 
-  /// An ELF file with segments from 1 MiB on and, if it has 64 bits, the note of a PVH entry.
+  /// Returns an ELF file with segments from 1 MiB. A 64-bit file also has the note of a PVH entry.
   static func elf(isWide: Bool, segments: Int, hasMultiboot: Bool) -> [UInt8] {
     let entrySize = isWide ? 56 : 32
     let count = segments + (isWide ? 1 : 0)
@@ -140,7 +141,7 @@ enum SyntheticImage {
     return image.bytes
   }
 
-  /// A kernel for multiboot whose header has addresses.
+  /// Returns a kernel for multiboot whose header has addresses.
   static func multiboot(offset: Int) -> [UInt8] {
     var image = MutatedImage([UInt8](repeating: 0x90, count: offset + 256))
     let base: UInt64 = 0x10_0000
