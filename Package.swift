@@ -12,12 +12,14 @@ let settings: [SwiftSetting] = [
   .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
-/// A library target with the settings that every target shares.
+/// Returns a library target with the settings that every target shares.
 func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
   .target(name: name, dependencies: dependencies, swiftSettings: settings)
 }
 
-/// A library target whose generic code is specialized for its users, so that an exit counts no reference.
+/// Returns a library target whose generic code is specialized for its users.
+///
+/// Because of this, an exit does not count references.
 func specialized(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
   .target(
     name: name, dependencies: dependencies,
@@ -26,7 +28,7 @@ func specialized(_ name: String, _ dependencies: [Target.Dependency]) -> Target 
     ])
 }
 
-/// The unit tests of one library target.
+/// Returns the unit tests of one library target.
 func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
   .testTarget(
     name: "\(name)Tests", dependencies: [.target(name: name)] + dependencies, swiftSettings: settings)
@@ -81,7 +83,7 @@ let package = Package(
     tests("VFIO", ["CLinux", "CProbes", "Linux", "Seams"]),
     tests("PCI"),
     tests("Gate"),
-    // The fakes of the seams.
+    // The fake implementations of the protocols of Seams.
     .target(name: "Fakes", dependencies: ["Linux", "Seams"], path: "Tests/Fakes", swiftSettings: settings),
     tests("Trace"),
     tests("Passthrough", ["Fakes", "Gate", "GuestMemory", "Linux", "PCI", "Seams", "Trace"]),

@@ -6,7 +6,7 @@ import Testing
 
 @Suite struct AptSourceTests {
   @Test(
-    "the suite's own entry is found in either format",
+    "finds the entry of the suite in either format",
     arguments: [
       "deb http://example.org/debian bookworm main contrib\n",
       "# a comment\ndeb-src http://example.net/debian bookworm main\ndeb http://example.org/debian bookworm main\n",
@@ -45,7 +45,7 @@ import Testing
     #expect(AptSource.find(suite: "bookworm", in: text)?.address == "http://example.org/debian")
   }
 
-  @Test("the key is taken over")
+  @Test("keeps the key in the new entry")
   func key() {
     let stanza = """
       Types: deb
@@ -62,7 +62,7 @@ import Testing
     #expect(AptSource(address: "a", signedBy: nil).line(suite: "s") == "deb a s main\n")
   }
 
-  @Test("a key in the stanza itself cannot be named in one line")
+  @Test("drops a key that the stanza itself contains")
   func inlineKey() {
     let stanza = """
       Types: deb
@@ -74,7 +74,7 @@ import Testing
     #expect(AptSource.find(suite: "bookworm", in: stanza) == AptSource(address: "http://example.org/debian"))
   }
 
-  @Test("another suite's entry is not taken")
+  @Test("ignores the entry of another suite")
   func other() {
     #expect(AptSource.find(suite: "bookworm", in: "deb http://example.org/debian trixie main\n") == nil)
   }

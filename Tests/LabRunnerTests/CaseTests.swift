@@ -5,14 +5,14 @@ import Testing
 @testable import LabRunner
 
 @Suite struct CaseTests {
-  @Test("each case has its own name, and is part of `test` or of `long`")
+  @Test("each case has a unique name, and is part of `test` or of `long`")
   func names() {
     let names = Case.all.map(\.name)
     #expect(Set(names).count == names.count)
     #expect(Case.short.count + Case.long.count == Case.all.count)
   }
 
-  @Test("in an L1 with an old kernel, each case runs once, and `test` has no long one")
+  @Test("in an L1 with an old kernel, each case runs once, and `test` has no long case")
   func oldHost() {
     let names = (Case.onOldHost + Case.longOnOldHost).map(\.name)
     #expect(Set(names).count == names.count)

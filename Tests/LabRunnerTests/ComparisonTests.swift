@@ -29,7 +29,7 @@ import Testing
     source  none
     """
 
-  @Test("a probe's output gives its facts; the firmware's words and other lines do not")
+  @Test("parses the facts in a probe's output, and ignores the firmware's output and other lines")
   func probe() {
     var facts = Observations()
     facts.add(
@@ -41,7 +41,7 @@ import Testing
   }
 
   @Test(
-    "the files of known differences can be read, and none says that the other is right",
+    "the files of known differences are valid, and no entry states that the peer is right",
     arguments: ["", ".kvmtool"])
   func files(_ suffix: String) throws {
     let runner = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../LabRunner/Compare")
@@ -50,7 +50,7 @@ import Testing
     #expect(known.entries.allSatisfy { $0.right != "peer" })
   }
 
-  @Test("a star stands for anything, anywhere")
+  @Test("a star matches any text at any position")
   func patterns() {
     for (pattern, text, matches) in [
       ("a", "a", true), ("a", "ab", false), ("a*", "ab", true), ("*b", "ab", true), ("a*c*e", "abcde", true),
@@ -60,7 +60,7 @@ import Testing
     }
   }
 
-  @Test("a difference is explained by the entry whose keys and values fit")
+  @Test("an entry whose keys and values match explains a difference")
   func verdicts() throws {
     let known = try Differences(Self.entries)
     #expect(known.entries.map(\.why) == ["all-ones by the bus", "only here"])
@@ -81,7 +81,7 @@ import Testing
     #expect(Comparison.unused(known, in: [comparison], of: ["edu"]).isEmpty)
   }
 
-  @Test("a planted bug is told: a wrong size, a lost mask bit, zero instead of all-ones")
+  @Test("a planted bug is unexplained: a wrong size, a lost mask bit, zero instead of all-ones")
   func planted() throws {
     let known = try Differences(Self.entries)
     let peer = [("bar.0", "size 4000"), ("msix.ones+0c", "00000001"), ("read.off.4", "00000000")]
@@ -93,7 +93,7 @@ import Testing
     }
   }
 
-  @Test("each bug can be planted: its place is in the tree once", arguments: PlantedBug.all.map(\.name))
+  @Test("the text that a planted bug replaces occurs once in its file", arguments: PlantedBug.all.map(\.name))
   func places(_ name: String) throws {
     let bug = try #require(PlantedBug.all.first { $0.name == name })
     let tree = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../..")
@@ -102,7 +102,7 @@ import Testing
     #expect(bug.text != bug.replacement)
   }
 
-  @Test("an entry that no longer occurs is told, where its case was run")
+  @Test("reports an entry that matches no difference if its cases ran")
   func unused() throws {
     let known = try Differences(Self.entries)
     let same = Self.facts([("same", "1")])
@@ -110,11 +110,11 @@ import Testing
     #expect(Comparison.unused(known, in: [edu], of: ["edu"]).count == 2)
     let other = Comparison("nvme", sluice: same, peer: same, known)
     #expect(Comparison.unused(known, in: [other], of: ["nvme"]).count == 1)
-    #expect(Comparison.unused(known, in: [other], of: ["nvme", "edu"]).isEmpty, "not all were run")
+    #expect(Comparison.unused(known, in: [other], of: ["nvme", "edu"]).isEmpty, "not all cases ran")
   }
 
   @Test(
-    "an entry that lacks something is refused, and says where it is",
+    "rejects an entry without a required field",
     arguments: ["keys", "right", "why", "source"])
   func incomplete(_ field: String) {
     let text =
@@ -123,7 +123,7 @@ import Testing
     #expect(throws: Failed.self) { try Differences("keyz a") }
   }
 
-  @Test("the page has every case and key, escaped, and what is not explained first")
+  @Test("the page has every case and key, escaped, and the unexplained keys first")
   func page() throws {
     let known = try Differences(Self.entries)
     let comparison = Comparison(
@@ -137,7 +137,7 @@ import Testing
     #expect(open.lowerBound < closed.lowerBound)
   }
 
-  @Test("Linux's lines become keys: labels, messages without their times, interrupts without their counts")
+  @Test("converts Linux's lines to keys: labels, messages without times, interrupts without counts")
   func linux() {
     let facts = LinuxObservations(
       GuestLines(

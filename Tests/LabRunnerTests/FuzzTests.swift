@@ -11,12 +11,12 @@ struct FuzzTests {
 
   init() throws { mutator = try ImageMutator([]) }
 
-  /// The text of an input, which is equal for equal inputs.
+  /// Returns the text of an input. Equal inputs have equal texts.
   private func text(_ seed: UInt64, _ iteration: UInt64) -> String {
     String(describing: mutator.input(seed: seed, iteration: iteration))
   }
 
-  @Test("an iteration depends on the seed and its number alone")
+  @Test("an iteration depends only on the seed and its number")
   func repeats() {
     let all = (0..<200).map { text(7, $0) }
     #expect((0..<200).reversed().map { text(7, $0) } == all.reversed())
@@ -24,11 +24,11 @@ struct FuzzTests {
     #expect(text(8, 0) != all[0])
   }
 
-  @Test("kernels of every format are loaded and are refused")
+  @Test("loads some mutated kernels, and rejects others with every expected error")
   func outcomes() throws {
     let directory = FileManager.default.temporaryDirectory.appending(path: "fuzz-\(UUID().uuidString)")
     try directory.makeDirectory()
-    defer { try? FileManager.default.removeItem(at: directory) }  // only litter
+    defer { try? FileManager.default.removeItem(at: directory) }  // only a leftover
     let loader = try ImageLoader(directory: directory.path)
     var kinds: Set<String> = []
     for iteration in 0..<1500 as Range<UInt64> {
@@ -39,7 +39,7 @@ struct FuzzTests {
       "\(kinds)")
   }
 
-  @Test("a case is found by its name", arguments: ["fuzz-guest-20-1", "fuzz-guest-300-77"])
+  @Test("finds a case by its name", arguments: ["fuzz-guest-20-1", "fuzz-guest-300-77"])
   func names(name: String) {
     #expect(GuestFuzz(named: name)?.asCase.name == name)
     #expect(GuestFuzz(named: "fuzz-guest") == nil)

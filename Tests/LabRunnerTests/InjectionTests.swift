@@ -33,19 +33,19 @@ import Testing
   }
 
   @Test(
-    "what is no row is an error", arguments: ["vcpu", "vcpu poll EWRONG bus why", "vcpu poll EIO often why"])
+    "rejects an invalid row", arguments: ["vcpu", "vcpu poll EWRONG bus why", "vcpu poll EIO often why"])
   func bad(_ line: String) {
     #expect(throws: LabError.self) { try InjectionTable(line) }
   }
 
-  @Test("a row of the seccomp table without an injection is found")
+  @Test("finds a row of the seccomp table without an injection")
   func missing() throws {
     let table = try InjectionTable(Self.table)
     #expect(table.missing(from: Self.seccomp) == ["pin poll"])
     #expect(InjectionTable.calls(Self.seccomp)[0].number == "0x3b6e")
   }
 
-  @Test("the parts are all of the injections, each once, and the same for the same seed")
+  @Test("the parts contain each injection once, in the same order for the same seed")
   func parts() throws {
     let table = try InjectionTable(Self.table)
     let names = (1...3).flatMap { part in
@@ -69,7 +69,7 @@ import Testing
       .judge(Injection.Traces(status: status, output: output, errors: errors))
   }
 
-  @Test("the VM lives, with a warning if the guest notices, or ends with device and cause")
+  @Test("accepts a VM that continues, with a warning if the guest fails, or that ends with device and cause")
   func allowed() throws {
     #expect(try Self.outcome(0, 1, Self.good, "") == .unharmed)
     #expect(try Self.outcome(0, 3, Self.bad, Self.warning) == .degraded(String(Self.warning.dropLast())))
@@ -77,7 +77,7 @@ import Testing
     #expect(try Self.outcome(1, 3, Self.bad, "") == .degraded("not ok: NVMe's interrupt arrives"))
   }
 
-  @Test("a signal, a silent failure and an end without device or cause are wrong")
+  @Test("rejects a signal, a silent failure, and an end without device or cause")
   func forbidden() throws {
     func isWrong(_ outcome: Injection.Outcome) -> Bool { if case .wrong = outcome { true } else { false } }
     #expect(try isWrong(Self.outcome(0, 159, Self.good, "")))
@@ -86,7 +86,7 @@ import Testing
     #expect(try isWrong(Self.outcome(0, 1, "", "sluice: device 0000:00:05.0: something\n")))
   }
 
-  @Test("every row of the file is a row, and every row of the seccomp table is in it")
+  @Test("every row of the file is valid and has a source")
   func file() throws {
     let file = URL(filePath: #filePath).deletingLastPathComponent().appending(
       path: "../LabRunner/Cases/Program/injections")

@@ -5,8 +5,10 @@ import Testing
 @testable import LabRunner
 
 @Suite struct KernelTraceTests {
-  /// 300 µs before a wait of the first thread, in which it has no processor for 50 more; 50 after it, 100 of the
-  /// second thread.
+  /// A trace with 450 µs outside of system calls.
+  ///
+  /// The first thread has 300 µs before a wait and 50 µs after it. In the 300 µs, its time without a
+  /// processor, 50 µs, is not included. The second thread has 100 µs.
   private static let text = """
     # tracer: nop
                <...>-7       [000] .....    10.000000: sys_enter: NR 56 (11, 0, 0, 0, 0, 0)
@@ -24,13 +26,13 @@ import Testing
                vcpu0-10      [000] .....    10.009000: sys_exit: NR 16 = 0
     """
 
-  @Test("only time outside of system calls counts, and only that before the first KVM_RUN")
+  @Test("counts only time outside of system calls, before the first KVM_RUN")
   func ownTime() throws {
     let times = try #require(KernelTrace.times(Self.text, starter: "7"))
     #expect(times.own.rounded() == 450 && times.all.rounded() == 2000)
   }
 
-  @Test("a program that never ran a guest has no such time")
+  @Test("a program without KVM_RUN has no time")
   func none() {
     let text = Self.text.split(separator: "\n").prefix(7).joined(separator: "\n")
     #expect(KernelTrace.times(text, starter: "7") == nil)

@@ -5,9 +5,9 @@ import Testing
 
 @testable import LabRunner
 
-/// What `bench` learns of a process from the outside.
+/// The facts that `bench` observes about a process.
 @Suite struct ProcessFactsTests {
-  @Test("calls are counted by what they are; signals and ends are none")
+  @Test("counts calls by kind, and ignores signals and exits")
   func calls() {
     let counts = CallCounts(
       thread: """
@@ -22,7 +22,7 @@ import Testing
     #expect((counts + counts).runs == 4)
   }
 
-  @Test("a histogram has the calls of each thread; those of one name are added")
+  @Test("adds the calls of all threads of one name in a histogram")
   func histogram() throws {
     let text = """
       # trigger info: hist:keys=common_pid.execname:vals=hitcount:sort=hitcount:size=2048 [active]
@@ -39,7 +39,7 @@ import Testing
     #expect(try CallProbes.count(text, of: "pin0") == 0)
   }
 
-  @Test("guest RAM is what is large, whatever it is called")
+  @Test("a large mapping is guest RAM, whatever its name is")
   func maps() {
     let maps = MemoryMaps(
       smaps: """
@@ -58,7 +58,7 @@ import Testing
     #expect((maps.guestRAM, maps.rest) == (524_000, 1512))
   }
 
-  @Test("a file of /proc is read to its end, whose last line of a mapping is VmFlags")
+  @Test("reads a file of /proc to its end, to the line VmFlags of the last mapping")
   func procFile() throws {
     let text = try ProcFile.text("/proc/self/smaps")
     #expect(text.utf8.count > 8192)
@@ -68,11 +68,11 @@ import Testing
 
   private func launch(_ script: String, marks: [String] = [], seconds: Int = 10) throws -> Launch {
     let messages = FileManager.default.temporaryDirectory.appending(path: "launch-\(UUID().uuidString)")
-    defer { try? messages.removeIfPresent() }  // only litter
+    defer { try? messages.removeIfPresent() }  // only a leftover
     return try Launch(["sh", "-c", script], messages: messages, marks: marks, within: .seconds(seconds))
   }
 
-  @Test("a launch has its times in order, its output and its status")
+  @Test("a launch records its times in order, its output and its status")
   func times() throws {
     let launch = try launch("echo one; sleep 0.2; echo two; sleep 0.2; exit 3", marks: ["one", "two"])
     #expect(launch.status == 3)
@@ -84,10 +84,10 @@ import Testing
     #expect(launch.peak > 0)
   }
 
-  @Test("a signal is shown as a shell shows it")
+  @Test("reports a signal as a shell does")
   func signal() throws { #expect(try launch("kill -9 $$").status == 137) }
 
-  @Test("a text that does not come is a failure with what the program said")
+  @Test("a missing text is a failure with the program's message")
   func absent() {
     #expect {
       try launch("echo one; echo why >&2", marks: ["two"])
@@ -96,12 +96,12 @@ import Testing
     }
   }
 
-  @Test("a program that does not end is ended")
+  @Test("kills a program that does not end in time")
   func endless() {
     #expect(throws: Failed.self) { try launch("exec sleep 60", seconds: 1) }
   }
 
-  @Test("a guest has ended when it has written what it writes last")
+  @Test("a guest has ended after it wrote its last text")
   func ended() {
     let guest = BenchGuest(image: .small("Bench"))
     #expect(guest.hasEnded("ok - 5 accesses\ndone 1\n"))

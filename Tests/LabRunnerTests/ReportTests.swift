@@ -5,7 +5,7 @@ import Testing
 @testable import LabRunner
 
 @Suite struct ReportTests {
-  @Test("what passes is not shown of the unit tests; what fails, what is printed and the end are")
+  @Test("shows failures, output and the end of the unit tests, and not passed tests")
   func lines() {
     var filter = UnitTests.Filter()
     for line in [
@@ -27,7 +27,7 @@ import Testing
     }
   }
 
-  @Test("failures and second tries are counted by their full names")
+  @Test("records failures and retries by their full names")
   func failures() {
     var report = Report()
     report.add(Event(.pass, "one"))
@@ -42,7 +42,7 @@ import Testing
     #expect(report.finish() == 1)
   }
 
-  @Test("a program's lines come from both of its streams, and its status after them")
+  @Test("follows the lines of both streams of a program, and returns its status")
   func follow() throws {
     var lines: [String] = []
     let status = try Command.follow(["sh", "-c", "echo a; echo b >&2; exit 3"]) { lines.append($0) }

@@ -6,7 +6,7 @@ import Testing
 @testable import LabRunner
 
 @Suite struct SentenceTests {
-  @Test("an error of Foundation is a sentence that names the file")
+  @Test("an error of Foundation becomes one sentence")
   func foundation() {
     func message(_ body: () throws -> Void) -> String {
       do { try body() } catch { return sentence(error) }

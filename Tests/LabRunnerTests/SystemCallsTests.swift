@@ -5,7 +5,7 @@ import Testing
 @testable import LabRunner
 
 @Suite struct SystemCallsTests {
-  @Test("only what comes after the filter counts")
+  @Test("counts only calls after the filter is loaded")
   func afterFilter() {
     let calls = SystemCalls(
       thread: """
@@ -20,12 +20,12 @@ import Testing
     #expect(calls.made == ["vcpu": ["ioctl 0xae80", "pread64"]])
   }
 
-  @Test("a thread without a filter has no part in it")
+  @Test("ignores a thread without a filter")
   func noFilter() {
     #expect(SystemCalls(thread: "read(0, 0x7f, 1) = 1\n").made.isEmpty)
   }
 
-  @Test("the first thread is the control thread; what two threads of a kind did adds up")
+  @Test("the first thread is the control thread, and calls of threads of one kind are merged")
   func merge() {
     let filter = "seccomp(0x1, 0, 0x7f) = 0\n"
     var calls = SystemCalls(thread: filter + "read(0, 0x7f, 1) = 1\n")

@@ -30,7 +30,7 @@ import Testing
     return scan.faults.count
   }
 
-  @Test("everything gone before the write, and before a reset")
+  @Test("accepts a write and a reset after all windows and IOVAs are removed")
   func rightOrder() throws {
     let open = Self.gate("armed", "open")
     let close = Self.gate("open", "closed")
@@ -38,7 +38,7 @@ import Testing
     #expect(try faults(Self.on, open, Self.dma("map"), Self.dma("unmap"), close, Self.reset) == 0)
   }
 
-  @Test("a window or an IOVA that is left is found")
+  @Test("finds a window or an IOVA that remains")
   func wrongOrder() throws {
     let open = Self.gate("armed", "open")
     let close = Self.gate("open", "closed")
@@ -51,14 +51,14 @@ import Testing
     #expect(try faults(Self.on, Self.off, open) == 1)
   }
 
-  @Test("a record that lacks its window or its device is found")
+  @Test("finds a record without its window or its device")
   func incomplete() throws {
     #expect(try faults(#"{"time":1,"event":"gate","device":"d","bar":0,"why":"access"}"#) == 1)
     #expect(try faults(#"{"time":1,"event":"dma","op":"map","what":"bar","device":"d"}"#) == 1)
     #expect(try faults(#"{"time":1,"event":"command","new":"0x2"}"#) == 1)
   }
 
-  @Test("a record is taken apart, whatever its text has in it")
+  @Test("parses a record whose text has quotes and braces")
   func line() throws {
     let text = #"{"time":1,"event":"warning",\#(Self.device),"text":"a \"b\", {c}: -1"}"#
     let record = try TraceRecord(line: Array(text.utf8)[...])
@@ -69,11 +69,11 @@ import Testing
     #expect(record.why == nil)
   }
 
-  @Test("a file is read in pieces")
+  @Test("reads a file in pieces")
   func pieces() throws {
     let file = FileManager.default.temporaryDirectory.appending(path: "trace-\(UUID().uuidString)")
-    defer { try? FileManager.default.removeItem(at: file) }  // only litter
-    // More than one piece, so that lines lie across their ends.
+    defer { try? FileManager.default.removeItem(at: file) }  // only a leftover
+    // The file has more than one piece, so that a line crosses the end of a piece.
     let count = 12_000
     let lines = (0..<count).map { $0 % 2 == 0 ? Self.gate("armed", "open") : Self.gate("open", "armed") }
     try Data((lines.joined(separator: "\n") + "\n").utf8).write(to: file)
@@ -84,7 +84,7 @@ import Testing
     #expect(scan.faults.isEmpty)
   }
 
-  @Test("a case's name has its seconds and its seed")
+  @Test("the name of a case contains its seconds and its seed")
   func names() {
     #expect(Torture(named: "torture-60-7")?.seed == 7)
     #expect(Torture(named: "torture-60-7")?.asCase.name == "torture-60-7")

@@ -23,14 +23,14 @@ import Testing
 
   private func trace(_ lines: String...) throws -> Trace { try Trace(lines.joined(separator: "\n")) }
 
-  @Test("a window that opens at a touch is lazy")
+  @Test("a window that opens at an access is lazy")
   func lazy() throws {
     let trace = try trace(Self.start, Self.gate("armed", "open", "access"), Self.dma("map"))
     #expect(trace.faultsOfLaziness().isEmpty)
     #expect(trace.openedWindows.count == 1)
   }
 
-  @Test("a window that opens by itself, early, or only in the IOMMU is not")
+  @Test("a window that opens without an access, before the start, or only in the IOMMU is not lazy")
   func eager() throws {
     #expect(try !trace(Self.start, Self.gate("closed", "open", "enable")).faultsOfLaziness().isEmpty)
     #expect(try !trace(Self.gate("armed", "open", "access"), Self.start).faultsOfLaziness().isEmpty)
@@ -38,7 +38,7 @@ import Testing
     #expect(try !trace(Self.gate("armed", "open", "access")).faultsOfLaziness().isEmpty)
   }
 
-  @Test("a guest that uses a device before its reset at the start is found")
+  @Test("finds a guest that uses a device before the reset at the start")
   func start() throws {
     func reset(_ why: String) -> String {
       #"{"time":25,"event":"reset",\#(Self.device),"why":"\#(why)","method":"function","us":1}"#
@@ -48,7 +48,7 @@ import Testing
     #expect(try trace(Self.start, write, reset("start")).faultsOfStarting().count == 1)
   }
 
-  @Test("closing before the write is right")
+  @Test("accepts a window that closes before the write")
   func rightOrder() throws {
     let trace = try trace(
       Self.start, Self.gate("armed", "open", "access"), Self.dma("map"),
@@ -58,7 +58,7 @@ import Testing
     #expect(trace.clearingWrites == 1)
   }
 
-  @Test("the write before the slot or the IOVA is gone is found")
+  @Test("finds a write before the memory slot or the IOVA is removed")
   func wrongOrder() throws {
     let open = Self.gate("armed", "open", "access")
     let write = Self.command("0x6", "0x4")
@@ -70,13 +70,14 @@ import Testing
   }
 
   @Test(
-    "only the memory bit counts", arguments: [("0x6", "0x2"), ("0x0", "0x0"), ("0x0", "0x2"), ("0x4", "0x0")])
+    "counts only writes that clear the memory bit",
+    arguments: [("0x6", "0x2"), ("0x0", "0x0"), ("0x0", "0x2"), ("0x4", "0x0")])
   func otherBits(old: String, new: String) throws {
     #expect(try trace(Self.start, Self.command(old, new)).clearingWrites == 0)
   }
 
   @Test(
-    "a line that is no record is a failure",
+    "rejects a line that is not a record",
     arguments: [
       "{", "{}", "}", #"{"time":1}"#, #"{"event":"phase"}"#, #"{"time":1,"event":"phase"}}"#,
       #"{"time":1,"event":"phase""#, #"{"time":1,"event":"phase","name"}"#, #"{"time":1,"event":"phase,"#,
@@ -91,7 +92,7 @@ import Testing
     #"{"time":40,"event":"device",\#(device),"state":"\#(state)","us":1}"#
   }
 
-  @Test("a device that goes leaves nothing mapped, and the trace says that it went")
+  @Test("a removed device has no mappings, and the trace has an event of its removal")
   func departure() throws {
     let address = "0000:00:06.0"
     let open = Self.gate("armed", "open", "access")
@@ -106,7 +107,7 @@ import Testing
     for trace in bad { #expect(trace.faultsOfDeparture(of: address).count == 1) }
   }
 
-  @Test("a reset with a window open or in the IOMMU is found")
+  @Test("finds a reset while a window is open or in the IOMMU")
   func reset() throws {
     let open = Self.gate("armed", "open", "access")
     let close = Self.gate("open", "closed", "command")

@@ -37,8 +37,7 @@ struct VirtualFunction {
     try HostDevice(Address.physicalFunction).bind(to: "vfio-pci")
   }
 
-  /// Creates a virtual function of the physical function, which is bound to vfio-pci, and binds it to
-  /// vfio-pci.
+  /// Creates a virtual function of the physical function under vfio-pci, and binds it to vfio-pci.
   ///
   /// The program that uses the physical function must already run. In QEMU's emulation, a reset of that
   /// function removes the virtual functions and leaves VF Enable set. Linux then does not create them again.
@@ -60,7 +59,7 @@ struct VirtualFunction {
   private static func controller(below path: String) throws -> String {
     let end = ContinuousClock.now + .seconds(20)
     while ContinuousClock.now < end {
-      let names = (try? FileManager.default.contentsOfDirectory(atPath: path + "/nvme")) ?? []  // may be absent
+      let names = (try? FileManager.default.contentsOfDirectory(atPath: path + "/nvme")) ?? []  // absent
       let name = names.first { URL(filePath: "/dev/\($0)").exists }
       let state = name.flatMap { try? String(contentsOfFile: "/sys/class/nvme/\($0)/state", encoding: .utf8) }
       if let name, state == "live\n" { return name }
