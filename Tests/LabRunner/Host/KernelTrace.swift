@@ -78,7 +78,7 @@ struct KernelTrace {
   private struct Switch {
     let from: Substring
     let to: Substring
-    /// In microseconds.
+    /// The time stamp in microseconds.
     let time: Double
 
     init?(_ line: Substring) {
@@ -98,7 +98,7 @@ struct KernelTrace {
   /// A line such as `sluice-398   [001] .....   41.123456: sys_enter: NR 16 (9, ae80, 0, …)`.
   private struct Event {
     let thread: Substring
-    /// In microseconds.
+    /// The time stamp in microseconds.
     let time: Double
     let isEntry: Bool
     let isRun: Bool
