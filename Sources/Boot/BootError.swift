@@ -3,7 +3,7 @@
 public import GuestMemory
 public import Linux
 
-/// Why a guest could not be prepared.
+/// An error in the preparation of a guest.
 public enum BootError: Error, Equatable, Sendable, CustomStringConvertible {
   /// The file could not be opened or read.
   case unreadable(BootFile, KernelError)
@@ -11,85 +11,89 @@ public enum BootError: Error, Equatable, Sendable, CustomStringConvertible {
   case notRegular(BootFile)
   /// The file has no bytes.
   case empty(BootFile)
-  /// The file is shorter than its own headers say. Bytes.
+  /// The file is shorter than its headers require. Sizes are in bytes.
   case truncated(BootFile, has: UInt64, needs: UInt64)
-  /// Neither a bzImage nor an ELF file nor a multiboot kernel.
+  /// The file is not a bzImage, an ELF file or a multiboot kernel.
   case notAKernel(path: String)
-  /// A bzImage of a boot protocol before 2.12; the version has its major number in the high byte.
+  /// The bzImage uses a boot protocol before 2.12. The high byte of the version is the major number.
   case oldProtocol(path: String, version: UInt16)
-  /// A bzImage without the 64-bit entry point (XLF_KERNEL_64).
+  /// The bzImage has no 64-bit entry point (XLF_KERNEL_64).
   case no64BitEntry(path: String)
-  /// A bzImage or ELF file that contradicts itself.
+  /// The headers of the kernel file are inconsistent.
   case damaged(path: String, reason: String)
-  /// An ELF file that is not an x86 program, or one of 32 bits that is not for multiboot.
+  /// The ELF file is not an x86 program, or is a 32-bit file without a multiboot header.
   case wrongELF(path: String, reason: String)
-  /// An ELF file without the Xen note of type 18 that names the PVH entry.
+  /// The ELF file has no Xen note of type 18, which gives the PVH entry point.
   case noPVHNote(path: String)
-  /// The kernel needs an address below guest-physical `end` that the host reserves for a device's IOMMU group.
+  /// The kernel needs RAM at I/O addresses that the host reserves for a device's IOMMU group. `end` is the
+  /// end of the kernel's memory (GPA).
   case kernelInReservedAddresses(path: String, end: UInt64)
-  /// The kernel's memory, up to guest-physical `end`, is not all RAM. Bytes.
+  /// Part of the kernel's memory is not guest RAM. `end` is the end of the kernel's memory (GPA), `memory`
+  /// the size of guest RAM in bytes.
   case kernelTooLarge(path: String, end: UInt64, memory: UInt64)
-  /// The initrd does not fit between the kernel and the end of RAM. Bytes.
+  /// The initrd does not fit between the kernel and the end of RAM. Sizes are in bytes; `needed` is a
+  /// sufficient size of guest RAM.
   case initrdTooLarge(path: String, size: UInt64, room: UInt64, memory: UInt64, needed: UInt64)
-  /// The initrd does not fit where this kernel looks for one. Bytes; `limit` is the highest GPA.
+  /// The initrd does not fit below the highest GPA that this kernel accepts, `limit`. The size is in bytes.
   case initrdBeyondKernelLimit(path: String, size: UInt64, limit: UInt64)
-  /// The command line is longer than the kernel takes. Bytes.
+  /// The command line is longer than the kernel accepts. Lengths are in bytes.
   case commandLineTooLong(length: Int, limit: Int)
-  /// The machine has no CPUs or too many.
+  /// The number of CPUs is not between 1 and ``Platform/maximumCPUs``.
   case unsupportedCPUCount(Int)
   /// The 64-bit PCI window overlaps RAM or lies below 4 GiB.
   case unusablePCIWindow(Range<UInt64>)
-  /// The ACPI tables are larger than the room for them. Bytes.
+  /// The ACPI tables are larger than the space reserved for them. Sizes are in bytes.
   case tablesTooLarge(size: UInt64, room: UInt64)
-  /// RAM ends before what every guest needs in its first MiB.
+  /// Guest RAM lacks a range that every guest needs in the first MiB.
   case memoryTooSmall(GuestMemory.OutOfRange)
 
-  /// The file or the table, and the cause.
+  /// The subject (a file or a table) and the cause.
   public var description: String {
     switch self {
     case .unreadable(let file, let error): "\(file): \(error)"
     case .notRegular(let file): "\(file): not a regular file"
     case .empty(let file): "\(file): the file is empty"
     case .truncated(let file, let has, let needs):
-      "\(file): the file is truncated: it has \(has) bytes, and its headers need \(needs) "
+      "\(file): the file is truncated: it has \(has) bytes, but its headers need \(needs) "
         + "(\(needs - min(has, needs)) missing)"
-    case .notAKernel(let path): "kernel \(path): not in a format that Sluice starts"
+    case .notAKernel(let path): "kernel \(path): unknown format"
     case .oldProtocol(let path, let version):
       "kernel \(path): boot protocol \(version >> 8).\(version & 0xFF) is older than 2.12 (Linux 3.8)"
-    case .no64BitEntry(let path): "kernel \(path): it has no 64-bit entry point (XLF_KERNEL_64)"
+    case .no64BitEntry(let path): "kernel \(path): no 64-bit entry point (XLF_KERNEL_64)"
     case .damaged(let path, let reason): "kernel \(path): the file is damaged: \(reason)"
-    case .wrongELF(let path, let reason): "kernel \(path): it \(reason)"
-    case .noPVHNote(let path): "kernel \(path): an ELF file without a PVH note (type 18 by \"Xen\")"
+    case .wrongELF(let path, let reason): "kernel \(path): \(reason)"
+    case .noPVHNote(let path): "kernel \(path): an ELF file without a PVH note (Xen note of type 18)"
     case .kernelInReservedAddresses(let path, let end):
-      "kernel \(path): it needs RAM up to \(GuestAddress(end)), and the host reserves I/O addresses of a device's "
-        + "IOMMU group below that (/sys/kernel/iommu_groups/*/reserved_regions)"
+      "kernel \(path): it needs RAM up to \(GuestAddress(end)), but the host reserves I/O addresses below "
+        + "that for a device's IOMMU group (/sys/kernel/iommu_groups/*/reserved_regions)"
     case .kernelTooLarge(let path, let end, let memory):
-      "kernel \(path): it needs RAM up to \(GuestAddress(end)) (\(Self.mebibytes(end)) MiB), and the guest has "
-        + "\(Self.amount(memory)) with at most 3072 MiB of it below 4 GiB"
+      "kernel \(path): it needs RAM up to \(GuestAddress(end)) (\(Self.mebibytes(end)) MiB), but the guest "
+        + "has \(Self.amount(memory)), of which at most 3072 MiB are below 4 GiB"
     case .initrdTooLarge(let path, let size, let room, let memory, _):
-      "initrd \(path): it has \(Self.amount(size)), and only \(Self.amount(room)) of the guest's "
+      "initrd \(path): its size is \(Self.amount(size)), but only \(Self.amount(room)) of the guest's "
         + "\(Self.amount(memory)) are free above the kernel"
     case .initrdBeyondKernelLimit(let path, let size, let limit):
-      "initrd \(path): it has \(Self.amount(size)), more than this kernel takes: it must lie above the kernel and "
-        + "end by \(GuestAddress(limit))"
+      "initrd \(path): its size is \(Self.amount(size)), but this kernel accepts an initrd only between "
+        + "the kernel's end and \(GuestAddress(limit))"
     case .commandLineTooLong(let length, let limit):
-      "kernel command line: it has \(length) bytes, and this kernel takes at most \(limit)"
+      "kernel command line: \(length) bytes, but this kernel accepts at most \(limit)"
     case .unsupportedCPUCount(let count):
-      "ACPI tables: \(count) CPUs are not between 1 and \(Platform.maximumCPUs)"
+      "ACPI tables: the number of CPUs is \(count), not between 1 and \(Platform.maximumCPUs)"
     case .unusablePCIWindow(let window):
-      "64-bit PCI window \(GuestAddress(window.lowerBound))–\(GuestAddress(window.upperBound)): it is not above "
-        + "4 GiB and the guest's RAM"
+      "64-bit PCI window \(GuestAddress(window.lowerBound))–\(GuestAddress(window.upperBound)): it is "
+        + "below 4 GiB or overlaps guest RAM"
     case .tablesTooLarge(let size, let room):
-      "ACPI tables: they have \(size) bytes, and there is room for \(room)"
+      "ACPI tables: their size is \(size) bytes, but only \(room) bytes are reserved for them"
     case .memoryTooSmall(let place): "guest RAM: too small: \(place)"
     }
   }
 
-  /// The error of a kernel that needs RAM which the guest does not have.
+  /// Returns the error for a kernel whose memory is not all guest RAM.
   ///
   /// - Parameters:
-  ///   - end: The end of the kernel's memory; GPA.
-  ///   - memory: Guest RAM, in bytes. RAM that is large enough lacks only reserved addresses.
+  ///   - end: The end of the kernel's memory (GPA).
+  ///   - memory: The size of guest RAM, in bytes. If it is large enough, the host reserves the missing
+  ///     addresses.
   static func noRoom(path: String, end: UInt64, memory: UInt64) -> BootError {
     end <= min(memory, GuestMemory.holeStart)
       ? .kernelInReservedAddresses(path: path, end: end)
@@ -105,9 +109,9 @@ public enum BootError: Error, Equatable, Sendable, CustomStringConvertible {
   }
 }
 
-/// A file that goes into guest RAM, and what for.
+/// A file to load into guest RAM, and its role.
 public struct BootFile: Sendable, Equatable, CustomStringConvertible {
-  /// What a file is for.
+  /// The role of a file.
   public enum Role: String, Sendable {
     /// The kernel image.
     case kernel
@@ -115,12 +119,12 @@ public struct BootFile: Sendable, Equatable, CustomStringConvertible {
     case initrd
   }
 
-  /// What the file is for.
+  /// The file's role.
   public let role: Role
-  /// Its path as it was given.
+  /// The file's path, as given.
   public let path: String
 
-  /// Names a file.
+  /// Creates the description of a file.
   public init(_ role: Role, path: String) {
     self.role = role
     self.path = path

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Little-endian numbers in byte arrays, as every format here has them.
+/// Little-endian numbers in byte arrays. Every format in this module uses them.
 extension [UInt8] {
   /// Appends a number, lowest byte first.
   mutating func append<Value: FixedWidthInteger>(little value: Value) {
@@ -9,14 +9,14 @@ extension [UInt8] {
     }
   }
 
-  /// Replaces the bytes at `offset`, which must be there.
+  /// Replaces the bytes at `offset`. They must exist.
   mutating func set<Value: FixedWidthInteger>(_ value: Value, at offset: Int) {
     for index in 0..<Value.bitWidth / 8 {
       self[offset + index] = UInt8(truncatingIfNeeded: value >> Value(8 * index))
     }
   }
 
-  /// The number at `offset`; nothing where the array ends before or in it.
+  /// Returns the number at `offset`, or nil if the array does not contain all of its bytes.
   func little<Value: FixedWidthInteger>(_ type: Value.Type = Value.self, at offset: Int) -> Value? {
     let width = Value.bitWidth / 8
     guard offset >= 0, offset <= count - width else { return nil }
@@ -25,7 +25,7 @@ extension [UInt8] {
     return value
   }
 
-  /// Appends text and as many bytes of `fill` as make it `width` long; longer text is cut.
+  /// Appends text, cut or padded with `fill` to `width` bytes.
   mutating func append(_ text: String, width: Int, fill: UInt8) {
     let bytes = text.utf8.prefix(width)
     append(contentsOf: bytes)

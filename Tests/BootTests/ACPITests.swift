@@ -19,7 +19,7 @@ struct ACPITests {
   }
 
   @Test(
-    "Every table's header has its signature and length, and its bytes add up to zero", arguments: [1, 4, 255])
+    "Every table has its signature and length, and the sum of its bytes is zero", arguments: [1, 4, 255])
   func headers(cpus: Int) throws {
     for table in try Self.tables(cpus: cpus).all {
       #expect(
@@ -44,7 +44,7 @@ struct ACPITests {
     }
   }
 
-  @Test("A guest that starts at the RSDP in RAM finds every table")
+  @Test("Every table in guest RAM is reachable from the RSDP")
   func walk() throws {
     let memory = try GuestMemory.mebibytes(64)
     let rsdp = try ACPI.install(Platform(cpus: 2, pciWindow64: Self.window), in: memory)
@@ -66,7 +66,7 @@ struct ACPITests {
     #expect(found == ["FACP", "APIC", "MCFG"])
   }
 
-  @Test("FADT: hardware-reduced, with sleep and reset registers and without PC hardware")
+  @Test("The FADT describes hardware-reduced ACPI with sleep and reset registers, without PC hardware")
   func fadt() throws {
     let bytes = try Self.tables().fadt.bytes
     #expect(bytes.count == 276)
@@ -76,11 +76,11 @@ struct ACPITests {
     #expect(Array(bytes[116..<129]) == [1, 8, 0, 1, 0xF9, 0x0C, 0, 0, 0, 0, 0, 0, 6])
     #expect(Array(bytes[244..<256]) == [1, 8, 0, 1, 0x00, 6, 0, 0, 0, 0, 0, 0])
     #expect(Array(bytes[256..<268]) == [1, 8, 0, 1, 0x01, 6, 0, 0, 0, 0, 0, 0])
-    #expect(bytes[46..<109].allSatisfy { $0 == 0 }, "no PM registers, no SCI")
+    #expect(bytes[46..<109].allSatisfy { $0 == 0 }, "the FADT has no PM registers and no SCI")
     #expect(PlatformLayout.powerOffValue == 0x34)
   }
 
-  @Test("MADT: one local APIC per CPU, one I/O APIC", arguments: [1, 4, 255])
+  @Test("The MADT has one local APIC per CPU and one I/O APIC", arguments: [1, 4, 255])
   func madt(cpus: Int) throws {
     let bytes = try Self.tables(cpus: cpus).madt.bytes
     #expect(bytes.little(UInt32.self, at: 36) == 0xFEE0_0000)
@@ -106,7 +106,7 @@ struct ACPITests {
     #expect(ioapics == 1)
   }
 
-  @Test("MCFG: bus 0 in the ECAM window")
+  @Test("The MCFG places bus 0 at the ECAM address")
   func mcfg() throws {
     let bytes = try Self.tables().mcfg.bytes
     #expect(bytes.count == 60)
@@ -114,12 +114,12 @@ struct ACPITests {
     #expect(Array(bytes[52..<60]) == [0, 0, 0, 0, 0, 0, 0, 0])
   }
 
-  @Test("No CPUs and more than 255 are refused", arguments: [-1, 0, 256, 100_000])
+  @Test("A machine with no CPUs or more than 255 is refused", arguments: [-1, 0, 256, 100_000])
   func cpus(count: Int) {
     #expect(throws: BootError.self) { try Self.tables(cpus: count) }
   }
 
-  @Test("A 64-bit window below 4 GiB or over RAM is refused; an empty one is left out")
+  @Test("A 64-bit window below 4 GiB or over RAM is refused, and an empty window is omitted")
   func window() throws {
     let memory = try GuestMemory.mebibytes(5120)
     for window: Range<UInt64> in [0xF000_0000..<0x1_0000_0000, 0x1_4000_0000..<0x2_0000_0000] {
@@ -139,7 +139,7 @@ struct ACPITests {
     #expect(PlatformLayout.gsi(slot: 31, pin: 3) == 18)
   }
 
-  @Test("Fixed places do not overlap")
+  @Test("Fixed addresses do not overlap")
   func places() {
     let places: [Range<UInt64>] = [
       0x500..<0x520,

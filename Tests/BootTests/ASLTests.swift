@@ -7,10 +7,10 @@ import Testing
 
 @testable import Boot
 
-/// Debian's ACPI compiler, of the package acpica-tools.
+/// Debian's ACPI compiler, from the package acpica-tools.
 private let iaslPath = "/usr/bin/iasl"
 
-/// What Debian's ACPI compiler makes of the tables.
+/// The tables as Debian's ACPI compiler disassembles and compiles them.
 @Suite(
   "iasl",
   .enabled(if: FileManager.default.isExecutableFile(atPath: iaslPath), "acpica-tools is not installed"))
@@ -32,7 +32,7 @@ struct ASLTests {
     String(decoding: try Data(contentsOf: URL(fileURLWithPath: "\(scratch.path)/\(name)")), as: UTF8.self)
   }
 
-  @Test("Every table is disassembled without a complaint", arguments: [1, 4, 255])
+  @Test("iasl disassembles every table without errors or warnings", arguments: [1, 4, 255])
   func disassemble(cpus: Int) async throws {
     for table in try ACPITests.tables(cpus: cpus).all where table.signature != "RSD PTR " {
       _ = try scratch.file("\(table.signature).aml", table.bytes)
@@ -44,7 +44,7 @@ struct ASLTests {
     }
   }
 
-  @Test("The DSDT survives the way to source and back, without errors or warnings", arguments: [1, 4, 255])
+  @Test("The DSDT recompiles to the same bytes, without errors or warnings", arguments: [1, 4, 255])
   func roundTrip(cpus: Int) async throws {
     let bytes = try ACPITests.tables(cpus: cpus).dsdt.bytes
     _ = try scratch.file("dsdt.aml", bytes)
@@ -53,12 +53,12 @@ struct ASLTests {
     #expect(status == 0, "\(output)")
     #expect(output.contains(" 0 Errors, 0 Warnings"), "\(output)")
     let again = [UInt8](try Data(contentsOf: URL(fileURLWithPath: "\(scratch.path)/again.aml")))
-    // The header names its compiler; the rest is byte for byte the same.
+    // The header names its compiler. All other bytes must be equal.
     let isSame = again.dropFirst(36) == bytes.dropFirst(36)
     #expect(isSame)
   }
 
-  @Test("The source has the devices with the resources that the layout says")
+  @Test("The disassembled DSDT has every device with the addresses of PlatformLayout")
   func source() async throws {
     _ = try scratch.file("dsdt.aml", try ACPITests.tables(cpus: 2).dsdt.bytes)
     _ = try await iasl("-d", "dsdt.aml")

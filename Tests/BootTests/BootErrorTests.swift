@@ -6,23 +6,23 @@ import Testing
 
 @testable import Boot
 
-@Suite("Descriptions of errors")
+@Suite("Error descriptions")
 struct BootErrorTests {
   static let kernel = BootFile(.kernel, path: "/k")
 
   @Test(
-    "Each names its file or table, and the cause",
+    "Each description names its file or table, and the cause",
     arguments: [
       (.unreadable(kernel, KernelError("open /k", errno: KernelError.accessDenied)), ["/k", "ermission"]),
       (.notRegular(kernel), ["/k: not a regular file"]),
       (.empty(kernel), ["/k: the file is empty"]),
       (.truncated(kernel, has: 10, needs: 30), ["/k", "10 bytes", "30", "20 missing"]),
       (.truncated(kernel, has: 30, needs: 10), ["/k", "0 missing"]),
-      (.notAKernel(path: "/k"), ["/k: not in a format"]),
+      (.notAKernel(path: "/k"), ["/k: unknown format"]),
       (.oldProtocol(path: "/k", version: 0x0206), ["/k", "2.6", "2.12"]),
       (.no64BitEntry(path: "/k"), ["/k", "XLF_KERNEL_64"]),
       (.damaged(path: "/k", reason: "why"), ["/k: the file is damaged: why"]),
-      (.wrongELF(path: "/k", reason: "is odd"), ["/k: it is odd"]),
+      (.wrongELF(path: "/k", reason: "an odd file"), ["/k: an odd file"]),
       (.noPVHNote(path: "/k"), ["/k", "type 18"]),
       (
         .kernelTooLarge(path: "/k", end: 0x500_0000, memory: 64 << 20),
@@ -46,7 +46,7 @@ struct BootErrorTests {
     for part in parts { #expect(error.description.contains(part), "\(part) in: \(error)") }
   }
 
-  @Test("RAM without a first MiB is named by the place that is missing")
+  @Test("An error about RAM that lacks the first MiB names the missing range")
   func memoryTooSmall() throws {
     let scratch = try Scratch()
     let path = try scratch.file("vmlinux", FakeELF().bytes)
@@ -54,13 +54,13 @@ struct BootErrorTests {
     #expect(error.description.contains("the guest has 65536 bytes"))
     do throws(BootError) {
       _ = try ACPI.install(Platform(cpus: 1, pciWindow64: 0..<0), in: try memory(size: 0x8_0000))
-      Issue.record("installed")
+      Issue.record("the tables were installed")
     } catch {
       #expect(error.description.hasPrefix("guest RAM: too small: ") && error.description.contains("0xe0000"))
     }
   }
 
-  @Test("A kernel within RAM that has not its place lacks reserved addresses")
+  @Test("A kernel that fits into the size of guest RAM fails because of reserved addresses")
   func reserved() {
     func error(_ end: UInt64) -> BootError { .noRoom(path: "/k", end: end, memory: 64 << 20) }
     #expect(error(64 << 20) == .kernelInReservedAddresses(path: "/k", end: 64 << 20))

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Boot
 
-/// A made-up ELF kernel.
+/// An artificial ELF kernel.
 struct FakeELF {
   struct Segment {
     var type: UInt32 = 1
@@ -76,7 +76,7 @@ struct ELFImageTests {
     BootTests.failure(try scratch.file("vmlinux", kernel.bytes), initrd: initrd, memory: memory)
   }
 
-  @Test("Segments, start info, module, command line and memory map are in place")
+  @Test("Segments, start info, module, command line and memory map are in guest RAM")
   func load() throws {
     let initrd = try scratch.file("initrd", [1, 2, 3])
     let path = try scratch.file("vmlinux", FakeELF().bytes)
@@ -104,7 +104,7 @@ struct ELFImageTests {
     #expect(try memory.read(4, at: PlatformLayout.commandLine) == Array("a b".utf8) + [0])
   }
 
-  @Test("Without an initrd there is no module")
+  @Test("The start info has no module if there is no initrd")
   func noInitrd() throws {
     #expect(try failure(FakeELF()) == nil)
     let info = try memory.read(56, at: PlatformLayout.pvhStartInfo)
@@ -112,7 +112,7 @@ struct ELFImageTests {
     #expect(info.little(UInt64.self, at: 16) == 0)
   }
 
-  @Test("A note is found behind others; wrong names, types and sizes are passed over")
+  @Test("The PVH note is found after other notes, and wrong names, types and sizes are skipped")
   func notes() {
     let wanted = FakeELF.note(18, "Xen\0", 0x1234)
     let others = FakeELF.note(18, "GNU\0", 1) + FakeELF.note(6, "Xen\0", 2) + FakeELF.note(1, "Longer\0", 3)
@@ -127,17 +127,17 @@ struct ELFImageTests {
     wide.set(UInt32(8), at: 4)
     #expect(PVHNote.entry(in: wide, alignment: 4) == 0x30_0000)
     wide[22] = 1
-    #expect(PVHNote.entry(in: wide, alignment: 4) == nil, "above 4 GiB")
+    #expect(PVHNote.entry(in: wide, alignment: 4) == nil, "the entry is above 4 GiB")
   }
 
-  @Test("An ELF file without the note is refused as such")
+  @Test("An ELF file without the PVH note is refused, and the error says so")
   func noNote() throws {
     var kernel = FakeELF()
     kernel.note = FakeELF.note(17, "Xen\0", 0)
     #expect(try #require(try failure(kernel)).description.contains("without a PVH note"))
     kernel.segments.removeLast()
     guard case .noPVHNote = try failure(kernel) else {
-      Issue.record("no note, no error")
+      Issue.record("a file without a PVH note was accepted")
       return
     }
   }
@@ -150,13 +150,13 @@ struct ELFImageTests {
       var kernel = FakeELF()
       change(&kernel)
       guard case .wrongELF = try failure(kernel) else {
-        Issue.record("accepted")
+        Issue.record("the file was accepted")
         continue
       }
     }
   }
 
-  @Test("Contradictions in the headers are refused")
+  @Test("A file with inconsistent headers is refused")
   func contradictions() throws {
     let changes: [(inout FakeELF) -> Void] = [
       { $0.tableOffset = .max - 10 },
@@ -187,7 +187,7 @@ struct ELFImageTests {
     }
   }
 
-  @Test("No cut at any place and no flipped byte traps")
+  @Test("Truncated files and changed bytes never trap")
   func hostile() throws {
     let whole = FakeELF().bytes
     var random = SeededGenerator(state: 3)

@@ -8,7 +8,7 @@ import Testing
 
 @Suite("Initial state")
 struct InitialStateTests {
-  @Test("64-bit Linux: long mode, paging, RSI, flat segments with the protocol's selectors")
+  @Test("64-bit Linux starts in long mode with paging, RSI and flat segments with the protocol's selectors")
   func linux() {
     let state = EntryPoint.linux64(
       rip: GuestAddress(0x100_0200), rsi: GuestAddress(0x7000), cr3: GuestAddress(0x9000)
@@ -24,7 +24,7 @@ struct InitialStateTests {
     #expect(state.data.descriptor == 0x00CF_9300_0000_FFFF)
   }
 
-  @Test("PVH: 32-bit protected mode without paging, EBX")
+  @Test("PVH starts in 32-bit protected mode without paging, with EBX")
   func pvh() {
     let state = EntryPoint.pvh32(eip: GuestAddress(0x10_0000), ebx: GuestAddress(0x6000)).initialState
     #expect(state.rip == 0x10_0000 && state.rbx == 0x6000 && state.rsi == 0)
@@ -34,7 +34,7 @@ struct InitialStateTests {
     #expect(state.ldt.present == 0)
   }
 
-  @Test("The GDT in memory holds the descriptors at their selectors")
+  @Test("The GDT in guest RAM has each descriptor at its selector")
   func gdt() throws {
     let scratch = try Scratch()
     let memory = try GuestMemory.mebibytes(64)

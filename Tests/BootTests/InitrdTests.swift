@@ -6,17 +6,17 @@ import Testing
 
 @Suite("Initrd placement")
 struct InitrdTests {
-  @Test("As high as possible, on a page boundary")
+  @Test("The initrd is at the highest page boundary that fits")
   func placement() {
     #expect(Initrd.highest(1, in: 0x1000..<0x5000) == 0x4000)
     #expect(Initrd.highest(0x4000, in: 0x1000..<0x5000) == 0x1000)
     #expect(Initrd.highest(0x4001, in: 0x1000..<0x5000) == nil)
     #expect(Initrd.highest(0x1000, in: 0x1000..<0x5800) == 0x4000)
-    #expect(Initrd.highest(0x100, in: 0x1800..<0x1A00) == nil, "no page boundary in the range")
+    #expect(Initrd.highest(0x100, in: 0x1800..<0x1A00) == nil, "the range has no page boundary")
     #expect(Initrd.highest(.max, in: 0x1000..<0x5000) == nil)
   }
 
-  @Test("Within the range and aligned, whatever the numbers")
+  @Test("Any size and range give an aligned address within the range")
   func property() {
     var random = SeededGenerator(state: 2)
     for _ in 0..<10_000 {
@@ -25,7 +25,7 @@ struct InitrdTests {
       let size = UInt64.random(in: 1..<1 << 20, using: &random)
       guard let place = Initrd.highest(size, in: range) else { continue }
       #expect(place % 4096 == 0 && place >= range.lowerBound && place + size <= range.upperBound)
-      #expect(place + 4096 + size > range.upperBound, "there is a higher place")
+      #expect(place + 4096 + size > range.upperBound, "a higher page boundary fits")
     }
   }
 }

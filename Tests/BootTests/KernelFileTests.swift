@@ -17,7 +17,7 @@ struct KernelFileTests {
     memory = try .mebibytes(64)
   }
 
-  @Test("A missing kernel is named, with the reason")
+  @Test("The error for a missing kernel names the file and the cause")
   func missing() throws {
     let path = "\(scratch.path)/none"
     let error = try #require(failure(path, memory: memory))
@@ -36,7 +36,7 @@ struct KernelFileTests {
     #expect(text.contains("Is a directory"))
   }
 
-  @Test("A FIFO without a writer and a device are refused and not waited for", .timeLimit(.minutes(1)))
+  @Test("A FIFO without a writer and a device are refused without blocking", .timeLimit(.minutes(1)))
   func notRegular() throws {
     let fifo = "\(scratch.path)/fifo"
     #expect(unsafe mkfifo(fifo, 0o600) == 0)
@@ -52,7 +52,7 @@ struct KernelFileTests {
     }
   }
 
-  @Test("An empty kernel is called empty")
+  @Test("The error for an empty kernel says that the file is empty")
   func empty() throws {
     let path = try scratch.file("empty", [])
     #expect(
@@ -60,23 +60,23 @@ struct KernelFileTests {
   }
 
   @Test(
-    "A file that is not a kernel is refused as such",
+    "A file in another format is refused as not a kernel",
     arguments: ["#!/bin/sh\n", "\u{1F}\u{8B}gzip", "x", String(repeating: "text ", count: 1000)])
   func notAKernel(content: String) throws {
     let path = try scratch.file("text", Array(content.utf8))
     #expect(failure(path, memory: memory) == .notAKernel(path: path))
   }
 
-  @Test("A bzImage cut within its first sectors is called truncated")
+  @Test("A bzImage that ends within its first sectors is reported as truncated")
   func cutEarly() throws {
     let path = try scratch.file("cut", Array(FakeLinux().bytes.prefix(100)))
     guard case .truncated(_, has: 100, _) = failure(path, memory: memory) else {
-      Issue.record("not called truncated")
+      Issue.record("the file was not reported as truncated")
       return
     }
   }
 
-  @Test("A missing or empty initrd is named")
+  @Test("The error for a missing or empty initrd names the file")
   func initrdFile() throws {
     let kernel = try scratch.file("vmlinuz", FakeLinux().bytes)
     let missing = try #require(failure(kernel, initrd: "\(scratch.path)/none", memory: memory))
@@ -87,7 +87,7 @@ struct KernelFileTests {
         .hasPrefix("initrd \(empty): the file is empty"))
   }
 
-  @Test("An initrd larger than memory says the sizes and the memory that is enough")
+  @Test("The error for an initrd larger than RAM has the sizes and the sufficient size of RAM")
   func initrdTooLarge() throws {
     let kernel = try scratch.file("vmlinuz", FakeLinux().bytes)
     let initrd = try scratch.sparse("initrd", size: 100 << 20)
@@ -97,11 +97,11 @@ struct KernelFileTests {
         == .initrdTooLarge(
           path: initrd, size: 100 << 20, room: 40 << 20, memory: 64 << 20, needed: 124 << 20))
     #expect(
-      failure(kernel, initrd: initrd, memory: try .mebibytes(124)) == nil, "what was asked for is enough")
+      failure(kernel, initrd: initrd, memory: try .mebibytes(124)) == nil, "the reported size is sufficient")
     #expect(failure(kernel, initrd: initrd, memory: try .mebibytes(123)) != nil)
   }
 
-  @Test("An initrd beyond the kernel's limit goes above 4 GiB where the kernel takes it there")
+  @Test("An initrd above the kernel's limit is placed above 4 GiB if the kernel accepts that")
   func initrdAbove4GiB() throws {
     var kernel = FakeLinux()
     kernel.initrdLimit = 0x1FF_FFFF
@@ -113,7 +113,7 @@ struct KernelFileTests {
     #expect(page.little(UInt32.self, at: 0x218) == 0x3F00_0000)
     #expect(page.little(UInt32.self, at: 0x0C0) == 1)
 
-    // The limit is the last byte's address.
+    // The limit is the address of the last byte.
     kernel.initrdLimit = 0x3FF_FFFF
     let low = try scratch.file("vmlinuz", kernel.bytes)
     #expect(failure(low, initrd: initrd, memory: large) == nil)
@@ -127,12 +127,12 @@ struct KernelFileTests {
     guard
       case .initrdBeyondKernelLimit(_, _, limit: 0x1FF_FFFF) = failure(fixed, initrd: initrd, memory: large)
     else {
-      Issue.record("not refused")
+      Issue.record("the initrd was not refused")
       return
     }
   }
 
-  @Test("RAM too small for the first MiB is an error, not a trap", arguments: [4096, 65_536, 0x2_0000])
+  @Test("RAM smaller than the first MiB is an error, not a trap", arguments: [4096, 65_536, 0x2_0000])
   func tinyMemory(size: UInt64) throws {
     let path = try scratch.file("vmlinuz", FakeLinux().bytes)
     #expect(failure(path, memory: try GuestMemory(size: size)) != nil)

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Boot
 
-/// A made-up bzImage: the header's fields and a payload of counting bytes.
+/// An artificial bzImage: the header's fields and a payload of ascending bytes.
 struct FakeLinux {
   var version: UInt16 = 0x020F
   var setupSectors: UInt8 = 3
@@ -64,7 +64,7 @@ struct LinuxImageTests {
       memory: try .mebibytes(memory))
   }
 
-  @Test("The kernel is at its preferred address and entered 0x200 bytes on")
+  @Test("The kernel is at its preferred address, and its entry point is 0x200 bytes above it")
   func entry() throws {
     let memory = try GuestMemory.mebibytes(64)
     let entry = try load(FakeLinux(), memory: memory)
@@ -97,12 +97,12 @@ struct LinuxImageTests {
     #expect(page.little(UInt64.self, at: 0x2D0) == 0)
     #expect(page.little(UInt64.self, at: 0x2D8) == 0x9_FC00)
     #expect(page.little(UInt32.self, at: 0x2E0) == 1)
-    #expect(page[0x1EF] == 0, "the sentinel must be clear")
+    #expect(page[0x1EF] == 0, "the sentinel is clear")
     #expect(
       try memory.read(14, at: PlatformLayout.commandLine) == Array("console=ttyS0".utf8) + [0])
   }
 
-  @Test("Before protocol 2.14 boot_params has no field for the RSDP")
+  @Test("boot_params has no RSDP address before protocol 2.14")
   func oldACPI() throws {
     let memory = try GuestMemory.mebibytes(64)
     var kernel = FakeLinux()
@@ -111,7 +111,7 @@ struct LinuxImageTests {
     #expect(try memory.load(UInt64.self, at: PlatformLayout.bootParameters + 0x070) == 0)
   }
 
-  @Test("The first 4 GiB are mapped to themselves in 2 MiB pages")
+  @Test("The page tables map the first 4 GiB to themselves with 2 MiB pages")
   func pageTables() throws {
     let memory = try GuestMemory.mebibytes(64)
     _ = try load(FakeLinux(), memory: memory)
@@ -136,7 +136,7 @@ struct LinuxImageTests {
     #expect(try memory.read(4, at: GuestAddress(0x100_0000)) == [0, 1, 2, 3])
   }
 
-  @Test("A preferred address that is not aligned is moved up where the kernel can be")
+  @Test("A relocatable kernel with an unusable preferred address is moved up")
   func misalignedAddress() throws {
     var kernel = FakeLinux()
     kernel.preferredAddress = 0x1000
@@ -148,12 +148,12 @@ struct LinuxImageTests {
     #expect(rip == GuestAddress(0x20_0200))
     kernel.relocatable = 0
     guard case .damaged = try failure(kernel) else {
-      Issue.record("a kernel that cannot be moved was")
+      Issue.record("a kernel that is not relocatable was moved")
       return
     }
   }
 
-  @Test("Old protocols and kernels without a 64-bit entry are refused with what to use")
+  @Test("Old protocols, kernels without a 64-bit entry and kernels below 1 MiB are refused with the cause")
   func refused() throws {
     var kernel = FakeLinux()
     kernel.version = 0x020B
@@ -167,7 +167,7 @@ struct LinuxImageTests {
     #expect(try #require(try failure(kernel)).description.contains("below 1 MiB"))
   }
 
-  @Test("A kernel larger than RAM says how much it needs", arguments: [0x3D0_0000, 0xFFFF_FFFF])
+  @Test("The error for a kernel larger than RAM has the required size", arguments: [0x3D0_0000, 0xFFFF_FFFF])
   func tooLarge(initSize: UInt32) throws {
     var kernel = FakeLinux()
     kernel.initSize = initSize
@@ -180,7 +180,7 @@ struct LinuxImageTests {
     #expect(memory == 64 << 20)
   }
 
-  @Test("The highest addresses do not wrap around")
+  @Test("A load address at the end of the address space does not wrap around")
   func wrappingAddress() throws {
     var kernel = FakeLinux()
     kernel.preferredAddress = 0xFFFF_FFFF_FFE0_0000
@@ -190,7 +190,7 @@ struct LinuxImageTests {
     }
   }
 
-  @Test("The command line's limit is the kernel's, and the room's where the kernel has none")
+  @Test("The kernel limits the command line, and the reserved space limits it otherwise")
   func commandLine() throws {
     var kernel = FakeLinux()
     kernel.commandLineLimit = 10
@@ -202,7 +202,7 @@ struct LinuxImageTests {
     #expect(try failure(kernel, commandLine: String(repeating: "a", count: 65_536)) != nil)
   }
 
-  @Test("A cut kernel says how many bytes are missing", arguments: [0x300, 0x1000, 0x17FF])
+  @Test("The error for a truncated kernel counts the missing bytes", arguments: [0x300, 0x1000, 0x17FF])
   func truncated(size: Int) throws {
     let path = try scratch.file("cut", Array(FakeLinux().bytes.prefix(size)))
     let error = try #require(BootTests.failure(path, memory: try .mebibytes(64)))
@@ -215,7 +215,7 @@ struct LinuxImageTests {
     #expect(error.description.contains("\(0x1800 - size) missing"))
   }
 
-  @Test("No cut at any place and no flipped byte traps")
+  @Test("Truncated files and changed bytes never trap")
   func hostile() throws {
     let memory = try GuestMemory.mebibytes(64)
     let whole = FakeLinux().bytes

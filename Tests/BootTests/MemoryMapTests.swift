@@ -13,7 +13,7 @@ struct MemoryMapTests {
   ]
   static let ecam = MemoryMap.Entry(range: 0xE000_0000..<0xF000_0000, kind: .reserved)
 
-  @Test("128 MiB")
+  @Test("128 MiB of RAM are below the hole")
   func small() throws {
     let map = MemoryMap(try .mebibytes(128))
     #expect(
@@ -22,7 +22,7 @@ struct MemoryMapTests {
       ])
   }
 
-  @Test("3 GiB fill what is below the hole")
+  @Test("3 GiB of RAM end at the hole")
   func full() throws {
     let map = MemoryMap(try .mebibytes(3072))
     #expect(
@@ -31,7 +31,7 @@ struct MemoryMapTests {
       ])
   }
 
-  @Test("5 GiB continue at 4 GiB")
+  @Test("5 GiB of RAM continue at 4 GiB")
   func large() throws {
     let map = MemoryMap(try .mebibytes(5120))
     #expect(
@@ -41,7 +41,7 @@ struct MemoryMapTests {
       ])
   }
 
-  @Test("RAM that ends below 1 MiB has no empty entries")
+  @Test("RAM that ends below 1 MiB makes no empty entries")
   func tiny() {
     let map = MemoryMap(ram: [0..<0xA_0000])
     #expect(map.entries == Self.low + [Self.ecam])

@@ -6,16 +6,16 @@ import Testing
 
 @testable import Boot
 
-/// A made-up kernel for multiboot: a 32-bit ELF file, or anything else with addresses in its header.
+/// An artificial multiboot kernel: a 32-bit ELF file, or any other file with addresses in its header.
 private struct FakeMultiboot {
   var flags: UInt32 = 3
   var checksum: UInt32?
   var headerOffset = 0x800
-  /// header, load, end of what is loaded, end of what is zero, entry
+  /// Header, load, load end, BSS end and entry.
   var addresses: [UInt32]?
   var isELF = true
   var entry: UInt32 = 0x10_0010
-  /// Where the ELF file's only segment goes.
+  /// The load address of the ELF file's only segment (GPA).
   var address: UInt32 = 0x10_0000
 
   var bytes: [UInt8] {
@@ -71,7 +71,7 @@ struct MultibootTests {
     return String(decoding: bytes, as: UTF8.self)
   }
 
-  @Test("a 32-bit ELF kernel starts with the magic number and its information")
+  @Test("a 32-bit ELF kernel starts with the magic number in EAX and the information in EBX")
   func elf() throws {
     let entry = try load(FakeMultiboot())
     #expect(entry == .multiboot32(eip: GuestAddress(0x10_0010), ebx: PlatformLayout.multibootInfo))
@@ -98,7 +98,7 @@ struct MultibootTests {
     #expect(try word(module + 4) == UInt32(start) + 3)
     #expect(try memory.read(3, at: GuestAddress(start)) == [1, 2, 3])
     #expect(try text(word(module + 8)) == initrd)
-    // The map, by the sizes that stand in front of its entries.
+    // Walk the map by the size in front of each entry.
     let size = UInt64(try word(base + 44))
     var at = UInt64(try word(base + 48))
     let end = at + size
@@ -113,21 +113,21 @@ struct MultibootTests {
     #expect(usable == [0, PlatformLayout.lowMemoryEnd.rawValue, 0x10_0000, 64 << 20])
   }
 
-  @Test("a kernel that is no ELF file goes where its header says")
+  @Test("a file without ELF headers is loaded at the addresses in its header")
   func addresses() throws {
     var kernel = FakeMultiboot(flags: 1 << 16, isELF: false)
     kernel.addresses = [0x20_0400, 0x20_0000, 0x20_1000, 0x20_3000, 0x20_0020]
     let entry = try load(kernel)
     #expect(entry == .multiboot32(eip: GuestAddress(0x20_0020), ebx: PlatformLayout.multibootInfo))
-    #expect(try word(0x20_0400) == 0x1BAD_B002, "the header is where it says that it is")
+    #expect(try word(0x20_0400) == 0x1BAD_B002, "the header is at its own address")
     #expect(try word(0x20_0FFC) == 0xEEEE_EEEE)
     #expect(try word(0x20_1000) == 0)
     kernel.addresses?[2] = 0
     _ = try load(kernel)
-    #expect(try word(0x20_1000) == 0xEEEE_EEEE, "all of the file")
+    #expect(try word(0x20_1000) == 0xEEEE_EEEE, "the whole file is loaded")
   }
 
-  @Test("what is no header is none: the checksum, the alignment, the place")
+  @Test("a header with a wrong checksum, alignment or offset is ignored")
   func absent() {
     var kernel = FakeMultiboot()
     #expect(MultibootHeader(in: kernel.bytes)?.offset == 0x800)
@@ -141,14 +141,14 @@ struct MultibootTests {
     #expect(MultibootHeader(in: []) == nil)
   }
 
-  @Test("a kernel that asks for a video mode is refused")
+  @Test("a kernel that requires a video mode is refused")
   func unmet() throws {
     let error = try failure(FakeMultiboot(flags: 4))
     #expect(error?.description.contains("flags 0x4") == true)
   }
 
   @Test(
-    "addresses that cannot be are refused",
+    "inconsistent addresses are refused",
     arguments: [
       [0x20_0400, 0x8_0000, 0, 0, 0x20_0020], [0x10_0000, 0x20_0000, 0, 0, 0x20_0020],
       [0x20_0C00, 0x20_0000, 0, 0, 0x20_0020], [0x20_0400, 0x20_0000, 0x20_1000, 0, 0x20_1000],
@@ -158,14 +158,14 @@ struct MultibootTests {
     #expect(try failure(FakeMultiboot(flags: 1 << 16, addresses: addresses, isELF: false)) != nil)
   }
 
-  @Test("an ELF kernel whose entry is in no segment is refused; so is a 32-bit one without a header")
+  @Test("an ELF kernel with its entry outside its segments, or 32-bit without a header, is refused")
   func noEntry() throws {
     #expect(try failure(FakeMultiboot(entry: 0x10_0100))?.description.contains("entry") == true)
     #expect(
       try failure(FakeMultiboot(checksum: 1))?.description.contains("without a multiboot header") == true)
   }
 
-  @Test("a segment may be below 1 MiB where nothing else is; the initrd stays above")
+  @Test("a segment may be at free addresses below 1 MiB, and the initrd stays above 1 MiB")
   func low() throws {
     let initrd = try scratch.file("initrd", [1, 2, 3])
     let entry = try load(FakeMultiboot(entry: 0x8010, address: 0x8000), initrd: initrd)
@@ -178,7 +178,7 @@ struct MultibootTests {
     }
   }
 
-  @Test("random bytes after a true header do no harm")
+  @Test("random bytes after a valid header never trap")
   func random() throws {
     var generator = SeededGenerator(state: 11)
     for _ in 0..<200 {
@@ -186,7 +186,7 @@ struct MultibootTests {
       for _ in 0..<8 {
         bytes[Int.random(in: 4..<84, using: &generator)] = .random(in: 0...255, using: &generator)
       }
-      // It loads or says why not.
+      // The file loads, or the loader returns an error.
       _ = BootTests.failure(try scratch.file("kernel", bytes), memory: memory)
       let addresses = (0..<5).map { _ in UInt32.random(in: 0...UInt32.max, using: &generator) }
       let flat = FakeMultiboot(flags: 1 << 16, addresses: addresses, isELF: false)

@@ -7,7 +7,7 @@ import Testing
 
 @testable import Boot
 
-/// A directory of the test's own, removed when its owner goes.
+/// A temporary directory for one test. It is removed with its owner.
 final class Scratch {
   let path: String
 
@@ -19,7 +19,7 @@ final class Scratch {
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
   }
 
-  deinit { try? FileManager.default.removeItem(atPath: path) }  // left behind is harmless
+  deinit { try? FileManager.default.removeItem(atPath: path) }  // a leftover directory is harmless
 
   /// Writes a file and returns its path.
   func file(_ name: String, _ bytes: [UInt8]) throws -> String {
@@ -28,7 +28,7 @@ final class Scratch {
     return file
   }
 
-  /// Makes a file of zeros that takes no room on disk.
+  /// Creates a sparse file of zeros and returns its path.
   func sparse(_ name: String, size: UInt64) throws -> String {
     let file = try self.file(name, [])
     let handle = try #require(FileHandle(forWritingAtPath: file))
@@ -39,11 +39,11 @@ final class Scratch {
 }
 
 extension GuestMemory {
-  /// RAM of so many MiB.
+  /// Creates RAM of `count` MiB.
   static func mebibytes(_ count: UInt64) throws -> GuestMemory { try GuestMemory(size: count << 20) }
 }
 
-/// The error that loading a kernel gives.
+/// Loads a kernel. Returns the error, or nil if it loads.
 func failure(
   _ path: String, initrd: String? = nil, commandLine: String = "", memory: GuestMemory
 ) -> BootError? {
@@ -53,7 +53,7 @@ func failure(
   } catch { return error }
 }
 
-/// A random number generator with a seed, so that a failure can be repeated (SplitMix64).
+/// A seeded random number generator (SplitMix64). The seed makes a failure reproducible.
 struct SeededGenerator: RandomNumberGenerator {
   var state: UInt64
 

@@ -2,11 +2,11 @@
 
 public import GuestMemory
 
-/// The ACPI tables: hardware-reduced ACPI 6.5, which needs no chipset of its own.
+/// The ACPI tables. They describe hardware-reduced ACPI 6.5, which needs no emulated chipset.
 public enum ACPI {
-  /// Puts the tables of a machine into guest RAM.
+  /// Writes a machine's tables into guest RAM.
   ///
-  /// - Returns: The RSDP's address, which is `PlatformLayout.rsdp`.
+  /// - Returns: The RSDP's address, `PlatformLayout.rsdp`.
   public static func install(
     _ platform: Platform, in memory: GuestMemory
   ) throws(BootError) -> GuestAddress {
@@ -19,7 +19,7 @@ public enum ACPI {
     return PlatformLayout.rsdp
   }
 
-  /// One table and where it lies.
+  /// One table and its address.
   public struct Table: Sendable, Equatable {
     /// `RSD PTR `, `XSDT`, `FACP`, `APIC`, `MCFG` or `DSDT`.
     public let signature: String
@@ -29,25 +29,25 @@ public enum ACPI {
     public let bytes: [UInt8]
   }
 
-  /// All tables of one machine, laid out from `PlatformLayout.rsdp` on.
+  /// All tables of one machine. The first one is at `PlatformLayout.rsdp`.
   public struct Tables: Sendable, Equatable {
     /// The root pointer.
     public let rsdp: Table
     /// The list of tables.
     public let xsdt: Table
-    /// The fixed description: sleep and reset registers, what hardware is not there.
+    /// The fixed description: sleep and reset registers, and flags for absent PC hardware.
     public let fadt: Table
     /// The interrupt controllers and processors.
     public let madt: Table
-    /// Where ECAM is.
+    /// The address of ECAM.
     public let mcfg: Table
     /// The devices, in AML.
     public let dsdt: Table
 
-    /// In rising order of address.
+    /// All tables, in ascending order of address.
     public var all: [Table] { [rsdp, xsdt, fadt, madt, mcfg, dsdt] }
 
-    /// Builds the tables.
+    /// Creates the tables of a machine.
     public init(_ platform: Platform) throws(BootError) {
       guard 1...Platform.maximumCPUs ~= platform.cpus else {
         throw .unsupportedCPUCount(platform.cpus)
@@ -81,7 +81,7 @@ public enum ACPI {
     }
   }
 
-  /// Makes a table of its body: a header (ACPI 6.5 §5.2.6) with length and checksum.
+  /// Prepends a table header (ACPI 6.5 §5.2.6), with length and checksum, to a table's body.
   static func table(_ signature: String, revision: UInt8, body: [UInt8]) -> [UInt8] {
     var bytes: [UInt8] = []
     bytes.append(signature, width: 4, fill: 0x20)
@@ -98,7 +98,7 @@ public enum ACPI {
     return bytes
   }
 
-  /// What makes the sum of all bytes zero.
+  /// Returns the byte that makes the sum of all bytes zero.
   static func checksum(_ bytes: some Sequence<UInt8>) -> UInt8 { 0 &- bytes.reduce(0, &+) }
 
   static let headerSize = 36

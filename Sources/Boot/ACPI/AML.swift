@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A writer of ACPI machine language: each function gives the bytes of one term
-/// (ACPI 6.5 §20.2).
+/// An encoder for ACPI machine language. Each function returns the bytes of one term (ACPI 6.5 §20.2).
 enum AML {
   typealias Term = [UInt8]
 
@@ -40,7 +39,7 @@ enum AML {
 
   // MARK: Data
 
-  /// An integer in its shortest form.
+  /// An integer in its shortest encoding.
   static func integer(_ value: UInt64) -> Term {
     var term: Term
     switch value {
@@ -84,8 +83,8 @@ enum AML {
 
   // MARK: Encoding
 
-  /// A name of one or more segments between periods, `\` in front where it starts at the root.
-  /// Segments have up to four characters and are filled with underscores.
+  /// Encodes a name. Periods separate its segments, and a leading `\` starts it at the root.
+  /// Each segment has up to four characters and is padded with underscores.
   static func nameString(_ path: String) -> [UInt8] {
     let isAbsolute = path.hasPrefix("\\")
     let segments = path.drop { $0 == "\\" }.split(separator: ".")
@@ -100,7 +99,7 @@ enum AML {
     return bytes
   }
 
-  /// A term's body with its length in front, which counts itself (ACPI 6.5 §20.2.4).
+  /// Prepends the package length to a term's body. The length includes its own bytes (ACPI 6.5 §20.2.4).
   static func sized(_ body: [UInt8]) -> [UInt8] {
     if body.count + 1 < 1 << 6 { return [UInt8(body.count + 1)] + body }
     var more = 1

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Resource descriptors (ACPI 6.5 §6.4): each function gives the bytes of one.
+/// Encoders for resource descriptors (ACPI 6.5 §6.4). Each function returns the bytes of one descriptor.
 extension AML {
   /// `ResourceTemplate () { … }`.
   static func resources(_ descriptors: [[UInt8]]) -> Term {
-    // The end tag; a checksum of zero means that there is none (§6.4.2.9).
+    // The end tag. A checksum of zero means that there is no checksum (§6.4.2.9).
     buffer(descriptors.flatMap { $0 } + [0x79, 0])
   }
 
-  /// `IO (Decode16, base, base, 1, count)`: ports that a device has.
+  /// `IO (Decode16, base, base, 1, count)`: a device's ports.
   static func ports(_ base: UInt16, count: UInt8) -> [UInt8] {
     var bytes: [UInt8] = [0x47, 0x01]
     bytes.append(little: base)
@@ -16,7 +16,7 @@ extension AML {
     return bytes + [1, count]
   }
 
-  /// `Memory32Fixed (ReadWrite, base, length)`: memory that a device has. The range is below 4 GiB.
+  /// `Memory32Fixed (ReadWrite, base, length)`: a device's memory. The range is below 4 GiB.
   static func memory32Fixed(_ range: Range<UInt64>) -> [UInt8] {
     var bytes: [UInt8] = [0x86, 9, 0, 0x01]
     bytes.append(little: UInt32(truncatingIfNeeded: range.lowerBound))
@@ -31,12 +31,12 @@ extension AML {
     return bytes
   }
 
-  /// What an address space descriptor describes: its number and type-specific flags.
+  /// The resource type, general flags and type-specific flags of an address space descriptor.
   private enum Space {
     static let memory: [UInt8] = [0, generalFlags, 0x01]  // not cacheable, read and write
     static let ports: [UInt8] = [1, generalFlags, 0x03]  // the entire range
     static let buses: [UInt8] = [2, generalFlags, 0x00]
-    /// Produced for the devices behind the bridge; both ends fixed.
+    /// The bridge produces the resource for the devices behind it. Minimum and maximum are fixed.
     static let generalFlags: UInt8 = 0x0C
   }
 
@@ -62,14 +62,15 @@ extension AML {
 
   /// `QWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite, …)`.
   ///
-  /// Not prefetchable, so that BARs of either kind fit in.
+  /// The window is not prefetchable, so that it accepts prefetchable and non-prefetchable BARs.
   static func memoryWindow64(_ range: Range<UInt64>) -> [UInt8] {
     window(
       tag: 0x8A, Space.memory, range.lowerBound, range.upperBound - 1,
       range.upperBound - range.lowerBound)
   }
 
-  /// An address space descriptor: granularity, first, last, translation and length, all of one width.
+  /// Encodes an address space descriptor. Granularity, minimum, maximum, translation and length have one
+  /// width.
   private static func window<Value: FixedWidthInteger>(
     tag: UInt8, _ space: [UInt8], _ first: Value, _ last: Value, _ length: Value
   ) -> [UInt8] {

@@ -11,11 +11,11 @@ enum DSDT {
     return ACPI.table("DSDT", revision: 2, body: system + softOff)
   }
 
-  /// S5 (ACPI 6.5 §7.4.2.6): what goes into SLP_TYP of the sleep control register.
+  /// S5 (ACPI 6.5 §7.4.2.6): the SLP_TYP value for the sleep control register.
   private static let softOff = AML.name(
     "_S5", AML.package([UInt64(PlatformLayout.sleepTypeS5), 0, 0, 0].map(AML.integer)))
 
-  /// A processor device; the UID ties it to its entry in the MADT.
+  /// A processor device. Its UID matches its entry in the MADT.
   private static func processor(_ index: Int) -> AML.Term {
     let number = String(index, radix: 16, uppercase: true)
     let name = "C" + String(repeating: "0", count: 3 - number.count) + number
@@ -23,7 +23,7 @@ enum DSDT {
       name, [AML.name("_HID", AML.string("ACPI0007")), AML.name("_UID", AML.integer(UInt64(index)))])
   }
 
-  /// The PCI Express root complex with its one bus.
+  /// The PCI Express root complex, which has one bus.
   private static func hostBridge(_ window64: Range<UInt64>) -> AML.Term {
     var resources = [
       AML.busNumbers(0...PlatformLayout.lastBus),
@@ -46,7 +46,7 @@ enum DSDT {
       ])
   }
 
-  /// `_PRT` (ACPI 6.5 §6.2.13): every pin of every slot has its GSI, whatever sits there.
+  /// `_PRT` (ACPI 6.5 §6.2.13): the GSI of every INTx pin of every PCI slot, used or not.
   private static var interruptRoutes: [AML.Term] {
     (UInt8(0)..<32).flatMap { slot in
       (UInt8(0)..<4).map { pin in
@@ -57,8 +57,8 @@ enum DSDT {
     }
   }
 
-  /// What belongs to no device: ECAM (PCI Firmware 3.3 §4.1.2 wants it reserved so) and the
-  /// sleep registers.
+  /// The resources that belong to no other device: ECAM and the sleep registers. PCI Firmware 3.3 §4.1.2
+  /// requires this reservation of ECAM.
   private static let motherboard = AML.device(
     "MBRD",
     [

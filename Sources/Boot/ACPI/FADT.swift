@@ -4,13 +4,13 @@ internal import GuestMemory
 
 /// The fixed ACPI description table (ACPI 6.5 §5.2.9) of a hardware-reduced machine.
 enum FADT {
-  /// With its header, in ACPI 6.5.
+  /// The size of the table with its header in ACPI 6.5, in bytes.
   static let size = 276
 
   /// "Fixed ACPI Description Table Fixed Feature Flags" (§5.2.9, table 5.10).
   private enum Feature {
     static let writeBackInvalidate: UInt32 = 1 << 0  // WBINVD works
-    static let noPowerButton: UInt32 = 1 << 4  // not as a fixed register
+    static let noPowerButton: UInt32 = 1 << 4  // no fixed power button
     static let noSleepButton: UInt32 = 1 << 5
     static let resetRegister: UInt32 = 1 << 10
     static let headless: UInt32 = 1 << 12
@@ -21,7 +21,7 @@ enum FADT {
   /// those in the DSDT, and no 8042.
   private enum BootArchitecture {
     static let noVGA: UInt16 = 1 << 2
-    static let noASPM: UInt16 = 1 << 4  // links are the host's business
+    static let noASPM: UInt16 = 1 << 4  // the host controls the links
     static let noCMOSClock: UInt16 = 1 << 5
   }
 
@@ -63,7 +63,7 @@ enum FADT {
 }
 
 extension [UInt8] {
-  /// A generic address structure (ACPI 6.5 §5.2.3.2) for a byte-wide I/O port.
+  /// Writes a generic address structure (ACPI 6.5 §5.2.3.2) for a byte-wide I/O port.
   fileprivate mutating func set(port: UInt16, at offset: Int) {
     self[offset] = 1  // system I/O
     self[offset + 1] = 8  // bits

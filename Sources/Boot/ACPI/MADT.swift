@@ -4,9 +4,9 @@ internal import GuestMemory
 
 /// The multiple APIC description table (ACPI 6.5 §5.2.12).
 ///
-/// There are no interrupt source overrides: without 8259s (PCAT_COMPAT is clear) and without a
-/// system timer in hardware-reduced ACPI, every line is its own GSI and has its trigger mode in
-/// the DSDT.
+/// The table has no interrupt source overrides. The machine has no 8259s (PCAT_COMPAT is clear), and
+/// hardware-reduced ACPI has no system timer. Each interrupt input therefore is its own GSI, and the DSDT
+/// gives its trigger mode.
 enum MADT {
   private enum Kind {
     static let localAPIC: UInt8 = 0
@@ -26,9 +26,9 @@ enum MADT {
     }
     body += [Kind.ioapic, 12, PlatformLayout.ioapicIdentity, 0]
     body.append(little: UInt32(PlatformLayout.ioapic.rawValue))
-    body.append(little: UInt32(0))  // its first GSI
+    body.append(little: UInt32(0))  // first GSI
 
-    // NMI comes in at LINT1 of every processor, with the bus's polarity and trigger mode.
+    // NMI is connected to LINT1 of every processor, with the bus's polarity and trigger mode.
     body += [Kind.localNMI, 6, 0xFF, 0, 0, 1]
     return ACPI.table("APIC", revision: 6, body: body)
   }

@@ -22,7 +22,7 @@ enum RSDP {
   }
 }
 
-/// The extended system description table (ACPI 6.5 §5.2.8): where the other tables are.
+/// The extended system description table (ACPI 6.5 §5.2.8): the addresses of the other tables.
 enum XSDT {
   static func size(entries: Int) -> Int { ACPI.headerSize + 8 * entries }
 

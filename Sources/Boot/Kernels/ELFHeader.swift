@@ -10,9 +10,9 @@ struct ELFHeader {
   struct Segment: Equatable {
     /// PT_LOAD, PT_NOTE, …
     let type: UInt32
-    /// Where its bytes are in the file.
+    /// The offset of the segment's bytes in the file.
     let offset: UInt64
-    /// GPA.
+    /// The load address (GPA).
     let address: UInt64
     let fileSize: UInt64
     let memorySize: UInt64
@@ -22,28 +22,28 @@ struct ELFHeader {
     static let note: UInt32 = 4
   }
 
-  /// Whether its addresses have 64 bits.
+  /// True if the file's addresses have 64 bits.
   let is64Bit: Bool
-  /// GPA.
+  /// The entry point (GPA).
   let entry: UInt64
   let segments: [Segment]
 
-  /// Reads and checks the headers.
+  /// Creates the headers from a file and checks them.
   init(_ kernel: borrowing ImageFile) throws(BootError) {
     let path = kernel.file.path
     let header = try kernel.read(Self.size, at: 0)
     guard header[4] == 1 || header[4] == 2, header[5] == 1 else {
-      throw .wrongELF(path: path, reason: "is not a little-endian ELF file")
+      throw .wrongELF(path: path, reason: "not a little-endian ELF file")
     }
     is64Bit = header[4] == 2
     let type = header.little(UInt16.self, at: 16)
-    // EM_X86_64, and EM_386 for programs of 32 bits; ET_EXEC or ET_DYN.
+    // EM_X86_64, or EM_386 for 32-bit programs; ET_EXEC or ET_DYN.
     guard header.little(UInt16.self, at: 18) == (is64Bit ? 62 : 3), type == 2 || type == 3 else {
-      throw .wrongELF(path: path, reason: "is not an x86 program")
+      throw .wrongELF(path: path, reason: "not an x86 program")
     }
     let count = Int(header.little(UInt16.self, at: is64Bit ? 56 : 44) ?? 0)
     let entrySize = is64Bit ? 56 : 32
-    // 0xFFFF (PN_XNUM) means that the number is elsewhere; no kernel needs that.
+    // 0xFFFF (PN_XNUM) means that the number is stored elsewhere. No kernel needs that.
     guard header.little(UInt16.self, at: is64Bit ? 54 : 42) == UInt16(entrySize), count > 0, count < 0xFFFF
     else { throw .damaged(path: path, reason: "it has no usable program headers") }
     let at = Self.word(header, is64Bit ? 32 : 28, is64Bit)
@@ -53,14 +53,14 @@ struct ELFHeader {
     segments = (0..<count).map { Self.segment(table, at: $0 * entrySize, is64Bit) }
   }
 
-  /// A number of the file's width; what is read has been checked to be there.
+  /// Reads a number of the file's word width. The caller has checked that the bytes exist.
   private static func word(_ bytes: [UInt8], _ offset: Int, _ is64Bit: Bool) -> UInt64 {
     is64Bit
       ? bytes.little(at: offset) ?? 0 : UInt64(bytes.little(UInt32.self, at: offset) ?? 0)
   }
 
   private static func segment(_ table: [UInt8], at base: Int, _ is64Bit: Bool) -> Segment {
-    /// Elf64_Phdr has the flags second, Elf32_Phdr last but one.
+    /// Reads a field. The flags are the second field of Elf64_Phdr and the second to last of Elf32_Phdr.
     func field(_ wide: Int, _ narrow: Int) -> UInt64 {
       word(table, base + (is64Bit ? wide : narrow), is64Bit)
     }

@@ -10,21 +10,21 @@ enum ELFImage {
     let path = kernel.file.path
     let header = try ELFHeader(kernel)
     guard header.is64Bit else {
-      throw .wrongELF(path: path, reason: "is a 32-bit ELF file without a multiboot header")
+      throw .wrongELF(path: path, reason: "a 32-bit ELF file without a multiboot header")
     }
     let entry = try pvhEntry(kernel, header)
     let segments = try ELFSegments(kernel, header, memory)
     guard let end = segments.end(covering: UInt64(entry)) else {
       throw .damaged(
-        path: path, reason: "no segment holds its PVH entry \(GuestAddress(UInt64(entry)))")
+        path: path, reason: "no segment contains its PVH entry \(GuestAddress(UInt64(entry)))")
     }
     var ramdisk: Range<UInt64>?
     if let initrd {
-      // The entry is 32-bit code, so the initrd stays where that can see it.
+      // The entry is 32-bit code, so the initrd must be below 4 GiB.
       ramdisk = try Initrd.load(
         path: initrd, above: end, limit: GuestMemory.holeStart - 1, above4GiB: false, into: memory)
     }
-    // The protocol has no limit of its own.
+    // The protocol does not limit the command line.
     try KernelImage.place(commandLine: commandLine, limit: .max, in: memory)
     try segments.load(kernel, into: memory)
     let info = PVHStartInfo(ramdisk: ramdisk, memoryMap: MemoryMap(memory))
@@ -32,7 +32,7 @@ enum ELFImage {
     return .pvh32(eip: GuestAddress(UInt64(entry)), ebx: PlatformLayout.pvhStartInfo)
   }
 
-  /// Whether a file can be started by this protocol.
+  /// True if the file has a PVH entry.
   static func hasPVHEntry(_ kernel: borrowing ImageFile) throws(BootError) -> Bool {
     let header = try ELFHeader(kernel)
     guard header.is64Bit else { return false }
@@ -52,7 +52,7 @@ enum ELFImage {
     let path = kernel.file.path
     for segment in header.segments where segment.type == ELFHeader.Segment.note {
       guard segment.fileSize <= PVHNote.maximumSize else {
-        throw .damaged(path: path, reason: "its notes have \(segment.fileSize) bytes")
+        throw .damaged(path: path, reason: "its note segment has \(segment.fileSize) bytes, more than 1 MiB")
       }
       let notes = try kernel.read(Int(segment.fileSize), at: segment.offset)
       if let entry = PVHNote.entry(in: notes, alignment: segment.alignment) { return entry }

@@ -2,13 +2,14 @@
 
 internal import GuestMemory
 
-/// The segments of an ELF file that go into RAM.
+/// The segments of an ELF file to load into RAM.
 struct ELFSegments {
   private let segments: [ELFHeader.Segment]
 
-  /// The segments to load, in rising order of address, all of them within the file and RAM.
+  /// Creates the list of segments to load, in ascending order of address. Checks that each one is within the
+  /// file and within RAM.
   ///
-  /// - Parameter low: Where below 1 MiB they may be, too.
+  /// - Parameter low: The GPAs below 1 MiB where segments are allowed too.
   init(
     _ kernel: borrowing ImageFile, _ header: ELFHeader, _ memory: GuestMemory, low: Range<UInt64> = 0..<0
   ) throws(BootError) {
@@ -20,7 +21,7 @@ struct ELFSegments {
     for segment in segments {
       let place = GuestAddress(segment.address)
       guard segment.fileSize <= segment.memorySize else {
-        throw .damaged(path: path, reason: "the segment at \(place) has more bytes than memory")
+        throw .damaged(path: path, reason: "the segment at \(place) is larger in the file than in memory")
       }
       guard segment.address >= end else {
         throw .damaged(path: path, reason: "the segment at \(place) overlaps another")
@@ -42,13 +43,14 @@ struct ELFSegments {
     self.segments = segments
   }
 
-  /// The end of the last one, where one of them holds the entry; nil where none does.
+  /// Returns the end of the last segment (GPA), or nil if no segment contains the entry.
   func end(covering entry: UInt64) -> UInt64? {
     let isCovered = segments.contains { entry >= $0.address && entry - $0.address < $0.fileSize }
     return isCovered ? segments.last.map { $0.address + $0.memorySize } : nil
   }
 
-  /// Copies them into RAM, which is zero where a segment has no bytes.
+  /// Copies the segments into RAM. The memory of a segment beyond its file bytes is not written, because RAM
+  /// is already zero.
   func load(_ kernel: borrowing ImageFile, into memory: GuestMemory) throws(BootError) {
     for segment in segments {
       try kernel.load(

@@ -3,10 +3,10 @@
 internal import GuestMemory
 internal import Linux
 
-/// An open kernel or initrd, whose reads fail with the file's name.
+/// An open kernel or initrd. Its errors name the file.
 struct ImageFile: ~Copyable {
   let file: BootFile
-  /// Bytes, at least one.
+  /// The size in bytes, at least 1.
   let size: UInt64
   private let descriptor: OwnedDescriptor
 
@@ -29,14 +29,15 @@ struct ImageFile: ~Copyable {
   ) throws(BootError) -> UInt64 {
     let size: UInt64
     do throws(KernelError) { size = try descriptor.size(of: file.path) } catch {
-      // fstat of an open descriptor does not fail; this is cl_file_size's answer for another kind of file.
+      // fstat does not fail on an open descriptor. cl_file_size returns EINVAL for a file that is not
+      // regular.
       throw error.errno == KernelError.invalid ? .notRegular(file) : .unreadable(file, error)
     }
     guard size > 0 else { throw .empty(file) }
     return size
   }
 
-  /// The bytes from `offset` on; fewer than `count` only where the file ends.
+  /// Reads up to `count` bytes from `offset` on, at most 1 GiB. Returns fewer bytes at the end of the file.
   borrowing func read(upTo count: Int, at offset: UInt64) throws(BootError) -> [UInt8] {
     guard offset < size else { return [] }
     do throws(KernelError) {
@@ -44,7 +45,7 @@ struct ImageFile: ~Copyable {
     } catch { throw .unreadable(file, error) }
   }
 
-  /// Exactly `count` bytes from `offset` on.
+  /// Reads exactly `count` bytes from `offset` on.
   borrowing func read(_ count: Int, at offset: UInt64) throws(BootError) -> [UInt8] {
     try require(offset: offset, count: UInt64(count))
     let bytes = try read(upTo: count, at: offset)
@@ -54,7 +55,7 @@ struct ImageFile: ~Copyable {
     return bytes
   }
 
-  /// Checks that the file has all of a range.
+  /// Checks that a range is within the file.
   borrowing func require(offset: UInt64, count: UInt64) throws(BootError) {
     let (end, overflow) = offset.addingReportingOverflow(count)
     guard !overflow, end <= size else {
@@ -62,7 +63,7 @@ struct ImageFile: ~Copyable {
     }
   }
 
-  /// Copies a range of the file to a place in RAM that the caller has checked.
+  /// Copies a range of the file into RAM. The caller has checked the address.
   borrowing func load(
     offset: UInt64, count: UInt64, into memory: GuestMemory, at address: GuestAddress
   ) throws(BootError) {
@@ -79,7 +80,7 @@ struct ImageFile: ~Copyable {
 }
 
 extension GuestMemory {
-  /// Puts what Sluice itself made into RAM.
+  /// Writes generated data into guest RAM.
   func place(_ bytes: [UInt8], at address: GuestAddress) throws(BootError) {
     do throws(OutOfRange) { try write(bytes, at: address) } catch { throw .memoryTooSmall(error) }
   }

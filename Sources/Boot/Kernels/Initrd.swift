@@ -2,17 +2,19 @@
 
 internal import GuestMemory
 
-/// The initial RAM disk: where it goes, and getting it there.
+/// Places and loads the initial RAM disk.
 enum Initrd {
   private static let pageSize: UInt64 = 4096
 
-  /// Loads an initrd as high as the kernel allows, away from what the kernel unpacks.
+  /// Loads an initrd at the highest address that the kernel accepts, away from the memory that the kernel
+  /// unpacks into.
   ///
   /// - Parameters:
-  ///   - end: GPA where the kernel's memory ends.
-  ///   - limit: The highest GPA that the initrd's last byte may have below 4 GiB.
-  ///   - above4GiB: Whether the kernel also takes one from there, where there is no room below.
-  /// - Returns: The guest-physical addresses of its bytes.
+  ///   - end: The end of the kernel's memory (GPA).
+  ///   - limit: The highest GPA allowed for the initrd's last byte below 4 GiB.
+  ///   - above4GiB: True if the kernel also accepts an initrd above 4 GiB. That RAM is used if the initrd
+  ///     does not fit below.
+  /// - Returns: The GPAs of the initrd's bytes.
   static func load(
     path: String, above end: UInt64, limit: UInt64, above4GiB: Bool, into memory: GuestMemory
   ) throws(BootError) -> Range<UInt64> {
@@ -28,7 +30,7 @@ enum Initrd {
     return start..<start + file.size
   }
 
-  /// The highest page boundary from which `size` bytes end within `range`.
+  /// Returns the highest page boundary at which `size` bytes fit into `range`, or nil if they do not fit.
   static func highest(_ size: UInt64, in range: Range<UInt64>) -> UInt64? {
     guard size <= range.upperBound - range.lowerBound else { return nil }
     let start = (range.upperBound - size) & ~(pageSize - 1)
@@ -46,7 +48,7 @@ enum Initrd {
     let (needed, overflow) = lowest.addingReportingOverflow(size)
     if !overflow, needed <= limit + 1 || above4GiB {
       let room = places.map { $0.upperBound - $0.lowerBound }.max() ?? 0
-      // Beyond the hole the initrd has a region of its own, so all of the low RAM comes on top.
+      // An initrd above the hole needs a separate region, so the total includes all RAM below the hole.
       let total = needed <= limit + 1 ? needed : GuestMemory.holeStart + size.roundedUp(to: pageSize)
       return .initrdTooLarge(path: path, size: size, room: room, memory: memory.size, needed: total)
     }

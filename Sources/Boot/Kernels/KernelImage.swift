@@ -2,11 +2,11 @@
 
 public import GuestMemory
 
-/// A kernel file, of whichever format.
+/// A kernel file in any supported format.
 ///
-/// One file per format holds its loader (`LinuxImage`, `ELFImage`, `MultibootImage`); `Format` says
-/// which file is whose. RAM must be as `GuestMemory.init` leaves it, all zero: what a kernel
-/// wants zeroed is not written.
+/// Each format has a loader in a separate file (`LinuxImage`, `ELFImage`, `MultibootImage`), and `Format`
+/// selects it. RAM must be all zero, as `GuestMemory.init` leaves it. A loader does not write the bytes that
+/// a kernel expects to be zero.
 public enum KernelImage {
   private enum Format {
     case linux
@@ -14,15 +14,16 @@ public enum KernelImage {
     case multiboot(MultibootHeader)
   }
 
-  /// Loads a kernel with its initrd and command line, and what its boot protocol hands it.
+  /// Loads a kernel, its initrd, its command line and the data of its boot protocol.
   ///
-  /// ACPI tables are not part of it: `ACPI.install` puts them where this says they are.
+  /// This does not write the ACPI tables. `ACPI.install` writes them at the address that the kernel receives
+  /// here.
   ///
   /// - Parameters:
-  ///   - path: A bzImage with boot protocol 2.12 or newer, a 64-bit ELF file with a PVH
-  ///     note, or a kernel for multiboot, version 1.
-  ///   - initrd: An initial RAM disk, or nothing.
-  ///   - commandLine: What the kernel is told, in UTF-8.
+  ///   - path: The path of a bzImage with boot protocol 2.12 or newer, a 64-bit ELF file with a PVH note, or
+  ///     a multiboot kernel (version 1).
+  ///   - initrd: The path of an initial RAM disk, or nil.
+  ///   - commandLine: The kernel command line, in UTF-8.
   public static func load(
     path: String, initrd: String? = nil, commandLine: String, memory: GuestMemory
   ) throws(BootError) -> EntryPoint {
@@ -46,22 +47,22 @@ public enum KernelImage {
     let start = try kernel.read(upTo: max(SetupHeader.maximumEnd, MultibootHeader.searchSize), at: 0)
     let multiboot = MultibootHeader(in: start)
     if start.starts(with: ELFHeader.magic) {
-      // A PVH entry is looked for first: it says more than multiboot can.
+      // A PVH entry takes precedence, because PVH passes more information than multiboot.
       if let multiboot, try !ELFImage.hasPVHEntry(kernel) { return .multiboot(multiboot) }
       return .elf
     }
     if SetupHeader.isPresent(in: start) { return .linux }
     if let multiboot, multiboot.addresses != nil { return .multiboot(multiboot) }
-    // A kernel that was cut within its first sector or two still starts as a PE file does.
+    // A bzImage truncated within its first two sectors still starts like a PE file.
     if start.count < SetupHeader.minimumEnd, SetupHeader.couldBecomeOne(start) {
       throw .truncated(kernel.file, has: kernel.size, needs: UInt64(SetupHeader.minimumEnd))
     }
     throw .notAKernel(path: kernel.file.path)
   }
 
-  /// Puts the command line and its NUL in place, and checks its length.
+  /// Checks the length of the command line, then writes it with its NUL into guest RAM.
   ///
-  /// - Parameter limit: What the kernel takes, in bytes without the NUL.
+  /// - Parameter limit: The longest command line that the kernel accepts, in bytes without the NUL.
   static func place(
     commandLine: String, limit: UInt64, in memory: GuestMemory
   ) throws(BootError) {

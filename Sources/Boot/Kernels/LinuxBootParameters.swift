@@ -4,7 +4,7 @@ internal import GuestMemory
 
 /// Linux's `struct boot_params`, the "zero page" (Documentation/arch/x86/zero-page.rst).
 struct LinuxBootParameters {
-  /// The page, for `PlatformLayout.bootParameters`.
+  /// The bytes of the page at `PlatformLayout.bootParameters`.
   let bytes: [UInt8]
 
   private enum Offset {
@@ -22,7 +22,7 @@ struct LinuxBootParameters {
 
   /// "normal": the kernel sets no video mode.
   private static let videoModeNormal: UInt16 = 0xFFFF
-  /// "undefined": a loader that has no number of its own.
+  /// "undefined": a loader without an assigned ID.
   private static let loaderUndefined: UInt8 = 0xFF
 
   init(header: SetupHeader, ramdisk: Range<UInt64>?, memoryMap: MemoryMap) {
@@ -41,7 +41,7 @@ struct LinuxBootParameters {
       page.set(UInt32(truncatingIfNeeded: size), at: Offset.ramdiskSize)
       page.set(UInt32(size >> 32), at: Offset.ramdiskSizeHigh)
     }
-    // A machine has a handful of ranges; the table has room for 128.
+    // A machine has a few ranges; the table has room for 128.
     page.set(UInt8(memoryMap.entries.count), at: Offset.e820Count)
     for (index, entry) in memoryMap.entries.enumerated() {
       let offset = Offset.e820Table + index * 20

@@ -4,7 +4,7 @@ internal import GuestMemory
 
 /// Loads a bzImage by the 64-bit Linux boot protocol (Documentation/arch/x86/boot.rst).
 enum LinuxImage {
-  /// The 64-bit entry, from the start of the protected-mode kernel.
+  /// The offset of the 64-bit entry in the protected-mode kernel, in bytes.
   private static let entryOffset: UInt64 = 0x200
 
   static func load(
@@ -41,10 +41,10 @@ enum LinuxImage {
 }
 
 extension GuestMemory {
-  /// The end of the RAM below 4 GiB.
+  /// The end of the RAM below 4 GiB (GPA).
   var lowEnd: UInt64 { regions.first?.end.rawValue ?? 0 }
 
-  /// Whether a range lies in the RAM from 1 MiB up to the hole.
+  /// True if a range is within the RAM between 1 MiB and the hole.
   func holdsLow(_ range: Range<UInt64>) -> Bool {
     range.lowerBound >= PlatformLayout.highMemory.rawValue && range.upperBound <= lowEnd
   }

@@ -1,38 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The header of a kernel for multiboot, version 1 (Multiboot Specification 0.6.96 §3.1).
+/// The header of a multiboot kernel, version 1 (Multiboot Specification 0.6.96 §3.1).
 struct MultibootHeader: Equatable {
-  /// Where a file that is no ELF file goes: bit 16 of the flags.
+  /// The load addresses in the header, present if bit 16 of the flags is set. They replace ELF headers.
   struct Addresses: Equatable {
     /// GPA of the header itself.
     let header: UInt32
-    /// GPA of the first byte that is loaded.
+    /// GPA of the first loaded byte.
     let load: UInt32
-    /// GPA after the last; 0 for all of the file.
+    /// GPA after the last loaded byte, or 0 to load the whole file.
     let loadEnd: UInt32
-    /// GPA after what is to be zero; 0 where there is none.
+    /// GPA after the zeroed memory (BSS), or 0 if there is none.
     let bssEnd: UInt32
     /// GPA of the first instruction.
     let entry: UInt32
   }
 
-  /// Where it is in the file.
+  /// The offset of the header in the file.
   let offset: Int
-  /// What the kernel asks for.
+  /// The features that the kernel requests.
   let flags: UInt32
-  /// nil where the ELF headers say where the kernel goes.
+  /// The load addresses, or nil if the ELF headers give them.
   let addresses: Addresses?
 
-  /// The header is in the first bytes of the file.
+  /// The number of bytes at the start of the file that may contain the header.
   static let searchSize = 8192
   private static let magic: UInt32 = 0x1BAD_B002
   private static let hasAddresses: UInt32 = 1 << 16
-  /// What a loader has to be able to do, or not to load: modules on page boundaries (0) and memory (1) are
-  /// what it always does, a video mode (2) is not to be had.
+  /// The flags of required features. A loader must not load a kernel that requires a feature it lacks.
   private static let requirements: UInt32 = 0xFFFF
+  /// The supported features: modules on page boundaries (bit 0) and memory information (bit 1) are always
+  /// provided. A video mode (bit 2) is not supported.
   private static let known: UInt32 = 0b11
 
-  /// Finds it; nil where there is none.
+  /// Creates the header from the first bytes of a file. Returns nil if there is no header.
   init?(in start: [UInt8]) {
     func word(_ offset: Int) -> UInt32? { start.little(at: offset) }
     let found = stride(from: 0, to: min(start.count, Self.searchSize) - 11, by: 4).first { offset in
@@ -54,6 +55,6 @@ struct MultibootHeader: Equatable {
     addresses = Addresses(header: header, load: load, loadEnd: loadEnd, bssEnd: bssEnd, entry: entry)
   }
 
-  /// The bits of what it needs and Sluice has not; 0 where there are none.
+  /// The flags of required features that Sluice does not support, or 0.
   var unmet: UInt32 { flags & Self.requirements & ~Self.known }
 }

@@ -3,8 +3,8 @@
 internal import GuestMemory
 internal import Seams
 
-/// Loads a kernel for multiboot, version 1: an ELF file of either width, or any file whose header says where
-/// it goes.
+/// Loads a multiboot kernel, version 1: a 32-bit or 64-bit ELF file, or any file whose header gives its load
+/// addresses.
 enum MultibootImage {
   static func load(
     _ kernel: borrowing ImageFile, _ header: MultibootHeader, initrd: String?, commandLine: String,
@@ -15,7 +15,7 @@ enum MultibootImage {
       throw .damaged(
         path: path,
         reason:
-          "its multiboot header asks for what Sluice has not (flags \(header.unmet.hexadecimal))")
+          "its multiboot header requires unsupported features (flags \(header.unmet.hexadecimal))")
     }
     let entry: UInt64
     let end: UInt64
@@ -30,7 +30,7 @@ enum MultibootImage {
         path: initrd, above: max(end, PlatformLayout.highMemory.rawValue), limit: GuestMemory.holeStart - 1,
         above4GiB: false, into: memory)
     }
-    // A loader puts the kernel's own name in front (§3.3, 'cmdline').
+    // The command line starts with the kernel's file name (§3.3, 'cmdline').
     let line = commandLine.isEmpty ? path : "\(path) \(commandLine)"
     try KernelImage.place(commandLine: line, limit: .max, in: memory)
     let info = MultibootInfo(module: module, moduleName: initrd ?? "", memoryMap: MemoryMap(memory))
@@ -45,7 +45,7 @@ enum MultibootImage {
     let segments = try ELFSegments(kernel, header, memory, low: PlatformLayout.multibootLow)
     guard let end = segments.end(covering: header.entry), header.entry >> 32 == 0 else {
       throw .damaged(
-        path: kernel.file.path, reason: "no segment holds its entry \(GuestAddress(header.entry))")
+        path: kernel.file.path, reason: "no segment contains its entry \(GuestAddress(header.entry))")
     }
     try segments.load(kernel, into: memory)
     return (header.entry, end)
@@ -60,13 +60,13 @@ enum MultibootImage {
     let before = UInt64(addresses.header) &- load
     guard load >= PlatformLayout.highMemory.rawValue, addresses.header >= addresses.load,
       before <= UInt64(offset), UInt64(offset) - before < kernel.size
-    else { throw .damaged(path: path, reason: "its multiboot header has addresses that cannot be") }
+    else { throw .damaged(path: path, reason: "the addresses in its multiboot header are inconsistent") }
     let start = UInt64(offset) - before
     let loadEnd = addresses.loadEnd == 0 ? load + (kernel.size - start) : UInt64(addresses.loadEnd)
     let end = max(loadEnd, UInt64(addresses.bssEnd))
     guard loadEnd > load, UInt64(addresses.entry) >= load, UInt64(addresses.entry) < loadEnd else {
       throw .damaged(
-        path: path, reason: "what it loads does not hold its entry \(GuestAddress(UInt64(addresses.entry)))")
+        path: path, reason: "the loaded range excludes its entry \(GuestAddress(UInt64(addresses.entry)))")
     }
     try kernel.require(offset: start, count: loadEnd - load)
     guard memory.holdsLow(load..<end) else {

@@ -2,19 +2,21 @@
 
 internal import GuestMemory
 
-/// What a multiboot kernel is handed (Multiboot Specification 0.6.96 §3.3), with its module list, memory map
-/// and strings behind it.
+/// The multiboot information (Multiboot Specification 0.6.96 §3.3), followed by its module list, memory map
+/// and strings.
 struct MultibootInfo {
-  /// For `PlatformLayout.multibootInfo`.
+  /// The bytes at `PlatformLayout.multibootInfo`.
   let bytes: [UInt8]
 
   private static let size = 116
   private static let moduleSize = 16
-  /// Memory sizes, command line, modules, memory map, boot loader name.
+  /// Present fields: memory sizes, command line, modules, memory map, boot loader name.
   private static let flags: UInt32 = 1 << 0 | 1 << 2 | 1 << 3 | 1 << 6 | 1 << 9
   private static let loader = "Sluice"
 
-  /// - Parameter commandLine: Whether there is one at `PlatformLayout.commandLine`.
+  /// Creates the information. The command line is at `PlatformLayout.commandLine`.
+  ///
+  /// - Parameter module: The GPAs of the module, or nil.
   init(module: Range<UInt64>?, moduleName: String, memoryMap: MemoryMap) {
     let base = UInt32(truncatingIfNeeded: PlatformLayout.multibootInfo.rawValue)
     let modules = base + UInt32(Self.size)
@@ -46,12 +48,12 @@ struct MultibootInfo {
     bytes.append(little: UInt32(0))  // reserved
 
     for entry in memoryMap.entries {
-      bytes.append(little: UInt32(20))  // what follows of this entry
+      bytes.append(little: UInt32(20))  // size of the rest of the entry
       bytes.append(little: entry.range.lowerBound)
       bytes.append(little: entry.range.upperBound - entry.range.lowerBound)
       bytes.append(little: entry.kind.rawValue)
     }
-    // No name is so long that the page would not hold it: it is cut there.
+    // The module's name is cut to 1024 bytes, so that all fits in the page.
     bytes += Self.loader.utf8 + [0]
     bytes += moduleName.utf8.prefix(1024) + [0]
     self.bytes = bytes

@@ -2,10 +2,10 @@
 
 internal import GuestMemory
 
-/// Xen's `struct hvm_start_info`, version 1, with its module list and memory map behind it
+/// Xen's `struct hvm_start_info`, version 1, followed by its module list and memory map
 /// (xen/include/public/arch-x86/hvm/start_info.h).
 struct PVHStartInfo {
-  /// For `PlatformLayout.pvhStartInfo`.
+  /// The bytes at `PlatformLayout.pvhStartInfo`.
   let bytes: [UInt8]
 
   private static let magic: UInt32 = 0x336E_C578
@@ -29,7 +29,7 @@ struct PVHStartInfo {
 
     bytes.append(little: ramdisk?.lowerBound ?? 0)
     bytes.append(little: ramdisk.map { $0.upperBound - $0.lowerBound } ?? 0)
-    bytes.append(little: UInt64(0))  // no command line of its own
+    bytes.append(little: UInt64(0))  // no module command line
     bytes.append(little: UInt64(0))  // reserved
 
     for entry in memoryMap.entries {

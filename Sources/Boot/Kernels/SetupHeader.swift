@@ -5,63 +5,65 @@ internal import Seams
 
 /// The setup header of a bzImage (Documentation/arch/x86/boot.rst, "Details of Header Fields").
 struct SetupHeader: Equatable {
-  /// Major number in the high byte.
+  /// The boot protocol version. The high byte is the major number.
   let version: UInt16
-  /// Sectors of 512 bytes between the boot sector and the protected-mode kernel.
+  /// The number of 512-byte sectors between the boot sector and the protected-mode kernel.
   let setupSectors: UInt64
-  /// Length of the protected-mode kernel, in bytes.
+  /// The length of the protected-mode kernel, in bytes.
   let payloadSize: UInt64
-  /// Bit 0, LOADED_HIGH: the protected-mode kernel does not belong below 1 MiB.
+  /// The load flags. Bit 0 (LOADED_HIGH) means that the protected-mode kernel loads at 1 MiB or above.
   let loadFlags: UInt8
-  /// Bits of what the kernel supports (XLF_*).
+  /// The kernel's extended load flags (XLF_*).
   let extendedLoadFlags: UInt16
-  /// What a relocatable kernel's address must be a multiple of.
+  /// The required alignment of a relocatable kernel's address, in bytes.
   let kernelAlignment: UInt64
   let isRelocatable: Bool
-  /// Longest command line in bytes, without its NUL.
+  /// The longest command line in bytes, without its NUL.
   let commandLineLimit: UInt64
-  /// Highest GPA that an initrd may use.
+  /// The highest GPA that an initrd may use.
   let initrdLimit: UInt64
-  /// GPA where the kernel would like to be.
+  /// The preferred load address (GPA).
   let preferredAddress: UInt64
-  /// Bytes of RAM that the kernel uses from its address on before it reads the memory map.
+  /// The size of the RAM, from the load address on, that the kernel uses before it reads the memory map.
+  /// Bytes.
   let initSize: UInt64
-  /// The header's own bytes, from `start` on, as far as this kernel has it.
+  /// The header's bytes from `start` on. Their number depends on the kernel.
   let bytes: [UInt8]
 
-  /// Where the header starts in the file and in `boot_params`.
+  /// The offset of the header in the file and in `boot_params`.
   static let start = 0x1F1
-  /// Where the fields end that every kernel of protocol 2.12 has.
+  /// The end of the fields that every kernel of protocol 2.12 has.
   static let minimumEnd = 0x264
-  /// Where `boot_params` has the next field after the header (edd_mbr_sig_buffer).
+  /// The offset of the next field after the header in `boot_params` (edd_mbr_sig_buffer).
   static let maximumEnd = 0x290
 
   static let oldestVersion: UInt16 = 0x020C
-  /// From this version on the kernel takes the RSDP's address from `boot_params`.
+  /// The first version in which the kernel reads the RSDP's address from `boot_params`.
   static let acpiVersion: UInt16 = 0x020E
   private static let bootFlag: UInt16 = 0xAA55
   private static let signature: UInt32 = 0x5372_6448  // "HdrS"
 
-  /// XLF_KERNEL_64: there is a 64-bit entry at offset 0x200 of the protected-mode kernel.
+  /// True if the protected-mode kernel has a 64-bit entry at offset 0x200 (XLF_KERNEL_64).
   var has64BitEntry: Bool { extendedLoadFlags & 1 << 0 != 0 }
-  /// XLF_CAN_BE_LOADED_ABOVE_4G: kernel, `boot_params`, command line and initrd can.
+  /// True if kernel, `boot_params`, command line and initrd can be above 4 GiB (XLF_CAN_BE_LOADED_ABOVE_4G).
   var canBeAbove4GiB: Bool { extendedLoadFlags & 1 << 1 != 0 }
 
-  /// Whether these first bytes of a file have the boot flag and the header's signature.
+  /// True if the first bytes of a file contain the boot flag and the header's signature.
   static func isPresent(in file: [UInt8]) -> Bool {
     file.little(UInt16.self, at: 0x1FE) == bootFlag && file.little(UInt32.self, at: 0x202) == signature
   }
 
-  /// Whether a file that ends here could be the start of a bzImage: all of them are PE files
-  /// too, or have the boot flag.
+  /// True if a truncated file could be the start of a bzImage. Every bzImage is also a PE file or has the
+  /// boot flag.
   static func couldBecomeOne(_ file: [UInt8]) -> Bool {
     file.starts(with: [0x4D, 0x5A]) || file.little(UInt16.self, at: 0x1FE) == bootFlag
   }
 
-  /// Reads the header from the first bytes of a file in which it is present, and checks that
-  /// this is a kernel that can be started in 64-bit mode.
+  /// Creates the header from the first bytes of a file that contains one. Checks that the kernel can start in
+  /// 64-bit mode.
   init(_ file: [UInt8], path: String) throws(BootError) {
-    /// A field; one that is not there counts as zero, and the version says which must be.
+    /// Reads a field. A field beyond the end of the file reads as zero; the version determines which fields
+    /// exist.
     func field<Value: FixedWidthInteger>(_ offset: Int, _: Value.Type = Value.self) -> Value {
       file.little(at: offset) ?? 0
     }
@@ -86,20 +88,20 @@ struct SetupHeader: Equatable {
     bytes = Array(file[Self.start..<max(end, Self.minimumEnd)])
     guard has64BitEntry else { throw .no64BitEntry(path: path) }
     guard loadFlags & 1 != 0 else {
-      throw .damaged(path: path, reason: "it wants to be below 1 MiB (LOADED_HIGH is clear)")
+      throw .damaged(path: path, reason: "it must load below 1 MiB (LOADED_HIGH is clear)")
     }
     guard payloadSize > 0x200 else {
-      throw .damaged(path: path, reason: "its protected-mode part has \(payloadSize) bytes")
+      throw .damaged(path: path, reason: "its protected-mode kernel has only \(payloadSize) bytes")
     }
   }
 
   /// Offset of the protected-mode kernel in the file.
   var payloadOffset: UInt64 { (setupSectors + 1) * 512 }
 
-  /// Where to load the protected-mode kernel.
+  /// Returns the load address of the protected-mode kernel (GPA).
   ///
-  /// Every 64-bit kernel moves itself up to `preferredAddress` when it finds itself lower, so a
-  /// lower place saves nothing even for a relocatable one.
+  /// A 64-bit kernel that starts below `preferredAddress` moves itself up to it. A lower load address
+  /// therefore saves no memory, even for a relocatable kernel.
   func loadAddress(path: String) throws(BootError) -> UInt64 {
     let lowest = PlatformLayout.highMemory.rawValue
     let aligned = kernelAlignment > 0 && kernelAlignment & (kernelAlignment - 1) == 0
@@ -109,10 +111,10 @@ struct SetupHeader: Equatable {
     guard isRelocatable, aligned else {
       throw .damaged(
         path: path,
-        reason: "it wants to be at \(preferredAddress.hexadecimal) and cannot be moved")
+        reason: "its load address \(preferredAddress.hexadecimal) is too low, and it cannot be relocated")
     }
     let wanted = max(preferredAddress, lowest)
-    // An address that high does not fit anyway, which the caller says.
+    // The caller rejects such a high address, because it is not in RAM.
     return wanted <= .max - kernelAlignment ? wanted.roundedUp(to: kernelAlignment) : wanted
   }
 }

@@ -3,7 +3,8 @@
 internal import GuestMemory
 internal import Seams
 
-/// The registers of the boot processor at the kernel's first instruction. The other processors wait for INIT and SIPI.
+/// The registers of the boot processor at the kernel's first instruction. The other processors wait for INIT
+/// and SIPI.
 extension CPUState {
   /// __BOOT_CS of the Linux boot protocol.
   static let codeSelector: UInt16 = 0x10
@@ -21,7 +22,7 @@ extension CPUState {
     static let codeType: UInt8 = 0xB
     /// Read and write, accessed.
     static let dataType: UInt8 = 0x3
-    /// Busy TSS, 32-bit or 64-bit by mode.
+    /// Busy TSS; 32-bit or 64-bit, depending on the mode.
     static let busyTSS: UInt8 = 0xB
     /// Local descriptor table.
     static let ldtType: UInt8 = 0x2
@@ -56,7 +57,7 @@ extension CPUState {
     }
   }
 
-  /// The GDT's bytes, for `PlatformLayout.gdt`.
+  /// The bytes of the GDT at `PlatformLayout.gdt`.
   var gdtBytes: [UInt8] {
     var bytes: [UInt8] = []
     for descriptor in [0, 0, cs.descriptor, data.descriptor] { bytes.append(little: descriptor) }

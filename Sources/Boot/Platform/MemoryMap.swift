@@ -2,37 +2,37 @@
 
 public import GuestMemory
 
-/// The map of guest-physical memory that a kernel is handed (ACPI 6.5 §15, "E820").
+/// The guest-physical memory map passed to a kernel (ACPI 6.5 §15, "E820").
 public struct MemoryMap: Sendable, Equatable {
-  /// What a range is for; the numbers are those of E820 and of the PVH memory map.
+  /// The type of a range. E820 and the PVH memory map use the same numbers.
   public enum Kind: UInt32, Sendable {
     /// RAM that the guest may use.
     case usable = 1
-    /// Not to be used as RAM or for devices.
+    /// Addresses that the guest must use neither as RAM nor for devices.
     case reserved = 2
   }
 
   /// One range of guest-physical addresses.
   public struct Entry: Sendable, Equatable {
-    /// The addresses; never empty.
+    /// The addresses, never empty.
     public let range: Range<UInt64>
-    /// What they are for.
+    /// The type of the range.
     public let kind: Kind
   }
 
-  /// In rising order, without overlaps.
+  /// The ranges, in ascending order and without overlaps.
   public let entries: [Entry]
 
-  /// The part of the first MiB that is not the guest's: BIOS data, video and ROM areas of a PC,
-  /// with the ACPI tables at its end.
+  /// The reserved part of the first MiB: BIOS data, video and ROM areas of a PC, with the ACPI tables at its
+  /// end.
   static let reservedLow = PlatformLayout.lowMemoryEnd.rawValue..<PlatformLayout.highMemory.rawValue
 
-  /// The map of a machine with this RAM.
+  /// Creates the map of a machine with this RAM.
   public init(_ memory: GuestMemory) {
     self.init(ram: memory.regions.map { $0.base.rawValue..<$0.end.rawValue })
   }
 
-  /// The map of a machine whose RAM is `ram`: rising ranges without overlaps.
+  /// Creates the map of a machine whose RAM is `ram`: ascending ranges without overlaps.
   init(ram: [Range<UInt64>]) {
     let reserved = [Self.reservedLow, PlatformLayout.ecamReserved]
     var entries = reserved.map { Entry(range: $0, kind: .reserved) }

@@ -2,9 +2,9 @@
 
 internal import GuestMemory
 
-/// The identity map of the first 4 GiB that the 64-bit Linux entry starts with.
+/// The identity map of the first 4 GiB for the 64-bit Linux entry.
 ///
-/// 2 MiB pages, because not every processor has larger ones (Intel SDM volume 3 §4.5).
+/// It uses 2 MiB pages, because some processors do not support larger pages (Intel SDM volume 3 §4.5).
 enum PageTables {
   private static let pageSize: UInt64 = 4096
   private static let entries: UInt64 = 512
@@ -12,7 +12,7 @@ enum PageTables {
   private static let presentWritable: UInt64 = 1 << 0 | 1 << 1
   private static let largePage: UInt64 = 1 << 7
 
-  /// The tables' bytes, to lie at `base`: PML4, PDPT and a page directory for each GiB.
+  /// Returns the tables' bytes for address `base`: PML4, PDPT and a page directory for each GiB.
   static func bytes(at base: GuestAddress) -> [UInt8] {
     let pdpt = base.rawValue + pageSize
     let firstDirectory = pdpt + pageSize

@@ -2,12 +2,12 @@
 
 public import GuestMemory
 
-/// What a PC runs after a reset: here a few instructions that reset the machine.
+/// The code at the reset vector: a few instructions that reset the machine.
 ///
-/// Linux on hardware-reduced ACPI does not use the FADT's reset register; without EFI it goes back
-/// to real mode and jumps to FFFF:0000 (arch/x86/kernel/reboot.c, BOOT_BIOS).
+/// Linux on hardware-reduced ACPI does not use the FADT's reset register. Without EFI it switches to real
+/// mode and jumps to FFFF:0000 (arch/x86/kernel/reboot.c, BOOT_BIOS).
 public enum ResetVector {
-  /// Real-mode code: write the reset register, then halt for good.
+  /// Real-mode code that writes the reset register and then halts forever.
   private static let code: [UInt8] = {
     let port = PlatformLayout.reset
     return [
@@ -19,7 +19,7 @@ public enum ResetVector {
     ]
   }()
 
-  /// Puts the code where a processor in real mode starts.
+  /// Writes the code at the reset vector.
   public static func install(in memory: GuestMemory) throws(BootError) {
     try memory.place(code, at: PlatformLayout.resetVector)
   }

@@ -24,63 +24,63 @@ import Testing
       (.empty(kernel), "kernel /k: the file is empty; copy or build it again"),
       (
         .truncated(BootFile(.initrd, path: "/i"), has: 10, needs: 30),
-        "initrd /i: the file is truncated: it has 10 bytes, and its headers need 30 (20 missing); copy or build it "
-          + "again"
+        "initrd /i: the file is truncated: it has 10 bytes, but its headers need 30 (20 missing); copy or build "
+          + "it again"
       ),
-      (.notAKernel(path: "/k"), "kernel /k: not in a format that Sluice starts; \(formats)"),
+      (.notAKernel(path: "/k"), "kernel /k: unknown format; \(formats)"),
       (
         .oldProtocol(path: "/k", version: 0x0206),
         "kernel /k: boot protocol 2.6 is older than 2.12 (Linux 3.8); use a newer kernel"
       ),
       (
         .no64BitEntry(path: "/k"),
-        "kernel /k: it has no 64-bit entry point (XLF_KERNEL_64); use an x86-64 kernel, not a 32-bit one"
+        "kernel /k: no 64-bit entry point (XLF_KERNEL_64); use an x86-64 kernel, not a 32-bit one"
       ),
       (
         .damaged(path: "/k", reason: "it has no end"),
         "kernel /k: the file is damaged: it has no end; copy or build it again"
       ),
-      (.wrongELF(path: "/k", reason: "is odd"), "kernel /k: it is odd; \(formats)"),
+      (.wrongELF(path: "/k", reason: "an odd file"), "kernel /k: an odd file; \(formats)"),
       (
         .noPVHNote(path: "/k"),
-        "kernel /k: an ELF file without a PVH note (type 18 by \"Xen\"); use the bzImage, or build the kernel with "
-          + "CONFIG_PVH=y"
+        "kernel /k: an ELF file without a PVH note (Xen note of type 18); use the bzImage, or build the kernel "
+          + "with CONFIG_PVH=y"
       ),
       (
         .kernelInReservedAddresses(path: "/k", end: 0x200_0000),
-        "kernel /k: it needs RAM up to 0x2000000, and the host reserves I/O addresses of a device's IOMMU group below "
-          + "that (/sys/kernel/iommu_groups/*/reserved_regions); use another device, or a kernel that lies elsewhere"
+        "kernel /k: it needs RAM up to 0x2000000, but the host reserves I/O addresses below that for a "
+          + "device's IOMMU group (/sys/kernel/iommu_groups/*/reserved_regions); use another device, or a kernel that lies elsewhere"
       ),
       (
         .kernelTooLarge(path: "/k", end: 0x500_0000, memory: 64 << 20),
-        "kernel /k: it needs RAM up to 0x5000000 (80 MiB), and the guest has 64 MiB with at most 3072 MiB of it below "
-          + "4 GiB; give the guest more with --memory"
+        "kernel /k: it needs RAM up to 0x5000000 (80 MiB), but the guest has 64 MiB, of which at most 3072 MiB are "
+          + "below 4 GiB; give the guest more with --memory"
       ),
       (
         .initrdTooLarge(path: "/i", size: 100 << 20, room: 40 << 20, memory: 64 << 20, needed: 124 << 20),
-        "initrd /i: it has 100 MiB, and only 40 MiB of the guest's 64 MiB are free above the kernel; give the guest "
-          + "at least --memory 124M"
+        "initrd /i: its size is 100 MiB, but only 40 MiB of the guest's 64 MiB are free above the kernel; give "
+          + "the guest at least --memory 124M"
       ),
       (
         .initrdBeyondKernelLimit(path: "/i", size: 3 << 30, limit: 0x7FFF_FFFF),
-        "initrd /i: it has 3072 MiB, more than this kernel takes: it must lie above the kernel and end by 0x7fffffff; "
-          + "use a smaller initrd, more memory does not help"
+        "initrd /i: its size is 3072 MiB, but this kernel accepts an initrd only between the kernel's end and "
+          + "0x7fffffff; use a smaller initrd, more memory does not help"
       ),
       (
         .commandLineTooLong(length: 3000, limit: 2047),
-        "kernel command line: it has 3000 bytes, and this kernel takes at most 2047; shorten --append"
+        "kernel command line: 3000 bytes, but this kernel accepts at most 2047; shorten --append"
       ),
       (
         .unsupportedCPUCount(256),
-        "ACPI tables: 256 CPUs are not between 1 and 255; give 1 to 255 with --cpus"
+        "ACPI tables: the number of CPUs is 256, not between 1 and 255; give 1 to 255 with --cpus"
       ),
       (
         .unusablePCIWindow(0..<16),
-        "64-bit PCI window 0x0–0x10: it is not above 4 GiB and the guest's RAM; give the guest less with --memory"
+        "64-bit PCI window 0x0–0x10: it is below 4 GiB or overlaps guest RAM; give the guest less with --memory"
       ),
       (
         .tablesTooLarge(size: 200_000, room: 131_072),
-        "ACPI tables: they have 200000 bytes, and there is room for 131072; give fewer CPUs with --cpus"
+        "ACPI tables: their size is 200000 bytes, but only 131072 bytes are reserved for them; give fewer CPUs with --cpus"
       ),
     ] as [(BootError, String)])
   func message(_ error: BootError, _ text: String) {

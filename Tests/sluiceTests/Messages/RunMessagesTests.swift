@@ -20,7 +20,7 @@ import VMM
     arguments: [
       (
         .boot(.commandLineTooLong(length: 11, limit: 10)),
-        "kernel command line: it has 11 bytes, and this kernel takes at most 10; shorten --append"
+        "kernel command line: 11 bytes, but this kernel accepts at most 10; shorten --append"
       ),
       (
         .vfio(.noDriver("0000:01:00.0")),
