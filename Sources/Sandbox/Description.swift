@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension Rule {
-  /// The layers and the table as text: a line for each call of each kind of thread, and one for each request;
-  /// `(contingent)` if it may go unused in a run.
+  /// Describes the layers and the table of rules as text. Each kind of thread has one line for each call, or
+  /// for each request of ioctl. `(contingent)` marks a call that a run may never make.
   ///
-  /// - Parameter isSandboxed: False for a run without the sandbox: it has no table.
+  /// - Parameter isSandboxed: False for a run without the sandbox, which has no table.
   public static func describe(isSandboxed: Bool) -> String {
     var lines = Layer.active(isSandboxed: isSandboxed).map { "# \($0.rawValue): \($0.text)" }
     guard isSandboxed else { return lines.joined(separator: "\n") + "\n" }

@@ -4,22 +4,24 @@ internal import CLinux
 internal import CSeccomp
 internal import Linux
 
-/// The seccomp filter of a kind of thread, compiled and ready to be loaded by such a thread.
+/// The compiled seccomp filter for a kind of thread. Each thread of that kind loads it.
 struct Filter: Sendable {
-  /// The kind of thread that it is for.
+  /// The kind of thread that loads the filter.
   let kind: ThreadKind
   /// BPF instructions, eight bytes each.
   private let program: [UInt8]
 
-  /// Compiles the rules of a kind of thread (libseccomp). A call that none allows kills the process.
+  /// Creates a filter from the rules for a kind of thread (libseccomp). A call that no rule allows kills the
+  /// process.
   init(_ kind: ThreadKind, rules: [Rule] = Rule.all) throws(SandboxError) {
     self.kind = kind
-    // SAFETY: the context is released on every way out, and is not used after that.
+    // SAFETY: the context is released on every return, and is not used after that.
     guard let context = unsafe seccomp_init(SCMP_ACT_KILL_PROCESS) else {
       throw .library("seccomp_init", code: nil)
     }
     defer { unsafe seccomp_release(context) }
-    // The calls of other interfaces (int 0x80, x32). The default, SCMP_ACT_KILL, ends the thread alone.
+    // A call by another ABI (int 0x80, x32) kills the process. The default, SCMP_ACT_KILL, kills only the
+    // thread.
     try Self.check(
       unsafe seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS), "seccomp_attr_set")
     for rule in rules where rule.threads.contains(kind) {
@@ -44,7 +46,7 @@ struct Filter: Sendable {
     } catch { throw .kernel(error) }
   }
 
-  /// Creates a file for the program.
+  /// Creates a file in memory for the BPF program.
   private static func file() throws(SandboxError) -> OwnedDescriptor {
     do throws(KernelError) {
       // SAFETY: the name is a literal that lives for the call.
@@ -52,12 +54,12 @@ struct Filter: Sendable {
     } catch { throw .kernel(error) }
   }
 
-  /// Turns a negative result of libseccomp into an error.
+  /// Throws an error for a negative result of libseccomp.
   private static func check(_ result: Int32, _ operation: String) throws(SandboxError) {
     guard result >= 0 else { throw .library(operation, code: -result) }
   }
 
-  /// Loads the filter into the calling thread, which has no_new_privs, for good.
+  /// Loads the filter into the calling thread, which must have no_new_privs. The thread cannot remove it.
   func load() throws(KernelError) {
     // SAFETY: the array lives for the call, which copies `count` instructions of eight bytes.
     let result = unsafe program.withUnsafeBytes { buffer in
@@ -68,7 +70,7 @@ struct Filter: Sendable {
 }
 
 extension Rule {
-  /// The argument comparisons of libseccomp, one set for each way in which the call is allowed.
+  /// The argument comparisons for libseccomp. A call is allowed if it matches one of the sets.
   fileprivate var comparisons: [[scmp_arg_cmp]] {
     switch condition {
     case .any: [[]]

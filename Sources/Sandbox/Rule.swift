@@ -1,35 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The kinds of threads of a run; each has a filter of its own.
+/// A kind of thread in a run. Each kind has a separate filter.
 public enum ThreadKind: String, CaseIterable, Sendable {
-  /// The first thread: signals, console, the end of the VM.
+  /// The first thread. It serves signals and the console, and ends the VM.
   case control
-  /// A vCPU: KVM_RUN and the accesses that it traps.
+  /// The thread of a vCPU. It calls KVM_RUN and serves trapped accesses.
   case vcpu
-  /// Populates and pins guest RAM while the guest starts, and ends; there can be several.
+  /// A thread that populates and pins guest RAM while the guest starts, and then exits. A run can have
+  /// several.
   case pin
-  /// Resets a device for the guest, and gives it back at the end; one for each.
+  /// The thread of a device. It resets the device for the guest and releases it at shutdown.
   case device
-  /// Writes the trace, which may wait for a reader.
+  /// The thread that writes the trace. It may block until a reader reads.
   case trace
 }
 
-/// A system call that a kind of thread may make, and why. What no rule allows kills the process.
+/// A system call that some kinds of threads may make, with the reason. A call that no rule allows kills the
+/// process.
 public struct Rule: Sendable {
-  /// Which arguments are allowed.
+  /// The arguments that a rule allows.
   public enum Condition: Sendable {
-    /// Any.
+    /// Any arguments.
     case any
     /// One of several sets of arguments.
     case arguments([[Argument]])
-    /// ioctl with these requests, by name and number; the upper half of the argument is ignored, as
-    /// the kernel does.
+    /// One of these requests of ioctl. The upper 32 bits of the request argument are ignored, as in the
+    /// kernel.
     case requests([Request])
   }
 
-  /// A comparison of one argument: the bits of a mask have a value.
+  /// A comparison of one argument: the bits under a mask must have a value.
   public struct Argument: Sendable {
-    /// The value of the bits.
+    /// The required value of the bits.
     public enum Value: Sendable {
       /// A constant.
       case number(UInt64)
@@ -40,10 +42,11 @@ public struct Rule: Sendable {
     let index: UInt32
     let mask: UInt64
     let value: Value
-    /// The comparison in the kernel's names: `prot without PROT_EXEC`.
+    /// The comparison as text with the kernel's names, such as `prot without PROT_EXEC`.
     public let text: String
 
-    /// The upper half of an int is ignored, as the kernel does.
+    /// Creates a comparison. The default mask ignores the upper 32 bits of the argument, as the kernel does
+    /// for an int.
     init(_ index: UInt32, mask: UInt64 = 0xFFFF_FFFF, _ value: Value, _ text: String) {
       (self.index, self.mask, self.value, self.text) = (index, mask, value, text)
     }
@@ -53,13 +56,13 @@ public struct Rule: Sendable {
   public struct Request: Sendable {
     /// The constant's name in the kernel's headers.
     public let name: String
-    /// Its value.
+    /// The constant's value.
     public let number: UInt
-    /// Why it is needed.
+    /// The reason for the request.
     public let reason: String
     /// See ``Rule/isContingent``.
     public let isContingent: Bool
-    /// The only descriptor that it is for, or nil.
+    /// The only descriptor for which the request is allowed, or nil for any.
     public let descriptor: UInt64?
 
     init(
@@ -83,14 +86,14 @@ public struct Rule: Sendable {
 
   /// The system call's name.
   public let call: String
-  /// Which arguments.
+  /// The allowed arguments.
   public let condition: Condition
-  /// Who needs it.
+  /// The kinds of threads that may make the call.
   public let threads: Set<ThreadKind>
-  /// What for.
+  /// The reason for the call.
   public let reason: String
-  /// Whether it depends on what no run can be made to do at will: the heap has to grow, two threads have
-  /// to meet at a lock, the process has to be stopped and continued, something has to fail.
+  /// True if the call depends on an event that a test cannot force: the heap grows, two threads contend for a
+  /// lock, the process is stopped and continued, or an operation fails. A run may then never make the call.
   public let isContingent: Bool
 
   init(

@@ -5,45 +5,48 @@ internal import CLinux
 extension Rule {
   private static let everyone = Set(ThreadKind.allCases)
 
-  /// Every rule there is.
+  /// All rules.
   public static let all: [Rule] = requests + device + console + runtime
 
   /// Calls for the guest's CPUs and devices.
   private static let device: [Rule] = [
-    Rule("pread64", [.vcpu], "trapped reads of a device's registers and configuration space"),
-    Rule("pwrite64", [.vcpu, .control], "trapped writes of them; memory and bus mastering off at the end"),
-    Rule("pwrite64", [.device], "memory and bus mastering off after the reset at the start"),
+    Rule("pread64", [.vcpu], "serve trapped reads of device registers and configuration space"),
     Rule(
-      "eventfd2", [.vcpu], "the eventfd of a vector that is used for the first time",
+      "pwrite64", [.vcpu, .control],
+      "serve trapped writes to device registers and configuration space; disable memory and bus mastering at "
+        + "shutdown"),
+    Rule("pwrite64", [.device], "disable memory and bus mastering after the reset at the start"),
+    Rule(
+      "eventfd2", [.vcpu], "create the eventfd of a vector at its first use",
       .arguments([
         [
           Argument(0, .number(0), "count 0"),
           Argument(1, .number(UInt64(CL_EVENT_FLAGS)), "EFD_CLOEXEC|EFD_NONBLOCK"),
         ]
       ])),
-    Rule("poll", [.vcpu, .pin], "wait for pinned RAM or the start; pending bits of masked vectors"),
+    Rule("poll", [.vcpu, .pin], "wait for the start or for pinned RAM; read pending bits of masked vectors"),
     Rule("poll", [.device], "wait for the end of the VM"),
-    Rule("poll", [.trace], "wait for records"),
+    Rule("poll", [.trace], "wait for trace records"),
     Rule(
-      "poll", [.control], "wait for the last records of the trace; for the console's reader at the end",
+      "poll", [.control], "wait for the last trace records and for the console's reader at shutdown",
       isContingent: true),
-    Rule("read", [.vcpu, .control], "counts of eventfds; signals and the console's input"),
-    Rule("read", [.trace], "counts of eventfds"),
-    Rule("read", [.pin, .device], "counts of eventfds, if the trace's file is slow", isContingent: true),
-    Rule("write", everyone, "the console's output, eventfds, the trace and messages"),
-    Rule("epoll_wait", [.control], "wait for signals, input and the end"),
+    Rule("read", [.vcpu, .control], "read eventfd counters, signals and console input"),
+    Rule("read", [.trace], "read eventfd counters"),
+    Rule("read", [.pin, .device], "read eventfd counters while the trace file is slow", isContingent: true),
+    Rule("write", everyone, "write console output, eventfds, trace records and messages"),
+    Rule("epoll_wait", [.control], "wait for signals, console input and the end of the VM"),
     Rule(
-      "tgkill", [.vcpu, .control], "kick vCPUs out of KVM_RUN: to open a window, and at the end",
+      "tgkill", [.vcpu, .control], "kick vCPUs out of KVM_RUN to open a window or to stop; part of abort()",
       .arguments([[ownProcess, kick], [ownProcess, abort]])),
     Rule(
-      "tgkill", [.pin, .device, .trace], "part of abort", .arguments([[ownProcess, abort]]),
+      "tgkill", [.pin, .device, .trace], "part of abort()", .arguments([[ownProcess, abort]]),
       isContingent: true),
   ]
 
-  /// Calls for the console of the serial port.
+  /// Calls for the console on the serial port.
   public static let console: [Rule] = [
-    Rule("epoll_ctl", [.control], "leave input alone while the guest's serial port is full"),
-    Rule("getpgrp", [.control], "see if the terminal is another process group's"),
+    Rule("epoll_ctl", [.control], "watch console input and output only while the serial port can use them"),
+    Rule("getpgrp", [.control], "check whether another process group has the terminal"),
   ]
 
   private static let ownProcess = Argument(0, .ownProcess, "tgid = own process")
@@ -52,12 +55,12 @@ extension Rule {
 
   /// Calls of the C library and the Swift runtime.
   private static let runtime: [Rule] = [
-    Rule("futex", [.vcpu, .control], "locks, and the end of threads", locks),
-    Rule("futex", [.pin, .device, .trace], "locks", locks, isContingent: true),
-    Rule("getpid", everyone, "part of abort", isContingent: true),
-    Rule("gettid", everyone, "Swift's Mutex, which is a priority-inheriting futex"),
+    Rule("futex", [.vcpu, .control], "take and release locks; join threads", locks),
+    Rule("futex", [.pin, .device, .trace], "take and release locks", locks, isContingent: true),
+    Rule("getpid", everyone, "part of abort()", isContingent: true),
+    Rule("gettid", everyone, "lock a Mutex of Swift, which is a priority-inheriting futex"),
     Rule(
-      "mmap", everyone, "malloc, for large blocks",
+      "mmap", everyone, "allocate large blocks in malloc()",
       .arguments([
         [
           Argument(2, mask: UInt64(PROT_EXEC), .number(0), "prot without PROT_EXEC"),
@@ -67,56 +70,57 @@ extension Rule {
             "MAP_PRIVATE|MAP_ANONYMOUS, with or without MAP_NORESERVE and MAP_HUGETLB"),
         ]
       ]), isContingent: true),
-    Rule("munmap", [.control], "the machine's mappings at the end"),
-    Rule("munmap", [.device], "a device's mappings when it is handed back"),
-    Rule("munmap", [.vcpu, .pin, .trace], "malloc, for large blocks", isContingent: true),
+    Rule("munmap", [.control], "unmap the machine's memory at shutdown"),
+    Rule("munmap", [.device], "unmap a device's memory when the device is released"),
+    Rule("munmap", [.vcpu, .pin, .trace], "free large blocks in malloc()", isContingent: true),
     Rule(
-      "mprotect", everyone, "malloc, when memory that is not from brk grows",
+      "mprotect", everyone, "grow a heap of malloc() that brk did not allocate",
       .arguments([[Argument(2, .number(UInt64(PROT_READ | PROT_WRITE)), "PROT_READ|PROT_WRITE")]]),
       isContingent: true),
     Rule(
-      "madvise", [.vcpu, .device, .trace], "a thread's stack when it ends",
+      "madvise", [.vcpu, .device, .trace], "free the stack of a thread that exits",
       .arguments([[dontNeed], [hugePage]])),
     Rule(
       "madvise", [.pin],
-      "populate guest RAM; give back the code that only the start has run; a thread's stack when it ends",
+      "populate guest RAM; drop the pages of start-up code; free the stack of a thread that exits",
       .arguments([
         [dontNeed], [hugePage],
         [Argument(2, .number(UInt64(MADV_POPULATE_WRITE)), "MADV_POPULATE_WRITE")],
       ])),
-    Rule("madvise", [.control], "give guest RAM back at the end", .arguments([[dontNeed], [hugePage]])),
+    Rule("madvise", [.control], "free guest RAM at shutdown", .arguments([[dontNeed], [hugePage]])),
     Rule(
-      "writev", everyone, "the C library's message before it aborts",
+      "writev", everyone, "write the C library's message before abort()",
       .arguments([[Argument(0, .number(2), "fd 2")]]), isContingent: true),
-    Rule("brk", everyone, "malloc, when the heap grows or shrinks", isContingent: true),
+    Rule("brk", everyone, "grow and shrink the heap of malloc()", isContingent: true),
     Rule(
-      "clock_gettime", everyone, "times, where the vDSO cannot read the host's clock source",
+      "clock_gettime", everyone, "read the time if the vDSO cannot read the host's clock source",
       isContingent: true),
-    Rule("close", [.control], "what is open of the machine at the end; a device that the host wants back"),
-    Rule("close", [.device], "hand a device back"),
-    Rule("rt_sigreturn", [.vcpu], "come back from the kick, and from memory that is off (SIGBUS)"),
+    Rule("close", [.control], "close the machine's files at shutdown; close a device that the host requests"),
+    Rule("close", [.device], "close a device that is released"),
+    Rule("rt_sigreturn", [.vcpu], "return from the kick, and from SIGBUS on disabled device memory"),
     Rule(
       "rt_sigreturn", [.control, .pin, .device, .trace],
-      "come back from a fault's signal that another process sent", isContingent: true),
+      "return from the handler of a fault signal that another process sent", isContingent: true),
     Rule(
-      "restart_syscall", everyone, "go on waiting after the process was stopped and continued",
+      "restart_syscall", everyone, "resume a wait after the process was stopped and continued",
       isContingent: true),
-    Rule("rt_sigprocmask", [.vcpu, .pin, .device, .trace], "part of pthread_exit"),
-    Rule("rt_sigprocmask", [.control], "part of abort", isContingent: true),
-    Rule("exit", [.vcpu, .pin, .device, .trace], "the end of a thread"),
-    Rule("exit_group", [.control], "the end of the process"),
+    Rule("rt_sigprocmask", [.vcpu, .pin, .device, .trace], "part of pthread_exit()"),
+    Rule("rt_sigprocmask", [.control], "part of abort()", isContingent: true),
+    Rule("exit", [.vcpu, .pin, .device, .trace], "end the thread"),
+    Rule("exit_group", [.control], "end the process"),
     Rule(
-      "exit_group", [.vcpu, .pin, .device, .trace], "the end of the process by the C library",
+      "exit_group", [.vcpu, .pin, .device, .trace], "end the process from the C library",
       isContingent: true),
   ]
 
-  /// Flags of mmap for the host's pool of huge pages, and for the size of its pages.
+  /// The flags of mmap for the host's pool of huge pages and for their size.
   private static let hugeTable = UInt64(MAP_HUGETLB) | UInt64(MAP_HUGE_MASK) << UInt64(MAP_HUGE_SHIFT)
   private static let dontNeed = Argument(2, .number(UInt64(MADV_DONTNEED)), "MADV_DONTNEED")
-  /// The C library's malloc with GLIBC_TUNABLES=glibc.malloc.hugetlb=1.
+  /// Needed by the C library's malloc with GLIBC_TUNABLES=glibc.malloc.hugetlb=1.
   private static let hugePage = Argument(2, .number(UInt64(MADV_HUGEPAGE)), "MADV_HUGEPAGE")
 
-  /// Wait, wake, and the same for priority-inheriting locks; no requeueing, no FUTEX_WAKE_OP.
+  /// The futex operations to wait and wake, also for priority-inheriting locks. Requeueing and FUTEX_WAKE_OP
+  /// are not allowed.
   private static let locks = Condition.arguments(
     [
       (FUTEX_WAIT, "FUTEX_WAIT"), (FUTEX_WAKE, "FUTEX_WAKE"), (FUTEX_WAIT_BITSET, "FUTEX_WAIT_BITSET"),

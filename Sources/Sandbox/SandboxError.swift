@@ -2,12 +2,12 @@
 
 public import Linux
 
-/// Why the confinement of a thread could not be prepared.
+/// An error in the preparation of a thread's confinement.
 public enum SandboxError: Error, Equatable, CustomStringConvertible {
   /// libseccomp failed.
   ///
-  /// - Parameter code: The error number that it returned (errno.h), positive; nil if it returned none. It need not be
-  ///   the kernel's.
+  /// - Parameter code: The error number that libseccomp returned (errno.h), positive, or nil if it returned
+  ///   none. The kernel need not have set it.
   case library(String, code: Int32?)
   /// A system call failed.
   case kernel(KernelError)

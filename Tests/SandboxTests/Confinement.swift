@@ -6,12 +6,12 @@ import Synchronization
 
 @testable import Sandbox
 
-/// What the tests of a loaded filter do in a process of their own.
+/// Helpers for tests that load a filter in a separate process.
 enum Confinement {
-  /// Whether the kernel and this container let a thread confine itself.
+  /// True if the kernel and this container allow a thread to confine itself.
   static let isPossible: Bool = {
     let result = Result()
-    // A thread that pins memory ends soon, and so does its filter.
+    // The filter of a pin thread ends with this thread, which ends soon.
     let thread = try? Thread(name: "probe") {
       if (try? ThreadSandbox(.pin).enter()) != nil { result.isLoaded.store(true, ordering: .releasing) }
     }
@@ -21,15 +21,15 @@ enum Confinement {
 
   private final class Result: Sendable { let isLoaded = Atomic<Bool>(false) }
 
-  /// Loads the filter of a kind of thread; the process ends with status 100 where that fails, and by
-  /// SIGALRM where it does not end by itself: of a thread alone that is killed no one would hear.
+  /// Loads the filter of a kind of thread. If that fails, the process exits with status 100. SIGALRM ends a
+  /// process that does not end by itself. It would not end if a filter killed only the thread.
   static func enter(_ name: String) {
     alarm(20)
     guard let kind = ThreadKind(rawValue: name), (try? ThreadSandbox(kind).enter()) != nil else { _exit(100) }
   }
 }
 
-/// System calls that no kind of thread may make, with arguments that do no harm where they may.
+/// System calls that no kind of thread may make. Their arguments are harmless without a filter.
 enum ForbiddenCall: String, CaseIterable {
   case open, execve, socket, unlink, chmod, mount, pipe, kill, dup, chroot, listen, mkdir
 

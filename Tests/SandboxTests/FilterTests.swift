@@ -8,8 +8,8 @@ import Testing
 
 @testable import Sandbox
 
-/// Filters at work, each in a process of its own. Skipped where the kernel or a container does not
-/// let a thread load a filter.
+/// Loaded filters, each in a separate process. The tests are skipped if the kernel or a container does not
+/// allow a thread to load a filter.
 @Suite(.enabled(if: Confinement.isPossible, "seccomp filters cannot be loaded here"))
 struct FilterTests {
   @Test(
@@ -24,7 +24,7 @@ struct FilterTests {
     }
   }
 
-  @Test("without a filter none of these calls kills", arguments: ForbiddenCall.allCases)
+  @Test("without a filter, none of these calls kills the process", arguments: ForbiddenCall.allCases)
   func harmless(_ call: ForbiddenCall) async {
     await #expect(processExitsWith: .exitCode(0)) { [call = call.rawValue as String] in
       ForbiddenCall(rawValue: call)?.make()
@@ -32,7 +32,7 @@ struct FilterTests {
     }
   }
 
-  @Test("what every thread needs goes on working", arguments: ThreadKind.allCases)
+  @Test("memory, locks, messages and exit work on every kind of thread", arguments: ThreadKind.allCases)
   func allowed(_ kind: ThreadKind) async {
     await #expect(processExitsWith: .exitCode(7)) { [kind = kind.rawValue as String] in
       Confinement.enter(kind)
@@ -51,12 +51,12 @@ struct FilterTests {
     init() throws { event = try EventFD() }
   }
 
-  @Test("a vCPU's thread makes and waits for the eventfd of a vector")
+  @Test("a vCPU thread creates, signals and reads the eventfd of a vector")
   func vectors() async {
     await #expect(processExitsWith: .exitCode(7)) {
       Confinement.enter("vcpu")
       guard let vector = try? Vector() else { _exit(1) }
-      // Kept: a vCPU's thread closes nothing.
+      // The eventfd stays open, because a vCPU thread may not call close.
       withExtendedLifetime(vector) {
         vector.event.signal()
         guard (try? vector.event.isSignaled()) == true, (try? vector.event.take()) == 1 else { _exit(2) }
@@ -65,8 +65,8 @@ struct FilterTests {
     }
   }
 
-  // No file is open under these numbers: a call that is let through gives EBADF.
-  @Test("an ioctl with an allowed request gets to the kernel")
+  // These descriptors are not open. A call that the filter allows returns EBADF.
+  @Test("an ioctl with an allowed request reaches the kernel")
   func allowedRequests() async {
     await #expect(processExitsWith: .exitCode(7)) {
       Confinement.enter("vcpu")
@@ -85,7 +85,7 @@ struct FilterTests {
     }
   }
 
-  @Test("the upper half of a request does not count, as in the kernel")
+  @Test("the upper 32 bits of a request are ignored, as in the kernel")
   func upperHalf() async {
     await #expect(processExitsWith: .exitCode(7)) {
       Confinement.enter("vcpu")
@@ -122,7 +122,7 @@ struct FilterTests {
     }
   }
 
-  @Test("a filter confines the thread that loads it and no other")
+  @Test("a filter confines only the thread that loads it")
   func oneThread() async {
     await #expect(processExitsWith: .exitCode(7)) {
       let thread = try? Thread(name: "confined") { Confinement.enter("pin") }

@@ -10,18 +10,18 @@ import Testing
 
 @testable import Sandbox
 
-/// A call that a filter allows with some arguments only, with other ones.
+/// An allowed call with arguments that the filter does not allow.
 enum WrongArguments: String, CaseIterable {
   case otherProcess, otherSignal, executableMap, fileMap, sharedMap, executableProtection, advice,
     lockOperation
   case eventFlags, terminalOfOther
 
-  /// A page to work on.
+  /// Maps a page for the calls.
   private static func page() -> UInt64 {
     UInt64(cl_mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))
   }
 
-  /// Prepares the call; what is returned makes it, and returns true if it has succeeded.
+  /// Prepares the call. The returned closure makes the call and returns true if it succeeds.
   func prepare() -> () -> Bool {
     let page = Self.page()
     let (parent, process, thread) = (getppid(), cl_process_id(), cl_thread_id())
@@ -32,7 +32,7 @@ enum WrongArguments: String, CaseIterable {
     }
     return {
       switch self {
-      // Signal 0 only asks if it could be sent.
+      // Signal 0 only checks the permission.
       case .otherProcess: return probe_send(parent, parent, 0) == 0
       case .otherSignal: return probe_send(process, thread, SIGWINCH) == 0
       case .executableMap: return map(PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1)
@@ -42,20 +42,20 @@ enum WrongArguments: String, CaseIterable {
       case .advice: return cl_madvise(page, 4096, MADV_SEQUENTIAL) == 0
       case .lockOperation: return probe_requeue(page) == 0
       case .eventFlags: return probe_blocking_eventfd() >= 0
-      // The descriptor is no terminal, which only the kernel says.
+      // ENOTTY comes from the kernel: the descriptor is not a terminal.
       case .terminalOfOther: return cl_kvm_number(file, UInt(TCGETS), 0) == -ENOTTY
       }
     }
   }
 
-  /// The kinds of threads that may make the call at all.
+  /// A kind of thread that may make the call with other arguments.
   var kind: ThreadKind { self == .terminalOfOther ? .control : .vcpu }
 }
 
-/// One layer after the other: it denies an action, which succeeds without it. Each in a separate process.
+/// Each layer denies an action that succeeds without the layer. Each test runs in a separate process.
 @Suite(.enabled(if: Confinement.isPossible, "seccomp filters cannot be loaded here"))
 struct LayerTests {
-  @Test("a call with other arguments ends the process", arguments: WrongArguments.allCases)
+  @Test("a call with other arguments kills the process", arguments: WrongArguments.allCases)
   func arguments(_ call: WrongArguments) async {
     await #expect(processExitsWith: .signal(SIGSYS)) { [call = call.rawValue as String] in
       guard let call = WrongArguments(rawValue: call) else { _exit(99) }
@@ -66,7 +66,7 @@ struct LayerTests {
     }
   }
 
-  @Test("without a filter the same call succeeds", arguments: WrongArguments.allCases)
+  @Test("without a filter, the same call succeeds", arguments: WrongArguments.allCases)
   func withoutFilter(_ call: WrongArguments) async {
     await #expect(processExitsWith: .exitCode(7)) { [call = call.rawValue as String] in
       guard let call = WrongArguments(rawValue: call) else { _exit(99) }
@@ -74,7 +74,7 @@ struct LayerTests {
     }
   }
 
-  @Test("the kick of an own thread, malloc's mappings and the C library's last message are allowed")
+  @Test("a kick within the process, malloc's mappings and the C library's last message are allowed")
   func allowed() async {
     await #expect(processExitsWith: .exitCode(7)) {
       try Linux.Thread.installKick()
@@ -82,7 +82,7 @@ struct LayerTests {
       let page = UInt64(cl_mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))
       Confinement.enter("vcpu")
       own.kick()
-      // The host may have no huge page to give.
+      // The host may have no free huge page.
       _ = cl_mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0)
       _ = cl_madvise(page, 4096, MADV_HUGEPAGE)
       guard writev(2, nil, 0) == 0 else { _exit(2) }
@@ -105,7 +105,7 @@ struct LayerTests {
   private static let hasOldGate: Bool = probe_has_old_gate()
 
   @Test(
-    "int 0x80 on one thread ends the process", .enabled(if: hasOldGate, "this kernel has no 32-bit calls"))
+    "int 0x80 on one thread kills the process", .enabled(if: hasOldGate, "this kernel has no 32-bit calls"))
   func oldGate() async {
     await #expect(processExitsWith: .signal(SIGSYS)) {
       let thread = try Linux.Thread(name: "confined") {
@@ -122,7 +122,7 @@ struct LayerTests {
     }
   }
 
-  @Test("an x32 call on one thread ends the process")
+  @Test("an x32 call on one thread kills the process")
   func x32() async {
     await #expect(processExitsWith: .signal(SIGSYS)) {
       let thread = try Linux.Thread(name: "confined") {
@@ -133,7 +133,7 @@ struct LayerTests {
       _exit(0)
     }
     await #expect(processExitsWith: .exitCode(7)) {
-      // Kernels without x32 refuse it, but the process lives.
+      // A kernel without x32 refuses the call, but the process survives.
       let result = probe_x32()
       _exit(result > 0 || result == -ENOSYS ? 7 : 1)
     }
@@ -141,7 +141,7 @@ struct LayerTests {
 
   @Test(
     "a thread without capabilities cannot change its root directory",
-    .enabled(if: geteuid() == 0, "only root has capabilities to lose"), arguments: ThreadKind.allCases)
+    .enabled(if: geteuid() == 0, "only root has capabilities to drop"), arguments: ThreadKind.allCases)
   func capabilities(_ kind: ThreadKind) async {
     await #expect(processExitsWith: .exitCode(7)) { [kind = kind.rawValue as String] in
       // SAFETY: the path is a literal.
@@ -152,8 +152,8 @@ struct LayerTests {
   }
 
   @Test(
-    "CAP_IPC_LOCK stays on threads that pin memory, and goes on all others",
-    .enabled(if: geteuid() == 0, "only root has capabilities to lose"), arguments: ThreadKind.allCases)
+    "only threads that pin memory keep CAP_IPC_LOCK",
+    .enabled(if: geteuid() == 0, "only root has capabilities to drop"), arguments: ThreadKind.allCases)
   func lockedMemory(_ kind: ThreadKind) async {
     await #expect(processExitsWith: .exitCode(7)) { [kind = kind.rawValue as String] in
       var none = rlimit(rlim_cur: 0, rlim_max: 0)
@@ -168,8 +168,8 @@ struct LayerTests {
   }
 
   @Test(
-    "a set-user-ID program gives no privileges",
-    .enabled(if: geteuid() == 0, "only root can make such a program"), arguments: [false, true])
+    "a set-user-ID program adds no privileges under no_new_privs",
+    .enabled(if: geteuid() == 0, "only root can create such a program"), arguments: [false, true])
   func newPrivileges(_ isForbidden: Bool) async throws {
     let directory = FileManager.default.temporaryDirectory.appending(path: "suid-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
@@ -184,14 +184,14 @@ struct LayerTests {
       [program = program as String, isForbidden = isForbidden as Bool] in
       guard setgid(65534) == 0, setuid(65534) == 0 else { _exit(99) }
       if isForbidden { try ThreadSandbox.forbidNewPrivileges() }
-      // SAFETY: the strings live until the program is replaced.
+      // SAFETY: the strings live until execv replaces the program.
       let arguments = unsafe [strdup(program), strdup("-c1"), strdup("/etc/shadow"), nil]
       _ = unsafe execv(program, arguments)
       _exit(98)
     }
   }
 
-  @Test("the capability bounding set is empty", .enabled(if: geteuid() == 0, "only root can change it"))
+  @Test("prepare empties the capability bounding set", .enabled(if: geteuid() == 0, "only root can do it"))
   func boundingSet() async {
     await #expect(processExitsWith: .exitCode(7)) {
       guard probe_bounding(0) == 1 else { _exit(1) }

@@ -14,7 +14,7 @@ import Testing
     Rule.all.filter { $0.threads.contains(kind) }.flatMap { requests($0) }
   }
 
-  @Test("every rule and every request says why it is there and who needs it")
+  @Test("every rule and every request has a reason, and every rule has a thread")
   func reasons() {
     for rule in Rule.all {
       #expect(!rule.reason.isEmpty, "\(rule.call)")
@@ -23,14 +23,14 @@ import Testing
     }
   }
 
-  @Test("a rule for a call that libseccomp does not know is an error without an errno of the kernel")
+  @Test("a rule for a call unknown to libseccomp is an error without an errno of the kernel")
   func unknownCall() {
     let error = #expect(throws: SandboxError.self) {
       _ = try Filter(.vcpu, rules: [Rule("no_such_call", [.vcpu], "none")])
     }
     #expect(error == .library("seccomp_syscall_resolve_name no_such_call", code: nil))
     #expect(error?.description == "seccomp_syscall_resolve_name no_such_call: libseccomp failed")
-    // The same rule for another kind of thread is not compiled.
+    // A rule for another kind of thread is not compiled.
     #expect(throws: Never.self) { try Filter(.pin, rules: [Rule("no_such_call", [.vcpu], "none")]) }
     let refused = SandboxError.library("seccomp_rule_add_array read", code: KernelError.invalid)
     #expect(refused.description == "seccomp_rule_add_array read: libseccomp: Invalid argument")
@@ -38,14 +38,14 @@ import Testing
     #expect(SandboxError.kernel(kernel).description == kernel.description)
   }
 
-  @Test("no system call is allowed twice on a kind of thread", arguments: ThreadKind.allCases)
+  @Test("a kind of thread has one rule per system call", arguments: ThreadKind.allCases)
   func unique(_ kind: ThreadKind) {
     let calls = Rule.all.filter { $0.threads.contains(kind) }.map(\.call)
     #expect(Set(calls).count == calls.count)
     #expect(calls.count > 5)
   }
 
-  @Test("no request is allowed twice on a kind of thread", arguments: ThreadKind.allCases)
+  @Test("a kind of thread has one entry per request", arguments: ThreadKind.allCases)
   func uniqueRequests(_ kind: ThreadKind) {
     let requests = Self.requests(of: kind)
     #expect(Set(requests.map(\.name)).count == requests.count)
@@ -53,12 +53,12 @@ import Testing
     #expect(!requests.isEmpty)
   }
 
-  @Test("ioctl is never allowed without its requests")
+  @Test("ioctl is allowed only with listed requests")
   func requestsOnly() {
     for rule in Rule.all { #expect((rule.call == "ioctl") == !Self.requests(rule).isEmpty) }
   }
 
-  @Test("each request's number is one of the interface that its name says")
+  @Test("each request's number has the type of the interface in its name")
   func numbers() {
     // The type byte of _IOC, bits 15:8: KVMIO 0xAE, VFIO_TYPE ';', terminals 'T'.
     let types: [(String, UInt)] = [("KVM_", 0xAE), ("VFIO_", 0x3B), ("TC", 0x54), ("TIOC", 0x54)]
@@ -70,14 +70,14 @@ import Testing
     }
   }
 
-  @Test("only a vCPU's thread runs the guest")
+  @Test("only a vCPU thread runs the guest")
   func run() {
     for kind in ThreadKind.allCases {
       #expect(Self.requests(of: kind).contains { $0.name == "KVM_RUN" } == (kind == .vcpu))
     }
   }
 
-  @Test("nothing opens, starts, connects or gains anything")
+  @Test("no rule allows opening files, starting programs, connecting or gaining privileges")
   func dangerous() {
     let calls = Set(Rule.all.map(\.call))
     let dangerous = [
@@ -88,7 +88,7 @@ import Testing
     #expect(calls.isDisjoint(with: dangerous))
   }
 
-  @Test("every kind's filter compiles, so that every call's name is known", arguments: ThreadKind.allCases)
+  @Test("the filter of every kind of thread compiles", arguments: ThreadKind.allCases)
   func compiles(_ kind: ThreadKind) {
     #expect(throws: Never.self) { try Filter(kind) }
   }
