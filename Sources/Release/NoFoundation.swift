@@ -1,54 +1,55 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// What swift-argument-parser takes from FoundationEssentials, with nothing behind it: an encoder for the hidden
-// option --experimental-dump-help, which prints nothing then, and a protocol that no error of Sluice conforms
-// to. `Sources/Release/build` puts this module in the place of that one, whose code would be a third of the program: the
-// linker has to keep all of it, since what is reached is decided by tables at run time.
+// An empty replacement for the parts of FoundationEssentials that swift-argument-parser uses: an encoder for
+// the hidden option --experimental-dump-help, which then prints nothing, and a protocol to which no error of
+// Sluice conforms. `Sources/Release/build` links this module instead of FoundationEssentials. The code of
+// FoundationEssentials would be a third of the program. The linker cannot drop any of it, because tables at
+// run time determine which code is reached.
 
-/// Errors with a text of their own; there are none.
+/// An error with its own text. Sluice has none.
 public protocol LocalizedError: Error {
-  /// The text.
+  /// The error's text.
   var errorDescription: String? { get }
 }
 
-/// No bytes.
+/// Empty data.
 public struct Data {}
 
-/// Encodes nothing.
+/// An encoder that encodes nothing.
 public final class JSONEncoder {
-  /// How it would be written.
+  /// The format of the output.
   public struct OutputFormatting {
-    /// In lines.
+    /// One value per line.
     public static let prettyPrinted = OutputFormatting()
-    /// In order.
+    /// Keys in sorted order.
     public static let sortedKeys = OutputFormatting()
 
-    /// Adds to it.
+    /// Does nothing.
     public mutating func insert(_ other: OutputFormatting) {}
   }
 
-  /// How it would be written.
+  /// The format of the output.
   public var outputFormatting = OutputFormatting()
 
-  /// Makes one.
+  /// Creates an encoder.
   public init() {}
 
-  /// Encodes nothing.
+  /// Returns empty data.
   public func encode(_ value: some Encodable) throws -> Data { Data() }
 }
 
 extension String {
-  /// How bytes are a text.
+  /// A text encoding.
   public struct Encoding {
     /// UTF-8.
     public static let utf8 = Encoding()
   }
 
-  /// No text.
+  /// Returns nil.
   public init?(data: Data, encoding: Encoding) { return nil }
 }
 
-/// The name of a Unicode scalar, which nothing in Sluice asks for: none. The linker puts it in the place of the standard
-/// library's function (`--wrap`), whose tables are half a megabyte.
+/// Returns no name for a Unicode scalar. Sluice never needs one. The linker (`--wrap`) replaces the standard
+/// library's function by this one, because that function's tables take half a megabyte.
 @_cdecl("__wrap__swift_stdlib_getScalarName")
 public func scalarName(_ scalar: UInt32, _ buffer: UnsafeMutablePointer<UInt8>?, _ capacity: Int) -> Int { 0 }
