@@ -6,18 +6,18 @@ import GuestMemory
 import PCI
 import Passthrough
 
-/// `--memory`: a size and what stands behind it: `512M`, `64G,hugepages=1G,prealloc,node=1`.
+/// `--memory`: the size of guest RAM and its options, such as `512M` or `64G,hugepages=1G,prealloc,node=1`.
 struct MemoryArgument: Equatable {
   var bytes: UInt64 = 512 << 20
   var backing = GuestMemory.Backing.transparentHugePagesIfAvailable
   var isPreallocated = false
   var node: Int?
 
-  /// Reads the argument; a plain number counts MiB, as QEMU has it.
+  /// Creates the value from the argument. A number without a unit is in MiB, as in QEMU.
   init(_ argument: String) throws {
     let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
     guard let size = Self.size(parts[0]) else {
-      throw ValidationError("'\(parts[0])' is no size; write it as 512M or 4G")
+      throw ValidationError("'\(parts[0])' is not a size; give a number with K, M, G or T, such as 512M")
     }
     bytes = size
     for part in parts.dropFirst() { try take(part) }
@@ -33,21 +33,21 @@ struct MemoryArgument: Equatable {
       case "1G": backing = .hugePages(shift: 30)
       case "thp": backing = .transparentHugePages
       case "off": backing = .memfd
-      default: throw ValidationError("hugepages: '\(value)' is none of 2M, 1G, thp and off")
+      default: throw ValidationError("hugepages: unknown value '\(value)'; give 2M, 1G, thp or off")
       }
     case "prealloc" where pair.count == 1: isPreallocated = true
     case "node":
       guard let number = Int(decimal: value) else {
-        throw ValidationError("node: '\(value)' is no number of a NUMA node; write it as node=0")
+        throw ValidationError("node: '\(value)' is not a node number; give one such as node=0")
       }
       node = number
     default:
       throw ValidationError(
-        "'\(option)' is not an option of memory; there are hugepages=, prealloc and node=")
+        "'\(option)' is not a memory option; give hugepages=, prealloc or node=")
     }
   }
 
-  /// The default.
+  /// Creates the default.
   init() {}
 
   private static func size(_ text: Substring) -> UInt64? {
@@ -69,44 +69,44 @@ struct MemoryArgument: Equatable {
   }
 }
 
-/// `--cpu-pin`: vCPUs and the processors of the host that they stay on: `0:2,1:3`.
+/// `--cpu-pin`: the host processor of each pinned vCPU, such as `0:2,1:3`.
 struct CPUPinArgument: Equatable {
   private(set) var pins: [Int: Int] = [:]
 
-  /// Reads the argument.
+  /// Creates the value from the argument.
   init(_ argument: String) throws {
     for part in argument.split(separator: ",", omittingEmptySubsequences: false) {
       let pair = part.split(separator: ":", omittingEmptySubsequences: false)
       guard pair.count == 2, let cpu = Int(decimal: pair[0]), let processor = Int(decimal: pair[1]) else {
         throw ValidationError(
-          "'\(part)' is no pair of a vCPU and a processor of the host; write them as 0:2,1:3")
+          "'\(part)' is not a vCPU and a host processor; give pairs such as 0:2,1:3")
       }
       guard pins.updateValue(processor, forKey: cpu) == nil else {
-        throw ValidationError("vCPU \(cpu) is named twice; it can stay on one processor only")
+        throw ValidationError("vCPU \(cpu) is pinned twice; give one processor for each vCPU")
       }
     }
   }
 
-  /// No vCPU stays anywhere.
+  /// Creates the default, which pins no vCPU.
   init() {}
 }
 
 extension Int {
-  /// A number of decimal digits alone.
+  /// Creates a number from decimal digits, or returns nil for any other text.
   fileprivate init?(decimal text: Substring) {
     guard text.utf8.allSatisfy({ UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 }) else { return nil }
     self.init(text)
   }
 }
 
-/// A host device as an argument: its address, and options after commas.
+/// A host device as an argument: its address, then options after commas.
 struct DeviceArgument: Equatable {
   let address: Address
   private(set) var policies = DevicePolicies()
-  /// The VF token, a UUID as text.
+  /// The VF token (a UUID as text), or nil.
   private(set) var token: String?
 
-  /// Reads the argument.
+  /// Creates the value from the argument.
   init(_ argument: String) throws {
     let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
     address = try Self.address(parts[0])
@@ -116,7 +116,7 @@ struct DeviceArgument: Equatable {
   private static func address(_ text: Substring) throws -> Address {
     guard let address = Address(String(text)) else {
       throw ValidationError(
-        "'\(text)' is no PCI address; write it as 0000:01:00.0 ('sluice devices' lists them)")
+        "'\(text)' is not a PCI address; give one such as 0000:01:00.0 (see 'sluice devices')")
     }
     return address
   }
@@ -127,24 +127,24 @@ struct DeviceArgument: Equatable {
     switch pair[0] {
     case "bar-map":
       guard let policy = MappingPolicy(rawValue: value) else {
-        throw ValidationError("bar-map: '\(value)' is none of on-fault, on-enable and eager")
+        throw ValidationError("bar-map: unknown policy '\(value)'; give on-fault, on-enable or eager")
       }
       policies.barMap = policy
     case "peer-dma": try takePeer(value)
     case "memory-bit":
       guard let policy = MemoryBitPolicy(rawValue: value) else {
-        throw ValidationError("memory-bit: '\(value)' is neither forward nor shadow")
+        throw ValidationError("memory-bit: unknown policy '\(value)'; give forward or shadow")
       }
       policies.memoryBit = policy
     case "vf-token":
       guard Self.isUUID(value) else {
         throw ValidationError(
-          "vf-token: '\(value)' is no UUID; write it as 2ab74924-c335-45f4-9b16-8569e5b08258")
+          "vf-token: '\(value)' is not a UUID; give one such as 2ab74924-c335-45f4-9b16-8569e5b08258")
       }
       token = value
     default:
       throw ValidationError(
-        "'\(option)' is not an option of a device; there are bar-map, peer-dma, memory-bit and vf-token")
+        "'\(option)' is not a device option; give bar-map=, peer-dma=, memory-bit= or vf-token=")
     }
   }
 
@@ -157,11 +157,11 @@ struct DeviceArgument: Equatable {
       }
   }
 
-  /// `POLICY`, or `POLICY@ADDRESS` for one peer.
+  /// Reads `POLICY`, or `POLICY@ADDRESS` for one peer.
   private mutating func takePeer(_ value: String) throws {
     let parts = value.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false)
     guard let policy = PeerPolicy(String(parts[0])) else {
-      throw ValidationError("peer-dma: '\(parts[0])' is none of on-fault, on-enable, eager and off")
+      throw ValidationError("peer-dma: unknown policy '\(parts[0])'; give on-fault, on-enable, eager or off")
     }
     if parts.count == 2 {
       policies.peers[try Self.address(parts[1]).description] = policy
@@ -171,10 +171,10 @@ struct DeviceArgument: Equatable {
   }
 }
 
-/// An argument that a command cannot do without. For the parser it is optional: the parser would otherwise
-/// report its absence before an option that does not exist. Commands ask for it in `run`, after the parser.
+/// Returns a required argument. The parser treats it as optional, because the parser would otherwise report a
+/// missing argument before an unknown option. Commands call this in `run`, after the parser.
 ///
-/// - Throws: `ValidationError` with the demand if it is absent.
+/// - Throws: `ValidationError` with the message `demand` if the argument is missing.
 func required<Value>(_ value: Value?, _ demand: String) throws -> Value {
   guard let value else { throw ValidationError(demand) }
   return value

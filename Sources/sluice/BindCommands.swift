@@ -18,12 +18,13 @@ private func hostDevice(_ address: Address) throws -> HostDevice {
 
 /// The device that a command acts on.
 struct DeviceOperand: ParsableArguments {
-  @Argument(help: "The device's PCI address.", transform: DeviceArgument.init)
+  @Argument(help: "The device's PCI address, such as 0000:01:00.0.", transform: DeviceArgument.init)
   var device: DeviceArgument?
 
-  /// Asked for by the command's `run`: the parser tells of unknown options only after its validation.
+  /// The address. A command's `run` checks that it is given, because the parser validates before it reports
+  /// unknown options.
   var address: Address {
-    get throws { try required(device, "device: give its PCI address").address }
+    get throws { try required(device, "device: no PCI address; give one such as 0000:01:00.0").address }
   }
 }
 
@@ -31,9 +32,12 @@ struct DeviceOperand: ParsableArguments {
 struct BindCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bind",
-    abstract: "Takes a device from its driver and gives it to vfio-pci.",
+    abstract: "Bind a device to vfio-pci, so that it can be passed through.",
     usage: "sluice bind <device>",
     discussion: """
+      The device is unbound from its host driver, and the host cannot use it until
+      'sluice unbind'. Stop using it on the host first.
+
       EXAMPLE:
         sudo sluice bind 0000:01:00.0
       """)
@@ -53,7 +57,7 @@ struct BindCommand: ParsableCommand {
 struct UnbindCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "unbind",
-    abstract: "Gives a device back to the driver that the host has for it.",
+    abstract: "Return a device from vfio-pci to its host driver.",
     usage: "sluice unbind <device>",
     discussion: """
       EXAMPLE:

@@ -10,10 +10,21 @@ import VFIO
 struct DevicesCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "devices",
-    abstract: "List the PCI devices of this host, and the next step to pass each one through.",
+    abstract: "List the PCI devices of this host and the next step to pass each one through.",
     discussion: """
-      Without an address each device has one line: address, driver, state and name. With addresses or --verbose each has \
-      its IOMMU group, reset methods, BARs and the next step. Names come from pci.ids, if the host has it.
+      Prints one line for each device: address, driver, state and name. With an
+      address or --verbose, prints the IOMMU group, reset methods, BARs and next step
+      of each device. Names come from the file pci.ids, if the host has it.
+
+      STATES:
+        ready     bound to vfio-pci, and the host uses no device of its IOMMU group:
+                  pass it through with 'sluice run --device'
+        free      not bound to a driver: type 'sluice bind'
+        bound     bound to a host driver: 'sluice bind' unbinds it
+        shared    bound to vfio-pci, but the host uses a device of its IOMMU group:
+                  bind that device too
+        no-iommu  not in an IOMMU group: turn on the IOMMU
+        bridge    a bridge to another bus: it cannot be passed through
 
       EXAMPLES:
         sluice devices
@@ -22,14 +33,16 @@ struct DevicesCommand: ParsableCommand {
       """)
 
   @Argument(
-    help: ArgumentHelp("Devices to show in detail; all if none is given.", valueName: "address"),
+    help: ArgumentHelp(
+      "The devices to show in detail, by PCI address (default: all devices, one line each).",
+      valueName: "address"),
     transform: DeviceArgument.init)
   var operands: [DeviceArgument] = []
 
   @Flag(name: .shortAndLong, help: "Show details of every device.")
   var verbose = false
 
-  @Flag(help: "Print a JSON array.")
+  @Flag(help: "Print a JSON array with all details.")
   var json = false
 
   private var addresses: [Address] { operands.map(\.address) }
@@ -40,7 +53,7 @@ struct DevicesCommand: ParsableCommand {
       reports = try devices().map { device throws(KernelError) in try DeviceReport(device) }
     } catch {
       let isAbsent = error.errno == KernelError.noEntry
-      throw CommandFailure(error.description + (isAbsent ? "; this machine shows no PCI bus in sysfs" : ""))
+      throw CommandFailure(error.description + (isAbsent ? ": sysfs has no PCI bus on this machine" : ""))
     }
     for address in addresses where !reports.contains(where: { $0.address == address.description }) {
       throw CommandFailure(
@@ -57,7 +70,7 @@ struct DevicesCommand: ParsableCommand {
     }
   }
 
-  /// The devices that the user asks for.
+  /// Returns the devices that the user names, or all devices.
   private func devices() throws(KernelError) -> [HostDevice] {
     let all = try HostDevice.all()
     let wanted = Set(addresses.map(\.description))
@@ -65,18 +78,18 @@ struct DevicesCommand: ParsableCommand {
   }
 }
 
-/// The names of devices by pci.ids.
+/// The names of devices from pci.ids.
 struct DeviceNames {
   private let names: [UInt32: String]
 
-  /// The places where distributions have the file.
+  /// The paths of pci.ids on common distributions.
   private static let files = ["/usr/share/misc/pci.ids", "/usr/share/hwdata/pci.ids"]
-  /// No such file is larger; bytes.
+  /// The maximum number of bytes to read. No such file is larger.
   private static let limit = 16 << 20
 
   init(_ reports: [DeviceReport], files: [String] = files) {
     for file in files {
-      // A host without the file, or with one that cannot be read, has IDs alone.
+      // A device has only IDs if the host has no readable file.
       do throws(KernelError) {
         let text = try OwnedDescriptor(opening: file, .read).read(Self.limit, at: 0)
         names = PCIIDs.names(of: reports.map { ($0.vendor, $0.device) }, in: text)
@@ -86,14 +99,14 @@ struct DeviceNames {
     names = [:]
   }
 
-  /// The name, with the IDs behind it; the IDs alone if it is not known.
+  /// Returns the name and the IDs, or only the IDs if the name is unknown.
   func name(_ report: DeviceReport) -> String {
     guard let name = names[PCIIDs.key(report.vendor, report.device)] else { return report.identity }
     return "\(name) [\(report.identity)]"
   }
 }
 
-/// The report about a device.
+/// The report on a device.
 struct DeviceReport {
   let address: String
   let vendor: UInt16
@@ -125,10 +138,10 @@ struct DeviceReport {
     return "\(bytes)"
   }
 
-  /// Vendor and device ID.
+  /// The vendor ID and device ID.
   var identity: String { "\(vendor.digits(4)):\(device.digits(4))" }
 
-  /// One word for the state.
+  /// The state in one word.
   private var state: String {
     switch readiness {
     case .ready: "ready"
@@ -140,7 +153,7 @@ struct DeviceReport {
     }
   }
 
-  /// One line: address, driver, state, name.
+  /// Returns one line: address, driver, state, name.
   func line(_ names: DeviceNames) -> String {
     func padded(_ text: String, _ width: Int) -> String {
       text + String(repeating: " ", count: max(0, width - text.count))
@@ -148,7 +161,7 @@ struct DeviceReport {
     return "\(address)  \(padded(driver ?? "-", 10)) \(padded(state, 8)) \(names.name(self))"
   }
 
-  /// A paragraph.
+  /// Returns the details, one fact per line.
   func text(_ names: DeviceNames) -> String {
     var lines = ["\(address)  \(names.name(self))  class \(classCode)"]
     lines.append("    driver: \(driver ?? "none")")
@@ -168,7 +181,7 @@ struct DeviceReport {
     "[" + items.map(JSON.quote).joined(separator: ",") + "]"
   }
 
-  /// One JSON object.
+  /// The details as a JSON object.
   var json: String {
     let bars = resources.map { resource in
       "{\"index\":\(resource.index),\"size\":\(resource.size),\"kind\":\(JSON.quote(resource.kind))}"

@@ -11,117 +11,148 @@ import VMM
 struct RunCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "run",
-    abstract: "Boots a kernel, with host devices.",
+    abstract: "Boot a kernel in a virtual machine with devices of this host.",
     discussion: """
-      COM1 is on standard input and output; Ctrl-A x ends the VM, Ctrl-A Ctrl-A sends Ctrl-A.
+      Standard input and output are the guest's serial port COM1. On a terminal,
+      Ctrl-A x ends the VM, and Ctrl-A Ctrl-A sends Ctrl-A to the guest.
+      'sluice --help' lists the exit statuses.
 
-      DEVICE OPTIONS:
-        bar-map=on-fault    A window of a BAR is mapped when the guest first touches it: the default, for a
-                            fast start and the smallest exposure.
-        bar-map=on-enable   All windows are mapped when the guest enables the device's memory: for drivers
-                            whose first access must not pay for an exit.
-        bar-map=eager       The same, and again at once after a BAR was moved: to compare with monitors
-                            that always map.
-        peer-dma=on-fault   Other devices of the VM reach a window once the guest has touched it: the
-                            default; a peer that comes earlier takes an IOMMU fault.
-        peer-dma=on-enable  They reach all windows from the moment that memory is enabled: for peers that
-                            use memory which no CPU touches.
-        peer-dma=eager      The same, and again at once after a BAR was moved: for peers that go on
-                            while a driver moves BARs.
-        peer-dma=off        They never reach it: for devices that are not to trust each other.
-                            'peer-dma=POLICY@ADDRESS' says so for one peer; devices that are to reach
-                            different things get I/O address spaces of their own, each with guest RAM.
-        memory-bit=forward  The guest's memory-enable bit is written to the device: the default, and what
-                            a driver under test expects.
-        memory-bit=shadow   The guest's bit rules the gate while the device's stays set: for devices
-                            that do not survive having it cleared.
-        vf-token=UUID       The token that the owner of the physical function has set: for a virtual function
-                            whose physical function VFIO has, too.
+      DEVICE OPTIONS, after the address in --device:
+        bar-map=POLICY   When to map a window (a piece of a BAR) for the guest's
+                         CPUs. Earlier accesses to the window are trapped.
+          on-fault         at the guest's first access to the window (default):
+                           starts fastest and exposes least
+          on-enable        when the guest enables the device's memory: choose it if
+                           a driver's first access must not cost an exit
+          eager            like on-enable, and at once after the guest moves a BAR:
+                           choose it to compare with monitors that always map
+        peer-dma=POLICY  When to map a window for other devices of the VM.
+                         peer-dma=POLICY@ADDRESS sets the policy for one of them.
+                         Devices that may reach different windows get separate
+                         I/O address spaces, each with a mapping of guest RAM.
+          on-fault         after the guest's first access to the window (default):
+                           earlier DMA to the window causes an IOMMU fault
+          on-enable        when the guest enables the device's memory: choose it if
+                           peers use memory that no CPU touches
+          eager            like on-enable, and at once after the guest moves a BAR:
+                           choose it if peers run while a driver moves BARs
+          off              never: choose it for devices that must not trust each
+                           other
+        memory-bit=MODE  How to handle the guest's memory-enable bit.
+          forward          write it to the device (default): a driver under test
+                           expects this
+          shadow           keep the device's bit set, and let the guest's bit only
+                           map and unmap: choose it if the device fails when its
+                           bit is cleared
+        vf-token=UUID    The VF token set by the owner of the physical function
+                         (default: none). A virtual function needs it if its
+                         physical function is also used through VFIO.
 
-      MEMORY OPTIONS:
-        hugepages=2M|1G     Huge pages of the host's pool, reserved before the start: the fewest TLB misses and
-                            the smallest IOMMU tables; what is not there is an error.
-        hugepages=thp       Transparent huge pages where the host finds some; nothing has to be reserved. That is
-                            the default too, but that a host which has them off is no error then.
-        hugepages=off       Shared memory in pages of 4 KiB: for hosts that must not spend a huge page on the few
-                            bytes that a guest without devices touches.
-        prealloc            All pages are populated by several threads while the guest starts: for guests that
-                            must not wait for memory later. Memory for a guest with devices always is.
-        node=N              All of it comes from NUMA node N of the host: for devices that sit there
-                            ('cat /sys/bus/pci/devices/ADDRESS/numa_node'); put the vCPUs there with --cpu-pin.
+      MEMORY OPTIONS, after the size in --memory:
+        hugepages=KIND   The pages of guest RAM. The default is thp, or 4 KiB
+                         pages if the host has transparent huge pages turned off.
+          2M, 1G           pages of the host's huge page pool, reserved before the
+                           start: fewest TLB misses and smallest IOMMU tables, but
+                           an error if the pool has too few
+          thp              transparent huge pages as far as the host finds some:
+                           needs no reservation, but is an error if the host has
+                           them turned off
+          off              shared memory in 4 KiB pages: choose it if the host must
+                           not spend a huge page on the few bytes that a guest
+                           without devices touches
+        prealloc         Populate all pages while the guest starts, with several
+                         threads (default: populate each page at its first use).
+                         Choose it if the guest must not wait for memory later.
+                         Guests with devices always have all pages populated.
+        node=N           Allocate guest RAM on NUMA node N of the host (default:
+                         any node). Choose the device's node, which is in
+                         /sys/bus/pci/devices/ADDRESS/numa_node, and keep the
+                         vCPUs on that node with --cpu-pin.
 
       EXAMPLES:
-        sluice run --kernel vmlinuz --initrd initrd --append 'console=ttyS0 panic=1' \\
-          --memory 2G --cpus 4 --device 0000:01:00.0 --device 0000:02:00.0
-        sluice run --kernel vmlinuz --memory 64G,hugepages=1G,prealloc,node=1 --cpus 2 --cpu-pin 0:32,1:33 \\
-          --device 0000:81:00.0
-        sluice run --kernel guest.elf --debug-exit --device 01:00.0 --trace trace.json --summary
+        sluice run --kernel vmlinuz --initrd initrd --memory 2G --cpus 4 \\
+          --append 'console=ttyS0 panic=1' \\
+          --device 0000:01:00.0 --device 0000:02:00.0
+        sluice run --kernel vmlinuz --memory 64G,hugepages=1G,prealloc,node=1 \\
+          --cpus 2 --cpu-pin 0:32,1:33 --device 0000:81:00.0
+        sluice run --kernel guest.elf --debug-exit --device 01:00.0 \\
+          --trace trace.json --summary
       """)
 
   @Option(
     help: ArgumentHelp(
-      "A bzImage (boot protocol 2.12 or newer), an ELF file with a PVH note, or a multiboot kernel.",
+      "The kernel to boot (required): a bzImage (boot protocol 2.12 or newer), a 64-bit ELF file with a PVH "
+        + "note, or a multiboot (version 1) kernel.",
       valueName: "file"))
   var kernel: String?
 
-  @Option(help: ArgumentHelp("The initial RAM disk.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp(
+      "The initial RAM disk, or the module of a multiboot kernel (default: none).", valueName: "file"))
   var initrd: String?
 
-  @Option(help: ArgumentHelp("The kernel's command line.", valueName: "text"))
+  @Option(help: ArgumentHelp("The kernel command line (default: empty).", valueName: "text"))
   var append = ""
 
   @Option(
     help: ArgumentHelp(
-      "Guest memory, with K, M, G or T (default: 512M), with options (see MEMORY OPTIONS).",
+      "The size of guest RAM in MiB, or with K, M, G or T, at least 2M (default: 512M). See MEMORY OPTIONS "
+        + "for the options.",
       valueName: "size[,option...]"),
     transform: MemoryArgument.init)
   var memory = MemoryArgument()
 
-  @Option(help: ArgumentHelp("The number of vCPUs, 1 to 255.", valueName: "count"))
+  @Option(help: ArgumentHelp("The number of vCPUs, 1 to 255", valueName: "count"))
   var cpus = 1
 
   @Option(
     help: ArgumentHelp(
-      "Keeps vCPUs on processors of the host, by their numbers in 'lscpu -e'.", valueName: "vcpu:cpu,..."),
+      "Keep each of these vCPUs on one host processor, by its number in 'lscpu -e' (default: any processor).",
+      valueName: "vcpu:cpu,..."),
     transform: CPUPinArgument.init)
   var cpuPin = CPUPinArgument()
 
   @Option(
     name: .customLong("device"),
     help: ArgumentHelp(
-      "A host device by its PCI address, bound to vfio-pci, with options (see DEVICE OPTIONS); may be given again.",
+      "Pass a host device through, by its PCI address. It must be bound to vfio-pci. See DEVICE OPTIONS for "
+        + "the options. Repeat --device for up to 31 devices (default: none).",
       valueName: "address[,option=value...]"),
     transform: DeviceArgument.init)
   var devices: [DeviceArgument] = []
 
   @Option(
-    help: ArgumentHelp("Write a JSON object per line for all that happens to devices.", valueName: "file"))
+    help: ArgumentHelp(
+      "Write one JSON object per line for each event of the VM and its devices (default: no trace). Draw the "
+        + "file with 'sluice timeline'.", valueName: "file"))
   var trace: String?
 
-  @Flag(help: "Print at the end what each device did, and the time of each phase.")
+  @Flag(help: "Print device counters and the times of the phases, in ms, to standard error at the end.")
   var summary = false
 
-  @Flag(help: "End with status 2V+1 when the guest writes V to port 0xf4.")
+  @Flag(
+    help: "End with exit status 2V+1 when the guest writes V to port 0xf4. All other statuses are then even.")
   var debugExit = false
 
-  @Flag(help: "Show the guest VMX or SVM, so that it can run virtual machines itself.")
+  @Flag(help: "Show VMX or SVM to the guest, so that it can run virtual machines itself (default: hidden).")
   var nested = false
 
   @Option(
     help: ArgumentHelp(
-      "'off' runs without seccomp and with all capabilities, for debugging.", valueName: "on|off"))
+      "Confine every thread by seccomp and drop its capabilities. Give 'off' only for debugging",
+      valueName: "on|off"))
   var sandbox: Sandboxing = .on
 
   @Flag(
     help:
-      "Print the layers of confinement and the system calls of each kind of thread, with reasons, and end.")
+      "Print the layers of confinement and the system calls of each kind of thread, with reasons, and exit.")
   var printSeccomp = false
 
   /// `--sandbox`.
   enum Sandboxing: String, ExpressibleByArgument { case on, off }
 
   func configuration() throws -> Configuration {
-    var configuration = Configuration(kernel: try required(kernel, "--kernel: name the kernel image to boot"))
+    var configuration = Configuration(kernel: try required(kernel, "--kernel: no file; give the kernel"))
     configuration.initrd = initrd
     configuration.commandLine = append
     configuration.memory = memory.bytes
@@ -142,7 +173,7 @@ struct RunCommand: ParsableCommand {
     return configuration
   }
 
-  // There is no validate(): the parser calls it before it reports an option that does not exist.
+  // This command has no validate(), because the parser calls it before it reports an unknown option.
   mutating func run() throws {
     if printSeccomp {
       print(Rule.describe(isSandboxed: sandbox == .on), terminator: "")
@@ -169,7 +200,8 @@ struct RunCommand: ParsableCommand {
   }
 }
 
-/// Messages on standard error, one line each, with no time zone or locale to look up.
+/// Writes each message as one line to standard error. The line has no time, which would need a time zone and
+/// a locale.
 struct ErrorStreamHandler: LogHandler {
   var logLevel: Logger.Level = .info
   var metadata: Logger.Metadata = [:]

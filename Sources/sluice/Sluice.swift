@@ -8,10 +8,10 @@ import Linux
 struct Sluice: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "sluice",
-    abstract: "Runs a virtual machine that has PCI devices of this host.",
+    abstract: "Run a virtual machine with PCI devices of this host.",
     discussion: """
-      A device's memory is mapped only when the guest touches it, and is unmapped before the \
-      guest's memory-enable bit goes off.
+      A BAR is mapped only when the guest touches it, and is unmapped before the
+      guest's memory-enable bit is cleared.
 
       EXAMPLES:
         sluice devices
@@ -20,19 +20,24 @@ struct Sluice: ParsableCommand {
           --device 0000:01:00.0
         sudo sluice unbind 0000:01:00.0
 
-      EXIT STATUS of 'sluice run':
-        0 the guest switched itself off, or Ctrl-A x was typed; 1 failure; 2 wrong usage;
-        3 the guest asked for a reset; 4 the guest reported a panic; 5 triple fault;
-        128+N ended by signal N.
-        With --debug-exit, 2V+1 for a value V written to port 0xf4, and every other status is even:
-        6 failure; 8 reset; 10 triple fault; 12 ended by a signal; 0, 2 and 4 as above.
+      EXIT STATUS of 'sluice run', without and with --debug-exit:
+        0       0     the guest powered off, or Ctrl-A x was typed
+        1       6     failure: a line on standard error has the cause
+        2       2     wrong usage
+        3       8     the guest requested a reset
+        4       4     the guest reported a panic
+        5       10    a vCPU had a triple fault
+        128+N   12    signal N ended the VM
+        -       2V+1  the guest wrote V to port 0xf4
+
+      The exit status of the other subcommands is 0, 1 or 2, with the same meanings.
       """,
     version: "0.1.0",
     subcommands: [
       RunCommand.self, DevicesCommand.self, BindCommand.self, UnbindCommand.self, TimelineCommand.self,
     ])
 
-  /// Wrong usage is exit status 2, a failure 1.
+  /// Runs the command. The exit status is 2 for wrong usage and 1 for a failure.
   static func main() {
     do {
       try InheritedDescriptors.openStandard()
@@ -62,7 +67,7 @@ struct Sluice: ParsableCommand {
   private static func exit(withStatus status: Int32) -> Never { endProcess(status) }
 }
 
-/// A failure with a message for the user; exit status 1, or the even one of `--debug-exit`.
+/// A failure with a message for the user. Its exit status is 1, or an even number with `--debug-exit`.
 struct CommandFailure: Error {
   let message: String
   let status: Int32
@@ -70,11 +75,11 @@ struct CommandFailure: Error {
   init(_ message: String, status: Int32 = 1) { (self.message, self.status) = (message, status) }
 }
 
-/// Arguments that do not fit together, with the command's usage; exit status 2.
+/// An error for arguments that do not fit together, with the command's usage. Its exit status is 2.
 struct WrongUsage: Error {
   let message: String
 
-  /// A command's error in the form of the parser's own.
+  /// Creates the error in the format of the parser's errors.
   init(_ error: ValidationError, of command: any ParsableCommand.Type) {
     message = """
       Error: \(error.message)

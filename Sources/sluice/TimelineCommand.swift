@@ -8,18 +8,20 @@ import Trace
 struct TimelineCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "timeline",
-    abstract: "Draws a trace: phases, windows, resets, interrupts and DMA maps over time.",
+    abstract: "Draw a trace as a picture: phases, windows, resets, interrupts and DMA maps over time.",
     usage: "sluice timeline <trace> --output <file>")
 
-  @Argument(help: ArgumentHelp("What 'sluice run --trace' has written.", valueName: "trace"))
+  @Argument(help: ArgumentHelp("A file written by 'sluice run --trace'.", valueName: "trace"))
   var trace: String?
 
-  @Option(name: .shortAndLong, help: ArgumentHelp("The picture, as SVG.", valueName: "file"))
+  @Option(
+    name: .shortAndLong,
+    help: ArgumentHelp("The SVG file to write (required). An existing file is replaced.", valueName: "file"))
   var output: String?
 
   func run() throws {
-    let trace = try required(trace, "trace: give the file that 'sluice run --trace' has written")
-    let output = try required(output, "--output: name the picture to write")
+    let trace = try required(trace, "trace: no file; give a file written by 'sluice run --trace'")
+    let output = try required(output, "--output: no file; give the SVG file to write")
     var timeline: Timeline
     do {
       timeline = try Timeline(trace: text(of: trace))

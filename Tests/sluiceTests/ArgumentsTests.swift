@@ -12,7 +12,7 @@ import VMM
 
 @Suite struct ArgumentsTests {
   @Test(
-    "a size of memory is a number with a unit, MiB where there is none",
+    "a memory size is a number with a unit, or in MiB without a unit",
     arguments: [
       ("512M", 512 << 20), ("512m", 512 << 20), ("2G", 2 << 30), ("64", 64 << 20), ("1T", 1 << 40),
       ("4096K", 4 << 20), ("0", 0), ("16777215T", 16_777_215 << 40), ("007M", 7 << 20),
@@ -22,7 +22,7 @@ import VMM
   }
 
   @Test(
-    "what is no size is refused",
+    "an invalid memory size is refused",
     arguments: [
       "", "M", "-1", "+1", "1.5G", "1 G", " 1G", "1GB", "1GiB", "1P", "0x10", "16777216T", "½", "٣M", "1e3",
       "99999999999999999999",
@@ -31,13 +31,13 @@ import VMM
     #expect(throws: ValidationError.self) { try MemoryArgument(text) }
   }
 
-  @Test("--nested shows the guest VMX or SVM")
+  @Test("--nested shows VMX or SVM to the guest")
   func nested() throws {
     #expect(try RunCommand.parse(["--kernel", "k", "--nested"]).configuration().isNested)
     #expect(try !RunCommand.parse(["--kernel", "k"]).configuration().isNested)
   }
 
-  @Test("memory can be of huge pages")
+  @Test("hugepages= selects the pages of guest RAM")
   func hugePages() throws {
     #expect(try MemoryArgument("1G,hugepages=2M").backing == .hugePages(shift: 21))
     #expect(try MemoryArgument("1G,hugepages=1G").backing == .hugePages(shift: 30))
@@ -50,7 +50,7 @@ import VMM
     #expect(error.map { RunCommand.fullMessage(for: $0) }?.contains("page size, 2048K") == true)
   }
 
-  @Test("memory can be populated and come from one node")
+  @Test("prealloc and node= set population and NUMA node")
   func memoryOptions() throws {
     #expect(try MemoryArgument("1G") == MemoryArgument("1024M"))
     #expect(try MemoryArgument("1G").backing == .transparentHugePagesIfAvailable)
@@ -61,33 +61,33 @@ import VMM
   }
 
   @Test(
-    "a wrong option of memory says which, and what there is",
+    "the error for a wrong memory option names it and the valid ones",
     arguments: [
-      ("prealloc=on", "'prealloc=on' is not an option"), ("prealloc=", "prealloc"), ("node=", "node=0"),
+      ("prealloc=on", "'prealloc=on' is not a memory option"), ("prealloc=", "prealloc"), ("node=", "node=0"),
       ("node", "node=0"), ("node=-1", "'-1'"), ("node=x", "'x'"), ("node=99999999999999999999", "node=0"),
-      ("hugepages", "2M, 1G, thp and off"), ("hugepages=on", "'on'"), ("", "''"), ("numa=0", "'numa=0'"),
+      ("hugepages", "2M, 1G, thp or off"), ("hugepages=on", "'on'"), ("", "''"), ("numa=0", "'numa=0'"),
     ])
   func wrongMemory(_ option: String, _ text: String) {
     let error = #expect(throws: (any Error).self) { try MemoryArgument("1G,\(option)") }
     #expect("\(error.map { "\($0)" } ?? "")".contains(text))
   }
 
-  @Test("vCPUs are put on processors of the host in pairs")
+  @Test("--cpu-pin takes pairs of a vCPU and a host processor")
   func pins() throws {
     #expect(try CPUPinArgument("0:2,1:3").pins == [0: 2, 1: 3])
     #expect(try CPUPinArgument("7:0").pins == [7: 0])
-    #expect(try CPUPinArgument("0:1,1:1").pins == [0: 1, 1: 1], "two may share one")
+    #expect(try CPUPinArgument("0:1,1:1").pins == [0: 1, 1: 1], "two vCPUs may share one processor")
     #expect(CPUPinArgument().pins.isEmpty)
   }
 
   @Test(
-    "what is no such pair is refused",
+    "an invalid pair is refused",
     arguments: ["", "0", "0:", ":1", "0:1,", "0:1:2", "0-1", "a:1", "0:-1", "0:+1", "0: 1", "0:1,0:2"])
   func badPins(_ text: String) {
     #expect(throws: ValidationError.self) { try CPUPinArgument(text) }
   }
 
-  @Test("a device is an address; what follows a comma has to be an option that there is")
+  @Test("a device is an address, and unknown options after it are refused")
   func device() throws {
     #expect(try DeviceArgument("01:00.0").address == Address("0000:01:00.0"))
     let option = #expect(throws: ValidationError.self) {
@@ -100,7 +100,7 @@ import VMM
 }
 
 @Suite struct RunArgumentsTests {
-  @Test("a run with a kernel has the defaults that --help tells")
+  @Test("a run with only a kernel has the defaults listed by --help")
   func defaults() throws {
     let command = try RunCommand.parse(["--kernel", "k"])
     #expect(command.kernel == "k" && command.initrd == nil && command.append == "" && command.cpus == 1)
@@ -109,7 +109,7 @@ import VMM
     #expect(!command.summary && !command.debugExit && !command.printSeccomp)
   }
 
-  @Test("every option gets to where it belongs")
+  @Test("every option sets its property")
   func options() throws {
     let command = try RunCommand.parse([
       "--kernel", "k", "--initrd", "i", "--append", "console=ttyS0 panic=1", "--memory", "2G", "--cpus", "4",
@@ -123,7 +123,7 @@ import VMM
   }
 
   @Test(
-    "wrong usage names the option",
+    "the error for wrong usage names the option",
     arguments: [
       ([], "--kernel"), (["--kernel", "k", "--memory", "lots"], "lots"),
       (["--kernel", "k", "--memory", "0"], "--memory"), (["--kernel", "k", "--cpus", "0"], "--cpus"),
@@ -140,7 +140,7 @@ import VMM
     #expect(RunCommand.fullMessage(for: error).contains(text))
   }
 
-  @Test("a device's options are its policies")
+  @Test("a device's options set its policies and token")
   func policies() throws {
     let plain = try DeviceArgument("01:00.0")
     #expect(plain.policies == DevicePolicies())
@@ -157,21 +157,21 @@ import VMM
   }
 
   @Test(
-    "a wrong option of a device says which, and what there is",
+    "the error for a wrong device option names it and the valid ones",
     arguments: [
-      ("bar-map=off", "'off' is none of on-fault"), ("bar-map", "bar-map"), ("peer-dma=", "peer-dma"),
-      ("peer-dma=off@nvme0", "nvme0"), ("memory-bit=on", "'on' is neither"),
-      ("vf-token=1234", "'1234' is no UUID"), ("vf-token=", "is no UUID"),
-      ("vf-token=2ab74924-c335-45f4-9b16-8569e5b0825g", "is no UUID"),
-      ("vf-token=2ab74924c33545f49b168569e5b08258", "is no UUID"), ("x-no=1", "bar-map, peer-dma"),
-      ("", "is not an option"),
+      ("bar-map=off", "policy 'off'; give on-fault"), ("bar-map", "bar-map"), ("peer-dma=", "peer-dma"),
+      ("peer-dma=off@nvme0", "nvme0"), ("memory-bit=on", "policy 'on'; give forward"),
+      ("vf-token=1234", "'1234' is not a UUID"), ("vf-token=", "is not a UUID"),
+      ("vf-token=2ab74924-c335-45f4-9b16-8569e5b0825g", "is not a UUID"),
+      ("vf-token=2ab74924c33545f49b168569e5b08258", "is not a UUID"), ("x-no=1", "bar-map=, peer-dma="),
+      ("", "is not a device option"),
     ])
   func wrongPolicy(_ option: String, _ text: String) {
     let error = #expect(throws: (any Error).self) { try DeviceArgument("01:00.0,\(option)") }
     #expect("\(error.map { "\($0)" } ?? "")".contains(text))
   }
 
-  @Test("a policy for a device that is not there is refused")
+  @Test("a policy for a peer that is not in the VM is refused")
   func unknownPeer() {
     let error = #expect(throws: (any Error).self) {
       try RunCommand.parse(["--kernel", "k", "--device", "01:00.0,peer-dma=off@02:00.0"]).configuration()
@@ -180,7 +180,7 @@ import VMM
     #expect(RunCommand.fullMessage(for: error).contains("0000:02:00.0"))
   }
 
-  @Test("the list of system calls needs no kernel")
+  @Test("--print-seccomp needs no kernel")
   func printSeccomp() throws {
     #expect(try RunCommand.parse(["--print-seccomp"]).printSeccomp)
   }

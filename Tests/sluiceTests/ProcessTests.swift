@@ -4,15 +4,15 @@ import Foundation
 import Sandbox
 import Testing
 
-/// The program as a process: its streams, signals, terminal, descriptors and status, with a guest on KVM.
+/// The program as a process, with a guest on KVM: streams, signals, terminal, descriptors and exit status.
 @Suite(.enabled(if: TinyVM.isPossible, "\(TinyVM.reason)"), .serialized)
 struct ProcessTests {
   private static let quiet = TinyGuest().saying("up").idling()
 
-  @Test("a reader that takes nothing holds up no stop", arguments: [SIGTERM, SIGINT])
+  @Test("a reader that reads nothing does not delay a stop", arguments: [SIGTERM, SIGINT])
   func unread(_ signal: Int32) throws {
     let vm = try TinyVM(TinyGuest().flooding())
-    // The pipe is full when this much is in it.
+    // The pipe is full at this size.
     let size = fcntl(vm.output, 1032 /* F_GETPIPE_SZ */)
     var waiting: Int32 = 0
     for _ in 0..<1000 where waiting < size - 4096 {
@@ -25,16 +25,16 @@ struct ProcessTests {
     #expect(vm.wait() == 128 + signal)
   }
 
-  @Test("a slow reader gets every byte", arguments: [false, true])
+  @Test("a slow reader receives every byte", arguments: [false, true])
   func slow(isNonBlocking: Bool) throws {
     let rounds: UInt32 = 512
     let guest = TinyGuest().flooding(rounds).writing(0, to: 0xF4)
-    // 'dd' reads nothing: it makes the pipe, which it has as standard output, non-blocking.
+    // 'dd' reads nothing. It makes its standard output, the pipe, non-blocking.
     let wrapper =
       isNonBlocking
       ? ["sh", "-c", "dd if=/dev/null oflag=nonblock status=none; exec \"$0\" \"$@\""] : []
     let vm = try TinyVM(guest, ["--debug-exit"], wrapper: wrapper)
-    // The guest fills it long before the first byte is read.
+    // The guest fills the pipe long before the first read.
     #expect(fcntl(vm.output, 1031 /* F_SETPIPE_SZ */, 4096) == 4096)
     var all: [UInt8] = []
     usleep(1_000_000)
@@ -57,7 +57,7 @@ struct ProcessTests {
     #expect(vm.wait() == 143)
   }
 
-  @Test("the stop works if the parent blocked every signal, and if the signal queue is full")
+  @Test("a stop works if the parent blocked every signal, or if the signal queue is full")
   func kick() throws {
     for wrapper in [["env", "--block-signal"], ["prlimit", "--sigpending=0:0"]] {
       let vm = try TinyVM(Self.quiet, ["--cpus", "2"], wrapper: wrapper)
@@ -68,7 +68,7 @@ struct ProcessTests {
   }
 
   @Test(
-    "every signal from outside ends the VM with 128 + N, or does nothing",
+    "every signal from another process ends the VM with status 128 + N, or has no effect",
     arguments: 1...64 as ClosedRange<Int32>)
   func signals(_ signal: Int32) throws {
     if signal == SIGKILL { return }
@@ -90,7 +90,7 @@ struct ProcessTests {
     #expect(!terminal.isRaw)
   }
 
-  @Test("a terminal that is not the controlling one is raw, and the guest gets its input")
+  @Test("a terminal that is not the controlling terminal is raw, and the guest receives its input")
   func otherTerminal() throws {
     let terminal = try TinyVM.Terminal()
     let vm = try TinyVM(TinyGuest().saying("up").echoing(), wrapper: ["setsid"], terminal: terminal)
@@ -103,14 +103,14 @@ struct ProcessTests {
     #expect(!terminal.isRaw)
   }
 
-  @Test("a process that was stopped and continued has its terminal raw again")
+  @Test("the terminal is raw again after the process is stopped and continued")
   func continued() async throws {
     let terminal = try TinyVM.Terminal()
     let vm = try TinyVM(
       TinyGuest().saying("up").echoing(), wrapper: TinyVM.Terminal.foreground, terminal: terminal)
     try #require(vm.hears("up"))
     kill(vm.process, SIGSTOP)
-    // A shell that gets the terminal back sets it up for itself.
+    // A shell resets the terminal when it becomes the foreground process.
     _ = try await Program.tool(["stty", "sane", "-F", "/proc/\(getpid())/fd/\(terminal.slave)"])
     #expect(!terminal.isRaw)
     kill(vm.process, SIGCONT)
@@ -121,7 +121,7 @@ struct ProcessTests {
     #expect(!terminal.isRaw)
   }
 
-  @Test("descriptors that no option and no LISTEN_FDS names are closed; those that are named stay")
+  @Test("descriptors are closed unless an option or LISTEN_FDS names them")
   func inherited() throws {
     let script = """
       exec 3</etc/passwd 4</etc/passwd 5</etc/passwd 7</etc/passwd
@@ -140,7 +140,7 @@ struct ProcessTests {
   }
 
   @Test(
-    "a standard descriptor that is closed at the start is /dev/null, and no other file",
+    "a standard descriptor that is closed at the start becomes /dev/null",
     arguments: [">&-", "<&- >&- 2>&-"])
   func closed(_ redirection: String) throws {
     let trace = FileManager.default.temporaryDirectory.appending(path: "trace-\(UUID().uuidString)").path
@@ -153,7 +153,7 @@ struct ProcessTests {
     #expect(text.contains("first-instruction") && !text.contains("forged"))
   }
 
-  @Test("with --debug-exit an odd status is a value of the guest, and every other end has an even status")
+  @Test("with --debug-exit, only a value of the guest gives an odd status")
   func statuses() async throws {
     let guests: [(TinyGuest, Int32, Int32)] = [
       (TinyGuest().writing(1, to: 0xF4), 3, 143), (TinyGuest().writing(1, to: 0x505), 4, 4),
@@ -175,22 +175,22 @@ struct ProcessTests {
     #expect(try await Program.run(["run", "--debug-exit"]).status == 2)
   }
 
-  @Test("messages that standard error does not take are dropped, and the end comes all the same")
+  @Test("a full standard error drops messages and does not delay the end")
   func droppedMessages() throws {
-    // The guest fills the pipe that both streams share; the summary comes at its end.
+    // The guest fills the pipe that both streams share, so the summary does not fit.
     let vm = try TinyVM(TinyGuest().flooding(), ["--summary"], joinsErrors: true)
     usleep(1_500_000)
     kill(vm.process, SIGTERM)
     #expect(vm.wait() == 143)
   }
 
-  @Test("a trace that nobody reads holds up neither the guest nor the stop")
+  @Test("a trace without a reader delays neither the guest nor the stop")
   func unreadTrace() throws {
     let path = FileManager.default.temporaryDirectory.appending(path: "fifo-\(UUID().uuidString)").path
     // SAFETY: the path lives for the call.
     #expect(unsafe mkfifo(path, 0o600) == 0)
     defer { try? FileManager.default.removeItem(atPath: path) }  // a temporary file
-    // SAFETY: the path lives for the call. Never read, and full.
+    // SAFETY: the path lives for the call. The FIFO is never read; the writes below fill it.
     let reader = unsafe open(path, O_RDWR | O_NONBLOCK)
     defer { close(reader) }
     let zeros = [UInt8](repeating: 10, count: 4096)
@@ -204,7 +204,7 @@ struct ProcessTests {
     #expect(errors.contains("trace \(path): write: not complete when the VM was stopped"), "\(errors)")
   }
 
-  @Test("a signal that the parent blocked ends the wait for the reader of a trace")
+  @Test("a signal that the parent blocked ends the wait for a trace reader")
   func blockedSignal() throws {
     let path = FileManager.default.temporaryDirectory.appending(path: "fifo-\(UUID().uuidString)").path
     // SAFETY: the path lives for the call.
@@ -240,7 +240,7 @@ struct ProcessTests {
         status.split(separator: "\n").first { $0.hasPrefix(name + ":") }?.split(separator: "\t").last
           .map(String.init)
       }
-      // A thread of KVM itself, which runs no code of the process.
+      // A thread of KVM runs no code of the process.
       if field("Name")?.hasPrefix("kvm-") == true { continue }
       names.append(field("Name") ?? "")
       for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
@@ -248,12 +248,12 @@ struct ProcessTests {
       }
       #expect(field("NoNewPrivs") == "1" && field("Seccomp") == "2", "\(names)")
     }
-    #expect(names.count == cpus + 2, "the first one, the trace's and the vCPUs': \(names)")
+    #expect(names.count == cpus + 2, "threads: control, trace and vCPUs: \(names)")
     kill(vm.process, SIGTERM)
     #expect(vm.wait() == 143)
   }
 
-  @Test("guest RAM is in no core dump, whatever stands behind it", arguments: ["16M", "16M,hugepages=off"])
+  @Test("guest RAM of every kind is excluded from core dumps", arguments: ["16M", "16M,hugepages=off"])
   func coreDump(_ memory: String) async throws {
     let vm = try TinyVM(Self.quiet, ["--memory", memory])
     #expect(vm.hears("up"))
@@ -266,7 +266,7 @@ struct ProcessTests {
     #expect(vm.wait() == 143)
   }
 
-  @Test("a start in the background of a terminal neither stops nor takes what is typed")
+  @Test("a process started in a terminal's background neither stops nor reads input")
   func background() throws {
     let terminal = try TinyVM.Terminal()
     let vm = try TinyVM(

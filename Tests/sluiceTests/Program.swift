@@ -4,7 +4,7 @@ import Foundation
 import Subprocess
 import SystemPackage
 
-/// The built program, beside the tests' own.
+/// The built program, in the directory of the test program.
 enum Program {
   private static let path: String? = {
     guard let tests = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe") else {
@@ -14,25 +14,25 @@ enum Program {
     return FileManager.default.isExecutableFile(atPath: path) ? path : nil
   }()
 
-  /// Whether it has been built.
+  /// True if the program has been built.
   static var isBuilt: Bool { path != nil }
 
-  /// Its path.
+  /// The program's path.
   static var file: String { path ?? "sluice" }
 
-  /// How a run of it ended, and what it said.
+  /// The exit status and the output of a program.
   struct Result {
     let status: Int32
     let output: String
     let messages: String
   }
 
-  /// Runs it to its end.
+  /// Runs the program to its end.
   static func run(_ arguments: [String]) async throws -> Result { try await tool([file] + arguments) }
 
-  /// Runs a program, found on the PATH, to its end. Its status is as a shell reports it.
+  /// Runs another program from the PATH to its end. The status is as a shell reports it.
   static func tool(_ command: [String]) async throws -> Result {
-    // Foundation's Process would notice the ends of these children only once Sluice has ended.
+    // Foundation's Process would notice the end of these children only after Sluice has ended.
     let result = try await Subprocess.run(
       .path("/usr/bin/env"), arguments: Arguments(command), output: .string(limit: 1 << 20),
       error: .string(limit: 1 << 20))

@@ -3,10 +3,10 @@
 import Sandbox
 import Testing
 
-/// The program from outside. Skipped where only the tests have been built.
+/// The program's command line. The tests are skipped if only the tests have been built.
 @Suite(.enabled(if: Program.isBuilt, "the program sluice is not beside the tests"))
 struct ProgramTests {
-  @Test("--print-seccomp prints the table")
+  @Test("--print-seccomp prints the table of rules")
   func printSeccomp() async throws {
     let result = try await Program.run(["run", "--print-seccomp"])
     #expect(result.status == 0)
@@ -14,7 +14,7 @@ struct ProgramTests {
     #expect(result.messages == "")
   }
 
-  @Test("--print-seccomp --sandbox off prints the layers that stay")
+  @Test("--print-seccomp --sandbox off prints only the remaining layers")
   func printSeccompOff() async throws {
     let result = try await Program.run(["run", "--print-seccomp", "--sandbox", "off"])
     #expect(result.status == 0)
@@ -22,9 +22,9 @@ struct ProgramTests {
   }
 
   @Test(
-    "wrong usage ends with status 2 and says on standard error what to give",
+    "wrong usage ends with status 2 and a remedy on standard error",
     arguments: [
-      (["run"], "--kernel: name the kernel image"), (["run", "--kernl", "x"], "Unknown option '--kernl'"),
+      (["run"], "--kernel: no file; give the kernel"), (["run", "--kernl", "x"], "Unknown option '--kernl'"),
       (["run", "--cpus", "0", "--no-such"], "Unknown option '--no-such'"),
       (["run", "--memory", "0", "--kernel", "k", "extra"], "extra"),
       (
@@ -46,7 +46,7 @@ struct ProgramTests {
     #expect(result.messages.contains(text))
   }
 
-  @Test("a failure ends with status 1 and one line that names what failed")
+  @Test("a failure ends with status 1 and one line with the cause")
   func failure() async throws {
     let result = try await Program.run(["bind", "fffe:ff:1f.7"])
     #expect(result.status == 1)

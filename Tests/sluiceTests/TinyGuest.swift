@@ -2,17 +2,18 @@
 
 import Foundation
 
-/// A guest of a few instructions, as a multiboot kernel: 32-bit protected mode, flat, interrupts off.
+/// A guest of a few instructions. It is a multiboot kernel in 32-bit flat protected mode, with interrupts
+/// off.
 struct TinyGuest {
   private var code: [UInt8] = []
 
-  /// Waits until bits of a port are set, and leaves the port's value in AL.
+  /// Adds code that waits until bits of a port are set and leaves the port's value in AL.
   private mutating func wait(port: UInt16, _ bits: UInt8) {
     code += [0xBA] + Self.bytes(UInt32(port))  // mov edx, port
     code += [0xEC, 0xA8, bits, 0x74, 0xFB]  // 1: in al, dx; test al, bits; jz 1b
   }
 
-  /// AL to COM1, as soon as the transmitter is empty.
+  /// Adds code that sends a byte to COM1 when the transmitter is empty.
   private mutating func send(_ byte: UInt8) {
     wait(port: 0x3FD, 0x20)
     code += [0xB0, byte, 0xBA] + Self.bytes(0x3F8) + [0xEE]  // mov al, byte; mov edx, 0x3f8; out dx, al
@@ -22,21 +23,21 @@ struct TinyGuest {
     (0..<4).map { UInt8(truncatingIfNeeded: value >> ($0 * 8)) }
   }
 
-  /// Sends a text.
+  /// Adds code that sends a text.
   func saying(_ text: String) -> TinyGuest {
     var guest = self
     for byte in text.utf8 { guest.send(byte) }
     return guest
   }
 
-  /// Does nothing, for ever.
+  /// Adds code that halts forever.
   func idling() -> TinyGuest {
     var guest = self
     guest.code += [0xF4, 0xEB, 0xFD]  // 1: hlt; jmp 1b
     return guest
   }
 
-  /// Sends the bytes 0 to 255 again and again, for ever or a number of times.
+  /// Adds code that sends the bytes 0 to 255 `rounds` times, or forever if nil.
   func flooding(_ rounds: UInt32? = nil) -> TinyGuest {
     var guest = self
     guest.code += [0xB9] + Self.bytes((rounds ?? 1) << 8) + [0x31, 0xDB]  // mov ecx, count; xor ebx, ebx
@@ -48,7 +49,7 @@ struct TinyGuest {
     return guest
   }
 
-  /// Sends back what it receives, for ever.
+  /// Adds code that sends back each received byte, forever.
   func echoing() -> TinyGuest {
     var guest = self
     let start = guest.code.count
@@ -58,14 +59,14 @@ struct TinyGuest {
     return guest
   }
 
-  /// Writes a byte to a port: 0xF4 debug exit, 0x505 panic.
+  /// Adds code that writes a byte to a port: 0xF4 is the debug exit, 0x505 the panic port.
   func writing(_ value: UInt8, to port: UInt16) -> TinyGuest {
     var guest = self
     guest.code += [0xB0, value, 0xBA] + Self.bytes(UInt32(port)) + [0xEE]
     return guest.idling()
   }
 
-  /// A triple fault: an interrupt without a table.
+  /// Adds code that causes a triple fault: an exception without an interrupt table.
   func crashing() -> TinyGuest {
     var guest = self
     // xor eax, eax; push eax; push eax; lidt [esp]; ud2
@@ -73,11 +74,11 @@ struct TinyGuest {
     return guest
   }
 
-  /// Writes the kernel to a file that the caller removes; its path.
+  /// Writes the kernel to a file and returns its path. The caller removes the file.
   func write() throws -> String {
     let load: UInt32 = 0x10_0000
-    // Header (multiboot 0.6.96 §3.1): magic, flags with addresses, checksum, then header, load, load end, BSS end
-    // and entry addresses. The code begins behind it, with a stack below the kernel.
+    // Header (multiboot 0.6.96 §3.1): magic, flags with addresses, checksum, then header, load, load end, BSS
+    // end and entry addresses. The code follows the header. The stack is below the kernel.
     let flags: UInt32 = 1 << 16
     let header: [UInt32] = [
       0x1BAD_B002, flags, 0 &- 0x1BAD_B002 &- flags, load, load, 0, 0, load + 32,

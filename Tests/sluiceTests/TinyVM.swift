@@ -4,27 +4,28 @@ import Foundation
 
 /// A run of the built program with a ``TinyGuest``, on this machine's KVM.
 final class TinyVM {
-  /// Whether this machine has what it takes.
+  /// True if the program is built and this machine has KVM.
   static var isPossible: Bool {
     Program.isBuilt && FileManager.default.isWritableFile(atPath: "/dev/kvm")
   }
   static let reason = "the program sluice is not beside the tests, or /dev/kvm cannot be opened"
 
   let process: Int32
-  /// What the program writes: our end of its standard output and standard error, or of its terminal.
+  /// The test's end of the program's standard output, or of its terminal.
   let output: Int32
+  /// The test's end of the program's standard error.
   let messages: Int32
-  /// Our end of its standard input.
+  /// The test's end of the program's standard input.
   let input: Int32
   private let kernel: String
   private var said: [UInt8] = []
   private(set) var status: Int32?
 
-  /// Starts it.
+  /// Starts the program with a guest.
   ///
   /// - Parameters:
-  ///   - wrapper: A program and its arguments in front of it, which must exec it.
-  ///   - terminal: True for a terminal on standard input and output.
+  ///   - wrapper: A command and its arguments that execute the program.
+  ///   - terminal: A terminal for standard input and output, or nil for pipes.
   init(
     _ guest: TinyGuest, _ options: [String] = [], wrapper: [String] = [], terminal: Terminal? = nil,
     joinsErrors: Bool = false
@@ -71,7 +72,7 @@ final class TinyVM {
     try? FileManager.default.removeItem(atPath: kernel)  // a temporary file
   }
 
-  /// Reads what a descriptor has, and waits for it for a second.
+  /// Reads the available bytes of a descriptor. Waits for the first byte until the timeout.
   static func read(_ descriptor: Int32, upTo count: Int = 65536, milliseconds: Int32 = 1000) -> [UInt8] {
     var poller = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
     // SAFETY: the call fills in the struct; the buffer has `count` bytes.
@@ -88,7 +89,7 @@ final class TinyVM {
     _ = unsafe bytes.withUnsafeBytes { unsafe Foundation.write(input, $0.baseAddress, $0.count) }
   }
 
-  /// Waits until the guest has said a text; false if it has not within a long time.
+  /// Waits until the guest has sent a text. Returns false after 30 reads of up to 1 s each.
   func hears(_ text: String) -> Bool {
     for _ in 0..<30 {
       if String(decoding: said, as: UTF8.self).contains(text) { return true }
@@ -97,7 +98,8 @@ final class TinyVM {
     return false
   }
 
-  /// The process's status as a shell has it, or nil if it does not end.
+  /// Waits for the process. Returns its status as a shell reports it, or nil if the process does not end in
+  /// time.
   func wait(seconds: Int = 20) -> Int32? {
     var code: Int32 = 0
     for _ in 0..<seconds * 50 where status == nil {
@@ -111,14 +113,14 @@ final class TinyVM {
     return status
   }
 
-  /// Everything on standard error so far.
+  /// The messages on standard error so far.
   var errors: String {
     var all: [UInt8] = []
     while case let more = Self.read(messages, milliseconds: 0), !more.isEmpty { all += more }
     return String(decoding: all, as: UTF8.self)
   }
 
-  /// A terminal.
+  /// A pseudo-terminal.
   final class Terminal {
     let master: Int32
     let slave: Int32
@@ -133,17 +135,18 @@ final class TinyVM {
 
     deinit { for number in [master, slave] { close(number) } }
 
-    /// Makes standard input the controlling terminal, as in a login. `setsid` becomes the program itself.
+    /// A wrapper that makes standard input the controlling terminal, as in a login. `setsid` executes the
+    /// program.
     static let foreground = ["setsid", "--ctty"]
 
-    /// Types a text.
+    /// Writes a text to the terminal, as a user types it.
     func type(_ text: String) {
       let bytes = Array(text.utf8)
       // SAFETY: the bytes live for the call.
       _ = unsafe bytes.withUnsafeBytes { unsafe Foundation.write(master, $0.baseAddress, $0.count) }
     }
 
-    /// True if it is raw: no line editing, no signals.
+    /// True if the terminal is raw: no line editing, no signals.
     var isRaw: Bool {
       var settings = termios()
       // SAFETY: the call fills in the struct.

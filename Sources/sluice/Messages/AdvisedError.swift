@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// An error of a library, for the user of the command line.
+/// A library's error, with advice for the user of the command line.
 protocol AdvisedError: CustomStringConvertible {
-  /// The next step for the user, or nil if the cause alone says it.
+  /// The next step for the user, or nil if the cause suggests none.
   var remedy: String? { get }
 }
 

@@ -15,15 +15,15 @@ extension BootError: AdvisedError {
     case .oldProtocol: "use a newer kernel"
     case .no64BitEntry: "use an x86-64 kernel, not a 32-bit one"
     case .noPVHNote: "use the bzImage, or build the kernel with CONFIG_PVH=y"
-    case .kernelInReservedAddresses: "use another device, or a kernel that lies elsewhere"
-    case .kernelTooLarge, .memoryTooSmall: "give the guest more with --memory"
+    case .kernelInReservedAddresses: "use another device, or a kernel with another load address"
+    case .kernelTooLarge, .memoryTooSmall: "give a larger --memory"
     case .initrdTooLarge(_, _, _, _, let needed):
-      "give the guest at least --memory \(needed >> 20 + (needed & 0xF_FFFF == 0 ? 0 : 1))M"
-    case .initrdBeyondKernelLimit: "use a smaller initrd, more memory does not help"
+      "give at least --memory \(needed >> 20 + (needed & 0xF_FFFF == 0 ? 0 : 1))M"
+    case .initrdBeyondKernelLimit: "use a smaller initrd (more memory does not help)"
     case .commandLineTooLong: "shorten --append"
-    case .unsupportedCPUCount: "give 1 to 255 with --cpus"
-    case .unusablePCIWindow: "give the guest less with --memory"
-    case .tablesTooLarge: "give fewer CPUs with --cpus"
+    case .unsupportedCPUCount: "give a number from 1 to 255 with --cpus"
+    case .unusablePCIWindow: "give a smaller --memory"
+    case .tablesTooLarge: "give a smaller --cpus"
     }
   }
 }

@@ -15,17 +15,17 @@ extension VFIOError: AdvisedError {
     case .noDevice: "type 'sluice devices' to list them"
     case .notReady(_, let state): state.remedy
     case .group(let device, let group, let error): Self.remedy(device, group, error)
-    case .notViable: "type 'sluice devices' to see which"
+    case .notViable: "type 'sluice devices' to see the driver of each device"
     case .noDriver: "type 'sudo modprobe vfio-pci'"
     case .notBound: "type 'dmesg | tail' for the kernel's reason"
-    case .binding(_, let error): error.isPermission ? "type the command with sudo" : nil
+    case .binding(_, let error): error.isPermission ? "run the command with sudo" : nil
     case .noIsolation:
-      "type 'dmesg | tail' for the reason: if interrupt remapping is missing, turn it on in the firmware, or, if you "
-        + "trust the guest, load vfio_iommu_type1 with allow_unsafe_interrupts=1; if the firmware demands an RMRR for "
-        + "the device, turn its legacy support off in the firmware, or use another device"
+      "type 'dmesg | tail' for the reason; if interrupt remapping is missing, turn it on in the firmware, or "
+        + "load vfio_iommu_type1 with allow_unsafe_interrupts=1 if you trust the guest; if the firmware "
+        + "demands an RMRR for the device, turn off its legacy support in the firmware, or use another device"
     case .token(let device, _, _):
-      "give '\(device),vf-token=UUID' with the UUID that the other process has set (QEMU: vf-token=UUID of that device, "
-        + "DPDK: --vfio-vf-token, or VFIO_DEVICE_FEATURE_PCI_VF_TOKEN)"
+      "give '\(device),vf-token=UUID' with the UUID that the other process has set (QEMU: vf-token=UUID of "
+        + "that device; DPDK: --vfio-vf-token; else: VFIO_DEVICE_FEATURE_PCI_VF_TOKEN)"
     case .needlessToken: "leave vf-token= out"
     case .device: nil
     }
@@ -33,7 +33,7 @@ extension VFIOError: AdvisedError {
 
   private static func remedy(_ device: String, _ group: String, _ error: KernelError) -> String? {
     switch error.errno {
-    case KernelError.busy: "type 'sudo fuser -v /dev/vfio/\(group)' to find it"
+    case KernelError.busy: "type 'sudo fuser -v /dev/vfio/\(group)' to find the process"
     case KernelError.noEntry: "type 'sluice bind \(device)'"
     case _ where error.isPermission: "type 'sudo chown $USER /dev/vfio/\(group)'"
     default: nil
@@ -51,7 +51,8 @@ extension HostDevice.Readiness: AdvisedError {
     case .noGroup:
       "turn on the IOMMU in the firmware and boot the host with 'intel_iommu=on' or 'amd_iommu=on'"
     case .shared(_, let others):
-      "type \(others.map { "'sluice bind \($0.address)'" }.joined(separator: " and ")) to give the whole group to VFIO"
+      "type \(others.map { "'sluice bind \($0.address)'" }.joined(separator: " and "))"
+        + " to give the whole group to VFIO"
     }
   }
 }

@@ -33,7 +33,7 @@ extension GuestMemory.AllocationError: AdvisedError {
     case .noHugePageSize(let kibibytes, _):
       "give another hugepages=, or boot the host with 'hugepagesz=\(kibibytes)K'"
     case .node:
-      "type 'grep Mems_allowed_list /proc/self/status' for the nodes that it may use, and give node= one of them"
+      "type 'grep Mems_allowed_list /proc/self/status' for the allowed nodes, and give one of them with node="
     case .kernel: nil
     }
   }
@@ -43,7 +43,7 @@ extension MemoryPreparationError: AdvisedError {
   /// The next step for the user.
   var remedy: String? {
     switch self {
-    case .populate: "free memory of the host, or give a smaller --memory"
+    case .populate: "free memory on the host, or give a smaller --memory"
     case .pin(let error):
       error.errno == KernelError.noMemory ? "type 'ulimit -l unlimited', or run as root" : nil
     }
@@ -56,10 +56,10 @@ extension HostProblem: AdvisedError {
     switch self {
     case .cpuCount: "give a smaller --cpus"
     case .processor(let processor, let vcpu):
-      "type 'grep Cpus_allowed_list /proc/self/status' for the processors that it may run on, and give one of them in "
-        + "place of --cpu-pin \(vcpu):\(processor)"
+      "type 'grep Cpus_allowed_list /proc/self/status' for the allowed processors, and give one of them "
+        + "instead of --cpu-pin \(vcpu):\(processor)"
     case .memory, .untranslated: "give a smaller --memory"
-    case .noNode(_, let online): "give node= one of \(online), or leave it out"
+    case .noNode(_, let online): "give node= one of \(online), or leave node= out"
     case .noNodes(let node): "leave node=\(node) out"
     case .nodeMemory(let node, _, _, _): "give a smaller --memory, or leave node=\(node) out"
     case .nodeHugePages(let node, let count, _, _, let pool):

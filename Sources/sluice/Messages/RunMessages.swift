@@ -13,7 +13,7 @@ extension RunError: AdvisedError {
     case .vfio(let error): error.remedy
     case .host(let problem): problem.remedy
     case .placement: "give another processor with --cpu-pin"
-    case .trace: "make room, or name another file with --trace"
+    case .trace: "free space on the file system, or give another file with --trace"
     case .function, .handBack, .sandbox, .vcpu, .mainThread, .kernel, .operation: nil
     }
   }

@@ -4,5 +4,5 @@ import Trace
 
 extension TraceError: AdvisedError {
   /// The next step for the user.
-  var remedy: String? { "name a file that 'sluice run --trace' has written" }
+  var remedy: String? { "give a file written by 'sluice run --trace'" }
 }

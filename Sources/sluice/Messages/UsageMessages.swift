@@ -19,10 +19,10 @@ extension UsageProblem {
     switch self {
     case .memoryTooSmall: "give a larger size"
     case .memoryNotAligned(_, let pageSize): "give a multiple of \(pageSize >> 10)K"
-    case .cpuCount: "give a number between them"
-    case .pinnedCPU: "name one of these, or give a larger --cpus"
+    case .cpuCount: "give a number from 1 to 255"
+    case .pinnedCPU: "give one of these, or a larger --cpus"
     case .deviceCount: "give fewer devices"
-    case .duplicate: "name it once"
+    case .duplicate: "give it once"
     case .unknownPeer(let peer, _): "add --device \(peer), or leave peer-dma=POLICY@\(peer) out"
     }
   }

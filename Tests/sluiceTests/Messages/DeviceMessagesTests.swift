@@ -43,7 +43,7 @@ import VFIO
       (
         .group(device: address, group: "5", kernel(KernelError.busy)),
         "device 0000:01:00.0: asked: Device or resource busy: another process uses IOMMU group 5; type 'sudo fuser -v "
-          + "/dev/vfio/5' to find it"
+          + "/dev/vfio/5' to find the process"
       ),
       (
         .group(device: address, group: "5", kernel(KernelError.notPermitted)),
@@ -62,7 +62,7 @@ import VFIO
       (
         .notViable(device: address, group: "5"),
         "device 0000:01:00.0: VFIO_GROUP_GET_STATUS: IOMMU group 5 is not viable: some of its devices are bound to "
-          + "drivers of the host; type 'sluice devices' to see which"
+          + "drivers of the host; type 'sluice devices' to see the driver of each device"
       ),
       (
         .noDriver(address),
@@ -75,15 +75,15 @@ import VFIO
       ),
       (
         .binding(address, kernel(KernelError.accessDenied)),
-        "device 0000:01:00.0: asked: Permission denied; type the command with sudo"
+        "device 0000:01:00.0: asked: Permission denied; run the command with sudo"
       ),
       (.binding(address, kernel(KernelError.io)), "device 0000:01:00.0: asked: Input/output error"),
       (
         .noIsolation(device: address, group: "5", kernel(KernelError.notPermitted)),
         "device 0000:01:00.0: asked: Operation not permitted: the platform does not isolate IOMMU group 5; type 'dmesg "
-          + "| tail' for the reason: if interrupt remapping is missing, turn it on in the firmware, or, if you trust "
-          + "the guest, load vfio_iommu_type1 with allow_unsafe_interrupts=1; if the firmware demands an RMRR for the "
-          + "device, turn its legacy support off in the firmware, or use another device"
+          + "| tail' for the reason; if interrupt remapping is missing, turn it on in the firmware, or load "
+          + "vfio_iommu_type1 with allow_unsafe_interrupts=1 if you trust the guest; if the firmware demands an RMRR "
+          + "for the device, turn off its legacy support in the firmware, or use another device"
       ),
       (
         .token(device: address, isGiven: false, kernel(KernelError.accessDenied)),
@@ -108,10 +108,10 @@ import VFIO
 
   private static let token =
     "give '0000:01:00.0,vf-token=UUID' with the UUID that the other process has set (QEMU: vf-token=UUID of that "
-    + "device, DPDK: --vfio-vf-token, or VFIO_DEVICE_FEATURE_PCI_VF_TOKEN)"
+    + "device; DPDK: --vfio-vf-token; else: VFIO_DEVICE_FEATURE_PCI_VF_TOKEN)"
 
   @Test(
-    "a device that is not ready has the commands that make it so",
+    "a device that is not ready has a remedy with the commands to type",
     arguments: [
       (.ready, "ready"),
       (

@@ -59,7 +59,7 @@ import VMM
       (
         .node(7, kernel(KernelError.invalid)),
         "guest RAM of NUMA node 7: asked: Invalid argument: this process may not use that node; type 'grep "
-          + "Mems_allowed_list /proc/self/status' for the nodes that it may use, and give node= one of them"
+          + "Mems_allowed_list /proc/self/status' for the allowed nodes, and give one of them with node="
       ),
       (.kernel(kernel(KernelError.noMemory)), "guest RAM: asked: Cannot allocate memory"),
     ] as [(GuestMemory.AllocationError, String)])
@@ -68,11 +68,11 @@ import VMM
   }
 
   @Test(
-    "guest RAM that cannot be made ready has operation, cause and remedy",
+    "guest RAM that cannot be populated or pinned has operation, cause and remedy",
     arguments: [
       (
         .populate(kernel(KernelError.noMemory)),
-        "guest RAM cannot be populated: asked: Cannot allocate memory; free memory of the host, or give a smaller "
+        "guest RAM cannot be populated: asked: Cannot allocate memory; free memory on the host, or give a smaller "
           + "--memory"
       ),
       (
@@ -95,7 +95,7 @@ import VMM
       (
         .processor(99, vcpu: 0),
         "vCPU 0: this process may not run on processor 99 of the host; type 'grep Cpus_allowed_list "
-          + "/proc/self/status' for the processors that it may run on, and give one of them in place of --cpu-pin 0:99"
+          + "/proc/self/status' for the allowed processors, and give one of them instead of --cpu-pin 0:99"
       ),
       (
         .memory(size: 3 << 40, limit: 4 << 30, .touched),
@@ -113,7 +113,7 @@ import VMM
       ),
       (
         .noNode(9, online: "0-1"),
-        "NUMA node 9: not present on this machine (online: 0-1); give node= one of 0-1, or leave it out"
+        "NUMA node 9: not present on this machine (online: 0-1); give node= one of 0-1, or leave node= out"
       ),
       (.noNodes(9), "NUMA node 9: this machine's kernel does not support NUMA; leave node=9 out"),
       (

@@ -11,10 +11,10 @@ private enum Sources {
   static let areHere = FileManager.default.fileExists(atPath: directory.path)
 }
 
-/// The libraries state facts. Options and commands of the program are known to the program alone.
+/// Libraries state facts. Only the program knows its own options and commands.
 @Suite(.enabled(if: Sources.areHere, "the sources are not beside the tests"))
 struct LayersTests {
-  /// A line without its comment.
+  /// Returns a line without its comment.
   private static func code(_ line: Substring) -> Substring {
     if line.drop(while: \.isWhitespace).hasPrefix("//") { return "" }
     guard let comment = line.firstRange(of: " //") else { return line }
@@ -37,7 +37,7 @@ struct LayersTests {
     }
   }
 
-  @Test("the check finds an option and a command, and leaves comments alone")
+  @Test("the check finds an option and a command, and ignores comments")
   func check() {
     #expect(Self.code("    // give --memory") == "")
     #expect(Self.code("  let a = 1  // give --memory") == "  let a = 1 ")

@@ -37,7 +37,8 @@ import VMM
       (.mainThread(kernel), "main thread: asked: Invalid argument"),
       (
         .trace(path: "/t", kernel, lost: 3),
-        "trace /t: asked: Invalid argument: 3 records are missing; make room, or name another file with --trace"
+        "trace /t: asked: Invalid argument: 3 records are missing; free space on the file system, or give another "
+          + "file with --trace"
       ),
       (.kernel(kernel), "asked: Invalid argument"),
       (.operation(OperationError("no room")), "no room"),

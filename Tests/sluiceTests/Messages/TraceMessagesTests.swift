@@ -6,10 +6,10 @@ import Trace
 @testable import sluice
 
 @Suite struct TraceMessagesTests {
-  @Test("a trace that is none has line, cause and remedy")
+  @Test("a file that is not a trace has line, cause and remedy")
   func trace() {
     #expect(
       TraceError(line: 3).message
-        == "line 3: invalid trace record; name a file that 'sluice run --trace' has written")
+        == "line 3: invalid trace record; give a file written by 'sluice run --trace'")
   }
 }

@@ -15,10 +15,10 @@ import VMM
         .memoryNotAligned(3 << 20, pageSize: 2 << 20),
         "--memory: 3145728 bytes: not a multiple of the page size, 2048K; give a multiple of 2048K"
       ),
-      (.cpuCount(0), "--cpus: 0 is not between 1 and 255; give a number between them"),
+      (.cpuCount(0), "--cpus: 0 is not between 1 and 255; give a number from 1 to 255"),
       (
         .pinnedCPU(2, cpus: 2),
-        "--cpu-pin: vCPU 2: the VM has only vCPUs 0 to 1; name one of these, or give a larger --cpus"
+        "--cpu-pin: vCPU 2: the VM has only vCPUs 0 to 1; give one of these, or a larger --cpus"
       ),
       (.deviceCount(32), "--device: 32 devices: the root bus has PCI slots for 31; give fewer devices"),
     ] as [(UsageProblem, String)])
@@ -31,7 +31,7 @@ import VMM
     let address = try #require(Address("01:00.0"))
     #expect(
       UsageProblem.duplicate(address).message
-        == "--device: 0000:01:00.0: named twice, but a device can be in only one PCI slot; name it once")
+        == "--device: 0000:01:00.0: named twice, but a device can be in only one PCI slot; give it once")
     #expect(
       UsageProblem.unknownPeer("0000:02:00.0", of: address).message
         == "--device: 0000:01:00.0: its peer 0000:02:00.0 is not another device of this VM; add --device "
