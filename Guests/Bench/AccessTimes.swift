@@ -58,12 +58,12 @@ struct AccessTimes {
       access()
       let time = time_stamp() &- start
       // Insert the time into the sorted array.
-      var place = index
-      while place > 0, times[place - 1] > time {
-        times[place] = times[place - 1]
-        place -= 1
+      var position = index
+      while position > 0, times[position - 1] > time {
+        times[position] = times[position - 1]
+        position -= 1
       }
-      times[place] = time
+      times[position] = time
     }
     Console.print(
       "bench.\(name) = \(times[0]) \(times[Self.samples / 2]) \(times[Self.samples * 99 / 100])")

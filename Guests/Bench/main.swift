@@ -35,8 +35,8 @@ func guest(_ machine: Machine, _ report: inout Report) {
   case 5:
     let bar = BAR.usable(function, UInt8(truncatingIfNeeded: line.number("bar") ?? 0))
     function.setCommand(PCIFunction.Command.memory, true)
-    if let bar, let places = line.number("touch"), places > 0 {
-      for place in 0..<places { _ = mmio_load32(bar.address + bar.size / places * place) }
+    if let bar, let points = line.number("touch"), points > 0 {
+      for point in 0..<points { _ = mmio_load32(bar.address + bar.size / points * point) }
     }
     report.check(bar != nil, "ready")
   case 6:

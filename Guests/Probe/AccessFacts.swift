@@ -76,16 +76,16 @@ struct AccessFacts {
       Console.print("scratch = none")
       return
     }
-    let place = probe.bar.address + scratch
+    let address = probe.bar.address + scratch
     let value = 0x0123_4567_89AB_C000 & probe.scratchMask
-    let before = mmio_load64(place)
-    mmio_store64(place, value)
-    Console.print("scratch.on = \(mmio_load64(place) & probe.scratchMask == value ? 1 : 0 as UInt8)")
+    let before = mmio_load64(address)
+    mmio_store64(address, value)
+    Console.print("scratch.on = \(mmio_load64(address) & probe.scratchMask == value ? 1 : 0 as UInt8)")
     probe.setMemory(false)
-    mmio_store64(place, ~value & probe.scratchMask)
+    mmio_store64(address, ~value & probe.scratchMask)
     probe.setMemory(true)
-    Console.print("scratch.off = kept \(mmio_load64(place) & probe.scratchMask == value ? 1 : 0 as UInt8)")
-    mmio_store64(place, before)
+    Console.print("scratch.off = kept \(mmio_load64(address) & probe.scratchMask == value ? 1 : 0 as UInt8)")
+    mmio_store64(address, before)
   }
 
   /// Writes the results of accesses after the end of the BAR, which are unclaimed.

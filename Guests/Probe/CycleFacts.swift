@@ -51,12 +51,12 @@ struct CycleFacts {
       access()
       let time = time_stamp() &- start
       // Insert the time into the sorted array.
-      var place = index
-      while place > 0, times[place - 1] > time {
-        times[place] = times[place - 1]
-        place -= 1
+      var address = index
+      while address > 0, times[address - 1] > time {
+        times[address] = times[address - 1]
+        address -= 1
       }
-      times[place] = time
+      times[address] = time
     }
     Console.print(
       "cycles.\(name) = \(times[0]) \(times[Self.samples / 2]) \(times[Self.samples * 99 / 100])")

@@ -7,31 +7,31 @@ import Hardware
 func checkOverlap(_ one: Probe, _ two: Probe, _ report: inout Report) {
   let size = max(one.bar.size, two.bar.size)
   let values = (one: one.value, two: two.value)
-  guard let place = Placement.find(size: size, above4GiB: false) else {
+  guard let target = Placement.find(size: size, above4GiB: false) else {
     report.skip("no free range of \(hex: size) bytes for two BARs")
     return
   }
   one.setMemory(false)
   two.setMemory(false)
-  _ = one.bar.moved(one.function, to: place)
-  _ = two.bar.moved(two.function, to: place)
+  _ = one.bar.moved(one.function, to: target)
+  _ = two.bar.moved(two.function, to: target)
   var wrong: (one: UInt32, two: UInt32, off: UInt32, both: UInt32, order: UInt32) = (0, 0, 0, 0, 0)
   for _ in 0..<10 {
     one.setMemory(true)
-    if mmio_load32(place + one.constant) != values.one { wrong.one += 1 }
+    if mmio_load32(target + one.constant) != values.one { wrong.one += 1 }
     one.setMemory(false)
-    if mmio_load32(place + one.constant) != nothing { wrong.off += 1 }
+    if mmio_load32(target + one.constant) != nothing { wrong.off += 1 }
     two.setMemory(true)
-    if mmio_load32(place + two.constant) != values.two { wrong.two += 1 }
+    if mmio_load32(target + two.constant) != values.two { wrong.two += 1 }
     one.setMemory(true)
-    let both = mmio_load32(place + one.constant)
+    let both = mmio_load32(target + one.constant)
     two.setMemory(false)
-    if mmio_load32(place + one.constant) != values.one { wrong.both += 1 }
+    if mmio_load32(target + one.constant) != values.one { wrong.both += 1 }
     two.setMemory(true)
-    if mmio_load32(place + one.constant) != both { wrong.order += 1 }
-    _ = mmio_load32(place + two.constant)
+    if mmio_load32(target + one.constant) != both { wrong.order += 1 }
+    _ = mmio_load32(target + two.constant)
     one.setMemory(false)
-    if mmio_load32(place + two.constant) != values.two { wrong.both += 1 }
+    if mmio_load32(target + two.constant) != values.two { wrong.both += 1 }
     two.setMemory(false)
   }
   _ = one.bar.moved(one.function, to: one.bar.address)
@@ -50,7 +50,7 @@ func checkOverlap(_ one: Probe, _ two: Probe, _ report: inout Report) {
 /// Moves a BAR smaller than a page: the BAR of ivshmem's registers. The first register keeps written values.
 func checkSmall(_ report: inout Report) {
   guard let function = PCIBus.find(vendor: 0x1AF4, device: 0x1110), let bar = BAR.usable(function, 0),
-    bar.size < 4096, let place = Placement.find(size: 4096, above4GiB: false)
+    bar.size < 4096, let target = Placement.find(size: 4096, above4GiB: false)
   else {
     report.skip("no BAR smaller than a page")
     return
@@ -58,11 +58,11 @@ func checkSmall(_ report: inout Report) {
   function.setCommand(PCIFunction.Command.memory, true)
   var wrong: (kept: UInt32, old: UInt32) = (0, 0)
   for offset in stride(from: UInt64(0), to: 4096, by: Int(bar.size)) {
-    let moved = bar.moved(function, to: place + offset)
+    let moved = bar.moved(function, to: target + offset)
     let pattern = 0x00C0_FFEE ^ UInt32(offset)
     mmio_store32(moved.address, pattern)
     if mmio_load32(moved.address) != pattern { wrong.kept += 1 }
-    let read = mmio_load32(place + (offset + bar.size) % 4096)
+    let read = mmio_load32(target + (offset + bar.size) % 4096)
     // At the start of a page the BAR is mapped with the rest of its page. The rest answers like the host's
     // bus: all-ones, or 0 if QEMU emulates the host.
     if read != nothing, offset != 0 || read != 0 { wrong.old += 1 }
@@ -92,9 +92,9 @@ func checkPorts(_ report: inout Report) {
   report.note("\(bar)")
   report.check(read(original) == wanted, "the I/O BAR at \(hex: original) answers")
   report.equal(port_load32(UInt16(original)), register, "the address register keeps the written value")
-  for place in [0xE000, 0xE000 + bar.size] {
-    _ = bar.moved(function, to: place)
-    report.check(read(place) == wanted, "the I/O BAR answers after a move to \(hex: place)")
+  for target in [0xE000, 0xE000 + bar.size] {
+    _ = bar.moved(function, to: target)
+    report.check(read(target) == wanted, "the I/O BAR answers after a move to \(hex: target)")
     report.equal(port_load32(UInt16(original)), .max, "the old ports are unclaimed")
   }
   _ = bar.moved(function, to: original)

@@ -53,7 +53,7 @@ private func checkMoves(_ probe: Probe, _ moves: UInt64, _ report: inout Report)
   let value = probe.value
   let size = probe.bar.size
   for above in [false, true] where probe.bar.is64Bit || !above {
-    guard let place = Placement.find(size: size, above4GiB: above) else {
+    guard let target = Placement.find(size: size, above4GiB: above) else {
       report.skip("no free range of \(hex: size) bytes \(above ? "above" : "below") 4 GiB")
       continue
     }
@@ -61,7 +61,7 @@ private func checkMoves(_ probe: Probe, _ moves: UInt64, _ report: inout Report)
     for move in 0..<moves {
       let staysOn = move % 2 == 0
       if !staysOn { probe.setMemory(false) }
-      let bar = probe.bar.moved(probe.function, to: place)
+      let bar = probe.bar.moved(probe.function, to: target)
       if !staysOn { probe.setMemory(true) }
       if mmio_load32(bar.address + probe.constant) != value { wrong.new += 1 }
       if probe.value != nothing { wrong.old += 1 }
@@ -83,7 +83,7 @@ private func checkMoves(_ probe: Probe, _ moves: UInt64, _ report: inout Report)
       if probe.value != value { wrong.back += 1 }
     }
     report.check(
-      wrong.new == 0, "\(moves) moves to \(hex: place): \(wrong.new) wrong reads at the new address")
+      wrong.new == 0, "\(moves) moves to \(hex: target): \(wrong.new) wrong reads at the new address")
     report.check(wrong.old == 0, "\(wrong.old) reads at the old address returned data")
     report.check(wrong.back == 0, "\(wrong.back) wrong reads after the move back")
   }
@@ -91,20 +91,20 @@ private func checkMoves(_ probe: Probe, _ moves: UInt64, _ report: inout Report)
 
 /// Moves a BAR over RAM and back. Checks that RAM and the device keep their content.
 private func checkOverRAM(_ probe: Probe, _ report: inout Report) {
-  let place: UInt64 = 64 << 20
+  let target: UInt64 = 64 << 20
   guard probe.bar.size <= 16 << 20 else {
     report.skip("a BAR of \(hex: probe.bar.size) bytes is too large to place over RAM")
     return
   }
   let value = probe.value
-  mmio_store64(place + probe.constant & ~7, 0x1122_3344_5566_7788)
-  _ = probe.bar.moved(probe.function, to: place)
+  mmio_store64(target + probe.constant & ~7, 0x1122_3344_5566_7788)
+  _ = probe.bar.moved(probe.function, to: target)
   // Either RAM or the device may answer, but a write must reach only one of them.
-  mmio_store64(place + probe.bar.size, 0)
-  let isRAM = mmio_load64(place + probe.constant & ~7) == 0x1122_3344_5566_7788
+  mmio_store64(target + probe.bar.size, 0)
+  let isRAM = mmio_load64(target + probe.constant & ~7) == 0x1122_3344_5566_7788
   report.note("over RAM: \(isRAM ? "RAM answers" : "the device answers")")
   report.equal(probe.value, nothing, "over RAM: the old address is unclaimed")
   _ = probe.bar.moved(probe.function, to: probe.bar.address)
   report.equal(probe.value, value, "moved back from RAM: the device answers")
-  report.equal(mmio_load64(place + probe.constant & ~7), 0x1122_3344_5566_7788, "RAM is unchanged")
+  report.equal(mmio_load64(target + probe.constant & ~7), 0x1122_3344_5566_7788, "RAM is unchanged")
 }

@@ -8,7 +8,7 @@ extension Space {
   /// Checks each bit of COMMAND separately, in words and bytes, through ports and ECAM (PCIe 6.0 §7.5.1.1.3).
   func checkCommand(_ report: inout Report) {
     let reserved: UInt16 = 0xF800 | 1 << 7
-    var wrong: (others: UInt32, reserved: UInt32, ways: UInt32, cleared: UInt32, status: UInt32) = (
+    var wrong: (others: UInt32, reserved: UInt32, modes: UInt32, cleared: UInt32, status: UInt32) = (
       0, 0, 0, 0, 0
     )
     let status = function.status & ~PCIFunction.Status.interrupt
@@ -19,19 +19,19 @@ extension Space {
       let now = function.command
       if now & ~(base | 1 << bit) != 0 { wrong.others += 1 }
       if now & reserved != 0 { wrong.reserved += 1 }
-      if mmio_load16(commandPlace) != now { wrong.ways += 1 }
+      if mmio_load16(commandPlace) != now { wrong.modes += 1 }
       if function.status & ~PCIFunction.Status.interrupt != status { wrong.status += 1 }
       mmio_store16(commandPlace, 0)
       if function.command != base { wrong.cleared += 1 }
       // Repeat through the ECAM, with the byte only.
       mmio_store8(commandPlace + UInt64(bit / 8), 1 << UInt8(bit % 8))
-      if function.command != now { wrong.ways += 1 }
+      if function.command != now { wrong.modes += 1 }
       function.store8(PCIFunction.Register.command + bit / 8, 0)
-      if mmio_load16(commandPlace) != base { wrong.ways += 1 }
+      if mmio_load16(commandPlace) != base { wrong.modes += 1 }
     }
     report.check(wrong.others == 0, "COMMAND: \(wrong.others) bits also set other bits")
     report.check(wrong.reserved == 0, "COMMAND: \(wrong.reserved) reserved bits can be set")
-    report.check(wrong.ways == 0, "COMMAND: \(wrong.ways) differences between words, bytes, ports and ECAM")
+    report.check(wrong.modes == 0, "COMMAND: \(wrong.modes) differences between words, bytes, ports and ECAM")
     report.check(wrong.cleared == 0, "COMMAND: \(wrong.cleared) bits stay set")
     report.check(wrong.status == 0, "STATUS changed \(wrong.status) times with COMMAND")
     checkNeededBits(&report)
@@ -79,10 +79,10 @@ extension Space {
     var count: UInt32 = 0
     var index: UInt64 = 0
     while index < 6 {
-      let place = ecam + UInt64(PCIFunction.Register.firstBAR) + index * 4
-      let off = size(place)
+      let address = ecam + UInt64(PCIFunction.Register.firstBAR) + index * 4
+      let off = size(address)
       function.store16(PCIFunction.Register.command, PCIFunction.Command.memory | PCIFunction.Command.io)
-      let on = size(place)
+      let on = size(address)
       function.store16(PCIFunction.Register.command, 0)
       if on != off {
         faults += 1
@@ -114,23 +114,24 @@ extension Space {
 
   /// Returns a BAR's type bits and the value that it reads after a write of all-ones. A 64-bit BAR includes
   /// its upper half.
-  private func size(_ place: UInt64) -> (mask: UInt64, kind: UInt32) {
-    let low = mmio_load32(place)
-    mmio_store32(place, .max)
-    let ones = mmio_load32(place)
-    mmio_store32(place, 0)
-    let zeros = mmio_load32(place)
+  private func size(_ address: UInt64) -> (mask: UInt64, kind: UInt32) {
+    let low = mmio_load32(address)
+    mmio_store32(address, .max)
+    let ones = mmio_load32(address)
+    mmio_store32(address, 0)
+    let zeros = mmio_load32(address)
     let kind = low & (low & 1 != 0 ? 0b11 : 0xF)
     var mask = UInt64(ones) | 0xFFFF_FFFF_0000_0000
     if kind & 0b111 == 0b100 {
-      let high = mmio_load32(place + 4)
-      mmio_store32(place + 4, .max)
-      mask = UInt64(mmio_load32(place + 4)) << 32 | UInt64(ones)
-      mmio_store32(place + 4, high)
+      let high = mmio_load32(address + 4)
+      mmio_store32(address + 4, .max)
+      mask = UInt64(mmio_load32(address + 4)) << 32 | UInt64(ones)
+      mmio_store32(address + 4, high)
     }
-    mmio_store32(place, low)
-    let isThere = ones != 0
-    let keepsKind = zeros == kind && ones & (kind & 1 != 0 ? 0b11 : 0xF) == kind && mmio_load32(place) == low
-    return (isThere && keepsKind ? mask : isThere ? 3 : 0, kind)
+    mmio_store32(address, low)
+    let isSupported = ones != 0
+    let keepsKind =
+      zeros == kind && ones & (kind & 1 != 0 ? 0b11 : 0xF) == kind && mmio_load32(address) == low
+    return (isSupported && keepsKind ? mask : isSupported ? 3 : 0, kind)
   }
 }

@@ -54,12 +54,12 @@ struct Space {
     var different: UInt32 = 0
     var absent: UInt32 = 0
     for offset in stride(from: UInt64(0), to: 4096, by: 4) {
-      let place = ecam + offset
-      let word = mmio_load32(place)
-      var parts = UInt32(mmio_load16(place)) | UInt32(mmio_load16(place + 2)) << 16
+      let address = ecam + offset
+      let word = mmio_load32(address)
+      var parts = UInt32(mmio_load16(address)) | UInt32(mmio_load16(address + 2)) << 16
       if parts != word { different += 1 }
       parts = 0
-      for byte in UInt64(0)..<4 { parts |= UInt32(mmio_load8(place + byte)) << UInt32(byte * 8) }
+      for byte in UInt64(0)..<4 { parts |= UInt32(mmio_load8(address + byte)) << UInt32(byte * 8) }
       if parts != word { different += 1 }
       // A conventional PCI function has 256 bytes.
       if word == .max, offset < 256 { absent += 1 }

@@ -83,11 +83,11 @@ struct Actor {
   private mutating func width() -> UInt64 { 1 << random.next(below: 4) }
 
   private mutating func port() {
-    let port = Places.port(&random)
+    let port = RandomAddresses.port(&random)
     let value = random.value()
     let isOutput = random.chance(2)
     let width = UInt16(1) << UInt16(random.next(below: 3))
-    guard !isOutput || Places.takesOutput(port, width) else { return }
+    guard !isOutput || RandomAddresses.takesOutput(port, width) else { return }
     switch (isOutput, width) {
     case (false, 1): _ = port_load8(port)
     case (false, 2): _ = port_load16(port)
@@ -100,19 +100,20 @@ struct Actor {
 
   /// Runs INS or OUTS with a count, on ordinary memory or a BAR.
   private mutating func portString() {
-    let port = Places.port(&random)
+    let port = RandomAddresses.port(&random)
     let isOutput = random.chance(2)
     let width = UInt16(1) << UInt16(random.next(below: 3))
     let most: UInt64 = port & 0xFFF8 == 0x3F8 ? 16 : 1000
     let count = random.next(below: most)
     let hasMemory = random.chance(2)
-    let place = hasMemory ? memory : isOutput ? Places.load(&random) : Places.store(4096, &random)
-    guard let place, !isOutput || Places.takesOutput(port, width) else { return }
+    let address =
+      hasMemory ? memory : isOutput ? RandomAddresses.load(&random) : RandomAddresses.store(4096, &random)
+    guard let address, !isOutput || RandomAddresses.takesOutput(port, width) else { return }
     execution_clear()
     execution_append(0xF3)
     if width == 2 { execution_append(0x66) }
     execution_append((isOutput ? 0x6E : 0x6C) + (width == 1 ? 0 : 1))
-    _ = execution_run(0, 0, count, UInt64(port), place, place)
+    _ = execution_run(0, 0, count, UInt64(port), address, address)
   }
 
   /// Accesses configuration space through ports. All processors share CONFIG_ADDRESS, so only the first one
@@ -167,27 +168,27 @@ struct Actor {
   /// order.
   private mutating func move(_ function: Table.Function) {
     guard let bar = function.bar(UInt8(random.next(below: 6))) else { return }
-    let place = Places.bar(function, bar, &random)
+    let address = RandomAddresses.bar(function, bar, &random)
     let register = shared_load(Table.ecam) + function.base + 0x10 + UInt64(bar.index) * 4
     let order = random.next(below: 4)
-    function.setPlace(bar.index, place)
+    function.setAddress(bar.index, address)
     if function.isFragile, bar.is64Bit {
       // Between the two writes the BAR has an unintended address. Turn decoding off.
       let command = shared_load(Table.ecam) + function.base + 4
       let old = mmio_load16(command)
       mmio_store16(command, old & ~3)
-      mmio_store32(register, UInt32(truncatingIfNeeded: place))
-      mmio_store32(register + 4, UInt32(place >> 32))
+      mmio_store32(register, UInt32(truncatingIfNeeded: address))
+      mmio_store32(register + 4, UInt32(address >> 32))
       mmio_store16(command, old)
     } else if bar.is64Bit, order == 0 {
-      mmio_store32(register + 4, UInt32(place >> 32))
-      mmio_store32(register, UInt32(truncatingIfNeeded: place))
+      mmio_store32(register + 4, UInt32(address >> 32))
+      mmio_store32(register, UInt32(truncatingIfNeeded: address))
     } else if bar.is64Bit, order == 1 {
-      mmio_store64(register, place)
+      mmio_store64(register, address)
     } else {
       if order == 2 { mmio_store32(register, .max) }
-      mmio_store32(register, UInt32(truncatingIfNeeded: place))
-      if bar.is64Bit { mmio_store32(register + 4, UInt32(place >> 32)) }
+      mmio_store32(register, UInt32(truncatingIfNeeded: address))
+      if bar.is64Bit { mmio_store32(register + 4, UInt32(address >> 32)) }
     }
   }
 
@@ -248,13 +249,13 @@ struct Actor {
   }
 
   private mutating func load() {
-    let address = Places.load(&random)
+    let address = RandomAddresses.load(&random)
     for _ in 0..<4 { read(address, width()) }
   }
 
   private mutating func store() {
     let width = width()
-    guard let address = Places.store(32, &random) else { return }
+    guard let address = RandomAddresses.store(32, &random) else { return }
     write(address, width, random.value())
     if random.chance(2) { read(address, width) }
   }
@@ -264,8 +265,8 @@ struct Actor {
     let wanted = random.next(below: 48)
     let count = random.chance(8) ? random.next(below: 2000) : random.next(below: 16)
     let direction = random.next(below: 3)
-    let destination = direction == 0 ? memory + 1024 : Places.store(16_384, &random)
-    let source = direction == 1 ? memory : Places.load(&random)
+    let destination = direction == 0 ? memory + 1024 : RandomAddresses.store(16_384, &random)
+    let source = direction == 1 ? memory : RandomAddresses.load(&random)
     guard let destination else { return }
     let isOrdinary = direction < 2
     let width = width()
@@ -285,7 +286,7 @@ struct Actor {
 
   /// Runs any opcode with a memory operand in a BAR, at CPL 3 on the first processor.
   private mutating func opcode() {
-    guard processor == 0, let address = Places.store(16_384, &random) else { return }
+    guard processor == 0, let address = RandomAddresses.store(16_384, &random) else { return }
     execution_clear()
     let prefixes: InlineArray<8, UInt8> = [0x66, 0xF2, 0xF3, 0xF0, 0x48, 0x2E, 0x67, 0x66]
     for _ in 0..<random.next(below: 3) { execution_append(prefixes[Int(random.next(below: 8))]) }
@@ -301,6 +302,7 @@ struct Actor {
     // ModRM: [RDI] with any register.
     execution_append(UInt8(random.next(below: 8)) << 3 | 7)
     for _ in 0..<8 { execution_append(0) }
-    _ = execution_run(UInt32(EXECUTION_STEP), address, address, address, Places.load(&random), address)
+    _ = execution_run(
+      UInt32(EXECUTION_STEP), address, address, address, RandomAddresses.load(&random), address)
   }
 }

@@ -54,9 +54,9 @@ enum Table {
     }
 
     /// Returns the GPA or port that a processor last wrote to the BAR.
-    func place(_ index: UInt8) -> UInt64 { shared_load(Table.word(number, 14 + UInt32(index))) }
-    func setPlace(_ index: UInt8, _ place: UInt64) {
-      shared_store(Table.word(number, 14 + UInt32(index)), place)
+    func address(_ index: UInt8) -> UInt64 { shared_load(Table.word(number, 14 + UInt32(index))) }
+    func setAddress(_ index: UInt8, _ address: UInt64) {
+      shared_store(Table.word(number, 14 + UInt32(index)), address)
     }
   }
 

@@ -21,7 +21,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
   shared_store(Table.seed, seed)
   shared_store(Table.ecam, ecam)
   Table.prepare()
-  Places.prepare()
+  RandomAddresses.prepare()
   let count = UInt32(truncatingIfNeeded: shared_load(Table.count))
   report.note("\(count) functions")
   execution_initialize()
@@ -86,22 +86,22 @@ private func restoreSerialPort() {
 
 /// Restores a function: D0, its BARs' original addresses, memory on. Checks that it answers again.
 private func restore(_ function: Table.Function, _ ecam: UInt64, _ report: inout Report) {
-  let place = PCIFunction(slot: function.slot, function: 0)
-  if function.power != 0 { place.store16(function.power + 4, 0) }
+  let address = PCIFunction(slot: function.slot, function: 0)
+  if function.power != 0 { address.store16(function.power + 4, 0) }
   Time.wait(milliseconds: 120)
-  place.store16(PCIFunction.Register.command, 0)
+  address.store16(PCIFunction.Register.command, 0)
   for index in 0..<UInt8(6) {
     guard let bar = function.bar(index) else { continue }
-    place.store32(PCIFunction.Register.firstBAR + UInt16(index) * 4, UInt32(truncatingIfNeeded: bar.home))
+    address.store32(PCIFunction.Register.firstBAR + UInt16(index) * 4, UInt32(truncatingIfNeeded: bar.home))
     if bar.is64Bit {
-      place.store32(PCIFunction.Register.firstBAR + UInt16(index) * 4 + 4, UInt32(bar.home >> 32))
+      address.store32(PCIFunction.Register.firstBAR + UInt16(index) * 4 + 4, UInt32(bar.home >> 32))
     }
   }
-  place.store16(PCIFunction.Register.command, 2)
+  address.store16(PCIFunction.Register.command, 2)
   let identity = mmio_load32(ecam + function.base)
   report.check(
-    identity != .max && place.load32(0) == identity && place.command == 2,
-    "slot \(function.slot): \(hex: identity), COMMAND \(hex: place.command)")
+    identity != .max && address.load32(0) == identity && address.command == 2,
+    "slot \(function.slot): \(hex: identity), COMMAND \(hex: address.command)")
   if identity == 0x11E8_1234, let bar = function.bar(0) {
     let value = mmio_load32(bar.home)
     report.check(value == 0x0100_00ED, "edu reads \(hex: value)")

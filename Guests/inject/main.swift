@@ -49,13 +49,13 @@ private func checkWindow(_ memory: PCIFunction, _ window: BAR, _ report: inout R
 /// Transfers bytes from edu to ivshmem, whose window is open.
 private func checkPeer(_ edu: Edu, _ window: BAR, _ report: inout Report) {
   // edu has no reset: its memory holds bytes from an earlier guest.
-  let place = window.address + 0x1000
-  mmio_store64(place, .max)
-  let isDone = edu.transfer(from: Edu.memory, to: place, 8, .toMemory)
-  let value = mmio_load64(place)
-  mmio_store64(place, ~value)
-  let isDoneAgain = edu.transfer(from: Edu.memory, to: place, 8, .toMemory)
-  report.check(isDone && isDoneAgain && mmio_load64(place) == value, "edu's DMA reaches ivshmem")
+  let address = window.address + 0x1000
+  mmio_store64(address, .max)
+  let isDone = edu.transfer(from: Edu.memory, to: address, 8, .toMemory)
+  let value = mmio_load64(address)
+  mmio_store64(address, ~value)
+  let isDoneAgain = edu.transfer(from: Edu.memory, to: address, 8, .toMemory)
+  report.check(isDone && isDoneAgain && mmio_load64(address) == value, "edu's DMA reaches ivshmem")
 }
 
 /// Switches edu from INTx to MSI and back to INTx.
@@ -83,7 +83,7 @@ private func checkVectors(_ drive: PCIFunction, _ bar: BAR, _ report: inout Repo
   msix.route(0, processor: 0, interrupt: vector)
   msix.enable(true)
   msix.mask(0, false)
-  var nvme = NVMe(registers: bar.address, patience: 1000)
+  var nvme = NVMe(registers: bar.address, timeout: 1000)
   guard nvme.start() else {
     report.check(false, "NVMe becomes ready")
     return

@@ -17,10 +17,10 @@ enum Together {
     let words = shared_load(base) + 0x2000 + UInt64(processor) * 256
     var wrong: UInt64 = 0
     func run(
-      _ operation: Operation, _ width: UInt64, rax: UInt64, rcx: UInt64, source: UInt64, at place: UInt64
+      _ operation: Operation, _ width: UInt64, rax: UInt64, rcx: UInt64, source: UInt64, at address: UInt64
     ) {
       operation.assemble(width)
-      if execution_run(0, rax, rcx, 0, source, place) != 0 { wrong += 1 }
+      if execution_run(0, rax, rcx, 0, source, address) != 0 { wrong += 1 }
     }
     // Each of the four instructions can be the first access of the round.
     let start = UInt64(processor) &+ round

@@ -47,15 +47,17 @@ struct Trial {
   /// Fills memory around both operands with a pattern.
   func fill() {
     for index in 0..<Self.words {
-      mmio_store64(Self.place(destination, index), 0x8070_6050_4030_2010 &+ index &* 0x0101_0101_0101_0101)
-      mmio_store64(Self.place(source, index), 0x0F1E_2D3C_4B5A_6978 &+ index &* 0x0302_0103_0201_0302)
+      mmio_store64(Self.address(destination, index), 0x8070_6050_4030_2010 &+ index &* 0x0101_0101_0101_0101)
+      mmio_store64(Self.address(source, index), 0x0F1E_2D3C_4B5A_6978 &+ index &* 0x0302_0103_0201_0302)
     }
     // cmpxchg finds an equal value at the operand, regardless of its alignment.
     mmio_store64(destination, 0x8070_6050_4030_2010)
   }
 
   /// Returns the address of a word of the pattern, which begins two words before the operand.
-  private static func place(_ operand: UInt64, _ index: UInt64) -> UInt64 { (operand & ~7) - 16 + index * 8 }
+  private static func address(_ operand: UInt64, _ index: UInt64) -> UInt64 {
+    (operand & ~7) - 16 + index * 8
+  }
 
   /// Runs the instruction once. Only ``remember(_:)`` reads memory.
   func run(_ operation: Operation, _ width: UInt64) -> Result {
@@ -80,8 +82,8 @@ struct Trial {
   func remember(_ result: inout Result) {
     var sum = Sum()
     for index in 0..<Self.words {
-      sum.add(mmio_load64(Self.place(destination, index)))
-      sum.add(mmio_load64(Self.place(source, index)))
+      sum.add(mmio_load64(Self.address(destination, index)))
+      sum.add(mmio_load64(Self.address(source, index)))
     }
     result.memory = sum.value
   }

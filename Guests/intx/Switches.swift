@@ -3,11 +3,13 @@
 import Hardware
 
 /// The e1000e's interrupt mode: INTx, MSI or MSI-X.
-private enum Way: UInt64 {
+private enum InterruptMode: UInt64 {
   case line, message, table
 
   /// Returns one of the other modes, selected by a number.
-  func other(_ number: UInt64) -> Way { Way(rawValue: (rawValue + 1 + number % 2) % 3) ?? .line }
+  func other(_ number: UInt64) -> InterruptMode {
+    InterruptMode(rawValue: (rawValue + 1 + number % 2) % 3) ?? .line
+  }
 }
 
 /// Switches between INTx, MSI and MSI-X in every order. Raises a cause around each switch: before it with the
@@ -26,17 +28,17 @@ func checkSwitches(_ network: E1000e, _ input: UInt32, _ switches: UInt64, _ rep
   msix.route(0, processor: 0, interrupt: Vector.table)
   msix.mask(0, false)
   network.prepare()
-  let enter = { (way: Way) in
+  let enter = { (mode: InterruptMode) in
     msi.enable(false)
     msix.enable(false)
-    if way == .message { msi.enable(true) }
-    if way == .table { msix.enable(true) }
+    if mode == .message { msi.enable(true) }
+    if mode == .table { msix.enable(true) }
     // Like a driver: a cause that is already set must raise an interrupt.
     network.allow(false)
     network.allow(true)
   }
   let start = Causes.network
-  var way = Way.line
+  var mode = InterruptMode.line
   var done: UInt64 = 0
   var lost: UInt64 = 0
   while done < switches {
@@ -48,26 +50,26 @@ func checkSwitches(_ network: E1000e, _ input: UInt32, _ switches: UInt64, _ rep
       network.raise()
     default: break
     }
-    let next = way.other(done / 3)
+    let next = mode.other(done / 3)
     // QEMU 7.2 aborts if the guest enables or disables MSI-X while the device holds back a second interrupt.
     // The device holds it back for 128 µs, or longer until QEMU's main loop runs.
-    if way == .table || next == .table { Time.wait(milliseconds: 30) }
+    if mode == .table || next == .table { Time.wait(milliseconds: 30) }
     enter(next)
     if done % 3 == 2 { network.raise() }
     if !Time.wait(milliseconds: 1000, until: { Causes.network >= wanted }) {
       lost += 1
-      report.note("cause \(done % 3) lost from mode \(way.rawValue) to \(next.rawValue), switch \(done)")
+      report.note("cause \(done % 3) lost from mode \(mode.rawValue) to \(next.rawValue), switch \(done)")
       break
     }
-    way = next
+    mode = next
     done += 1
   }
-  let ways = (message: interrupt_count(0, Vector.message), table: interrupt_count(0, Vector.table))
+  let modes = (message: interrupt_count(0, Vector.message), table: interrupt_count(0, Vector.table))
   Time.wait(milliseconds: 30)
   enter(.line)
   Time.wait(milliseconds: 20)
   report.check(
     lost == 0 && Causes.network - start == switches,
     "\(Causes.network - start) of \(switches) causes seen around switches")
-  report.check(ways.message > 0 && ways.table > 0, "\(ways.message) by MSI, \(ways.table) by MSI-X")
+  report.check(modes.message > 0 && modes.table > 0, "\(modes.message) by MSI, \(modes.table) by MSI-X")
 }

@@ -122,9 +122,9 @@ private func checkECAM(_ base: UInt64, _ report: inout Report) {
     for offset in stride(from: UInt16(0), to: 256, by: 4) {
       words += 1
       let value = function.load32(offset)
-      let place = address + UInt64(offset)
-      if mmio_load32(place) != value || UInt32(mmio_load16(place + 2)) != value >> 16
-        || UInt32(mmio_load8(place + 1)) != value >> 8 & 0xFF || function.load8(offset + 3) != value >> 24
+      let dword = address + UInt64(offset)
+      if mmio_load32(dword) != value || UInt32(mmio_load16(dword + 2)) != value >> 16
+        || UInt32(mmio_load8(dword + 1)) != value >> 8 & 0xFF || function.load8(offset + 3) != value >> 24
       {
         different += 1
       }

@@ -36,7 +36,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
   peer.check("before the first access", arrives: untouched, &report)
   // The comparison was the first access.
   peer.check("after the first access", arrives: touched, &report)
-  if touched { peer.checkOtherWay(&report) }
+  if touched { peer.checkReverse(&report) }
   for _ in 0..<(machine.commandLine.number("cycles") ?? 1) {
     peer.checkOff(machine.commandLine.number("pause") ?? 0, &report)
     memory.setCommand(PCIFunction.Command.memory, true)
@@ -144,7 +144,7 @@ private struct Peer {
   }
 
   /// Checks a transfer from the other device to RAM.
-  mutating func checkOtherWay(_ report: inout Report) {
+  mutating func checkReverse(_ report: inout Report) {
     let target = dma_page(targetPage)
     let source = bar.address + offset
     let isDone =

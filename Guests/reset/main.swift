@@ -48,7 +48,7 @@ private func checkReset<Device: Resettable>(_ device: Device, _ resets: UInt64, 
   // QEMU's firmware has already used an emulated device.
   if !Machine.current.isEmulated { report.check(device.isPristine, "the device is in its reset state") }
   checkInterrupts(device, "interrupts work", &report)
-  if FunctionReset.isThere(function) {
+  if FunctionReset.isSupported(function) {
     for _ in 0..<resets { checkFunctionReset(device, &report) }
     checkAccessesWhileReset(device, &report)
   } else {
@@ -100,7 +100,7 @@ private struct Saved {
   }
 
   /// True if the BARs and COMMAND have their saved values.
-  var isThere: Bool { hasBARs && function.command == command }
+  var isSupported: Bool { hasBARs && function.command == command }
 }
 
 /// Returns true if reads of the device's memory match COMMAND and the power state.
@@ -122,7 +122,7 @@ private func checkFunctionReset<Device: Resettable>(_ device: Device, _ report: 
     report.check(isConsistent(device, constant), "FLR: reads of memory match COMMAND")
   }
   saved.restore()
-  report.check(saved.isThere, "FLR: BARs and COMMAND can be restored")
+  report.check(saved.isSupported, "FLR: BARs and COMMAND can be restored")
   report.equal(device.constant, constant, "FLR: memory answers")
   report.check(device.isPristine, "FLR: registers have their reset values")
   checkInterrupts(device, "FLR: interrupts work", &report)
@@ -198,7 +198,7 @@ private func checkPower<Device: Resettable>(
   power.enter(PowerManagement.State.d0)
   report.equal(power.state, PowerManagement.State.d0, "the power state is D0")
   report.note("COMMAND \(hex: function.command, digits: 4) afterwards, No_Soft_Reset \(keeps ? "1" : "0")")
-  if saved.isThere { report.equal(device.constant, constant, "D0: memory answers at once") }
+  if saved.isSupported { report.equal(device.constant, constant, "D0: memory answers at once") }
   saved.restore()
   report.equal(device.constant, constant, "D0: memory answers after the restore")
   if let msix { for vector in 0..<msix.count { msix.mask(vector, true) } }

@@ -6,7 +6,7 @@ import Hardware
 struct Drive: ~Copyable {
   private var nvme: NVMe
   private var msix: MSIX
-  private var place: UInt64
+  private var address: UInt64
   private var processor: UInt32 = 0
   private var vector = Vector.drive
   private(set) var raised: UInt64 = 0
@@ -16,8 +16,8 @@ struct Drive: ~Copyable {
 
   init(_ target: Target, _ msix: MSIX) {
     self.msix = msix
-    place = target.bar.address
-    nvme = NVMe(registers: place)
+    address = target.bar.address
+    nvme = NVMe(registers: address)
   }
 
   /// Sets up MSI-X, then starts the controller.
@@ -25,15 +25,15 @@ struct Drive: ~Copyable {
     msix.enable(true)
     msix.route(0, processor: processor, interrupt: vector)
     msix.mask(0, false)
-    nvme = NVMe(registers: place)
+    nvme = NVMe(registers: address)
     return nvme.start()
   }
 
   mutating func follow(_ target: Target) {
-    guard target.bar.address != place else { return }
-    msix.move(from: place, to: target.bar.address)
-    place = target.bar.address
-    nvme.registers = place
+    guard target.bar.address != address else { return }
+    msix.move(from: address, to: target.bar.address)
+    address = target.bar.address
+    nvme.registers = address
   }
 
   /// Routes the messages to a processor and vector.

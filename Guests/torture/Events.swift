@@ -7,18 +7,18 @@ extension Schedule {
   private mutating func judgeClosed(_ device: Int) {
     guard !isEmulated else { return }
     judgement.closed += 1
-    judgement.judge(targets[device].value == .max, "register not closed", device, done)
+    judgement.check(targets[device].value == .max, "register not closed", device, done)
   }
 
   /// Checks that the register reads its value right after an event that opens it.
   private mutating func judgeOpen(_ device: Int) {
     judgement.opened += 1
-    judgement.judge(targets[device].value == targets[device].expected, "register not open", device, done)
+    judgement.check(targets[device].value == targets[device].expected, "register not open", device, done)
   }
 
   private mutating func judgeCommand(_ agrees: Bool, _ device: Int) {
     judgement.config += 1
-    judgement.judge(agrees, "COMMAND differs from the written value", device, done)
+    judgement.check(agrees, "COMMAND differs from the written value", device, done)
   }
 
   /// Turns memory off, changes the device, and turns memory on.
@@ -50,7 +50,7 @@ extension Schedule {
   /// Resets the device by FLR and restores it like an operating system.
   mutating func reset(_ device: Int, _ number: UInt64) {
     targets[device].beginChange()
-    judgement.judge(FunctionReset.start(targets[device].function), "FLR is not supported", device, done)
+    judgement.check(FunctionReset.start(targets[device].function), "FLR is not supported", device, done)
     recover(device)
     targets[device].endChange()
   }
@@ -66,7 +66,7 @@ extension Schedule {
       judgeCommand(targets[device].setMemory(true, throughMemory: true), device)
       judgeClosed(device)
     }
-    judgement.judge(targets[device].function.isPresent, "no configuration space in D3hot", device, done)
+    judgement.check(targets[device].function.isPresent, "no configuration space in D3hot", device, done)
     power.enter(PowerManagement.State.d0)
     recover(device)
     targets[device].endChange()
@@ -78,7 +78,7 @@ extension Schedule {
     judgeOpen(device)
     if device == Int(Device.drive) {
       drive.follow(targets[device])
-      judgement.judge(drive.start(), "the drive did not start", device, done)
+      judgement.check(drive.start(), "the drive did not start", device, done)
     } else if device == Int(Device.network) {
       causes.prepareNetwork(targets[device])
     }
@@ -87,17 +87,17 @@ extension Schedule {
   /// Checks that configuration space has the written values.
   mutating func checkConfig(_ device: Int) {
     judgement.config += 1
-    judgement.judge(targets[device].isConfigured, "configuration space differs", device, done)
+    judgement.check(targets[device].isConfigured, "configuration space differs", device, done)
   }
 
   /// Requests a change of the device by the host, without notice to Sluice. Waits until the host reports the
   /// end.
-  mutating func sufferOutside(_ device: Int, _ number: UInt64) {
+  mutating func requestHostChange(_ device: Int, _ number: UInt64) {
     // Kinds 0 and 1 are resets through sysfs and VFIO, for devices that support a reset. Kind 2 is the memory
     // bit.
     let hasReset = device == Int(Device.drive) || device == Int(Device.network)
     let kind = hasReset ? number % 3 : 2
-    shared_store(Shared.isForeign(UInt32(device)), 1)
+    shared_store(Shared.isChangedByHost(UInt32(device)), 1)
     targets[device].beginChange()
     Console.print("outside \(kind) \(UInt64(device))")
     // All processors use the device concurrently.
@@ -106,7 +106,7 @@ extension Schedule {
       readOnce(0, UInt32(device))
       return Console.read() == 0x6F
     }
-    judgement.judge(isDone, "no answer from the host", device, done)
+    judgement.check(isDone, "no answer from the host", device, done)
     _ = targets[device].setMemory(false, throughMemory: false)
     if kind < 2 {
       recover(device)
@@ -115,7 +115,7 @@ extension Schedule {
       judgeOpen(device)
     }
     targets[device].endChange()
-    if !isEmulated { shared_store(Shared.isForeign(UInt32(device)), 0) }
+    if !isEmulated { shared_store(Shared.isChangedByHost(UInt32(device)), 0) }
   }
 
   /// Reports the counts, and the checks that are possible only at the end.

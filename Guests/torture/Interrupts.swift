@@ -3,7 +3,7 @@
 import Hardware
 
 /// An interrupt mode: INTx, MSI or MSI-X.
-enum Way: UInt64 {
+enum InterruptMode: UInt64 {
   case line, message, table
 }
 
@@ -23,7 +23,7 @@ struct Causes {
   private let edu: MSI
   private let network: MSI
   private let table: MSIX
-  private var ways = (edu: Way.line, network: Way.line)
+  private var modes = (edu: InterruptMode.line, network: InterruptMode.line)
   private(set) var raised: UInt64 = 0
   private(set) var lost: UInt64 = 0
   private(set) var switches: UInt64 = 0
@@ -75,18 +75,18 @@ struct Causes {
   mutating func raiseEdu(_ target: Target, switching: Bool) {
     let device = Edu(function: target.function, bar: target.bar)
     if switching {
-      ways.edu = ways.edu == .line ? .message : .line
-      edu.enable(ways.edu == .message)
+      modes.edu = modes.edu == .line ? .message : .line
+      edu.enable(modes.edu == .message)
       switches += 1
     }
     wait(Device.edu) { device.raise(1) }
   }
 
   /// Raises a cause of e1000e, optionally before or after a switch to another mode.
-  mutating func raiseNetwork(_ target: Target, to way: Way, raisingBefore: Bool) {
+  mutating func raiseNetwork(_ target: Target, to mode: InterruptMode, raisingBefore: Bool) {
     let device = E1000e(function: target.function, bar: target.bar)
-    let isSwitch = way != ways.network
-    if way == .table || ways.network == .table { Self.waitForThrottle() }
+    let isSwitch = mode != modes.network
+    if mode == .table || modes.network == .table { Self.waitForThrottle() }
     if raisingBefore, isSwitch {
       device.allow(false)
       device.raise()
@@ -94,9 +94,9 @@ struct Causes {
     if isSwitch {
       network.enable(false)
       table.enable(false)
-      if way == .message { network.enable(true) }
-      if way == .table { table.enable(true) }
-      ways.network = way
+      if mode == .message { network.enable(true) }
+      if mode == .table { table.enable(true) }
+      modes.network = mode
       switches += 1
     }
     // A cause that is already set raises an interrupt too.
@@ -105,7 +105,7 @@ struct Causes {
       if !raisingBefore || !isSwitch { device.raise() }
       device.allow(true)
     }
-    if way == .table { Self.waitForThrottle() }
+    if mode == .table { Self.waitForThrottle() }
   }
 
   /// Waits until the device holds back no interrupt. QEMU 7.2 aborts if the guest enables or disables MSI-X,
@@ -120,16 +120,16 @@ struct Causes {
     if Time.wait(milliseconds: 5000, until: { shared_load(Shared.causes(device)) >= wanted }) { return }
     lost += 1
     Console.print(
-      "# lost: device \(device), mode \(device == Device.edu ? ways.edu.rawValue : ways.network.rawValue), cause \(raised)"
+      "# lost: device \(device), mode \(device == Device.edu ? modes.edu.rawValue : modes.network.rawValue), cause \(raised)"
     )
   }
 
   /// Restores e1000e's interrupts after a reset.
   func prepareNetwork(_ target: Target) {
     E1000e(function: target.function, bar: target.bar).prepare()
-    network.enable(ways.network == .message)
+    network.enable(modes.network == .message)
     network.route(processor: 0, interrupt: Vector.message)
-    table.enable(ways.network == .table)
+    table.enable(modes.network == .table)
     table.route(0, processor: 0, interrupt: Vector.table)
     table.mask(0, false)
   }

@@ -49,7 +49,7 @@ struct Judgement {
   var faults: UInt64 = 0
 
   /// Records the result of a check. Prints the first ten faults.
-  mutating func judge(_ condition: Bool, _ text: StaticString, _ device: Int, _ event: UInt64) {
+  mutating func check(_ condition: Bool, _ text: StaticString, _ device: Int, _ event: UInt64) {
     guard !condition else { return }
     faults += 1
     if faults <= 10 { Console.print("# fault: \(text), device \(UInt64(device)), event \(event)") }
@@ -99,11 +99,11 @@ struct Schedule: ~Copyable {
     case .route: drive.route(processor: UInt32(number % 4), second: number & 4 != 0)
     case .edu: causes.raiseEdu(targets[Int(Device.edu)], switching: number % 2 == 0)
     case .network:
-      let way = Way(rawValue: number % 3) ?? .line
-      causes.raiseNetwork(targets[Int(Device.network)], to: way, raisingBefore: number & 8 != 0)
+      let mode = InterruptMode(rawValue: number % 3) ?? .line
+      causes.raiseNetwork(targets[Int(Device.network)], to: mode, raisingBefore: number & 8 != 0)
     case .transfer: transfers.step(targets[Int(Device.edu)], targets[Int(Device.memory)], number)
     case .config: checkConfig(device)
-    case .outside: if hasOutside { sufferOutside(device, number) }
+    case .outside: if hasOutside { requestHostChange(device, number) }
     }
     readOnce(0, UInt32(device))
     words.writeOnce(device)

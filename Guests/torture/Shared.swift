@@ -26,7 +26,7 @@ enum Shared {
   /// The epoch of a device: odd during a change, even while memory is on and the BAR keeps its address.
   static func epoch(_ device: UInt32) -> UInt32 { 10 + device * 8 }
   /// Nonzero while the host changes the device without notice to Sluice. A read may then return 0.
-  static func isForeign(_ device: UInt32) -> UInt32 { 11 + device * 8 }
+  static func isChangedByHost(_ device: UInt32) -> UInt32 { 11 + device * 8 }
   /// Guest-physical address of BAR 0, for interrupt handlers.
   static func registers(_ device: UInt32) -> UInt32 { 12 + device * 8 }
   /// The number of causes that the handlers have seen.
@@ -42,7 +42,7 @@ enum Tally: UInt32 {
   /// Reads that returned the value, and reads that returned all-ones.
   case values, closed
   /// Reads that returned 0 while the host changed the device.
-  case foreign
+  case zeroReads
   /// Accesses whose result was certain, because nothing changed during them.
   case certain
   /// Writes of shared memory, each with a read after it.

@@ -63,13 +63,13 @@ struct Target {
     let command = function.command
     let bit = PCIFunction.Command.memory
     let new = on ? command | bit : command & ~bit
-    let place = ecam + UInt64(PCIFunction.Register.command)
+    let address = ecam + UInt64(PCIFunction.Register.command)
     if throughMemory, ecam != 0 {
-      mmio_store16(place, new)
+      mmio_store16(address, new)
     } else {
       function.store16(PCIFunction.Register.command, new)
     }
-    return function.command == new && (ecam == 0 || mmio_load16(place) == new)
+    return function.command == new && (ecam == 0 || mmio_load16(address) == new)
   }
 
   /// Moves the BAR to its other address.

@@ -7,25 +7,27 @@ import Hardware
 /// The expected value is certain only if nothing changed between the start and the end of the read.
 func readOnce(_ processor: UInt32, _ device: UInt32) {
   let before = shared_load(Shared.epoch(device))
-  let wasForeign = shared_load(Shared.isForeign(device))
+  let wasForeign = shared_load(Shared.isChangedByHost(device))
   let address = shared_load(Shared.address(device))
   let read = mmio_load32(address)
-  let isForeign = wasForeign != 0 || shared_load(Shared.isForeign(device)) != 0
+  let isChangedByHost = wasForeign != 0 || shared_load(Shared.isChangedByHost(device)) != 0
   let isCertain = before & 1 == 0 && shared_load(Shared.epoch(device)) == before
   let isValue = read == UInt32(truncatingIfNeeded: shared_load(Shared.value(device)))
-  (isValue ? Tally.values : read == .max ? .closed : isForeign && read == 0 ? .foreign : .wrong).add(
+  (isValue ? Tally.values : read == .max ? .closed : isChangedByHost && read == 0 ? .zeroReads : .wrong).add(
     processor)
-  if !isValue, read != .max, !(isForeign && read == 0) { tell(processor, address, UInt64(read)) }
+  if !isValue, read != .max, !(isChangedByHost && read == 0) {
+    recordViolation(processor, address, UInt64(read))
+  }
   guard isCertain else { return }
   Tally.certain.add(processor)
   if !isValue {
     Tally.uncertain.add(processor)
-    tell(processor, address, UInt64(read))
+    recordViolation(processor, address, UInt64(read))
   }
 }
 
 /// Records the first violation.
-private func tell(_ processor: UInt32, _ address: UInt64, _ read: UInt64) {
+private func recordViolation(_ processor: UInt32, _ address: UInt64, _ read: UInt64) {
   guard shared_load(Shared.tally(processor, .address)) == 0 else { return }
   shared_store(Shared.tally(processor, .address), address)
   shared_store(Shared.tally(processor, .read), read)
@@ -57,17 +59,17 @@ struct Words {
   /// Otherwise it may also return all-ones, or a value that is not older than the last one that was read.
   mutating func writeOnce(_ index: Int) {
     let epoch = shared_load(Shared.epoch(Device.memory))
-    let wasForeign = shared_load(Shared.isForeign(Device.memory))
+    let wasForeign = shared_load(Shared.isChangedByHost(Device.memory))
     let address = shared_load(Shared.registers(Device.memory)) + Self.offset(processor, index)
     written[index] += 1
     mmio_store64(address, tag(index) | written[index])
     let read = mmio_load64(address)
-    let isForeign = wasForeign != 0 || shared_load(Shared.isForeign(Device.memory)) != 0
+    let isChangedByHost = wasForeign != 0 || shared_load(Shared.isChangedByHost(Device.memory)) != 0
     Tally.writes.add(processor)
     let isCertain = epoch & 1 == 0 && shared_load(Shared.epoch(Device.memory)) == epoch
     if isCertain { Tally.certain.add(processor) }
     let number = read & 0xFFFF_FFFF_FFFF
-    if read == .max || read == 0 && isForeign && tag(index) != 0 {
+    if read == .max || read == 0 && isChangedByHost && tag(index) != 0 {
       if isCertain { violate(.uncertain, address, read) }
     } else if read >> 48 != tag(index) >> 48 || number < seen[index] || number > written[index] {
       violate(.stale, address, read)
@@ -79,7 +81,7 @@ struct Words {
 
   private func violate(_ kind: Tally, _ address: UInt64, _ read: UInt64) {
     kind.add(processor)
-    tell(processor, address, read)
+    recordViolation(processor, address, read)
   }
 }
 

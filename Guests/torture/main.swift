@@ -42,7 +42,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
     Processor.run(processor) { work($0) }
   }
   // Directly under QEMU, a closed register reads 0.
-  for device in 0..<Device.count where machine.isEmulated { shared_store(Shared.isForeign(device), 1) }
+  for device in 0..<Device.count where machine.isEmulated { shared_store(Shared.isChangedByHost(device), 1) }
   var schedule = Schedule(
     targets: [drive, network, edu, memory], causes: causes, drive: commands, seed: seed,
     hasOutside: machine.commandLine.number("outside") == 1, isEmulated: machine.isEmulated)
@@ -54,17 +54,17 @@ func guest(_ machine: Machine, _ report: inout Report) {
   let stopped = Time.wait(milliseconds: 10_000) { Tally.stopped.sum == UInt64(Shared.processors) - 1 }
   report.check(stopped, "the other processors stop")
   schedule.finish(&report)
-  tell(&report)
+  reportCounts(&report)
 }
 
 /// Reports the counts of all processors.
-private func tell(_ report: inout Report) {
-  let reads = Tally.values.sum + Tally.closed.sum + Tally.foreign.sum
+private func reportCounts(_ report: inout Report) {
+  let reads = Tally.values.sum + Tally.closed.sum + Tally.zeroReads.sum
   report.note("invariant reads \(reads + Tally.wrong.sum)")
   report.note("invariant writes \(Tally.writes.sum)")
   report.note("invariant certain \(Tally.certain.sum)")
   report.note(
-    "reads: \(Tally.values.sum) values, \(Tally.closed.sum) all-ones, \(Tally.foreign.sum) zeros from the platform"
+    "reads: \(Tally.values.sum) values, \(Tally.closed.sum) all-ones, \(Tally.zeroReads.sum) zeros from the platform"
   )
   for processor in UInt32(0)..<4 where shared_load(Shared.tally(processor, .address)) != 0 {
     report.note(

@@ -84,7 +84,7 @@ public enum BootError: Error, Equatable, Sendable, CustomStringConvertible {
         + "below 4 GiB or overlaps guest RAM"
     case .tablesTooLarge(let size, let room):
       "ACPI tables: their size is \(size) bytes, but only \(room) bytes are reserved for them"
-    case .memoryTooSmall(let place): "guest RAM: too small: \(place)"
+    case .memoryTooSmall(let write): "guest RAM: too small: \(write)"
     }
   }
 

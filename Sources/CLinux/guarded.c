@@ -19,7 +19,7 @@ static void on_bus_error(int signal, siginfo_t *info, void *context)
 		return;
 	}
 	cl_terminal_restore();
-	if (cl_note_outside(signal, info))
+	if (cl_record_foreign_signal(signal, info))
 		return;
 	char text[] = "sluice: SIGBUS at host address 0x0000000000000000: the memory no longer exists "
 		      "(a memory error, truncated huge pages or a truncated file); the VM ends\n";

@@ -20,7 +20,7 @@ struct kernel_sigaction {
  */
 static const uint64_t faults =
 	BIT(SIGSEGV) | BIT(SIGBUS) | BIT(SIGFPE) | BIT(SIGILL) | BIT(SIGTRAP) | BIT(SIGSYS) | BIT(SIGABRT);
-static const uint64_t left_alone =
+static const uint64_t untouched =
 	BIT(SIGKILL) | BIT(SIGSTOP) | BIT(SIGTSTP) | BIT(SIGCHLD) | BIT(SIGWINCH);
 
 static int set_mask(int how, uint64_t mask)
@@ -30,7 +30,7 @@ static int set_mask(int how, uint64_t mask)
 
 int cl_take_signals(void)
 {
-	uint64_t taken = ~(faults | left_alone | BIT(CL_KICK));
+	uint64_t taken = ~(faults | untouched | BIT(CL_KICK));
 	for (int signal = 1; signal <= 64; signal++) {
 		struct kernel_sigaction inherited = { 0 };
 		if (!(taken & BIT(signal)) || signal == SIGCONT)
@@ -59,7 +59,7 @@ static pid_t process;
 static int outside_event = -1;
 static _Atomic int outside;
 
-bool cl_note_outside(int signal, const siginfo_t *info)
+bool cl_record_foreign_signal(int signal, const siginfo_t *info)
 {
 	if (info->si_code > 0 || info->si_pid == process || outside_event < 0)
 		return false;
@@ -69,7 +69,7 @@ bool cl_note_outside(int signal, const siginfo_t *info)
 	return true;
 }
 
-int cl_outside_signal(void) { return outside; }
+int cl_foreign_signal(void) { return outside; }
 
 /*
  * SA_RESETHAND has restored the default action. The instruction of a fault executes again and triggers it. A
@@ -79,7 +79,7 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 {
 	(void)context;
 	cl_terminal_restore();
-	if (!cl_note_outside(signal, info) && info->si_code <= 0)
+	if (!cl_record_foreign_signal(signal, info) && info->si_code <= 0)
 		syscall(SYS_tgkill, process, (int)syscall(SYS_gettid), signal);
 }
 

@@ -101,7 +101,7 @@ public struct Gate: Sendable, Hashable {
   }
 
   /// Returns the windows that open with a touched window. This is the span around it that was open with it.
-  mutating func cpuPolicy(with window: Int) -> Range<Int> {
+  mutating func openingSpan(with window: Int) -> Range<Int> {
     has(.reopening, window) ? span(.reopening, around: window) : window..<window + 1
   }
 

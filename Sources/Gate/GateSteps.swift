@@ -74,7 +74,7 @@ extension Gate {
         return .removeSlots(span)
       case .removeIOVAs(let window):
         guard let span = span(.reachable, from: window, bar: current.bar) else {
-          if current.closes { isOpeningDue = false }
+          if current.closesWindows { isOpeningDue = false }
           work?.step = .change(from: 0)
           continue
         }
@@ -131,7 +131,7 @@ extension Gate {
 
   /// Changes the state of a window that has been unmapped.
   private mutating func unmapped(_ window: Int, _ work: Work) -> Effect? {
-    if work.closes {
+    if work.closesWindows {
       isDue[window] = false
       return change(window, from: states[window], to: .closed)
     }
@@ -180,7 +180,7 @@ extension Gate {
         if isDue[window] {
           isDue[window] = false
           if states[window] == .armed {
-            let span = cpuPolicy(with: window)
+            let span = openingSpan(with: window)
             work?.step = .addedSlot(span, for: window)
             return .addSlot(span)
           }
@@ -231,7 +231,7 @@ extension Gate.Work {
   var bar: Int? { if case .move(let bar) = event { bar } else { nil } }
 
   /// True if unmapped windows become closed. Otherwise they become armed.
-  var closes: Bool { if case .set = event { true } else { false } }
+  var closesWindows: Bool { if case .set = event { true } else { false } }
 
   var trigger: Gate.MapTrigger { if case .move = event { .move } else { .enable } }
 

@@ -20,7 +20,7 @@ final class CPUPause: Sendable {
     fileprivate let isInside = Atomic<Bool>(false)
     /// True if a pause failed because this vCPU did not stop. The vCPU then asks for another pause. Written
     /// by a pausing thread and by the vCPU's thread.
-    fileprivate let owesPause = Atomic<Bool>(false)
+    fileprivate let needsPause = Atomic<Bool>(false)
     /// The vCPU's thread, written once by that thread. Nothing is locked inside this lock.
     private let thread = Mutex<Linux.Thread.Identity?>(nil)
 
@@ -53,13 +53,13 @@ final class CPUPause: Sendable {
   private let turn = Mutex(())
   private let isWanted = Atomic<Bool>(false)
   /// Signalled by a vCPU that is no longer busy while a pause is wanted.
-  private let left: EventFD
+  private let stopped: EventFD
 
   /// The timeout of a pause in microseconds. A vCPU may be in a long operation for its guest, such as a
   /// device reset.
-  private static let patience: Int64 = 5000
+  private static let timeout: Int64 = 5000
 
-  init() throws(KernelError) { left = try EventFD() }
+  init() throws(KernelError) { stopped = try EventFD() }
 
   /// Adds a vCPU.
   func add(_ page: RunPage) -> Member {
@@ -77,9 +77,9 @@ final class CPUPause: Sendable {
       member.isInGuest.store(true, ordering: .sequentiallyConsistent)
       let isInside = member.isInside.load(ordering: .relaxed)
       if !isWanted.load(ordering: .sequentiallyConsistent) {
-        guard isPausing || member.owesPause.load(ordering: .sequentiallyConsistent) else { return .guest }
+        guard isPausing || member.needsPause.load(ordering: .sequentiallyConsistent) else { return .guest }
         if isInside { return .completion }
-        member.owesPause.store(false, ordering: .sequentiallyConsistent)
+        member.needsPause.store(false, ordering: .sequentiallyConsistent)
         leave(member, isInside: false)
         return .none
       }
@@ -98,7 +98,7 @@ final class CPUPause: Sendable {
     member.isInGuest.store(false, ordering: .sequentiallyConsistent)
     if isInside { return }
     member.isBusy.store(false, ordering: .sequentiallyConsistent)
-    if isWanted.load(ordering: .sequentiallyConsistent) { left.signal() }
+    if isWanted.load(ordering: .sequentiallyConsistent) { stopped.signal() }
   }
 
   /// Calls `body` while every vCPU is between two instructions. The calling thread's vCPU already is
@@ -123,17 +123,17 @@ final class CPUPause: Sendable {
   }
 
   private func wait(for members: [Member]) throws(KernelError) -> Bool {
-    let end = Clock.microseconds() + Self.patience
+    let end = Clock.microseconds() + Self.timeout
     for index in members.indices {
       while members[index].isBusy.load(ordering: .sequentiallyConsistent) {
         if members[index].isInGuest.load(ordering: .sequentiallyConsistent) { members[index].interrupt() }
         let rest = end - Clock.microseconds()
         if rest <= 0 {
-          // The vCPU passes enter() only after this pause, and then finds `owesPause` set.
-          members[index].owesPause.store(true, ordering: .sequentiallyConsistent)
+          // The vCPU passes enter() only after this pause, and then finds `needsPause` set.
+          members[index].needsPause.store(true, ordering: .sequentiallyConsistent)
           return false
         }
-        if try left.wait(milliseconds: Int32(rest / 1000 + 1)) { try left.take() }
+        if try stopped.wait(milliseconds: Int32(rest / 1000 + 1)) { try stopped.take() }
       }
     }
     return true

@@ -33,7 +33,7 @@ public final class MachineResources: Hypervisor {
   public func removeSlot(_ slot: UInt32) throws(OperationError) { try slots.remove(slot) }
 
   /// Creates an eventfd.
-  public func makeEvent() throws(OperationError) -> SharedEventFD { try SharedEventFD() }
+  public func makeEventFD() throws(OperationError) -> SharedEventFD { try SharedEventFD() }
 
   /// Routes a message to a GSI (KVM_SET_GSI_ROUTING).
   public func setRoute(_ route: Route?, address: UInt64, data: UInt32) throws(OperationError) -> Route {
@@ -54,8 +54,8 @@ public final class MachineResources: Hypervisor {
   }
 
   /// Connects an eventfd to a level-triggered GSI (KVM_IRQFD_FLAG_RESAMPLE).
-  public func connect(event: Int32, toLine gsi: UInt32, resample: Int32) throws(OperationError) {
-    do throws(KernelError) { try machine.connect(event: event, toLine: gsi, resample: resample) } catch {
+  public func connect(event: Int32, toLevelGSI gsi: UInt32, resample: Int32) throws(OperationError) {
+    do throws(KernelError) { try machine.connect(event: event, toLevelGSI: gsi, resample: resample) } catch {
       throw OperationError(error)
     }
   }

@@ -156,7 +156,7 @@ public final class VirtualCPU: Sendable {
   private func internalError() -> Exit {
     let suberror = page.suberror
     if suberror == KVM_INTERNAL_ERROR_EMULATION {
-      return .notEmulated(place(page.emulationAddress))
+      return .notEmulated(faultLocation(page.emulationAddress))
     }
     let data = page.internalData
     let words = data.map { String($0, radix: 16) }
@@ -166,10 +166,10 @@ public final class VirtualCPU: Sendable {
     guard suberror == KVM_INTERNAL_ERROR_DELIVERY_EV else { return .failed(cause) }
     // The last word is the number of a host processor. The fourth word is the GPA if it is not the last word
     // (arch/x86/kvm/vmx/vmx.c, __vmx_handle_exit; arch/x86/kvm/x86.c, kvm_prepare_event_vectoring_exit).
-    return .notDelivered(place(data.count > 4 ? data[3] : .max), cause: cause)
+    return .notDelivered(faultLocation(data.count > 4 ? data[3] : .max), cause: cause)
   }
 
-  private func place(_ address: UInt64) -> FaultLocation {
+  private func faultLocation(_ address: UInt64) -> FaultLocation {
     FaultLocation(instruction: instructionPointer, address: address == .max ? nil : address)
   }
 

@@ -77,7 +77,7 @@ public final class VirtualMachine: Sendable {
   /// Connects an eventfd to a level-triggered GSI. The GSI stays asserted until the guest's end of interrupt.
   /// KVM then deasserts it and signals `resample` (KVM_IRQFD_FLAG_RESAMPLE). Several eventfds may share a
   /// GSI.
-  public func connect(event: Int32, toLine gsi: UInt32, resample: Int32) throws(KernelError) {
+  public func connect(event: Int32, toLevelGSI gsi: UInt32, resample: Int32) throws(KernelError) {
     try check(
       cl_kvm_irqfd(descriptor.number, event, gsi, UInt32(KVM_IRQFD_FLAG_RESAMPLE), resample),
       "KVM_IRQFD gsi \(gsi), level")

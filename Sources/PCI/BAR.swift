@@ -112,7 +112,7 @@ public struct BARAllocator: Sendable {
   }
 
   /// Returns an address for each BAR, aligned to its size. The largest BAR is placed first.
-  public mutating func place(_ bars: [BAR]) throws(NoRoom) -> [UInt64] {
+  public mutating func allocate(_ bars: [BAR]) throws(NoRoom) -> [UInt64] {
     var addresses = [UInt64](repeating: 0, count: bars.count)
     for position in bars.indices.sorted(by: { bars[$0].size > bars[$1].size }) {
       let bar = bars[position]

@@ -115,7 +115,7 @@ extension ConfigSpace {
     values[at + 9] &= 0x7F
   }
 
-  mutating func describeExtended(_ list: CapabilityList) {
+  mutating func emulateExtended(_ list: CapabilityList) {
     let config = values
     for offset in stride(from: ConfigOffset.extended, to: values.count, by: 4) {
       emulate(offset, 4, value: 0)

@@ -51,7 +51,7 @@ extension ConfigSpace {
 
   /// Sets the registers that describe the function's location: the multifunction bit, and the interrupt line
   /// to which its pin is connected.
-  public mutating func setPlace(isMultifunction: Bool, interruptLine: UInt8) {
+  public mutating func setLocation(isMultifunction: Bool, interruptLine: UInt8) {
     values[ConfigOffset.headerType] = values[ConfigOffset.headerType] & 0x7F | (isMultifunction ? 0x80 : 0)
     if interruptPin != nil { values[ConfigOffset.interruptLine] = interruptLine }
   }

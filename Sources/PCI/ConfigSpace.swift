@@ -58,7 +58,7 @@ public struct ConfigSpace: Sendable {
     passthrough = [UInt8](repeating: 0xFF, count: config.count)
     describeHeader(optional)
     describeCapabilities()
-    if config.count > ConfigOffset.extended { describeExtended(CapabilityList(extended: config)) }
+    if config.count > ConfigOffset.extended { emulateExtended(CapabilityList(extended: config)) }
   }
 
   /// Emulates `width` bytes.

@@ -8,11 +8,11 @@ public struct MSIXTable: Sendable {
     /// The number of vectors, 1 to 2048.
     public let count: Int
     /// The BAR that holds the table.
-    public let tableBar: Int
+    public let tableBAR: Int
     /// The offset of the table in that BAR, in bytes.
     public let tableOffset: UInt64
     /// The BAR that holds the PBA.
-    public let pendingBar: Int
+    public let pendingBAR: Int
     /// The offset of the PBA in that BAR, in bytes.
     public let pendingOffset: UInt64
 
@@ -21,20 +21,20 @@ public struct MSIXTable: Sendable {
       count = Int(config.number(at: capability.offset + 2, width: 2) & 0x7FF) + 1
       let table = config.number(at: capability.offset + 4, width: 4)
       let pending = config.number(at: capability.offset + 8, width: 4)
-      tableBar = Int(table & 7)
+      tableBAR = Int(table & 7)
       tableOffset = UInt64(table & ~7)
-      pendingBar = Int(pending & 7)
+      pendingBAR = Int(pending & 7)
       pendingOffset = UInt64(pending & ~7)
     }
 
     /// Returns the bytes of a BAR that the table occupies, or nil if it is in another BAR.
     public func table(in bar: Int) -> Range<UInt64>? {
-      bar == tableBar ? tableOffset..<tableOffset + UInt64(count) * 16 : nil
+      bar == tableBAR ? tableOffset..<tableOffset + UInt64(count) * 16 : nil
     }
 
     /// Returns the bytes of a BAR that the PBA occupies, or nil if it is in another BAR.
     public func pending(in bar: Int) -> Range<UInt64>? {
-      bar == pendingBar ? pendingOffset..<pendingOffset + UInt64((count + 63) / 64) * 8 : nil
+      bar == pendingBAR ? pendingOffset..<pendingOffset + UInt64((count + 63) / 64) * 8 : nil
     }
   }
 

@@ -3,7 +3,7 @@
 internal import CLinux
 
 extension Rule {
-  private static let everyone = Set(ThreadKind.allCases)
+  private static let allKinds = Set(ThreadKind.allCases)
 
   /// All rules.
   public static let all: [Rule] = requests + device + console + runtime
@@ -33,7 +33,7 @@ extension Rule {
     Rule("read", [.vcpu, .control], "read eventfd counters, signals and console input"),
     Rule("read", [.trace], "read eventfd counters"),
     Rule("read", [.pin, .device], "read eventfd counters while the trace file is slow", isContingent: true),
-    Rule("write", everyone, "write console output, eventfds, trace records and messages"),
+    Rule("write", allKinds, "write console output, eventfds, trace records and messages"),
     Rule("epoll_wait", [.control], "wait for signals, console input and the end of the VM"),
     Rule(
       "tgkill", [.vcpu, .control], "kick vCPUs out of KVM_RUN to open a window or to stop; part of abort()",
@@ -57,10 +57,10 @@ extension Rule {
   private static let runtime: [Rule] = [
     Rule("futex", [.vcpu, .control], "take and release locks; join threads", locks),
     Rule("futex", [.pin, .device, .trace], "take and release locks", locks, isContingent: true),
-    Rule("getpid", everyone, "part of abort()", isContingent: true),
-    Rule("gettid", everyone, "lock a Mutex of Swift, which is a priority-inheriting futex"),
+    Rule("getpid", allKinds, "part of abort()", isContingent: true),
+    Rule("gettid", allKinds, "lock a Mutex of Swift, which is a priority-inheriting futex"),
     Rule(
-      "mmap", everyone, "allocate large blocks in malloc()",
+      "mmap", allKinds, "allocate large blocks in malloc()",
       .arguments([
         [
           Argument(2, mask: UInt64(PROT_EXEC), .number(0), "prot without PROT_EXEC"),
@@ -74,7 +74,7 @@ extension Rule {
     Rule("munmap", [.device], "unmap a device's memory when the device is released"),
     Rule("munmap", [.vcpu, .pin, .trace], "free large blocks in malloc()", isContingent: true),
     Rule(
-      "mprotect", everyone, "grow a heap of malloc() that brk did not allocate",
+      "mprotect", allKinds, "grow a heap of malloc() that brk did not allocate",
       .arguments([[Argument(2, .number(UInt64(PROT_READ | PROT_WRITE)), "PROT_READ|PROT_WRITE")]]),
       isContingent: true),
     Rule(
@@ -89,11 +89,11 @@ extension Rule {
       ])),
     Rule("madvise", [.control], "free guest RAM at shutdown", .arguments([[dontNeed], [hugePage]])),
     Rule(
-      "writev", everyone, "write the C library's message before abort()",
+      "writev", allKinds, "write the C library's message before abort()",
       .arguments([[Argument(0, .number(2), "fd 2")]]), isContingent: true),
-    Rule("brk", everyone, "grow and shrink the heap of malloc()", isContingent: true),
+    Rule("brk", allKinds, "grow and shrink the heap of malloc()", isContingent: true),
     Rule(
-      "clock_gettime", everyone, "read the time if the vDSO cannot read the host's clock source",
+      "clock_gettime", allKinds, "read the time if the vDSO cannot read the host's clock source",
       isContingent: true),
     Rule("close", [.control], "close the machine's files at shutdown; close a device that the host requests"),
     Rule("close", [.device], "close a device that is released"),
@@ -102,7 +102,7 @@ extension Rule {
       "rt_sigreturn", [.control, .pin, .device, .trace],
       "return from the handler of a fault signal that another process sent", isContingent: true),
     Rule(
-      "restart_syscall", everyone, "resume a wait after the process was stopped and continued",
+      "restart_syscall", allKinds, "resume a wait after the process was stopped and continued",
       isContingent: true),
     Rule("rt_sigprocmask", [.vcpu, .pin, .device, .trace], "part of pthread_exit()"),
     Rule("rt_sigprocmask", [.control], "part of abort()", isContingent: true),

@@ -21,7 +21,7 @@ public protocol Hypervisor: AnyObject, Sendable {
   func removeSlot(_ slot: UInt32) throws(OperationError)
 
   /// Creates an eventfd with a count of zero.
-  func makeEvent() throws(OperationError) -> Event
+  func makeEventFD() throws(OperationError) -> Event
 
   /// Routes an MSI message to a GSI.
   ///
@@ -45,7 +45,7 @@ public protocol Hypervisor: AnyObject, Sendable {
 
   /// Connects an eventfd to a level-triggered GSI. The GSI stays asserted until the guest's end of interrupt,
   /// which signals `resample`.
-  func connect(event: Int32, toLine gsi: UInt32, resample: Int32) throws(OperationError)
+  func connect(event: Int32, toLevelGSI gsi: UInt32, resample: Int32) throws(OperationError)
 
   /// Disconnects an eventfd from a GSI of either kind. The eventfd keeps its count.
   func disconnect(event: Int32, from gsi: UInt32) throws(OperationError)

@@ -143,7 +143,7 @@ public final class Device: PCIDevice {
   }
 
   /// Returns the offset of an access in the descriptor's file, or nil if it ends beyond the region.
-  private func place(_ index: Int, _ offset: UInt64, _ width: Int) -> Int64? {
+  private func fileOffset(_ index: Int, _ offset: UInt64, _ width: Int) -> Int64? {
     guard index < regions.count, let start = regions[index]?.offset, let size = regions[index]?.size,
       offset <= size, UInt64(width) <= size - offset
     else { return nil }
@@ -170,13 +170,13 @@ public final class Device: PCIDevice {
         throw OperationError(error)
       }
     }
-    guard let place = place(index, offset, width) else {
+    guard let fileOffset = fileOffset(index, offset, width) else {
       throw OperationError("read region \(index): the access ends beyond the region")
     }
     var value: UInt64 = 0
     // SAFETY: the call fills in the number.
     try perform(
-      unsafe cl_pread_scalar(descriptor.number, place, UInt32(width), &value),
+      unsafe cl_pread_scalar(descriptor.number, fileOffset, UInt32(width), &value),
       "read region \(index) at \(offset.hexadecimal)")
     return value
   }
@@ -191,11 +191,11 @@ public final class Device: PCIDevice {
         throw OperationError(error)
       }
     }
-    guard let place = place(index, offset, width) else {
+    guard let fileOffset = fileOffset(index, offset, width) else {
       throw OperationError("write region \(index): the access ends beyond the region")
     }
     try perform(
-      cl_pwrite_scalar(descriptor.number, place, UInt32(width), value),
+      cl_pwrite_scalar(descriptor.number, fileOffset, UInt32(width), value),
       "write region \(index) at \(offset.hexadecimal)")
   }
 

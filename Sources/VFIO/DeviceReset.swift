@@ -34,12 +34,12 @@ extension Device {
     // function.
     return (0..<Int(info.word(8))).map { index in
       let entry = 12 + index * 8
-      let place = info.word(entry + 4)
+      let location = info.word(entry + 4)
       return (
         String(info.word(entry)),
         Address(
-          domain: place & 0xFFFF, bus: UInt8(place >> 16 & 0xFF), device: UInt8(place >> 27),
-          function: UInt8(place >> 24 & 7)
+          domain: location & 0xFFFF, bus: UInt8(location >> 16 & 0xFF), device: UInt8(location >> 27),
+          function: UInt8(location >> 24 & 7)
         ).description
       )
     }

@@ -62,7 +62,7 @@ extension HostDevice {
   /// Binds the device to vfio-pci (driver_override; Documentation/driver-api/vfio.rst).
   public func bind() throws(VFIOError) {
     let pci = "\(root)/bus/pci"
-    switch try look({ () throws(KernelError) in try readiness }) {
+    switch try query({ () throws(KernelError) in try readiness }) {
     case .bridge: throw .notReady(address, .bridge)
     case .noGroup: throw .notReady(address, .noGroup)
     case .ready, .shared: return
@@ -77,7 +77,7 @@ extension HostDevice {
       if try driver != nil { try Sysfs.write(address, to: "\(pci)/devices/\(address)/driver/unbind") }
       try Sysfs.write(address, to: "\(pci)/drivers_probe")
     } catch { throw .binding(address, error) }
-    let now = try look { () throws(KernelError) in try driver }
+    let now = try query { () throws(KernelError) in try driver }
     guard now == "vfio-pci" else { throw .notBound(address, driver: now) }
   }
 
@@ -93,7 +93,7 @@ extension HostDevice {
     } catch { throw .binding(address, error) }
   }
 
-  private func look<Value>(_ read: () throws(KernelError) -> Value) throws(VFIOError) -> Value {
+  private func query<Value>(_ read: () throws(KernelError) -> Value) throws(VFIOError) -> Value {
     do throws(KernelError) { return try read() } catch { throw .binding(address, error) }
   }
 }

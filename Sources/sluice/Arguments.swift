@@ -20,10 +20,10 @@ struct MemoryArgument: Equatable {
       throw ValidationError("'\(parts[0])' is not a size; give a number with K, M, G or T, such as 512M")
     }
     bytes = size
-    for part in parts.dropFirst() { try take(part) }
+    for part in parts.dropFirst() { try parseOption(part) }
   }
 
-  private mutating func take(_ option: Substring) throws {
+  private mutating func parseOption(_ option: Substring) throws {
     let pair = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
     let value = pair.count == 2 ? pair[1] : ""
     switch pair[0] {
@@ -110,7 +110,7 @@ struct DeviceArgument: Equatable {
   init(_ argument: String) throws {
     let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
     address = try Self.address(parts[0])
-    for part in parts.dropFirst() { try take(part) }
+    for part in parts.dropFirst() { try parseOption(part) }
   }
 
   private static func address(_ text: Substring) throws -> Address {
@@ -121,7 +121,7 @@ struct DeviceArgument: Equatable {
     return address
   }
 
-  private mutating func take(_ option: Substring) throws {
+  private mutating func parseOption(_ option: Substring) throws {
     let pair = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
     let value = pair.count == 2 ? String(pair[1]) : ""
     switch pair[0] {
@@ -130,7 +130,7 @@ struct DeviceArgument: Equatable {
         throw ValidationError("bar-map: unknown policy '\(value)'; give on-fault, on-enable or eager")
       }
       policies.barMap = policy
-    case "peer-dma": try takePeer(value)
+    case "peer-dma": try parsePeerPolicy(value)
     case "memory-bit":
       guard let policy = MemoryBitPolicy(rawValue: value) else {
         throw ValidationError("memory-bit: unknown policy '\(value)'; give forward or shadow")
@@ -158,7 +158,7 @@ struct DeviceArgument: Equatable {
   }
 
   /// Reads `POLICY`, or `POLICY@ADDRESS` for one peer.
-  private mutating func takePeer(_ value: String) throws {
+  private mutating func parsePeerPolicy(_ value: String) throws {
     let parts = value.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false)
     guard let policy = PeerPolicy(String(parts[0])) else {
       throw ValidationError("peer-dma: unknown policy '\(parts[0])'; give on-fault, on-enable, eager or off")

@@ -46,7 +46,7 @@ struct Sluice: ParsableCommand {
         throw WrongUsage(error, of: type(of: command))
       }
     } catch let error as CommandFailure {
-      StandardError.write("sluice: \(error.message)\n", patience: 1000)
+      StandardError.write("sluice: \(error.message)\n", timeout: 1000)
       Self.exit(withStatus: error.status)
     } catch let error as KernelError {
       writeStandardError("sluice: \(error)\n")

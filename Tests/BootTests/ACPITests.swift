@@ -19,7 +19,7 @@ struct ACPITests {
   }
 
   @Test(
-    "Every table has its signature and length, and the sum of its bytes is zero", arguments: [1, 4, 255])
+    "every table has its signature and length, and the sum of its bytes is zero", arguments: [1, 4, 255])
   func headers(cpus: Int) throws {
     for table in try Self.tables(cpus: cpus).all {
       #expect(
@@ -31,7 +31,7 @@ struct ACPITests {
     }
   }
 
-  @Test("Tables do not overlap, are aligned and end below 1 MiB", arguments: [1, 255])
+  @Test("tables do not overlap, are aligned and end below 1 MiB", arguments: [1, 255])
   func layout(cpus: Int) throws {
     let all = try Self.tables(cpus: cpus).all
     for (table, next) in zip(all, all.dropFirst()) {
@@ -44,7 +44,7 @@ struct ACPITests {
     }
   }
 
-  @Test("Every table in guest RAM is reachable from the RSDP")
+  @Test("every table in guest RAM is reachable from the RSDP")
   func walk() throws {
     let memory = try GuestMemory.mebibytes(64)
     let rsdp = try ACPI.install(Platform(cpus: 2, pciWindow64: Self.window), in: memory)
@@ -66,7 +66,7 @@ struct ACPITests {
     #expect(found == ["FACP", "APIC", "MCFG"])
   }
 
-  @Test("The FADT describes hardware-reduced ACPI with sleep and reset registers, without PC hardware")
+  @Test("the FADT describes hardware-reduced ACPI with sleep and reset registers, without PC hardware")
   func fadt() throws {
     let bytes = try Self.tables().fadt.bytes
     #expect(bytes.count == 276)
@@ -80,7 +80,7 @@ struct ACPITests {
     #expect(PlatformLayout.powerOffValue == 0x34)
   }
 
-  @Test("The MADT has one local APIC per CPU and one I/O APIC", arguments: [1, 4, 255])
+  @Test("the MADT has one local APIC per CPU and one I/O APIC", arguments: [1, 4, 255])
   func madt(cpus: Int) throws {
     let bytes = try Self.tables(cpus: cpus).madt.bytes
     #expect(bytes.little(UInt32.self, at: 36) == 0xFEE0_0000)
@@ -106,7 +106,7 @@ struct ACPITests {
     #expect(ioapics == 1)
   }
 
-  @Test("The MCFG places bus 0 at the ECAM address")
+  @Test("the MCFG places bus 0 at the ECAM address")
   func mcfg() throws {
     let bytes = try Self.tables().mcfg.bytes
     #expect(bytes.count == 60)
@@ -114,12 +114,12 @@ struct ACPITests {
     #expect(Array(bytes[52..<60]) == [0, 0, 0, 0, 0, 0, 0, 0])
   }
 
-  @Test("A machine with no CPUs or more than 255 is refused", arguments: [-1, 0, 256, 100_000])
+  @Test("a machine with no CPUs or more than 255 is refused", arguments: [-1, 0, 256, 100_000])
   func cpus(count: Int) {
     #expect(throws: BootError.self) { try Self.tables(cpus: count) }
   }
 
-  @Test("A 64-bit window below 4 GiB or over RAM is refused, and an empty window is omitted")
+  @Test("a 64-bit window below 4 GiB or over RAM is refused, and an empty window is omitted")
   func window() throws {
     let memory = try GuestMemory.mebibytes(5120)
     for window: Range<UInt64> in [0xF000_0000..<0x1_0000_0000, 0x1_4000_0000..<0x2_0000_0000] {
@@ -139,9 +139,9 @@ struct ACPITests {
     #expect(PlatformLayout.gsi(slot: 31, pin: 3) == 18)
   }
 
-  @Test("Fixed addresses do not overlap")
-  func places() {
-    let places: [Range<UInt64>] = [
+  @Test("fixed addresses do not overlap")
+  func ranges() {
+    let ranges: [Range<UInt64>] = [
       0x500..<0x520,
       PlatformLayout.pvhStartInfo.rawValue..<PlatformLayout.pvhStartInfo.rawValue + 0x1000,
       PlatformLayout.bootParameters.rawValue..<PlatformLayout.bootParameters.rawValue + 0x1000,
@@ -154,8 +154,8 @@ struct ACPITests {
       PlatformLayout.ioapic.rawValue..<PlatformLayout.ioapic.rawValue + 0x1000,
       PlatformLayout.localAPIC.rawValue..<PlatformLayout.localAPIC.rawValue + 0x1000,
     ]
-    for (place, next) in zip(places, places.dropFirst()) {
-      #expect(place.upperBound <= next.lowerBound)
+    for (address, next) in zip(ranges, ranges.dropFirst()) {
+      #expect(address.upperBound <= next.lowerBound)
     }
   }
 }

@@ -22,7 +22,7 @@ struct AMLTests {
     #expect(AML.eisaID("PNP0501") == [0x0C, 0x41, 0xD0, 0x05, 0x01])
   }
 
-  @Test("Name segments are padded and joined, and a leading backslash is kept")
+  @Test("name segments are padded and joined, and a leading backslash is kept")
   func names() {
     #expect(AML.nameString("COM1") == Array("COM1".utf8))
     #expect(AML.nameString("_S5") == Array("_S5_".utf8))
@@ -31,7 +31,7 @@ struct AMLTests {
     #expect(AML.nameString("A.B.C") == [0x2F, 3] + Array("A___B___C___".utf8))
   }
 
-  @Test("A length includes its own bytes", arguments: [0, 62, 63, 4092, 4093, 4094, 0x1_0000, 0x10_0000])
+  @Test("a length includes its own bytes", arguments: [0, 62, 63, 4092, 4093, 4094, 0x1_0000, 0x10_0000])
   func lengths(count: Int) {
     let bytes = AML.sized([UInt8](repeating: 0xAA, count: count))
     let more = Int(bytes[0] >> 6)
@@ -41,7 +41,7 @@ struct AMLTests {
     #expect(bytes.count == count + 1 + more)
   }
 
-  @Test("Resource descriptors have the lengths that ACPI defines")
+  @Test("resource descriptors have the lengths that ACPI defines")
   func resources() {
     #expect(AML.ports(0x3F8, count: 8) == [0x47, 1, 0xF8, 3, 0xF8, 3, 1, 8])
     #expect(AML.edgeInterrupt(4) == [0x89, 6, 0, 3, 1, 4, 0, 0, 0])

@@ -44,7 +44,7 @@ struct ASLTests {
     }
   }
 
-  @Test("The DSDT recompiles to the same bytes, without errors or warnings", arguments: [1, 4, 255])
+  @Test("the DSDT recompiles to the same bytes, without errors or warnings", arguments: [1, 4, 255])
   func roundTrip(cpus: Int) async throws {
     let bytes = try ACPITests.tables(cpus: cpus).dsdt.bytes
     _ = try scratch.file("dsdt.aml", bytes)
@@ -58,7 +58,7 @@ struct ASLTests {
     #expect(isSame)
   }
 
-  @Test("The disassembled DSDT has every device with the addresses of PlatformLayout")
+  @Test("the disassembled DSDT has every device with the addresses of PlatformLayout")
   func source() async throws {
     _ = try scratch.file("dsdt.aml", try ACPITests.tables(cpus: 2).dsdt.bytes)
     _ = try await iasl("-d", "dsdt.aml")

@@ -11,7 +11,7 @@ struct BootErrorTests {
   static let kernel = BootFile(.kernel, path: "/k")
 
   @Test(
-    "Each description names its file or table, and the cause",
+    "each description names its file or table, and the cause",
     arguments: [
       (.unreadable(kernel, KernelError("open /k", errno: KernelError.accessDenied)), ["/k", "ermission"]),
       (.notRegular(kernel), ["/k: not a regular file"]),
@@ -46,7 +46,7 @@ struct BootErrorTests {
     for part in parts { #expect(error.description.contains(part), "\(part) in: \(error)") }
   }
 
-  @Test("An error about RAM that lacks the first MiB names the missing range")
+  @Test("an error about RAM that lacks the first MiB names the missing range")
   func memoryTooSmall() throws {
     let scratch = try Scratch()
     let path = try scratch.file("vmlinux", FakeELF().bytes)
@@ -60,7 +60,7 @@ struct BootErrorTests {
     }
   }
 
-  @Test("A kernel that fits into the size of guest RAM fails because of reserved addresses")
+  @Test("a kernel that fits into the size of guest RAM fails because of reserved addresses")
   func reserved() {
     func error(_ end: UInt64) -> BootError { .noRoom(path: "/k", end: end, memory: 64 << 20) }
     #expect(error(64 << 20) == .kernelInReservedAddresses(path: "/k", end: 64 << 20))

@@ -92,10 +92,10 @@ struct ELFImageTests {
     #expect(info.little(UInt64.self, at: 24) == 0x2_0000)
     #expect(info.little(UInt64.self, at: 32) == 0xE_0000)
     let module = GuestAddress(try #require(info.little(UInt64.self, at: 16)))
-    let place: UInt64 = try memory.load(at: module)
-    #expect(place == 64 << 20 - 4096)
+    let address: UInt64 = try memory.load(at: module)
+    #expect(address == 64 << 20 - 4096)
     #expect(try memory.load(UInt64.self, at: module + 8) == 3)
-    #expect(try memory.read(3, at: GuestAddress(place)) == [1, 2, 3])
+    #expect(try memory.read(3, at: GuestAddress(address)) == [1, 2, 3])
     let map = GuestAddress(try #require(info.little(UInt64.self, at: 40)))
     #expect(info.little(UInt32.self, at: 48) == 4)
     #expect(try memory.load(UInt64.self, at: map + 8) == 0x9_FC00)
@@ -104,7 +104,7 @@ struct ELFImageTests {
     #expect(try memory.read(4, at: PlatformLayout.commandLine) == Array("a b".utf8) + [0])
   }
 
-  @Test("The start info has no module if there is no initrd")
+  @Test("the start info has no module if there is no initrd")
   func noInitrd() throws {
     #expect(try failure(FakeELF()) == nil)
     let info = try memory.read(56, at: PlatformLayout.pvhStartInfo)
@@ -112,7 +112,7 @@ struct ELFImageTests {
     #expect(info.little(UInt64.self, at: 16) == 0)
   }
 
-  @Test("The PVH note is found after other notes, and wrong names, types and sizes are skipped")
+  @Test("the PVH note is found after other notes, and wrong names, types and sizes are skipped")
   func notes() {
     let wanted = FakeELF.note(18, "Xen\0", 0x1234)
     let others = FakeELF.note(18, "GNU\0", 1) + FakeELF.note(6, "Xen\0", 2) + FakeELF.note(1, "Longer\0", 3)
@@ -130,7 +130,7 @@ struct ELFImageTests {
     #expect(PVHNote.entry(in: wide, alignment: 4) == nil, "the entry is above 4 GiB")
   }
 
-  @Test("An ELF file without the PVH note is refused, and the error says so")
+  @Test("an ELF file without the PVH note is refused, and the error says so")
   func noNote() throws {
     var kernel = FakeELF()
     kernel.note = FakeELF.note(17, "Xen\0", 0)
@@ -156,7 +156,7 @@ struct ELFImageTests {
     }
   }
 
-  @Test("A file with inconsistent headers is refused")
+  @Test("a file with inconsistent headers is refused")
   func contradictions() throws {
     let changes: [(inout FakeELF) -> Void] = [
       { $0.tableOffset = .max - 10 },
@@ -187,7 +187,7 @@ struct ELFImageTests {
     }
   }
 
-  @Test("Truncated files and changed bytes never trap")
+  @Test("truncated files and changed bytes never trap")
   func hostile() throws {
     let whole = FakeELF().bytes
     var random = SeededGenerator(state: 3)
@@ -200,8 +200,8 @@ struct ELFImageTests {
         continue
       }
       for _ in 0..<8 {
-        let place = Bool.random(using: &random) ? 0..<176 : 0x800..<0x814
-        file[Int.random(in: place, using: &random)] = .random(in: 0...255, using: &random)
+        let address = Bool.random(using: &random) ? 0..<176 : 0x800..<0x814
+        file[Int.random(in: address, using: &random)] = .random(in: 0...255, using: &random)
       }
       _ = BootTests.failure(try scratch.file("hostile", file), memory: memory)
     }

@@ -34,7 +34,7 @@ struct InitialStateTests {
     #expect(state.ldt.present == 0)
   }
 
-  @Test("The GDT in guest RAM has each descriptor at its selector")
+  @Test("the GDT in guest RAM has each descriptor at its selector")
   func gdt() throws {
     let scratch = try Scratch()
     let memory = try GuestMemory.mebibytes(64)

@@ -6,7 +6,7 @@ import Testing
 
 @Suite("Initrd placement")
 struct InitrdTests {
-  @Test("The initrd is at the highest page boundary that fits")
+  @Test("the initrd is at the highest page boundary that fits")
   func placement() {
     #expect(Initrd.highest(1, in: 0x1000..<0x5000) == 0x4000)
     #expect(Initrd.highest(0x4000, in: 0x1000..<0x5000) == 0x1000)
@@ -16,16 +16,16 @@ struct InitrdTests {
     #expect(Initrd.highest(.max, in: 0x1000..<0x5000) == nil)
   }
 
-  @Test("Any size and range give an aligned address within the range")
+  @Test("any size and range give an aligned address within the range")
   func property() {
     var random = SeededGenerator(state: 2)
     for _ in 0..<10_000 {
       let start = UInt64.random(in: 0..<1 << 33, using: &random)
       let range = start..<start + .random(in: 0..<1 << 20, using: &random)
       let size = UInt64.random(in: 1..<1 << 20, using: &random)
-      guard let place = Initrd.highest(size, in: range) else { continue }
-      #expect(place % 4096 == 0 && place >= range.lowerBound && place + size <= range.upperBound)
-      #expect(place + 4096 + size > range.upperBound, "a higher page boundary fits")
+      guard let address = Initrd.highest(size, in: range) else { continue }
+      #expect(address % 4096 == 0 && address >= range.lowerBound && address + size <= range.upperBound)
+      #expect(address + 4096 + size > range.upperBound, "a higher page boundary fits")
     }
   }
 }

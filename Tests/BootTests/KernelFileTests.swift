@@ -17,7 +17,7 @@ struct KernelFileTests {
     memory = try .mebibytes(64)
   }
 
-  @Test("The error for a missing kernel names the file and the cause")
+  @Test("the error for a missing kernel names the file and the cause")
   func missing() throws {
     let path = "\(scratch.path)/none"
     let error = try #require(failure(path, memory: memory))
@@ -30,13 +30,13 @@ struct KernelFileTests {
     #expect(error.description.hasPrefix("kernel \(path): open \(path): No such file"))
   }
 
-  @Test("A directory is not a kernel")
+  @Test("a directory is not a kernel")
   func directory() throws {
     let text = try #require(failure(scratch.path, memory: memory)).description
     #expect(text.contains("Is a directory"))
   }
 
-  @Test("A FIFO without a writer and a device are refused without blocking", .timeLimit(.minutes(1)))
+  @Test("a FIFO without a writer and a device are refused without blocking", .timeLimit(.minutes(1)))
   func notRegular() throws {
     let fifo = "\(scratch.path)/fifo"
     #expect(unsafe mkfifo(fifo, 0o600) == 0)
@@ -52,7 +52,7 @@ struct KernelFileTests {
     }
   }
 
-  @Test("The error for an empty kernel says that the file is empty")
+  @Test("the error for an empty kernel says that the file is empty")
   func empty() throws {
     let path = try scratch.file("empty", [])
     #expect(
@@ -60,14 +60,14 @@ struct KernelFileTests {
   }
 
   @Test(
-    "A file in another format is refused as not a kernel",
+    "a file in another format is refused as not a kernel",
     arguments: ["#!/bin/sh\n", "\u{1F}\u{8B}gzip", "x", String(repeating: "text ", count: 1000)])
   func notAKernel(content: String) throws {
     let path = try scratch.file("text", Array(content.utf8))
     #expect(failure(path, memory: memory) == .notAKernel(path: path))
   }
 
-  @Test("A bzImage that ends within its first sectors is reported as truncated")
+  @Test("a bzImage that ends within its first sectors is reported as truncated")
   func cutEarly() throws {
     let path = try scratch.file("cut", Array(FakeLinux().bytes.prefix(100)))
     guard case .truncated(_, has: 100, _) = failure(path, memory: memory) else {
@@ -76,7 +76,7 @@ struct KernelFileTests {
     }
   }
 
-  @Test("The error for a missing or empty initrd names the file")
+  @Test("the error for a missing or empty initrd names the file")
   func initrdFile() throws {
     let kernel = try scratch.file("vmlinuz", FakeLinux().bytes)
     let missing = try #require(failure(kernel, initrd: "\(scratch.path)/none", memory: memory))
@@ -87,7 +87,7 @@ struct KernelFileTests {
         .hasPrefix("initrd \(empty): the file is empty"))
   }
 
-  @Test("The error for an initrd larger than RAM has the sizes and the sufficient size of RAM")
+  @Test("the error for an initrd larger than RAM has the sizes and the sufficient size of RAM")
   func initrdTooLarge() throws {
     let kernel = try scratch.file("vmlinuz", FakeLinux().bytes)
     let initrd = try scratch.sparse("initrd", size: 100 << 20)
@@ -101,7 +101,7 @@ struct KernelFileTests {
     #expect(failure(kernel, initrd: initrd, memory: try .mebibytes(123)) != nil)
   }
 
-  @Test("An initrd above the kernel's limit is placed above 4 GiB if the kernel accepts that")
+  @Test("an initrd above the kernel's limit is placed above 4 GiB if the kernel accepts that")
   func initrdAbove4GiB() throws {
     var kernel = FakeLinux()
     kernel.initrdLimit = 0x1FF_FFFF

@@ -64,7 +64,7 @@ struct LinuxImageTests {
       memory: try .mebibytes(memory))
   }
 
-  @Test("The kernel is at its preferred address, and its entry point is 0x200 bytes above it")
+  @Test("the kernel is at its preferred address, and its entry point is 0x200 bytes above it")
   func entry() throws {
     let memory = try GuestMemory.mebibytes(64)
     let entry = try load(FakeLinux(), memory: memory)
@@ -111,7 +111,7 @@ struct LinuxImageTests {
     #expect(try memory.load(UInt64.self, at: PlatformLayout.bootParameters + 0x070) == 0)
   }
 
-  @Test("The page tables map the first 4 GiB to themselves with 2 MiB pages")
+  @Test("the page tables map the first 4 GiB to themselves with 2 MiB pages")
   func pageTables() throws {
     let memory = try GuestMemory.mebibytes(64)
     _ = try load(FakeLinux(), memory: memory)
@@ -136,7 +136,7 @@ struct LinuxImageTests {
     #expect(try memory.read(4, at: GuestAddress(0x100_0000)) == [0, 1, 2, 3])
   }
 
-  @Test("A relocatable kernel with an unusable preferred address is moved up")
+  @Test("a relocatable kernel with an unusable preferred address is moved up")
   func misalignedAddress() throws {
     var kernel = FakeLinux()
     kernel.preferredAddress = 0x1000
@@ -153,7 +153,7 @@ struct LinuxImageTests {
     }
   }
 
-  @Test("Old protocols, kernels without a 64-bit entry and kernels below 1 MiB are refused with the cause")
+  @Test("old protocols, kernels without a 64-bit entry and kernels below 1 MiB are refused with the cause")
   func refused() throws {
     var kernel = FakeLinux()
     kernel.version = 0x020B
@@ -167,7 +167,7 @@ struct LinuxImageTests {
     #expect(try #require(try failure(kernel)).description.contains("below 1 MiB"))
   }
 
-  @Test("The error for a kernel larger than RAM has the required size", arguments: [0x3D0_0000, 0xFFFF_FFFF])
+  @Test("the error for a kernel larger than RAM has the required size", arguments: [0x3D0_0000, 0xFFFF_FFFF])
   func tooLarge(initSize: UInt32) throws {
     var kernel = FakeLinux()
     kernel.initSize = initSize
@@ -180,7 +180,7 @@ struct LinuxImageTests {
     #expect(memory == 64 << 20)
   }
 
-  @Test("A load address at the end of the address space does not wrap around")
+  @Test("a load address at the end of the address space does not wrap around")
   func wrappingAddress() throws {
     var kernel = FakeLinux()
     kernel.preferredAddress = 0xFFFF_FFFF_FFE0_0000
@@ -190,7 +190,7 @@ struct LinuxImageTests {
     }
   }
 
-  @Test("The kernel limits the command line, and the reserved space limits it otherwise")
+  @Test("the kernel limits the command line, and the reserved space limits it otherwise")
   func commandLine() throws {
     var kernel = FakeLinux()
     kernel.commandLineLimit = 10
@@ -202,7 +202,7 @@ struct LinuxImageTests {
     #expect(try failure(kernel, commandLine: String(repeating: "a", count: 65_536)) != nil)
   }
 
-  @Test("The error for a truncated kernel counts the missing bytes", arguments: [0x300, 0x1000, 0x17FF])
+  @Test("the error for a truncated kernel counts the missing bytes", arguments: [0x300, 0x1000, 0x17FF])
   func truncated(size: Int) throws {
     let path = try scratch.file("cut", Array(FakeLinux().bytes.prefix(size)))
     let error = try #require(BootTests.failure(path, memory: try .mebibytes(64)))
@@ -215,7 +215,7 @@ struct LinuxImageTests {
     #expect(error.description.contains("\(0x1800 - size) missing"))
   }
 
-  @Test("Truncated files and changed bytes never trap")
+  @Test("truncated files and changed bytes never trap")
   func hostile() throws {
     let memory = try GuestMemory.mebibytes(64)
     let whole = FakeLinux().bytes

@@ -6,7 +6,7 @@ import Testing
 
 @Suite("Little-endian numbers")
 struct LittleEndianTests {
-  @Test("A number is read only if all of its bytes exist")
+  @Test("a number is read only if all of its bytes exist")
   func bounds() {
     let bytes: [UInt8] = [1, 2, 3, 4]
     #expect(bytes.little(UInt32.self, at: 0) == 0x0403_0201)
@@ -18,7 +18,7 @@ struct LittleEndianTests {
     #expect(([] as [UInt8]).little(UInt64.self, at: 0) == nil)
   }
 
-  @Test("A number that is appended or set reads back")
+  @Test("a number that is appended or set reads back")
   func roundTrip() {
     var bytes: [UInt8] = []
     bytes.append(little: UInt16(0x1234))
@@ -28,7 +28,7 @@ struct LittleEndianTests {
     #expect(bytes.little(UInt64.self, at: 2) == 0x1122_AABB_CCDD_7788)
   }
 
-  @Test("Text is padded or cut to its width")
+  @Test("text is padded or cut to its width")
   func text() {
     var bytes: [UInt8] = []
     bytes.append("AB", width: 4, fill: 0x20)

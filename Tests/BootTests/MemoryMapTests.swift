@@ -47,7 +47,7 @@ struct MemoryMapTests {
     #expect(map.entries == Self.low + [Self.ecam])
   }
 
-  @Test("Every byte of RAM is in exactly one entry")
+  @Test("every byte of RAM is in exactly one entry")
   func property() {
     var random = SeededGenerator(state: 4)
     for _ in 0..<500 {

@@ -10,7 +10,7 @@ struct SetupHeaderTests {
     try SetupHeader(Array(kernel.bytes.prefix(SetupHeader.maximumEnd)), path: "/k")
   }
 
-  @Test("Fields are read at the offsets that the protocol defines")
+  @Test("fields are read at the offsets that the protocol defines")
   func fields() throws {
     let header = try Self.header(FakeLinux())
     #expect(header.version == 0x020F)
@@ -23,7 +23,7 @@ struct SetupHeaderTests {
     #expect(header.has64BitEntry && header.canBeAbove4GiB)
   }
 
-  @Test("The copy for boot_params ends at the header's end, within its field", arguments: [0, 0x66, 0xFF])
+  @Test("the copy for boot_params ends at the header's end, within its field", arguments: [0, 0x66, 0xFF])
   func copy(jump: Int) throws {
     var file = FakeLinux().bytes
     file[0x201] = UInt8(jump)
@@ -34,7 +34,7 @@ struct SetupHeaderTests {
   }
 
   @Test(
-    "A kernel loads at its preferred address, or at the next aligned address",
+    "a kernel loads at its preferred address, or at the next aligned address",
     arguments: [
       (0x100_0000, 0x20_0000, 1, 0x100_0000), (0x100_0000, 0x20_0000, 0, 0x100_0000),
       (0x100_1000, 0x20_0000, 1, 0x120_0000), (0x1000, 0x20_0000, 1, 0x20_0000),

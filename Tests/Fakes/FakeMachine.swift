@@ -36,8 +36,8 @@ package final class FakeMachine: Hypervisor {
     }
   }
 
-  package func makeEvent() throws(OperationError) -> SharedEventFD {
-    try world.perform(.makeEvent) { _ in }
+  package func makeEventFD() throws(OperationError) -> SharedEventFD {
+    try world.perform(.makeEventFD) { _ in }
     return try SharedEventFD()
   }
 
@@ -74,7 +74,7 @@ package final class FakeMachine: Hypervisor {
     try world.perform(.connect(gsi)) { state in state.connected[event] = gsi }
   }
 
-  package func connect(event: Int32, toLine gsi: UInt32, resample: Int32) throws(OperationError) {
+  package func connect(event: Int32, toLevelGSI gsi: UInt32, resample: Int32) throws(OperationError) {
     try world.perform(.connectLine(gsi)) { state in
       state.connected[event] = gsi
       state.resamples[event] = resample

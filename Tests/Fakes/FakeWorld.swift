@@ -21,7 +21,7 @@ package final class FakeWorld: Sendable {
     case close
     case addSlot(UInt64, UInt64)
     case removeSlot(UInt32)
-    case makeEvent
+    case makeEventFD
     case route(UInt32)
     case connect(UInt32)
     case connectLine(UInt32)
@@ -51,7 +51,7 @@ package final class FakeWorld: Sendable {
       case .close: "close"
       case .addSlot(let base, let size): "addSlot(\(base), \(size))"
       case .removeSlot(let slot): "removeSlot(\(slot))"
-      case .makeEvent: "makeEvent"
+      case .makeEventFD: "makeEvent"
       case .route(let data): "route(\(data))"
       case .connect(let gsi): "connect(\(gsi))"
       case .connectLine(let gsi): "connectLine(\(gsi))"

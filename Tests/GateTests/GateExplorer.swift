@@ -18,7 +18,7 @@ struct GateExplorer<Machine: GateMachine> {
   private(set) var wasOpenAtClose = false
 
   /// Explores until all states are known or a problem is found.
-  init(_ machine: Machine, host: HostFault? = nil) {
+  init(_ machine: Machine, host: OwnerFault? = nil) {
     var worlds = [World(machine)]
     var numbers = [worlds[0]: 0]
     var origins: [(Int, World.Step)?] = [nil]
@@ -53,11 +53,11 @@ struct GateExplorer<Machine: GateMachine> {
     }
     count = worlds.count
     depth = level
-    checkWayBack(worlds, predecessors, origins)
+    checkReopening(worlds, predecessors, origins)
   }
 
   /// Checks that every window can open again from every state in which the device is alive.
-  private mutating func checkWayBack(
+  private mutating func checkReopening(
     _ worlds: [World], _ predecessors: [[Int32]], _ origins: [(Int, World.Step)?]
   ) {
     var reaches = worlds.map(\.isOpen)

@@ -61,8 +61,8 @@ import Testing
     #expect(explorer.problem != nil, "\(fault.rawValue)")
   }
 
-  @Test("the explorer detects an owner with a fault", arguments: HostFault.allCases)
-  func faulty(_ fault: HostFault) {
+  @Test("the explorer detects an owner with a fault", arguments: OwnerFault.allCases)
+  func faulty(_ fault: OwnerFault) {
     let explorer = GateExplorer(Self.start, host: fault)
     print("owner mutant: \(fault.rawValue): \(explorer.problem ?? "not detected")")
     #expect(explorer.problem != nil, "\(fault.rawValue)")

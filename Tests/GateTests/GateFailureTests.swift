@@ -59,7 +59,7 @@ import Testing
 
   /// Aborts an event at each of its effects in turn. Afterwards only windows in the state `open` have a slot
   /// or an IOVA, and the event can be repeated.
-  private func breakOff(_ event: Gate.Event, _ start: Gate) {
+  private func abort(_ event: Gate.Event, _ start: Gate) {
     var whole = start
     let count = whole.effects(of: event).count
     for point in 0..<count {
@@ -92,18 +92,18 @@ import Testing
   }
 
   @Test("states reflect the performed effects after an aborted event")
-  func brokenOff() {
-    breakOff(.set(.memoryEnabled, false), .open(0, 1, 3))
-    breakOff(.set(.alive, false), .open(2))
-    breakOff(.move(bar: 0), .open(0, 1, 2))
-    breakOff(.demote, .open(0, 3))
-    breakOff(.open, .due(1, .armed()))
-    breakOff(.open, .due(1, .open(0)))
+  func aborted() {
+    abort(.set(.memoryEnabled, false), .open(0, 1, 3))
+    abort(.set(.alive, false), .open(2))
+    abort(.move(bar: 0), .open(0, 1, 2))
+    abort(.demote, .open(0, 3))
+    abort(.open, .due(1, .armed()))
+    abort(.open, .due(1, .open(0)))
     var neighbours = Gate.neighbours()
-    breakOff(.set(.memoryEnabled, false), neighbours)
-    breakOff(.demote, neighbours)
+    abort(.set(.memoryEnabled, false), neighbours)
+    abort(.demote, neighbours)
     _ = neighbours.effects(of: .demote)
-    breakOff(.open, .due(1, neighbours))
+    abort(.open, .due(1, neighbours))
   }
 
   @Test("a touched window gets a separate slot if the slot for its span fails")

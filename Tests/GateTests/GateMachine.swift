@@ -41,7 +41,7 @@ enum GateFault: String, CaseIterable {
   case neverArms = "windows are not armed again"
   case opensAtOnce = "windows open before the setting write"
   case addsIOVAOnly = "a window opens without a slot"
-  case tellsNothing = "changes are not reported"
+  case reportsNothing = "changes are not reported"
   case refusesForGood = "a failed read-back clears the event's condition"
   case armedKeepsIOVA = "the IOVA of an untouched window is not removed"
   case mapsBeforeReadBack = "a policy maps before the device is read back"
@@ -152,7 +152,7 @@ struct FaultyGate: GateMachine {
       case (.demoteKeepsIOVA, .removeIOVAs) where event == .demote: return true
       case (.armedKeepsIOVA, .removeIOVAs(let span)) where open.isDisjoint(with: span): return true
       case (.demoteKeepsSlots, .removeSlots) where event == .demote: return true
-      case (.addsIOVAOnly, .addSlot), (.skipsReadBack, .readBack), (.tellsNothing, .changed): return true
+      case (.addsIOVAOnly, .addSlot), (.skipsReadBack, .readBack), (.reportsNothing, .changed): return true
       case (.ignoresMissingSlot, .addSlot):
         _ = perform(effect)
         return true

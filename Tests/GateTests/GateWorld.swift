@@ -6,7 +6,7 @@
 /// all of it. Every step checks the invariants. The first broken invariant is kept.
 struct GateWorld<Machine: GateMachine>: Hashable {
   /// The state of a vCPU.
-  enum VCPUThread: Hashable {
+  enum VCPUState: Hashable {
     /// In the guest.
     case running
     /// Outside the guest, for an access to a window without a slot.
@@ -47,7 +47,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
   }
 
   private(set) var machine: Machine
-  private(set) var cpus: [VCPUThread] = [.running, .running]
+  private(set) var cpus: [VCPUState] = [.running, .running]
   /// The windows with a slot, and those with an IOVA in each of two I/O address spaces, as bit masks.
   private(set) var slots: UInt8 = 0
   private(set) var addresses: [UInt8] = [0, 0]
@@ -80,7 +80,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
   var isOpen: Bool { machine.states.allSatisfy { $0 == .open } }
 
   /// Returns the possible steps. The owner opens windows while no vCPU is inside an instruction.
-  func steps(_ host: HostFault?) -> [Step] {
+  func steps(_ host: OwnerFault?) -> [Step] {
     var steps: [Step] = []
     for cpu in cpus.indices {
       switch cpus[cpu] {
@@ -110,7 +110,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
   /// Performs a step. The vCPUs are interchangeable, so worlds that differ only in their order are equal.
   ///
   /// - Parameter host: A fault outside the gate.
-  mutating func take(_ step: Step, host: HostFault? = nil) {
+  mutating func take(_ step: Step, host: OwnerFault? = nil) {
     defer { if cpus[0].rank > cpus[1].rank { cpus.swapAt(0, 1) } }
     switch step {
     case .touch(let cpu, let window): touch(cpu, window)
@@ -166,7 +166,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     cpus[cpu] = .faulted(isStale: false)
   }
 
-  private mutating func resume(_ cpu: Int, _ host: HostFault?) {
+  private mutating func resume(_ cpu: Int, _ host: OwnerFault?) {
     let before = cpus[cpu]
     cpus[cpu] = .running
     switch before {
@@ -175,7 +175,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     case .demoting(let isStale):
       // Another vCPU may have closed the window since, so the generation is checked again.
       require(
-        machine.states.contains(.open) || isStale && host != .asksOnce,
+        machine.states.contains(.open) || isStale && host != .checksOnce,
         "an -EFAULT without an open window ends the VM")
       handle(.demote, true, host) { _ in }
     case .trapped(let window):
@@ -192,7 +192,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
 
   /// Handles an event in the machine, performs its effects on this world and checks each.
   private mutating func handle(
-    _ event: Gate.Event, _ answer: Bool, _ host: HostFault?, write: (inout GateWorld) -> Void
+    _ event: Gate.Event, _ answer: Bool, _ host: OwnerFault?, write: (inout GateWorld) -> Void
   ) {
     isWilling = answer
     defer { isWilling = true }
@@ -217,7 +217,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
         for window in span {
           require(slots & 1 << window == 0, "the IOVA of window \(window) is removed before its slot")
           addresses[0] &= ~(1 << window)
-          if host != .forgetsContainer { addresses[1] &= ~(1 << window) }
+          if host != .forgetsAddressSpace { addresses[1] &= ~(1 << window) }
         }
       case .apply:
         writes += 1
@@ -297,10 +297,10 @@ struct GateWorld<Machine: GateMachine>: Hashable {
 }
 
 /// A fault of the gate's owner.
-enum HostFault: String, CaseIterable {
-  case forgetsContainer = "an IOVA remains in a second I/O address space"
+enum OwnerFault: String, CaseIterable {
+  case forgetsAddressSpace = "an IOVA remains in a second I/O address space"
   case forgetsGeneration = "the generation is not advanced"
-  case asksOnce = "the generation is checked only before the demotion"
+  case checksOnce = "the generation is checked only before the demotion"
   case opensInside = "windows open while a vCPU is inside an instruction"
 }
 

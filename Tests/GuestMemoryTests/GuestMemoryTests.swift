@@ -106,8 +106,8 @@ import Testing
     try memory.store(7 as UInt8, at: Self.address(hole - 1))
     try memory.store(9 as UInt8, at: Self.address(GuestMemory.holeEnd))
     #expect(try memory.load(UInt8.self, at: Self.address(hole - 1)) == 7)
-    for place in [hole - 1, hole, GuestMemory.holeEnd - 1] {
-      #expect(throws: GuestMemory.OutOfRange.self) { try memory.load(UInt16.self, at: Self.address(place)) }
+    for address in [hole - 1, hole, GuestMemory.holeEnd - 1] {
+      #expect(throws: GuestMemory.OutOfRange.self) { try memory.load(UInt16.self, at: Self.address(address)) }
     }
   }
 

@@ -84,7 +84,7 @@ struct InterruptDeliveryTests {
   func pins(_ pin: UInt32) throws {
     let machine = try Machine()
     _ = try machine.routes.set(nil, address: 0xFEE0_0000, data: 0x61)
-    let event = try machine.resources.makeEvent()
+    let event = try machine.resources.makeEventFD()
     try machine.resources.connect(event: event.number, to: pin)
     try raise(event.number)
     #expect(try machine.wait(0x22, bit: Int(pin)))
@@ -96,7 +96,7 @@ struct InterruptDeliveryTests {
   func legacyPins(_ pin: UInt32) throws {
     let machine = try Machine()
     _ = try machine.routes.set(nil, address: 0xFEE0_0000, data: 0x61)
-    let event = try machine.resources.makeEvent()
+    let event = try machine.resources.makeEventFD()
     try machine.resources.connect(event: event.number, to: pin)
     try raise(event.number)
     let port: UInt64 = pin < 8 ? 0x20 : 0xA0
@@ -108,7 +108,7 @@ struct InterruptDeliveryTests {
   @Test("an eventfd raises the current message of its route, and none after it is disconnected")
   func messages() throws {
     let machine = try Machine()
-    let event = try machine.resources.makeEvent()
+    let event = try machine.resources.makeEventFD()
     let other = try machine.resources.setRoute(nil, address: 0xFEE0_0000, data: 0x70)
     var route = try machine.resources.setRoute(nil, address: 0xFEE0_0000, data: 0x61)
     try machine.resources.connect(event: event.number, to: route.gsi)
@@ -179,8 +179,8 @@ struct InterruptDeliveryTests {
     let resources = MachineResources(
       guest.machine, slots: MemorySlots(guest.machine, limit: 4, reserved: 1),
       routes: InterruptRoutes(guest.machine, limit: 64))
-    let (trigger, resample) = (try resources.makeEvent(), try resources.makeEvent())
-    try resources.connect(event: trigger.number, toLine: 16, resample: resample.number)
+    let (trigger, resample) = (try resources.makeEventFD(), try resources.makeEventFD())
+    try resources.connect(event: trigger.number, toLevelGSI: 16, resample: resample.number)
     guard case .port = guest.cpu.run() else { throw OperationError("the guest does not start") }
     try raise(trigger.number)
     #expect(try guest.run().map(\.port).filter { $0 != 0x10 } == [0x11])

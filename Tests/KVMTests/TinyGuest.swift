@@ -91,7 +91,7 @@ final class TinyGuest {
       case .notDelivered(_, let cause): throw OperationError(cause)
       case .shutdown: throw OperationError("triple fault")
       case .memory(let access): throw OperationError("access to memory at \(access.address)")
-      case .notEmulated(let place): throw OperationError("not emulated: \(place)")
+      case .notEmulated(let location): throw OperationError("not emulated: \(location)")
       default: throw OperationError("unexpected exit of the guest")
       }
     }

@@ -75,7 +75,7 @@ struct Test: ParsableCommand {
     lab.report.add(passed: units.passed, failed: units.failed, skipped: units.skipped)
     try OrdinaryUser(workspace: lab.workspace).run(&lab.report)
     try lab.run(Case.short, l1: .newFull)
-    try lab.run(Case.onOldHost, l1: .oldFull, prefix: "l1-6.1/")
+    try lab.run(Case.shortOnOldKernel, l1: .oldFull, prefix: "l1-6.1/")
     throw ExitCode(lab.report.finish())
   }
 }
@@ -87,7 +87,7 @@ struct Long: ParsableCommand {
   func run() throws {
     var lab = try Lab()
     try lab.run(Case.long, l1: .newFull)
-    try lab.run(Case.longOnOldHost, l1: .oldFull, prefix: "l1-6.1/")
+    try lab.run(Case.longOnOldKernel, l1: .oldFull, prefix: "l1-6.1/")
     throw ExitCode(lab.report.finish())
   }
 }
@@ -124,7 +124,7 @@ struct List: ParsableCommand {
   func run() {
     let width = Case.all.map(\.name.count).max() ?? 0
     for one in Case.all {
-      say(
+      printLine(
         one.name.padding(toLength: width + 2, withPad: " ", startingAt: 0) + one.purpose
           + (one.isLong ? " (long)" : ""))
     }

@@ -12,7 +12,7 @@ import Testing
     samples.add(["f": 6], of: .qemu)
     let figure = Figure("f", "figure", "ms", .atMost(0.6, times: .qemu))
     let page = BenchPage(
-      table: BenchTable([figure], samples), place: "Linux 6.12, QEMU 7.2", date: "2026-11-29", pairs: 5,
+      table: BenchTable([figure], samples), conditions: "Linux 6.12, QEMU 7.2", date: "2026-11-29", pairs: 5,
       processor: "EPYC, 2 CPUs"
     ).text
     #expect(page.hasPrefix("# Measurements\n"))

@@ -14,9 +14,9 @@ import Testing
 
   @Test("in an L1 with an old kernel, each case runs once, and `test` has no long case")
   func oldHost() {
-    let names = (Case.onOldHost + Case.longOnOldHost).map(\.name)
+    let names = (Case.shortOnOldKernel + Case.longOnOldKernel).map(\.name)
     #expect(Set(names).count == names.count)
-    #expect(Case.onOldHost.allSatisfy { !$0.isLong })
+    #expect(Case.shortOnOldKernel.allSatisfy { !$0.isLong })
     #expect(Set(["nvme-6.12-cloud", "msix", "reset", "memory-enable", "peer-dma"]).isSubset(of: names))
   }
 }

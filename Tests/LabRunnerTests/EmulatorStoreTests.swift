@@ -5,7 +5,7 @@ import Testing
 @testable import LabRunner
 
 @Suite struct EmulatorStoreTests {
-  @Test func onlyTheFirstAssignmentOfTheInterruptCaseGoes() {
+  @Test func removesOnlyTheFirstAssignment() {
     let text = """
       case SVM_EVTINJ_TYPE_INTR:
           cs->exception_index = vector;
@@ -15,7 +15,7 @@ import Testing
           cs->exception_index = vector;
       """
     #expect(
-      EmulatorStore.mended(text) == """
+      EmulatorStore.patched(text) == """
         case SVM_EVTINJ_TYPE_INTR:
             error = 1;
             break;
@@ -25,5 +25,5 @@ import Testing
   }
 
   @Test(arguments: ["", "case SVM_EVTINJ_TYPE_INTR:\n  error = 1;\n  cs->exception_index = vector;\n"])
-  func anotherSourceIsRefused(_ text: String) { #expect(EmulatorStore.mended(text) == nil) }
+  func anotherSourceIsRefused(_ text: String) { #expect(EmulatorStore.patched(text) == nil) }
 }

@@ -26,16 +26,16 @@ import Testing
   @Test("a window that opens at an access is lazy")
   func lazy() throws {
     let trace = try trace(Self.start, Self.gate("armed", "open", "access"), Self.dma("map"))
-    #expect(trace.faultsOfLaziness().isEmpty)
+    #expect(trace.violationsOfLaziness().isEmpty)
     #expect(trace.openedWindows.count == 1)
   }
 
   @Test("a window that opens without an access, before the start, or only in the IOMMU is not lazy")
   func eager() throws {
-    #expect(try !trace(Self.start, Self.gate("closed", "open", "enable")).faultsOfLaziness().isEmpty)
-    #expect(try !trace(Self.gate("armed", "open", "access"), Self.start).faultsOfLaziness().isEmpty)
-    #expect(try !trace(Self.start, Self.dma("map")).faultsOfLaziness().isEmpty)
-    #expect(try !trace(Self.gate("armed", "open", "access")).faultsOfLaziness().isEmpty)
+    #expect(try !trace(Self.start, Self.gate("closed", "open", "enable")).violationsOfLaziness().isEmpty)
+    #expect(try !trace(Self.gate("armed", "open", "access"), Self.start).violationsOfLaziness().isEmpty)
+    #expect(try !trace(Self.start, Self.dma("map")).violationsOfLaziness().isEmpty)
+    #expect(try !trace(Self.gate("armed", "open", "access")).violationsOfLaziness().isEmpty)
   }
 
   @Test("finds a guest that uses a device before the reset at the start")
@@ -44,8 +44,8 @@ import Testing
       #"{"time":25,"event":"reset",\#(Self.device),"why":"\#(why)","method":"function","us":1}"#
     }
     let write = Self.command("0x0", "0x2")
-    #expect(try trace(Self.start, reset("start"), write, reset("flr")).faultsOfStarting().isEmpty)
-    #expect(try trace(Self.start, write, reset("start")).faultsOfStarting().count == 1)
+    #expect(try trace(Self.start, reset("start"), write, reset("flr")).violationsOfStarting().isEmpty)
+    #expect(try trace(Self.start, write, reset("start")).violationsOfStarting().count == 1)
   }
 
   @Test("accepts a window that closes before the write")
@@ -54,7 +54,7 @@ import Testing
       Self.start, Self.gate("armed", "open", "access"), Self.dma("map"),
       Self.gate("open", "closed", "command"),
       Self.dma("unmap"), Self.command("0x6", "0x4"))
-    #expect(trace.faultsOfClosing().isEmpty)
+    #expect(trace.violationsOfClosing().isEmpty)
     #expect(trace.clearingWrites == 1)
   }
 
@@ -63,10 +63,10 @@ import Testing
     let open = Self.gate("armed", "open", "access")
     let write = Self.command("0x6", "0x4")
     let slot = try trace(Self.start, open, write, Self.gate("open", "closed", "command"))
-    #expect(slot.faultsOfClosing().count == 1)
+    #expect(slot.violationsOfClosing().count == 1)
     let iova = try trace(
       Self.start, open, Self.dma("map"), Self.gate("open", "closed", "command"), write, Self.dma("unmap"))
-    #expect(iova.faultsOfClosing().count == 1)
+    #expect(iova.violationsOfClosing().count == 1)
   }
 
   @Test(
@@ -98,13 +98,13 @@ import Testing
     let open = Self.gate("armed", "open", "access")
     let close = Self.gate("open", "closed", "release")
     let good = try trace(open, Self.dma("map"), close, Self.dma("unmap"), Self.lost("released"))
-    #expect(good.faultsOfDeparture(of: address).isEmpty)
+    #expect(good.violationsOfRemoval(of: address).isEmpty)
     let bad = [
       try trace(open, Self.lost("released"), close), try trace(open, close),
       try trace(open, Self.dma("map"), close, Self.lost("isolated"), Self.dma("unmap")),
       try trace(open, close, Self.lost("isolated"), open),
     ]
-    for trace in bad { #expect(trace.faultsOfDeparture(of: address).count == 1) }
+    for trace in bad { #expect(trace.violationsOfRemoval(of: address).count == 1) }
   }
 
   @Test("finds a reset while a window is open or in the IOMMU")

@@ -45,7 +45,7 @@ import Testing
   }
 
   @Test("one signal ends the wait of every thread")
-  func everyone() throws {
+  func allKinds() throws {
     let gate = try Gate()
     var threads: [Thread] = []
     for index in 0..<4 {

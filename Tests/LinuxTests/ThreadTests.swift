@@ -20,11 +20,11 @@ import Testing
     #expect(told.name.withLock { $0 } == "sluice-test")
   }
 
-  private final class Places: Sendable { let list = Mutex<[Int]>([]) }
+  private final class ProcessorList: Sendable { let list = Mutex<[Int]>([]) }
 
   @Test("a thread stays on the processor that it is bound to, and a missing processor is an error")
   func bind() throws {
-    let places = Places()
+    let processors = ProcessorList()
     let mine = try (0..<8192).filter { processor throws(KernelError) in
       try Thread.mayRun(onProcessor: processor)
     }
@@ -35,11 +35,11 @@ import Testing
         guard (try? Thread.bind(toProcessor: processor)) != nil, (try? Thread.processorCount()) == 1,
           (try? Thread.mayRun(onProcessor: processor)) == true
         else { return }
-        places.list.withLock { $0.append(processor) }
+        processors.list.withLock { $0.append(processor) }
       }
       thread.join()
     }
-    #expect(places.list.withLock { $0 } == [mine[0], mine[mine.count - 1]])
+    #expect(processors.list.withLock { $0 } == [mine[0], mine[mine.count - 1]])
     for processor in [8191, 8192, Int.max] {
       #expect(try !Thread.mayRun(onProcessor: processor))
       let error = #expect(throws: KernelError.self) { try Thread.bind(toProcessor: processor) }

@@ -57,7 +57,7 @@ import Testing
   }
 }
 
-@Suite struct BarPlacementTests {
+@Suite struct BARAllocatorTests {
   private static let windows = BARAllocator(
     io: 0xC000..<0x1_0000, memory32: 0xC000_0000..<0xE000_0000, memory64: 0x1_4000_0000..<0x100_0000_0000)
 
@@ -68,14 +68,14 @@ import Testing
   }
 
   @Test("each BAR is aligned to its size, is in a window of its kind and overlaps no other BAR")
-  func place() throws {
+  func allocate() throws {
     let bars = [
       Self.bar(.memory32, 4096), Self.bar(.memory64, 1 << 32, prefetchable: true), Self.bar(.io, 32),
       Self.bar(.memory32, 1 << 20), Self.bar(.memory64, 16 << 10), Self.bar(.memory32, 16),
       Self.bar(.io, 256), Self.bar(.memory64, 64 << 20), Self.bar(.memory32, 16),
     ]
-    var placement = Self.windows
-    let addresses = try placement.place(bars)
+    var allocator = Self.windows
+    let addresses = try allocator.allocate(bars)
     var taken: [Range<UInt64>] = []
     for (bar, address) in zip(bars, addresses) {
       #expect(address % bar.size == 0)
@@ -91,8 +91,8 @@ import Testing
 
   @Test("prefetchable and large 64-bit BARs go above 4 GiB, other small BARs below")
   func preference() throws {
-    var placement = Self.windows
-    let addresses = try placement.place([
+    var allocator = Self.windows
+    let addresses = try allocator.allocate([
       Self.bar(.memory64, 16 << 10), Self.bar(.memory64, 16 << 10, prefetchable: true),
       Self.bar(.memory64, 64 << 20), Self.bar(.memory32, 16 << 10, prefetchable: true),
     ])
@@ -101,44 +101,44 @@ import Testing
 
   @Test("a BAR smaller than a page shares its page with no other BAR")
   func smallerThanPage() throws {
-    var placement = Self.windows
-    let addresses = try placement.place([Self.bar(.memory32, 16), Self.bar(.memory32, 256)])
+    var allocator = Self.windows
+    let addresses = try allocator.allocate([Self.bar(.memory32, 16), Self.bar(.memory32, 256)])
     #expect(addresses[0] / 4096 != addresses[1] / 4096)
     #expect(addresses.allSatisfy { $0 % 4096 == 0 })
   }
 
   @Test("a 64-bit BAR uses the other window if one is full; a 32-bit BAR cannot")
   func overflow() throws {
-    var placement = BARAllocator(io: 0..<0, memory32: 0..<0x10_0000, memory64: 1 << 32..<1 << 32 | 0x10_0000)
-    let addresses = try placement.place([
+    var allocator = BARAllocator(io: 0..<0, memory32: 0..<0x10_0000, memory64: 1 << 32..<1 << 32 | 0x10_0000)
+    let addresses = try allocator.allocate([
       Self.bar(.memory64, 0x10_0000), Self.bar(.memory64, 0x10_0000, prefetchable: true),
     ])
     #expect(Set(addresses) == [0, 1 << 32])
-    placement.memory64 = 1 << 32..<1 << 33
+    allocator.memory64 = 1 << 32..<1 << 33
     #expect(throws: BARAllocator.NoRoom(position: 1, size: 4096)) {
-      try placement.place([Self.bar(.memory64, 4096), Self.bar(.memory32, 4096)])
+      try allocator.allocate([Self.bar(.memory64, 4096), Self.bar(.memory32, 4096)])
     }
   }
 
   @Test("reports the position and size of a BAR that does not fit")
   func noRoom() {
-    var placement = Self.windows
+    var allocator = Self.windows
     #expect(throws: BARAllocator.NoRoom(position: 1, size: 1 << 30)) {
-      try placement.place([Self.bar(.io, 4), Self.bar(.memory32, 1 << 30)])
+      try allocator.allocate([Self.bar(.io, 4), Self.bar(.memory32, 1 << 30)])
     }
     #expect(throws: BARAllocator.NoRoom(position: 0, size: 1 << 63)) {
-      try placement.place([Self.bar(.memory64, 1 << 63)])
+      try allocator.allocate([Self.bar(.memory64, 1 << 63)])
     }
     #expect(throws: BARAllocator.NoRoom(position: 0, size: 0x8000)) {
-      try placement.place([Self.bar(.io, 0x8000)])
+      try allocator.allocate([Self.bar(.io, 0x8000)])
     }
   }
 
   @Test("a window at the end of the address space does not wrap around")
   func wraps() {
-    var placement = BARAllocator(io: 0..<0, memory32: 0..<0, memory64: UInt64.max - 0x1FFF..<UInt64.max)
+    var allocator = BARAllocator(io: 0..<0, memory32: 0..<0, memory64: UInt64.max - 0x1FFF..<UInt64.max)
     #expect(throws: BARAllocator.NoRoom(position: 0, size: 0x4000)) {
-      try placement.place([Self.bar(.memory64, 0x4000)])
+      try allocator.allocate([Self.bar(.memory64, 0x4000)])
     }
   }
 }

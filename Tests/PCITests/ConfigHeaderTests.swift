@@ -52,15 +52,15 @@ import Testing
   }
 
   @Test("setPlace sets the interrupt line of the pin and the multifunction bit")
-  func place() {
+  func location() {
     var space = Self.function.space
-    space.setPlace(isMultifunction: true, interruptLine: 19)
+    space.setLocation(isMultifunction: true, interruptLine: 19)
     #expect(space.read(ConfigOffset.headerType, 1, of: Self.function) == 0x80)
     #expect(space.read(ConfigOffset.interruptLine, 1, of: Self.function) == 19)
     var function = Function()
     function.set(ConfigOffset.interruptPin, 1, 0)
     space = function.space
-    space.setPlace(isMultifunction: false, interruptLine: 19)
+    space.setLocation(isMultifunction: false, interruptLine: 19)
     #expect(space.interruptPin == nil)
     #expect(space.read(ConfigOffset.interruptLine, 1, of: function) == 0xFF)
   }

@@ -9,7 +9,7 @@ import Testing
   private static let function = Function()
   private static let at = Function.message
 
-  @Test("Enable and Multiple Message Enable are writable; the device's abilities are read-only")
+  @Test("enable and Multiple Message Enable are writable; the device's abilities are read-only")
   func control() {
     var function = Function()
     function.set(Self.at + 2, 2, 0x0184 | 0x21)

@@ -76,7 +76,7 @@ import Trace
     #expect(!rig.isDecoded)
     try rig.setPower(0)
     #expect(rig.isDecoded)
-    try rig.function.attend(to: .error)
+    try rig.function.handle(.error)
     #expect(!rig.isDecoded)
   }
 
@@ -216,7 +216,7 @@ import Trace
   }
 
   @Test("places a function: its interrupt line, the multifunction bit and the address of every BAR")
-  func place() throws {
+  func location() throws {
     let rig = try FunctionRig { options in
       for bar in 1..<6 { options.shape.bars[bar] = UInt64(0x1000) << UInt64(bar) }
     }
@@ -228,7 +228,7 @@ import Trace
     }
     #expect(try function.readConfig(ConfigOffset.interruptLine, width: 1) == 16)
     #expect(try function.readConfig(ConfigOffset.headerType, width: 1) == 0)
-    try function.place([], function: 9, isMultifunction: true, gsi: 17)
+    try function.attach([], function: 9, isMultifunction: true, gsi: 17)
     #expect(try function.readConfig(ConfigOffset.headerType, width: 1) == 0x80)
     #expect(try function.readConfig(ConfigOffset.interruptLine, width: 1) == 17)
   }

@@ -82,7 +82,7 @@ import Trace
       try rig.command(1)
       #expect(answers())
     }
-    try rig.function.attend(to: .error)
+    try rig.function.handle(.error)
     _ = rig.world.takeCalls()
     #expect(!answers() && rig.world.takeCalls() == [])
     #expect(rig.function.statistics.deniedAccesses == 6)
@@ -133,8 +133,8 @@ import Trace
     #expect(rig.function.statistics.windowsOpened == 10)
     #expect(rig.function.statistics.bytesMapped == 0x1000 + 0x5000 + Self.large)
     let events = rig.seen.events.compactMap { event -> [UInt64]? in
-      guard case .peer(.map, let place, 0) = event else { return nil }
-      return [place.address, place.size, UInt64(place.windows)]
+      guard case .peer(.map, let location, 0) = event else { return nil }
+      return [location.address, location.size, UInt64(location.windows)]
     }
     #expect(events.contains([0xE000_0000, Self.large, 8]))
     try rig.command(0)
@@ -191,9 +191,10 @@ import Trace
       defer { rig.seen.clear() }
       return rig.seen.events.compactMap { event in
         switch event {
-        case .gate(let place, from: _, to: .open, _): [1, place.address, place.size]
-        case .gate(let place, from: .open, to: _, _): [0, place.address, place.size]
-        case .peer(let operation, let place, _): [operation == .map ? 3 : 2, place.address, place.size]
+        case .gate(let location, from: _, to: .open, _): [1, location.address, location.size]
+        case .gate(let location, from: .open, to: _, _): [0, location.address, location.size]
+        case .peer(let operation, let location, _):
+          [operation == .map ? 3 : 2, location.address, location.size]
         default: nil
         }
       }

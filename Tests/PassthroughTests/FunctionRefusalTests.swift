@@ -101,7 +101,7 @@ import Testing
         let base = FunctionRig.base + (offset == 0 ? 0 : 0x3000)
         #expect(isMapped(base))
         rig.addNeighbour(at: offset)
-        try rig.function.leaveSharedPages()
+        try rig.function.demoteSharedPages()
         #expect(!isMapped(base), "\(offset)")
         #expect(rig.world.violations == [])
       }
@@ -114,7 +114,7 @@ import Testing
     try rig.command(2)
     try rig.function.openDueWindows()
     rig.addNeighbour(at: 0x8000)
-    try rig.function.leaveSharedPages()
+    try rig.function.demoteSharedPages()
     #expect(rig.slots == [FunctionRig.base, FunctionRig.base + 0x3000])
   }
 }

@@ -97,7 +97,7 @@ final class FunctionRig {
       default: Self.base + UInt64(bar.index) << 20
       }
     }
-    try function.place(addresses, function: 8, isMultifunction: false, gsi: 16)
+    try function.attach(addresses, function: 8, isMultifunction: false, gsi: 16)
     if options.isPinned { dma.finishPinning(nil) }
   }
 

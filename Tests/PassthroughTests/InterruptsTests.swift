@@ -183,7 +183,7 @@ import Trace
     shape.interrupts[.msix] = InterruptInfo(count: 8, isFixed: true)
     interrupts.msix = Vectors(.msix, of: try FakeDevice(shape, in: world), machine, count: 8)
     try interrupts.turn(.msix, count: 8)
-    #expect(interrupts.asked == 8 && interrupts.count == 3)
+    #expect(interrupts.requestedCount == 8 && interrupts.count == 3)
     #expect(try interrupts.connect(2, Self.message) == true)
     #expect(try interrupts.connect(3, Self.message) == nil)
     #expect(try interrupts.route(3, Self.other) == nil)
@@ -211,7 +211,7 @@ import Trace
     #expect(interrupts.turnOff() == nil)
     #expect(!EventCount.isRaised(event))
     #expect(try interrupts.connect(2, Self.message) == nil, "no vector is on")
-    #expect(interrupts.asked == 0 && interrupts.count == 0)
+    #expect(interrupts.requestedCount == 0 && interrupts.count == 0)
   }
 
   @Test("discards the pending interrupt of an INTx pin that is turned off")

@@ -40,11 +40,11 @@ struct ScaleModel {
   /// - Parameters:
   ///   - opening: The bar-map policy of every device.
   ///   - peer: The peer-dma policy of every device.
-  init(_ shape: Shape, _ opening: MappingPolicy, _ peer: PeerPolicy, kernel: FakeKernel = FakeKernel()) {
+  init(_ shape: Shape, _ cpuPolicy: MappingPolicy, _ peer: PeerPolicy, kernel: FakeKernel = FakeKernel()) {
     self.shape = shape
     self.kernel = kernel
     var policies = DevicePolicies()
-    policies.barMap = opening
+    policies.barMap = cpuPolicy
     policies.peerDMA = peer
     let names = (0..<shape.devices).map { "gpu\($0)" }
     let plan = AddressSpacePlan(
@@ -57,13 +57,13 @@ struct ScaleModel {
     let pieces = self.kernel.mappings.count
     ramMappings = pieces
     let demands = names.map { name in
-      WindowBudget.Demand(shape.bars.map { ($0, [0..<$0]) }, opening, peers: plan.policies(of: name))
+      WindowBudget.Demand(shape.bars.map { ($0, [0..<$0]) }, cpuPolicy, peers: plan.policies(of: name))
     }
     // Two memory slots belong to RAM, below and above the hole.
     let budget = WindowBudget(
       demands, slots: kernel.slotLimit - 2,
       mappings: plan.devices.map { _ in max(0, kernel.mappingLimit - pieces) })
-    most = budget.windowsPerBAR(opening)
+    most = budget.windowsPerBAR(cpuPolicy)
     for _ in 0..<2 { _ = self.kernel.addSlot() }
     var base = shape.memory
     for name in names {
@@ -80,7 +80,7 @@ struct ScaleModel {
       }
       let gate = Gate(
         bars: windows.map(\.bar), adjoins: windows.map { _ in true },
-        conditions: [.fullPower, .outOfReset, .alive], cpuPolicy: opening, peerPolicy: assignment.earliest)
+        conditions: [.fullPower, .outOfReset, .alive], cpuPolicy: cpuPolicy, peerPolicy: assignment.earliest)
       functions.append(Function(gate: gate, windows: windows, peers: peers))
     }
     self.kernel.restart()
@@ -109,8 +109,8 @@ struct ScaleModel {
   /// The number of open windows.
   var openWindows: Int { functions.reduce(0) { $0 + $1.gate.states.count { $0 == .open } } }
 
-  private func range(of run: Range<Int>, _ index: Int) -> Range<UInt64> {
-    let windows = functions[index].windows[run]
+  private func range(of span: Range<Int>, _ index: Int) -> Range<UInt64> {
+    let windows = functions[index].windows[span]
     return (windows.first?.range.lowerBound ?? 0)..<(windows.last?.range.upperBound ?? 0)
   }
 
@@ -118,25 +118,25 @@ struct ScaleModel {
     var gate = functions[index].gate
     gate.handle(event) { effect in
       switch effect {
-      case .addSlot(let run):
+      case .addSlot(let span):
         guard kernel.addSlot() else { return false }
-        functions[index].windows[run.lowerBound].hasSlot = true
-      case .removeSlots(let run):
-        for window in run where functions[index].windows[window].hasSlot {
+        functions[index].windows[span.lowerBound].hasSlot = true
+      case .removeSlots(let span):
+        for window in span where functions[index].windows[window].hasSlot {
           kernel.removeSlot()
           functions[index].windows[window].hasSlot = false
         }
-      case .addIOVA(let run, let moment):
+      case .addIOVA(let span, let trigger):
         // All devices share one I/O address space, because they have the same policies. Therefore the windows
         // of a span are all mapped or all unmapped.
-        guard functions[index].peers[0].includes(moment), !functions[index].windows[run.lowerBound].isMapped
+        guard functions[index].peers[0].includes(trigger), !functions[index].windows[span.lowerBound].isMapped
         else { break }
-        let isMapped = kernel.map(windows: range(of: run, index))
-        for window in run { functions[index].windows[window].isMapped = isMapped }
-      case .removeIOVAs(let run):
-        guard functions[index].windows[run.lowerBound].isMapped else { break }
-        kernel.unmap(windows: range(of: run, index))
-        for window in run { functions[index].windows[window].isMapped = false }
+        let isMapped = kernel.map(windows: range(of: span, index))
+        for window in span { functions[index].windows[window].isMapped = isMapped }
+      case .removeIOVAs(let span):
+        guard functions[index].windows[span.lowerBound].isMapped else { break }
+        kernel.unmap(windows: range(of: span, index))
+        for window in span { functions[index].windows[window].isMapped = false }
       case .apply, .readBack, .changed: break
       }
       return true

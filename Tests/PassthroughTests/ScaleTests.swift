@@ -24,7 +24,7 @@ import Testing
         + "| mapping, s: 6.12; 7.2 | unmapping, s: 6.12; 7.2 |",
       "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for (opening, peer) in Self.policies { lines.append(Self.row(opening, peer)) }
+    for (cpuPolicy, peer) in Self.policies { lines.append(Self.row(cpuPolicy, peer)) }
     try Self.compare(lines)
   }
 
@@ -57,8 +57,8 @@ import Testing
   /// Returns the cost of a policy at four times: after the devices' memory is enabled, after the drivers have
   /// started, after they have started again, and after all bytes of the BARs have been touched. Before the
   /// drivers start again, all memory bits are cleared and set.
-  private static func row(_ opening: MappingPolicy, _ peer: PeerPolicy) -> String {
-    var model = ScaleModel(ScaleModel.Shape(), opening, peer)
+  private static func row(_ cpuPolicy: MappingPolicy, _ peer: PeerPolicy) -> String {
+    var model = ScaleModel(ScaleModel.Shape(), cpuPolicy, peer)
     let idle = model.kernel.tables.count
     model.all(.set(.memoryEnabled, true))
     let enabled = model.kernel
@@ -69,7 +69,7 @@ import Testing
     model.all(.set(.memoryEnabled, true))
     model.touch(memory: touched)
     let again = model.kernel
-    var whole = ScaleModel(ScaleModel.Shape(), opening, peer)
+    var whole = ScaleModel(ScaleModel.Shape(), cpuPolicy, peer)
     whole.all(.set(.memoryEnabled, true))
     whole.touch(memory: .max)
     func four(_ value: (FakeKernel) -> Int) -> String {
@@ -84,7 +84,7 @@ import Testing
       decimal(mapping.mapping612) + "; " + decimal(mapping.mapping72),
       decimal((closing - mapping).unmapping612) + "; " + decimal((closing - mapping).unmapping72),
     ]
-    return "| `\(opening.rawValue)` | `\(name)` | \(cells.joined(separator: " | ")) |"
+    return "| `\(cpuPolicy.rawValue)` | `\(name)` | \(cells.joined(separator: " | ")) |"
   }
 
   private static func decimal(_ value: Double) -> String {

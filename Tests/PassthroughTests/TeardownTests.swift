@@ -18,12 +18,12 @@ import Trace
 
   @Test("a handled notification is no longer readable, and the other one remains")
   func taken() throws {
-    for notice in DeviceNotification.allCases {
+    for notification in DeviceNotification.allCases {
       let rig = try FunctionRig()
       for one in DeviceNotification.allCases { EventCount.raise(rig.function.number(of: one)) }
-      try rig.function.attend(to: notice)
+      try rig.function.handle(notification)
       for one in DeviceNotification.allCases {
-        #expect(EventCount.isRaised(rig.function.number(of: one)) == (one != notice))
+        #expect(EventCount.isRaised(rig.function.number(of: one)) == (one != notification))
       }
     }
   }
@@ -32,11 +32,11 @@ import Trace
   func once() throws {
     let rig = try FunctionRig()
     try rig.command(6)
-    for _ in 0..<2 { try rig.function.attend(to: .error) }
+    for _ in 0..<2 { try rig.function.handle(.error) }
     try rig.function.isolate(OperationError("late"))
     #expect(losses(rig) == [.isolated] && rig.seen.warnings.count == 1)
     _ = rig.world.takeCalls()
-    try rig.function.attend(to: .request)
+    try rig.function.handle(.request)
     #expect(rig.world.takeCalls() == [.reset, .close], "an isolated device is released to the host")
     #expect(losses(rig) == [.isolated] && !rig.device.isOpen)
   }
@@ -44,7 +44,7 @@ import Trace
   @Test("clears COMMAND after the last mapping is removed, and then turns interrupts off")
   func order() throws {
     let acts: [(AssignedFunction<FakeBackend>) throws -> Void] = [
-      { try $0.attend(to: .error) }, { try $0.remove() }, { try $0.quiesce() },
+      { try $0.handle(.error) }, { try $0.remove() }, { try $0.quiesce() },
     ]
     for act in acts {
       let rig = try FunctionRig { $0.peers = [.mapped(.onFault)] }
@@ -67,7 +67,7 @@ import Trace
       options.reset = .bus(isAlone: false)
     }
     _ = rig.world.takeCalls()
-    try rig.function.attend(to: .request)
+    try rig.function.handle(.request)
     #expect(!rig.world.takeCalls().contains(.resetBus))
     #expect(!rig.device.isOpen && losses(rig) == [.released])
     let alone = try FunctionRig { options in
@@ -75,7 +75,7 @@ import Trace
       options.reset = .bus(isAlone: true)
     }
     _ = alone.world.takeCalls()
-    try alone.function.attend(to: .request)
+    try alone.function.handle(.request)
     #expect(alone.world.takeCalls().suffix(2) == [.resetBus, .close])
   }
 
@@ -86,7 +86,7 @@ import Trace
     try rig.function.quiesce()
     _ = rig.world.takeCalls()
     try rig.function.quiesce()
-    try rig.function.attend(to: .error)
+    try rig.function.handle(.error)
     #expect(rig.world.takeCalls() == [] && losses(rig) == [])
     try rig.function.resetAndRelease()
     try rig.function.resetAndRelease()

@@ -201,8 +201,8 @@ final class FakeVFIO: Sendable {
     guard room >= state.dependents.count else { return -ENOSPC }
     for (index, one) in state.dependents.enumerated() {
       unsafe argument.storeBytes(of: one.group, toByteOffset: 12 + index * 8, as: UInt32.self)
-      let place = UInt32(state.segment) | UInt32(one.bus) << 16 | UInt32(one.devfn) << 24
-      unsafe argument.storeBytes(of: place, toByteOffset: 16 + index * 8, as: UInt32.self)
+      let location = UInt32(state.segment) | UInt32(one.bus) << 16 | UInt32(one.devfn) << 24
+      unsafe argument.storeBytes(of: location, toByteOffset: 16 + index * 8, as: UInt32.self)
     }
     return 0
   }

@@ -8,7 +8,7 @@ import Testing
 
 /// The buses of a machine that has no devices.
 @Suite struct BusTests {
-  private let root = RootBus<FakeBackend>(functions: [], places: [])
+  private let root = RootBus<FakeBackend>(functions: [], guestSlots: [])
   private let shutdown: ShutdownRequest
   private let ports: PortBus<FakeBackend>
   private let wire = Wire()
@@ -198,7 +198,7 @@ import Testing
   ) throws -> Outcome? {
     let shutdown = try ShutdownRequest()
     let ports = PortBus(
-      serial: try Serial { _ in true }, root: RootBus<FakeBackend>(functions: [], places: []),
+      serial: try Serial { _ in true }, root: RootBus<FakeBackend>(functions: [], guestSlots: []),
       shutdown: shutdown,
       hasDebugExit: debugExit)
     try ports.write(port, width: width, value)
@@ -224,7 +224,7 @@ import Testing
     #expect(try outcome(0x92, 1) == .reset)
     #expect(try outcome(0x92, 2) == nil)
     let ports = PortBus(
-      serial: try Serial { _ in true }, root: RootBus<FakeBackend>(functions: [], places: []),
+      serial: try Serial { _ in true }, root: RootBus<FakeBackend>(functions: [], guestSlots: []),
       shutdown: try ShutdownRequest(),
       hasDebugExit: false)
     #expect(try ports.read(0x64, width: 1) & 2 == 0, "a guest waits for an empty input buffer")
@@ -244,7 +244,7 @@ import Testing
     #expect(try outcome(0x505, 1) == .panic)
     #expect(try outcome(0x505, 2) == nil)
     let ports = PortBus(
-      serial: try Serial { _ in true }, root: RootBus<FakeBackend>(functions: [], places: []),
+      serial: try Serial { _ in true }, root: RootBus<FakeBackend>(functions: [], guestSlots: []),
       shutdown: try ShutdownRequest(),
       hasDebugExit: false)
     #expect(try ports.read(0x505, width: 1) == 1)

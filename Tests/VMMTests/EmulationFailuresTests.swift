@@ -8,24 +8,24 @@ import Testing
 
 @Suite struct EmulationFailuresTests {
   private var failures = EmulationFailures()
-  private static let place = VirtualCPU.FaultLocation(instruction: 0x1000, address: 0xC000_0000)
+  private static let location = VirtualCPU.FaultLocation(instruction: 0x1000, address: 0xC000_0000)
 
   @Test("an instruction without a window is not retried")
-  mutating func noWindow() { #expect({ !failures.mayRetry(Self.place, .none) }()) }
+  mutating func noWindow() { #expect({ !failures.mayRetry(Self.location, .none) }()) }
 
   @Test("an instruction that fails with an open window is retried a few times, and the count then restarts")
   mutating func openWindow() {
     for _ in 0..<2 {
-      for _ in 0..<EmulationFailures.most { #expect({ failures.mayRetry(Self.place, .isOpen) }()) }
-      #expect({ !failures.mayRetry(Self.place, .isOpen) }())
+      for _ in 0..<EmulationFailures.most { #expect({ failures.mayRetry(Self.location, .isOpen) }()) }
+      #expect({ !failures.mayRetry(Self.location, .isOpen) }())
     }
   }
 
   @Test("lost races for different windows do not add up")
   mutating func otherWindows() {
     for window in 0..<100 {
-      let place = VirtualCPU.FaultLocation(instruction: 0x1000, address: UInt64(window) << 21)
-      #expect({ failures.mayRetry(place, .isOpen) }())
+      let location = VirtualCPU.FaultLocation(instruction: 0x1000, address: UInt64(window) << 21)
+      #expect({ failures.mayRetry(location, .isOpen) }())
     }
   }
 
@@ -34,7 +34,7 @@ import Testing
     arguments: [false, true])
   mutating func dueWindow(_ isRefused: Bool) {
     var attempts = 0
-    while attempts < 100, failures.mayRetry(Self.place, .isDue) {
+    while attempts < 100, failures.mayRetry(Self.location, .isDue) {
       attempts += 1
       if isRefused { failures.count() }
     }
@@ -43,9 +43,9 @@ import Testing
 
   @Test("the delivery of an interrupt is retried a few times")
   mutating func events() {
-    for _ in 0..<EmulationFailures.most { #expect({ failures.mayRetry(Self.place) }()) }
-    #expect({ !failures.mayRetry(Self.place) }())
+    for _ in 0..<EmulationFailures.most { #expect({ failures.mayRetry(Self.location) }()) }
+    #expect({ !failures.mayRetry(Self.location) }())
     failures.end()
-    #expect({ failures.mayRetry(Self.place) }())
+    #expect({ failures.mayRetry(Self.location) }())
   }
 }

@@ -10,7 +10,7 @@ import Testing
   func tokens() {
     var sources: [EventSource] = [.signals, .shutdown, .serialRoom, .serialBacklog, .input, .output]
     for index in [0, 1, 255] {
-      for notice in DeviceNotification.allCases { sources.append(.notice(notice, index)) }
+      for notification in DeviceNotification.allCases { sources.append(.notification(notification, index)) }
     }
     for source in sources { #expect(EventSource(rawValue: source.rawValue) == source) }
     #expect(Set(sources.map(\.rawValue)).count == sources.count)

@@ -49,14 +49,14 @@ import Testing
         budget: WindowBudget([], slots: 1000, mappings: []))
       functions = try devices.enumerated().map { index, device in
         let function = try AssignedFunction(device, context: host, configuration: assignment) { _, _ in }
-        try function.place(
+        try function.attach(
           [Self.bases[index], 0xC000 + UInt64(index) * 16], function: (index + 1) << 3,
           isMultifunction: false, gsi: 16)
         return function
       }
       root = RootBus(
         functions: functions,
-        places: [1, 2].map { GuestSlot(slot: $0, function: 0, isShared: false) }, decoder: host.decoder)
+        guestSlots: [1, 2].map { GuestSlot(slot: $0, function: 0, isShared: false) }, decoder: host.decoder)
       shutdown = try ShutdownRequest()
       ports = PortBus(serial: try Serial { _ in true }, root: root, shutdown: shutdown, hasDebugExit: false)
     }

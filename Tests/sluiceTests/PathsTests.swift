@@ -45,8 +45,9 @@ import Testing
     let sources = try Self.sources()
     for (type, member) in names {
       let declarations = Self.declarations(of: type, in: sources)
-      #expect(!declarations.isEmpty, "there is no \(type)")
-      #expect(Self.isDeclared(member, in: declarations), "\(type) has no \(member)")
+      let isDeclared = (type: !declarations.isEmpty, member: Self.isDeclared(member, in: declarations))
+      #expect(isDeclared.type, "there is no \(type)")
+      #expect(isDeclared.member, "\(type) has no \(member)")
     }
   }
 

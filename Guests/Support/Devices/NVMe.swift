@@ -8,7 +8,7 @@ struct NVMe: ~Copyable {
   /// Guest-physical address of BAR 0. The BAR may move.
   var registers: UInt64
   /// The timeout for the controller, in milliseconds. The timeout for a command is half of it.
-  private let patience: UInt64
+  private let timeout: UInt64
   /// The distance between doorbells, in bytes.
   private let doorbellStride: UInt64
   private var tail: UInt32 = 0
@@ -32,9 +32,9 @@ struct NVMe: ~Copyable {
   private static let completionPage: UInt32 = 1
   private static let dataPage: UInt32 = 2
 
-  init(registers: UInt64, patience: UInt64 = 10_000) {
+  init(registers: UInt64, timeout: UInt64 = 10_000) {
     self.registers = registers
-    self.patience = patience
+    self.timeout = timeout
     doorbellStride = 4 << (mmio_load64(registers + Register.capabilities) >> 32 & 0xF)
   }
 
@@ -59,7 +59,7 @@ struct NVMe: ~Copyable {
 
   private func waitReady(_ ready: Bool) -> Bool {
     let registers = registers
-    return Time.wait(milliseconds: patience) {
+    return Time.wait(milliseconds: timeout) {
       mmio_load32(registers + Register.status) & 1 == (ready ? 1 : 0)
     }
   }
@@ -81,7 +81,7 @@ struct NVMe: ~Copyable {
   func waitForCompletion() -> Bool {
     let status = dma_page(Self.completionPage) + UInt64(head) * 16 + 14
     let phase = phase
-    guard Time.wait(milliseconds: patience / 2, until: { mmio_load16(status) & 1 == phase }) else {
+    guard Time.wait(milliseconds: timeout / 2, until: { mmio_load16(status) & 1 == phase }) else {
       return false
     }
     return mmio_load16(status) >> 1 == 0

@@ -22,7 +22,7 @@ enum Route {
       interrupt_handle(vector, handler)
       IOAPIC.route(input, processor: 0, interrupt: vector)
     }
-    leaveToIOAPIC()
+    disablePICRouting()
     let before = InlineArray<8, UInt64> { interrupt_count(0, firstVector + UInt32($0)) }
     let sum = counts()
     raise()
@@ -43,7 +43,7 @@ enum Route {
 
   /// Disables the routing of INTx pins to the PIC, like an operating system that uses the I/O APIC. QEMU does
   /// not raise the I/O APIC's input while q35's LPC bridge (slot 31) routes the pin to the PIC.
-  private static func leaveToIOAPIC() {
+  private static func disablePICRouting() {
     let bridge = PCIFunction(slot: 31, function: 0)
     guard bridge.vendor == 0x8086, bridge.device == 0x2918 else { return }
     // PIRQx_ROUT bit 7, Interrupt Routing Enable: 1 disables (Intel ICH9 datasheet, LPC bridge, 60h-63h,

@@ -81,17 +81,17 @@ struct ACPITables {
     let end = UInt64(mmio_load32(dsdt + 4))
     var offset: UInt64 = 36
     while offset + 46 <= end {
-      let place = dsdt + offset
+      let address = dsdt + offset
       offset += 1
       let first: UInt64
       let last: UInt64
-      switch mmio_load32(place) {
+      switch mmio_load32(address) {
       case 0x0000_1787:  // DWordMemory
-        first = UInt64(mmio_load32(place + 10))
-        last = UInt64(mmio_load32(place + 14))
+        first = UInt64(mmio_load32(address + 10))
+        last = UInt64(mmio_load32(address + 14))
       case 0x0000_2B8A:  // QWordMemory
-        first = mmio_load64(place + 14)
-        last = mmio_load64(place + 22)
+        first = mmio_load64(address + 14)
+        last = mmio_load64(address + 22)
       default: continue
       }
       if start >= first, size > 0, start &+ (size - 1) <= last { return true }

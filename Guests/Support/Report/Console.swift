@@ -16,8 +16,8 @@ enum Console {
 
   static func write(_ byte: UInt8) {
     // The bound prevents a hang if nothing reads the output.
-    var patience = 100_000
-    while patience > 0, port_load8(lineStatus) & transmitterEmpty == 0 { patience -= 1 }
+    var timeout = 100_000
+    while timeout > 0, port_load8(lineStatus) & transmitterEmpty == 0 { timeout -= 1 }
     port_store8(base, byte)
   }
 

@@ -15,7 +15,7 @@ public enum ACPI {
         !platform.pciWindow64.overlaps($0.base.rawValue..<$0.end.rawValue)
       })
     else { throw .unusablePCIWindow(platform.pciWindow64) }
-    for table in try Tables(platform).all { try memory.place(table.bytes, at: table.address) }
+    for table in try Tables(platform).all { try memory.store(table.bytes, at: table.address) }
     return PlatformLayout.rsdp
   }
 

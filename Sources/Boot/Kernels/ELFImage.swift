@@ -25,10 +25,10 @@ enum ELFImage {
         path: initrd, above: end, limit: GuestMemory.holeStart - 1, above4GiB: false, into: memory)
     }
     // The protocol does not limit the command line.
-    try KernelImage.place(commandLine: commandLine, limit: .max, in: memory)
+    try KernelImage.storeCommandLine(commandLine, limit: .max, in: memory)
     try segments.load(kernel, into: memory)
     let info = PVHStartInfo(ramdisk: ramdisk, memoryMap: MemoryMap(memory))
-    try memory.place(info.bytes, at: PlatformLayout.pvhStartInfo)
+    try memory.store(info.bytes, at: PlatformLayout.pvhStartInfo)
     return .pvh32(eip: GuestAddress(UInt64(entry)), ebx: PlatformLayout.pvhStartInfo)
   }
 

@@ -71,7 +71,7 @@ struct ImageFile: ~Copyable {
       try memory.load(descriptor, offset: offset, count: count, at: address)
     } catch {
       switch error {
-      case .outOfRange(let place): throw .memoryTooSmall(place)
+      case .outOfRange(let range): throw .memoryTooSmall(range)
       case .kernel(let error): throw .unreadable(file, error)
       case .truncated(let got, _): throw .truncated(file, has: offset + got, needs: offset + count)
       }
@@ -81,7 +81,7 @@ struct ImageFile: ~Copyable {
 
 extension GuestMemory {
   /// Writes generated data into guest RAM.
-  func place(_ bytes: [UInt8], at address: GuestAddress) throws(BootError) {
+  func store(_ bytes: [UInt8], at address: GuestAddress) throws(BootError) {
     do throws(OutOfRange) { try write(bytes, at: address) } catch { throw .memoryTooSmall(error) }
   }
 }

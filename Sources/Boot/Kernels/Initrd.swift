@@ -19,12 +19,12 @@ enum Initrd {
     path: String, above end: UInt64, limit: UInt64, above4GiB: Bool, into memory: GuestMemory
   ) throws(BootError) -> Range<UInt64> {
     let file = try ImageFile(opening: BootFile(.initrd, path: path))
-    var places = [end..<max(end, min(memory.lowEnd, limit + 1))]
+    var ranges = [end..<max(end, min(memory.lowEnd, limit + 1))]
     if above4GiB {
-      places += memory.regions.dropFirst().map { $0.base.rawValue..<$0.end.rawValue }
+      ranges += memory.regions.dropFirst().map { $0.base.rawValue..<$0.end.rawValue }
     }
-    guard let start = places.lazy.compactMap({ highest(file.size, in: $0) }).first else {
-      throw failure(file, above: end, limit: limit, above4GiB: above4GiB, places: places, memory: memory)
+    guard let start = ranges.lazy.compactMap({ highest(file.size, in: $0) }).first else {
+      throw failure(file, above: end, limit: limit, above4GiB: above4GiB, ranges: ranges, memory: memory)
     }
     try file.load(offset: 0, count: file.size, into: memory, at: GuestAddress(start))
     return start..<start + file.size
@@ -39,7 +39,7 @@ enum Initrd {
 
   private static func failure(
     _ file: borrowing ImageFile, above end: UInt64, limit: UInt64, above4GiB: Bool,
-    places: [Range<UInt64>], memory: GuestMemory
+    ranges: [Range<UInt64>], memory: GuestMemory
   ) -> BootError {
     let path = file.file.path
     let size = file.size
@@ -47,7 +47,7 @@ enum Initrd {
     let lowest = end.roundedUp(to: pageSize)
     let (needed, overflow) = lowest.addingReportingOverflow(size)
     if !overflow, needed <= limit + 1 || above4GiB {
-      let room = places.map { $0.upperBound - $0.lowerBound }.max() ?? 0
+      let room = ranges.map { $0.upperBound - $0.lowerBound }.max() ?? 0
       // An initrd above the hole needs a separate region, so the total includes all RAM below the hole.
       let total = needed <= limit + 1 ? needed : GuestMemory.holeStart + size.roundedUp(to: pageSize)
       return .initrdTooLarge(path: path, size: size, room: room, memory: memory.size, needed: total)

@@ -39,7 +39,7 @@ public enum KernelImage {
       entry = try MultibootImage.load(
         kernel, header, initrd: initrd, commandLine: commandLine, into: memory)
     }
-    try memory.place(entry.initialState.gdtBytes, at: PlatformLayout.gdt)
+    try memory.store(entry.initialState.gdtBytes, at: PlatformLayout.gdt)
     return entry
   }
 
@@ -63,14 +63,14 @@ public enum KernelImage {
   /// Checks the length of the command line, then writes it with its NUL into guest RAM.
   ///
   /// - Parameter limit: The longest command line that the kernel accepts, in bytes without the NUL.
-  static func place(
-    commandLine: String, limit: UInt64, in memory: GuestMemory
+  static func storeCommandLine(
+    _ commandLine: String, limit: UInt64, in memory: GuestMemory
   ) throws(BootError) {
     let limit = Int(min(limit, UInt64(PlatformLayout.commandLineRoom - 1)))
     let bytes = [UInt8](commandLine.utf8)
     guard bytes.count <= limit else {
       throw .commandLineTooLong(length: bytes.count, limit: limit)
     }
-    try memory.place(bytes + [0], at: PlatformLayout.commandLine)
+    try memory.store(bytes + [0], at: PlatformLayout.commandLine)
   }
 }

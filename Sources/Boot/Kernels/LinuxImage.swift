@@ -26,13 +26,13 @@ enum LinuxImage {
         path: initrd, above: end, limit: header.initrdLimit, above4GiB: header.canBeAbove4GiB,
         into: memory)
     }
-    try KernelImage.place(commandLine: commandLine, limit: header.commandLineLimit, in: memory)
+    try KernelImage.storeCommandLine(commandLine, limit: header.commandLineLimit, in: memory)
     try kernel.load(
       offset: header.payloadOffset, count: header.payloadSize, into: memory, at: GuestAddress(address))
     let parameters = LinuxBootParameters(
       header: header, ramdisk: ramdisk, memoryMap: MemoryMap(memory))
-    try memory.place(parameters.bytes, at: PlatformLayout.bootParameters)
-    try memory.place(
+    try memory.store(parameters.bytes, at: PlatformLayout.bootParameters)
+    try memory.store(
       PageTables.bytes(at: PlatformLayout.pageTables), at: PlatformLayout.pageTables)
     return .linux64(
       rip: GuestAddress(address + entryOffset), rsi: PlatformLayout.bootParameters,

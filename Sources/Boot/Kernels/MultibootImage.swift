@@ -32,9 +32,9 @@ enum MultibootImage {
     }
     // The command line starts with the kernel's file name (§3.3, 'cmdline').
     let line = commandLine.isEmpty ? path : "\(path) \(commandLine)"
-    try KernelImage.place(commandLine: line, limit: .max, in: memory)
+    try KernelImage.storeCommandLine(line, limit: .max, in: memory)
     let info = MultibootInfo(module: module, moduleName: initrd ?? "", memoryMap: MemoryMap(memory))
-    try memory.place(info.bytes, at: PlatformLayout.multibootInfo)
+    try memory.store(info.bytes, at: PlatformLayout.multibootInfo)
     return .multiboot32(eip: GuestAddress(entry), ebx: PlatformLayout.multibootInfo)
   }
 

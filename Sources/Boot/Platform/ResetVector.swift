@@ -21,6 +21,6 @@ public enum ResetVector {
 
   /// Writes the code at the reset vector.
   public static func install(in memory: GuestMemory) throws(BootError) {
-    try memory.place(code, at: PlatformLayout.resetVector)
+    try memory.store(code, at: PlatformLayout.resetVector)
   }
 }

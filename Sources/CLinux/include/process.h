@@ -45,13 +45,13 @@ int cl_accept_kick(void);
 int cl_install_fault_handlers(int event);
 
 /* Returns the last signal from another process that a fault handler received, or 0. */
-int cl_outside_signal(void);
+int cl_foreign_signal(void);
 
 /*
  * Records a signal from another process. A signal handler calls this. Returns false if the kernel or this
  * process sent the signal.
  */
-bool cl_note_outside(int signal, const siginfo_t *info);
+bool cl_record_foreign_signal(int signal, const siginfo_t *info);
 
 /*
  * Makes the terminal on standard input raw and returns 1. Returns 0 if standard input is not a terminal, or

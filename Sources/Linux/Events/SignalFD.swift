@@ -10,7 +10,7 @@ internal import CLinux
 public struct SignalFD: ~Copyable, Sendable {
   private let descriptor: OwnedDescriptor
   /// Signalled if another process has sent a fault signal.
-  private let outside: EventFD
+  private let foreignFault: EventFD
 
   /// The effect of a signal.
   public enum Effect: Equatable, Sendable {
@@ -28,19 +28,19 @@ public struct SignalFD: ~Copyable, Sendable {
     let event = try EventFD()
     try check(cl_install_fault_handlers(event.number), "sigaction")
     let number = try check(cl_take_signals(), "signalfd")
-    outside = event
+    foreignFault = event
     descriptor = OwnedDescriptor(owning: number)
   }
 
   /// Adds the signals to an event loop, under one token.
   public borrowing func watch(_ loop: borrowing Epoll, as token: UInt64) throws(KernelError) {
     try loop.watch(descriptor.number, as: token)
-    try loop.watch(outside.number, as: token)
+    try loop.watch(foreignFault.number, as: token)
   }
 
   /// Returns the effect of the next pending signal, or nil if none is pending.
   public borrowing func next() throws(KernelError) -> Effect? {
-    if try outside.take() > 0 { return .end(cl_outside_signal()) }
+    if try foreignFault.take() > 0 { return .end(cl_foreign_signal()) }
     switch try check(cl_signalfd_read(descriptor.number), "read signalfd") {
     case 0: return nil
     case SIGCONT: return .resumed

@@ -28,7 +28,7 @@ public enum StandardError {
   /// - Parameters:
   ///   - text: Whole lines.
   ///   - patience: The time to wait until standard error has room, in milliseconds.
-  public static func write(_ text: String, patience: Int32 = 0) {
+  public static func write(_ text: String, timeout: Int32 = 0) {
     state.withLock { state in
       guard let output = state.output else {
         // A message that cannot be written has no other destination.
@@ -41,7 +41,7 @@ public enum StandardError {
           "sluice: warning: \(state.dropped) lines were dropped: standard error did not accept them\n"
       }
       message += text
-      if patience > 0 { _ = output.waitForRoom(patience) }
+      if timeout > 0 { _ = output.waitForRoom(timeout) }
       let bytes = [UInt8](message.utf8)
       let taken = unsafe bytes.withUnsafeBytes { unsafe output.write($0) }
       if taken == bytes.count {

@@ -24,7 +24,7 @@ public struct Mapping: ~Copyable, Sendable {
   public init(
     descriptor: Int32, offset: UInt64, size: UInt64, congruentWith congruence: UInt64? = nil
   ) throws(KernelError) {
-    address = try Self.place(size, congruentWith: congruence ?? offset) { start in
+    address = try Self.mapAligned(size, congruentWith: congruence ?? offset) { start in
       cl_mmap(
         start, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, descriptor, Int64(offset))
     }
@@ -34,7 +34,7 @@ public struct Mapping: ~Copyable, Sendable {
   /// Maps `size` bytes of private memory that reads as zero. Its pages are allocated on the first access. The
   /// alignment is the same as for a file.
   public init(anonymous size: UInt64) throws(KernelError) {
-    address = try Self.place(size, congruentWith: 0) { start in
+    address = try Self.mapAligned(size, congruentWith: 0) { start in
       cl_mmap(
         start, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0)
     }
@@ -42,7 +42,7 @@ public struct Mapping: ~Copyable, Sendable {
   }
 
   /// Finds a free range of the address space and maps it.
-  private static func place(
+  private static func mapAligned(
     _ size: UInt64, congruentWith congruence: UInt64, map: (UInt64) -> Int64
   ) throws(KernelError) -> UInt64 {
     var alignment: UInt64 = 4096

@@ -9,7 +9,7 @@ public enum ProgramCode {
   /// cache.
   ///
   /// Breakpoints that a debugger has set before this call are lost.
-  public static func release() {
+  public static func dropTextPages() {
     let code = cl_program_code()
     let start = (code.start + 4095) & ~4095
     let end = code.end & ~4095

@@ -7,7 +7,7 @@ public struct Thread: Sendable {
   private let handle: pthread_t
 
   /// The name and the body of a thread, for the new thread.
-  private final class Start: Sendable {
+  private final class StartArgument: Sendable {
     let name: String
     let body: @Sendable () -> Void
     init(_ name: String, _ body: @escaping @Sendable () -> Void) {
@@ -24,12 +24,12 @@ public struct Thread: Sendable {
     var handle = pthread_t()
     // SAFETY: exactly one of the new thread and the error path releases the retained object. The error path
     // does so if there is no thread.
-    let start = unsafe Unmanaged.passRetained(Start(name, body))
+    let start = unsafe Unmanaged.passRetained(StartArgument(name, body))
     let error = unsafe pthread_create(
       &handle, nil,
       { argument in
         guard let argument = unsafe argument else { return nil }
-        let start = unsafe Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
+        let start = unsafe Unmanaged<StartArgument>.fromOpaque(argument).takeRetainedValue()
         unsafe cl_name_thread(start.name)
         _ = cl_block_library_signals()
         start.body()
@@ -49,7 +49,7 @@ public struct Thread: Sendable {
   /// count of one is a direct call.
   ///
   /// - Throws: An error if a thread cannot be started. The calls that have begun have then ended.
-  public static func each(
+  public static func concurrentForEach(
     _ count: Int, name: String, _ body: @escaping @Sendable (Int) -> Void
   ) throws(KernelError) {
     guard count > 1 else { return (0..<count).forEach(body) }

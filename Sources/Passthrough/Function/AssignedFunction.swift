@@ -33,7 +33,7 @@ public final class AssignedFunction<B: Backend>: Sendable {
   private let opening: OpeningRequest
   /// The index of the function's first BAR in ``PassthroughContext/decoder``.
   private let decoderIndex: Int
-  let notices: DeviceNotifications<B>
+  let notifications: DeviceNotifications<B>
   private let context: PassthroughContext<B>
   /// Signalled when vCPUs stop waiting for pinned RAM: the VM ends, or the function leaves the guest.
   let isLeaving: EventFD
@@ -55,20 +55,21 @@ public final class AssignedFunction<B: Backend>: Sendable {
     do throws(OperationError) {
       if case .none(let why) = configuration.reset { observe(.warning(why), 0) }
       if case .bus = configuration.reset { try configuration.reset.perform(on: device, .start, observe) }
-      let notices = try DeviceNotifications<B>(device, context.machine)
-      let isLeaving = try Self.makeEvent()
+      let notifications = try DeviceNotifications<B>(device, context.machine)
+      let isLeaving = try Self.makeEventFD()
       let initial = try FunctionState<B>(
         device, context: context, configuration: configuration, opening: opening, observe: observe)
-      self.init(initial, notices, isLeaving: isLeaving)
+      self.init(initial, notifications, isLeaving: isLeaving)
     } catch { throw FunctionError(device: device.address, cause: error) }
   }
 
-  private static func makeEvent() throws(OperationError) -> EventFD {
+  private static func makeEventFD() throws(OperationError) -> EventFD {
     do throws(KernelError) { return try EventFD() } catch { throw OperationError(error) }
   }
 
   private init(
-    _ initial: consuming FunctionState<B>, _ notices: DeviceNotifications<B>, isLeaving: consuming EventFD
+    _ initial: consuming FunctionState<B>, _ notifications: DeviceNotifications<B>,
+    isLeaving: consuming EventFD
   ) {
     device = initial.device
     context = initial.context
@@ -80,7 +81,7 @@ public final class AssignedFunction<B: Backend>: Sendable {
     interruptPin = initial.config.interruptPin
     decoderIndex = initial.context.decoder.reserve(initial.config.bars.count)
     state = Mutex(initial)
-    self.notices = notices
+    self.notifications = notifications
     self.isLeaving = isLeaving
   }
 
@@ -91,12 +92,12 @@ public final class AssignedFunction<B: Backend>: Sendable {
   ///   - function: The device and function number on the guest's bus.
   ///   - isMultifunction: True if other functions share the PCI slot.
   ///   - gsi: The input of the guest's I/O APIC that the pin is wired to.
-  public func place(
+  public func attach(
     _ addresses: [UInt64], function: Int, isMultifunction: Bool, gsi: UInt32
   ) throws(FunctionError) {
     try locked { state throws(OperationError) in
       for (bar, address) in zip(bars, addresses) { state.config.setBase(of: bar, to: address) }
-      state.config.setPlace(isMultifunction: isMultifunction, interruptLine: UInt8(gsi))
+      state.config.setLocation(isMultifunction: isMultifunction, interruptLine: UInt8(gsi))
       if interruptPin != nil {
         state.interrupts.intx = try INTxPin(device, state.context.machine, gsi: gsi)
       }
@@ -169,13 +170,13 @@ public final class AssignedFunction<B: Backend>: Sendable {
   public func writeConfig(_ offset: Int, width: Int, _ value: UInt32) throws(FunctionError) {
     guard try waitUntilMaster(offset, width: width, value) else { return }
     do throws(OperationError) {
-      let rest = try state.withLock { state throws(OperationError) in
-        let rest = try state.writeConfig(offset, width: width, value)
-        if case .reset = rest { try state.beginReset() }
+      let deferred = try state.withLock { state throws(OperationError) in
+        let deferred = try state.writeConfig(offset, width: width, value)
+        if case .reset = deferred { try state.beginReset() }
         update(state)
-        return rest
+        return deferred
       }
-      if case .reset(let reason) = rest { try reset(reason) }
+      if case .reset(let reason) = deferred { try reset(reason) }
     } catch { try isolate(error) }
   }
 
@@ -239,15 +240,15 @@ public final class AssignedFunction<B: Backend>: Sendable {
 
   /// Unmaps the function's windows if another BAR has moved into their pages. The same BAR then answers every
   /// access, whatever was mapped before.
-  public func leaveSharedPages() throws(FunctionError) {
-    try served(otherwise: ()) { state throws(OperationError) in try state.leaveSharedPages() }
+  public func demoteSharedPages() throws(FunctionError) {
+    try served(otherwise: ()) { state throws(OperationError) in try state.demoteSharedPages() }
   }
 
   /// Marks an armed window as due for an instruction that KVM cannot emulate.
   ///
   /// - Parameter place: The location in a BAR that the instruction accesses, or nil for all armed windows.
-  public func makeDue(_ place: BARLocation?) throws(FunctionError) -> EmulationRemedy {
-    try served(otherwise: .none) { state throws(OperationError) in try state.makeDue(place) }
+  public func makeDue(_ location: BARLocation?) throws(FunctionError) -> EmulationRemedy {
+    try served(otherwise: .none) { state throws(OperationError) in try state.makeDue(location) }
   }
 
   /// Reads an I/O BAR. Returns all-ones if the guest has disabled I/O space.

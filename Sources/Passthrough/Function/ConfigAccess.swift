@@ -30,7 +30,7 @@ extension FunctionState {
     -> DeferredAction
   {
     guard gate.conditions.isSuperset(of: [.outOfReset, .alive]) else { return .nothing }
-    var rest = DeferredAction.nothing
+    var deferred = DeferredAction.nothing
     for effect in config.write(offset: offset, width: width, value) {
       switch effect {
       case .command(let old, let new): try setCommand(from: old, to: new)
@@ -38,12 +38,12 @@ extension FunctionState {
       case .msi(let old, let new): setMSI(from: old, to: new)
       case .msix(let enabled, let functionMasked):
         setMessageControl(enabled: enabled, functionMasked: functionMasked)
-      case .power(let old, let new): if try setPower(from: old, to: new) { rest = .reset(.power) }
+      case .power(let old, let new): if try setPower(from: old, to: new) { deferred = .reset(.power) }
       case .forward(let offset, let width, let value): writeDevice(offset, width: width, value)
-      case .reset: rest = .reset(.flr)
+      case .reset: deferred = .reset(.flr)
       }
     }
-    return rest
+    return deferred
   }
 
   private mutating func setCommand(from old: Command, to new: Command) throws(OperationError) {

@@ -36,7 +36,7 @@ extension FunctionState {
           closed = true
           statistics.closes += 1
         }
-        emit(.gate(place(window, from: from), from: from, to: to, reason), since: start)
+        emit(.gate(windowSpan(window, from: from), from: from, to: to, reason), since: start)
       }
     }
     if closed { context.generation.advance() }
@@ -51,11 +51,11 @@ extension FunctionState {
     for window in windows.indices where windows[window].bar == bar { windows[window].refusedAt = nil }
   }
 
-  private func place(_ window: Int, from: Gate.State) -> FunctionEvent.WindowSpan {
-    place(window..<window + 1, at: from == .open ? windows[window].mappedAt : address(window))
+  private func windowSpan(_ window: Int, from: Gate.State) -> FunctionEvent.WindowSpan {
+    windowSpan(window..<window + 1, at: from == .open ? windows[window].mappedAt : address(window))
   }
 
-  private func place(_ span: Range<Int>, at address: UInt64) -> FunctionEvent.WindowSpan {
+  private func windowSpan(_ span: Range<Int>, at address: UInt64) -> FunctionEvent.WindowSpan {
     .init(
       bar: windows[span.lowerBound].bar, window: span.lowerBound, windows: span.count, address: address,
       size: size(span))
@@ -110,7 +110,7 @@ extension FunctionState {
           try context.dma.unmap(windows: address, size: size, in: space)
         }
         for window in mapped { windows[window].ioAddresses[space] = nil }
-        emit(.peer(.unmap, place(mapped, at: address), space: space), since: start)
+        emit(.peer(.unmap, windowSpan(mapped, at: address), space: space), since: start)
       }
     }
   }
@@ -193,7 +193,7 @@ extension FunctionState {
       return false
     }
     for window in span { windows[window].ioAddresses[space] = address(window) }
-    emit(.peer(.map, place(span, at: base), space: space), since: start)
+    emit(.peer(.map, windowSpan(span, at: base), space: space), since: start)
     return true
   }
 }

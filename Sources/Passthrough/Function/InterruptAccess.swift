@@ -39,7 +39,7 @@ extension FunctionState {
   mutating func updateInterrupts() -> Bool {
     let mode = chosenMode
     let count = chosenCount
-    guard mode != interrupts.mode || count != interrupts.asked else { return false }
+    guard mode != interrupts.mode || count != interrupts.requestedCount else { return false }
     guard takesInterrupts else {
       turnInterruptsOff()
       return true
@@ -55,9 +55,9 @@ extension FunctionState {
       }
       return true
     }
-    let got = interrupts.count
-    if got < count {
-      warn(.count, "the host provides \(got) vectors, the guest requested \(count)")
+    let granted = interrupts.count
+    if granted < count {
+      warn(.count, "the host provides \(granted) vectors, the guest requested \(count)")
     }
     emit(.interrupts(mode, count: count), since: start)
     for vector in 0..<count where isActive(vector) { apply(.unmasked(vector)) }
@@ -67,7 +67,7 @@ extension FunctionState {
   /// Turns on the interrupts that the guest selected or unmasked while the device could not have any.
   mutating func restoreInterrupts() {
     if updateInterrupts() { return }
-    for vector in 0..<interrupts.asked where isActive(vector) && !interrupts.isConnected(vector) {
+    for vector in 0..<interrupts.requestedCount where isActive(vector) && !interrupts.isConnected(vector) {
       apply(.unmasked(vector))
     }
   }
@@ -139,7 +139,7 @@ extension FunctionState {
   mutating func pendingMSIX(from first: Int) -> UInt64 {
     guard let layout = table?.layout else { return 0 }
     return pending(
-      interrupts.msix, from: first, layout.pendingBar, layout.pendingOffset + UInt64(first / 8), width: 8)
+      interrupts.msix, from: first, layout.pendingBAR, layout.pendingOffset + UInt64(first / 8), width: 8)
   }
 
   /// Returns the MSI pending bits, or 0 if the function has no MSI.

@@ -81,11 +81,11 @@ extension FunctionState {
       && hasOwnPages(window..<window + 1, at: address(window))
   }
 
-  /// Marks the window at a location as due, or all armed windows if `place` is nil.
-  mutating func makeDue(_ place: BARLocation?) throws(OperationError) -> EmulationRemedy {
+  /// Marks the window at a location as due, or all armed windows if `location` is nil.
+  mutating func makeDue(_ location: BARLocation?) throws(OperationError) -> EmulationRemedy {
     guard gate.isEffective else { return .none }
-    if let place {
-      guard let window = window(bar: place.bar, offset: place.offset) else { return .none }
+    if let location {
+      guard let window = window(bar: location.bar, offset: location.offset) else { return .none }
       if mayBecomeDue(window) { try apply(.access(window: window), .access) }
       return gate.isDue[window] ? .isDue : gate.states[window] == .open ? .isOpen : .none
     }
@@ -134,7 +134,7 @@ extension FunctionState {
 
   /// Demotes the function's windows if a window with a slot or an I/O address now shares a page with another
   /// BAR.
-  mutating func leaveSharedPages() throws(OperationError) {
+  mutating func demoteSharedPages() throws(OperationError) {
     for window in windows.indices
     where (gate.states[window] == .open || gate.isPeerMapped[window])
       && context.decoder.isShared(address(window), size: windows[window].size)

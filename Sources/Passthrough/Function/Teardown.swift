@@ -10,23 +10,23 @@ internal import Trace
 /// The teardown of a function: at the end of the VM, after an error, or on a request of the host.
 extension AssignedFunction {
   /// Returns the eventfd of a notification, for an event loop. It is readable after the notification.
-  public func number(of notice: DeviceNotification) -> Int32 {
-    switch notice {
-    case .error: notices.error.number
-    case .request: notices.request.number
+  public func number(of notification: DeviceNotification) -> Int32 {
+    switch notification {
+    case .error: notifications.error.number
+    case .request: notifications.request.number
     }
   }
 
   /// Isolates the function after an error, or releases the device after a request.
-  public func attend(to notice: DeviceNotification) throws(FunctionError) {
+  public func handle(_ notification: DeviceNotification) throws(FunctionError) {
     do throws(OperationError) {
-      switch notice {
+      switch notification {
       case .error:
-        _ = try notices.error.take()
+        _ = try notifications.error.take()
         try isolate(.isolated, .error, Self.errorReported)
       case .request:
-        _ = try notices.request.take()
-        try surrender()
+        _ = try notifications.request.take()
+        try returnToHost()
       }
     } catch { throw failure(error) }
   }
@@ -67,11 +67,11 @@ extension AssignedFunction {
 
   /// Releases the device while the VM runs. The guest then reads all-ones from the function.
   public func remove() throws(FunctionError) {
-    do throws(OperationError) { try surrender() } catch { throw failure(error) }
+    do throws(OperationError) { try returnToHost() } catch { throw failure(error) }
   }
 
   /// Releases the device while the VM runs. The kernel may wait for the release.
-  private func surrender() throws(OperationError) {
+  private func returnToHost() throws(OperationError) {
     try isolate(.released, .release, "removed from the guest: the host requests the device")
     try handling.withLock { _ throws(OperationError) in
       do throws(OperationError) {

@@ -10,8 +10,8 @@ struct DeviceNotifications<B: Backend>: Sendable {
 
   /// Registers the eventfds with the kernel. A device without PCI Express has no error notification.
   init(_ device: B.Device, _ machine: B.Machine) throws(OperationError) {
-    error = try machine.makeEvent()
-    request = try machine.makeEvent()
+    error = try machine.makeEventFD()
+    request = try machine.makeEventFD()
     for (kind, number) in [(InterruptKind.error, error.number), (.request, request.number)] {
       guard device.interruptInfo(kind).count > 0 else { continue }
       try device.setTrigger(kind, vector: 0, event: number)

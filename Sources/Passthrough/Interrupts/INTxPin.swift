@@ -27,8 +27,8 @@ struct INTxPin<B: Backend> {
     self.device = device
     self.machine = machine
     self.gsi = gsi
-    trigger = try machine.makeEvent()
-    resample = try machine.makeEvent()
+    trigger = try machine.makeEventFD()
+    resample = try machine.makeEventFD()
   }
 
   /// Connects the pin. A device that already asserts the pin raises the GSI at once.
@@ -37,7 +37,7 @@ struct INTxPin<B: Backend> {
   ///   then off, unless ``isOn`` is true. This method may be called again.
   mutating func enable() throws(OperationError) {
     if !isConnected {
-      try machine.connect(event: trigger.number, toLine: gsi, resample: resample.number)
+      try machine.connect(event: trigger.number, toLevelGSI: gsi, resample: resample.number)
       isConnected = true
     }
     do throws(OperationError) {

@@ -16,7 +16,7 @@ struct Interrupts<B: Backend> {
   var msi: Vectors<B>?
   var msix: Vectors<B>?
   /// The number of vectors that were requested.
-  private(set) var asked = 0
+  private(set) var requestedCount = 0
   /// The number of requested vectors that the host has.
   private(set) var count = 0
 
@@ -40,7 +40,7 @@ struct Interrupts<B: Backend> {
       }
     } catch { throw InterruptFailure(warning: new == .intx ? .intx : .enable, error: error) }
     (mode, inDevice) = (new, new)
-    asked = count
+    requestedCount = count
   }
 
   /// Turns interrupts off: first in the device, then in KVM. KVM's part is done even if the device's part
@@ -56,7 +56,7 @@ struct Interrupts<B: Backend> {
     do throws(OperationError) { try msi?.disconnectAll() } catch { failure = failure ?? error }
     do throws(OperationError) { try msix?.disconnectAll() } catch { failure = failure ?? error }
     mode = .none
-    (asked, count) = (0, 0)
+    (requestedCount, count) = (0, 0)
     return failure.map { InterruptFailure(warning: .disable, error: $0) }
   }
 

@@ -55,8 +55,8 @@ struct Vectors<B: Backend> {
   /// - Parameter count: The number of vectors that the guest may unmask.
   /// - Returns: The number of these vectors that the host has.
   func enable(count: Int) throws(OperationError) -> Int {
-    let got = try device.enableInterrupts(kind, count: isFixed ? count : 1)
-    return isFixed ? got : count
+    let granted = try device.enableInterrupts(kind, count: isFixed ? count : 1)
+    return isFixed ? granted : count
   }
 
   /// Turns the vectors off in the host. No vector signals its eventfd afterwards.
@@ -87,7 +87,7 @@ struct Vectors<B: Backend> {
   /// - Returns: True if the vector had no trigger before.
   /// - Throws: The failure of the host. The vector stays masked.
   mutating func connect(_ vector: Int, _ message: MSIMessage) throws(InterruptFailure) -> Bool {
-    if vectors[vector].event < 0 { vectors[vector].owner = try makeEvent() }
+    if vectors[vector].event < 0 { vectors[vector].owner = try makeEventFD() }
     let event = vectors[vector].event
     let route: Route
     // Not in a closure: a closure would retain its captures.
@@ -158,8 +158,8 @@ struct Vectors<B: Backend> {
     return (raised, inDevice)
   }
 
-  private func makeEvent() throws(InterruptFailure) -> B.Machine.Event {
-    do throws(OperationError) { return try machine.makeEvent() } catch {
+  private func makeEventFD() throws(InterruptFailure) -> B.Machine.Event {
+    do throws(OperationError) { return try machine.makeEventFD() } catch {
       throw InterruptFailure(warning: .event, error: error)
     }
   }

@@ -33,9 +33,9 @@ struct SVG {
   mutating func box(
     _ x: Double, _ y: Double, _ width: Double, _ height: Double, style: String, title: String = ""
   ) {
-    let place = "x=\"\(Self.number(x))\" y=\"\(Self.number(y))\""
+    let position = "x=\"\(Self.number(x))\" y=\"\(Self.number(y))\""
     let size = "width=\"\(Self.number(max(width, 1)))\" height=\"\(Self.number(height))\""
-    body += "<rect \(place) \(size) class=\"\(style)\">"
+    body += "<rect \(position) \(size) class=\"\(style)\">"
     body += title.isEmpty ? "</rect>\n" : "<title>\(Self.escape(title))</title></rect>\n"
   }
 

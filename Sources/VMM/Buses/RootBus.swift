@@ -19,9 +19,9 @@ final class RootBus<B: Backend>: Sendable {
   /// The address decoder of the functions, or nil if the VM has no function.
   private let decoder: AddressDecoder?
 
-  init(functions: [AssignedFunction<B>], places: [GuestSlot], decoder: AddressDecoder? = nil) {
+  init(functions: [AssignedFunction<B>], guestSlots: [GuestSlot], decoder: AddressDecoder? = nil) {
     self.decoder = decoder
-    occupied = zip(functions, places).map { $1.index }
+    occupied = zip(functions, guestSlots).map { $1.index }
     let all = Dictionary(zip(occupied, functions)) { $1 }
     table = InlineArray { Slot(function: all[$0]) }
   }
@@ -55,7 +55,7 @@ final class RootBus<B: Backend>: Sendable {
     try table[index].function?.writeConfig(
       Int(address & 0xFFF), width: width, UInt32(truncatingIfNeeded: value))
     if decoder?.changes == before { return }
-    for index in occupied { try table[index].function?.leaveSharedPages() }
+    for index in occupied { try table[index].function?.demoteSharedPages() }
   }
 
   /// Reads 1 to 8 bytes of the ECAM or of BARs. Unclaimed bytes read all-ones.
@@ -91,8 +91,9 @@ final class RootBus<B: Backend>: Sendable {
     if PlatformLayout.ecam.contains(address) {
       return try readConfig(address - PlatformLayout.ecam.lowerBound, width: width)
     }
-    guard let place = decoder?.find(address, isPort: false) else { return .max }
-    return try table[place.function].function?.readMemory(bar: place.bar, offset: place.offset, width: width)
+    guard let location = decoder?.find(address, isPort: false) else { return .max }
+    return try table[location.function].function?.readMemory(
+      bar: location.bar, offset: location.offset, width: width)
       ?? .max
   }
 
@@ -100,23 +101,26 @@ final class RootBus<B: Backend>: Sendable {
     if PlatformLayout.ecam.contains(address) {
       return try writeConfig(address - PlatformLayout.ecam.lowerBound, width: width, value)
     }
-    guard let place = decoder?.find(address, isPort: false) else { return }
-    try table[place.function].function?.writeMemory(bar: place.bar, offset: place.offset, width: width, value)
+    guard let location = decoder?.find(address, isPort: false) else { return }
+    try table[location.function].function?.writeMemory(
+      bar: location.bar, offset: location.offset, width: width, value)
   }
 
   /// Reads an I/O BAR. An unclaimed access reads all-ones.
   ///
   /// - Parameter port: A multiple of `width`, which is 1, 2 or 4.
   func readPort(_ port: UInt16, width: Int) -> UInt64 {
-    guard let place = decoder?.find(UInt64(port), isPort: true) else { return .max }
-    return table[place.function].function?.readPort(bar: place.bar, offset: place.offset, width: width)
+    guard let location = decoder?.find(UInt64(port), isPort: true) else { return .max }
+    return table[location.function].function?.readPort(
+      bar: location.bar, offset: location.offset, width: width)
       ?? .max
   }
 
   /// Writes an I/O BAR. An unclaimed access is dropped.
   func writePort(_ port: UInt16, width: Int, _ value: UInt64) {
-    guard let place = decoder?.find(UInt64(port), isPort: true) else { return }
-    table[place.function].function?.writePort(bar: place.bar, offset: place.offset, width: width, value)
+    guard let location = decoder?.find(UInt64(port), isPort: true) else { return }
+    table[location.function].function?.writePort(
+      bar: location.bar, offset: location.offset, width: width, value)
   }
 
   /// Opens the windows that are due. Every vCPU must be between two instructions.
@@ -129,8 +133,8 @@ final class RootBus<B: Backend>: Sendable {
   /// - Parameter address: The GPA of the access. If it is nil or outside every BAR, all armed windows become
   ///   due.
   func makeDue(_ address: UInt64?) throws(FunctionError) -> EmulationRemedy {
-    if let address, let place = decoder?.find(address, isPort: false) {
-      return try table[place.function].function?.makeDue(place) ?? .none
+    if let address, let location = decoder?.find(address, isPort: false) {
+      return try table[location.function].function?.makeDue(location) ?? .none
     }
     var best = EmulationRemedy.none
     for index in occupied {

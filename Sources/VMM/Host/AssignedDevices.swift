@@ -10,7 +10,7 @@ internal import Seams
 struct AssignedDevices<B: HostBackend>: Sendable {
   let functions: [AssignedFunction<B>]
   /// The place of each function on the guest's bus.
-  let places: [GuestSlot]
+  let guestSlots: [GuestSlot]
   /// The context that the functions share, or nil if the VM has no device.
   let host: PassthroughContext<B>?
   let dma: DMAMapper<B.Space>?
@@ -25,7 +25,7 @@ struct AssignedDevices<B: HostBackend>: Sendable {
     _ devices: [Configuration.AssignedDevice], hosts: [ReadyDevice], machine: VirtualMachine,
     slots: MemorySlots, routeLimit: Int, memory: GuestMemory, eventLog: EventLog
   ) throws(RunError) {
-    places = GuestSlot.all(devices.map(\.address))
+    guestSlots = GuestSlot.all(devices.map(\.address))
     guard !devices.isEmpty else {
       (functions, host, dma, backend) = ([], nil, nil, nil)
       return

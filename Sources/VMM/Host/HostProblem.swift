@@ -72,7 +72,7 @@ public enum HostProblem: Error, Equatable, CustomStringConvertible {
     case .untranslated(let base, let size):
       "guest RAM at \(base), \(size) bytes: the IOMMU does not translate these addresses"
     case .noRoom(let device, let bar, let window):
-      "device \(device): \(Self.name(bar)) \(Self.place(bar, window))"
+      "device \(device): \(Self.name(bar)) \(Self.location(bar, window))"
     }
   }
 
@@ -94,7 +94,7 @@ public enum HostProblem: Error, Equatable, CustomStringConvertible {
     return "\(bar.kind == .rom ? "the ROM" : "BAR \(bar.index)") of \(size)"
   }
 
-  private static func place(_ bar: BAR, _ window: Range<UInt64>) -> String {
+  private static func location(_ bar: BAR, _ window: Range<UInt64>) -> String {
     let range =
       "\(GuestAddress(window.lowerBound))-\(GuestAddress(max(window.upperBound, 1) - 1))"
     return switch bar.kind {

@@ -63,18 +63,18 @@ public struct Configuration: Sendable {
   public init(kernel: String) { self.kernel = kernel }
 
   /// The maximum number of devices: all PCI slots of the root bus except the host bridge's.
-  public static let mostDevices = 31
+  public static let maxDevices = 31
 
   /// The minimum size of guest RAM in bytes.
-  public static let leastMemory: UInt64 = 2 << 20
+  public static let minMemory: UInt64 = 2 << 20
 
   /// The first problem of the configuration itself, or nil. The check accesses no file and no device.
   public var usageProblem: UsageProblem? {
-    if memory < Self.leastMemory { return .memoryTooSmall(memory) }
+    if memory < Self.minMemory { return .memoryTooSmall(memory) }
     if memory % backing.pageSize != 0 { return .memoryNotAligned(memory, pageSize: backing.pageSize) }
     if cpus < 1 || cpus > 255 { return .cpuCount(cpus) }
     if let missing = cpuPins.keys.filter({ $0 >= cpus }).min() { return .pinnedCPU(missing, cpus: cpus) }
-    if devices.count > Self.mostDevices { return .deviceCount(devices.count) }
+    if devices.count > Self.maxDevices { return .deviceCount(devices.count) }
     var seen: Set<Address> = []
     for device in devices where !seen.insert(device.address).inserted {
       return .duplicate(device.address)

@@ -64,8 +64,8 @@ struct MachineBuilder<B: HostBackend> {
       routeLimit: system.routeCount, memory: memory,
       eventLog: eventLog)
     root = RootBus(
-      functions: devices.functions, places: devices.places, decoder: devices.host?.decoder)
-    let window = try Self.place(
+      functions: devices.functions, guestSlots: devices.guestSlots, decoder: devices.host?.decoder)
+    let window = try Self.location(
       devices, memory: memory, addressBits: features.addressBits, reserved: reserved)
     let cpuCount = configuration.cpus
     try step(RunError.boot) { () throws(BootError) in
@@ -96,7 +96,7 @@ struct MachineBuilder<B: HostBackend> {
   }
 
   /// Assigns an address to every BAR. Returns the 64-bit address range for BARs that the ACPI tables report.
-  private static func place(
+  private static func location(
     _ devices: AssignedDevices<B>, memory: GuestMemory, addressBits: Int, reserved: [ClosedRange<UInt64>]
   ) throws(RunError) -> Range<UInt64> {
     let bars = devices.functions.flatMap(\.bars)
@@ -105,23 +105,23 @@ struct MachineBuilder<B: HostBackend> {
       .roundedUp(to: max(1 << 30, largest))
     let end = min(1 << UInt64(addressBits), devices.ioLimit)
     let window = DeviceWindows.largest(start..<max(start, end), without: reserved)
-    var placement = BARAllocator(
+    var allocator = BARAllocator(
       io: PlatformLayout.ioWindow, memory32: PlatformLayout.pciWindow32, memory64: window)
     let addresses: [UInt64]
-    do throws(BARAllocator.NoRoom) { addresses = try placement.place(bars) } catch {
+    do throws(BARAllocator.NoRoom) { addresses = try allocator.allocate(bars) } catch {
       let owners = devices.functions.flatMap { function in function.bars.map { (function.address, $0) } }
       let (device, bar) = owners[error.position]
       throw .host(
         .noRoom(device: device, bar, in: DeviceWindows.range(of: bar.kind, memory64: window)))
     }
     var next = 0
-    for (function, place) in zip(devices.functions, devices.places) {
+    for (function, slot) in zip(devices.functions, devices.guestSlots) {
       let own = Array(addresses[next..<next + function.bars.count])
       next += function.bars.count
       try step(RunError.function) { () throws(FunctionError) in
-        try function.place(
-          own, function: place.index, isMultifunction: place.isShared,
-          gsi: PlatformLayout.gsi(slot: place.slot, pin: function.interruptPin ?? 0))
+        try function.attach(
+          own, function: slot.index, isMultifunction: slot.isShared,
+          gsi: PlatformLayout.gsi(slot: slot.slot, pin: function.interruptPin ?? 0))
       }
     }
     return window

@@ -24,7 +24,7 @@ public enum RunError: Error, Equatable, CustomStringConvertible {
   /// A device cannot be used.
   case function(FunctionError)
   /// A device cannot be returned to the host.
-  case handBack(FunctionError)
+  case release(FunctionError)
   /// A thread cannot be confined.
   case sandbox(SandboxError)
   /// The host cannot meet a requirement of the VM.
@@ -51,7 +51,7 @@ public enum RunError: Error, Equatable, CustomStringConvertible {
     case .preparation(let error): error.description
     case .vfio(let error): error.description
     case .function(let error): error.description
-    case .handBack(let error): "release: \(error)"
+    case .release(let error): "release: \(error)"
     case .sandbox(let error): error.description
     case .host(let problem): problem.description
     case .vcpu(let cpu, let error), .placement(let cpu, let error): "vCPU \(cpu): \(error)"

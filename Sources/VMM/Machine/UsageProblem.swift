@@ -23,13 +23,13 @@ public enum UsageProblem: Error, Equatable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .memoryTooSmall(let size):
-      "\(size) bytes: a guest needs at least \(Configuration.leastMemory >> 20)M"
+      "\(size) bytes: a guest needs at least \(Configuration.minMemory >> 20)M"
     case .memoryNotAligned(let size, let pageSize):
       "\(size) bytes: not a multiple of the page size, \(pageSize >> 10)K"
     case .cpuCount(let count): "\(count) is not between 1 and 255"
     case .pinnedCPU(let cpu, let cpus): "vCPU \(cpu): the VM has only vCPUs 0 to \(cpus - 1)"
     case .deviceCount(let count):
-      "\(count) devices: the root bus has PCI slots for \(Configuration.mostDevices)"
+      "\(count) devices: the root bus has PCI slots for \(Configuration.maxDevices)"
     case .duplicate(let address): "\(address): named twice, but a device can be in only one PCI slot"
     case .unknownPeer(let peer, let address):
       "\(address): its peer \(peer) is not another device of this VM"

@@ -48,8 +48,8 @@ struct VM<B: HostBackend> {
   func start() throws(KernelError) { try threads.start() }
 
   /// Handles a notification from the host's kernel about a device. A failure ends the VM.
-  func attend(to notice: DeviceNotification, of function: Int) {
-    do throws(FunctionError) { try functions[function].attend(to: notice) } catch {
+  func handle(_ notification: DeviceNotification, of function: Int) {
+    do throws(FunctionError) { try functions[function].handle(notification) } catch {
       shutdown.end(.failure(.function(error)))
     }
   }
@@ -77,7 +77,7 @@ struct VM<B: HostBackend> {
     for function in functions {
       do throws(FunctionError) { try function.quiesce() } catch { failures.append(error) }
     }
-    return failures + threads.releaseDevices(meanwhile: freeMemory)
+    return failures + threads.releaseDevices(during: freeMemory)
   }
 
   /// Unpins and frees guest RAM. The devices are no longer bus masters. If a device's gate could not be

@@ -17,7 +17,7 @@ enum EventSource: RawRepresentable, Equatable {
   /// Console output is writable.
   case output
   /// The host's kernel has sent a notification about a function. The number is the function's index.
-  case notice(DeviceNotification, Int)
+  case notification(DeviceNotification, Int)
 
   private static let fixed: [EventSource] = [
     .signals, .shutdown, .serialRoom, .serialBacklog, .input, .output,
@@ -26,8 +26,8 @@ enum EventSource: RawRepresentable, Equatable {
   init?(rawValue: UInt64) {
     let index = Int(truncatingIfNeeded: rawValue >> 8)
     switch rawValue & 0xFF {
-    case 0xFE: self = .notice(.error, index)
-    case 0xFF: self = .notice(.request, index)
+    case 0xFE: self = .notification(.error, index)
+    case 0xFF: self = .notification(.request, index)
     case let number where rawValue == number && number < UInt64(Self.fixed.count):
       self = Self.fixed[Int(number)]
     default: return nil
@@ -42,8 +42,8 @@ enum EventSource: RawRepresentable, Equatable {
     case .serialBacklog: 3
     case .input: 4
     case .output: 5
-    case .notice(.error, let index): UInt64(index) << 8 | 0xFE
-    case .notice(.request, let index): UInt64(index) << 8 | 0xFF
+    case .notification(.error, let index): UInt64(index) << 8 | 0xFE
+    case .notification(.request, let index): UInt64(index) << 8 | 0xFF
     }
   }
 }

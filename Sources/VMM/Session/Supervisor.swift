@@ -36,8 +36,8 @@ struct Supervisor<B: HostBackend>: ~Copyable {
       (shutdown.number, .shutdown),
     ]
     for (index, function) in vm.functions.enumerated() {
-      for notice in DeviceNotification.allCases {
-        sources.append((function.number(of: notice), .notice(notice, index)))
+      for notification in DeviceNotification.allCases {
+        sources.append((function.number(of: notification), .notification(notification, index)))
       }
     }
     for (number, source) in sources { try loop.watch(number, as: source.rawValue) }
@@ -80,7 +80,7 @@ struct Supervisor<B: HostBackend>: ~Copyable {
       try console.send(loop)
     case .output: try console.send(loop)
     case .input: if try console.transfer() { shutdown.end(.quit) }
-    case .notice(let notice, let function): vm.attend(to: notice, of: function)
+    case .notification(let notification, let function): vm.handle(notification, of: function)
     }
   }
 }

@@ -76,18 +76,18 @@ public struct VMSession: Sendable {
     _ vm: VM<some HostBackend>, _ output: StandardOutput, _ terminal: Terminal?, _ report: (RunError) -> Void
   ) -> Outcome {
     var outcome = shutdown.outcome ?? .quit
-    if outcome.isRequested { eventLog.trace?.hurry() }
+    if outcome.isRequested { eventLog.trace?.requestStop() }
     eventLog.phase(outcome.name)
     vm.stop()
     if !outcome.isRequested { output.drain(vm.serial) }
     terminal?.restore()
-    for failure in vm.release() { add(.handBack(failure), to: &outcome, report) }
+    for failure in vm.release() { add(.release(failure), to: &outcome, report) }
     eventLog.phase("devices-handed-back")
     if configuration.printsSummary {
       StandardError.write(
         eventLog.summary(
           vm.status.functions, outcome: outcome, layers: Layer.active(isSandboxed: configuration.isSandboxed)),
-        patience: outcome.isRequested ? 0 : 1000)
+        timeout: outcome.isRequested ? 0 : 1000)
     }
     if let trace = eventLog.trace {
       trace.finish()

@@ -10,7 +10,7 @@ func concurrentMap<Element: Sendable, Value: Sendable>(
 ) throws(RunError) -> [Value] {
   let results = Results<Value>(elements.count)
   do throws(KernelError) {
-    try Thread.each(elements.count, name: "device") { index in
+    try Thread.concurrentForEach(elements.count, name: "device") { index in
       do throws(RunError) { results.set(index, .success(try body(elements[index]))) } catch {
         results.set(index, .failure(error))
       }

@@ -7,14 +7,14 @@ internal import Passthrough
 struct EmulationFailures {
   /// The maximum number of consecutive failures that a race of two vCPUs for a window may cause.
   static let most = 8
-  private var place: VirtualCPU.FaultLocation?
+  private var location: VirtualCPU.FaultLocation?
   private var repeated = 0
 
   /// True if the vCPU may retry an instruction that KVM cannot emulate.
   ///
   /// - Parameter remedy: The state of the window that the instruction accesses.
-  mutating func mayRetry(_ place: VirtualCPU.FaultLocation, _ remedy: EmulationRemedy) -> Bool {
-    note(place)
+  mutating func mayRetry(_ location: VirtualCPU.FaultLocation, _ remedy: EmulationRemedy) -> Bool {
+    note(location)
     guard remedy != .none, repeated < Self.most else {
       end()
       return false
@@ -25,8 +25,8 @@ struct EmulationFailures {
   }
 
   /// True if the vCPU may retry the delivery of an interrupt or exception that KVM could not deliver.
-  mutating func mayRetry(_ place: VirtualCPU.FaultLocation) -> Bool {
-    note(place)
+  mutating func mayRetry(_ location: VirtualCPU.FaultLocation) -> Bool {
+    note(location)
     count()
     return repeated <= Self.most
   }
@@ -35,9 +35,9 @@ struct EmulationFailures {
   mutating func count() { repeated += 1 }
 
   /// Resets the count. Called when the vCPU has passed the location.
-  mutating func end() { (place, repeated) = (nil, 0) }
+  mutating func end() { (location, repeated) = (nil, 0) }
 
-  private mutating func note(_ place: VirtualCPU.FaultLocation) {
-    if place != self.place { (self.place, repeated) = (place, 0) }
+  private mutating func note(_ location: VirtualCPU.FaultLocation) {
+    if location != self.location { (self.location, repeated) = (location, 0) }
   }
 }

@@ -32,7 +32,7 @@ final class MemoryPreparer<Space: IOAddressSpace>: Sendable {
     var line: ProgressLine?
   }
 
-  private static var mostThreads: Int { 8 }
+  private static var maxThreads: Int { 8 }
 
   /// Creates a preparer, or nil if guest RAM needs no preparation.
   ///
@@ -46,7 +46,7 @@ final class MemoryPreparer<Space: IOAddressSpace>: Sendable {
     self.dma = dma
     pieces = memory.pieces(of: dma?.pieceSize ?? max(DMARange.smallestPiece, memory.pageSize))
     // Half of the processors are for the guest. Less than a GiB per thread is not worth a thread.
-    let most = min(Self.mostThreads, processors / 2, Int(memory.size >> 30), pieces.count)
+    let most = min(Self.maxThreads, processors / 2, Int(memory.size >> 30), pieces.count)
     threadCount = max(1, most)
     // Pinning also populates the pages. A separate call is worthwhile only with several threads.
     populates = isPreallocated || threadCount > 1
@@ -86,7 +86,7 @@ final class MemoryPreparer<Space: IOAddressSpace>: Sendable {
       advance(pieces[index].size)
       // The guest has started, so the start-up code is no longer needed. Its pages are dropped before most of
       // guest RAM is populated.
-      if index == 0 { ProgramCode.release() }
+      if index == 0 { ProgramCode.dropTextPages() }
     }
     if let failure { failed(failure) }
     leave(failure)

@@ -35,14 +35,14 @@ struct VCPUThread<B: Backend>: Sendable {
           try port(access)
         case .interrupted: continue
         case .pausable: try openWindows()
-        case .notEmulated(let place):
-          guard failures.mayRetry(place, try root.makeDue(place.address)) else {
+        case .notEmulated(let location):
+          guard failures.mayRetry(location, try root.makeDue(location.address)) else {
             refuse(hasWarned: &hasWarned)
             continue
           }
-        case .notDelivered(let place, let cause):
-          _ = try root.makeDue(place.address)
-          if !failures.mayRetry(place) { fail(OperationError(cause)) }
+        case .notDelivered(let location, let cause):
+          _ = try root.makeDue(location.address)
+          if !failures.mayRetry(location) { fail(OperationError(cause)) }
         case .shutdown: shutdown.end(.tripleFault)
         case .fault:
           failures.count()

@@ -14,11 +14,11 @@ struct VMThreads<B: HostBackend> {
   private var vcpus: [Thread] = []
   private var others: [Thread] = []
   private let control: ThreadSandbox?
-  private let gate: StartBarrier
+  private let barrier: StartBarrier
   private let shutdown: ShutdownRequest
   private let lifecycle: DeviceLifecycle
   /// The functions whose reset also resets other functions of the VM.
-  private let bound: [AssignedFunction<B>]
+  private let busResetFunctions: [AssignedFunction<B>]
 
   /// Creates the threads of a machine.
   init(
@@ -31,12 +31,12 @@ struct VMThreads<B: HostBackend> {
       guard isSandboxed else { return nil }
       return try step(RunError.sandbox) { () throws(SandboxError) in try ThreadSandbox(kind) }
     }
-    let gate = try step(RunError.kernel) { () throws(KernelError) in try StartBarrier(shutdown) }
-    self.gate = gate
+    let barrier = try step(RunError.kernel) { () throws(KernelError) in try StartBarrier(shutdown) }
+    self.barrier = barrier
     self.shutdown = shutdown
     cpus = builder.cpus
     lifecycle = try step(RunError.kernel) { () throws(KernelError) in try DeviceLifecycle() }
-    bound = builder.devices.functions.filter { !$0.isResetAlone }
+    busResetFunctions = builder.devices.functions.filter { !$0.isResetAlone }
     control = try sandbox(.control)
     try addDevices(builder.devices.functions.filter(\.isResetAlone), sandbox(.device))
     let ports = PortBus(
@@ -48,12 +48,12 @@ struct VMThreads<B: HostBackend> {
         cpu: cpu, ports: ports, root: builder.root, shutdown: shutdown,
         generation: builder.devices.host?.generation, openings: builder.devices.host?.openings,
         warn: { text in eventLog.log.warning("\(text)") })
-      let place = configuration.cpuPins[cpu.index]
+      let location = configuration.cpuPins[cpu.index]
       vcpus.append(
         try Self.thread("vcpu\(cpu.index)") {
           cpu.adopt()
-          guard prepare(cpu.index, processor: place, shutdown) else { return gate.ready.signal() }
-          guard gate.enter(vcpuSandbox) else { return }
+          guard prepare(cpu.index, processor: location, shutdown) else { return barrier.ready.signal() }
+          guard barrier.enter(vcpuSandbox) else { return }
           if cpu.index == 0 { eventLog.phase("first-instruction") }
           processor.run()
         })
@@ -69,7 +69,7 @@ struct VMThreads<B: HostBackend> {
     for index in 0..<preparer.threadCount {
       others.append(
         try Self.thread("pin\(index)") {
-          guard gate.enter(pinSandbox) else { return }
+          guard barrier.enter(pinSandbox) else { return }
           preparer.work(
             shouldStop: { shutdown.isOver }, pinned: eventLog.pinned,
             failed: { shutdown.end(.failure(.preparation($0))) })
@@ -81,13 +81,13 @@ struct VMThreads<B: HostBackend> {
   private mutating func addDevices(_ functions: [AssignedFunction<B>], _ sandbox: ThreadSandbox?)
     throws(RunError)
   {
-    let (gate, shutdown, lifecycle) = (gate, shutdown, lifecycle)
+    let (barrier, shutdown, lifecycle) = (barrier, shutdown, lifecycle)
     for function in functions {
       others.append(
         try Self.thread("device") {
-          guard gate.pass(sandbox) else { return }
+          guard barrier.confine(sandbox) else { return }
           lifecycle.serve(
-            function, begun: { gate.ready.signal() },
+            function, begun: { barrier.ready.signal() },
             failed: { shutdown.end(.failure(.function($0))) })
         })
     }
@@ -104,31 +104,31 @@ struct VMThreads<B: HostBackend> {
   func start() throws(KernelError) {
     var waiting = UInt64(vcpus.count + others.count)
     while waiting > 0 {
-      try gate.ready.wait()
-      waiting -= min(waiting, try gate.ready.take())
+      try barrier.ready.wait()
+      waiting -= min(waiting, try barrier.ready.take())
     }
     try control?.enter()
-    gate.go.signal()
+    barrier.go.signal()
   }
 
   /// Stops all vCPUs permanently and waits for the end of their threads. Threads that still wait for the
   /// start also end.
   func stop() {
-    gate.go.signal()
+    barrier.go.signal()
     for cpu in cpus { cpu.interrupt() }
     for thread in vcpus { thread.join() }
   }
 
   /// Returns the devices, whose gates are closed, to the host and waits for the end of the threads.
-  /// Concurrently calls `meanwhile`, which must not need the devices.
+  /// Concurrently calls `during`, which must not need the devices.
   ///
   /// - Returns: The errors of devices that could not be returned.
-  func releaseDevices(meanwhile: () -> Void) -> [FunctionError] {
+  func releaseDevices(during: () -> Void) -> [FunctionError] {
     lifecycle.releaseAll()
-    meanwhile()
+    during()
     for thread in others { thread.join() }
     // A bus that several devices share is reset after all other devices.
-    for function in bound { lifecycle.release(function) }
+    for function in busResetFunctions { lifecycle.release(function) }
     return lifecycle.failed
   }
 }
@@ -158,7 +158,7 @@ private final class StartBarrier: Sendable {
 
   /// Confines the calling thread without waiting. Returns false on failure. Otherwise the caller signals
   /// `ready`.
-  func pass(_ sandbox: ThreadSandbox?) -> Bool {
+  func confine(_ sandbox: ThreadSandbox?) -> Bool {
     succeed { () throws(KernelError) in try sandbox?.enter() }
   }
 

@@ -27,18 +27,18 @@ final class TraceWriter: Sendable {
     /// True if the VM has ended. The writer then ends when nothing is pending.
     var isOver = false
     /// True if the user wants the VM to stop. No thread then waits for a reader.
-    var isHurried = false
+    var isStopRequested = false
 
     var size: Int { pending.count + inFlight }
 
     /// True if the writer has made no progress for too long, and none since a thread first saw this. The
     /// second condition gives the writer time to run after SIGSTOP and SIGCONT.
     mutating func isStuck(at time: Int64) -> Bool {
-      let patience = isHurried ? TraceWriter.hurriedPatience : TraceWriter.patience
-      guard inFlight > 0, time - progress >= patience else { return false }
+      let timeout = isStopRequested ? TraceWriter.hurriedPatience : TraceWriter.timeout
+      guard inFlight > 0, time - progress >= timeout else { return false }
       let first = suspicion ?? time
       suspicion = first
-      return time - first >= min(patience, TraceWriter.secondLook)
+      return time - first >= min(timeout, TraceWriter.secondLook)
     }
   }
 
@@ -66,7 +66,7 @@ final class TraceWriter: Sendable {
   /// the size would exceed it.
   private static let capacity = 1 << 20
   /// The maximum time without progress, in microseconds.
-  private static let patience: Int64 = 1_000_000
+  private static let timeout: Int64 = 1_000_000
   /// The time between the first and the last check of a writer without progress, in microseconds.
   private static let secondLook: Int64 = 100_000
   /// The maximum time without progress after a stop request, in microseconds.
@@ -128,7 +128,7 @@ final class TraceWriter: Sendable {
           return (true, false, false)
         }
         let isFull = state.size + line.utf8.count > Self.capacity
-        if state.isStuck(at: now) || isFull && (state.isHurried || now - begin >= Self.patience) {
+        if state.isStuck(at: now) || isFull && (state.isStopRequested || now - begin >= Self.timeout) {
           truncate(&state, at: now)
           state.lost += 1
           return (true, true, true)
@@ -149,9 +149,9 @@ final class TraceWriter: Sendable {
 
   /// Ends all waits for room and shortens the wait of ``finish()``. Has no effect on a regular file, which
   /// has no slow reader.
-  func hurry() {
+  func requestStop() {
     guard !isRegular else { return }
-    state.withLock { $0.isHurried = true }
+    state.withLock { $0.isStopRequested = true }
     progress.signal()
   }
 
@@ -169,8 +169,8 @@ final class TraceWriter: Sendable {
       } catch { return fail(error) }
       let now = Clock.microseconds()
       let ends = state.withLock { state in
-        let patience = state.isHurried ? Self.hurriedEndPatience : Self.endPatience
-        guard state.isStuck(at: now) || now - begin >= patience else { return false }
+        let timeout = state.isStopRequested ? Self.hurriedEndPatience : Self.endPatience
+        guard state.isStuck(at: now) || now - begin >= timeout else { return false }
         defer { truncate(&state, at: now) }
         return !state.isTruncated
       }
@@ -188,7 +188,8 @@ final class TraceWriter: Sendable {
   }
 
   private func warnOfEnd() {
-    let cause = state.withLock(\.isHurried) ? "not complete when the VM was stopped" : "no progress for 1 s"
+    let cause =
+      state.withLock(\.isStopRequested) ? "not complete when the VM was stopped" : "no progress for 1 s"
     warn("trace \(path): write: \(cause): the trace is truncated; use a regular file or a faster reader")
   }
 

@@ -14,7 +14,7 @@ extension RunError: AdvisedError {
     case .host(let problem): problem.remedy
     case .placement: "give another processor with --cpu-pin"
     case .trace: "free space on the file system, or give another file with --trace"
-    case .function, .handBack, .sandbox, .vcpu, .mainThread, .kernel, .operation: nil
+    case .function, .release, .sandbox, .vcpu, .mainThread, .kernel, .operation: nil
     }
   }
 }

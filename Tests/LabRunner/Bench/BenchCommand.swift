@@ -3,7 +3,7 @@
 import ArgumentParser
 import Foundation
 
-/// `bench [NAME…]`
+/// `context [NAME…]`
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench",
@@ -41,19 +41,20 @@ struct BenchCommand: ParsableCommand {
     let chosen = try chosen()
     let outcome = try here ? measureHere(chosen) : measureInL1(chosen)
     let table = BenchTable(chosen.flatMap(\.figures), outcome.samples)
-    for line in table.lines { say(line) }
+    for line in table.lines { printLine(line) }
     let date = Date.now.formatted(.iso8601.year().month().day())
-    say("lab: \(outcome.place), \(date), \(pairs) pairs")
-    say("lab: \(table.met) aims met, \(table.missed) missed")
+    printLine("lab: \(outcome.conditions), \(date), \(pairs) pairs")
+    printLine("lab: \(table.met) aims met, \(table.missed) missed")
     if let json {
       try outcome.samples.write(to: URL(filePath: json))
-      say("lab: \(json)")
+      printLine("lab: \(json)")
     }
     if let markdown {
       let page = BenchPage(
-        table: table, place: outcome.place, date: date, pairs: pairs, processor: try Self.processor())
+        table: table, conditions: outcome.conditions, date: date, pairs: pairs,
+        processor: try Self.processor())
       try Data(page.text.utf8).write(to: URL(filePath: markdown))
-      say("lab: \(markdown)")
+      printLine("lab: \(markdown)")
     }
     throw ExitCode(outcome.failures == 0 ? 0 : 1)
   }
@@ -62,7 +63,7 @@ struct BenchCommand: ParsableCommand {
     var samples = Samples()
     /// Not 0 if a measurement failed.
     var failures: Int32 = 0
-    var place = ""
+    var conditions = ""
   }
 
   private func measureInL1(_ chosen: [Measurement]) throws -> Outcome {
@@ -70,12 +71,12 @@ struct BenchCommand: ParsableCommand {
     lab.manifest.pairs = pairs
     lab.manifest.kvmtool = Workspace.kvmtool
     if lab.manifest.kvmtool == nil {
-      say(
+      printLine(
         "lab: kvmtool: not found; to measure it, put 'lkvm' or 'kvmtool' on the PATH, or its path in LAB_KVMTOOL"
       )
     }
     try lab.run(chosen.map(\.asCase), l1: l1, isBench: true)
-    var outcome = Outcome(place: "Linux \(l1.rawValue), \(try Self.version(of: "qemu-system-x86_64"))")
+    var outcome = Outcome(conditions: "Linux \(l1.rawValue), \(try Self.version(of: "qemu-system-x86_64"))")
     for one in chosen {
       let file = lab.workspace.out.appending(path: "\(one.asCase.name)/\(Measurement.file)")
       // A failed measurement leaves no file.
@@ -93,19 +94,19 @@ struct BenchCommand: ParsableCommand {
     manifest.guests = workspace.guests.path
     (manifest.programs, manifest.out) = (workspace.programs.path, workspace.out.path)
     try workspace.out.makeDirectory()
-    var outcome = Outcome(place: "this machine: \(try Command.output(["uname", "-r"]).dropLast())")
+    var outcome = Outcome(conditions: "this machine: \(try Command.output(["uname", "-r"]).dropLast())")
     for one in chosen {
-      say("start  \(one.name)")
-      let bench = try CaseContext(
+      printLine("start  \(one.name)")
+      let context = try CaseContext(
         one.asCase, manifest: manifest, vmm: "sluice", reports: Reports(port: "/dev/null"))
       do {
-        _ = try one.asCase.body(bench)
-        outcome.samples.merge(try .read(bench.file(Measurement.file)))
+        _ = try one.asCase.body(context)
+        outcome.samples.merge(try .read(context.file(Measurement.file)))
       } catch {
-        say("FAIL   \(one.name)  \(error)")
+        printLine("FAIL   \(one.name)  \(error)")
         outcome.failures = 1
       }
-      try bench.close()
+      try context.close()
     }
     return outcome
   }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The figures of `bench` as an article of the documentation, in Markdown.
+/// The figures of `context` as an article of the documentation, in Markdown.
 struct BenchPage {
   let table: BenchTable
   /// The kernel of L1, and the version of QEMU.
-  let place: String
+  let conditions: String
   /// The date in ISO 8601.
   let date: String
   /// The number of rounds.
@@ -28,7 +28,7 @@ struct BenchPage {
 
     - Date: \(date)
     - Machine: \(processor)
-    - L1: \(place)
+    - L1: \(conditions)
     - Rounds: \(pairs)
     - Aims: \(table.met) met, \(table.missed) missed
 

@@ -6,7 +6,7 @@ import Foundation
 enum ExitMeasurements {
   static let all = [device, dispatch, openAccesses, interrupts, allocations]
 
-  /// Returns the minimum and the median of an access, from the guest's line `bench.KEY = MINIMUM MEDIAN P99`.
+  /// Returns the minimum and the median of an access, from the guest's line `context.KEY = MINIMUM MEDIAN P99`.
   private static func ticks(_ launch: Launch, _ key: String) throws -> (least: Double, median: Double) {
     var facts = Observations()
     facts.add(probe: launch.output)
@@ -137,7 +137,7 @@ enum ExitMeasurements {
       ]
     }, vmms: [.sluice], isCounted: true, needsSingleThreadedTCG: true
   ) { trial in
-    let manifest = trial.bench.manifest
+    let manifest = trial.context.manifest
     let program = try ProgramFile(
       URL(filePath: manifest.sluice), symbols: URL(filePath: manifest.symbols))
     let probes = try CallProbes(program, functions: allocators + counters)

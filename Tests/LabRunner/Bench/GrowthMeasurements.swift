@@ -63,17 +63,18 @@ enum GrowthMeasurements {
   /// A second device may access the BAR by DMA. QEMU always prepares the whole BAR for this.
   private static let peerDMA = Measurement(
     name: "peer-dma",
-    figures: [1, 16, 64].map { places in
-      Figure("peer-\(places)", "exec to \(places) accessed addresses of a 16 GiB BAR, with peer DMA", "ms")
+    figures: [1, 16, 64].map { accesses in
+      Figure(
+        "peer-\(accesses)", "exec to \(accesses) accessed addresses of a 16 GiB BAR, with peer DMA", "ms")
     }, vmms: [.sluice, .qemu]
   ) { trial in
     let devices = [MachineDevices.benchLargeBAR, Address.edu]
     for device in devices { try HostDevice(device).bind(to: "vfio-pci") }
     var values: [String: Double] = [:]
-    for places in [1, 16, 64] {
+    for accesses in [1, 16, 64] {
       let guest = BenchGuest(
-        image: .small("Bench"), devices: devices, append: "part=5 bar=2 touch=\(places)")
-      values["peer-\(places)"] = try trial.time(of: guest, to: "ok - ready")
+        image: .small("Bench"), devices: devices, append: "part=5 bar=2 touch=\(accesses)")
+      values["peer-\(accesses)"] = try trial.time(of: guest, to: "ok - ready")
     }
     return values
   }

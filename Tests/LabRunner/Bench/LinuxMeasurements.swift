@@ -6,11 +6,11 @@ import Foundation
 enum LinuxMeasurements {
   static let all = [start, calls, memory, vectors, reads]
 
-  private static let everyone: [VMMName] = [.sluice, .qemu, .microvm, .kvmtool]
+  private static let allKinds: [VMMName] = [.sluice, .qemu, .microvm, .kvmtool]
 
   /// Returns a guest with the same drive for every VMM. kvmtool, if present, supports only one of the drives.
   private static func guest(_ trial: Trial, _ steps: String..., cpus: Int = 1) throws -> BenchGuest {
-    let drive = trial.bench.manifest.kvmtool == nil ? Address.bigDrive : MachineDevices.benchDrive
+    let drive = trial.context.manifest.kvmtool == nil ? Address.bigDrive : MachineDevices.benchDrive
     try HostDevice(drive).bind(to: "vfio-pci")
     return BenchGuest(image: .linux(steps: steps), devices: [drive], cpus: cpus)
   }
@@ -18,7 +18,7 @@ enum LinuxMeasurements {
   private static let start = Measurement(
     name: "init",
     figures: [Figure("init", "exec to the guest's /init, NVMe passed through", "s", .atMost(timesBest: 0.9))],
-    vmms: everyone
+    vmms: allKinds
   ) { trial in
     let launch = try trial.run(guest(trial), marks: ["lab: init"])
     return ["init": launch.marks[0].milliseconds / 1000]
@@ -31,7 +31,7 @@ enum LinuxMeasurements {
         "ioctls", "ioctl calls, exec to power-off, the drive read once", "", .atMost(0.15, times: .qemu),
         .atMost(0.7, times: .kvmtool)),
       Figure("runs", "returns of KVM_RUN among the ioctl calls", ""),
-    ], vmms: everyone, isCounted: true
+    ], vmms: allKinds, isCounted: true
   ) { trial in
     let counts = try trial.calls(of: guest(trial, "nvme-sha256"))
     return ["ioctls": Double(counts.ioctls), "runs": Double(counts.runs)]
@@ -41,7 +41,7 @@ enum LinuxMeasurements {
     name: "memory",
     figures: [
       Figure("own-memory", "memory of the VMM: peak without guest RAM, 512 MiB", "MiB", .atMost(4))
-    ], vmms: everyone, isCounted: true
+    ], vmms: allKinds, isCounted: true
   ) { trial in
     var guestRAM: [Int] = []
     let guest = try guest(trial, "nvme-sha256", "wait")
@@ -61,7 +61,7 @@ enum LinuxMeasurements {
       Figure(
         "vectors", "vectors allocated on the host, NVMe with 65 vectors, 5 used by its driver", "", .atMost(5)
       )
-    ], vmms: everyone, isCounted: true
+    ], vmms: allKinds, isCounted: true
   ) { trial in
     var vectors = 0
     let guest = try guest(trial, "nvme-sha256", "wait", cpus: 4)

@@ -31,29 +31,29 @@ struct Measurement: Sendable {
     Case(
       "bench-\(name)", figures.map(\.title).joined(separator: "; "), limit: 900,
       needsSingleThreadedTCG: needsSingleThreadedTCG
-    ) { bench in
-      let samples = try take(bench)
-      try samples.write(to: bench.file(Self.file))
-      return "\(rounds(bench)) rounds"
+    ) { context in
+      let samples = try take(context)
+      try samples.write(to: context.file(Self.file))
+      return "\(rounds(context)) rounds"
     }
   }
 
-  private func rounds(_ bench: CaseContext) -> Int {
-    isCounted ? min(2, bench.manifest.pairs) : bench.manifest.pairs
+  private func rounds(_ context: CaseContext) -> Int {
+    isCounted ? min(2, context.manifest.pairs) : context.manifest.pairs
   }
 
   /// Measures all rounds. In one round, each VMM runs once, one after the other.
-  private func take(_ bench: CaseContext) throws -> Samples {
+  private func take(_ context: CaseContext) throws -> Samples {
     var samples = Samples()
-    let present = vmms.filter { $0 != .kvmtool || bench.manifest.kvmtool != nil }
-    for round in (isCounted ? 1 : 0)...rounds(bench) {
+    let present = vmms.filter { $0 != .kvmtool || context.manifest.kvmtool != nil }
+    for round in (isCounted ? 1 : 0)...rounds(context) {
       for vmm in present {
         let label = "\(round)-\(vmm.rawValue)"
-        let trial = Trial(bench: bench, vmm: vmm, label: label)
+        let trial = Trial(context: context, vmm: vmm, label: label)
         let numbers: [String: Double]
         do { numbers = try sample(trial) } catch { throw Failed("\(label): \(error)") }
         let text = numbers.sorted { $0.key < $1.key }.map { "\($0.key) \(Series.short($0.value))" }
-        bench.note(
+        context.note(
           "\(round == 0 ? "warm-up" : "round \(round)") \(vmm.rawValue): \(text.joined(separator: ", "))")
         if round > 0 { samples.add(numbers, of: vmm) }
       }

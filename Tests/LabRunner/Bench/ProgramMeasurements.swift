@@ -11,8 +11,8 @@ enum ProgramMeasurements {
     figures: [Figure("size", "size of the program, stripped", "MB", .atMost(8))],
     vmms: [.sluice], isCounted: true, worksHere: true
   ) { trial in
-    let stripped = trial.bench.file("stripped")
-    try Command.output(["strip", "-o", stripped.path, trial.bench.manifest.sluice])
+    let stripped = trial.context.file("stripped")
+    try Command.output(["strip", "-o", stripped.path, trial.context.manifest.sluice])
     let size = try stripped.resourceValues(forKeys: [.fileSizeKey]).fileSize ?? 0
     try stripped.removeIfPresent()
     return ["size": Double(size) / 1e6]
@@ -26,16 +26,16 @@ enum ProgramMeasurements {
       Figure("version", "process start to end: 'sluice --version', C program 'nothing'", "ms"),
     ], vmms: [.sluice, .program], worksHere: true
   ) { trial in
-    let manifest = trial.bench.manifest
+    let manifest = trial.context.manifest
     let isSluice = trial.vmm == .sluice
     let program = URL(filePath: isSluice ? manifest.sluice : manifest.programs + "/nothing")
     let symbols = isSluice ? URL(filePath: manifest.symbols) : program
     var file = try ProgramFile(program, symbols: symbols)
     try file.end(at: "main")
-    let copy = trial.bench.file("to-main")
+    let copy = trial.context.file("to-main")
     try file.write(to: copy)
     func shortest(_ arguments: [String]) throws -> Double {
-      let messages = trial.bench.file("\(trial.label).err")
+      let messages = trial.context.file("\(trial.label).err")
       let times = try (0..<20).map { _ in
         try Launch(arguments, messages: messages, within: .seconds(10)).end.milliseconds
       }

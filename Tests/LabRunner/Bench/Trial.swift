@@ -4,7 +4,7 @@ import Foundation
 
 /// The run of one VMM in one round of a measurement.
 struct Trial {
-  let bench: CaseContext
+  let context: CaseContext
   let vmm: VMMName
   /// The name of the run's files.
   let label: String
@@ -24,9 +24,9 @@ struct Trial {
     seen: (Int32, Int) throws -> Void = { _, _ in }
   ) throws -> Launch {
     let launch = try Launch(
-      tracer + guest.command(vmm, bench), messages: bench.file("\(label).err"), marks: marks,
+      tracer + guest.command(vmm, context), messages: context.file("\(label).err"), marks: marks,
       within: .seconds(seconds), seen: seen)
-    try Data(launch.output.utf8).write(to: bench.file("\(label).log"))
+    try Data(launch.output.utf8).write(to: context.file("\(label).log"))
     let report = BareMetalReport(launch.output)
     guard report.failed.isEmpty, GuestLines(launch.output).faults.isEmpty else {
       throw Failed("the guest failed: \((report.failed + GuestLines(launch.output).faults)[0])")
@@ -34,7 +34,7 @@ struct Trial {
     // Status 1 comes from the debug exit port, and also from a failure. QEMU ends with 0 also if its guest
     // has died.
     guard launch.status <= (guest.isLinux ? 0 : 1), guest.hasEnded(launch.output) else {
-      let said = try String(contentsOf: bench.file("\(label).err"), encoding: .utf8)
+      let said = try String(contentsOf: context.file("\(label).err"), encoding: .utf8)
       throw Failed("exit status \(launch.status): \(said.split(separator: "\n").last ?? "")")
     }
     return launch

@@ -11,7 +11,7 @@ struct Case: Sendable {
   ///
   /// With several threads, QEMU before 8.1 looks up addresses in a stale table while L1's memory map changes.
   /// The map changes when a guest clears or sets a device's memory bit. Occasionally a write to the local
-  /// APIC then goes elsewhere, and L1 hangs. The measurements of `bench` need processors that run
+  /// APIC then goes elsewhere, and L1 hangs. The measurements of `context` need processors that run
   /// concurrently.
   let needsSingleThreadedTCG: Bool
   /// True if `Tests/lab long` runs the case and `Tests/lab test` does not.
@@ -38,23 +38,23 @@ struct Case: Sendable {
   static var long: [Case] { all.filter(\.isLong) }
 
   static let all: [Case] =
-    linuxGuests + SmallGuestCases.all + InstructionCases.all + GateCases.all + PeerCases.all + TokenCases.all
+    linuxGuests + BareMetalCases.all + InstructionCases.all + GateCases.all + PeerCases.all + TokenCases.all
     + ResourceCases.all + Torture.all + ToolCases.all
-    + OutsideCases.all + DepartureCases.all + BadInputCases.all + TerminalCases.all + SeccompCases.all
+    + OutsideCases.all + RemovalCases.all + BadInputCases.all + TerminalCases.all + SeccompCases.all
     + Injections.all + GuestFuzz.all + ImageFuzz.all
 
   /// The cases of `Tests/lab test` that also run in an L1 with a 6.1 kernel. Their results depend on the
   /// kernel's VFIO and KVM. Linux 6.1 allocates all vectors at once, faults in a mapped BAR as a whole, and
   /// leaves a stale exit reason after KVM_RUN.
-  static var onOldHost: [Case] {
+  static var shortOnOldKernel: [Case] {
     let names = ["nvme-6.12-cloud", "msix", "reset", "memory-enable", "peer-dma"]
-    return all.filter { names.contains($0.name) } + OutsideCases.all + DepartureCases.all
+    return all.filter { names.contains($0.name) } + OutsideCases.all + RemovalCases.all
   }
 
   /// The cases of `Tests/lab long` in an L1 with a 6.1 kernel. They are the other cases whose results depend
   /// on the host's kernel.
-  static var longOnOldHost: [Case] {
-    let short = Set(onOldHost.map(\.name))
+  static var longOnOldKernel: [Case] {
+    let short = Set(shortOnOldKernel.map(\.name))
     let names = ["nvme-reset"]
     let some =
       all.filter { names.contains($0.name) } + GateCases.all + PeerCases.all + Torture.all + DeviceCases.all

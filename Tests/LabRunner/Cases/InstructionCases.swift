@@ -8,19 +8,19 @@ enum InstructionCases {
   static let all: [Case] = [
     Case(
       "instructions", "small guest: every kind of instruction on armed, open and closed windows", limit: 120
-    ) { bench in try guest(under: bench.vmm).check(bench) },
+    ) { context in try guest(under: context.vmm).check(context) },
     Case(
       "instructions-policies", "small guest: the results are equal under each bar-map= policy",
       limit: 300, isLong: true
-    ) { bench in
-      guard bench.vmm == "sluice" else { return try guest(under: bench.vmm).check(bench) }
+    ) { context in
+      guard context.vmm == "sluice" else { return try guest(under: context.vmm).check(context) }
       var facts: [(policy: String, facts: Observations)] = []
       var remark = ""
       for policy in ["on-fault", "on-enable", "eager"] {
         let label = "guest-\(policy)"
-        remark = try guest(policy).check(bench, as: label)
+        remark = try guest(policy).check(context, as: label)
         var one = Observations()
-        one.add(probe: try String(contentsOf: bench.file("\(label).log"), encoding: .utf8))
+        one.add(probe: try String(contentsOf: context.file("\(label).log"), encoding: .utf8))
         facts.append((policy, one))
       }
       return "\(remark) under each policy; \(try same(facts)) results are equal under each"
@@ -28,19 +28,19 @@ enum InstructionCases {
     Case(
       "instructions-together", "small guest: four vCPUs access one armed window concurrently",
       limit: 240
-    ) { bench in
-      try guest(cpus: 4, append: "part=2 rounds=200").check(bench)
+    ) { context in
+      try guest(cpus: 4, append: "part=2 rounds=200").check(context)
     },
     Case(
       "instructions-unmapped",
       "small guest: instructions that KVM cannot emulate raise #UD on closed windows",
       limit: 60
-    ) { bench in
-      let remark = try guest(append: "part=1").check(bench)
-      guard bench.vmm == "sluice" else { return remark }
-      let errors = try String(contentsOf: bench.file("guest.err"), encoding: .utf8)
+    ) { context in
+      let remark = try guest(append: "part=1").check(context)
+      guard context.vmm == "sluice" else { return remark }
+      let errors = try String(contentsOf: context.file("guest.err"), encoding: .utf8)
       let warnings = errors.split(separator: "\n").count { $0.contains("#UD") }
-      try bench.require(warnings == 1, "\(warnings) warnings of #UD, expected 1: \(errors)")
+      try context.require(warnings == 1, "\(warnings) warnings of #UD, expected 1: \(errors)")
       return remark
     },
   ]

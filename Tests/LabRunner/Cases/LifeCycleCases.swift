@@ -23,20 +23,20 @@ enum LifeCycleCases {
   private static func drive(
     _ name: String, _ purpose: String, _ steps: [String], usesKexec: Bool = false
   ) -> Case {
-    Case(name, "\(purpose); the drive is readable before and after", limit: 120) { bench in
+    Case(name, "\(purpose); the drive is readable before and after", limit: 120) { context in
       let guest = LinuxGuest(devices: [Address.bigDrive], steps: steps, usesKexec: usesKexec)
-      let lines = try guest.run(bench)
+      let lines = try guest.run(context)
       for step in steps where step != "nvme-sha256" {
-        try bench.require(!lines.values(of: step).isEmpty, "the guest did not perform the step '\(step)'")
+        try context.require(!lines.values(of: step).isEmpty, "the guest did not perform the step '\(step)'")
       }
-      return try LinuxCases.describe(lines, bench)
+      return try LinuxCases.describe(lines, context)
     }
   }
 
   private static func end(_ name: String, _ status: String, _ steps: [String], status expected: Int32) -> Case
   {
-    Case(name, "a Linux guest ends; Sluice exits with \(status)") { bench in
-      let lines = try LinuxGuest(devices: [], steps: steps, status: expected).run(bench)
+    Case(name, "a Linux guest ends; Sluice exits with \(status)") { context in
+      let lines = try LinuxGuest(devices: [], steps: steps, status: expected).run(context)
       return lines.lines.first ?? ""
     }
   }

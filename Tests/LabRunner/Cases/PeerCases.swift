@@ -9,51 +9,51 @@ enum PeerCases {
       "peer-dma", "edu's DMA reaches ivshmem after its first access, and faults while its memory is off",
       limit: 90
     ) {
-      bench in
-      try forSluice(bench)
+      context in
+      try forSluice(context)
       let guest = BareMetalGuest("peer-dma", [Address.edu, Address.sharedMemory], append: "cycles=1")
       let before = try faults()
-      let remark = try guest.check(bench)
-      try requireNeighbours(bench)
-      return "\(remark); \(try requireFaults(of: bench.file("guest.log"), besides: before)) IOMMU faults"
+      let remark = try guest.check(context)
+      try requireNeighbours(context)
+      return "\(remark); \(try requireFaults(of: context.file("guest.log"), besides: before)) IOMMU faults"
     },
     Case(
       "peer-policies", "peer DMA under peer-dma=on-enable, eager and off, and for one pair of three",
       limit: 150
     ) {
-      bench in
-      try forSluice(bench)
-      return try policies.map { try $0.check(bench) }.joined(separator: "; ")
+      context in
+      try forSluice(context)
+      return try policies.map { try $0.check(context) }.joined(separator: "; ")
     },
     Case(
       "ram-wins", "BARs over unpinned RAM with peer-dma=eager: RAM stays, each device warns at most once",
       limit: 120
-    ) { bench in
-      try forSluice(bench)
+    ) { context in
+      try forSluice(context)
       let devices = [Address.edu, Address.sharedMemory, Address.network, Address.bigDrive]
       var guest = BareMetalGuest("bars", devices.map { "\($0),peer-dma=eager" })
       guest.memory = "2G"
-      let remark = try guest.check(bench)
-      let said = try String(contentsOf: bench.file("guest.err"), encoding: .utf8).split(separator: "\n")
+      let remark = try guest.check(context)
+      let said = try String(contentsOf: context.file("guest.err"), encoding: .utf8).split(separator: "\n")
       let warnings = said.filter { $0.contains("guest RAM is at") }
-      try bench.require(
+      try context.require(
         (1...devices.count).contains(warnings.count), "\(warnings.count) warnings: \(warnings.prefix(3))")
       return "\(remark); \(warnings[0])"
     },
     Case("bar-map", "bar-map= selects if windows open at access, at COMMAND or at a move", limit: 90) {
-      bench in
-      try forSluice(bench)
-      return try ["on-fault", "on-enable", "eager"].map { try openings(bench, $0) }.joined(separator: "; ")
+      context in
+      try forSluice(context)
+      return try ["on-fault", "on-enable", "eager"].map { try openings(context, $0) }.joined(separator: "; ")
     },
     Case("memory-bit", "memory-bit=shadow leaves the device's memory bit set; forward clears it", limit: 90) {
-      bench in
-      try forSluice(bench)
-      return try ["forward", "shadow"].map { try bit(bench, $0) }.joined(separator: "; ")
+      context in
+      try forSluice(context)
+      return try ["forward", "shadow"].map { try bit(context, $0) }.joined(separator: "; ")
     },
   ]
 
-  private static func forSluice(_ bench: CaseContext) throws {
-    guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
+  private static func forSluice(_ context: CaseContext) throws {
+    guard context.vmm == "sluice" else { throw Skipped("only for Sluice") }
   }
 
   /// Returns the lines of L1's kernel log about DMA writes that the IOMMU blocked.
@@ -79,19 +79,19 @@ enum PeerCases {
 
   /// Checks that the span of windows that the guest accessed reopens with one memory slot and one IOMMU
   /// mapping, and that one call unmaps the span.
-  private static func requireNeighbours(_ bench: CaseContext) throws {
-    let trace = try Trace(file: bench.file("guest.jsonl"))
+  private static func requireNeighbours(_ context: CaseContext) throws {
+    let trace = try Trace(file: context.file("guest.jsonl"))
     let maps = trace.records.filter { $0.mappedWindows.first?.device == Address.sharedMemory }
     let joined = maps.filter { $0.mappedWindows.count > 1 }
-    try bench.require(
+    try context.require(
       joined.count == 1 && joined[0].windows == 4 && joined[0].size == 8 << 20,
       "joint mappings: \(joined.map { "\($0.mappedWindows.count) windows, \($0.size ?? 0) bytes" })")
     let unmaps = trace.records.filter { $0.unmappedWindows.count == 4 }
-    try bench.require(unmaps.count == 2, "\(unmaps.count) calls unmap four windows, expected 2")
+    try context.require(unmaps.count == 2, "\(unmaps.count) calls unmap four windows, expected 2")
     // Each memory slot of ivshmem's windows has one mapping, which is for edu.
-    let summary = try String(contentsOf: bench.file("guest.err"), encoding: .utf8)
+    let summary = try String(contentsOf: context.file("guest.err"), encoding: .utf8)
     let line = summary.split(separator: "\n").first { $0.hasPrefix("  \(Address.sharedMemory): ") } ?? ""
-    try bench.require(
+    try context.require(
       line.contains("slots added \(maps.count),"),
       "the summary has '\(line)', expected \(maps.count) slots added")
   }
@@ -104,15 +104,16 @@ enum PeerCases {
     /// The expected number of containers that map ivshmem's BAR.
     let containers: Int
 
-    func check(_ bench: CaseContext) throws -> String {
+    func check(_ context: CaseContext) throws -> String {
       let devices = [Address.edu, Address.sharedMemory + options] + others
-      _ = try BareMetalGuest("peer-dma", devices, append: append).check(bench, as: name)
-      let trace = try Trace(file: bench.file("\(name).jsonl"))
-      let faults = trace.faultsOfClosing()
-      try bench.require(faults.isEmpty, "\(name): \(faults.prefix(3).joined(separator: "; "))")
+      _ = try BareMetalGuest("peer-dma", devices, append: append).check(context, as: name)
+      let trace = try Trace(file: context.file("\(name).jsonl"))
+      let faults = trace.violationsOfClosing()
+      try context.require(faults.isEmpty, "\(name): \(faults.prefix(3).joined(separator: "; "))")
       let mapped = trace.records.filter { $0.mappedWindows.first?.device == Address.sharedMemory }
       let used = Set(mapped.map(\.container)).count
-      try bench.require(used == containers, "\(name): \(used) containers map ivshmem, expected \(containers)")
+      try context.require(
+        used == containers, "\(name): \(used) containers map ivshmem, expected \(containers)")
       return "\(name): \(mapped.count) mappings"
     }
   }
@@ -130,32 +131,32 @@ enum PeerCases {
   ]
 
   /// Checks the reasons for which windows open when the guest enables, accesses and moves a BAR.
-  private static func openings(_ bench: CaseContext, _ policy: String) throws -> String {
+  private static func openings(_ context: CaseContext, _ policy: String) throws -> String {
     let device = "\(Address.edu),bar-map=\(policy)"
-    _ = try BareMetalGuest("bars", [device], append: "moves=4").check(bench, as: policy)
-    let trace = try Trace(file: bench.file("\(policy).jsonl"))
-    let faults = trace.faultsOfClosing()
-    try bench.require(faults.isEmpty, "\(policy): \(faults.prefix(3).joined(separator: "; "))")
+    _ = try BareMetalGuest("bars", [device], append: "moves=4").check(context, as: policy)
+    let trace = try Trace(file: context.file("\(policy).jsonl"))
+    let faults = trace.violationsOfClosing()
+    try context.require(faults.isEmpty, "\(policy): \(faults.prefix(3).joined(separator: "; "))")
     let reasons = Set(trace.records.filter { $0.openedWindow != nil }.compactMap(\.why)).sorted()
     let expected = [
       "on-fault": ["access"], "on-enable": ["access", "command"], "eager": ["command", "move"],
     ]
-    try bench.require(reasons == expected[policy], "\(policy): windows opened because of \(reasons)")
+    try context.require(reasons == expected[policy], "\(policy): windows opened because of \(reasons)")
     return "\(policy): \(reasons.joined(separator: ", "))"
   }
 
   /// Checks the device's memory bit while the guest's memory bit is clear.
-  private static func bit(_ bench: CaseContext, _ policy: String) throws -> String {
+  private static func bit(_ context: CaseContext, _ policy: String) throws -> String {
     let devices = [Address.edu, "\(Address.sharedMemory),memory-bit=\(policy)"]
     let guest = BareMetalGuest("peer-dma", devices, append: "pause=2000")
-    let child = try bench.start(guest.command(bench, as: policy), as: policy)
+    let child = try context.start(guest.command(context, as: policy), as: policy)
     try child.expect("# memory is off")
     let isSet = try HostDevice(Address.sharedMemory).command & 2 != 0
     let status = try child.wait()
     let report = BareMetalReport(child.output)
     if let fault = report.fault { throw Failed("\(policy): \(fault)") }
-    try bench.require(status == 1, "\(policy): exit status \(status); \(child.lastMessage)")
-    try bench.require(
+    try context.require(status == 1, "\(policy): exit status \(status); \(child.lastMessage)")
+    try context.require(
       isSet == (policy == "shadow"), "\(policy): the device's memory bit is \(isSet ? "set" : "clear")")
     return "\(policy): \(isSet ? "set" : "clear")"
   }

@@ -84,7 +84,7 @@ struct Comparer {
     let unused = Comparison.unused(known, in: comparisons, of: names)
     for one in comparisons {
       if !isQuiet || !one.unexplained.isEmpty {
-        for line in ComparisonText(comparison: one, peer: peer).lines { say(line) }
+        for line in ComparisonText(comparison: one, peer: peer).lines { printLine(line) }
       }
       report.add(verdict(one), prefix: "l1-\(l1.rawValue)/")
     }
@@ -98,7 +98,7 @@ struct Comparer {
       let title = "L1: Linux \(l1.rawValue), \(Date.now.formatted(.iso8601.year().month().day()))."
       let page = ComparisonPage(comparisons: comparisons, peer: peer, title: title, unused: unused)
       try Data(page.html.utf8).write(to: URL(filePath: html))
-      say("lab: \(html)")
+      printLine("lab: \(html)")
     }
   }
 

@@ -26,9 +26,9 @@ enum ComparisonCases {
   /// The cases of the probe guest. Each part is a separate guest, because a later part may end a peer.
   static let probes = devices.map { device in
     Case(
-      "compare-\(device.name)", "the facts of the probe guest about \(device.name)", limit: 3 * patience + 180
-    ) { bench in
-      try probe(device, parts: 0..<3, bench)
+      "compare-\(device.name)", "the facts of the probe guest about \(device.name)", limit: 3 * timeout + 180
+    ) { context in
+      try probe(device, parts: 0..<3, context)
     }
   }
 
@@ -36,22 +36,22 @@ enum ComparisonCases {
   ///
   /// Its device is a card with several BARs, MSI-X and a ROM.
   static func planted(_ bug: String) -> Case {
-    Case("planted-\(bug)", "the facts of the probe guest with a planted bug", limit: 240) { bench in
-      bench.manifest.sluice = "\(bench.manifest.planted)/\(bug)"
-      return try probe(devices[1], parts: 0..<1, bench)
+    Case("planted-\(bug)", "the facts of the probe guest with a planted bug", limit: 240) { context in
+      context.manifest.sluice = "\(context.manifest.planted)/\(bug)"
+      return try probe(devices[1], parts: 0..<1, context)
     }
   }
 
-  private static func probe(_ device: Device, parts: Range<Int>, _ bench: CaseContext) throws -> String {
-    try collect(bench) { vmm, bench in
+  private static func probe(_ device: Device, parts: Range<Int>, _ context: CaseContext) throws -> String {
+    try collect(context) { vmm, context in
       var facts = Observations()
       for part in parts {
         let guest = BareMetalGuest("Probe", device.addresses, append: "\(device.append) part=\(part)")
         let label = "\(vmm)-\(part)"
-        let child = try bench.start(guest.command(bench, as: label), as: label)
+        let child = try context.start(guest.command(context, as: label), as: label)
         let end = try end(of: child)
         // A peer may die. Sluice must not.
-        try bench.require(end == nil || vmm != "sluice", "\(end ?? ""); \(child.lastLine)")
+        try context.require(end == nil || vmm != "sluice", "\(end ?? ""); \(child.lastLine)")
         facts.add(probe: child.output)
         facts.add("end.\(part)", end ?? "all facts written")
       }
@@ -60,13 +60,13 @@ enum ComparisonCases {
   }
 
   /// The time limit of a guest in seconds. With ivshmem, QEMU took more than 60 s on a busy machine.
-  private static let patience = 100
+  private static let timeout = 100
 
   /// Waits for the end of a guest. Returns the cause of a bad end, or nil after a good end.
   ///
   /// After an error of KVM_RUN, QEMU stops the guest and does not exit.
-  private static func end(of child: Child, patience: Int = patience) throws -> String? {
-    let limit = ContinuousClock.now + .seconds(patience)
+  private static func end(of child: Child, timeout: Int = timeout) throws -> String? {
+    let limit = ContinuousClock.now + .seconds(timeout)
     func stop() -> String? {
       child.errors.split(separator: "\n")
         .first { $0.contains("kvm run failed") || $0.contains("KVM internal error") }.map(String.init)
@@ -74,7 +74,7 @@ enum ComparisonCases {
     while child.isRunning, stop() == nil, ContinuousClock.now < limit { usleep(100_000) }
     guard !child.isRunning else {
       child.kill()
-      return stop() ?? "no end after \(patience) s"
+      return stop() ?? "no end after \(timeout) s"
     }
     let status = try child.wait()
     return status == 1 ? nil : "status \(status): \(child.lastMessage)"
@@ -83,14 +83,14 @@ enum ComparisonCases {
   /// The cases of the Linux guest.
   static let linux = devices.filter { !$0.steps.isEmpty }.map { device in
     Case("compare-linux-\(device.name)", "the facts of a Linux guest about \(device.name)", limit: 240) {
-      bench in
-      try collect(bench) { vmm, bench in
+      context in
+      try collect(context) { vmm, context in
         let guest = LinuxGuest(
           kernel: .newFull, devices: device.addresses, steps: ["facts"] + device.steps + ["facts-after"])
-        let child = try bench.start(guest.command(bench), as: vmm)
+        let child = try context.start(guest.command(context), as: vmm)
         let status = try child.wait()
         let lines = GuestLines(child.output)
-        try bench.require(
+        try context.require(
           lines.ended && lines.faults.isEmpty,
           "under \(vmm): status \(status); \(lines.faults.joined(separator: "; ")); \(child.lastLine)")
         // kvmtool's bus has no host bridge. The device is in slot 0.
@@ -104,12 +104,12 @@ enum ComparisonCases {
   /// On closed windows, instructions that KVM cannot emulate are left out. They would end QEMU's VM.
   static let instructions = Case(
     "compare-instructions", "the results of instructions on a device's memory", limit: 600
-  ) { bench in
-    try collect(bench) { vmm, bench in
-      let child = try bench.start(InstructionCases.guest(under: vmm).command(bench, as: vmm), as: vmm)
-      let end = try end(of: child, patience: 250)
+  ) { context in
+    try collect(context) { vmm, context in
+      let child = try context.start(InstructionCases.guest(under: vmm).command(context, as: vmm), as: vmm)
+      let end = try end(of: child, timeout: 250)
       let report = BareMetalReport(child.output)
-      try bench.require(
+      try context.require(
         end == nil && (vmm != "sluice" || report.fault == nil),
         "under \(vmm): \(end ?? report.fault ?? ""); \(child.lastLine)")
       var facts = Observations()
@@ -131,16 +131,17 @@ enum ComparisonCases {
 
   /// Runs a guest under Sluice and under the peer, and writes `sluice.facts` and `peer.facts`.
   private static func collect(
-    _ bench: CaseContext, _ body: (String, CaseContext) throws -> Observations
+    _ context: CaseContext, _ body: (String, CaseContext) throws -> Observations
   ) throws -> String {
     // `--with` names the peer. The other VMM is always Sluice.
-    let peer = bench.vmm == "sluice" ? "qemu" : bench.vmm
+    let peer = context.vmm == "sluice" ? "qemu" : context.vmm
     var counts: [Int] = []
     for (vmm, file) in [("sluice", "sluice"), (peer, "peer")] {
-      bench.vmm = vmm
-      let facts = try body(vmm, bench)
-      try bench.require(facts.keys.count > 20, "under \(vmm) the guest wrote only \(facts.keys.count) facts")
-      try Data(facts.text.utf8).write(to: bench.file("\(file).facts"))
+      context.vmm = vmm
+      let facts = try body(vmm, context)
+      try context.require(
+        facts.keys.count > 20, "under \(vmm) the guest wrote only \(facts.keys.count) facts")
+      try Data(facts.text.utf8).write(to: context.file("\(file).facts"))
       counts.append(facts.keys.count)
     }
     return "\(counts[0]) facts under sluice, \(counts[1]) under \(peer)"

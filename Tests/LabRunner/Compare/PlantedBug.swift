@@ -37,8 +37,8 @@ struct PlantedBug {
 
   /// Builds Sluice with the bug from a copy of the tree. The file has the name of the bug.
   func build(_ workspace: Workspace) throws {
-    let place = workspace.planted
-    let copy = place.appending(path: "tree")
+    let directory = workspace.planted
+    let copy = directory.appending(path: "tree")
     try copy.makeDirectory()
     // -a keeps the modification times, so that only the file of the previous bug is compiled again.
     for part in ["Package.swift", "Sources", "Tests"] {
@@ -51,14 +51,14 @@ struct PlantedBug {
       throw Failed("bug '\(name)': \(file): \(parts.count - 1) matches for the text to replace, expected 1")
     }
     try Data(parts.joined(separator: replacement).utf8).write(to: target)
-    say("lab: building Sluice with the bug '\(name)'")
-    let build = place.appending(path: "build").path
+    printLine("lab: building Sluice with the bug '\(name)'")
+    let build = directory.appending(path: "build").path
     try Command.output(
       [
         "swift", "build", "-c", "release", "--static-swift-stdlib", "--product", "sluice", "--scratch-path",
         build,
       ], in: copy, mergingErrors: true)
-    let result = place.appending(path: name)
+    let result = directory.appending(path: name)
     try result.removeIfPresent()
     try FileManager.default.copyItem(at: URL(filePath: "\(build)/release/sluice"), to: result)
   }

@@ -18,24 +18,24 @@ struct BareMetalGuest {
   }
 
   /// Returns the command that runs the guest under the case's VMM. Sluice's trace goes to `LABEL.jsonl`.
-  func command(_ bench: CaseContext, as label: String) throws -> [String] {
-    bench.vmm == "qemu" ? try qemu(bench) : try sluice(bench, as: label)
+  func command(_ context: CaseContext, as label: String) throws -> [String] {
+    context.vmm == "qemu" ? try qemu(context) : try sluice(context, as: label)
   }
 
   /// Runs the guest and checks its report. Returns a remark.
-  func check(_ bench: CaseContext, as label: String = "guest") throws -> String {
-    let child = try bench.start(command(bench, as: label), as: label)
+  func check(_ context: CaseContext, as label: String = "guest") throws -> String {
+    let child = try context.start(command(context, as: label), as: label)
     let status = try child.wait()
     let report = BareMetalReport(child.output)
     if let fault = report.fault { throw Failed("\(fault) (status \(status)); \(child.lastMessage)") }
     // A guest without a failed check writes 0 to the debug exit port. The exit status is then (0 << 1) | 1.
-    try bench.require(status == 1, "exit status \(status), expected 1; \(child.lastMessage)")
+    try context.require(status == 1, "exit status \(status), expected 1; \(child.lastMessage)")
     return report.remark
   }
 
   /// Runs the same guest and device under QEMU. The result is a remark and never fails the case.
-  func besideQEMU(_ bench: CaseContext) throws -> String {
-    let child = try bench.start(qemu(bench), as: "qemu")
+  func remarkUnderQEMU(_ context: CaseContext) throws -> String {
+    let child = try context.start(qemu(context), as: "qemu")
     // After an error of KVM_RUN, QEMU stops the guest and waits for a debugger.
     let isBroken = { child.errors.contains("kvm run failed") }
     let end = ContinuousClock.now + .seconds(120)
@@ -53,18 +53,19 @@ struct BareMetalGuest {
     return "\(report.fault ?? report.remark); status \(try child.wait())"
   }
 
-  private func sluice(_ bench: CaseContext, as label: String) throws -> [String] {
+  private func sluice(_ context: CaseContext, as label: String) throws -> [String] {
     [
-      bench.manifest.sluice, "run", "--kernel", try bench.guest(name), "--debug-exit", "--cpus", "\(cpus)",
-      "--memory", memory, "--summary", "--trace", bench.file("\(label).jsonl").path, "--append", append,
+      context.manifest.sluice, "run", "--kernel", try context.guest(name), "--debug-exit", "--cpus",
+      "\(cpus)",
+      "--memory", memory, "--summary", "--trace", context.file("\(label).jsonl").path, "--append", append,
     ] + options + devices.flatMap { ["--device", $0] }
   }
 
-  private func qemu(_ bench: CaseContext) throws -> [String] {
+  private func qemu(_ context: CaseContext) throws -> [String] {
     [
       "qemu-system-x86_64", "-accel", "kvm", "-M", "q35", "-cpu", "host", "-smp", "\(cpus)", "-m", "128M",
       "-nodefaults", "-nographic", "-no-reboot", "-serial", "stdio", "-append", append,
-      "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel", try bench.guest(name),
+      "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel", try context.guest(name),
     ] + vfioDevices(devices)
   }
 }

@@ -12,11 +12,11 @@ struct GuestFuzz {
     Case(
       "fuzz-guest", "small guest: 4 vCPUs make random accesses for 20 s (longer: `Tests/lab fuzz guest`)",
       limit: 180
-    ) { bench in try GuestFuzz(seconds: 20, seed: 1).run(bench) },
+    ) { context in try GuestFuzz(seconds: 20, seed: 1).run(context) },
     Case(
       "fuzz-guest-long", "small guest: 4 vCPUs make random accesses for 10 minutes", limit: 900,
       isLong: true
-    ) { bench in try GuestFuzz(seconds: 600, seed: 2).run(bench) },
+    ) { context in try GuestFuzz(seconds: 600, seed: 2).run(context) },
   ]
 
   init(seconds: Int, seed: Int) { (self.seconds, self.seed) = (seconds, seed) }
@@ -45,35 +45,35 @@ struct GuestFuzz {
   /// The maximum growth of the process after its start, in KiB.
   private static let mostGrowth = 16 << 10
 
-  func run(_ bench: CaseContext) throws -> String {
-    guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
-    bench.note("to repeat: Tests/lab fuzz guest --seconds \(seconds) --seed \(seed)")
+  func run(_ context: CaseContext) throws -> String {
+    guard context.vmm == "sluice" else { throw Skipped("only for Sluice") }
+    context.note("to repeat: Tests/lab fuzz guest --seconds \(seconds) --seed \(seed)")
     let log = try KernelLog()
     var guest = BareMetalGuest("fuzz", Self.devices, append: "seed=\(seed)", cpus: 4)
     // Preallocate guest RAM. The measured growth is then growth of the process.
     guest.memory = "128M,prealloc"
-    let trace = bench.file("guest.jsonl").path
+    let trace = context.file("guest.jsonl").path
     // No check needs the trace, which would have hundreds of megabytes.
-    let command = try guest.command(bench, as: "guest").filter { $0 != "--trace" && $0 != trace }
-    let child = try bench.start(command, as: "guest")
+    let command = try guest.command(context, as: "guest").filter { $0 != "--trace" && $0 != trace }
+    let child = try context.start(command, as: "guest")
     let growth = try drive(child)
     let status = try child.wait()
     let report = BareMetalReport(child.output)
-    bench.note("events: \(Self.events(child.output))")
+    context.note("events: \(Self.events(child.output))")
     let lines = child.errors.split(whereSeparator: \.isNewline)
     if let fault = report.fault {
       throw Failed("seed \(seed): \(fault) (status \(status)); \(child.lastMessage)")
     }
-    try bench.require(
+    try context.require(
       child.output.contains("# \(Self.devices.count) functions"), "the guest does not see every function")
-    try bench.require(status == 1, "seed \(seed): status \(status), expected 1; \(child.lastMessage)")
-    try bench.require(
+    try context.require(status == 1, "seed \(seed): status \(status), expected 1; \(child.lastMessage)")
+    try context.require(
       lines.count <= Self.mostLines,
       "seed \(seed): \(lines.count) lines on standard error: \(lines.prefix(3))")
-    try bench.require(growth <= Self.mostGrowth, "seed \(seed): the process grew by \(growth) KiB")
+    try context.require(growth <= Self.mostGrowth, "seed \(seed): the process grew by \(growth) KiB")
     for device in Self.devices { try HostDevice(device).requireReleased() }
-    let trouble = try log.trouble()
-    try bench.require(trouble.isEmpty, "seed \(seed): L1's log has \(trouble.prefix(3))")
+    let faults = try log.faults()
+    try context.require(faults.isEmpty, "seed \(seed): L1's log has \(faults.prefix(3))")
     return "\(report.remark); \(lines.count) lines on standard error; grew by \(growth) KiB"
   }
 

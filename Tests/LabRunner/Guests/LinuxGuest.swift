@@ -17,15 +17,15 @@ struct LinuxGuest {
   var append = ""
 
   /// Returns the command that runs the guest under the case's VMM.
-  func command(_ bench: CaseContext) throws -> [String] {
-    let kernel = try bench.kernel(kernel)
+  func command(_ context: CaseContext) throws -> [String] {
+    let kernel = try context.kernel(kernel)
     let initramfs = usesKexec ? kernel.kexecInitramfs ?? kernel.initramfs : kernel.initramfs
     // kvmtool has no ACPI, so its guest ends by a reset.
-    let steps = bench.vmm == "kvmtool" ? steps + ["reboot"] : steps
+    let steps = context.vmm == "kvmtool" ? steps + ["reboot"] : steps
     let line = "console=ttyS0 quiet panic=-1 lab.steps=\(steps.joined(separator: ",")) \(append)"
-    switch bench.vmm {
+    switch context.vmm {
     case "kvmtool":
-      guard let program = bench.manifest.kvmtool else { throw Failed("kvmtool is not installed") }
+      guard let program = context.manifest.kvmtool else { throw Failed("kvmtool is not installed") }
       return [
         program, "run", "--kernel", kernel.image, "--initrd", initramfs, "--params", line, "--mem",
         memory.filter(\.isNumber), "--cpus", "\(cpus)", "--console", "serial", "--network", "mode=none",
@@ -38,38 +38,39 @@ struct LinuxGuest {
       ] + vfioDevices(devices)
     default:
       return [
-        bench.manifest.sluice, "run", "--kernel", kernel.image, "--initrd", initramfs, "--append", line,
-        "--memory", memory, "--cpus", "\(cpus)", "--summary", "--trace", bench.file("trace.jsonl").path,
+        context.manifest.sluice, "run", "--kernel", kernel.image, "--initrd", initramfs, "--append", line,
+        "--memory", memory, "--cpus", "\(cpus)", "--summary", "--trace", context.file("trace.jsonl").path,
       ] + devices.flatMap { ["--device", $0] } + options
     }
   }
 
   /// Runs the guest to its end and checks its end and its drives. Returns the guest's `lab:` lines.
-  func run(_ bench: CaseContext) throws -> GuestLines {
-    let child = try bench.start(command(bench), as: "guest")
+  func run(_ context: CaseContext) throws -> GuestLines {
+    let child = try context.start(command(context), as: "guest")
     let status = try child.wait()
     let lines = GuestLines(child.output)
-    let expected = bench.vmm == "qemu" ? 0 : self.status
-    try bench.require(lines.faults.isEmpty, lines.faults.joined(separator: "; "))
-    try bench.require(
+    let expected = context.vmm == "qemu" ? 0 : self.status
+    try context.require(lines.faults.isEmpty, lines.faults.joined(separator: "; "))
+    try context.require(
       lines.ended,
       "the guest did not reach its end (status \(status)): \(child.lastLine); \(child.lastMessage)")
-    try bench.require(status == expected, "exit status \(status), expected \(expected); \(child.lastMessage)")
+    try context.require(
+      status == expected, "exit status \(status), expected \(expected); \(child.lastMessage)")
     for address in devices {
-      try checkDrive(address, in: lines, bench)
+      try checkDrive(address, in: lines, context)
     }
     return lines
   }
 
   /// Checks a drive of known content. Each read of the whole drive must give the content that the lab wrote.
-  private func checkDrive(_ address: String, in lines: GuestLines, _ bench: CaseContext) throws {
-    guard let drive = bench.manifest.drives[address] else { return }
+  private func checkDrive(_ address: String, in lines: GuestLines, _ context: CaseContext) throws {
+    guard let drive = context.manifest.drives[address] else { return }
     let sums = lines.values(of: "nvme-sha256").filter { $0.first == drive.serial }.compactMap(\.last)
     let expected = steps.count { $0 == "nvme-sha256" }
-    try bench.require(
+    try context.require(
       sums.count == expected, "\(drive.serial) was read \(sums.count) of \(expected) times")
     for sum in sums {
-      try bench.require(
+      try context.require(
         sum == drive.sha256, "\(drive.serial): the guest read \(sum), expected \(drive.sha256)")
     }
   }

@@ -13,7 +13,7 @@ struct Torture {
     Case(
       "torture", "small guest: 10 s of concurrent random operations (longer: `Tests/lab torture`)",
       limit: 150
-    ) { bench in try Torture(seconds: 10, seed: 1).run(bench) }
+    ) { context in try Torture(seconds: 10, seed: 1).run(context) }
   ]
 
   init(seconds: Int, seed: Int) { (self.seconds, self.seed) = (seconds, seed) }
@@ -40,29 +40,29 @@ struct Torture {
     (Address.sharedMemory, 0x1110_1AF4),
   ]
 
-  func run(_ bench: CaseContext) throws -> String {
-    guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
-    bench.note("to repeat: Tests/lab torture --seconds \(seconds) --seed \(seed)")
+  func run(_ context: CaseContext) throws -> String {
+    guard context.vmm == "sluice" else { throw Skipped("only for Sluice") }
+    context.note("to repeat: Tests/lab torture --seconds \(seconds) --seed \(seed)")
     let log = try KernelLog()
     let guest = BareMetalGuest(
       "torture", Self.devices.map(\.address), append: "seed=\(seed) outside=1", cpus: 4)
-    let child = try bench.start(guest.command(bench, as: "guest"), as: "guest")
+    let child = try context.start(guest.command(context, as: "guest"), as: "guest")
     try drive(child)
     let status = try child.wait()
     let report = BareMetalReport(child.output)
-    for kind in ["event", "invariant"] { bench.note("\(kind)s: \(Self.numbers(kind, child.output))") }
+    for kind in ["event", "invariant"] { context.note("\(kind)s: \(Self.numbers(kind, child.output))") }
     var scan = TraceScan()
-    try scan.read(bench.file("guest.jsonl"))
-    bench.note("trace: \(scan.summary)")
+    try scan.read(context.file("guest.jsonl"))
+    context.note("trace: \(scan.summary)")
     if let fault = report.fault {
       throw Failed("seed \(seed): \(fault) (status \(status)); \(child.lastMessage)")
     }
-    try bench.require(status == 1, "seed \(seed): status \(status), expected 1; \(child.lastMessage)")
-    try bench.require(scan.faults.isEmpty, "seed \(seed): \(scan.faults.prefix(3).joined(separator: "; "))")
-    let trouble = try log.trouble()
-    try bench.require(trouble.isEmpty, "seed \(seed): L1's log has \(trouble.prefix(3))")
+    try context.require(status == 1, "seed \(seed): status \(status), expected 1; \(child.lastMessage)")
+    try context.require(scan.faults.isEmpty, "seed \(seed): \(scan.faults.prefix(3).joined(separator: "; "))")
+    let faults = try log.faults()
+    try context.require(faults.isEmpty, "seed \(seed): L1's log has \(faults.prefix(3))")
     // The trace has hundreds of megabytes and no faults.
-    try FileManager.default.removeItem(at: bench.file("guest.jsonl"))
+    try FileManager.default.removeItem(at: context.file("guest.jsonl"))
     return "\(report.remark); \(scan.gates) gate events"
   }
 

@@ -5,26 +5,26 @@ import Foundation
 /// A run of the guest `watch`, which prints the values that it reads from its devices. The runner acts as the
 /// host.
 final class WatchGuest {
-  let bench: CaseContext
+  let context: CaseContext
   let child: Child
   let label: String
   /// The number of bytes of output that have been searched.
   private var seen = 0
 
   /// Starts the guest and waits until it reads its devices.
-  convenience init(_ bench: CaseContext, _ devices: [String], strange: Int = 0, as label: String = "guest")
+  convenience init(_ context: CaseContext, _ devices: [String], strange: Int = 0, as label: String = "guest")
     throws
   {
-    try self.init(bench, BareMetalGuest("watch", devices, append: "strange=\(strange)"), as: label)
+    try self.init(context, BareMetalGuest("watch", devices, append: "strange=\(strange)"), as: label)
   }
 
   /// Starts a configured guest and waits until it reads its devices.
   ///
   /// - Parameter guest: A run of the guest `watch`.
-  init(_ bench: CaseContext, _ guest: BareMetalGuest, as label: String = "guest") throws {
-    guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
-    (self.bench, self.label) = (bench, label)
-    child = try bench.start(guest.command(bench, as: label), as: label)
+  init(_ context: CaseContext, _ guest: BareMetalGuest, as label: String = "guest") throws {
+    guard context.vmm == "sluice" else { throw Skipped("only for Sluice") }
+    (self.context, self.label) = (context, label)
+    child = try context.start(guest.command(context, as: label), as: label)
     try child.expect("\nwatching", within: 30)
     seen = child.output.utf8.count
   }
@@ -80,7 +80,7 @@ final class WatchGuest {
     }
     let before = try count()
     let after = try count()
-    try bench.require(after > before, "the guest made no progress after \(before) reads")
+    try context.require(after > before, "the guest made no progress after \(before) reads")
   }
 
   /// Returns the values that the guest reads from a device's register, COMMAND and identity.
@@ -94,16 +94,16 @@ final class WatchGuest {
   }
 
   /// Requires that the first device reads all-ones everywhere, and that the second device and the VM work.
-  func requireGone() throws {
+  func requireRemoved() throws {
     let end = ContinuousClock.now + .seconds(10)
     var state = try state()
     // The host may notice the removal before the guest does.
     while state.value != "ffffffff", ContinuousClock.now < end { state = try self.state() }
-    try bench.require(
+    try context.require(
       state == ("ffffffff", "ffff", "ffffffff"),
       "the device reads \(state.value), COMMAND \(state.command), identity \(state.identity)")
     let other = try self.state(2)
-    try bench.require(try other.value == value(of: 2), "the other device reads \(other.value)")
+    try context.require(try other.value == value(of: 2), "the other device reads \(other.value)")
     try requireAlive()
   }
 
@@ -113,7 +113,7 @@ final class WatchGuest {
     let status = try child.wait(within: 20)
     let report = BareMetalReport(child.output)
     if let fault = report.fault { throw Failed("\(fault) (status \(status)); \(child.lastMessage)") }
-    try bench.require(status == 1, "exit status \(status), expected 1; \(child.lastMessage)")
-    return try Trace(file: bench.file("\(label).jsonl"))
+    try context.require(status == 1, "exit status \(status), expected 1; \(child.lastMessage)")
+    return try Trace(file: context.file("\(label).jsonl"))
   }
 }

@@ -35,7 +35,7 @@ struct CallCounts: Equatable {
 extension Trial {
   /// Runs a guest under strace, and returns the numbers of its calls.
   func calls(of guest: BenchGuest, within seconds: Int = 180) throws -> CallCounts {
-    let directory = bench.file("strace-\(UUID().uuidString)")
+    let directory = context.file("strace-\(UUID().uuidString)")
     try directory.makeDirectory()
     defer { try? directory.removeIfPresent() }  // only a leftover in memory
     _ = try run(

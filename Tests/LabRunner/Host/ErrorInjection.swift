@@ -7,8 +7,8 @@ enum ErrorInjection {
   /// Completion Timeout (PCIe 6.0 §7.8.4.2, bit 14), which is not fatal by default.
   private static let completionTimeout: UInt32 = 1 << 14
 
-  static func inject(_ address: String, _ bench: CaseContext) throws {
-    try Command.output(["modprobe", "--dirname", bench.manifest.modules, "aer_inject"])
+  static func inject(_ address: String, _ context: CaseContext) throws {
+    try Command.output(["modprobe", "--dirname", context.manifest.modules, "aer_inject"])
     let parts = address.split { ":.".contains($0) }.compactMap { UInt8($0, radix: 16) }
     guard parts.count == 4 else { throw Failed("'\(address)': invalid PCI address") }
     // `struct aer_error_inj`: bus, device, function, the two status registers, four words of log, domain.

@@ -9,7 +9,7 @@ struct KernelLog {
   private static func lines() throws -> [Substring] { try Command.output(["dmesg"]).split(separator: "\n") }
 
   /// Returns the new lines that report a fault of the kernel.
-  func trouble() throws -> [String] {
+  func faults() throws -> [String] {
     let words = [
       "WARNING:", "BUG:", "Oops", "Call Trace", "INFO: task", "soft lockup", "possible recursive locking",
       "circular locking", "suspicious RCU",

@@ -31,7 +31,7 @@ struct VirtualFunction {
   private static let path = "/sys/bus/pci/devices/\(Address.physicalFunction)"
 
   /// Binds the physical function to vfio-pci (module option enable_sriov), without a virtual function.
-  static func givePhysical() throws {
+  static func bindPhysical() throws {
     try HostDevice.write("0", to: "\(path)/sriov_numvfs")
     try HostDevice.write("Y", to: "/sys/module/vfio_pci/parameters/enable_sriov")
     try HostDevice(Address.physicalFunction).bind(to: "vfio-pci")
@@ -41,13 +41,13 @@ struct VirtualFunction {
   ///
   /// The program that uses the physical function must already run. In QEMU's emulation, a reset of that
   /// function removes the virtual functions and leaves VF Enable set. Linux then does not create them again.
-  static func makeVirtual() throws {
+  static func createVirtual() throws {
     try HostDevice.write("1", to: "\(path)/sriov_numvfs")
     try HostDevice(Address.virtualFunction).bind(to: "vfio-pci")
   }
 
   /// Binds the physical function to its host driver, and creates the virtual function again.
-  static func takeBack() throws {
+  static func restore() throws {
     try HostDevice.write("0", to: "\(path)/sriov_numvfs")
     try HostDevice(Address.physicalFunction).bind(to: "nvme")
     try make()

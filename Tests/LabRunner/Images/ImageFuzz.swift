@@ -17,9 +17,10 @@ struct ImageFuzz {
   static let all = [
     Case(
       "fuzz-image", "20 s of mutated kernels and initrds; `Tests/lab fuzz image` for longer", limit: 120
-    ) { bench in try ImageFuzz(seconds: 20, seed: 1).run(bench) },
-    Case("fuzz-image-long", "10 minutes of mutated kernels and initrds", limit: 900, isLong: true) { bench in
-      try ImageFuzz(seconds: 600, seed: 2).run(bench)
+    ) { context in try ImageFuzz(seconds: 20, seed: 1).run(context) },
+    Case("fuzz-image-long", "10 minutes of mutated kernels and initrds", limit: 900, isLong: true) {
+      context in
+      try ImageFuzz(seconds: 600, seed: 2).run(context)
     },
   ]
 
@@ -30,17 +31,18 @@ struct ImageFuzz {
     return kernels.sorted() + small.map { guests.appending(path: $0).path }
   }
 
-  private func run(_ bench: CaseContext) throws -> String {
-    guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
+  private func run(_ context: CaseContext) throws -> String {
+    guard context.vmm == "sluice" else { throw Skipped("only for Sluice") }
     let files = try Self.files(
-      kernels: bench.manifest.guestKernels.values.map(\.image), guests: URL(filePath: bench.manifest.guests))
+      kernels: context.manifest.guestKernels.values.map(\.image),
+      guests: URL(filePath: context.manifest.guests))
     // The directory has FIFOs and files with large holes. It is not among the case's files, which are copied.
     let directory = URL(filePath: "/run/lab-fuzz")
     try directory.removeIfPresent()
     try directory.makeDirectory()
     defer { try? directory.removeIfPresent() }  // only a leftover: an iteration is repeated by its number
-    let result = try run(files, in: directory) { bench.note($0) }
-    try bench.require(result.isGood, result.deaths.joined(separator: "; "))
+    let result = try run(files, in: directory) { context.note($0) }
+    try context.require(result.isGood, result.deaths.joined(separator: "; "))
     return result.summary
   }
 

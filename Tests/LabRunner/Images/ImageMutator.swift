@@ -96,8 +96,8 @@ struct ImageMutator {
     }
     if chance(6, &random), !image.bytes.isEmpty {
       for _ in 0..<Int.random(in: 1...12, using: &random) {
-        let place = Int.random(in: 0..<min(image.bytes.count, 8192), using: &random)
-        image.bytes[place] = UInt8.random(in: 0...255, using: &random)
+        let offset = Int.random(in: 0..<min(image.bytes.count, 8192), using: &random)
+        image.bytes[offset] = UInt8.random(in: 0...255, using: &random)
       }
     }
     image.size = UInt64(image.bytes.count)

@@ -51,7 +51,7 @@ struct ImageWorker: ParsableCommand {
       iteration += 1
       if seconds == 0 || ContinuousClock.now >= end { break }
     }
-    say(String(decoding: try JSONEncoder().encode(outcomes), as: UTF8.self))
+    printLine(String(decoding: try JSONEncoder().encode(outcomes), as: UTF8.self))
   }
 
   /// Writes the iteration to a file, which the parent reads after a crash of this process.
@@ -87,8 +87,8 @@ struct ImageLoader {
   ///
   /// - Throws: `Failed` if the result is wrong.
   func load(_ input: ImageMutator.Input, _ iteration: UInt64) throws -> String {
-    let kernel = try place(input.kernel, "kernel")
-    let initrd = try input.initrd.map { try place($0, "initrd") }
+    let kernel = try write(input.kernel, "kernel")
+    let initrd = try input.initrd.map { try write($0, "initrd") }
     let memory = try GuestMemory(size: input.memory, backing: .memfd)
     let entry: EntryPoint
     do throws(BootError) {
@@ -127,7 +127,7 @@ struct ImageLoader {
   }
 
   /// Writes a file, and returns its path.
-  private func place(_ file: ImageMutator.File, _ name: String) throws -> String {
+  private func write(_ file: ImageMutator.File, _ name: String) throws -> String {
     switch file {
     case .special(let special): return "\(directory)/\(special.rawValue)"
     case .image(let image):

@@ -26,7 +26,7 @@ struct KernelStore {
   private func unpack(_ name: KernelName, into root: URL) throws {
     let options = name.isBackport ? try AptLists(workspace: workspace).options(.backports) : []
     let package = try dependency(of: name.metaPackage, options)
-    say("lab: downloading \(package)")
+    printLine("lab: downloading \(package)")
     let download = root.appending(path: "download")
     try download.makeDirectory()
     try Command.output(["apt-get"] + options + ["download", package], in: download)

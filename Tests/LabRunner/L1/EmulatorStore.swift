@@ -28,12 +28,12 @@ struct EmulatorStore {
   private func build(to program: URL) throws {
     try root.removeIfPresent()
     try root.makeDirectory()
-    say("lab: downloading the source of QEMU")
+    printLine("lab: downloading the source of QEMU")
     let options = try AptLists(workspace: workspace).options(.sources)
     try Command.output(["apt-get"] + options + ["source", "qemu"], in: root)
     let source = try unpackedSource()
-    try mend(source)
-    say("lab: building QEMU for L1")
+    try patch(source)
+    printLine("lab: building QEMU for L1")
     let build = root.appending(path: "build")
     try build.makeDirectory()
     try Command.output(
@@ -60,7 +60,7 @@ struct EmulatorStore {
     throw LabError("\(root.path): no directory has QEMU's configure")
   }
 
-  private func mend(_ source: URL) throws {
+  private func patch(_ source: URL) throws {
     // The directory differs between Debian 12 and 13.
     let files = ["sysemu", "system"].map {
       source.appending(path: "target/i386/tcg/\($0)/svm_helper.c")
@@ -69,17 +69,17 @@ struct EmulatorStore {
       throw LabError("\(source.path): svm_helper.c: not found")
     }
     let text = try String(contentsOf: file, encoding: .utf8)
-    guard let mended = Self.mended(text) else {
+    guard let patched = Self.patched(text) else {
       throw LabError(
         "\(file.path): unexpected code for the injection of an interrupt; check whether QEMU has fixed it")
     }
-    try Data(mended.utf8).write(to: file)
+    try Data(patched.utf8).write(to: file)
   }
 
   /// Removes the first assignment of `exception_index` in the case of an external interrupt of svm_helper.c.
   ///
   /// Returns nil if the case does not begin with the assignment.
-  static func mended(_ text: String) -> String? {
+  static func patched(_ text: String) -> String? {
     guard let label = text.range(of: "case SVM_EVTINJ_TYPE_INTR:") else { return nil }
     let rest = text[label.upperBound...]
     guard let end = rest.firstIndex(of: ";"), rest[..<end].contains("exception_index = vector") else {

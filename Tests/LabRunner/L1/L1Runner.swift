@@ -64,14 +64,14 @@ struct L1Runner {
     let start = ContinuousClock.now
     var event = Event(.pass, one.name)
     do {
-      let bench = try CaseContext(one, manifest: manifest, vmm: vmm, reports: reports)
+      let context = try CaseContext(one, manifest: manifest, vmm: vmm, reports: reports)
       do {
-        event.text = try one.body(bench)
+        event.text = try one.body(context)
       } catch {
-        try bench.close()
+        try context.close()
         throw error
       }
-      try bench.close()
+      try context.close()
     } catch let error as Skipped {
       event.kind = .skip
       event.text = error.description

@@ -14,7 +14,7 @@ struct Session {
   var prefix = ""
   /// True if one thread of QEMU runs all of L1's processors in turn.
   var isSingleThreaded = false
-  /// True if L1 has the devices that only `bench` needs.
+  /// True if L1 has the devices that only `context` needs.
   var isBench = false
 
   /// Runs the cases, and adds their results to the report. A case during which L1 died runs a second time.
@@ -23,7 +23,7 @@ struct Session {
     var retried: Set<String> = []
     while !left.isEmpty {
       let turns = isSingleThreaded ? ", its processors in one thread," : ""
-      say(
+      printLine(
         "lab: starting L1 with \(kernel.rawValue)\(turns) for \(left.count) case\(left.count == 1 ? "" : "s")"
       )
       let outcome = try boot(left, manifest: manifest, report: &report)
@@ -40,14 +40,14 @@ struct Session {
         report.add(Event(.fail, victim, text: outcome.reason), prefix: prefix)
         left.removeAll { $0.name == victim }
       } else {
-        say("lab: \(outcome.reason) during \(prefix)\(victim): retrying once in a new L1")
+        printLine("lab: \(outcome.reason) during \(prefix)\(victim): retrying once in a new L1")
         report.add(retry: prefix + victim)
       }
     }
   }
 
   /// The time in seconds after a case's limit in which the case may still report its result.
-  private static let patience = 90
+  private static let timeout = 90
 
   private struct Outcome {
     var finished: Set<String> = []
@@ -95,9 +95,9 @@ struct Session {
     while true {
       // The runner inside ends a case's programs at the limit. Its own system call may still hang.
       if let name = outcome.running, let seconds = limits[name],
-        ContinuousClock.now - start > .seconds(seconds + Self.patience)
+        ContinuousClock.now - start > .seconds(seconds + Self.timeout)
       {
-        outcome.reason = "\(name) did not end within \(seconds + Self.patience) s"
+        outcome.reason = "\(name) did not end within \(seconds + Self.timeout) s"
         return outcome
       }
       switch emulator.next(within: .seconds(5)) {
@@ -118,25 +118,25 @@ struct Session {
         case .ready, .note, .pulse: break
         }
       case .ended:
-        outcome.reason = "L1 ended: \(lastWords(console) ?? "no console output")"
+        outcome.reason = "L1 ended: \(fatalOrLastLine(console) ?? "no console output")"
         return outcome
       case .late:
         silence += 5
-        if let words = lastWords(console, onlyFatal: true) {
+        if let words = fatalOrLastLine(console, onlyFatal: true) {
           outcome.reason = "L1 is broken: \(words)"
           return outcome
         }
         // The runner inside ends a case that takes too long, and reports that L1 still runs.
         guard silence >= limit else { continue }
         outcome.reason =
-          "no event from L1 for \(limit) s; last console line: \(lastWords(console) ?? "none")"
+          "no event from L1 for \(limit) s; last console line: \(fatalOrLastLine(console) ?? "none")"
         return outcome
       }
     }
   }
 
   /// Returns a fatal line of L1's console. Without one, returns nil if `onlyFatal`, else the last line.
-  private func lastWords(_ console: URL, onlyFatal: Bool = false) -> String? {
+  private func fatalOrLastLine(_ console: URL, onlyFatal: Bool = false) -> String? {
     guard let data = try? Data(contentsOf: console) else { return nil }  // L1 did not start
     let lines = String(decoding: data, as: UTF8.self).split(whereSeparator: \.isNewline).map(String.init)
     // The last text: under emulation, a processor of L1 sometimes no longer gets timer interrupts.

@@ -9,7 +9,7 @@ struct Demo: ParsableCommand {
     abstract: "A guest reads its passed-through NVMe drive: trace, summary, checksum.")
 
   func run() throws {
-    sayWhatThisMachineCan()
+    printHostSupport()
     guard let one = Case.all.first(where: { $0.name == "nvme-\(KernelName.newCloud.rawValue)" }),
       let fallback = Case.all.first(where: { $0.name == "nvme-\(KernelName.oldCloud.rawValue)" })
     else { throw LabError("demo: its case does not exist") }
@@ -21,17 +21,17 @@ struct Demo: ParsableCommand {
     show("trace", directory.appending(path: "trace.jsonl"))
     show("guest", directory.appending(path: "guest.log"))
     show("summary", directory.appending(path: "guest.err"))
-    lab.sayChecksums(directory)
+    lab.printChecksums(directory)
     throw ExitCode(lab.report.finish())
   }
 
   private func show(_ title: String, _ file: URL) {
     guard let data = try? Data(contentsOf: file) else { return }  // missing if the case failed
-    say("--- \(title) (\(file.path))")
+    printLine("--- \(title) (\(file.path))")
     FileHandle.standardOutput.write(data)
   }
 
-  private func sayWhatThisMachineCan() {
+  private func printHostSupport() {
     let cpu = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""  // no flags
     let flags = cpu.split(separator: "\n").first { $0.hasPrefix("flags") }?.split(separator: " ") ?? []
     let groups = (try? FileManager.default.contentsOfDirectory(atPath: "/sys/kernel/iommu_groups")) ?? []
@@ -39,7 +39,7 @@ struct Demo: ParsableCommand {
       FileManager.default.isWritableFile(atPath: "/dev/kvm")
       && (flags.contains("svm") || flags.contains("vmx"))
     if hasKVM, !groups.isEmpty {
-      say(
+      printLine(
         """
         lab: this machine has KVM and an IOMMU (\(groups.count) groups); Sluice runs on it directly:
           sudo .build/ship/sluice devices
@@ -51,7 +51,7 @@ struct Demo: ParsableCommand {
     } else {
       let lacks =
         hasKVM ? "an IOMMU" : groups.isEmpty ? "KVM with VT-x or SVM, and an IOMMU" : "KVM with VT-x or SVM"
-      say(
+      printLine(
         "lab: this machine lacks \(lacks). The demo runs in an emulated machine: only ratios of times have a meaning."
       )
     }
@@ -62,14 +62,14 @@ extension Lab {
   func isMissing(_ kernel: KernelName) -> Bool { manifest.missing[kernel.rawValue] != nil }
 
   /// Prints the checksum of the drive's image, and the checksum that the guest computed.
-  func sayChecksums(_ directory: URL) {
+  func printChecksums(_ directory: URL) {
     guard let drive = manifest.drives[Address.bigDrive],
       let data = try? Data(contentsOf: directory.appending(path: "guest.log"))  // missing if the case failed
     else { return }
     let lines = GuestLines(String(decoding: data, as: UTF8.self))
     let read = lines.values(of: "nvme-sha256").first?.last ?? "nothing"
-    say("--- SHA-256 of the drive (\(drive.bytes >> 20) MiB)")
-    say("host's image  \(drive.sha256)")
-    say("guest's read  \(read)  \(read == drive.sha256 ? "equal" : "DIFFERENT")")
+    printLine("--- SHA-256 of the drive (\(drive.bytes >> 20) MiB)")
+    printLine("host's image  \(drive.sha256)")
+    printLine("guest's read  \(read)  \(read == drive.sha256 ? "equal" : "DIFFERENT")")
   }
 }

@@ -56,11 +56,11 @@ struct Fuzz: ParsableCommand {
       let fuzz = ImageFuzz(
         seconds: seconds, seed: seed, from: iteration ?? 0, isSingle: iteration != nil, trap: trap)
       let files = try ImageFuzz.files(kernels: try kernels(workspace), guests: workspace.guests)
-      let result = try fuzz.run(files, in: directory) { say("lab: \($0)") }
-      say("lab: \(result.summary)")
+      let result = try fuzz.run(files, in: directory) { printLine("lab: \($0)") }
+      printLine("lab: \(result.summary)")
       // The files of a single failed iteration are kept for inspection.
       if isKept(result) {
-        say("lab: the files of the iteration are in \(directory.path)")
+        printLine("lab: the files of the iteration are in \(directory.path)")
       } else {
         try directory.removeIfPresent()
       }

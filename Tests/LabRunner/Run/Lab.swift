@@ -46,7 +46,7 @@ struct Lab {
     var manifest = manifest
     manifest.modules = machine.kernel.root.path
     try manifest.write(to: workspace.manifest)
-    say(
+    printLine(
       "lab: 'exit' powers L1 off; Ctrl-A x ends QEMU; bound to vfio-pci: \(Address.assignable.joined(separator: " "))"
     )
     let arguments = machine.arguments(console: "mon:stdio", reports: "null")

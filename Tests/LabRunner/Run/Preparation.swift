@@ -31,12 +31,12 @@ struct Preparation {
       switch store.kernel(name) {
       case .success(let kernel): manifest.guestKernels[name.rawValue] = try guest(name, kernel)
       case .failure(let error):
-        say("lab: \(error)")
+        printLine("lab: \(error)")
         manifest.missing[name.rawValue] = error.description
       }
     }
     _ = try EmulatorStore(workspace: workspace).program()
-    say("lab: creating the drives")
+    printLine("lab: creating the drives")
     for (address, image, serial) in [
       (Address.bigDrive, Image.bigDrive, "lab-big"), (Address.smallDrive, .smallDrive, "lab-small"),
       (Address.virtualFunction, .virtualDrive, "lab-virtual"),
@@ -62,7 +62,7 @@ struct Preparation {
   private func guest(_ name: KernelName, _ kernel: KernelPackage) throws -> Manifest.GuestKernel {
     let plain = workspace.initramfs.appending(path: "guest-\(name.rawValue)")
     if try isOutdated(plain) {
-      say("lab: creating the initramfs for guests with \(kernel.version)")
+      printLine("lab: creating the initramfs for guests with \(kernel.version)")
       try fill(plain, from: kernel).archive(to: plain)
     }
     var result = Manifest.GuestKernel(

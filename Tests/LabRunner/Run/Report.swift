@@ -41,29 +41,29 @@ struct Report {
     let name = prefix + event.name
     let reason = event.text.isEmpty ? "" : "  \(event.text)"
     switch event.kind {
-    case .ready: say("lab: L1 is up after \(time) (\(event.text))")
-    case .start: say("start  \(name)")
-    case .note: for line in event.text.split(separator: "\n") { say("       \(line)") }
-    case .pass: say("pass   \(name) (\(time))\(reason)")
-    case .fail: say("FAIL   \(name) (\(time))\(reason)")
-    case .skip: say("skip   \(name)\(reason)")
+    case .ready: printLine("lab: L1 is up after \(time) (\(event.text))")
+    case .start: printLine("start  \(name)")
+    case .note: for line in event.text.split(separator: "\n") { printLine("       \(line)") }
+    case .pass: printLine("pass   \(name) (\(time))\(reason)")
+    case .fail: printLine("FAIL   \(name) (\(time))\(reason)")
+    case .skip: printLine("skip   \(name)\(reason)")
     case .pulse: break
-    case .end: if !event.text.isEmpty { say("lab: \(event.text)") }
+    case .end: if !event.text.isEmpty { printLine("lab: \(event.text)") }
     }
   }
 
   /// Prints the failures and, on the last line, the counts. Returns the exit status.
   func finish() -> Int32 {
     let time = (ContinuousClock.now - start).components.seconds
-    say("lab: \(time) s in total")
-    if !retried.isEmpty { say("lab: retried: \(retried.joined(separator: ", "))") }
-    for failure in failures { say("lab: FAILED \(failure)") }
-    say("\(passed) passed, \(failed) failed, \(skipped) skipped")
+    printLine("lab: \(time) s in total")
+    if !retried.isEmpty { printLine("lab: retried: \(retried.joined(separator: ", "))") }
+    for failure in failures { printLine("lab: FAILED \(failure)") }
+    printLine("\(passed) passed, \(failed) failed, \(skipped) skipped")
     return failed == 0 ? 0 : 1
   }
 }
 
 /// Prints a line without buffering.
-func say(_ line: String) {
+func printLine(_ line: String) {
   FileHandle.standardOutput.write(Data((line + "\n").utf8))
 }

@@ -45,12 +45,12 @@ enum UnitTests {
     let directory = FileManager.default.temporaryDirectory.appending(path: "lab-unit-\(getpid())")
     try directory.makeDirectory()
     defer { try? FileManager.default.removeItem(at: directory) }  // a remaining directory is harmless
-    say("lab: unit tests")
+    printLine("lab: unit tests")
     var filter = Filter()
     let status = try Command.follow(
       ["swift", "test", "--xunit-output", directory.appending(path: "unit.xml").path]
     ) { line in
-      if filter.shows(line) { say(line) }
+      if filter.shows(line) { printLine(line) }
     }
     var count = Count()
     for name in try FileManager.default.contentsOfDirectory(atPath: directory.path) {
@@ -62,7 +62,7 @@ enum UnitTests {
     }
     // A failed build or a crashed test leaves no counts. It is one failure.
     if status != 0, count.failed == 0 { count.failed = 1 }
-    say(
+    printLine(
       "lab: unit tests: \(count.passed) passed, \(count.failed) failed, \(count.skipped) skipped (status \(status))"
     )
     return count

@@ -19,7 +19,7 @@ struct Trace {
   ///
   /// A window may open only because of an access, after the guest's first instruction. Its IOVA may be mapped
   /// only after it has opened.
-  func faultsOfLaziness() -> [String] {
+  func violationsOfLaziness() -> [String] {
     var faults: [String] = []
     var hasStarted = false
     var touched: Set<TraceRecord.Window> = []
@@ -42,7 +42,7 @@ struct Trace {
   }
 
   /// Returns the violations of 'the guest waits for the start reset of a device'.
-  func faultsOfStarting() -> [String] {
+  func violationsOfStarting() -> [String] {
     var used: Set<String> = []
     var faults: [String] = []
     for record in records {
@@ -74,7 +74,7 @@ struct Trace {
   var clearingWrites: Int { records.count(where: \.clearsMemory) }
 
   /// Returns the violations of 'every window is closed and unmapped before COMMAND clears the memory bit'.
-  func faultsOfClosing() -> [String] {
+  func violationsOfClosing() -> [String] {
     var open: Set<TraceRecord.Window> = []
     var mapped: Set<TraceRecord.Window> = []
     var faults: [String] = []
@@ -112,7 +112,7 @@ struct Trace {
   }
 
   /// Returns the violations of 'no window of a device is mapped after the device is isolated or released'.
-  func faultsOfDeparture(of device: String) -> [String] {
+  func violationsOfRemoval(of device: String) -> [String] {
     var standing = Standing()
     var isGone = false
     for record in records where record.device == device {

@@ -88,22 +88,22 @@ struct TraceRecord {
 
 extension TraceRecord {
   /// The window, or the first of several windows, or nil if the record names none.
-  var place: Window? {
+  var namedWindow: Window? {
     guard let device, let bar = number("bar"), let window = number("window") else { return nil }
     return Window(device: device, bar: bar, index: window)
   }
 
-  private var places: [Window] {
-    guard let place else { return [] }
+  private var namedWindows: [Window] {
+    guard let namedWindow else { return [] }
     return (0..<(windows ?? 1)).map {
-      Window(device: place.device, bar: place.bar, index: place.index + $0)
+      Window(device: namedWindow.device, bar: namedWindow.bar, index: namedWindow.index + $0)
     }
   }
 
-  var openedWindow: Window? { event == "gate" && to == "open" ? place : nil }
-  var closedWindow: Window? { event == "gate" && from == "open" && to != "open" ? place : nil }
-  var mappedWindows: [Window] { event == "dma" && what == "bar" && op == "map" ? places : [] }
-  var unmappedWindows: [Window] { event == "dma" && what == "bar" && op == "unmap" ? places : [] }
+  var openedWindow: Window? { event == "gate" && to == "open" ? namedWindow : nil }
+  var closedWindow: Window? { event == "gate" && from == "open" && to != "open" ? namedWindow : nil }
+  var mappedWindows: [Window] { event == "dma" && what == "bar" && op == "map" ? namedWindows : [] }
+  var unmappedWindows: [Window] { event == "dma" && what == "bar" && op == "unmap" ? namedWindows : [] }
 
   /// The value that was written to COMMAND, or nil for another record.
   var newCommand: Int? { event == "command" ? hex("new") : nil }

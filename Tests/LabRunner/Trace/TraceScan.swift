@@ -63,7 +63,9 @@ struct TraceScan {
   private mutating func gate(_ record: TraceRecord) {
     gates += 1
     reasons[record.why ?? "?", default: 0] += 1
-    guard let window = record.place else { return fault("a gate event names no window, at \(record.time)") }
+    guard let window = record.namedWindow else {
+      return fault("a gate event names no window, at \(record.time)")
+    }
     if record.to == "open" {
       if off.contains(window.device) {
         fault("\(window) opened while its device's memory bit was clear, at \(record.time)")
@@ -76,7 +78,9 @@ struct TraceScan {
   }
 
   private mutating func map(_ record: TraceRecord) {
-    guard var window = record.place else { return fault("a dma event names no window, at \(record.time)") }
+    guard var window = record.namedWindow else {
+      return fault("a dma event names no window, at \(record.time)")
+    }
     for _ in 0..<(record.windows ?? 1) {
       mapped[window, default: 0] += record.op == "map" ? 1 : -1
       if mapped[window] == 0 { mapped[window] = nil }

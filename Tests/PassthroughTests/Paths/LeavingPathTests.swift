@@ -20,7 +20,7 @@ import Trace
     try rig.maskMSIX(0, false)
     try rig.touch(FunctionRig.inFirst)
     #expect(rig.device.state.withLock { $0.notifications[.error] } == rig.function.number(of: .error))
-    try rig.function.attend(to: .error)
+    try rig.function.handle(.error)
     #expect(rig.slots == [] && rig.mapped(in: 0) == [] && rig.connected == 0)
     #expect(rig.device.command == 0 && rig.device.isOpen, "the device stays open until the VM ends")
     #expect(try rig.function.readConfig(0, width: 4) == .max)
@@ -37,7 +37,7 @@ import Trace
     try rig.command(6)
     try rig.touch(FunctionRig.inFirst)
     #expect(rig.device.state.withLock { $0.notifications[.request] } == rig.function.number(of: .request))
-    try rig.function.attend(to: .request)
+    try rig.function.handle(.request)
     #expect(!rig.device.isOpen && rig.slots == [] && rig.mapped(in: 0) == [])
     #expect(rig.world.takeCalls().suffix(2) == [.reset, .close])
     #expect(rig.seen.events.contains { if case .lost(.released) = $0 { true } else { false } })
@@ -53,7 +53,7 @@ import Trace
     let rig = try FunctionRig()
     rig.world.fail("reset", with: errno)
     #expect(rig.device.state.withLock { $0.notifications[.request] } == rig.function.number(of: .request))
-    try rig.function.attend(to: .request)
+    try rig.function.handle(.request)
     #expect(!rig.device.isOpen)
     // EAGAIN: the kernel holds the device for its removal.
     #expect(rig.seen.warnings.contains { $0.contains("without a reset") } == (errno != 11))
@@ -113,7 +113,7 @@ import Trace
   }
 
   @Test("closes a device whose reset fails at the end of the VM, and reports the failure")
-  func handBackFails() throws {
+  func releaseFails() throws {
     let rig = try FunctionRig()
     try rig.function.quiesce()
     rig.world.fail("reset")

@@ -189,13 +189,13 @@ struct WholeMachineTests {
   }
 
   @Test("a notification affects only the function that it names")
-  func notice() throws {
+  func notification() throws {
     var guest = GuestCode()
     guest.readConfig(slot: 1, 0)
     guest.halt()
     let machine = try FakeVM(
       ["0000:00:0c.0", "0000:00:0d.0"].map { FakeVM.shape($0) }, guest)
-    machine.vm.attend(to: .request, of: 1)
+    machine.vm.handle(.request, of: 1)
     #expect(machine.devices.map(\.isOpen) == [true, false])
     #expect(machine.vm.remove("0000:00:0c.0") && !machine.device.isOpen)
     machine.shutdown.end(.quit)

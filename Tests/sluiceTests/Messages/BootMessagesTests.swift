@@ -93,10 +93,10 @@ import Testing
   @Test("an error about RAM that lacks the first MiB names the missing range")
   func memoryTooSmall() throws {
     let memory = try GuestMemory(size: 4096)
-    let place = try #require(
+    let address = try #require(
       #expect(throws: GuestMemory.OutOfRange.self) { try memory.load(UInt8.self, at: GuestAddress(0x8000)) })
     #expect(
-      BootError.memoryTooSmall(place).message
+      BootError.memoryTooSmall(address).message
         == "guest RAM: too small: 1 bytes at GPA 0x8000 are not in guest RAM; give a larger --memory"
     )
   }

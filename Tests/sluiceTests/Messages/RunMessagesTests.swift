@@ -27,7 +27,7 @@ import VMM
         "device 0000:01:00.0: the driver vfio-pci is not loaded; type 'sudo modprobe vfio-pci'"
       ),
       (.function(function), "device 0000:01:00.0: asked: Invalid argument"),
-      (.handBack(function), "release: device 0000:01:00.0: asked: Invalid argument"),
+      (.release(function), "release: device 0000:01:00.0: asked: Invalid argument"),
       (.sandbox(.library("seccomp_init", code: nil)), "seccomp_init: libseccomp failed"),
       (.vcpu(3, kernel), "vCPU 3: asked: Invalid argument"),
       (

@@ -14,9 +14,9 @@ struct BadInput {
   let words: [String]
 
   /// Runs the command line. Returns a description of an unexpected result, or nil if it fails as expected.
-  func fault(_ bench: CaseContext) throws -> String? {
+  func fault(_ context: CaseContext) throws -> String? {
     let name = label.replacing(" ", with: "-").replacing("/", with: "-")
-    let child = try bench.start(wrapper + [bench.manifest.sluice] + arguments, as: name)
+    let child = try context.start(wrapper + [context.manifest.sluice] + arguments, as: name)
     let status: Int32
     do {
       status = try child.wait(within: 30)
@@ -34,11 +34,11 @@ struct BadInput {
   }
 
   /// Runs every command line. Throws if a result is unexpected.
-  static func check(_ inputs: [BadInput], _ bench: CaseContext) throws -> String {
-    guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
-    let faults = try inputs.compactMap { try $0.fault(bench) }
-    for fault in faults { bench.note(fault) }
-    try bench.require(
+  static func check(_ inputs: [BadInput], _ context: CaseContext) throws -> String {
+    guard context.vmm == "sluice" else { throw Skipped("only for Sluice") }
+    let faults = try inputs.compactMap { try $0.fault(context) }
+    for fault in faults { context.note(fault) }
+    try context.require(
       faults.isEmpty,
       "\(faults.count) of \(inputs.count) inputs have unexpected results, first: \(faults.first ?? "")")
     return "\(inputs.count) inputs"

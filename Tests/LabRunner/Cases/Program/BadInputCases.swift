@@ -5,13 +5,14 @@ import Foundation
 /// Cases for the messages with which Sluice refuses a request.
 enum BadInputCases {
   static let all: [Case] = [
-    Case("bad-kernel", "invalid kernel and initrd files are refused") { bench in
+    Case("bad-kernel", "invalid kernel and initrd files are refused") { context in
       // The large file is sparse. A copy outside L1 would contain all its zeroes.
-      defer { try? FileManager.default.removeItem(at: bench.file("large")) }
-      return try BadInput.check(try files(bench), bench)
+      defer { try? FileManager.default.removeItem(at: context.file("large")) }
+      return try BadInput.check(try files(context), context)
     },
-    Case("bad-memory", "memory sizes, nodes, huge pages and processors that L1 lacks are refused") { bench in
-      let kernel = try bench.kernel(.newCloud).image
+    Case("bad-memory", "memory sizes, nodes, huge pages and processors that L1 lacks are refused") {
+      context in
+      let kernel = try context.kernel(.newCloud).image
       return try BadInput.check(
         [
           BadInput(
@@ -29,36 +30,38 @@ enum BadInputCases {
           BadInput(
             label: "no such processor", arguments: ["run", "--kernel", kernel, "--cpu-pin", "0:99"],
             words: ["--cpu-pin 0:99", "cpus_allowed_list"]),
-        ], bench)
+        ], context)
     },
-    Case("bad-device", "devices that cannot be passed through are refused") { bench in try devices(bench) },
-    Case("bad-host", "an absent /dev/kvm or /dev/vfio/vfio and a forbidden /dev/kvm are reported") { bench in
-      try BadInput.check(try host(bench), bench)
+    Case("bad-device", "devices that cannot be passed through are refused") { context in try devices(context)
     },
-    Case("trace-disk-full", "--trace to a full disk is an error") { bench in
-      let kernel = try bench.kernel(.newCloud)
+    Case("bad-host", "an absent /dev/kvm or /dev/vfio/vfio and a forbidden /dev/kvm are reported") {
+      context in
+      try BadInput.check(try host(context), context)
+    },
+    Case("trace-disk-full", "--trace to a full disk is an error") { context in
+      let kernel = try context.kernel(.newCloud)
       let arguments = [
         "run", "--kernel", kernel.image, "--initrd", kernel.initramfs, "--append", "console=ttyS0 quiet",
         "--trace", "/dev/full", "--device", Address.bigDrive,
       ]
       let input = BadInput(
         label: "trace /dev/full", arguments: arguments, words: ["/dev/full", "no space left"])
-      let remark = try BadInput.check([input], bench)
+      let remark = try BadInput.check([input], context)
       try HostDevice(Address.bigDrive).requireReleased()
       return remark
     },
   ]
 
-  private static func files(_ bench: CaseContext) throws -> [BadInput] {
-    let kernel = try bench.kernel(.newCloud)
-    let empty = bench.file("empty")
+  private static func files(_ context: CaseContext) throws -> [BadInput] {
+    let kernel = try context.kernel(.newCloud)
+    let empty = context.file("empty")
     try Data().write(to: empty)
-    let truncated = bench.file("truncated")
+    let truncated = context.file("truncated")
     try Data(Data(contentsOf: URL(filePath: kernel.image)).prefix(300_000)).write(to: truncated)
-    let none = bench.file("no-kernel")
+    let none = context.file("no-kernel")
     try Data(repeating: 0x5a, count: 1 << 20).write(to: none)
     // The file is sparse. It takes no memory in L1, and its size exceeds guest RAM.
-    let large = bench.file("large")
+    let large = context.file("large")
     try Data().write(to: large)
     let handle = try FileHandle(forWritingTo: large)
     try handle.truncate(atOffset: 200 << 20)
@@ -66,15 +69,15 @@ enum BadInputCases {
     func run(_ file: URL) -> [String] { ["run", "--kernel", file.path] }
     return [
       BadInput(
-        label: "kernel missing", arguments: run(bench.file("nowhere")), words: ["nowhere", "no such file"]),
+        label: "kernel missing", arguments: run(context.file("nowhere")), words: ["nowhere", "no such file"]),
       BadInput(
-        label: "kernel is a directory", arguments: run(bench.directory), words: [bench.directory.path]),
+        label: "kernel is a directory", arguments: run(context.directory), words: [context.directory.path]),
       BadInput(label: "kernel empty", arguments: run(empty), words: [empty.path]),
       BadInput(label: "kernel truncated", arguments: run(truncated), words: [truncated.path, "truncated"]),
       BadInput(label: "not a kernel", arguments: run(none), words: [none.path]),
       BadInput(
         label: "initrd missing",
-        arguments: ["run", "--kernel", kernel.image, "--initrd", bench.file("nowhere").path],
+        arguments: ["run", "--kernel", kernel.image, "--initrd", context.file("nowhere").path],
         words: ["nowhere", "no such file"]),
       BadInput(
         label: "initrd too large",
@@ -83,9 +86,9 @@ enum BadInputCases {
     ]
   }
 
-  private static func devices(_ bench: CaseContext) throws -> String {
-    guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
-    let kernel = try bench.kernel(.newCloud).image
+  private static func devices(_ context: CaseContext) throws -> String {
+    guard context.vmm == "sluice" else { throw Skipped("only for Sluice") }
+    let kernel = try context.kernel(.newCloud).image
     let token = "2ab74924-c335-45f4-9b16-8569e5b08258"
     func run(_ devices: String...) -> [String] {
       ["run", "--kernel", kernel] + devices.flatMap { ["--device", $0] }
@@ -95,7 +98,7 @@ enum BadInputCases {
     guard let edu = shared.first(where: { $0.deviceID == "0x11e8" }),
       let card = shared.first(where: { $0.driver == "e1000" })
     else { throw Failed("L1 does not have edu and e1000 behind its bridge") }
-    try bench.require(edu.group == card.group, "edu and e1000 behind the bridge do not share a group")
+    try context.require(edu.group == card.group, "edu and e1000 behind the bridge do not share a group")
     try edu.bind(to: "vfio-pci")
     let small = HostDevice(Address.smallDrive)
     try small.bind(to: "nvme")
@@ -120,16 +123,16 @@ enum BadInputCases {
         BadInput(
           label: "token without a physical function", arguments: run("\(Address.bigDrive),vf-token=\(token)"),
           words: [Address.bigDrive, "leave vf-token= out"]),
-      ], bench)
+      ], context)
   }
 
-  private static func host(_ bench: CaseContext) throws -> [BadInput] {
-    let kernel = try bench.kernel(.newCloud).image
+  private static func host(_ context: CaseContext) throws -> [BadInput] {
+    let kernel = try context.kernel(.newCloud).image
     // Every user can read this directory. The source tree may be in a directory that only root can read.
     let open = URL(filePath: "/run/lab-open")
     try open.removeIfPresent()
     try open.makeDirectory()
-    for (source, name) in [(bench.manifest.sluice, "sluice"), (kernel, "vmlinuz")] {
+    for (source, name) in [(context.manifest.sluice, "sluice"), (kernel, "vmlinuz")] {
       try FileManager.default.copyItem(
         at: URL(filePath: source).resolvingSymlinksInPath(), to: open.appending(path: name))
     }

@@ -49,13 +49,13 @@ struct Injection {
   ///   - later: The later occurrence that fails. If a run makes fewer calls, the last call fails.
   ///   - made: The number of calls in a run, by the row's name, as far as it is known.
   func run(
-    _ bench: CaseContext, request number: String, later: Int, made known: inout [String: Int]
+    _ context: CaseContext, request number: String, later: Int, made known: inout [String: Int]
   ) throws -> Outcome {
     var when = isFirst ? 1 : min(later, known[row.name] ?? later)
     while true {
       if !isFirst, when < 2 { return .notReached(when) }
       let traces: Traces
-      do { traces = try attempt(bench, number, when) } catch let error as Failed {
+      do { traces = try attempt(context, number, when) } catch let error as Failed {
         return .wrong("hang: \(error)")
       }
       let made = Self.count(traces.errors)
@@ -71,14 +71,14 @@ struct Injection {
     }
   }
 
-  private func attempt(_ bench: CaseContext, _ request: String, _ when: Int) throws -> Traces {
+  private func attempt(_ context: CaseContext, _ request: String, _ when: Int) throws -> Traces {
     let error = row.error.flatMap(InjectionTable.number) ?? 0
     // The control thread is the first thread, which has the program's name.
     let thread = row.thread == "control" ? "sluice" : row.thread
     let guest = BareMetalGuest("inject", Self.devices, append: "rounds=\(isFirst ? 1 : 2)")
-    let child = try bench.start(
-      ["\(bench.manifest.programs)/inject", thread, row.call, request, "\(error)", "\(when)"]
-        + guest.command(bench, as: "guest"), as: "guest")
+    let child = try context.start(
+      ["\(context.manifest.programs)/inject", thread, row.call, request, "\(error)", "\(when)"]
+        + guest.command(context, as: "guest"), as: "guest")
     // More bytes than the serial port's FIFO holds.
     try child.type(String(repeating: "x", count: 64))
     let status = try child.wait(within: 40)

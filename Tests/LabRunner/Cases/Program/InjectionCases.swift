@@ -14,14 +14,14 @@ struct Injections {
     Case(
       "inject", "a tenth of the failed system calls, a different one each day (all: `inject-all`)",
       limit: 120
-    ) { bench in
+    ) { context in
       let day = Int(Date.now.timeIntervalSince1970 / 86400)
-      return try Injections(seed: 1, part: day % 10 + 1, parts: 10).run(bench)
+      return try Injections(seed: 1, part: day % 10 + 1, parts: 10).run(context)
     },
     Case(
       "inject-all", "after each failed system call the VM continues, or ends with the cause", limit: 600,
       isLong: true
-    ) { bench in try Injections(seed: 1, part: 1, parts: 1).run(bench) },
+    ) { context in try Injections(seed: 1, part: 1, parts: 1).run(context) },
   ]
 
   init(seed: Int, part: Int, parts: Int) { (self.seed, self.part, self.parts) = (seed, part, parts) }
@@ -46,15 +46,15 @@ struct Injections {
     return all.indices.filter { $0 % parts == part - 1 }.map { all[$0] }
   }
 
-  func run(_ bench: CaseContext) throws -> String {
-    guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
-    let table = try InjectionTable(file: URL(filePath: bench.manifest.injections))
-    let text = try Command.output([bench.manifest.sluice, "run", "--print-seccomp"])
+  func run(_ context: CaseContext) throws -> String {
+    guard context.vmm == "sluice" else { throw Skipped("only for Sluice") }
+    let table = try InjectionTable(file: URL(filePath: context.manifest.injections))
+    let text = try Command.output([context.manifest.sluice, "run", "--print-seccomp"])
     let missing = table.missing(from: text)
-    try bench.require(
+    try context.require(
       missing.isEmpty, "'injections' lacks rows of the seccomp table: \(missing.joined(separator: ", "))")
     let calls = InjectionTable.calls(text)
-    bench.note("to repeat: Tests/lab inject --seed \(seed) --part \(part)/\(parts)")
+    context.note("to repeat: Tests/lab inject --seed \(seed) --part \(part)/\(parts)")
     var generator = SplitMix(state: UInt64(seed))
     var counts = (lives: 0, ends: 0, notReached: 0)
     var faults: [String] = []
@@ -64,29 +64,29 @@ struct Injections {
       let call = calls.first { $0.thread == row.thread && $0.call == row.call && $0.request == row.request }
       let later = Int.random(in: 2...6, using: &generator)
       let title = "\(row.name) \(row.error ?? "-") \(injection.isFirst ? "first" : "later")"
-      let outcome = try injection.run(bench, request: call?.number ?? "0", later: later, made: &made)
-      bench.note("\(title): \(outcome)")
+      let outcome = try injection.run(context, request: call?.number ?? "0", later: later, made: &made)
+      context.note("\(title): \(outcome)")
       switch outcome {
       case .unharmed, .degraded: counts.lives += 1
       case .ended: counts.ends += 1
       case .notReached: counts.notReached += 1
       case .wrong:
         faults.append("\(title): \(outcome)")
-        try keep(bench, title)
+        try keep(context, title)
       }
     }
-    try bench.require(faults.isEmpty, faults.joined(separator: "; "))
+    try context.require(faults.isEmpty, faults.joined(separator: "; "))
     return
       "\(counts.lives) continue, \(counts.ends) end with the cause, \(counts.notReached) calls not reached"
   }
 
   /// Copies the output of a run with a wrong outcome.
-  private func keep(_ bench: CaseContext, _ title: String) throws {
+  private func keep(_ context: CaseContext, _ title: String) throws {
     let name = title.replacing(" ", with: "-")
     for suffix in ["log", "err", "jsonl"] {
-      let source = bench.file("guest.\(suffix)")
+      let source = context.file("guest.\(suffix)")
       guard source.exists else { continue }
-      try FileManager.default.copyItem(at: source, to: bench.file("\(name).\(suffix)"))
+      try FileManager.default.copyItem(at: source, to: context.file("\(name).\(suffix)"))
     }
   }
 }

@@ -7,29 +7,30 @@ import Foundation
 enum SeccompCases {
   static let all: [Case] = [
     Case("seccomp-rules", "guests of every kind together use every rule of the filter", limit: 420) {
-      bench in
-      guard bench.vmm == "sluice" else { throw Skipped("only for Sluice") }
-      let text = try Command.output([bench.manifest.sluice, "run", "--print-seccomp"])
+      context in
+      guard context.vmm == "sluice" else { throw Skipped("only for Sluice") }
+      let text = try Command.output([context.manifest.sluice, "run", "--print-seccomp"])
       let table = SystemCalls(table: text, contingent: true)
-      try bench.require(!table.made.isEmpty, "--print-seccomp printed no table")
-      bench.isTracing = true
+      try context.require(!table.made.isEmpty, "--print-seccomp printed no table")
+      context.isTracing = true
       for scenario in scenarios {
         do {
-          try scenario.run(bench)
+          try scenario.run(context)
         } catch let error as Failed {
           throw Failed("\(scenario.name): \(error)")
         }
       }
-      let made = try SystemCalls(directory: bench.directory, prefix: "strace")
-      try Data(made.text.utf8).write(to: bench.file("made.txt"))
+      let made = try SystemCalls(directory: context.directory, prefix: "strace")
+      try Data(made.text.utf8).write(to: context.file("made.txt"))
       let forbidden = made.without(table)
-      try bench.require(forbidden.isEmpty, "calls that the table lacks: \(forbidden.joined(separator: ", "))")
+      try context.require(
+        forbidden.isEmpty, "calls that the table lacks: \(forbidden.joined(separator: ", "))")
       let needed = SystemCalls(table: text, contingent: false)
       let unused = needed.without(made)
-      try bench.require(
+      try context.require(
         unused.isEmpty, "rules of the table without a call: \(unused.joined(separator: ", "))")
       let idle = table.without(needed).filter { table.without(made).contains($0) }
-      bench.note("contingent rules without a call in this run: \(idle.joined(separator: ", "))")
+      context.note("contingent rules without a call in this run: \(idle.joined(separator: ", "))")
       return "\(table.made.values.map(\.count).reduce(0, +)) rules"
     }
   ]
@@ -42,42 +43,42 @@ enum SeccompCases {
   /// The traced runs. Only one has a Linux guest, because each vCPU exit takes milliseconds under strace
   /// here.
   private static let scenarios = [
-    Scenario(name: "life cycle and terminal") { bench in
+    Scenario(name: "life cycle and terminal") { context in
       let terminal = try Terminal()
       let steps = ["nvme-sha256", "nvme-rebind", "nvme-reset", "nvme-remove-rescan", "shell"]
       let guest = LinuxGuest(devices: [Address.bigDrive], steps: steps)
-      let command = try Terminal.foreground + guest.command(bench)
-      let child = try bench.start(command, as: "terminal", input: terminal.slave)
+      let command = try Terminal.foreground + guest.command(context)
+      let child = try context.start(command, as: "terminal", input: terminal.slave)
       try child.expect("lab: shell")
       // More bytes than the serial port's FIFO holds.
       terminal.type("echo " + String(repeating: "long ", count: 40) + "line\n")
       try child.expect("long line")
       terminal.type("\u{1}x")
       let status = try child.wait(within: 30)
-      try bench.require(status == 0, "exit status \(status); \(child.lastMessage)")
+      try context.require(status == 0, "exit status \(status); \(child.lastMessage)")
     },
-    Scenario(name: "peers") { bench in
+    Scenario(name: "peers") { context in
       let devices = [Address.edu, Address.sharedMemory]
-      _ = try BareMetalGuest("bar-lazy-open", devices).check(bench, as: "peers")
+      _ = try BareMetalGuest("bar-lazy-open", devices).check(context, as: "peers")
     },
-    Scenario(name: "toggles") { bench in
+    Scenario(name: "toggles") { context in
       _ = try BareMetalGuest("memory-enable", [Address.edu], append: "toggles=200", cpus: 2)
-        .check(bench, as: "toggles")
+        .check(context, as: "toggles")
     },
-    Scenario(name: "signal") { bench in
+    Scenario(name: "signal") { context in
       let guest = BareMetalGuest("memory-enable", [Address.edu], cpus: 2)
-      let child = try bench.start(guest.command(bench, as: "signal"), as: "signal")
+      let child = try context.start(guest.command(context, as: "signal"), as: "signal")
       try child.expect("ok - the device reads")
       _ = kill(try child.sluice(), SIGTERM)
       let status = try child.wait(within: 30)
-      try bench.require(status == 12, "exit status \(status); \(child.lastMessage)")
+      try context.require(status == 12, "exit status \(status); \(child.lastMessage)")
     },
-    Scenario(name: "vectors") { bench in
-      _ = try BareMetalGuest("msix", [Address.bigDrive], cpus: 2).check(bench, as: "vectors")
+    Scenario(name: "vectors") { context in
+      _ = try BareMetalGuest("msix", [Address.bigDrive], cpus: 2).check(context, as: "vectors")
     },
-    Scenario(name: "triple fault") { bench in
+    Scenario(name: "triple fault") { context in
       let guest = BareMetalGuest("hello", append: "end=triple-fault")
-      _ = try bench.start(guest.command(bench, as: "fault"), as: "fault").wait(within: 30)
+      _ = try context.start(guest.command(context, as: "fault"), as: "fault").wait(within: 30)
     },
   ]
 }

@@ -4,58 +4,58 @@ import Foundation
 
 /// Cases that remove or isolate a device while the guest uses it. The gate closes, Sluice releases the
 /// device, and the VM continues with its other device.
-enum DepartureCases {
+enum RemovalCases {
   static let all: [Case] = [
     Case("outside-unbind", "the host unbinds the device: Sluice releases it at once, reads give all-ones") {
-      bench in
+      context in
       let path = "/sys/bus/pci/drivers/vfio-pci/unbind"
-      return try depart(bench, "echo \(Address.plug) >\(path)") {
+      return try depart(context, "echo \(Address.plug) >\(path)") {
         HostDevice(Address.plug).driver == nil
       }
     },
     Case(
       "outside-unbind-sibling", "one function of a slot is released without a bus reset under the other"
     ) {
-      bench in
+      context in
       let path = "/sys/bus/pci/drivers/vfio-pci/unbind"
-      return try depart(bench, "echo \(Address.pair[0]) >\(path)", Address.pair) {
+      return try depart(context, "echo \(Address.pair[0]) >\(path)", Address.pair) {
         HostDevice(Address.pair[0]).driver == nil
       }
     },
     Case("outside-remove", "the host removes the device: Sluice releases it at once, reads give all-ones") {
-      bench in
+      context in
       let directory = "/sys/bus/pci/devices/\(Address.plug)"
-      return try depart(bench, "echo 1 >\(directory)/remove") { !URL(filePath: directory).exists }
+      return try depart(context, "echo 1 >\(directory)/remove") { !URL(filePath: directory).exists }
     },
     Case(
       "outside-unplug", "L1's machine unplugs the device: Sluice releases it, reads give all-ones", limit: 90
     ) {
-      bench in
+      context in
       let directory = "/sys/bus/pci/devices/\(Address.plug)"
-      let watch = try WatchGuest(bench, [Address.plug, Address.edu])
+      let watch = try WatchGuest(context, [Address.plug, Address.edu])
       try Monitor.send("device_del plug")
       let seconds = try wait(30, "the device is still present") { !URL(filePath: directory).exists }
       try restore { try Monitor.send("device_add \(MachineDevices.plug)") }
       return try check(watch, Address.plug, seconds: seconds)
     },
     Case("outside-error", "an error (AER) isolates one device: its reads give all-ones", limit: 90) {
-      bench in
-      try isolate(bench)
+      context in
+      try isolate(context)
     },
   ]
 
   /// Runs a shell command that removes the device. The command returns after Sluice has released the device.
   private static func depart(
-    _ bench: CaseContext, _ command: String, _ devices: [String] = [Address.plug, Address.edu],
+    _ context: CaseContext, _ command: String, _ devices: [String] = [Address.plug, Address.edu],
     until gone: () -> Bool
   ) throws -> String {
-    let watch = try WatchGuest(bench, devices)
-    let host = try bench.start(["sh", "-c", command], as: "host")
+    let watch = try WatchGuest(context, devices)
+    let host = try context.start(["sh", "-c", command], as: "host")
     // `host.wait` would kill the command at its time limit. A write to sysfs that waits for Sluice cannot be
     // killed.
     let seconds = try wait(10, "Sluice did not release the device") { !host.isRunning }
-    try bench.require(try host.wait() == 0, "'\(command)': \(host.lastMessage)")
-    try bench.require(gone(), "after '\(command)' the device is still present")
+    try context.require(try host.wait() == 0, "'\(command)': \(host.lastMessage)")
+    try context.require(gone(), "after '\(command)' the device is still present")
     // Restore the device before the checks, so that later cases have it. The guest does not get it again.
     try restore(devices[0]) { try HostDevice.write("1", to: "/sys/bus/pci/rescan") }
     return try check(watch, devices[0], seconds: seconds)
@@ -78,14 +78,14 @@ enum DepartureCases {
   /// Checks that the removed device reads all-ones, that the other device works, and that the guest ends
   /// normally.
   private static func check(_ watch: WatchGuest, _ device: String, seconds: Double) throws -> String {
-    try watch.requireGone()
+    try watch.requireRemoved()
     let trace = try watch.finish()
     let released = trace.records.filter { $0.event == "device" && $0.state == "released" }
-    try watch.bench.require(
+    try watch.context.require(
       released.count == 1 && released.first?.device == device,
       "the trace has \(released.count) 'released' records, the first for \(released.first?.device ?? "none")")
-    let faults = trace.faultsOfDeparture(of: device) + trace.faultsOfBusResets()
-    try watch.bench.require(faults.isEmpty, faults.joined(separator: "; "))
+    let faults = trace.violationsOfRemoval(of: device) + trace.faultsOfBusResets()
+    try watch.context.require(faults.isEmpty, faults.joined(separator: "; "))
     let time = seconds.formatted(.number.precision(.fractionLength(1)))
     return "removed after \(time) s; \(try warning(of: device, watch))"
   }
@@ -111,20 +111,20 @@ enum DepartureCases {
     try HostDevice(device).bind(to: "vfio-pci")
   }
 
-  private static func isolate(_ bench: CaseContext) throws -> String {
+  private static func isolate(_ context: CaseContext) throws -> String {
     let device = HostDevice(Address.errorNetwork)
-    let watch = try WatchGuest(bench, [device.address, Address.edu])
-    try ErrorInjection.inject(device.address, bench)
-    try watch.requireGone()
+    let watch = try WatchGuest(context, [device.address, Address.edu])
+    try ErrorInjection.inject(device.address, context)
+    try watch.requireRemoved()
     try watch.child.type("M")
-    try watch.requireGone()
+    try watch.requireRemoved()
     let trace = try watch.finish()
     let isolated = trace.records.filter { $0.event == "device" && $0.state == "isolated" }
-    try bench.require(
+    try context.require(
       isolated.count == 1 && isolated.first?.device == device.address,
       "the trace has \(isolated.count) 'isolated' records, expected one for the device")
-    let faults = trace.faultsOfDeparture(of: device.address)
-    try bench.require(faults.isEmpty, faults.joined(separator: "; "))
+    let faults = trace.violationsOfRemoval(of: device.address)
+    try context.require(faults.isEmpty, faults.joined(separator: "; "))
     try device.requireReleased()
     return try warning(of: device.address, watch)
   }

@@ -6,7 +6,7 @@ import Hardware
 ///
 /// Sturdy functions (`Table.Function.isFragile` is false) and fragile functions move in separate address
 /// ranges, so that a store never reaches a register of a fragile function.
-enum Places {
+enum RandomAddresses {
   /// RAM that the guest does not use: the upper half of 128 MiB.
   private static let sturdyRAM: UInt64 = 0x400_0000
   private static let fragileRAM: UInt64 = 0x600_0000
@@ -72,8 +72,8 @@ enum Places {
     if random.chance(32) { return sturdyRAM + random.next(below: 0x400_0000 - 0x8000) }
     let function = Table.function(UInt32(random.next(below: shared_load(Table.count))))
     guard let bar = function.bar(UInt8(random.next(below: 6))), bar.isMemory else { return sturdyHigh }
-    let place = function.place(bar.index)
-    let base = random.chance(3) || !isMapped(place, bar.size) ? bar.home : place
+    let address = function.address(bar.index)
+    let base = random.chance(3) || !isMapped(address, bar.size) ? bar.home : address
     return base + offset(bar.size, &random)
   }
 
@@ -84,12 +84,12 @@ enum Places {
     guard !function.isFragile, let bar = function.bar(UInt8(random.next(below: 6))), bar.isMemory else {
       return random.chance(2) ? sturdyRAM + random.next(below: 0x100_0000) & ~0xFF | 0x100 : nil
     }
-    let place = function.place(bar.index)
-    let isHigh = place >= sturdyHigh && place - sturdyHigh < highSize - bar.size
+    let base = function.address(bar.index)
+    let isHigh = base >= sturdyHigh && base - sturdyHigh < highSize - bar.size
     let offset = offset(bar.size, &random)
     // The addresses after the BAR may belong to a fragile function.
     guard offset + length <= bar.size else { return nil }
-    let address = (random.chance(3) || !isHigh ? bar.home : place) + offset
+    let address = (random.chance(3) || !isHigh ? bar.home : base) + offset
     return isStorable(address, length) ? address : nil
   }
 
@@ -134,7 +134,7 @@ enum Places {
     case 1:
       let function = Table.function(UInt32(random.next(below: shared_load(Table.count))))
       guard let bar = function.bar(UInt8(random.next(below: 6))), !bar.isMemory else { return 0x3FE }
-      return UInt16(truncatingIfNeeded: function.place(bar.index) &+ random.next(below: bar.size + 4))
+      return UInt16(truncatingIfNeeded: function.address(bar.index) &+ random.next(below: bar.size + 4))
     default: return UInt16(random.next(below: 0x1_0000))
     }
   }
