@@ -6,18 +6,18 @@ import Synchronization
 import Testing
 
 @Suite struct ThreadTests {
-  private final class Told: Sendable { let name = Mutex("") }
+  private final class NameBox: Sendable { let name = Mutex("") }
 
   @Test("a thread has its name, and has ended after join")
   func name() throws {
-    let told = Told()
+    let reported = NameBox()
     let thread = try Thread(name: "sluice-test") {
       // An unreadable name is empty, which fails the expectation.
       let name = (try? Sysfs.read("/proc/thread-self/comm")) ?? ""
-      told.name.withLock { $0 = name }
+      reported.name.withLock { $0 = name }
     }
     thread.join()
-    #expect(told.name.withLock { $0 } == "sluice-test")
+    #expect(reported.name.withLock { $0 } == "sluice-test")
   }
 
   private final class ProcessorList: Sendable { let list = Mutex<[Int]>([]) }

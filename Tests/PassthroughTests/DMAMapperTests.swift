@@ -76,9 +76,9 @@ import Testing
     let mapper = try mapper([([], nil), ([], nil)])
     let pieces = memory.pieces(of: mapper.pieceSize)
     #expect(pieces.count == 4)
-    var told: [UInt64] = []
-    for piece in pieces { try mapper.pinMemory(piece) { iova, size, _ in told += [iova, size] } }
-    #expect(told.count == 16 && told[2] == 0 && told[12] == pieces[3].base.rawValue)
+    var reported: [UInt64] = []
+    for piece in pieces { try mapper.pinMemory(piece) { iova, size, _ in reported += [iova, size] } }
+    #expect(reported.count == 16 && reported[2] == 0 && reported[12] == pieces[3].base.rawValue)
     for space in world.state.withLock({ $0.spaces }) {
       #expect(space.count == 4)
       for piece in pieces {
@@ -86,13 +86,13 @@ import Testing
         #expect(one?.size == piece.size && one?.host == piece.hostAddress)
       }
     }
-    told = []
-    try mapper.unpinMemory { iova, size, _ in told += [iova, size] }
-    #expect(told == [0, memory.size, 0, memory.size])
+    reported = []
+    try mapper.unpinMemory { iova, size, _ in reported += [iova, size] }
+    #expect(reported == [0, memory.size, 0, memory.size])
     #expect(world.state.withLock { $0.spaces.allSatisfy(\.isEmpty) })
-    told = []
-    try mapper.unpinMemory { iova, size, _ in told += [iova, size] }
-    #expect(told == [], "nothing was mapped")
+    reported = []
+    try mapper.unpinMemory { iova, size, _ in reported += [iova, size] }
+    #expect(reported == [], "nothing was mapped")
   }
 
   @Test("sizes the pieces for the space with the fewest mappings, and leaves the rest for windows")

@@ -17,13 +17,13 @@ struct ComparisonText {
         + "\(comparison.unexplained.count) unexplained",
     ]
     if !differing.isEmpty { lines += ["--- \(peer)", "+++ sluice"] }
-    var told: [Int] = []
+    var reported: [Int] = []
     for row in differing {
       if let value = row.peer { lines.append("-\(row.key) = \(value)") }
       if let value = row.sluice { lines.append("+\(row.key) = \(value)") }
       switch row.verdict {
-      case .explained(let entry) where !told.contains(entry.line):
-        told.append(entry.line)
+      case .explained(let entry) where !reported.contains(entry.line):
+        reported.append(entry.line)
         lines.append(
           "    [\(entry.line)] right: \(entry.right == "peer" ? peer : entry.right). \(entry.why) (\(entry.source))"
         )

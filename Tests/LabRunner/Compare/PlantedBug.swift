@@ -68,11 +68,11 @@ struct PlantedBug {
 
   /// Returns whether the comparison detected the bug, as the event of a case.
   func verdict(_ comparison: Comparison?) -> Event {
-    let told = (comparison?.unexplained ?? []).map(\.key).filter { key in
+    let reported = (comparison?.unexplained ?? []).map(\.key).filter { key in
       keys.contains { Pattern.matches($0, key) }
     }
-    return told.isEmpty
+    return reported.isEmpty
       ? Event(.fail, "planted-\(name)", text: "not detected: none of \(keys.joined(separator: ", "))")
-      : Event(.pass, "planted-\(name)", text: "detected by \(told.prefix(3).joined(separator: ", "))")
+      : Event(.pass, "planted-\(name)", text: "detected by \(reported.prefix(3).joined(separator: ", "))")
   }
 }

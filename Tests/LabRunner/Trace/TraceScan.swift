@@ -23,8 +23,8 @@ struct TraceScan {
     func list(_ counts: [String: Int]) -> String {
       counts.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
     }
-    let told = warnings.isEmpty ? "" : "; warnings: \(list(warnings))"
-    return "\(records) records, \(gates) gate events (\(list(reasons))), resets: \(list(resets))\(told)"
+    let reported = warnings.isEmpty ? "" : "; warnings: \(list(warnings))"
+    return "\(records) records, \(gates) gate events (\(list(reasons))), resets: \(list(resets))\(reported)"
   }
 
   mutating func read(_ file: URL) throws {
