@@ -187,7 +187,7 @@ struct RunCommand: ParsableCommand {
     let log = Logger(label: "sluice") { _ in ErrorStreamHandler() }
     let outcome: Outcome
     do throws(RunError) {
-      outcome = try VMSession(configuration, log: log, start: start).run { failure in
+      outcome = try VMSession(configuration, log: log, start: start, remedy: { $0.remedy }).run { failure in
         log.error("\(failure.message)")
       }
     } catch { throw failure(error.message) }

@@ -54,7 +54,11 @@ final class FunctionRig {
     private let reaction = Mutex<@Sendable (FunctionEvent) -> Void>({ _ in })
     var events: [FunctionEvent] { all.withLock { $0 } }
     var warnings: [String] {
-      events.compactMap { if case .warning(let text) = $0 { text } else { nil } }
+      events.compactMap { if case .warning(let warning) = $0 { warning.description } else { nil } }
+    }
+    /// The typed reasons of the warnings, without nil.
+    var reasons: [FunctionWarning.Reason] {
+      events.compactMap { if case .warning(let warning) = $0 { warning.reason } else { nil } }
     }
     func add(_ event: FunctionEvent) {
       all.withLock { $0.append(event) }

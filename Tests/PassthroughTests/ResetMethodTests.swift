@@ -42,18 +42,20 @@ import Trace
     #expect(ResetMethod(device, devices: [Self.address, "0000:03:01.0"]) == .bus(isAlone: false))
   }
 
-  @Test("names the devices that the VM does not own, and the remedy")
+  @Test("names the devices that the VM does not own, and its typed reason")
   func foreign() throws {
     guard case .none(let one) = ResetMethod(try device(scope([true, true, false])), devices: []) else {
       Issue.record("the device has a reset")
       return
     }
-    #expect(one.contains("would also reset 0000:03:01.0 (group 9): give the VM that device too"))
+    #expect(one.description.contains("would also reset 0000:03:01.0 (group 9): the guest receives"))
+    #expect(one.reason == .foreignDevices(["0000:03:01.0"]))
     guard case .none(let two) = ResetMethod(try device(scope([false, false, true])), devices: []) else {
       Issue.record("the device has a reset")
       return
     }
-    #expect(two.contains("0000:03:00.0 (group 7), 0000:03:00.1 (group 7): give the VM those devices too"))
+    #expect(two.description.contains("0000:03:00.0 (group 7), 0000:03:00.1 (group 7): the guest receives"))
+    #expect(two.reason == .foreignDevices(["0000:03:00.0", "0000:03:00.1"]))
   }
 
   @Test("performs no reset that affects another device while the VM runs")

@@ -44,6 +44,30 @@ import Trace
       ])
   }
 
+  @Test("the log has a warning with the advice for its reason, and the trace has the warning alone")
+  func advice() throws {
+    defer { try? FileManager.default.removeItem(atPath: path) }  // a temporary file
+    let log = CapturingLogHandler()
+    let eventLog = try EventLog(
+      log: Logger(label: "test") { _ in log }, trace: path, start: Clock.microseconds(),
+      remedy: { $0 == .descriptorLimit ? "raise it" : nil })
+    let observe = eventLog.observer(of: "0000:00:05.0")
+    observe(.warning(FunctionWarning("no eventfd", .descriptorLimit)), 0)
+    observe(.warning(FunctionWarning("no reset", .foreignDevices([]))), 0)
+    observe(.warning("no vector"), 0)
+    eventLog.trace?.finish()
+    #expect(
+      log.messages.withLock { $0 } == [
+        "device 0000:00:05.0: no eventfd; raise it", "device 0000:00:05.0: no reset",
+        "device 0000:00:05.0: no vector",
+      ])
+    #expect(
+      try events()
+        == ["no eventfd", "no reset", "no vector"].map {
+          .warning(device: "0000:00:05.0", text: $0)
+        })
+  }
+
   @Test("a phase is written to the file as soon as it is reached")
   func flushed() throws {
     defer { try? FileManager.default.removeItem(atPath: path) }  // a temporary file
@@ -67,6 +91,24 @@ import Trace
     #expect(text.hasPrefix("summary: \(Outcome.quit.name)\n") && text.hasSuffix("  first-instruction\n"))
     eventLog.trace?.finish()
   }
+}
+
+/// Keeps the messages of a log.
+private final class CapturingLogHandler: LogHandler {
+  let messages = Mutex<[String]>([])
+  var metadata: Logger.Metadata {
+    get { [:] }
+    set {}
+  }
+  var logLevel: Logger.Level {
+    get { .trace }
+    set {}
+  }
+  subscript(metadataKey _: String) -> Logger.Metadata.Value? {
+    get { nil }
+    set {}
+  }
+  func log(event: LogEvent) { messages.withLock { $0.append("\(event.message)") } }
 }
 
 /// The console's side of the transmitter.

@@ -12,8 +12,8 @@ public enum ResetMethod: Sendable, Equatable {
   ///
   /// - Parameter isAlone: True if the reset affects no other device of the VM.
   case bus(isAlone: Bool)
-  /// No reset is available. The text states the cause and the remedy.
-  case none(String)
+  /// No reset is available. The warning states the cause.
+  case none(FunctionWarning)
 
   /// Selects the best method that a device supports.
   ///
@@ -34,14 +34,14 @@ public enum ResetMethod: Sendable, Equatable {
     }
   }
 
-  /// Returns the reason why this VM may not reset a bus, and the remedy, or nil if it may.
-  private static func obstacle(_ scope: [ResetDependent]) -> String? {
+  /// Returns the reason why this VM may not reset a bus, or nil if it may.
+  private static func obstacle(_ scope: [ResetDependent]) -> FunctionWarning? {
     let foreign = scope.filter { !$0.isOwned }
     if foreign.isEmpty { return nil }
     let names = foreign.map { "\($0.address) (group \($0.group))" }.joined(separator: ", ")
-    return "only a bus reset is available, and it would also reset \(names): give the VM "
-      + "\(foreign.count == 1 ? "that device" : "those devices") too; until then the guest receives the "
-      + "device in its present state"
+    return FunctionWarning(
+      "only a bus reset is available, and it would also reset \(names): the guest receives the device in its "
+        + "present state", .foreignDevices(foreign.map(\.address)))
   }
 
   /// True if the function can be reset while the VM runs: the reset affects no other device of the VM, whose

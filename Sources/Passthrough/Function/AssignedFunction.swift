@@ -197,7 +197,7 @@ public final class AssignedFunction<B: Backend>: Sendable {
   /// Resets the function after its gate has closed, and returns it to the guest.
   private func reset(_ reason: TraceEvent.ResetReason) throws(OperationError) {
     try handling.withLock { _ throws(OperationError) in
-      var failure: (warning: Warning, text: String)?
+      var failure: (warning: Warning, text: FunctionWarning)?
       do throws(OperationError) {
         if configuration.reset.isSafeWhileRunning {
           try configuration.reset.perform(on: device, reason, observe)
@@ -205,7 +205,7 @@ public final class AssignedFunction<B: Backend>: Sendable {
           let text =
             "the guest requested a reset, but no reset affects this device alone; it continues without "
             + "a reset"
-          failure = (.noReset, text)
+          failure = (.noReset, FunctionWarning(text))
         }
       } catch { failure = (.reset, "\(error); it continues without a reset") }
       try state.withLock { state throws(OperationError) in

@@ -112,8 +112,10 @@ extension FunctionState {
     if found.intersection([.ioSpace, .memorySpace, .busMaster]) != wanted {
       warn(
         .restore,
-        "after the reset: COMMAND reads \(found.rawValue.hexadecimal) instead of the guest's "
-          + "\(wanted.rawValue.hexadecimal)")
+        """
+        after the reset: COMMAND reads \(found.rawValue.hexadecimal) instead of the guest's \
+        \(wanted.rawValue.hexadecimal)
+        """)
     }
   }
 }

@@ -38,7 +38,7 @@ public enum FunctionEvent: Sendable {
   /// The device was taken from the guest.
   case lost(TraceEvent.DeviceState)
   /// A failure that does not end the VM.
-  case warning(String)
+  case warning(FunctionWarning)
 }
 
 /// Receives each event of a function and its duration in microseconds, with the function's lock held.
@@ -66,6 +66,31 @@ public struct FunctionStatistics: Sendable {
   public var vectorsUsed = 0
 }
 
+/// A failure that the VM survives, as text with a typed reason for the user interface.
+public struct FunctionWarning: Equatable, Sendable, CustomStringConvertible, ExpressibleByStringInterpolation
+{
+  /// The reasons for which a user can do something.
+  public enum Reason: Equatable, Sendable {
+    /// The process has no free descriptor.
+    case descriptorLimit
+    /// A bus reset would also reset these devices, which do not belong to the VM.
+    case foreignDevices([String])
+  }
+
+  /// The operation, its object, and the cause.
+  public let description: String
+  /// The reason, or nil if a user can do nothing.
+  public let reason: Reason?
+
+  /// Creates a warning.
+  public init(_ description: String, _ reason: Reason? = nil) {
+    (self.description, self.reason) = (description, reason)
+  }
+
+  /// Creates a warning without a reason.
+  public init(stringLiteral value: String) { self.init(value) }
+}
+
 /// A failure that ends the VM: the state of a device's mappings or interrupts is no longer known.
 public struct FunctionError: Error, Equatable, CustomStringConvertible {
   /// The device's address on the host.
@@ -73,8 +98,13 @@ public struct FunctionError: Error, Equatable, CustomStringConvertible {
   /// The operation, its object, and the kernel's error.
   public let cause: OperationError
 
+  /// True if the device was released and its reset had failed.
+  public let isReleasedWithoutReset: Bool
+
   /// Creates an error from a device and a cause.
-  public init(device: String, cause: OperationError) { (self.device, self.cause) = (device, cause) }
+  public init(device: String, cause: OperationError, isReleasedWithoutReset: Bool = false) {
+    (self.device, self.cause, self.isReleasedWithoutReset) = (device, cause, isReleasedWithoutReset)
+  }
 
   /// The device and the cause as text.
   public var description: String { "device \(device): \(cause)" }

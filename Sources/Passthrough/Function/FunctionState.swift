@@ -123,7 +123,7 @@ struct FunctionState<B: Backend>: ~Copyable {
   func emit(_ event: FunctionEvent, since start: Int64) { observe(event, Clock.microseconds() - start) }
 
   /// Logs a failure that does not end the VM. Logs each kind once, because a guest can repeat the failure.
-  mutating func warn(_ kind: Warning, _ text: @autoclosure () -> String) {
+  mutating func warn(_ kind: Warning, _ text: @autoclosure () -> FunctionWarning) {
     guard warned.isDisjoint(with: kind) else { return }
     warned.formUnion(kind)
     observe(.warning(text()), 0)

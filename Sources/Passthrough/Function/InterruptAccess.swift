@@ -131,8 +131,11 @@ extension FunctionState {
       case .unmasked(let vector), .masked(let vector), .message(let vector): vector
       }
     let state = failure.warning == .mask ? "cannot be masked" : "stays masked"
-    let remedy = failure.error.errno == KernelError.tooManyFiles ? "; raise 'ulimit -n' before the start" : ""
-    warn(failure.warning, "vector \(vector) \(state): \(failure.error)\(remedy)")
+    warn(
+      failure.warning,
+      FunctionWarning(
+        "vector \(vector) \(state): \(failure.error)",
+        failure.error.errno == KernelError.tooManyFiles ? .descriptorLimit : nil))
   }
 
   /// Returns the MSI-X pending bits of 64 vectors, or 0 if the function has no MSI-X.

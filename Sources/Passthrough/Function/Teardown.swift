@@ -60,7 +60,7 @@ extension AssignedFunction {
       // An unplugged device may reject this. KVM removes its irqfds even then.
       state.turnInterruptsOff()
       update(state)
-      observe(.warning(text), 0)
+      observe(.warning(FunctionWarning(text)), 0)
       observe(.lost(loss), Clock.microseconds() - start)
     }
   }
@@ -113,10 +113,8 @@ extension AssignedFunction {
     do throws(OperationError) { try configuration.reset.perform(on: device, .handBack, observe) } catch {
       throw FunctionError(
         device: address,
-        cause: OperationError(
-          "released without a reset: \(error); have "
-            + "'echo 1 >/sys/bus/pci/devices/\(address)/reset' work before anything uses it",
-          errno: error.errno))
+        cause: OperationError("released without a reset: \(error)", errno: error.errno),
+        isReleasedWithoutReset: true)
     }
   }
 

@@ -2,6 +2,7 @@
 
 internal import Linux
 public import Logging
+public import Passthrough
 internal import Sandbox
 
 /// The execution of one VM by the program, with the process's console, signals and trace.
@@ -12,9 +13,14 @@ public struct VMSession: Sendable {
 
   /// Prepares a session. Opens only the trace file.
   ///
-  /// - Parameter start: The start time of the program, in microseconds of the monotonic clock.
+  /// - Parameters:
+  ///   - configuration: The VM.
+  ///   - log: The log for warnings.
+  ///   - start: The start time of the program, in microseconds of the monotonic clock.
+  ///   - remedy: Returns the advice for a warning's reason, or nil if there is none.
   public init(
-    _ configuration: Configuration, log: Logger, start: Int64
+    _ configuration: Configuration, log: Logger, start: Int64,
+    remedy: @escaping @Sendable (FunctionWarning.Reason) -> String?
   ) throws(RunError) {
     self.configuration = configuration
     StandardError.stopWaiting()
@@ -26,7 +32,7 @@ public struct VMSession: Sendable {
     do throws(KernelError) {
       // Opening a FIFO waits for its reader. Until then, signals end the process.
       try Thread.unblockSignals()
-      eventLog = try EventLog(log: log, trace: configuration.trace, start: start) {
+      eventLog = try EventLog(log: log, trace: configuration.trace, start: start, remedy: remedy) {
         [sandbox] () throws(KernelError) in try sandbox?.enter()
       }
       shutdown = try ShutdownRequest()

@@ -12,18 +12,22 @@ final class EventLog: Sendable {
   let log: Logger
   let trace: TraceWriter?
   private let start: Int64
+  private let remedy: @Sendable (FunctionWarning.Reason) -> String?
   /// The phases with their times in microseconds since `start`. Taken by each thread that reaches a phase. No
   /// lock is taken inside it.
   private let phases = Mutex<[(name: String, time: Int64)]>([])
 
   /// - Parameters:
   ///   - start: The start time of the program, in microseconds of the monotonic clock.
+  ///   - remedy: Returns the advice for a warning's reason, or nil if there is none.
   ///   - confine: Called by the thread that writes the trace, before anything else.
   init(
     log: Logger, trace path: String?, start: Int64,
+    remedy: @escaping @Sendable (FunctionWarning.Reason) -> String? = { _ in nil },
     confine: @escaping @Sendable () throws(KernelError) -> Void = {}
   ) throws(KernelError) {
     self.log = log
+    self.remedy = remedy
     self.start = start
     guard let path else {
       trace = nil
@@ -42,7 +46,10 @@ final class EventLog: Sendable {
   /// Returns the observer of an assigned function's events.
   func observer(of device: String) -> FunctionObserver {
     { [self] event, microseconds in
-      if case .warning(let text) = event { log.warning("device \(device): \(text)") }
+      if case .warning(let warning) = event {
+        let advice = warning.reason.flatMap(remedy).map { "; \($0)" } ?? ""
+        log.warning("device \(device): \(warning)\(advice)")
+      }
       trace?.record(TraceEvent(device, event, microseconds: microseconds))
     }
   }

@@ -190,7 +190,7 @@ final class TraceWriter: Sendable {
   private func warnOfEnd() {
     let cause =
       state.withLock(\.isStopRequested) ? "not complete when the VM was stopped" : "no progress for 1 s"
-    warn("trace \(path): write: \(cause): the trace is truncated; use a regular file or a faster reader")
+    warn("trace \(path): write: \(cause): the trace is truncated")
   }
 
   private func fail(_ error: KernelError) {

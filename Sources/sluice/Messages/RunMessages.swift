@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Passthrough
 import VMM
 
 extension RunError: AdvisedError {
@@ -14,7 +15,20 @@ extension RunError: AdvisedError {
     case .host(let problem): problem.remedy
     case .placement: "give another processor with --cpu-pin"
     case .trace: "free space on the file system, or give another file with --trace"
+    case .release(let error) where error.isReleasedWithoutReset:
+      "type 'echo 1 | sudo tee /sys/bus/pci/devices/\(error.device)/reset' before another program uses the device"
     case .function, .release, .sandbox, .vcpu, .mainThread, .kernel, .operation: nil
+    }
+  }
+}
+
+extension FunctionWarning.Reason {
+  /// The next step for the user.
+  var remedy: String {
+    switch self {
+    case .descriptorLimit: "raise the limit with 'ulimit -n' before the start"
+    case .foreignDevices(let addresses):
+      "add \(addresses.map { "--device \($0)" }.joined(separator: " and ")) to give the VM the whole bus"
     }
   }
 }

@@ -28,6 +28,12 @@ import VMM
       ),
       (.function(function), "device 0000:01:00.0: asked: Invalid argument"),
       (.release(function), "release: device 0000:01:00.0: asked: Invalid argument"),
+      (
+        .release(
+          FunctionError(device: "0000:01:00.0", cause: OperationError("asked"), isReleasedWithoutReset: true)),
+        "release: device 0000:01:00.0: asked; type 'echo 1 | sudo tee /sys/bus/pci/devices/0000:01:00.0/reset' before "
+          + "another program uses the device"
+      ),
       (.sandbox(.library("seccomp_init", code: nil)), "seccomp_init: libseccomp failed"),
       (.vcpu(3, kernel), "vCPU 3: asked: Invalid argument"),
       (
@@ -45,5 +51,14 @@ import VMM
     ] as [(RunError, String)])
   func run(_ error: RunError, _ text: String) {
     #expect(error.message == text)
+  }
+
+  @Test("the reason of a warning has a remedy")
+  func warning() {
+    #expect(
+      FunctionWarning.Reason.descriptorLimit.remedy == "raise the limit with 'ulimit -n' before the start")
+    #expect(
+      FunctionWarning.Reason.foreignDevices(["0000:03:00.0", "0000:03:00.1"]).remedy
+        == "add --device 0000:03:00.0 and --device 0000:03:00.1 to give the VM the whole bus")
   }
 }
