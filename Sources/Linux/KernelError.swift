@@ -3,21 +3,49 @@
 internal import CLinux
 public import Seams
 
-/// An operation that the kernel refused, and its error number.
+/// A failed operation of the kernel, and its cause.
 public struct KernelError: Error, Equatable, CustomStringConvertible {
   /// The operation in the kernel's terms: `KVM_CREATE_VM`, `open /dev/kvm`.
   public let operation: String
-  /// The error number that the kernel returned (errno.h), positive.
-  public let errno: Int32
+  /// The cause.
+  public let cause: Cause
 
-  /// Creates an error from an operation and an error number.
-  public init(_ operation: String, errno: Int32) {
-    self.operation = operation
-    self.errno = errno
+  /// The cause of a failed operation.
+  public enum Cause: Equatable, Sendable {
+    /// The error number that the kernel returned (errno.h), positive.
+    case errno(Int32)
+    /// The kernel transferred fewer bytes than requested.
+    case shortTransfer
+    /// The file is of another kind.
+    case wrongFile
+    /// A number is above a limit of Sluice.
+    case limit
+    /// The kernel or the C library rejected the call without an error number.
+    case refused
   }
 
-  /// The operation and the reason.
-  public var description: String { "\(operation): \(Self.reason(errno))" }
+  /// Creates an error from an operation and an error number.
+  public init(_ operation: String, errno: Int32) { self.init(operation, .errno(errno)) }
+
+  /// Creates an error from an operation and a cause.
+  public init(_ operation: String, _ cause: Cause) {
+    self.operation = operation
+    self.cause = cause
+  }
+
+  /// The error number that the kernel returned (errno.h), positive, or nil if it returned none.
+  public var errno: Int32? { if case .errno(let number) = cause { number } else { nil } }
+
+  /// The operation and the cause.
+  public var description: String {
+    switch cause {
+    case .errno(let number): "\(operation): \(Self.reason(number))"
+    case .shortTransfer: "\(operation): the kernel transferred fewer bytes"
+    case .wrongFile: "\(operation): the file is of another kind"
+    case .limit: "\(operation): the number is above the limit"
+    case .refused: "\(operation): rejected without an error number"
+    }
+  }
 
   /// True if the kernel denied permission: EACCES or EPERM.
   public var isPermission: Bool { errno == Self.accessDenied || errno == Self.notPermitted }
@@ -38,8 +66,23 @@ public struct KernelError: Error, Equatable, CustomStringConvertible {
 public func check<Result: SignedInteger & FixedWidthInteger>(
   _ result: Result, _ operation: @autoclosure () -> String
 ) throws(KernelError) -> Result {
-  guard result >= 0 else { throw KernelError(operation(), errno: Int32(truncatingIfNeeded: -result)) }
+  guard result >= 0 else { throw KernelError(operation(), .init(result: Int64(result))) }
   return result
+}
+
+extension KernelError.Cause {
+  /// Creates a cause from a negative result of the C layer: `-errno`, or a value of `cl_cause`.
+  @usableFromInline
+  init(result: Int64) {
+    self =
+      switch result {
+      case Int64(CL_SHORT.rawValue): .shortTransfer
+      case Int64(CL_KIND.rawValue): .wrongFile
+      case Int64(CL_LIMIT.rawValue): .limit
+      case Int64(CL_REFUSED.rawValue): .refused
+      default: .errno(Int32(truncatingIfNeeded: -result))
+      }
+  }
 }
 
 extension OperationError {

@@ -29,9 +29,7 @@ struct ImageFile: ~Copyable {
   ) throws(BootError) -> UInt64 {
     let size: UInt64
     do throws(KernelError) { size = try descriptor.size(of: file.path) } catch {
-      // fstat does not fail on an open descriptor. cl_file_size returns EINVAL for a file that is not
-      // regular.
-      throw error.errno == KernelError.invalid ? .notRegular(file) : .unreadable(file, error)
+      throw error.cause == .wrongFile ? .notRegular(file) : .unreadable(file, error)
     }
     guard size > 0 else { throw .empty(file) }
     return size

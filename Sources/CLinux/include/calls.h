@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* System calls as functions that return a result or -errno. */
+/* System calls as functions that return a result, -errno, or a cl_cause. */
 #pragma once
 
 #include <errno.h>
@@ -7,6 +7,17 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/*
+ * Failures without an error number of the kernel. They are below every -errno: MAX_ERRNO is 4095
+ * (include/linux/err.h).
+ */
+enum cl_cause {
+	CL_SHORT = -5000, /* the kernel transferred fewer bytes than the access has */
+	CL_KIND = -5001, /* the file is of another kind */
+	CL_LIMIT = -5002, /* the number is above a limit of the shim */
+	CL_REFUSED = -5003 /* the kernel or the C library performed nothing */
+};
 
 #define CL_RESULT(call)                           \
 	({                                        \

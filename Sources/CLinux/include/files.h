@@ -34,15 +34,20 @@ static inline long cl_pread(int fd, void *buffer, size_t count, int64_t offset)
 	return CL_RESULT(pread(fd, buffer, count, offset));
 }
 
-/* Returns the size of a regular file in bytes, or -errno. */
+/*
+ * Returns the size of a regular file in bytes, -errno, or CL_KIND for another kind of file. A directory is
+ * read, so that the error number is the kernel's.
+ */
 static inline int64_t cl_file_size(int fd)
 {
 	struct stat status;
 	if (fstat(fd, &status) < 0)
 		return -(int64_t)errno;
-	if (S_ISDIR(status.st_mode))
-		return -EISDIR;
-	return S_ISREG(status.st_mode) ? status.st_size : -EINVAL;
+	if (S_ISDIR(status.st_mode)) {
+		char byte;
+		return CL_RESULT(read(fd, &byte, 1));
+	}
+	return S_ISREG(status.st_mode) ? status.st_size : CL_KIND;
 }
 
 static inline bool cl_is_regular(int fd)
@@ -62,7 +67,7 @@ static inline int cl_pread_scalar(int fd, int64_t offset, unsigned width, uint64
 	if (got < 0)
 		return -errno;
 	*value = data;
-	return got == (ssize_t)width ? 0 : -EIO;
+	return got == (ssize_t)width ? 0 : CL_SHORT;
 }
 
 static inline int cl_pwrite_scalar(int fd, int64_t offset, unsigned width, uint64_t value)
@@ -70,13 +75,13 @@ static inline int cl_pwrite_scalar(int fd, int64_t offset, unsigned width, uint6
 	ssize_t put = pwrite(fd, &value, width, offset);
 	if (put < 0)
 		return -errno;
-	return put == (ssize_t)width ? 0 : -EIO;
+	return put == (ssize_t)width ? 0 : CL_SHORT;
 }
 
 /*
  * Opens the pipe or terminal of fd again, for writes that return EAGAIN instead of waiting. O_NONBLOCK is a
  * property of the open file, which other processes share. It must therefore not be set on fd itself. Returns
- * -EINVAL for other files: a second open of a regular file would have a separate offset, and a socket cannot
+ * CL_KIND for other files: a second open of a regular file would have a separate offset, and a socket cannot
  * be opened.
  */
 static inline int cl_open_nonblocking(int fd)
@@ -85,11 +90,11 @@ static inline int cl_open_nonblocking(int fd)
 	char path[] = "/proc/self/fd/0";
 	struct stat status;
 	if (fd < 0 || fd > 9)
-		return -EINVAL;
+		return CL_LIMIT;
 	if (fstat(fd, &status) < 0)
 		return -errno;
 	if (!S_ISFIFO(status.st_mode) && !(S_ISCHR(status.st_mode) && isatty(fd)))
-		return -EINVAL;
+		return CL_KIND;
 	path[sizeof path - 2] = digits[fd];
 	return (int)CL_RESULT(open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
 }
@@ -98,7 +103,7 @@ static inline bool cl_is_terminal(int fd) { return isatty(fd) == 1; }
 
 /*
  * Stores the names in a directory in `names`, each followed by NUL. Returns the
- * number of bytes used, or -errno: -ENOSPC if `capacity` is too small.
+ * number of bytes used, -errno, or CL_LIMIT if `capacity` is too small.
  */
 static inline int64_t cl_list_directory(const char *path, char *names, size_t capacity)
 {
@@ -111,7 +116,7 @@ static inline int64_t cl_list_directory(const char *path, char *names, size_t ca
 		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
 			continue;
 		if (used + length > capacity) {
-			used = -ENOSPC;
+			used = CL_LIMIT;
 			break;
 		}
 		memcpy(names + used, entry->d_name, length);

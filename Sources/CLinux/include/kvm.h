@@ -165,7 +165,7 @@ static inline int cl_kvm_set_msr(int vcpu, uint32_t index, uint64_t value)
 	msrs->entries[0].index = index;
 	msrs->entries[0].data = value;
 	int set = (int)CL_RESULT(ioctl(vcpu, KVM_SET_MSRS, msrs));
-	return set == 1 ? 0 : set < 0 ? set : -EINVAL;
+	return set == 1 ? 0 : set < 0 ? set : CL_REFUSED;
 }
 
 static inline int cl_kvm_get_sregs(int vcpu, struct kvm_sregs *sregs)

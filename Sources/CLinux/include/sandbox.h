@@ -52,7 +52,7 @@ static inline int cl_forbid_privileges(void)
  * when a ninth thread allocates, and /proc/sys/vm/overcommit_memory when free() shrinks an arena
  * (malloc/arena.c: arena_get2, shrink_heap). The main arena grows by brk or mmap.
  */
-static inline int cl_settle_allocator(void) { return mallopt(M_ARENA_MAX, 1) == 1 ? 0 : -EINVAL; }
+static inline int cl_settle_allocator(void) { return mallopt(M_ARENA_MAX, 1) == 1 ? 0 : CL_REFUSED; }
 
 /* Loads a seccomp filter into the calling thread alone. */
 static inline int cl_seccomp_load(const void *program, uint16_t instructions)

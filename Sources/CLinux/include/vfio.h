@@ -88,7 +88,7 @@ static inline int cl_vfio_set_triggers(int device, uint32_t index, uint32_t star
 	_Alignas(8) char space[sizeof(struct vfio_irq_set) + MOST * sizeof(int32_t)];
 	struct vfio_irq_set *set = (struct vfio_irq_set *)space;
 	if (count > MOST)
-		return -EINVAL;
+		return CL_LIMIT;
 	set->argsz = (uint32_t)(sizeof *set + count * sizeof(int32_t));
 	set->flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER;
 	set->index = index;
@@ -134,7 +134,7 @@ static inline int cl_vfio_hot_reset(int device, const int32_t *groups, uint32_t 
 	_Alignas(8) char space[sizeof(struct vfio_pci_hot_reset) + MOST * sizeof(int32_t)];
 	struct vfio_pci_hot_reset *reset = (struct vfio_pci_hot_reset *)space;
 	if (count > MOST)
-		return -EINVAL;
+		return CL_LIMIT;
 	memset(reset, 0, sizeof *reset);
 	reset->argsz = (uint32_t)(sizeof *reset + count * sizeof(int32_t));
 	reset->count = count;

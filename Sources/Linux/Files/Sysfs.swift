@@ -21,7 +21,7 @@ public enum Sysfs {
     let file = try OwnedDescriptor(opening: path, .read)
     let bytes: [UInt8]
     do throws(KernelError) { bytes = try file.read(upTo: 65536) } catch {
-      throw KernelError("read \(path)", errno: error.errno)
+      throw KernelError("read \(path)", error.cause)
     }
     let text = String(decoding: bytes, as: UTF8.self)
     return text.last == "\n" ? String(text.dropLast()) : text
@@ -31,7 +31,7 @@ public enum Sysfs {
   public static func bytes(_ path: String, count: Int) throws(KernelError) -> [UInt8] {
     let file = try OwnedDescriptor(opening: path, .read)
     do throws(KernelError) { return try file.read(upTo: count) } catch {
-      throw KernelError("read \(path)", errno: error.errno)
+      throw KernelError("read \(path)", error.cause)
     }
   }
 
@@ -39,7 +39,7 @@ public enum Sysfs {
   public static func write(_ text: String, to path: String) throws(KernelError) {
     let file = try OwnedDescriptor(opening: path, .write)
     do throws(KernelError) { try file.write([UInt8](text.utf8)) } catch {
-      throw KernelError("write '\(text)' to \(path)", errno: error.errno)
+      throw KernelError("write '\(text)' to \(path)", error.cause)
     }
   }
 
