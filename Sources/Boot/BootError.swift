@@ -91,6 +91,7 @@ public enum BootError: Error, Equatable, Sendable, CustomStringConvertible {
   /// Returns the error for a kernel whose memory is not all guest RAM.
   ///
   /// - Parameters:
+  ///   - path: The path of the kernel.
   ///   - end: The end of the kernel's memory (GPA).
   ///   - memory: The size of guest RAM, in bytes. If it is large enough, the host reserves the missing
   ///     addresses.

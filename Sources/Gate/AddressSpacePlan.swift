@@ -54,10 +54,11 @@ public struct AddressSpacePlan: Sendable {
   /// space may reach the windows. Devices of one group share an address space. If their policies differ, the
   /// most eager policy applies.
   ///
-  /// - Parameter reachesItself: True if the device may address its own BARs, as a conventional PCI device
-  ///   may. For example, lsi53c895a fetches its program from the RAM in its BAR. The policy for peers
-  ///   applies. A PCI Express function cannot address its own BARs, because its requests go upstream (PCIe
-  ///   6.0 §2.2.4.1).
+  /// - Parameters:
+  ///   - address: The device's address on the host's PCI bus.
+  ///   - reachesItself: True if the device may address its own BARs, as a conventional PCI device may. For
+  ///     example, lsi53c895a fetches its program from the RAM in its BAR. The policy for peers applies. A PCI
+  ///     Express function cannot address its own BARs, because its requests go upstream (PCIe 6.0 §2.2.4.1).
   public func policies(of address: String, reachesItself: Bool = false) -> [PeerPolicy] {
     guard let target = members.first(where: { $0.address == address }) else { return [] }
     return devices.map { others in

@@ -68,7 +68,9 @@ public struct Gate: Sendable, Hashable {
 
   private func isMapped(_ window: Int) -> Bool { states[window] == .open || isPeerMapped[window] }
 
-  /// - Parameter bar: A BAR, or nil for all BARs.
+  /// - Parameters:
+  ///   - window: The index of the window.
+  ///   - bar: A BAR, or nil for all BARs.
   func isPart(_ window: Int, of bar: Int?) -> Bool { bar == nil || bar == bars[window] }
 
   // A non-mutating call would copy the gate and retain its arrays. Searches on the exit path are therefore
@@ -117,6 +119,7 @@ public struct Gate: Sendable, Hashable {
   /// Returns the next span whose windows satisfy a predicate, or nil if none is left.
   ///
   /// - Parameters:
+  ///   - predicate: The property that every window of the span has.
   ///   - start: The window at which the search begins. It is the first window or the end of the previous
   ///     span.
   ///   - bar: A BAR, or nil for all BARs.

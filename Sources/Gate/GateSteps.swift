@@ -214,8 +214,10 @@ extension Gate {
 
   /// Handles an event and performs its effects in order.
   ///
-  /// - Parameter perform: Performs one effect. The result matters only for `readBack` and `addSlot`. An error
-  ///   aborts the event. ``states`` reflects the effects already performed.
+  /// - Parameters:
+  ///   - event: The event of the function.
+  ///   - perform: Performs one effect. The result matters only for `readBack` and `addSlot`. An error aborts
+  ///     the event. ``states`` reflects the effects already performed.
   public mutating func handle<Failure: Error>(
     _ event: Event, perform: (Effect) throws(Failure) -> Bool
   ) throws(Failure) {

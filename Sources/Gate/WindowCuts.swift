@@ -39,7 +39,10 @@ public enum WindowCuts {
 
   /// Cuts an area at multiples of a power of two that depends on the size of the BAR.
   ///
-  /// - Parameter most: The maximum number of pieces per area.
+  /// - Parameters:
+  ///   - area: The area, in bytes from the start of the BAR.
+  ///   - barSize: The size of the BAR in bytes.
+  ///   - most: The maximum number of pieces per area.
   public static func pieces(
     of area: Range<UInt64>, barSize: UInt64, most: Int = WindowBudget.finest
   ) -> [Range<UInt64>] {

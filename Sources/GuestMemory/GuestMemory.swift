@@ -39,6 +39,7 @@ public final class GuestMemory: Sendable {
   ///
   /// - Parameters:
   ///   - size: Bytes; a multiple of the backing's page size.
+  ///   - backing: The kind of host memory that backs guest RAM.
   ///   - node: The NUMA node of the host that provides all pages, or nil for no policy.
   ///   - holes: The GPA ranges without RAM, in addition to the hole below 4 GiB: IOVAs that the IOMMU
   ///     reserves.
@@ -203,8 +204,10 @@ public final class GuestMemory: Sendable {
   /// Reads a part of a file directly into guest RAM.
   ///
   /// - Parameters:
+  ///   - file: The descriptor of the file.
   ///   - offset: The offset in the file, in bytes.
   ///   - count: Bytes.
+  ///   - address: The GPA of the first byte. All bytes must be in one region of RAM.
   public func load(
     _ file: borrowing OwnedDescriptor, offset: UInt64, count: UInt64, at address: GuestAddress
   ) throws(LoadError) {

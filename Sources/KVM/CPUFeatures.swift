@@ -12,6 +12,7 @@ public struct CPUFeatures: Sendable {
   /// Reads the leaves that KVM supports (KVM_GET_SUPPORTED_CPUID).
   ///
   /// - Parameters:
+  ///   - system: The open /dev/kvm.
   ///   - cpus: The number of vCPUs of the VM, in one package with one thread per core.
   ///   - isNested: True if the guest sees VMX or SVM and can run virtual machines itself.
   public init(_ system: borrowing KVMSystem, cpus: Int, isNested: Bool = false) throws(KernelError) {

@@ -70,7 +70,9 @@ final class CPUPause: Sendable {
 
   /// Prepares the entry of a vCPU into KVM_RUN. Called by the vCPU's thread. Waits during a pause.
   ///
-  /// - Parameter isPausing: True if the vCPU itself asks for a pause.
+  /// - Parameters:
+  ///   - member: The state of the vCPU.
+  ///   - isPausing: True if the vCPU itself asks for a pause.
   func enter(_ member: Member, isPausing: Bool) -> Entry {
     while true {
       member.isBusy.store(true, ordering: .sequentiallyConsistent)
@@ -92,7 +94,9 @@ final class CPUPause: Sendable {
   /// Records that a vCPU has left KVM_RUN. Called by the vCPU's thread after KVM_RUN and when the thread
   /// ends.
   ///
-  /// - Parameter isInside: True if KVM_RUN has to complete the instruction.
+  /// - Parameters:
+  ///   - member: The state of the vCPU.
+  ///   - isInside: True if KVM_RUN has to complete the instruction.
   func leave(_ member: Member, isInside: Bool) {
     member.isInside.store(isInside, ordering: .relaxed)
     member.isInGuest.store(false, ordering: .sequentiallyConsistent)

@@ -41,7 +41,9 @@ public final class InterruptRoutes: Sendable {
 
   /// Creates a table without messages for a VM.
   ///
-  /// - Parameter limit: The maximum number of routes of the VM; see ``KVMSystem/routeCount``.
+  /// - Parameters:
+  ///   - machine: The VM.
+  ///   - limit: The maximum number of routes of the VM; see ``KVMSystem/routeCount``.
   public init(_ machine: VirtualMachine, limit: Int) {
     self.machine = machine
     // KVM_SET_GSI_ROUTING refuses more routes than `limit`, and GSIs from `limit` on (virt/kvm/irqchip.c).
@@ -54,7 +56,10 @@ public final class InterruptRoutes: Sendable {
 
   /// Routes a vector's message to a GSI.
   ///
-  /// - Parameter route: The vector's current route, which may be parked; nil if it has none.
+  /// - Parameters:
+  ///   - route: The vector's current route, which may be parked; nil if it has none.
+  ///   - address: The address of the MSI message, in the guest's physical address space.
+  ///   - data: The data of the MSI message.
   /// - Returns: The vector's new route.
   /// - Throws: An error of KVM_SET_GSI_ROUTING, or an error if the table is full. The table is then
   ///   unchanged.

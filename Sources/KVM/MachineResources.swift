@@ -13,6 +13,7 @@ public final class MachineResources: Hypervisor {
   /// Creates the resources of a VM.
   ///
   /// - Parameters:
+  ///   - machine: The VM.
   ///   - slots: The memory slots for windows.
   ///   - routes: The interrupt routes for messages.
   public init(_ machine: VirtualMachine, slots: MemorySlots, routes: InterruptRoutes) {

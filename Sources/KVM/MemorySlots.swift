@@ -25,6 +25,7 @@ public final class MemorySlots: Sendable {
   /// Creates the memory slots of a VM.
   ///
   /// - Parameters:
+  ///   - machine: The VM.
   ///   - limit: KVM_CAP_NR_MEMSLOTS.
   ///   - reserved: The number of slots, from 0 on, that belong to guest RAM.
   ///   - platform: The GPA ranges of trapped registers, which no slot may cover.

@@ -14,6 +14,7 @@ public final class VirtualMachine: Sendable {
   /// Creates a VM with interrupt controllers and a timer, and without memory.
   ///
   /// - Parameters:
+  ///   - system: The open /dev/kvm.
   ///   - identityMap: The GPA of a page for VT-x (KVM_SET_IDENTITY_MAP_ADDR).
   ///   - taskState: The GPA of three pages for VT-x (KVM_SET_TSS_ADDR).
   public init(
@@ -41,8 +42,10 @@ public final class VirtualMachine: Sendable {
   /// Maps a range of host memory into the guest (KVM_SET_USER_MEMORY_REGION).
   ///
   /// - Parameters:
-  ///   - host: Host virtual address.
+  ///   - slot: The number of the memory slot.
+  ///   - base: The GPA of the first byte; a multiple of the page size.
   ///   - size: Bytes; a multiple of the page size.
+  ///   - host: The host virtual address of the first byte; a multiple of the page size.
   public func setMemory(
     slot: UInt32, at base: GuestAddress, size: UInt64, host: UInt64
   ) throws(KernelError) {

@@ -60,7 +60,9 @@ public struct KernelError: Error, Equatable, CustomStringConvertible {
 
 /// Converts the `-errno` convention of the C layer into a typed error.
 ///
-/// - Parameter operation: The operation that the error names; evaluated only on failure.
+/// - Parameters:
+///   - result: The result of a call. A negative result is `-errno`.
+///   - operation: The operation that the error names; evaluated only on failure.
 @inlinable
 @discardableResult
 public func check<Result: SignedInteger & FixedWidthInteger>(

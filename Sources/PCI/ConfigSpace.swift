@@ -64,6 +64,8 @@ public struct ConfigSpace: Sendable {
   /// Emulates `width` bytes.
   ///
   /// - Parameters:
+  ///   - offset: The offset of the first byte in configuration space.
+  ///   - width: The number of bytes: 1, 2 or 4.
   ///   - value: The initial value, or nil to keep the present value.
   ///   - bits: The mask of the bits that a guest may write.
   mutating func emulate(
@@ -83,7 +85,10 @@ public struct ConfigSpace: Sendable {
 
   /// Returns the value that a guest reads.
   ///
-  /// - Parameter device: The device's value of the same bytes.
+  /// - Parameters:
+  ///   - offset: The offset of the first byte in configuration space.
+  ///   - width: The number of bytes: 1, 2 or 4.
+  ///   - device: The device's value of the same bytes.
   public func read(offset: Int, width: Int, device: UInt32 = 0) -> UInt32 {
     guard offset + width <= values.count else { return UInt32.max >> UInt32(32 - width * 8) }
     let mask = emulated.number(at: offset, width: width)

@@ -12,6 +12,7 @@ public enum VectorTransition: Equatable, Sendable {
   /// Compares a vector before and after a write. Returns nil if nothing changed for the vector.
   ///
   /// - Parameters:
+  ///   - vector: The number of the vector.
   ///   - before: The message that the vector could send before, or nil if it could not send.
   ///   - after: The message that the vector can send after, or nil if it cannot send.
   init?(_ vector: Int, before: MSIMessage?, after: MSIMessage?) {
@@ -81,7 +82,9 @@ public struct MSIState: Equatable, Sendable {
 
   /// Decodes the registers.
   ///
-  /// - Parameter number: Returns the value of `width` bytes at an offset.
+  /// - Parameters:
+  ///   - layout: The layout of the registers.
+  ///   - number: Returns the value of `width` bytes at an offset.
   init(_ layout: Layout, number: (_ offset: Int, _ width: Int) -> UInt32) {
     let control = number(layout.offset + 2, 2)
     isEnabled = control & 1 != 0

@@ -35,7 +35,9 @@ public protocol PCIDevice: Sendable {
 
   /// Maps a mappable area of a BAR into this process until ``close()``. It does not fault in any page.
   ///
-  /// - Parameter area: The bytes from the start of the BAR, in whole pages.
+  /// - Parameters:
+  ///   - region: The index of the BAR, 0 to 5.
+  ///   - area: The bytes from the start of the BAR, in whole pages.
   /// - Returns: The host virtual address of the area.
   func map(_ region: Int, _ area: Range<UInt64>) throws(OperationError) -> UInt64
 

@@ -19,6 +19,7 @@ public enum TraceEvent: Equatable, Sendable {
   ///   - first: The first window. Its size is the total size of all windows.
   ///   - windows: The number of windows.
   ///   - container: The I/O address space.
+  ///   - microseconds: The duration of the operation in microseconds.
   case peer(MapOperation, first: Window, windows: Int, container: Int, microseconds: Int64)
   /// The host has enabled another kind of interrupt.
   case interrupts(device: String, mode: InterruptMode, vectors: Int, microseconds: Int64)

@@ -85,8 +85,10 @@ public final class Container: IOAddressSpace {
 extension IOLimits {
   /// Decodes the kernel's answer: VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE and VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL.
   ///
-  /// - Parameter readParameter: Reads the parameter of the module. It is called if the answer does not have
-  ///   the number of mappings.
+  /// - Parameters:
+  ///   - info: The answer to VFIO_IOMMU_GET_INFO.
+  ///   - readParameter: Reads the parameter of the module. It is called if the answer does not have the
+  ///     number of mappings.
   init(_ info: InfoBuffer, readParameter: () -> String?) {
     let hasCapabilities = info.word(4) & UInt32(VFIO_IOMMU_INFO_CAPS) != 0
     // cap_offset follows argsz, flags and iova_pgsizes.
@@ -122,7 +124,9 @@ public final class Group: Sendable {
   /// Opens a group and attaches it to a container.
   ///
   /// - Parameters:
+  ///   - number: The group's number, as in /dev/vfio/NUMBER.
   ///   - device: The address of the device to open, for error messages.
+  ///   - container: The container.
   ///   - isFirst: True if the container has no group yet.
   public convenience init(
     number: String, device: String, container: Container, isFirst: Bool
@@ -160,8 +164,10 @@ public final class Group: Sendable {
 
   /// Returns the descriptor of a device of this group (VFIO_GROUP_GET_DEVICE_FD).
   ///
-  /// - Parameter token: The VF token as text, or nil for none (Linux drivers/vfio/pci/vfio_pci_core.c,
-  ///   vfio_pci_core_match).
+  /// - Parameters:
+  ///   - address: The device's address on the host, such as `0000:01:00.0`.
+  ///   - token: The VF token as text, or nil for none (Linux drivers/vfio/pci/vfio_pci_core.c,
+  ///     vfio_pci_core_match).
   func device(_ address: String, token: String?) throws(KernelError) -> OwnedDescriptor {
     let name = token.map { "\(address) vf_token=\($0)" } ?? address
     // SAFETY: the string lives for the call.

@@ -50,6 +50,8 @@ public final class Device: PCIDevice {
   /// Opens a device of a group and reads its regions.
   ///
   /// - Parameters:
+  ///   - address: The device's address on the host, such as `0000:01:00.0`.
+  ///   - group: The open group of the device.
   ///   - groups: All groups of the VM, for a bus reset.
   ///   - token: The VF token as text, or nil for none.
   public init(

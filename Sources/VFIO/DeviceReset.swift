@@ -57,7 +57,7 @@ extension Device {
   }
 }
 
-/// Converts the `-errno` convention of the C layer into an ``OperationError``.
+/// Converts the `-errno` convention of the C layer into an `OperationError`.
 @discardableResult
 func perform<Result: SignedInteger & FixedWidthInteger>(
   _ result: Result, _ operation: @autoclosure () -> String

@@ -27,6 +27,20 @@ import Testing
     #expect(throws: KernelError("asked", errno: 5)) { try Linux.check(Int64(-5), "asked") }
   }
 
+  @Test("a failure that the kernel did not number has a cause and no error number")
+  func causes() throws {
+    for (result, cause, text) in [
+      (-5000, .shortTransfer, "asked: the kernel transferred fewer bytes"),
+      (-5001, .wrongFile, "asked: the file is of another kind"),
+      (-5002, .limit, "asked: the number is above the limit"),
+      (-5003, .refused, "asked: rejected without an error number"),
+    ] as [(Int64, KernelError.Cause, String)] {
+      let error = #expect(throws: KernelError("asked", cause)) { try Linux.check(result, "asked") }
+      #expect(error?.errno == nil && error?.description == text)
+    }
+    #expect(KernelError("asked", errno: 4095).errno == 4095)
+  }
+
   @Test("the operation's text is evaluated only on failure")
   func lazy() throws {
     var asked = 0

@@ -9,7 +9,11 @@ struct ELFSegments {
   /// Creates the list of segments to load, in ascending order of address. Checks that each one is within the
   /// file and within RAM.
   ///
-  /// - Parameter low: The GPAs below 1 MiB where segments are allowed too.
+  /// - Parameters:
+  ///   - kernel: The ELF file.
+  ///   - header: The decoded header of the file.
+  ///   - memory: Guest RAM.
+  ///   - low: The GPAs below 1 MiB where segments are allowed too.
   init(
     _ kernel: borrowing ImageFile, _ header: ELFHeader, _ memory: GuestMemory, low: Range<UInt64> = 0..<0
   ) throws(BootError) {

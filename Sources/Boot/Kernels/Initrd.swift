@@ -10,10 +10,12 @@ enum Initrd {
   /// unpacks into.
   ///
   /// - Parameters:
+  ///   - path: The path of the initrd.
   ///   - end: The end of the kernel's memory (GPA).
   ///   - limit: The highest GPA allowed for the initrd's last byte below 4 GiB.
   ///   - above4GiB: True if the kernel also accepts an initrd above 4 GiB. That RAM is used if the initrd
   ///     does not fit below.
+  ///   - memory: Guest RAM.
   /// - Returns: The GPAs of the initrd's bytes.
   static func load(
     path: String, above end: UInt64, limit: UInt64, above4GiB: Bool, into memory: GuestMemory

@@ -24,6 +24,7 @@ public enum KernelImage {
   ///     a multiboot kernel (version 1).
   ///   - initrd: The path of an initial RAM disk, or nil.
   ///   - commandLine: The kernel command line, in UTF-8.
+  ///   - memory: Guest RAM.
   public static func load(
     path: String, initrd: String? = nil, commandLine: String, memory: GuestMemory
   ) throws(BootError) -> EntryPoint {
@@ -62,7 +63,10 @@ public enum KernelImage {
 
   /// Checks the length of the command line, then writes it with its NUL into guest RAM.
   ///
-  /// - Parameter limit: The longest command line that the kernel accepts, in bytes without the NUL.
+  /// - Parameters:
+  ///   - commandLine: The kernel command line.
+  ///   - limit: The longest command line that the kernel accepts, in bytes without the NUL.
+  ///   - memory: Guest RAM.
   static func storeCommandLine(
     _ commandLine: String, limit: UInt64, in memory: GuestMemory
   ) throws(BootError) {

@@ -16,7 +16,10 @@ struct MultibootInfo {
 
   /// Creates the information. The command line is at `PlatformLayout.commandLine`.
   ///
-  /// - Parameter module: The GPAs of the module, or nil.
+  /// - Parameters:
+  ///   - module: The GPAs of the module, or nil.
+  ///   - moduleName: The name of the module. It is cut to 1024 bytes of UTF-8.
+  ///   - memoryMap: The ranges of GPAs with their kinds.
   init(module: Range<UInt64>?, moduleName: String, memoryMap: MemoryMap) {
     let base = UInt32(truncatingIfNeeded: PlatformLayout.multibootInfo.rawValue)
     let modules = base + UInt32(Self.size)

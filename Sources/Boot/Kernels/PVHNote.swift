@@ -9,8 +9,10 @@ enum PVHNote {
 
   /// Finds the PVH entry point in the bytes of a PT_NOTE segment.
   ///
-  /// - Parameter alignment: The segment's alignment in bytes. Names and descriptors are padded to 8 bytes if
-  ///   it is 8, otherwise to 4 bytes.
+  /// - Parameters:
+  ///   - notes: The bytes of the segment.
+  ///   - alignment: The segment's alignment in bytes. Names and descriptors are padded to 8 bytes if it is 8,
+  ///     otherwise to 4 bytes.
   /// - Returns: A GPA below 4 GiB, or nil if there is none.
   static func entry(in notes: [UInt8], alignment: UInt64) -> UInt32? {
     let padding = alignment == 8 ? 8 : 4

@@ -21,7 +21,10 @@ public struct Epoll: ~Copyable, Sendable {
 
   /// Watches a descriptor. A regular file gives an error with EPERM, because it is always ready.
   ///
-  /// - Parameter token: The value that ``next(within:)`` returns when the descriptor is ready.
+  /// - Parameters:
+  ///   - number: The descriptor to watch.
+  ///   - token: The value that ``next(within:)`` returns when the descriptor is ready.
+  ///   - readiness: The condition to wait for.
   public borrowing func watch(
     _ number: Int32, as token: UInt64, for readiness: Readiness = .input
   ) throws(KernelError) {

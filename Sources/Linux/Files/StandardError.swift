@@ -27,7 +27,7 @@ public enum StandardError {
   ///
   /// - Parameters:
   ///   - text: Whole lines.
-  ///   - patience: The time to wait until standard error has room, in milliseconds.
+  ///   - timeout: The maximum time to wait until standard error has room, in milliseconds.
   public static func write(_ text: String, timeout: Int32 = 0) {
     state.withLock { state in
       guard let output = state.output else {

@@ -27,7 +27,9 @@ public enum FaultTolerantAccess {
 
   /// Writes 8 bytes, little-endian, in one access.
   ///
-  /// - Parameter address: Host virtual address in a mapping; a multiple of 8.
+  /// - Parameters:
+  ///   - address: Host virtual address in a mapping; a multiple of 8.
+  ///   - value: The value to write.
   /// - Throws: EFAULT if the mapping has no memory now: the device's memory is disabled.
   public static func store(_ address: UInt64, _ value: UInt64) throws(KernelError) {
     try check(cl_guarded_store(address, value), "write mapped memory")

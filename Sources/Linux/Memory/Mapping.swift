@@ -18,7 +18,9 @@ public struct Mapping: ~Copyable, Sendable {
   /// Otherwise the kernel cannot map huge pages on a fault.
   ///
   /// - Parameters:
+  ///   - descriptor: The descriptor of the file or device.
   ///   - offset: The offset in the file, in bytes; a multiple of the page size.
+  ///   - size: The size of the mapping in bytes.
   ///   - congruence: The value that the address is congruent with, or nil for `offset`. For a piece of a BAR,
   ///     it is the offset in the BAR.
   public init(

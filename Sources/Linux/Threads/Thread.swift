@@ -20,6 +20,7 @@ public struct Thread: Sendable {
   ///
   /// - Parameters:
   ///   - name: Up to 15 bytes. `ps -L` shows it.
+  ///   - body: The code that the thread runs. The thread ends when it returns.
   public init(name: String, _ body: @escaping @Sendable () -> Void) throws(KernelError) {
     var handle = pthread_t()
     // SAFETY: exactly one of the new thread and the error path releases the retained object. The error path

@@ -17,7 +17,9 @@ public enum ResetMethod: Sendable, Equatable {
 
   /// Selects the best method that a device supports.
   ///
-  /// - Parameter devices: The addresses of the VM's devices.
+  /// - Parameters:
+  ///   - device: The device to reset.
+  ///   - devices: The host addresses of the VM's devices.
   public init(_ device: some PCIDevice, devices: [String]) {
     if device.hasReset {
       self = .function

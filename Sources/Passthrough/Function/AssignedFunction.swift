@@ -45,7 +45,11 @@ public final class AssignedFunction<B: Backend>: Sendable {
   /// mapped for the guest or for other devices. The kernel has already reset a device that it can reset
   /// alone. A device that needs a bus reset is reset here.
   ///
-  /// - Parameter observe: Called for every event, with the function's lock held.
+  /// - Parameters:
+  ///   - device: The open device.
+  ///   - context: The resources of the host that the VM's functions share.
+  ///   - configuration: The decisions about the device, such as its policies and its reset method.
+  ///   - observe: Called for every event, with the function's lock held.
   public convenience init(
     _ device: B.Device, context: PassthroughContext<B>, configuration: FunctionConfiguration,
     observe: @escaping FunctionObserver
@@ -246,7 +250,7 @@ public final class AssignedFunction<B: Backend>: Sendable {
 
   /// Marks an armed window as due for an instruction that KVM cannot emulate.
   ///
-  /// - Parameter place: The location in a BAR that the instruction accesses, or nil for all armed windows.
+  /// - Parameter location: The location in a BAR that the instruction accesses, or nil for all armed windows.
   public func makeDue(_ location: BARLocation?) throws(FunctionError) -> EmulationRemedy {
     try served(otherwise: .none) { state throws(OperationError) in try state.makeDue(location) }
   }

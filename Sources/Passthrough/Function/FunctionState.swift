@@ -119,7 +119,9 @@ struct FunctionState<B: Backend>: ~Copyable {
 
   /// Reports an event that has just happened.
   ///
-  /// - Parameter start: The time at which the event began, in microseconds.
+  /// - Parameters:
+  ///   - event: The event to report.
+  ///   - start: The time at which the event began, in microseconds.
   func emit(_ event: FunctionEvent, since start: Int64) { observe(event, Clock.microseconds() - start) }
 
   /// Logs a failure that does not end the VM. Logs each kind once, because a guest can repeat the failure.

@@ -10,7 +10,10 @@ internal import Trace
 extension FunctionState {
   /// Passes an event to the gate and performs its effects.
   ///
-  /// - Parameter apply: The event's write to the device.
+  /// - Parameters:
+  ///   - event: The event for the gate.
+  ///   - reason: The cause of the windows' changes, for the trace.
+  ///   - apply: The event's write to the device.
   /// - Throws: The cause if a mapping could not be removed. The device must not be written then.
   mutating func apply(
     _ event: Gate.Event, _ reason: TraceEvent.WindowReason, apply: (inout FunctionState) -> Void = { _ in }

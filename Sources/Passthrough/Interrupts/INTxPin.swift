@@ -22,7 +22,10 @@ struct INTxPin<B: Backend> {
 
   /// Creates the eventfds of a pin.
   ///
-  /// - Parameter gsi: The input of the guest's I/O APIC.
+  /// - Parameters:
+  ///   - device: The device that signals INTx.
+  ///   - machine: The VM that receives the interrupt.
+  ///   - gsi: The input of the guest's I/O APIC.
   init(_ device: B.Device, _ machine: B.Machine, gsi: UInt32) throws(OperationError) {
     self.device = device
     self.machine = machine

@@ -25,7 +25,9 @@ struct Interrupts<B: Backend> {
 
   /// Turns the active kind off and another kind on. No vector is connected afterwards.
   ///
-  /// - Parameter count: The number of vectors that the guest can unmask.
+  /// - Parameters:
+  ///   - new: The kind to turn on, or `none` to leave all kinds off.
+  ///   - count: The number of vectors that the guest can unmask.
   /// - Throws: The cause if the new kind is not on. ``mode`` is then `none`.
   mutating func turn(_ new: TraceEvent.InterruptMode, count: Int) throws(InterruptFailure) {
     if let failure = turnOff(), inDevice != .none { throw failure }

@@ -45,6 +45,7 @@ public final class AddressDecoder: Sendable {
   /// - Parameters:
   ///   - start: The index from ``reserve(_:)``.
   ///   - function: The device and function number on the guest's bus.
+  ///   - config: The guest's view of the function. It gives the BARs' addresses and enable bits.
   ///   - isAnswering: True if the function answers the accesses that its enable bits allow.
   func update(_ start: Int, function: Int, _ config: ConfigSpace, isAnswering: Bool) {
     let hasChanged = ranges.withLock { ranges in

@@ -70,7 +70,9 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
   /// Maps and pins a piece of guest RAM in every I/O address space, while the guest starts. Several threads
   /// may pin different pieces concurrently.
   ///
-  /// - Parameter mapped: Called for each mapping with its IOVA, bytes and microseconds.
+  /// - Parameters:
+  ///   - piece: The piece. Its IOVA is its GPA.
+  ///   - mapped: Called for each mapping with its IOVA, bytes and microseconds.
   public func pinMemory(
     _ piece: GuestMemory.Region, mapped: (UInt64, UInt64, Int64) -> Void
   ) throws(OperationError) {
@@ -124,7 +126,11 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
 
   /// Maps a window, or adjoining windows, for the devices of a space.
   ///
-  /// - Parameter base: The IOVA; a multiple of the page size.
+  /// - Parameters:
+  ///   - base: The IOVA; a multiple of the page size.
+  ///   - size: The size in bytes; a multiple of the page size.
+  ///   - host: The host virtual address of the first byte.
+  ///   - space: The index of the I/O address space.
   func map(windows base: UInt64, size: UInt64, host: UInt64, in space: Int) throws(OperationError) {
     guard spaces[space].isTranslatable(base, size) else {
       let ranges = spaces[space].ranges.map { DMARange.text($0.lowerBound, $0.upperBound) }

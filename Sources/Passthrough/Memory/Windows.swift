@@ -50,9 +50,12 @@ struct WindowLayout {
   /// (drivers/vfio/pci/vfio_pci_core.c, vfio_pci_core_mmap).
   ///
   /// - Parameters:
+  ///   - device: The open device.
+  ///   - bars: The BARs of the device. I/O BARs and the expansion ROM get no windows.
+  ///   - msix: The layout of the MSI-X structures, or nil if the device has none.
   ///   - spaces: The number of I/O address spaces.
   ///   - most: The maximum number of windows per BAR, before the MSI-X structures split any; see
-  ///     ``WindowBudget``.
+  ///     `WindowBudget`.
   init(
     _ device: some PCIDevice, bars: [BAR], msix: MSIXTable.Layout?, spaces: Int, most: Int
   ) {

@@ -45,7 +45,12 @@ struct SVG {
       "<line x1=\"\(at)\" x2=\"\(at)\" y1=\"\(Self.number(top))\" y2=\"\(Self.number(bottom))\" class=\"\(style)\"/>\n"
   }
 
-  /// - Parameter anchor: `start`, `middle` or `end`.
+  /// - Parameters:
+  ///   - x: The horizontal position of the anchor, in pixels.
+  ///   - y: The position of the baseline, in pixels from the top.
+  ///   - text: The text, before it is escaped as XML.
+  ///   - style: A class of the style sheet.
+  ///   - anchor: The part of the text that is at `x`: `start`, `middle` or `end`.
   mutating func text(_ x: Double, _ y: Double, _ text: String, style: String = "", anchor: String = "start") {
     body +=
       "<text x=\"\(Self.number(x))\" y=\"\(Self.number(y))\" class=\"\(style)\" text-anchor=\"\(anchor)\">"

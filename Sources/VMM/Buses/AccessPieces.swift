@@ -18,6 +18,7 @@ struct AccessPieces: Sequence, IteratorProtocol {
   private let widest: Int
 
   /// - Parameters:
+  ///   - address: The GPA of the first byte, or its port.
   ///   - width: The width of the access in bytes, 1 to 8.
   ///   - widest: The maximum width of a piece in bytes, a power of two.
   init(_ address: UInt64, width: Int, widest: Int) {

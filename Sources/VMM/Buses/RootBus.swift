@@ -108,7 +108,9 @@ final class RootBus<B: Backend>: Sendable {
 
   /// Reads an I/O BAR. An unclaimed access reads all-ones.
   ///
-  /// - Parameter port: A multiple of `width`, which is 1, 2 or 4.
+  /// - Parameters:
+  ///   - port: The I/O port; a multiple of `width`.
+  ///   - width: The width in bytes: 1, 2 or 4.
   func readPort(_ port: UInt16, width: Int) -> UInt64 {
     guard let location = decoder?.find(UInt64(port), isPort: true) else { return .max }
     return table[location.function].function?.readPort(

@@ -10,7 +10,9 @@ struct NUMANode {
   let available: UInt64
   private let path: String
 
-  /// - Parameter sysfs: The path of sysfs.
+  /// - Parameters:
+  ///   - number: The number of the node.
+  ///   - sysfs: The path of sysfs.
   init(_ number: Int, sysfs: String = "/sys") throws(KernelError) {
     let path = "\(sysfs)/devices/system/node/node\(number)"
     self.init(number, path: path, parsing: try Sysfs.read("\(path)/meminfo"))

@@ -8,7 +8,9 @@ enum DeviceWindows {
   /// Returns the problem of the first device that prevents RAM in the guest's first MiB, or nil. No guest can
   /// start without this RAM.
   ///
-  /// - Parameter pageSize: The page size of guest RAM in bytes. A reserved address excludes a whole page.
+  /// - Parameters:
+  ///   - hosts: The host devices of the VM, with the IOVAs that their groups cannot use.
+  ///   - pageSize: The page size of guest RAM in bytes. A reserved address excludes a whole page.
   static func startProblem(_ hosts: [ReadyDevice], pageSize: UInt64) -> HostProblem? {
     for host in hosts {
       guard let hole = host.reserved.first(where: { $0.lowerBound & ~(pageSize - 1) < 1 << 20 }) else {

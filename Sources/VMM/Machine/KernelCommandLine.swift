@@ -11,7 +11,9 @@ enum KernelCommandLine {
   /// A hardware-reduced machine has neither an HPET nor a PM timer. Linux reads the PIT only early in the
   /// boot. That calibration fails if an exit is slow (Linux arch/x86/kernel/tsc.c, quick_pit_calibrate).
   ///
-  /// - Parameter frequency: The frequency in kHz, or nil if it is not known.
+  /// - Parameters:
+  ///   - text: The configured command line.
+  ///   - frequency: The frequency in kHz, or nil if it is not known.
   static func text(_ text: String, frequency: Int?) -> String {
     let words = text.split(whereSeparator: \.isWhitespace)
     guard let frequency, !words.contains(where: { $0.hasPrefix("tsc_early_khz=") }) else { return text }

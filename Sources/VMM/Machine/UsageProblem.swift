@@ -4,7 +4,7 @@ public import PCI
 
 /// A configuration that is invalid on every host.
 public enum UsageProblem: Error, Equatable, CustomStringConvertible {
-  /// Guest RAM is smaller than ``Configuration/leastMemory``. The size is in bytes.
+  /// Guest RAM is smaller than ``Configuration/minMemory``. The size is in bytes.
   case memoryTooSmall(UInt64)
   /// The size of guest RAM is not a multiple of the backing's page size. Sizes are in bytes.
   case memoryNotAligned(UInt64, pageSize: UInt64)

@@ -30,6 +30,7 @@ struct Console: ~Copyable {
   private static let prefix: UInt8 = 1
 
   /// - Parameters:
+  ///   - serial: The guest's serial port.
   ///   - isTerminal: True if the input is the process's terminal. The terminal becomes raw. Ctrl-A begins an
   ///     escape sequence.
   ///   - input: The descriptor to read from.

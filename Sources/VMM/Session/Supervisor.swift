@@ -19,7 +19,11 @@ struct Supervisor<B: HostBackend>: ~Copyable {
   /// Creates an event loop that watches all sources of the main thread.
   ///
   /// - Parameters:
+  ///   - vm: The VM. It has not started.
+  ///   - shutdown: The request that ends the event loop.
+  ///   - signals: The descriptor of the process's signals.
   ///   - input: The descriptor of console input.
+  ///   - output: The output of the console.
   ///   - isTerminal: True if `input` is the process's terminal.
   init(
     _ vm: VM<B>, shutdown: ShutdownRequest, signals: consuming SignalFD, input: Int32, output: Output,

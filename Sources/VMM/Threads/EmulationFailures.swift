@@ -12,7 +12,9 @@ struct EmulationFailures {
 
   /// True if the vCPU may retry an instruction that KVM cannot emulate.
   ///
-  /// - Parameter remedy: The state of the window that the instruction accesses.
+  /// - Parameters:
+  ///   - location: The instruction and the GPA that it accesses.
+  ///   - remedy: The state of the window that the instruction accesses.
   mutating func mayRetry(_ location: VirtualCPU.FaultLocation, _ remedy: EmulationRemedy) -> Bool {
     note(location)
     guard remedy != .none, repeated < Self.most else {

@@ -37,6 +37,7 @@ final class MemoryPreparer<Space: IOAddressSpace>: Sendable {
   /// Creates a preparer, or nil if guest RAM needs no preparation.
   ///
   /// - Parameters:
+  ///   - memory: Guest RAM.
   ///   - dma: The mapper that pins guest RAM, or nil if no device does DMA.
   ///   - isPreallocated: True if all of guest RAM is populated, even if it is not pinned.
   ///   - processors: The number of host processors that this process may use.

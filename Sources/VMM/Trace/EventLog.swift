@@ -18,6 +18,8 @@ final class EventLog: Sendable {
   private let phases = Mutex<[(name: String, time: Int64)]>([])
 
   /// - Parameters:
+  ///   - log: The logger of messages.
+  ///   - path: The path of the trace file, or nil for no trace.
   ///   - start: The start time of the program, in microseconds of the monotonic clock.
   ///   - remedy: Returns the advice for a warning's reason, or nil if there is none.
   ///   - confine: Called by the thread that writes the trace, before anything else.

@@ -79,6 +79,7 @@ final class TraceWriter: Sendable {
   /// Creates the file and starts the writer's thread.
   ///
   /// - Parameters:
+  ///   - path: The path of the file. An existing file is truncated.
   ///   - start: The origin of the records' times, in microseconds of the monotonic clock.
   ///   - confine: Called first on the writer's thread, before this initializer returns.
   ///   - warn: Called at most once, on any thread, with the reason why the trace ends early.
@@ -116,7 +117,9 @@ final class TraceWriter: Sendable {
 
   /// Adds the record of an event.
   ///
-  /// - Parameter flush: True if the record is written immediately.
+  /// - Parameters:
+  ///   - event: The event to record.
+  ///   - flush: True if the record is written immediately.
   func record(_ event: TraceEvent, flush: Bool = false) {
     let begin = Clock.microseconds()
     let line = Self.line(event, at: begin - start)

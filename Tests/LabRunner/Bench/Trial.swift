@@ -17,8 +17,11 @@ struct Trial {
   /// Runs a guest to its end.
   ///
   /// - Parameters:
+  ///   - guest: The guest to run.
   ///   - marks: The texts of the output whose times are recorded.
   ///   - tracer: The tracer and its arguments, before the command.
+  ///   - seconds: The timeout in seconds.
+  ///   - seen: Called with the process ID and the text's index when a text has been seen.
   func run(
     _ guest: BenchGuest, marks: [String] = [], tracer: [String] = [], within seconds: Int = 90,
     seen: (Int32, Int) throws -> Void = { _, _ in }

@@ -47,7 +47,11 @@ enum InstructionCases {
 
   /// Returns the guest with its three devices, all under one policy.
   ///
-  /// - Parameter vmm: The VMM. Sluice places two functions of one slot in one slot, QEMU in separate slots.
+  /// - Parameters:
+  ///   - policy: The value of `bar-map` for the devices. Only Sluice has this policy.
+  ///   - vmm: The VMM. Sluice places two functions of one slot in one slot, QEMU in separate slots.
+  ///   - cpus: The number of vCPUs.
+  ///   - append: The words of the guest's command line that do not depend on the VMM.
   static func guest(
     _ policy: String = "on-fault", under vmm: String = "sluice", cpus: Int = 1, append: String = "part=0"
   ) -> BareMetalGuest {

@@ -74,7 +74,12 @@ struct Comparer {
   let peer: String
   let differences: URL
 
-  /// - Parameter isQuiet: True to print only comparisons that have unexplained differences.
+  /// - Parameters:
+  ///   - cases: The cases to compare.
+  ///   - l1: The kernel of L1.
+  ///   - html: The path of the page to write, or nil for no page.
+  ///   - isQuiet: True to print only comparisons that have unexplained differences.
+  ///   - report: The report that receives the verdicts.
   func finish(
     _ cases: [Case], l1: KernelName, html: String? = nil, isQuiet: Bool = false, report: inout Report
   ) throws {

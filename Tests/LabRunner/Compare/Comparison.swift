@@ -66,7 +66,10 @@ struct Comparison {
 
   /// Returns the patterns of entries that match no difference, although all of their cases ran.
   ///
-  /// - Parameter names: The names of all cases.
+  /// - Parameters:
+  ///   - differences: The entries.
+  ///   - all: The comparisons of the cases that ran.
+  ///   - names: The names of all cases.
   static func unused(
     _ differences: Differences, in all: [Comparison], of names: [String]
   ) -> [String] {

@@ -8,7 +8,9 @@ import Foundation
 struct LinuxObservations {
   private(set) var facts = Observations()
 
-  /// - Parameter slot: The device's PCI slot in the guest. The facts name it slot 1.
+  /// - Parameters:
+  ///   - guest: The lines of the guest's output.
+  ///   - slot: The device's PCI slot in the guest. The facts name it slot 1.
   init(_ guest: GuestLines, slot: Int = 1) {
     for line in guest.lines where line.hasPrefix("raw ") {
       let line = line.replacing("00:0\(slot).0", with: "00:01.0")

@@ -24,8 +24,10 @@ struct Launch {
   /// Starts the program and reads its output until it ends.
   ///
   /// - Parameters:
+  ///   - arguments: The program, found in the PATH, and its arguments.
   ///   - messages: The file for its standard error.
-  ///   - marks: The expected texts, in this order.
+  ///   - texts: The expected texts, in this order.
+  ///   - limit: The timeout, from the start of the program to the end of its output.
   ///   - seen: Called with the process ID and the text's index when a text has been seen.
   init(
     _ arguments: [String], messages: URL, marks texts: [String] = [], within limit: Duration,

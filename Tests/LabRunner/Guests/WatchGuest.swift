@@ -20,7 +20,10 @@ final class WatchGuest {
 
   /// Starts a configured guest and waits until it reads its devices.
   ///
-  /// - Parameter guest: A run of the guest `watch`.
+  /// - Parameters:
+  ///   - context: The case's environment in L1.
+  ///   - guest: A run of the guest `watch`.
+  ///   - label: The name of the run's files.
   init(_ context: CaseContext, _ guest: BareMetalGuest, as label: String = "guest") throws {
     guard context.vmm == "sluice" else { throw Skipped("only for Sluice") }
     (self.context, self.label) = (context, label)

@@ -7,7 +7,9 @@ final class ForeignDevice {
   private let device: FileHandle
   private let config: UInt64
 
-  /// - Parameter identity: The vendor and device ID as in the first register, or nil for any device.
+  /// - Parameters:
+  ///   - process: The ID of the process that has opened the device.
+  ///   - identity: The vendor and device ID as in the first register, or nil for any device.
   init(of process: Int32, identity: UInt32? = nil) throws {
     let directory = "/proc/\(process)/fd"
     for name in try FileManager.default.contentsOfDirectory(atPath: directory) {

@@ -40,7 +40,9 @@ struct KernelTrace {
 
   /// Parses a trace.
   ///
-  /// - Parameter starter: The thread that started the program.
+  /// - Parameters:
+  ///   - text: The content of tracefs's file `trace`.
+  ///   - starter: The ID of the thread that started the program.
   /// - Returns: The times in microseconds, or nil if no thread of the program entered KVM_RUN.
   static func times(_ text: String, starter: String) -> (own: Double, all: Double)? {
     var start = 0.0

@@ -7,8 +7,10 @@ struct MemoryMaps: Equatable {
   /// All other resident memory in KiB.
   private(set) var rest = 0
 
-  /// - Parameter smallest: The minimum size of a mapping of guest RAM, in KiB. No VMM has another mapping of
-  ///   this size.
+  /// - Parameters:
+  ///   - text: The content of `/proc/PID/smaps`.
+  ///   - smallest: The minimum size of a mapping of guest RAM, in KiB. No VMM has another mapping of this
+  ///     size.
   init(smaps text: String, smallest: Int = 128 << 10) {
     var isGuestRAM = false
     for line in text.split(separator: "\n") {

@@ -40,7 +40,9 @@ struct SystemCalls: Equatable {
 
   /// Parses the output of `sluice run --print-seccomp`: a line `KIND:`, then the calls with their reasons.
   ///
-  /// - Parameter contingent: True to include the calls that no run can be forced to make.
+  /// - Parameters:
+  ///   - text: The output of the command.
+  ///   - contingent: True to include the calls that no run can be forced to make.
   init(table text: String, contingent: Bool) {
     var kind = ""
     for line in text.split(separator: "\n") where contingent || !line.contains(" (contingent) ") {

@@ -23,7 +23,10 @@ enum Tracefs {
 
   /// Writes a line. The kernel parses the data of each write(2) as a whole.
   ///
-  /// - Parameter truncating: True to empty the file first, like a shell's `>`. Otherwise the line is added.
+  /// - Parameters:
+  ///   - line: The line without its newline. An empty text writes nothing.
+  ///   - name: The path of the file, relative to tracefs.
+  ///   - truncating: True to empty the file first, like a shell's `>`. Otherwise the line is added.
   static func write(_ line: String, to name: String, truncating: Bool = false) throws {
     let path = directory.appending(path: name).path
     // SAFETY: the string lives for the call.

@@ -11,7 +11,9 @@ struct AptSource: Equatable {
 
   /// Returns the entry in one-line form for another suite.
   ///
-  /// - Parameter type: `deb`, or `deb-src` for source packages.
+  /// - Parameters:
+  ///   - type: `deb`, or `deb-src` for source packages.
+  ///   - suite: The suite, such as `bookworm-backports`.
   func line(_ type: String = "deb", suite: String) -> String {
     let options = signedBy.map { "[signed-by=\($0)] " } ?? ""
     return "\(type) \(options)\(address) \(suite) main\n"

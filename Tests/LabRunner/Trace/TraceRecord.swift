@@ -71,7 +71,7 @@ struct TraceRecord {
 
   var name: String? { self["name"] }
   var device: String? { self["device"] }
-  /// The number of windows, starting with ``place``, or nil for one window.
+  /// The number of windows, starting with ``namedWindow``, or nil for one window.
   var windows: Int? { number("windows") }
   var container: Int? { number("container") }
   var from: String? { self["from"] }

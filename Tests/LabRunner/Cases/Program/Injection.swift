@@ -45,9 +45,10 @@ struct Injection {
   /// Runs the guest and judges the result.
   ///
   /// - Parameters:
+  ///   - context: The case's environment in L1.
   ///   - number: The number of the ioctl's request.
   ///   - later: The later occurrence that fails. If a run makes fewer calls, the last call fails.
-  ///   - made: The number of calls in a run, by the row's name, as far as it is known.
+  ///   - known: The number of calls in a run, by the row's name, as far as it is known.
   func run(
     _ context: CaseContext, request number: String, later: Int, made known: inout [String: Int]
   ) throws -> Outcome {
