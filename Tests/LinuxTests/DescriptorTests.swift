@@ -61,7 +61,7 @@ import Testing
     let folder = try OwnedDescriptor(opening: directory.path, .read)
     #expect(throws: KernelError("read folder", errno: 21)) { try folder.size(of: "folder") }
     let null = try OwnedDescriptor(opening: "/dev/null", .read)
-    #expect(throws: KernelError("read null", errno: KernelError.invalid)) { try null.size(of: "null") }
+    #expect(throws: KernelError("read null", .wrongFile)) { try null.size(of: "null") }
   }
 
   @Test("a full disk is an error")
