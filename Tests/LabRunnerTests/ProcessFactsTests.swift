@@ -5,7 +5,7 @@ import Testing
 
 @testable import LabRunner
 
-/// The facts that `context` observes about a process.
+/// The facts that `bench` observes about a process.
 @Suite struct ProcessFactsTests {
   @Test("counts calls by kind, and ignores signals and exits")
   func calls() {

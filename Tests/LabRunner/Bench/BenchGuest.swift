@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// A guest of `context`. Its command runs it under a VMM with the best settings of that VMM.
+/// A guest of `bench`. Its command runs it under a VMM with the best settings of that VMM.
 struct BenchGuest {
   enum Image {
     /// `Guests/first`: a kernel for Sluice, and firmware for QEMU. It runs before any other guest code.

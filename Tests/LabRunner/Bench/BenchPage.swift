@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The figures of `context` as an article of the documentation, in Markdown.
+/// The figures of `bench` as an article of the documentation, in Markdown.
 struct BenchPage {
   let table: BenchTable
   /// The kernel of L1, and the version of QEMU.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The table of `context`. A row has the median and the spread of one VMM, and Sluice's ratio to that VMM.
+/// The table of `bench`. A row has the median and the spread of one VMM, and Sluice's ratio to that VMM.
 struct BenchTable {
   /// One line. A column that does not apply is empty.
   struct Row: Equatable {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// One number that `context` measures for each VMM.
+/// One number that `bench` measures for each VMM.
 struct Figure: Sendable {
   let name: String
   let title: String

@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// The samples of `context`, by figure and VMM, in the order of measurement.
+/// The samples of `bench`, by figure and VMM, in the order of measurement.
 struct Samples: Codable, Equatable {
   var values: [String: [String: [Double]]] = [:]
 

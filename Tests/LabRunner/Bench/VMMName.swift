@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The programs that `context` measures, in the order of a round.
+/// The programs that `bench` measures, in the order of a round.
 enum VMMName: String, CaseIterable, Sendable {
   case sluice
   /// QEMU's machine q35, a complete PC.

@@ -11,7 +11,7 @@ struct Case: Sendable {
   ///
   /// With several threads, QEMU before 8.1 looks up addresses in a stale table while L1's memory map changes.
   /// The map changes when a guest clears or sets a device's memory bit. Occasionally a write to the local
-  /// APIC then goes elsewhere, and L1 hangs. The measurements of `context` need processors that run
+  /// APIC then goes elsewhere, and L1 hangs. The measurements of `bench` need processors that run
   /// concurrently.
   let needsSingleThreadedTCG: Bool
   /// True if `Tests/lab long` runs the case and `Tests/lab test` does not.
@@ -39,7 +39,7 @@ struct Case: Sendable {
 
   static let all: [Case] =
     linuxGuests + BareMetalCases.all + InstructionCases.all + GateCases.all + PeerCases.all + TokenCases.all
-    + ResourceCases.all + Torture.all + ToolCases.all
+    + ResourceCases.all + Torture.all + ToolCases.all + RecipeCases.all
     + OutsideCases.all + RemovalCases.all + BadInputCases.all + TerminalCases.all + SeccompCases.all
     + Injections.all + GuestFuzz.all + ImageFuzz.all
 

@@ -104,6 +104,8 @@ enum GuestInit {
     """ + GuestLoad.script + GuestLook.script + GuestFacts.script + """
 
       steps=$(parameter steps)
+      # The README's recipe has no lab.steps.
+      [ -n "$steps" ] || case $(cat /proc/cmdline) in *root=/dev/nvme*) steps=nvme-sha256 ;; esac
       while [ -n "$steps" ]; do
         step=${steps%%,*}
         case $steps in *,*) steps=${steps#*,} ;; *) steps= ;; esac

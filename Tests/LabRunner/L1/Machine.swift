@@ -19,7 +19,7 @@ struct Machine {
   let initramfs: URL
   /// True if one thread of QEMU runs all of L1's processors in turn.
   var isSingleThreaded = false
-  /// True if L1 has the devices that only `context` needs.
+  /// True if L1 has the devices that only `bench` needs.
   var isBench = false
 
   private static let processor =

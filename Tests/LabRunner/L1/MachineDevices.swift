@@ -71,11 +71,11 @@ struct MachineDevices {
   /// The device that can be unplugged and plugged in again.
   static let plug = "edu,id=plug,bus=p3,dma_mask=0xffffffffffffffff"
 
-  /// The 16 edu functions that only `context` has, two in each PCI slot. They are cheap to emulate.
+  /// The 16 edu functions that only `bench` has, two in each PCI slot. They are cheap to emulate.
   static let benchEdus = (0x14...0x1B).flatMap { slot in
     (0...1).map { "0000:00:\(String(slot, radix: 16)).\($0)" }
   }
-  /// The functions with a small and a large BAR, which only `context` has.
+  /// The functions with a small and a large BAR, which only `bench` has.
   static let benchSmallBAR = "0000:00:1c.0"
   static let benchLargeBAR = "0000:00:1d.0"
   /// A drive whose MSI-X table has a separate BAR. kvmtool replaces the whole BAR that holds the table.

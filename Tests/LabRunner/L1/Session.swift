@@ -14,7 +14,7 @@ struct Session {
   var prefix = ""
   /// True if one thread of QEMU runs all of L1's processors in turn.
   var isSingleThreaded = false
-  /// True if L1 has the devices that only `context` needs.
+  /// True if L1 has the devices that only `bench` needs.
   var isBench = false
 
   /// Runs the cases, and adds their results to the report. A case during which L1 died runs a second time.
