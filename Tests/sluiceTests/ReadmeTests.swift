@@ -38,9 +38,10 @@ import Testing
     }
     let table = try #require(
       text.split(separator: "| figure | Sluice ÷ QEMU |").last?.split(separator: "\n\n").first)
-    let figures = table.split(separator: "\n").filter { $0.hasPrefix("| ") && !$0.contains("---") }
-      .flatMap { row in (row.split(separator: "|").last ?? "").split(separator: ";") }
-      .map { $0.filter { $0 != " " } }
+    let rows = table.split(separator: "\n").filter { $0.hasPrefix("| ") && !$0.contains("---") }
+    let cells = rows.map { row in row.split(separator: "|").last ?? "" }
+    let figures = cells.joined(separator: ";").split(separator: ";").map { $0.filter { $0 != " " } }
+      .filter { !$0.isEmpty }
     #expect(figures.count >= 5)
     for figure in figures {
       let isMeasured = ratios.contains { $0 == figure }
