@@ -96,7 +96,7 @@ import Testing
     let table = lines.joined(separator: "\n") + "\n"
     print(table)
     let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-      .deletingLastPathComponent()
+      .deletingLastPathComponent().deletingLastPathComponent()
     let path = "Sources/Gate/Gate.docc/Scale.md"
     let article = try String(contentsOf: root.appending(path: path), encoding: .utf8)
     #expect(article.contains(table), "\(path) has other numbers")
