@@ -4,13 +4,15 @@ extension Rule {
   /// Describes the layers and the table of rules as text. Each kind of thread has one line for each call, or
   /// for each request of ioctl. `(contingent)` marks a call that a run may never make.
   ///
-  /// - Parameter isSandboxed: False for a run without the sandbox, which has no table.
-  public static func describe(isSandboxed: Bool) -> String {
+  /// - Parameters:
+  ///   - rules: The table.
+  ///   - isSandboxed: False for a run without the sandbox, which has no table.
+  public static func describe(_ rules: [Rule], isSandboxed: Bool) -> String {
     var lines = Layer.active(isSandboxed: isSandboxed).map { "# \($0.rawValue): \($0.text)" }
     guard isSandboxed else { return lines.joined(separator: "\n") + "\n" }
     for kind in ThreadKind.allCases {
       lines.append("\(kind.rawValue):")
-      for rule in all where rule.threads.contains(kind) {
+      for rule in rules where rule.threads.contains(kind) {
         switch rule.condition {
         case .any: lines.append("  \(rule.call)\(mark(rule.isContingent))  # \(rule.reason)")
         case .arguments(let alternatives):

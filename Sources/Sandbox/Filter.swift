@@ -13,7 +13,7 @@ struct Filter: Sendable {
 
   /// Creates a filter from the rules for a kind of thread (libseccomp). A call that no rule allows kills the
   /// process.
-  init(_ kind: ThreadKind, rules: [Rule] = Rule.all) throws(SandboxError) {
+  init(_ kind: ThreadKind, rules: [Rule]) throws(SandboxError) {
     self.kind = kind
     // SAFETY: the context is released on every return, and is not used after that.
     guard let context = unsafe seccomp_init(SCMP_ACT_KILL_PROCESS) else {

@@ -96,7 +96,15 @@ public struct Rule: Sendable {
   /// lock, the process is stopped and continued, or an operation fails. A run may then never make the call.
   public let isContingent: Bool
 
-  init(
+  /// Creates a rule.
+  ///
+  /// - Parameters:
+  ///   - call: The name of the system call.
+  ///   - threads: The kinds of threads that may make the call.
+  ///   - reason: The reason for the call.
+  ///   - condition: The permitted arguments.
+  ///   - isContingent: True for a call that a run may never make.
+  public init(
     _ call: String, _ threads: Set<ThreadKind>, _ reason: String, _ condition: Condition = .any,
     isContingent: Bool = false
   ) {

@@ -5,8 +5,8 @@ internal import CLinux
 extension Rule {
   private static let allKinds = Set(ThreadKind.allCases)
 
-  /// All rules.
-  public static let all: [Rule] = requests + device + console + runtime
+  /// The rules that every machine needs. A device on the port bus declares the rules that only it needs.
+  public static let core: [Rule] = requests + device + runtime
 
   /// Calls for the guest's CPUs and devices.
   private static let device: [Rule] = [
@@ -41,12 +41,6 @@ extension Rule {
     Rule(
       "tgkill", [.pin, .device, .trace], "part of abort()", .arguments([[ownProcess, abort]]),
       isContingent: true),
-  ]
-
-  /// Calls for the console on the serial port.
-  public static let console: [Rule] = [
-    Rule("epoll_ctl", [.control], "watch console input and output only while the serial port can use them"),
-    Rule("getpgrp", [.control], "check whether another process group has the terminal"),
   ]
 
   private static let ownProcess = Argument(0, .ownProcess, "tgid = own process")

@@ -30,8 +30,10 @@ public enum Layer: String, CaseIterable, Sendable {
 public struct ThreadSandbox: Sendable {
   private let filter: Filter
 
-  /// Creates the confinement and compiles its filter.
-  public init(_ kind: ThreadKind) throws(SandboxError) { filter = try Filter(kind) }
+  /// Creates the confinement and compiles its filter from the rules for the kind of thread.
+  public init(_ kind: ThreadKind, rules: [Rule]) throws(SandboxError) {
+    filter = try Filter(kind, rules: rules)
+  }
 
   /// Confines the calling thread: drops its capabilities, sets no_new_privs and loads its filter. The thread
   /// cannot undo this.

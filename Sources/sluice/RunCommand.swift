@@ -176,7 +176,7 @@ struct RunCommand: ParsableCommand {
   // This command has no validate(), because the parser calls it before it reports an unknown option.
   mutating func run() throws {
     if printSeccomp {
-      print(Rule.describe(isSandboxed: sandbox == .on), terminator: "")
+      print(Rule.describe(Rule.machine, isSandboxed: sandbox == .on), terminator: "")
       return
     }
     let configuration = try self.configuration()

@@ -22,7 +22,7 @@ enum ConfinedThreads {
     let count = Int(CommandLine.arguments.dropFirst().first ?? "") ?? 1
     if !CommandLine.arguments.contains("unsettled") { try ThreadSandbox.prepare() }
     let barrier = try Barrier()
-    let sandbox = try ThreadSandbox(.vcpu)
+    let sandbox = try ThreadSandbox(.vcpu, rules: Rule.core)
     var threads: [Linux.Thread] = []
     for index in 0..<count {
       threads.append(

@@ -3,6 +3,7 @@
 import Glibc
 import Linux
 import Synchronization
+import VMM
 
 @testable import Sandbox
 
@@ -13,7 +14,9 @@ enum Confinement {
     let result = Result()
     // The filter of a pin thread ends with this thread, which ends soon.
     let thread = try? Thread(name: "probe") {
-      if (try? ThreadSandbox(.pin).enter()) != nil { result.isLoaded.store(true, ordering: .releasing) }
+      if (try? ThreadSandbox(.pin, rules: Rule.machine).enter()) != nil {
+        result.isLoaded.store(true, ordering: .releasing)
+      }
     }
     thread?.join()
     return result.isLoaded.load(ordering: .acquiring)
@@ -25,7 +28,9 @@ enum Confinement {
   /// process that does not end by itself. It would not end if a filter killed only the thread.
   static func enter(_ name: String) {
     alarm(20)
-    guard let kind = ThreadKind(rawValue: name), (try? ThreadSandbox(kind).enter()) != nil else { _exit(100) }
+    guard let kind = ThreadKind(rawValue: name),
+      (try? ThreadSandbox(kind, rules: Rule.machine).enter()) != nil
+    else { _exit(100) }
   }
 }
 

@@ -2,6 +2,7 @@
 
 import Sandbox
 import Testing
+import VMM
 
 /// The program's command line. The tests are skipped if only the tests have been built.
 @Suite(.enabled(if: Program.isBuilt, "the program sluice is not beside the tests"))
@@ -10,7 +11,7 @@ struct ProgramTests {
   func printSeccomp() async throws {
     let result = try await Program.run(["run", "--print-seccomp"])
     #expect(result.status == 0)
-    #expect(result.output == Rule.describe(isSandboxed: true))
+    #expect(result.output == Rule.describe(Rule.machine, isSandboxed: true))
     #expect(result.messages == "")
   }
 

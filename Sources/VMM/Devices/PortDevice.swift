@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import Boot
-internal import Sandbox
+public import Sandbox
 
 /// A device on the port bus. The device's file declares everything that other parts of the machine need.
 ///
@@ -55,7 +55,17 @@ enum PortOwner: UInt8, CaseIterable {
     }
   }
 
+  /// The rules for system calls that only one of the devices needs.
+  static let rules: [Rule] =
+    Serial.rules + ConfigMechanism.rules + ResetPorts.rules + SleepControl.rules + PanicPort.rules
+    + DebugExit.rules
+
   /// The devices that the DSDT of every machine describes.
   static let platformDevices: [PlatformDevice] = [Serial.platformDevice, PanicPort.platformDevice].compactMap(
     \.self)
+}
+
+extension Rule {
+  /// The whole table: the rules of every machine and of its devices.
+  public static let machine: [Rule] = core + PortOwner.rules
 }

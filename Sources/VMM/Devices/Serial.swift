@@ -17,7 +17,10 @@ final class Serial: PortDevice {
   static let gsi: UInt32 = 4
   static let platformDevice: PlatformDevice? = PlatformDevice(
     name: "COM1", identity: "PNP0501", number: 0, ports: ports[0], gsi: gsi)
-  static let rules = Rule.console
+  static let rules = [
+    Rule("epoll_ctl", [.control], "watch console input and output only while the serial port can use them"),
+    Rule("getpgrp", [.control], "check whether another process group has the terminal"),
+  ]
 
   private struct Registers {
     var interruptEnable: UInt8 = 0

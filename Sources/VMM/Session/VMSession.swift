@@ -27,7 +27,9 @@ public struct VMSession: Sendable {
     var sandbox: ThreadSandbox?
     if configuration.isSandboxed {
       try step(RunError.kernel) { () throws(KernelError) in try ThreadSandbox.prepare() }
-      sandbox = try step(RunError.sandbox) { () throws(SandboxError) in try ThreadSandbox(.trace) }
+      sandbox = try step(RunError.sandbox) { () throws(SandboxError) in
+        try ThreadSandbox(.trace, rules: Rule.machine)
+      }
     }
     do throws(KernelError) {
       // Opening a FIFO waits for its reader. Until then, signals end the process.

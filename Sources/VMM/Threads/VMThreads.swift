@@ -29,7 +29,9 @@ struct VMThreads<B: HostBackend> {
     if !isSandboxed { eventLog.log.warning("the sandbox is off: the threads are not confined") }
     func sandbox(_ kind: ThreadKind) throws(RunError) -> ThreadSandbox? {
       guard isSandboxed else { return nil }
-      return try step(RunError.sandbox) { () throws(SandboxError) in try ThreadSandbox(kind) }
+      return try step(RunError.sandbox) { () throws(SandboxError) in
+        try ThreadSandbox(kind, rules: Rule.machine)
+      }
     }
     let barrier = try step(RunError.kernel) { () throws(KernelError) in try StartBarrier(shutdown) }
     self.barrier = barrier
