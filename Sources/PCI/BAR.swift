@@ -26,7 +26,7 @@ public struct BAR: Equatable, Sendable {
   /// The size in bytes: a power of two, at least 4 for I/O, 16 for memory and 2048 for a ROM.
   public let size: UInt64
 
-  /// Creates a BAR. A size that is not a power of two is rounded up to one.
+  /// Creates a BAR. A size that is too small or not a power of two is rounded up to a valid size.
   public init(index: Int, kind: Kind, isPrefetchable: Bool = false, size: UInt64) {
     self.index = index
     self.kind = kind

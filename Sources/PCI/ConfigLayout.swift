@@ -2,7 +2,7 @@
 
 /// The guest's view of each register of a function.
 extension ConfigSpace {
-  mutating func describeHeader(_ optional: Command) {
+  mutating func emulateHeader(_ optional: Command) {
     for offset in stride(from: 0, to: ConfigOffset.headerEnd, by: 4) { emulate(offset, 4) }
     var command: Command = [.busMaster, .interruptDisable]
     command.formUnion(optional.intersection(.optional))
@@ -31,7 +31,7 @@ extension ConfigSpace {
     emulate(ConfigOffset.interruptLine, 1, value: 0xFF, writable: 0xFF)
   }
 
-  mutating func describeCapabilities() {
+  mutating func emulateCapabilities() {
     // Link the shown capabilities and zero the hidden ones.
     var link = ConfigOffset.capabilities
     for capability in capabilities.shown {
@@ -58,8 +58,8 @@ extension ConfigSpace {
         writable[at + 4] |= 3
         passthrough[at + 4] &= ~3
         values[at + 4] &= ~3
-      case CapabilityID.messageSignaled: describeMessages(MSIState.Layout(values, offset: capability.offset))
-      case CapabilityID.express: describeExpress(capability)
+      case CapabilityID.messageSignaled: emulateMSI(MSIState.Layout(values, offset: capability.offset))
+      case CapabilityID.express: emulateExpress(capability)
       case CapabilityID.advancedFeatures:
         for offset in at + 2..<at + capability.size { emulate(offset, 1) }
       default: break
@@ -67,9 +67,9 @@ extension ConfigSpace {
     }
   }
 
-  /// Describes MSI. The guest owns Enable, Multiple Message Enable, address, data and masks.
+  /// Emulates the MSI capability. The guest writes Enable, Multiple Message Enable, address, data and masks.
   /// ``setPending(_:)`` supplies the pending bits.
-  private mutating func describeMessages(_ layout: MSIState.Layout) {
+  private mutating func emulateMSI(_ layout: MSIState.Layout) {
     let control = values.number(at: layout.offset + 2, width: 2)
     emulate(layout.offset + 2, 2, value: control & 0x018E, writable: 0x0071)
     emulate(layout.offset + 4, 4, value: 0, writable: ~3)
@@ -81,9 +81,9 @@ extension ConfigSpace {
     }
   }
 
-  /// Describes the PCIe capability. The function is on the root bus, so an endpoint becomes a root-complex
-  /// integrated endpoint, which has no link (PCIe 6.0 §7.5.3.2).
-  private mutating func describeExpress(_ capability: Capability) {
+  /// Emulates a part of the PCIe capability. The function is on the root bus, so an endpoint becomes a
+  /// root-complex integrated endpoint, which has no link (PCIe 6.0 §7.5.3.2).
+  private mutating func emulateExpress(_ capability: Capability) {
     let at = capability.offset
     let flags = values.number(at: at + 2, width: 2)
     let type = flags >> 4 & 0xF

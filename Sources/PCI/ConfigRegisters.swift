@@ -49,8 +49,8 @@ extension ConfigSpace {
     return (1...4).contains(pin) ? pin - 1 : nil
   }
 
-  /// Sets the registers that describe the function's location: the multifunction bit, and the interrupt line
-  /// to which its pin is connected.
+  /// Sets the registers that describe the function's location: the multifunction bit, and the Interrupt Line
+  /// register if the function has a pin.
   public mutating func setLocation(isMultifunction: Bool, interruptLine: UInt8) {
     values[ConfigOffset.headerType] = values[ConfigOffset.headerType] & 0x7F | (isMultifunction ? 0x80 : 0)
     if interruptPin != nil { values[ConfigOffset.interruptLine] = interruptLine }

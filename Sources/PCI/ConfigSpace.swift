@@ -56,8 +56,8 @@ public struct ConfigSpace: Sendable {
     emulated = [UInt8](repeating: 0, count: config.count)
     writable = emulated
     passthrough = [UInt8](repeating: 0xFF, count: config.count)
-    describeHeader(optional)
-    describeCapabilities()
+    emulateHeader(optional)
+    emulateCapabilities()
     if config.count > ConfigOffset.extended { emulateExtended(CapabilityList(extended: config)) }
   }
 
@@ -77,8 +77,8 @@ public struct ConfigSpace: Sendable {
     writable.set(bits, at: offset, width: width)
   }
 
-  /// True if a read of these bytes needs the device's bits. Bytes beyond the end of a 256-byte space read
-  /// all-ones for every function.
+  /// True if a read of these bytes needs the device's bits. Bytes beyond the end of a 256-byte space
+  /// read as all-ones for every function.
   public func readsDevice(offset: Int, width: Int) -> Bool {
     emulated.number(at: offset, width: width) != UInt32.max >> UInt32(32 - width * 8)
   }
@@ -119,9 +119,9 @@ public struct ConfigSpace: Sendable {
   /// PME must not return the function to D0.
   private func addForwarding(of write: ConfigWrite, to effects: inout Effects) {
     let (offset, width) = (write.offset, write.width)
-    let emulated = values.number(at: offset, width: width) & writable.number(at: offset, width: width)
-    let own = passthrough.number(at: offset, width: width)
-    let value = write.value & own | emulated & ~own
+    let stored = values.number(at: offset, width: width) & writable.number(at: offset, width: width)
+    let deviceBits = passthrough.number(at: offset, width: width)
+    let value = write.value & deviceBits | stored & ~deviceBits
     let bytes = (0..<width).count { passthrough[offset + $0] != 0 }
     if bytes == width { return effects.append(.forward(offset: offset, width: width, value: value)) }
     for index in 0..<width where passthrough[offset + index] != 0 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The change of a vector by a guest's write.
+/// A change of a vector by a guest's write.
 public enum VectorTransition: Equatable, Sendable {
   /// The vector may send and could not before.
   case unmasked(Int)

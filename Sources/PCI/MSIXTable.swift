@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The MSI-X structures that a guest sees: the table, the PBA and the capability's control bits (PCIe 6.0
-/// §7.7.2). Sluice emulates them. They do not depend on the device's memory.
+/// The MSI-X structures that a guest sees: the table, the pending bit array (PBA) and the capability's control
+/// bits (PCIe 6.0 §7.7.2). Sluice emulates them. They do not depend on the device's memory.
 public struct MSIXTable: Sendable {
   /// The layout of the structures, as described by the capability.
   public struct Layout: Equatable, Sendable {
@@ -77,8 +77,8 @@ public struct MSIXTable: Sendable {
 
   /// Sets the capability's control bits.
   ///
-  /// - Returns: True if every vector whose mask bit is clear may send from now on. False if it may no longer
-  ///   send. Nil if nothing changed.
+  /// - Returns: True if the vectors whose mask bits are clear may send from now on, false if they may no longer
+  ///   send, or nil if nothing changed.
   public mutating func setControl(enabled: Bool, functionMasked: Bool) -> Bool? {
     let before = isEnabled && !isFunctionMasked
     isEnabled = enabled
@@ -90,16 +90,16 @@ public struct MSIXTable: Sendable {
   /// True if a vector's mask bit is set.
   public func isMasked(_ vector: Int) -> Bool { entries[vector].control & 1 != 0 }
 
-  /// Reads the table. `offset` is relative to the start of the table. Other accesses than aligned accesses of
-  /// 4 or 8 bytes have no defined result and return all-ones.
+  /// Reads the table. `offset` is relative to the start of the table. Only an aligned access of 4 or 8 bytes
+  /// has a defined result. Any other access returns all-ones.
   public func read(offset: UInt64, width: Int) -> UInt64 {
     guard width >= 4, offset % UInt64(width) == 0 else { return UInt64.max }
     let low = UInt64(word(offset))
     return width == 8 ? low | UInt64(word(offset + 4)) << 32 : low
   }
 
-  /// Writes the table and returns the change, or nil if nothing changed. Other accesses than aligned accesses
-  /// of 4 or 8 bytes have no defined result and are dropped.
+  /// Writes the table and returns the change, or nil if nothing changed. Only an aligned access of 4 or 8
+  /// bytes has a defined result. Any other access is dropped.
   public mutating func write(offset: UInt64, width: Int, _ value: UInt64) -> VectorTransition? {
     guard width >= 4, offset % UInt64(width) == 0 else { return nil }
     let vector = Int(offset / 16)

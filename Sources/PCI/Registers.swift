@@ -16,7 +16,7 @@ public enum ConfigOffset {
   public static let latencyTimer = 0x0D
   /// Header type, 1 byte.
   public static let headerType = 0x0E
-  /// BAR 0. BAR n is at 4n bytes after it.
+  /// BAR 0. BAR n is 4n bytes after it.
   public static let bar0 = 0x10
   /// CardBus CIS pointer, 4 bytes.
   public static let cardBus = 0x28
