@@ -13,7 +13,7 @@ public protocol IOAddressSpace: AnyObject, Sendable {
   ///   - host: The host virtual address.
   func map(iova: UInt64, size: UInt64, host: UInt64) throws(OperationError)
 
-  /// Removes all mappings in a range. No mapping may cross the end of the range.
+  /// Removes all mappings in a range. No mapping may cross a boundary of the range.
   ///
   /// - Returns: The number of bytes that were mapped.
   func unmapAll(iova: UInt64, size: UInt64) throws(OperationError) -> UInt64

@@ -4,7 +4,7 @@
 ///
 /// Any thread may call any method. After ``close()`` every throwing method throws.
 public protocol PCIDevice: Sendable {
-  /// The address on the host, such as `0000:01:00.0`. Every message contains it.
+  /// The address on the host, such as `0000:01:00.0`. Every message about the device contains it.
   var address: String { get }
   /// True if ``reset()`` is supported.
   var hasReset: Bool { get }
@@ -55,7 +55,7 @@ public protocol PCIDevice: Sendable {
   /// Sets an eventfd as the trigger of a vector.
   func setTrigger(_ kind: InterruptKind, vector: Int, event: Int32) throws(OperationError)
 
-  /// Sets the eventfd that unmasks INTx. A signalled INTx is masked until then.
+  /// Sets the eventfd that unmasks INTx. INTx is masked from its own signal until this eventfd is signalled.
   func setUnmask(event: Int32) throws(OperationError)
 
   /// Resets only this function. The reset can take seconds.
