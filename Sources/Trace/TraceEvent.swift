@@ -7,7 +7,7 @@
 public enum TraceEvent: Equatable, Sendable {
   /// The VM session has reached a phase.
   case phase(name: String)
-  /// A window has changed its state after its slot was added or removed.
+  /// A window has changed its state. The event follows the change of its memory slot, if there is one.
   case gate(Window, from: WindowState, to: WindowState, why: WindowReason, microseconds: Int64)
   /// The device's command register has been written.
   case command(device: String, old: UInt16, new: UInt16, microseconds: Int64)

@@ -3,7 +3,7 @@
 /// A line of a trace: an event and its time.
 public struct TraceRecord: Equatable, Sendable {
   /// The time in microseconds since the program began. It is never negative. An event with a duration ended
-  /// at it.
+  /// at this time.
   public let time: Int64
   /// The event.
   public let event: TraceEvent

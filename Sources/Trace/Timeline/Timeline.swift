@@ -82,7 +82,7 @@ public struct Timeline {
     svg.box(x(0), y + Self.lane - 0.5, x(end) - x(0), 0.5, style: "rule")
   }
 
-  private mutating func span(_ record: TraceRecord, _ style: String, _ title: String) {
+  private mutating func drawInterval(_ record: TraceRecord, _ style: String, _ title: String) {
     let end = record.moment
     let took = Double(record.event.microseconds ?? 0)
     svg.box(
@@ -97,8 +97,8 @@ public struct Timeline {
       if !isNamed { name("guest RAM → IOMMU") }
       isNamed = true
       switch operation {
-      case .map: span(record, "ram", "\(Self.bytes(size)) mapped and pinned")
-      case .unmap: span(record, "unmap", "\(Self.bytes(size)) unmapped")
+      case .map: drawInterval(record, "ram", "\(Self.bytes(size)) mapped and pinned")
+      case .unmap: drawInterval(record, "unmap", "\(Self.bytes(size)) unmapped")
       }
     }
     if isNamed { y += Self.lane }
@@ -112,8 +112,8 @@ public struct Timeline {
     name("resets, COMMAND")
     for record in own {
       switch record.event {
-      case .reset(_, let why, _, _): span(record, "reset", "reset: \(why.rawValue)")
-      case .command: span(record, "command", "COMMAND written")
+      case .reset(_, let why, _, _): drawInterval(record, "reset", "reset: \(why.rawValue)")
+      case .command: drawInterval(record, "command", "COMMAND written")
       case .loss(_, let state, _):
         svg.box(x(record.moment), y, 3, Self.lane, style: "lost", title: state.rawValue)
       case .warning(_, let text): svg.box(x(record.moment), y, 3, Self.lane, style: "warning", title: text)
@@ -137,7 +137,7 @@ public struct Timeline {
         case .map: "ram"
         case .unmap: "unmap"
         }
-      span(record, style, "BAR \(first.bar) \(operation.rawValue)")
+      drawInterval(record, style, "BAR \(first.bar) \(operation.rawValue)")
     }
     if isNamed { y += Self.lane }
   }
