@@ -51,8 +51,8 @@ public struct AddressSpacePlan: Sendable {
   }
 
   /// Returns the policy of a device's windows in each address space. It is off if no device of the address
-  /// space may reach the windows. Devices of one group share an address space. If their policies differ, the
-  /// most eager policy applies.
+  /// space may reach the windows. Devices of one group share an address space. If the policies for them differ,
+  /// the most eager policy applies.
   ///
   /// - Parameters:
   ///   - address: The device's address on the host's PCI bus.

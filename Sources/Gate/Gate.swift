@@ -73,8 +73,8 @@ public struct Gate: Sendable, Hashable {
   ///   - bar: A BAR, or nil for all BARs.
   func isPart(_ window: Int, of bar: Int?) -> Bool { bar == nil || bar == bars[window] }
 
-  // A non-mutating call would copy the gate and retain its arrays. Searches on the exit path are therefore
-  // `mutating`.
+  // A non-mutating call would copy the gate and retain its arrays. Searches on the path of an exit are
+  // therefore `mutating`.
 
   /// A property that all windows of a span have.
   enum WindowPredicate {

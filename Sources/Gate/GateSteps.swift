@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The effects of an event, returned one by one.
+/// The effects of an event, returned one by one. The steps create no array of windows, so an exit does not
+/// allocate.
 extension Gate {
   /// The remaining work of an event.
   struct Work: Hashable {
@@ -53,8 +54,6 @@ extension Gate {
       work = Work(event: event, step: .open(from: 0))
     }
   }
-
-  // The steps create no array of windows, so an exit does not allocate.
 
   /// Ends an event and drops its remaining effects. ``states`` reflects the changes that were made.
   public mutating func end() { work = nil }
@@ -163,7 +162,8 @@ extension Gate {
     return nil
   }
 
-  /// Makes armed windows due if the policy requires no access.
+  /// Makes armed windows due if the policy for the guest's CPUs maps without an access, and continues with the
+  /// policies for peers.
   private mutating func map(_ current: Work) {
     if cpuPolicy.includes(current.trigger) {
       for window in states.indices where isPart(window, of: current.bar) { makeDue(window) }

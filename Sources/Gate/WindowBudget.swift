@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// The window size for the BARs of a VM's devices. Windows are larger if memory slots or IOMMU mappings are
-/// scarce, so that neither run out.
+/// scarce, so that neither runs out.
 ///
 /// The budget assumes that windows open one by one. Adjoining windows that were open when the gate last
 /// closed return as one slot and one mapping (``Gate``). Windows that are already open are never joined. VFIO
 /// cannot extend a mapping, and a peer's DMA would fault between the removal of two mappings and the addition
-/// of one. A slot could be exchanged while the vCPUs are paused. However, when a slot is deleted KVM drops
+/// of one. A slot could be exchanged while the vCPUs are paused. However, when a slot is deleted, KVM drops
 /// its page tables for all guest RAM (kvm_mmu_zap_all_fast), so each opening would cost a fault for every
 /// page that the guest uses. For example, 300 closings of one window caused 1,818 faults in a guest of a few
 /// pages (Linux 6.12, KVM's pf_fixed). Windows that open together anyway form one window from the start: if a
 /// device's policy for the guest's CPUs is `on-enable` or `eager`, each mappable area of a BAR is one window.
 public struct WindowBudget: Sendable {
-  /// The maximum number of windows per BAR, before the MSI-X table and PBA split any.
+  /// The maximum number of windows per BAR, before the MSI-X table and the pending bit array (PBA) split any.
   public static let finest = 128
 
   /// The windows that a device needs.
@@ -20,7 +20,7 @@ public struct WindowBudget: Sendable {
     /// For each mappable memory BAR, its size and its mappable areas, in bytes.
     let bars: [(size: UInt64, areas: [Range<UInt64>])]
     let cpuPolicy: MappingPolicy
-    /// For each I/O address space, true if windows are mapped there.
+    /// For each I/O address space, true if its devices may reach the windows.
     let isPeerMapped: [Bool]
 
     /// Creates a demand.
@@ -71,7 +71,7 @@ public struct WindowBudget: Sendable {
     let counts = demands.map { $0.windows(self) }
     guard counts.reduce(0, +) <= slots else { return false }
     return mappings.indices.allSatisfy { space in
-      zip(demands, counts).reduce(0) { sum, one in sum + (one.0.isPeerMapped[space] ? one.1 : 0) }
+      zip(demands, counts).reduce(0) { sum, pair in sum + (pair.0.isPeerMapped[space] ? pair.1 : 0) }
         <= mappings[space]
     }
   }
