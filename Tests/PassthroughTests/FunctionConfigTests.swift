@@ -157,7 +157,7 @@ import Trace
     try rig.setPower(3)
     rig.world.fail("reset")
     try rig.setPower(0)
-    #expect(rig.seen.warnings == ["fake reset: errno 5; it continues without a reset"])
+    #expect(rig.seen.warnings == ["fake reset: errno 5: the device continues without a reset"])
     try rig.touch(FunctionRig.inFirst)
     #expect(rig.slots == [FunctionRig.base])
   }

@@ -26,8 +26,8 @@ public struct FunctionConfiguration: Sendable {
   /// True if its reset affects no other device of the VM. Such devices can be reset concurrently.
   public var isResetAlone: Bool { if case .bus(let isAlone) = reset { isAlone } else { true } }
 
-  /// The earliest mapping policy of all I/O address spaces.
-  var earliest: MappingPolicy {
+  /// The most eager peer policy of all I/O address spaces, or `on-fault` if no space has a peer policy.
+  var mostEagerPeerPolicy: MappingPolicy {
     if peers.contains(.mapped(.eager)) { return .eager }
     return peers.contains(.mapped(.onEnable)) ? .onEnable : .onFault
   }

@@ -7,8 +7,8 @@ internal import Synchronization
 public struct PassthroughContext<B: Backend>: Sendable {
   let machine: B.Machine
   let dma: DMAMapper<B.Space>
-  /// The number of windows that have closed. A vCPU compares it to distinguish a stale -EFAULT of KVM_RUN
-  /// from a real one.
+  /// The gate generation, which advances after open windows have been closed. A vCPU compares it to
+  /// distinguish a stale -EFAULT of KVM_RUN from a real one.
   public let generation = GateGeneration()
   /// The request to open due windows.
   public let openings = Openings()
@@ -28,9 +28,9 @@ public struct PassthroughContext<B: Backend>: Sendable {
   public var windowMappings: [Int] { dma.windowMappings }
 }
 
-/// The number of times that open windows have been closed, over all functions of a VM.
+/// The number of events that have closed or demoted open windows, over all functions of a VM.
 public final class GateGeneration: Sendable {
-  /// Incremented by the thread that has closed a window, read by vCPU threads. It orders nothing else.
+  /// Incremented by the thread that has closed windows, read by vCPU threads. It orders nothing else.
   private let count = Atomic<UInt64>(0)
 
   /// The present count.

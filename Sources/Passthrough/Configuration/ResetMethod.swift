@@ -36,7 +36,7 @@ public enum ResetMethod: Sendable, Equatable {
     }
   }
 
-  /// Returns the reason why this VM may not reset a bus, or nil if it may.
+  /// Returns a warning with the reason why this VM may not reset a bus, or nil if it may.
   private static func obstacle(_ scope: [ResetDependent]) -> FunctionWarning? {
     let foreign = scope.filter { !$0.isOwned }
     if foreign.isEmpty { return nil }

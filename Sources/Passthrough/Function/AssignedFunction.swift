@@ -172,7 +172,7 @@ public final class AssignedFunction<B: Backend>: Sendable {
   ///
   /// - Throws: The cause if guest RAM could not be pinned or a mapping of the function could not be removed.
   public func writeConfig(_ offset: Int, width: Int, _ value: UInt32) throws(FunctionError) {
-    guard try waitUntilMaster(offset, width: width, value) else { return }
+    guard try waitUntilPinned(offset, width: width, value) else { return }
     do throws(OperationError) {
       let deferred = try state.withLock { state throws(OperationError) in
         let deferred = try state.writeConfig(offset, width: width, value)
@@ -186,7 +186,7 @@ public final class AssignedFunction<B: Backend>: Sendable {
 
   /// Waits for pinned RAM before a write that may set Bus Master Enable. Holds no lock that a request of the
   /// host needs. Returns false if the write no longer matters.
-  private func waitUntilMaster(_ offset: Int, width: Int, _ value: UInt32) throws(FunctionError) -> Bool {
+  private func waitUntilPinned(_ offset: Int, width: Int, _ value: UInt32) throws(FunctionError) -> Bool {
     let byte = ConfigOffset.command - offset
     guard (0..<width).contains(byte), value >> UInt32(byte * 8) & UInt32(Command.busMaster.rawValue) != 0
     else { return true }
@@ -198,7 +198,7 @@ public final class AssignedFunction<B: Backend>: Sendable {
   /// Ends the wait of vCPUs for pinned RAM at the end of the VM.
   public func stopWaiting() { isLeaving.signal() }
 
-  /// Resets the function after its gate has closed, and returns it to the guest.
+  /// Resets the function after its gate has closed. Restores the guest's state and arms the windows afterwards.
   private func reset(_ reason: TraceEvent.ResetReason) throws(OperationError) {
     try handling.withLock { _ throws(OperationError) in
       var failure: (warning: Warning, text: FunctionWarning)?
@@ -207,11 +207,11 @@ public final class AssignedFunction<B: Backend>: Sendable {
           try configuration.reset.perform(on: device, reason, observe)
         } else {
           let text =
-            "the guest requested a reset, but no reset affects this device alone; it continues without "
-            + "a reset"
+            "the guest requested a reset, but no reset affects this device alone: the device continues "
+            + "without a reset"
           failure = (.noReset, FunctionWarning(text))
         }
-      } catch { failure = (.reset, "\(error); it continues without a reset") }
+      } catch { failure = (.reset, "\(error): the device continues without a reset") }
       try state.withLock { state throws(OperationError) in
         if let failure { state.warn(failure.warning, failure.text) }
         try state.finishReset(isInD0: failure == nil || reason == .power)
@@ -242,8 +242,8 @@ public final class AssignedFunction<B: Backend>: Sendable {
     try served(otherwise: ()) { state throws(OperationError) in try state.apply(.open, state.openingReason) }
   }
 
-  /// Unmaps the function's windows if another BAR has moved into their pages. The same BAR then answers every
-  /// access, whatever was mapped before.
+  /// Demotes the function's windows if another BAR has moved into the pages of a mapped window. The same BAR
+  /// then answers every access, whatever was mapped before.
   public func demoteSharedPages() throws(FunctionError) {
     try served(otherwise: ()) { state throws(OperationError) in try state.demoteSharedPages() }
   }

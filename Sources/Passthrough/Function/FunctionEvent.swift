@@ -17,7 +17,7 @@ public enum FunctionEvent: Sendable {
     public var windows = 1
     /// The GPA of the first byte.
     public let address: UInt64
-    /// Bytes.
+    /// The size in bytes.
     public let size: UInt64
   }
 
@@ -35,7 +35,7 @@ public enum FunctionEvent: Sendable {
   case vector(Int, TraceEvent.VectorOperation)
   /// The function has been reset, alone or with its bus.
   case reset(TraceEvent.ResetReason, TraceEvent.ResetMethod)
-  /// The device was taken from the guest.
+  /// The guest has lost access to the device.
   case lost(TraceEvent.DeviceState)
   /// A failure that does not end the VM.
   case warning(FunctionWarning)
@@ -56,7 +56,7 @@ public struct FunctionStatistics: Sendable {
   public var bytesMapped: UInt64 = 0
   /// The number of accesses to BARs that were trapped.
   public var trappedAccesses = 0
-  /// The number of trapped accesses that did not reach the device.
+  /// The number of trapped accesses that the function did not answer.
   public var deniedAccesses = 0
   /// The number of times that an open window was closed or demoted.
   public var closes = 0
@@ -69,7 +69,7 @@ public struct FunctionStatistics: Sendable {
 /// A failure that the VM survives, as text with a typed reason for the user interface.
 public struct FunctionWarning: Equatable, Sendable, CustomStringConvertible, ExpressibleByStringInterpolation
 {
-  /// The reasons for which a user can do something.
+  /// The reasons that a user can remedy.
   public enum Reason: Equatable, Sendable {
     /// The process has no free descriptor.
     case descriptorLimit

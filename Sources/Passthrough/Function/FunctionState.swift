@@ -76,7 +76,7 @@ struct FunctionState<B: Backend>: ~Copyable {
     gate = Gate(
       bars: layout.windows.map(\.bar), adjoins: layout.adjoins,
       conditions: [.fullPower, .outOfReset, .alive], cpuPolicy: configuration.policies.barMap,
-      peerPolicy: configuration.earliest)
+      peerPolicy: configuration.mostEagerPeerPolicy)
     interrupts.msi = msi
     interrupts.msix = msix
     statistics.windows = layout.windows.count
@@ -93,7 +93,7 @@ struct FunctionState<B: Backend>: ~Copyable {
     return Command(rawValue: UInt16(truncatingIfNeeded: value))
   }
 
-  /// Reads the ROM with memory on. Logs a warning and returns an empty array if the ROM cannot be read.
+  /// Reads the ROM with memory enabled. Logs a warning and returns an empty array if the ROM cannot be read.
   private static func readROM(of device: B.Device, _ observe: FunctionObserver) -> [UInt8] {
     guard let rom = device.region(RegionIndex.rom) else { return [] }
     do throws(OperationError) {
@@ -145,7 +145,7 @@ struct FunctionState<B: Backend>: ~Copyable {
   }
 
   /// True if the memory bit of the device's own command register is set.
-  var isAnswering: Bool { mutating get { readCommand()?.contains(.memorySpace) ?? false } }
+  var isMemoryBitSet: Bool { mutating get { readCommand()?.contains(.memorySpace) ?? false } }
 
   /// Writes the device's configuration space. A failure is logged and does not isolate the device.
   mutating func writeDevice(_ offset: Int, width: Int, _ value: UInt32) {

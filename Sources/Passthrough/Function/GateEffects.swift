@@ -30,7 +30,7 @@ extension FunctionState {
       case .removeSlots(let span): try removeSlots(span)
       case .removeIOVAs(let span): try removeIOVAs(span)
       case .apply: apply(&self)
-      case .readBack: result = isAnswering
+      case .readBack: result = isMemoryBitSet
       case .addSlot(let span): result = addSlot(span)
       case .addIOVA(let span, let trigger): addIOVA(span, trigger)
       case .changed(let window, let from, let to):
@@ -73,9 +73,9 @@ extension FunctionState {
 
   /// Returns the GPA of a window, from the BAR's register.
   func address(_ window: Int) -> UInt64 {
-    let one = windows[window]
-    guard let bar = config.bars.first(where: { $0.index == one.bar }) else { return 0 }
-    return config.base(of: bar) &+ one.offset
+    let (index, offset) = (windows[window].bar, windows[window].offset)
+    guard let bar = config.bars.first(where: { $0.index == index }) else { return 0 }
+    return config.base(of: bar) &+ offset
   }
 
   private mutating func removeSlots(_ span: Range<Int>) throws(OperationError) {
@@ -118,7 +118,8 @@ extension FunctionState {
     }
   }
 
-  /// Returns the first adjoining windows of a span that are mapped in a space, or those that are not mapped.
+  /// Returns the first part of a span whose windows are all mapped in a space, or nil if no window is mapped
+  /// there. If `isMapped` is false, returns the first part whose windows are all unmapped, or nil.
   private func part(of span: Range<Int>, isMapped: Bool, in space: Int) -> Range<Int>? {
     var first = span.lowerBound
     while first < span.upperBound, (windows[first].ioAddresses[space] != nil) != isMapped { first += 1 }
@@ -134,7 +135,7 @@ extension FunctionState {
     base % WindowCuts.page == 0 && !context.decoder.isShared(base, size: size(span))
   }
 
-  // Not 'mutating': a borrowed state is not retained.
+  // Not `mutating`: the state is borrowed, so that no reference is retained.
   private func newSlot(_ span: Range<Int>, at base: UInt64) throws(OperationError) -> UInt32 {
     try context.machine.addSlot(at: base, size: size(span), host: windows[span.lowerBound].host)
   }
@@ -178,8 +179,8 @@ extension FunctionState {
     }
   }
 
-  /// Maps adjoining windows for the devices of a space. Returns false if that fails. A failure of a single
-  /// window is logged.
+  /// Maps adjoining windows for the devices of a space. Returns false if they share a page with another BAR or
+  /// if the mapping fails. The failure for a single window is logged.
   private mutating func map(_ span: Range<Int>, in space: Int) -> Bool {
     let first = span.lowerBound
     let base = address(first)

@@ -152,8 +152,8 @@ extension FunctionState {
     return UInt32(truncatingIfNeeded: bits)
   }
 
-  /// Returns the pending bits of vectors. Bits that only the device has are read at an offset of a region.
-  /// Bits that cannot be read are 0, and a warning is logged.
+  /// Returns the pending bits of vectors. Bits that only the device has are read at `offset` of `region`. Bits
+  /// that cannot be read are 0, and a warning is logged.
   private mutating func pending(
     _ vectors: Vectors<B>?, from first: Int, _ region: Int, _ offset: UInt64, width: Int
   ) -> UInt64 {

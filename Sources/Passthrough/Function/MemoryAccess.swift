@@ -120,7 +120,7 @@ extension FunctionState {
     do throws(OperationError) { try device.write(bar, offset: offset, width: width, value) } catch { deny() }
   }
 
-  /// Counts an access that does not reach the device. Returns all-ones, the result of such a read.
+  /// Counts an access that the function does not answer. Returns all-ones, the result of such a read.
   @discardableResult private mutating func deny() -> UInt64 {
     statistics.deniedAccesses += 1
     return .max
@@ -148,7 +148,7 @@ extension FunctionState {
   ///
   /// - Parameter all: True to demote the windows of a device whose memory bit reads as set, too.
   mutating func demote(all: Bool) throws(OperationError) -> Bool {
-    guard gate.isMapped, all || !isAnswering else { return false }
+    guard gate.isMapped, all || !isMemoryBitSet else { return false }
     try apply(.demote, .fault)
     return true
   }

@@ -9,7 +9,8 @@ internal import Trace
 
 /// The teardown of a function: at the end of the VM, after an error, or on a request of the host.
 extension AssignedFunction {
-  /// Returns the eventfd of a notification, for an event loop. It is readable after the notification.
+  /// Returns the descriptor of a notification's eventfd, for an event loop. It is readable after the
+  /// notification.
   public func number(of notification: DeviceNotification) -> Int32 {
     switch notification {
     case .error: notifications.error.number
@@ -23,7 +24,7 @@ extension AssignedFunction {
       switch notification {
       case .error:
         _ = try notifications.error.take()
-        try isolate(.isolated, .error, Self.errorReported)
+        try detach(.isolated, .error, Self.errorReported)
       case .request:
         _ = try notifications.request.take()
         try returnToHost()
@@ -40,13 +41,13 @@ extension AssignedFunction {
   /// - Throws: The cause if the mapping still exists. The VM must end then.
   func isolate(_ cause: OperationError) throws(FunctionError) {
     do throws(OperationError) {
-      try isolate(.isolated, .error, "isolated from the guest: \(cause)")
+      try detach(.isolated, .error, "isolated from the guest: \(cause)")
     } catch { throw failure(error) }
   }
 
-  /// Closes the gate permanently. The guest then reads all-ones from the function, including its
-  /// configuration space. Does nothing if the gate has already closed permanently.
-  private func isolate(
+  /// Takes the function from the guest: closes the gate permanently. The guest then reads all-ones from the
+  /// function, including its configuration space. Does nothing if the gate has already closed permanently.
+  private func detach(
     _ loss: TraceEvent.DeviceState, _ reason: TraceEvent.WindowReason, _ text: String
   ) throws(OperationError) {
     isLeaving.signal()
@@ -72,7 +73,7 @@ extension AssignedFunction {
 
   /// Releases the device while the VM runs. The kernel may wait for the release.
   private func returnToHost() throws(OperationError) {
-    try isolate(.released, .release, "removed from the guest: the host requests the device")
+    try detach(.released, .release, "removed from the guest: the host requests the device")
     try handling.withLock { _ throws(OperationError) in
       do throws(OperationError) {
         // A bus reset that affects other devices of the VM is skipped: their windows may be open.

@@ -36,7 +36,7 @@ struct INTxPin<B: Backend> {
 
   /// Connects the pin. A device that already asserts the pin raises the GSI at once.
   ///
-  /// - Throws: The kernel's error: EBUSY if another driver of the host does not share the IRQ. The pin is
+  /// - Throws: The kernel's error. It is EBUSY if another driver of the host does not share the IRQ. The pin is
   ///   then off, unless ``isOn`` is true. This method may be called again.
   mutating func enable() throws(OperationError) {
     if !isConnected {

@@ -12,11 +12,11 @@ struct Vectors<B: Backend> {
   private struct Vector {
     /// The eventfd. It is kept for the life of the VM, because the filter of a vCPU thread does not allow
     /// close().
-    var owner: B.Machine.Event? {
-      didSet { event = owner?.number ?? -1 }
+    var eventFD: B.Machine.Event? {
+      didSet { descriptor = eventFD?.number ?? -1 }
     }
-    /// The descriptor, cached from `owner` so that masking does not dereference it.
-    private(set) var event: Int32 = -1
+    /// The descriptor of `eventFD`, or -1. It is cached so that masking does not dereference `eventFD`.
+    private(set) var descriptor: Int32 = -1
     var route: Route?
     /// True if the eventfd raises the guest's interrupt.
     var isConnected = false
@@ -42,7 +42,7 @@ struct Vectors<B: Backend> {
   /// The number of vectors.
   var count: Int { vectors.count }
   /// The number of vectors that have been used.
-  var used: Int { vectors.count { $0.owner != nil } }
+  var used: Int { vectors.count { $0.eventFD != nil } }
 
   /// True if a vector raises the guest's interrupt.
   func isConnected(_ vector: Int) -> Bool { vector < vectors.count && vectors[vector].isConnected }
@@ -76,7 +76,7 @@ struct Vectors<B: Backend> {
         _ = try disconnect(vector)
         if let route = vectors[vector].route { machine.releaseRoute(route) }
         vectors[vector].route = nil
-        _ = try vectors[vector].owner?.take()
+        _ = try vectors[vector].eventFD?.take()
       } catch { failure = failure ?? error }
     }
     if let failure { throw failure }
@@ -87,8 +87,8 @@ struct Vectors<B: Backend> {
   /// - Returns: True if the vector had no trigger before.
   /// - Throws: The failure of the host. The vector stays masked.
   mutating func connect(_ vector: Int, _ message: MSIMessage) throws(InterruptFailure) -> Bool {
-    if vectors[vector].event < 0 { vectors[vector].owner = try makeEventFD() }
-    let event = vectors[vector].event
+    if vectors[vector].descriptor < 0 { vectors[vector].eventFD = try makeEventFD() }
+    let descriptor = vectors[vector].descriptor
     let route: Route
     // Not in a closure: a closure would retain its captures.
     do throws(OperationError) {
@@ -97,14 +97,14 @@ struct Vectors<B: Backend> {
     } catch { throw InterruptFailure(warning: .route, error: error) }
     vectors[vector].route = route
     if !vectors[vector].isConnected {
-      do throws(OperationError) { try machine.connect(event: event, to: route.gsi) } catch {
+      do throws(OperationError) { try machine.connect(event: descriptor, to: route.gsi) } catch {
         machine.parkRoute(route)
         throw InterruptFailure(warning: .connection, error: error)
       }
       vectors[vector].isConnected = true
     }
     if vectors[vector].isTriggering { return false }
-    do throws(OperationError) { try device.setTrigger(kind, vector: vector, event: event) } catch {
+    do throws(OperationError) { try device.setTrigger(kind, vector: vector, event: descriptor) } catch {
       // Mask the vector again, so that its pending bit comes from the device. A vector that remains connected
       // is harmless: nothing signals its eventfd.
       do throws(OperationError) { _ = try disconnect(vector) } catch {}
@@ -134,7 +134,7 @@ struct Vectors<B: Backend> {
   /// - Throws: The kernel's error. The vector still raises the guest's interrupt.
   mutating func disconnect(_ vector: Int) throws(OperationError) -> Bool {
     guard vectors[vector].isConnected, let route = vectors[vector].route else { return false }
-    try machine.disconnect(event: vectors[vector].event, from: route.gsi)
+    try machine.disconnect(event: vectors[vector].descriptor, from: route.gsi)
     vectors[vector].isConnected = false
     machine.parkRoute(route)
     return true
@@ -149,8 +149,8 @@ struct Vectors<B: Backend> {
     var inDevice: UInt64 = 0
     for vector in first..<max(first, min(first + 64, vectors.count)) where !vectors[vector].isConnected {
       let bit: UInt64 = 1 << UInt64(vector - first)
-      if vectors[vector].isTriggering, let owner = vectors[vector].owner {
-        if try owner.isSignaled() { raised |= bit }
+      if vectors[vector].isTriggering, let eventFD = vectors[vector].eventFD {
+        if try eventFD.isSignaled() { raised |= bit }
       } else {
         inDevice |= bit
       }

@@ -10,7 +10,7 @@ internal import Synchronization
 /// the same BAR, whatever was mapped before.
 public final class AddressDecoder: Sendable {
   /// The addresses of one BAR. The type has no references, so that a look-up retains nothing.
-  private struct Range: Equatable {
+  private struct Entry: Equatable {
     var function = 0
     var bar = 0
     var base: UInt64 = 0
@@ -22,7 +22,7 @@ public final class AddressDecoder: Sendable {
 
   /// Owner: all assigned functions. vCPU threads take the lock for a look-up. A change takes it inside the
   /// function's lock. No lock is taken inside it.
-  private let ranges = Mutex<[Range]>([])
+  private let entries = Mutex<[Entry]>([])
   /// Incremented after a BAR of any function has moved or its decoding has changed. vCPU threads read it.
   private let counter = Atomic<UInt64>(0)
 
@@ -34,9 +34,9 @@ public final class AddressDecoder: Sendable {
   /// Reserves entries for the BARs of a function, before the guest starts. Returns the index of the first
   /// entry.
   func reserve(_ count: Int) -> Int {
-    ranges.withLock { ranges in
-      defer { ranges.append(contentsOf: repeatElement(Range(), count: count)) }
-      return ranges.count
+    entries.withLock { entries in
+      defer { entries.append(contentsOf: repeatElement(Entry(), count: count)) }
+      return entries.count
     }
   }
 
@@ -48,15 +48,15 @@ public final class AddressDecoder: Sendable {
   ///   - config: The guest's view of the function. It gives the BARs' addresses and enable bits.
   ///   - isAnswering: True if the function answers the accesses that its enable bits allow.
   func update(_ start: Int, function: Int, _ config: ConfigSpace, isAnswering: Bool) {
-    let hasChanged = ranges.withLock { ranges in
+    let hasChanged = entries.withLock { entries in
       var hasChanged = false
       for index in config.bars.indices {
         let bar = config.bars[index]
-        let now = Range(
+        let now = Entry(
           function: function, bar: bar.index, base: config.base(of: bar), size: bar.size,
           isPort: bar.kind == .io, isEnabled: isAnswering && config.isEnabled(bar))
-        if ranges[start + index] != now { hasChanged = true }
-        ranges[start + index] = now
+        if entries[start + index] != now { hasChanged = true }
+        entries[start + index] = now
       }
       return hasChanged
     }
@@ -70,13 +70,13 @@ public final class AddressDecoder: Sendable {
   ///   - address: A GPA or a port.
   ///   - isPort: True for a port.
   public func find(_ address: UInt64, isPort: Bool) -> BARLocation? {
-    ranges.withLock { ranges in
+    entries.withLock { entries in
       var found: BARLocation?
-      for index in ranges.indices where ranges[index].isPort == isPort && address >= ranges[index].base {
-        let offset = address - ranges[index].base
-        guard offset < ranges[index].size, found == nil || ranges[index].isEnabled else { continue }
-        found = BARLocation(function: ranges[index].function, bar: ranges[index].bar, offset: offset)
-        if ranges[index].isEnabled { break }
+      for index in entries.indices where entries[index].isPort == isPort && address >= entries[index].base {
+        let offset = address - entries[index].base
+        guard offset < entries[index].size, found == nil || entries[index].isEnabled else { continue }
+        found = BARLocation(function: entries[index].function, bar: entries[index].bar, offset: offset)
+        if entries[index].isEnabled { break }
       }
       return found
     }
@@ -89,10 +89,10 @@ public final class AddressDecoder: Sendable {
   ///   - size: Bytes, not 0.
   func isShared(_ base: UInt64, size: UInt64) -> Bool {
     let (first, last) = Self.pages(base, size)
-    return ranges.withLock { ranges in
+    return entries.withLock { entries in
       var count = 0
-      for index in ranges.indices where ranges[index].isEnabled && !ranges[index].isPort {
-        let own = Self.pages(ranges[index].base, ranges[index].size)
+      for index in entries.indices where entries[index].isEnabled && !entries[index].isPort {
+        let own = Self.pages(entries[index].base, entries[index].size)
         if own.first <= last, first <= own.last { count += 1 }
       }
       return count > 1

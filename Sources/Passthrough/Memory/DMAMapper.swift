@@ -55,7 +55,8 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
     do throws(KernelError) { done = try EventFD() } catch { throw OperationError(error) }
   }
 
-  /// The lowest IOVA above the ranges of an IOMMU, or nil if no IOMMU reports its ranges.
+  /// The first IOVA after the last range of an IOMMU, the lowest of all IOMMUs, or nil if no IOMMU reports its
+  /// ranges.
   public var limit: UInt64? {
     spaces.compactMap { $0.ranges.last.map { $0.upperBound == .max ? .max : $0.upperBound + 1 } }.min()
   }

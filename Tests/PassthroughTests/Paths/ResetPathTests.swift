@@ -78,7 +78,7 @@ import Testing
     try rig.command(2)
     rig.world.fail("reset", with: 25)
     for _ in 0..<2 { try rig.reset() }
-    #expect(rig.seen.warnings == ["fake reset: errno 25; it continues without a reset"])
+    #expect(rig.seen.warnings == ["fake reset: errno 25: the device continues without a reset"])
     try rig.touch(FunctionRig.inFirst)
     #expect(rig.slots.count == 1)
   }

@@ -38,8 +38,10 @@ struct ScaleModel {
   /// Creates a VM and pins its RAM. No window is mapped.
   ///
   /// - Parameters:
-  ///   - opening: The bar-map policy of every device.
+  ///   - shape: The memory and the devices of the VM.
+  ///   - cpuPolicy: The bar-map policy of every device.
   ///   - peer: The peer-dma policy of every device.
+  ///   - kernel: The model of the kernel, with its limits.
   init(_ shape: Shape, _ cpuPolicy: MappingPolicy, _ peer: PeerPolicy, kernel: FakeKernel = FakeKernel()) {
     self.shape = shape
     self.kernel = kernel
@@ -68,19 +70,20 @@ struct ScaleModel {
     var base = shape.memory
     for name in names {
       let peers = plan.policies(of: name)
-      let assignment = FunctionConfiguration(
+      let configuration = FunctionConfiguration(
         policies: policies, peers: peers, reset: .function, budget: budget)
       var windows: [Window] = []
       for (index, size) in shape.bars.enumerated() {
         base = (base + size - 1) / size * size
-        for piece in WindowCuts.pieces(of: 0..<size, barSize: size, most: assignment.windowsPerBAR) {
+        for piece in WindowCuts.pieces(of: 0..<size, barSize: size, most: configuration.windowsPerBAR) {
           windows.append(Window(bar: index, range: base + piece.lowerBound..<base + piece.upperBound))
         }
         base += size
       }
       let gate = Gate(
         bars: windows.map(\.bar), adjoins: windows.map { _ in true },
-        conditions: [.fullPower, .outOfReset, .alive], cpuPolicy: cpuPolicy, peerPolicy: assignment.earliest)
+        conditions: [.fullPower, .outOfReset, .alive], cpuPolicy: cpuPolicy,
+        peerPolicy: configuration.mostEagerPeerPolicy)
       functions.append(Function(gate: gate, windows: windows, peers: peers))
     }
     self.kernel.restart()
@@ -97,10 +100,10 @@ struct ScaleModel {
   /// Accesses the registers and the first bytes of the memory of every device.
   mutating func touch(memory bytes: UInt64) {
     for index in functions.indices {
-      for (window, one) in functions[index].windows.enumerated() {
-        let start = functions[index].windows.first { $0.bar == one.bar }?.range.lowerBound ?? 0
-        guard one.bar == 0 || one.range.lowerBound - start < bytes else { continue }
-        handle(.access(window: window), index)
+      for (number, window) in functions[index].windows.enumerated() {
+        let start = functions[index].windows.first { $0.bar == window.bar }?.range.lowerBound ?? 0
+        guard window.bar == 0 || window.range.lowerBound - start < bytes else { continue }
+        handle(.access(window: number), index)
         handle(.open, index)
       }
     }
