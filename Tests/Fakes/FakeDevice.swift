@@ -33,7 +33,7 @@ package final class FakeDevice: PCIDevice {
     /// The offset of the power management capability in configuration space; 0 if there is none.
     package var power = 0
 
-    /// Describes a device.
+    /// Creates a shape.
     package init(config: [UInt8], bars: [UInt64]) {
       self.config = config
       self.bars = bars
@@ -89,8 +89,8 @@ package final class FakeDevice: PCIDevice {
       var value: UInt64 = 0
       for byte in 0..<width {
         // SAFETY: the caller has checked the range against the size of the mapping.
-        let one = unsafe pointer(offset + UInt64(byte))?.load(as: UInt8.self) ?? 0
-        value |= UInt64(one) << UInt64(byte * 8)
+        let part = unsafe pointer(offset + UInt64(byte))?.load(as: UInt8.self) ?? 0
+        value |= UInt64(part) << UInt64(byte * 8)
       }
       return value
     }
@@ -262,17 +262,17 @@ package final class FakeDevice: PCIDevice {
   package func reset() throws(OperationError) {
     let (ranges, address) = (memoryRanges(), address)
     try world.perform(.reset) { state in state.requireUnmapped(ranges, "\(address): the device is reset") }
-    forget()
+    resetRegisters()
   }
 
   package func resetBus() throws(OperationError) {
     let (ranges, address) = (memoryRanges(), address)
     try world.perform(.resetBus) { state in state.requireUnmapped(ranges, "\(address): the bus is reset") }
-    forget()
+    resetRegisters()
   }
 
   /// Resets the registers.
-  private func forget() {
+  private func resetRegisters() {
     state.withLock { state in
       state.config[Self.command] = UInt8(truncatingIfNeeded: state.stuckCommand)
       state.config[Self.command + 1] = 0

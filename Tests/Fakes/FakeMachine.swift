@@ -16,7 +16,7 @@ package final class FakeMachine: Hypervisor {
   package func addSlot(at base: UInt64, size: UInt64, host: UInt64) throws(OperationError) -> UInt32 {
     try world.perform(.addSlot(base, size)) { state throws(OperationError) in
       guard state.slotsLeft > 0 else { throw OperationError("fake slots: all are in use") }
-      for one in state.slots.values where base < one.base + one.size && one.base < base + size {
+      for slot in state.slots.values where base < slot.base + slot.size && slot.base < base + size {
         throw OperationError("fake slot overlaps", errno: 17)
       }
       state.slotsLeft -= 1
@@ -75,7 +75,7 @@ package final class FakeMachine: Hypervisor {
   }
 
   package func connect(event: Int32, toLevelGSI gsi: UInt32, resample: Int32) throws(OperationError) {
-    try world.perform(.connectLine(gsi)) { state in
+    try world.perform(.connectLevel(gsi)) { state in
       state.connected[event] = gsi
       state.resamples[event] = resample
     }
@@ -125,7 +125,8 @@ package final class FakeSpace: IOAddressSpace {
       guard state.spaces[index].count < state.mappingLimit else {
         throw OperationError("fake mappings: all are in use", errno: 28)
       }
-      for one in state.spaces[index].values where iova < one.base + one.size && one.base < iova + size {
+      for mapped in state.spaces[index].values
+      where iova < mapped.base + mapped.size && mapped.base < iova + size {
         throw OperationError("fake mapping overlaps", errno: 17)
       }
       state.spaces[index][iova] = .init(base: iova, size: size, host: host)
@@ -136,7 +137,7 @@ package final class FakeSpace: IOAddressSpace {
     let index = index
     return try world.perform(.unmap(iova, size)) { state in
       let all = state.spaces[index].values.filter { $0.base >= iova && $0.base - iova < size }
-      for one in all { state.spaces[index][one.base] = nil }
+      for mapped in all { state.spaces[index][mapped.base] = nil }
       return all.reduce(0) { $0 + $1.size }
     }
   }

@@ -24,7 +24,7 @@ package final class FakeWorld: Sendable {
     case makeEventFD
     case route(UInt32)
     case connect(UInt32)
-    case connectLine(UInt32)
+    case connectLevel(UInt32)
     case disconnect(UInt32)
     case limits
     case map(UInt64, UInt64)
@@ -51,10 +51,10 @@ package final class FakeWorld: Sendable {
       case .close: "close"
       case .addSlot(let base, let size): "addSlot(\(base), \(size))"
       case .removeSlot(let slot): "removeSlot(\(slot))"
-      case .makeEventFD: "makeEvent"
+      case .makeEventFD: "makeEventFD"
       case .route(let data): "route(\(data))"
       case .connect(let gsi): "connect(\(gsi))"
-      case .connectLine(let gsi): "connectLine(\(gsi))"
+      case .connectLevel(let gsi): "connectLevel(\(gsi))"
       case .disconnect(let gsi): "disconnect(\(gsi))"
       case .limits: "limits"
       case .map(let iova, let size): "map(\(iova), \(size))"
@@ -109,7 +109,7 @@ package final class FakeWorld: Sendable {
   /// Makes calls fail.
   ///
   /// - Parameter rule: Returns the error number of a call, or nil. It receives the index of the call in
-  ///   ``State/calls`` and the call.
+  ///   ``State/calls``, and the call.
   package func fail(_ rule: @escaping @Sendable (Int, Call) -> Int32?) {
     state.withLock { $0.failing = rule }
   }
@@ -159,8 +159,8 @@ extension FakeWorld.State {
   /// Records a violation for each memory slot and each IOVA that maps host memory of the ranges.
   mutating func requireUnmapped(_ ranges: [Range<UInt64>], _ act: String) {
     let all = Array(slots.values) + spaces.flatMap { Array($0.values) }
-    for one in all where ranges.contains(where: { $0.contains(one.host) }) {
-      violations.append("\(act) while \(one.size) of its bytes are mapped at \(one.base)")
+    for mapped in all where ranges.contains(where: { $0.contains(mapped.host) }) {
+      violations.append("\(act) while \(mapped.size) of its bytes are mapped at \(mapped.base)")
     }
   }
 }
@@ -169,9 +169,9 @@ extension FakeWorld.State {
 extension FakeWorld {
   private func pointer(_ iova: UInt64) -> UnsafeMutableRawPointer? {
     unsafe state.withLock { state in
-      for one in state.spaces.flatMap({ $0.values }) where iova >= one.base && iova - one.base + 4 <= one.size
-      {
-        return unsafe UnsafeMutableRawPointer(bitPattern: UInt(one.host + (iova - one.base)))
+      for mapped in state.spaces.flatMap({ $0.values })
+      where iova >= mapped.base && iova - mapped.base + 4 <= mapped.size {
+        return unsafe UnsafeMutableRawPointer(bitPattern: UInt(mapped.host + (iova - mapped.base)))
       }
       return nil
     }

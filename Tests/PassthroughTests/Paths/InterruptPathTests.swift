@@ -20,7 +20,7 @@ import Testing
     try rig.setMessage(2, 0x41)
     #expect(rig.world.takeCalls() == [], "the vector is masked")
     try rig.maskMSIX(2, false)
-    #expect(rig.world.takeCalls().map(\.name) == ["makeEvent", "route", "connect", "trigger"])
+    #expect(rig.world.takeCalls().map(\.name) == ["makeEventFD", "route", "connect", "trigger"])
     #expect(rig.routes == [0x41])
     try rig.setMessage(2, 0x42)
     #expect(rig.routes == [0x42])
@@ -92,7 +92,7 @@ import Testing
 
   @Test("warns once about interrupts that the host lacks, and retries at the guest's next write")
   func lacking() throws {
-    for name in ["enable", "connectLine"] {
+    for name in ["enable", "connectLevel"] {
       let rig = try FunctionRig()
       rig.world.fail(name, with: 16)
       try rig.command(2)
@@ -102,7 +102,7 @@ import Testing
       let expected =
         name == "enable"
         ? "the vectors cannot be enabled: fake enable: errno 16"
-        : "INTx cannot be enabled: fake connectLine: errno 16"
+        : "INTx cannot be enabled: fake connectLevel: errno 16"
       #expect(rig.seen.warnings == [expected])
       rig.world.succeed()
       try rig.setMSIX(false)
@@ -124,15 +124,15 @@ import Testing
     #expect(rig.seen.warnings == ["the host provides 2 vectors, the guest requested 4"])
   }
 
-  @Test("a vector without a descriptor stays masked, and the warning names the limit")
+  @Test("a vector stays masked if no descriptor is free, and the warning has the reason descriptorLimit")
   func noDescriptor() throws {
     let rig = try FunctionRig()
     try rig.command(2)
     try rig.setMSIX(true)
-    rig.world.fail("makeEvent", with: 24)
+    rig.world.fail("makeEventFD", with: 24)
     try rig.maskMSIX(0, false)
     #expect(rig.connected == 0)
-    #expect(rig.seen.warnings == ["vector 0 stays masked: fake makeEvent: errno 24"])
+    #expect(rig.seen.warnings == ["vector 0 stays masked: fake makeEventFD: errno 24"])
     #expect(rig.seen.reasons == [.descriptorLimit])
     rig.world.fail("disconnect", with: 22)
     try rig.maskMSIX(1, false)
