@@ -66,8 +66,8 @@ import Testing
     _ spaces: [(ranges: [ClosedRange<UInt64>], mappings: Int?)]
   ) throws -> DMAMapper<FakeSpace> {
     try DMAMapper(
-      spaces.enumerated().map { index, one in
-        try .init(FakeSpace(world, ranges: one.ranges, mappings: one.mappings), devices: ["\(index)"])
+      spaces.enumerated().map { index, space in
+        try .init(FakeSpace(world, ranges: space.ranges, mappings: space.mappings), devices: ["\(index)"])
       }, memory: memory)
   }
 
@@ -82,8 +82,8 @@ import Testing
     for space in world.state.withLock({ $0.spaces }) {
       #expect(space.count == 4)
       for piece in pieces {
-        let one = space[piece.base.rawValue]
-        #expect(one?.size == piece.size && one?.host == piece.hostAddress)
+        let mapped = space[piece.base.rawValue]
+        #expect(mapped?.size == piece.size && mapped?.host == piece.hostAddress)
       }
     }
     reported = []

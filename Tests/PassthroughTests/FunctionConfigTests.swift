@@ -33,7 +33,7 @@ import Trace
     try rig.command(2)
     rig.addNeighbour()
     #expect(rig.isDecoded)
-    let (function, decoder, answers) = (rig.function, rig.host.decoder, Answers())
+    let (function, decoder, answers) = (rig.function, rig.context.decoder, Answers())
     rig.seen.react { event in
       guard case .reset = event else { return }
       let value = (try? function.readConfig(ConfigOffset.vendor, width: 4)) ?? 0

@@ -12,7 +12,7 @@ import Testing
 /// Tests in which each call through a seam fails once, or every call fails from that one on.
 @Suite struct FunctionFailureTests {
   /// Drives a function through every path.
-  private static func live(_ rig: FunctionRig) throws {
+  private static func drive(_ rig: FunctionRig) throws {
     try rig.function.resetAtStart {}
     try rig.command(7)
     try rig.touch(FunctionRig.inFirst)
@@ -64,7 +64,7 @@ import Testing
 
   private static func count(_ policy: MappingPolicy) throws -> Int {
     let rig = try FunctionRig(options(policy), world: FakeWorld())
-    try live(rig)
+    try drive(rig)
     try rig.function.quiesce()
     try rig.function.resetAndRelease()
     #expect(rig.world.violations == [] && rig.seen.warnings == [])
@@ -86,7 +86,7 @@ import Testing
           continue
         } catch is OperationError { continue }
         let isReset = world.state.withLock { $0.calls.count } == number && rig.device.hasReset
-        let lived = try Self.isAlive(rig) { try Self.live(rig) }
+        let lived = try Self.isAlive(rig) { try Self.drive(rig) }
         #expect(lived || isReset, "call \(number) fails: \(world.state.withLock { $0.calls[number] })")
         _ = try Self.isAlive(rig) { try rig.function.quiesce() }
         _ = try Self.isAlive(rig) { try rig.function.resetAndRelease() }
@@ -107,7 +107,7 @@ import Testing
       world.fail { index, _ in index >= number ? 5 : nil }
       // A function whose creation fails has no mapping.
       guard let rig = try? FunctionRig(Self.options(policy), world: world) else { continue }
-      _ = try Self.isAlive(rig) { try Self.live(rig) }
+      _ = try Self.isAlive(rig) { try Self.drive(rig) }
       _ = try Self.isAlive(rig) { try rig.function.quiesce() }
       _ = try Self.isAlive(rig) { try rig.function.resetAndRelease() }
       #expect(world.violations == [], "from call \(number) on")
@@ -117,7 +117,7 @@ import Testing
   @Test("a kind of call that always fails leaves the function usable by the guest as far as possible")
   func kinds() throws {
     let rig = try FunctionRig(Self.options(.onFault), world: FakeWorld())
-    try Self.live(rig)
+    try Self.drive(rig)
     let names = Set(rig.world.takeCalls().map(\.name))
     #expect(names.count >= 15)
     for name in names.sorted() {
@@ -126,7 +126,7 @@ import Testing
       world.fail(name)
       // The VM ends if a memory slot or an IOVA cannot be removed, or if the reset at the start fails.
       let mayEnd = ["removeSlot", "unmap", "reset"].contains(name)
-      #expect(try Self.isAlive(rig) { try Self.live(rig) } || mayEnd, "\(name)")
+      #expect(try Self.isAlive(rig) { try Self.drive(rig) } || mayEnd, "\(name)")
       #expect(world.violations == [], "\(name)")
       #expect(rig.seen.warnings.count == Set(rig.seen.warnings).count, "\(name): \(rig.seen.warnings)")
     }

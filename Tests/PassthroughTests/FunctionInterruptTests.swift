@@ -82,7 +82,7 @@ import Trace
     #expect(try raising.1[#require(trigger)] == unmask)
   }
 
-  @Test("applies an unmask or a message change from D3hot in D0")
+  @Test("an unmask or a message change in D3hot takes effect in D0")
   func inD3hot() throws {
     let rig = try FunctionRig { $0.shape.config[FunctionRig.power + 4] = 8 }  // No_Soft_Reset
     try rig.command(2)

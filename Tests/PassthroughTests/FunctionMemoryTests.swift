@@ -24,7 +24,7 @@ import Trace
     }
   }
 
-  /// A function whose BAR 2 has eight windows of 2 MiB.
+  /// Creates a function whose BAR 2 has eight windows of 2 MiB.
   private func many(_ change: (inout FunctionRig.Options) -> Void = { _ in }) throws -> FunctionRig {
     let rig = try FunctionRig { options in
       options.shape.bars[2] = Self.large
@@ -133,8 +133,8 @@ import Trace
     #expect(rig.function.statistics.windowsOpened == 10)
     #expect(rig.function.statistics.bytesMapped == 0x1000 + 0x5000 + Self.large)
     let events = rig.seen.events.compactMap { event -> [UInt64]? in
-      guard case .peer(.map, let location, 0) = event else { return nil }
-      return [location.address, location.size, UInt64(location.windows)]
+      guard case .peer(.map, let span, 0) = event else { return nil }
+      return [span.address, span.size, UInt64(span.windows)]
     }
     #expect(events.contains([0xE000_0000, Self.large, 8]))
     try rig.command(0)
@@ -183,7 +183,7 @@ import Trace
   }
 
   @Test("reports each change of a window and of an IOVA with its address and size")
-  func places() throws {
+  func reported() throws {
     let rig = try FunctionRig { $0.peers = [.mapped(.onFault)] }
     try rig.command(2)
     try rig.touch(FunctionRig.inFirst)
@@ -191,10 +191,9 @@ import Trace
       defer { rig.seen.clear() }
       return rig.seen.events.compactMap { event in
         switch event {
-        case .gate(let location, from: _, to: .open, _): [1, location.address, location.size]
-        case .gate(let location, from: .open, to: _, _): [0, location.address, location.size]
-        case .peer(let operation, let location, _):
-          [operation == .map ? 3 : 2, location.address, location.size]
+        case .gate(let span, from: _, to: .open, _): [1, span.address, span.size]
+        case .gate(let span, from: .open, to: _, _): [0, span.address, span.size]
+        case .peer(let operation, let span, _): [operation == .map ? 3 : 2, span.address, span.size]
         default: nil
         }
       }

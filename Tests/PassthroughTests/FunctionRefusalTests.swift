@@ -38,7 +38,7 @@ import Testing
     rig.world.succeed()
     try rig.move(0xE000_0000)
     try rig.touch(FunctionRig.inFirst)
-    #expect(rig.slots == [0xE000_0000] && rig.host.generation.current == 0)
+    #expect(rig.slots == [0xE000_0000] && rig.context.generation.current == 0)
   }
 
   @Test("a refused window requests a memory slot again after memory was off, even if no window has closed")
@@ -51,7 +51,7 @@ import Testing
     try rig.command(0)
     try rig.command(2)
     try rig.touch(FunctionRig.inFirst)
-    #expect(rig.slots == [FunctionRig.base] && rig.host.generation.current == 0)
+    #expect(rig.slots == [FunctionRig.base] && rig.context.generation.current == 0)
   }
 
   @Test("maps a BAR smaller than a page if it is page-aligned, and traps it otherwise")
@@ -59,7 +59,7 @@ import Testing
     let rig = try FunctionRig { $0.shape.bars[2] = 0x100 }
     try rig.command(2)
     func open() throws -> Bool {
-      rig.host.openings.take()
+      rig.context.openings.take()
       _ = try rig.function.readMemory(bar: 2, offset: 0, width: 4)
       try rig.function.openDueWindows()
       return rig.slots != []
@@ -67,7 +67,7 @@ import Testing
     #expect(try open() && rig.slots == [FunctionRig.base + 2 << 20])
     try rig.function.writeConfig(ConfigOffset.bar0 + 8, width: 4, UInt32(FunctionRig.base + 2 << 20) + 0x100)
     #expect(try !open())
-    #expect(!rig.host.openings.isWanted)
+    #expect(!rig.context.openings.isWanted)
   }
 
   @Test("a window that shares a page with another BAR does not become due", arguments: [0, 0x1000, 0x6000])
@@ -76,11 +76,11 @@ import Testing
     try rig.command(2)
     rig.addNeighbour(at: offset)
     _ = try rig.read(FunctionRig.inFirst)
-    #expect(rig.host.openings.isWanted == (offset != 0))
+    #expect(rig.context.openings.isWanted == (offset != 0))
     try rig.function.openDueWindows()
-    rig.host.openings.take()
+    rig.context.openings.take()
     _ = try rig.read(FunctionRig.inSecond)
-    #expect(rig.host.openings.isWanted == (offset != 0x6000))
+    #expect(rig.context.openings.isWanted == (offset != 0x6000))
     try rig.function.openDueWindows()
     #expect(rig.slots.count == (offset == 0x1000 ? 2 : 1))
   }

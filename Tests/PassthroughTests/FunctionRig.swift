@@ -43,7 +43,7 @@ final class FunctionRig {
   let world: FakeWorld
   let device: FakeDevice
   let function: AssignedFunction<FakeBackend>
-  let host: PassthroughContext<FakeBackend>
+  let context: PassthroughContext<FakeBackend>
   let dma: DMAMapper<FakeSpace>
   /// The events that the function reported.
   let seen = Log()
@@ -86,12 +86,12 @@ final class FunctionRig {
           FakeSpace(world, ranges: options.ranges), devices: [device.address, "0000:00:0\(6 + index).0"]))
     }
     dma = try DMAMapper(spaces, memory: memory)
-    host = PassthroughContext(machine: FakeMachine(world), dma: dma)
-    let assignment = FunctionConfiguration(
+    context = PassthroughContext(machine: FakeMachine(world), dma: dma)
+    let configuration = FunctionConfiguration(
       policies: options.policies, peers: options.peers,
       reset: options.reset ?? ResetMethod(device, devices: [device.address]), budget: WindowBudget(most: 8))
     let log = seen
-    function = try AssignedFunction(device, context: host, configuration: assignment) { event, _ in
+    function = try AssignedFunction(device, context: context, configuration: configuration) { event, _ in
       log.add(event)
     }
     let addresses = function.bars.map { bar -> UInt64 in
@@ -170,11 +170,11 @@ final class FunctionRig {
     var space = ConfigSpace([UInt8](repeating: 0, count: 256), bars: [bar])
     space.setBase(of: bar, to: Self.base + offset)
     _ = space.write(offset: ConfigOffset.command, width: 2, 2)
-    host.decoder.update(host.decoder.reserve(1), function: 16, space, isAnswering: true)
+    context.decoder.update(context.decoder.reserve(1), function: 16, space, isAnswering: true)
   }
 
   /// True if BAR 0 is enabled in the decoder. The value is valid after ``addNeighbour(at:)``.
-  var isDecoded: Bool { host.decoder.isShared(Self.base, size: 1) }
+  var isDecoded: Bool { context.decoder.isShared(Self.base, size: 1) }
 }
 
 /// The operations of VFIO and KVM on an eventfd.

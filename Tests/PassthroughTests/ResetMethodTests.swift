@@ -42,7 +42,7 @@ import Trace
     #expect(ResetMethod(device, devices: [Self.address, "0000:03:01.0"]) == .bus(isAlone: false))
   }
 
-  @Test("names the devices that the VM does not own, and its typed reason")
+  @Test("names the devices that the VM does not own, in the text and in the typed reason")
   func foreign() throws {
     guard case .none(let one) = ResetMethod(try device(scope([true, true, false])), devices: []) else {
       Issue.record("the device has a reset")

@@ -31,7 +31,7 @@ import Testing
     _ = rig.world.takeCalls()
     try rig.write(FunctionRig.inFirst, 0xABCD)
     #expect(rig.slots == [], "KVM may be inside the instruction")
-    #expect(rig.host.openings.isWanted)
+    #expect(rig.context.openings.isWanted)
     try rig.function.openDueWindows()
     #expect(rig.slots == [FunctionRig.base])
     #expect(rig.mapped(in: 0) == [FunctionRig.base])
@@ -97,7 +97,7 @@ import Testing
     #expect(try rig.read(FunctionRig.inFirst) == .max)
     try rig.write(FunctionRig.inFirst, 1)
     #expect(rig.function.statistics.deniedAccesses == 2)
-    #expect(!rig.host.openings.isWanted)
+    #expect(!rig.context.openings.isWanted)
   }
 
   @Test("removes every memory slot, then every IOVA, before the memory bit is cleared")
@@ -115,7 +115,7 @@ import Testing
     #expect(calls.last == .write(region: RegionIndex.config, offset: Self.command, 0))
     #expect(rig.slots == [] && rig.mapped(in: 0) == [] && rig.mapped(in: 1) == [])
     #expect(rig.world.violations == [])
-    #expect(rig.host.generation.current == 1)
+    #expect(rig.context.generation.current == 1)
     #expect(rig.function.statistics.closes == 2)
   }
 
@@ -141,16 +141,16 @@ import Testing
     #expect(try rig.read(0x10) == .max)
   }
 
-  @Test("the windows of a moved BAR close, and open at the new address")
+  @Test("a move unmaps the windows of a BAR, and they open at the new address")
   func move() throws {
     let rig = try FunctionRig { $0.peers = [.mapped(.onFault)] }
     try rig.command(2)
     try rig.touch(FunctionRig.inFirst)
     try rig.move(0xE000_0000)
     #expect(rig.slots == [] && rig.mapped(in: 0) == [])
-    #expect(rig.host.decoder.find(0xD000_0010, isPort: false) == nil)
+    #expect(rig.context.decoder.find(0xD000_0010, isPort: false) == nil)
     #expect(
-      rig.host.decoder.find(0xE000_0010, isPort: false) == BARLocation(function: 8, bar: 0, offset: 0x10))
+      rig.context.decoder.find(0xE000_0010, isPort: false) == BARLocation(function: 8, bar: 0, offset: 0x10))
     try rig.touch(FunctionRig.inFirst)
     #expect(rig.slots == [0xE000_0000] && rig.mapped(in: 0) == [0xE000_0000])
   }
@@ -199,7 +199,7 @@ import Testing
     try rig.command(1)
     rig.function.writePort(bar: 1, offset: 4, width: 4, 0x55)
     #expect(rig.function.readPort(bar: 1, offset: 4, width: 4) == 0x55)
-    #expect(rig.host.decoder.find(0xC004, isPort: true)?.bar == 1)
+    #expect(rig.context.decoder.find(0xC004, isPort: true)?.bar == 1)
     rig.world.fail { _, call in
       switch call {
       case .read(1, _), .write(1, _, _): 5
