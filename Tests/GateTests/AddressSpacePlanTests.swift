@@ -40,14 +40,14 @@ import Testing
       #expect(plan.policies(of: "a", reachesItself: true) == [policy])
       #expect(AddressSpacePlan([Self.member("a", policy)]).policies(of: "a", reachesItself: true) == [policy])
       #expect(plan.policies(of: "b") == [.off])
-      #expect(plan.policies(of: "b", reachesItself: true) == [.off], "the policy limits every peer")
+      #expect(plan.policies(of: "b", reachesItself: true) == [.off], "as for the peer")
     }
     let apart = AddressSpacePlan([Self.member("a", except: ["b": .off]), Self.member("b"), Self.member("c")])
     #expect(apart.devices == [["a", "b"], ["c"]])
     #expect(apart.policies(of: "c", reachesItself: true) == [.mapped(.onFault), .mapped(.onFault)])
   }
 
-  @Test("a device with different access has a separate address space")
+  @Test("devices that may reach a peer by different policies are in different address spaces")
   func pairs() {
     let plan = AddressSpacePlan([
       Self.member("a", except: ["b": .off]), Self.member("b"), Self.member("c"), Self.member("d"),
@@ -96,9 +96,9 @@ import Testing
 
 @Suite struct PolicyTests {
   @Test("a policy maps at its trigger and at every later trigger")
-  func moments() {
-    let moments: [Gate.MapTrigger] = [.move, .enable, .open]
-    func included(_ policy: PeerPolicy) -> [Bool] { moments.map(policy.includes) }
+  func triggers() {
+    let triggers: [Gate.MapTrigger] = [.move, .enable, .open]
+    func included(_ policy: PeerPolicy) -> [Bool] { triggers.map(policy.includes) }
     #expect(included(.off) == [false, false, false])
     #expect(included(.mapped(.onFault)) == [false, false, true])
     #expect(included(.mapped(.onEnable)) == [false, true, true])

@@ -15,10 +15,10 @@ struct GateExplorer<Machine: GateMachine> {
   /// The first problem and the shortest path to it, or nil if there is none.
   private(set) var problem: String?
   /// True if all windows are open in some state.
-  private(set) var wasOpenAtClose = false
+  private(set) var canOpenAll = false
 
   /// Explores until all states are known or a problem is found.
-  init(_ machine: Machine, host: OwnerFault? = nil) {
+  init(_ machine: Machine, owner fault: OwnerFault? = nil) {
     var worlds = [World(machine)]
     var numbers = [worlds[0]: 0]
     var origins: [(Int, World.Step)?] = [nil]
@@ -31,9 +31,9 @@ struct GateExplorer<Machine: GateMachine> {
         level += 1
         levelEnd = worlds.count
       }
-      for step in worlds[next].steps(host) {
+      for step in worlds[next].steps(fault) {
         var world = worlds[next]
-        world.take(step, host: host)
+        world.take(step, owner: fault)
         steps += 1
         if let text = world.problem {
           problem = "\(text), after \(Self.path(to: next, origins) + "\(step)")"
@@ -62,7 +62,7 @@ struct GateExplorer<Machine: GateMachine> {
   ) {
     var reaches = worlds.map(\.isOpen)
     var pending = reaches.indices.filter { reaches[$0] }
-    wasOpenAtClose = !pending.isEmpty
+    canOpenAll = !pending.isEmpty
     while let target = pending.popLast() {
       for source in predecessors[target] where !reaches[Int(source)] {
         reaches[Int(source)] = true

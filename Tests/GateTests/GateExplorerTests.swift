@@ -35,7 +35,7 @@ import Testing
       "gate explorer: windows in BARs \(bars)\(areNeighbours ? ", adjoining" : ""): \(explorer.count) states, \(explorer.steps) steps, "
         + "depth \(explorer.depth), \(time)")
     #expect(explorer.problem == nil)
-    #expect(explorer.wasOpenAtClose)
+    #expect(explorer.canOpenAll)
     #expect(explorer.count >= least)
   }
 
@@ -47,7 +47,7 @@ import Testing
       "gate explorer: bar-map=\(cpuPolicy.rawValue), peer-dma=\(peerPolicy.rawValue): "
         + "\(explorer.count) states, \(explorer.steps) steps, depth \(explorer.depth)")
     #expect(explorer.problem == nil)
-    #expect(explorer.wasOpenAtClose)
+    #expect(explorer.canOpenAll)
     #expect(explorer.count >= 300)
   }
 
@@ -63,7 +63,7 @@ import Testing
 
   @Test("the explorer detects an owner with a fault", arguments: OwnerFault.allCases)
   func faulty(_ fault: OwnerFault) {
-    let explorer = GateExplorer(Self.start, host: fault)
+    let explorer = GateExplorer(Self.start, owner: fault)
     print("owner mutant: \(fault.rawValue): \(explorer.problem ?? "not detected")")
     #expect(explorer.problem != nil, "\(fault.rawValue)")
   }

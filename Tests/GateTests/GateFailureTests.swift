@@ -57,29 +57,29 @@ import Testing
     #expect(gate.states[0] == .open)
   }
 
-  /// Aborts an event at each of its effects in turn. Afterwards only windows in the state `open` have a slot
-  /// or an IOVA, and the event can be repeated.
+  /// Aborts an event at each of its effects in turn. Afterwards every window that is still mapped has the state
+  /// `open`, and a closing event can be repeated.
   private func abort(_ event: Gate.Event, _ start: Gate) {
     var whole = start
     let count = whole.effects(of: event).count
     for point in 0..<count {
       var gate = start
-      var standing = Set(start.states.indices.filter { start.states[$0] == .open })
+      var mapped = Set(start.states.indices.filter { start.states[$0] == .open })
       var done = 0
       var wasApplied = false
       func perform(_ effect: Gate.Effect) throws(Refused) -> Bool {
         if done == point { throw Refused() }
         done += 1
         switch effect {
-        case .addSlot(let span): standing.formUnion(span)
-        case .removeIOVAs(let span): standing.subtract(span)
+        case .addSlot(let span): mapped.formUnion(span)
+        case .removeIOVAs(let span): mapped.subtract(span)
         case .apply: wasApplied = true
         default: break
         }
         return true
       }
       #expect(throws: Refused()) { try gate.handle(event, perform: perform) }
-      for window in standing {
+      for window in mapped {
         #expect(gate.states[window] == .open, "\(event) aborted at \(point): window \(window)")
       }
       if case .set(_, false) = event {

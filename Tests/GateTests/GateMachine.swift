@@ -93,7 +93,7 @@ struct FaultyGate: GateMachine {
       _ = perform(.apply)
       gate.take(event) { $0 == .apply || perform($0) }
     case (.addressesFirst, .set(_, false)), (.addressesFirst, .move), (.addressesFirst, .demote):
-      takeSorted(event, perform)
+      takeIOVAsFirst(event, perform)
     case (.opensClosed, .access(let window)) where states[window] == .closed:
       held.insert(window)
       let span = window..<window + 1
@@ -125,7 +125,7 @@ struct FaultyGate: GateMachine {
       _ = perform(.addSlot(0..<1))
       gate.take(event, perform)
     case (.mapsBeforeReadBack, .set(_, true)), (.mapsBeforeMoving, .move):
-      takeLate(event, perform)
+      takeWritesLast(event, perform)
     case (.opensUntouched, .set(.memoryEnabled, true)):
       gate.take(event, perform)
       if gate.conditions == .all { gate.take(.access(window: 0), perform) }
@@ -171,7 +171,7 @@ struct FaultyGate: GateMachine {
   }
 
   /// Performs the mapping effects before the device is written and read back.
-  private mutating func takeLate(_ event: Gate.Event, _ perform: (Gate.Effect) -> Bool) {
+  private mutating func takeWritesLast(_ event: Gate.Event, _ perform: (Gate.Effect) -> Bool) {
     var later: [Gate.Effect] = []
     gate.take(event) { effect in
       guard effect == .apply || effect == .readBack else { return perform(effect) }
@@ -181,7 +181,8 @@ struct FaultyGate: GateMachine {
     for effect in later { _ = perform(effect) }
   }
 
-  private mutating func takeSorted(_ event: Gate.Event, _ perform: (Gate.Effect) -> Bool) {
+  /// Performs the removals of IOVAs before the removals of slots.
+  private mutating func takeIOVAsFirst(_ event: Gate.Event, _ perform: (Gate.Effect) -> Bool) {
     var slots: [Gate.Effect] = []
     gate.take(event) { effect in
       if case .removeSlots = effect {

@@ -21,8 +21,8 @@ func orderProblem(
     case .apply:
       if isApplied { return "the device is written twice" }
       isApplied = true
-      let standing = slots.union(addresses).filter { isDisabled(by: event, bar: bars[$0]) }
-      if !standing.isEmpty { return "the device is written while windows \(standing.sorted()) are mapped" }
+      let mapped = slots.union(addresses).filter { isDisabled(by: event, bar: bars[$0]) }
+      if !mapped.isEmpty { return "the device is written while windows \(mapped.sorted()) are mapped" }
     case .readBack: if !isApplied { return "read back before the device is written" }
     case .addSlot(let span): slots.formUnion(span)
     case .addIOVA(let span, let trigger):

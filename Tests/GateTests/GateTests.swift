@@ -13,7 +13,7 @@ import Testing
     #expect(gate.states == [.closed, .closed, .closed])
   }
 
-  @Test("closes every slot and IOVA before a clearing COMMAND is written")
+  @Test("removes every slot and IOVA before a clearing COMMAND is written")
   func closes() {
     var gate = Gate.open(0, 2)
     let effects = gate.effects(of: .set(.memoryEnabled, false))
@@ -124,15 +124,15 @@ import Testing
   }
 
   @Test("the order check detects a reversed order")
-  func orderTurnedRound() {
+  func reversedOrder() {
     for event in [Gate.Event.set(.memoryEnabled, false), .set(.outOfReset, false), .move(bar: 0)] {
       var gate = Gate.open(0)
       let effects = gate.effects(of: event)
       // The order of other VMMs: the device first, the mappings afterwards.
-      let turned = [.apply] + effects.filter { $0 != .apply }
+      let reversed = [.apply] + effects.filter { $0 != .apply }
       #expect(orderProblem(event, bars: gate.bars, open: [0], effects: effects) == nil)
       #expect(
-        orderProblem(event, bars: gate.bars, open: [0], effects: turned)
+        orderProblem(event, bars: gate.bars, open: [0], effects: reversed)
           == "the device is written while windows [0] are mapped")
     }
     let effects: [Gate.Effect] = [
@@ -186,7 +186,7 @@ import Testing
     var gate = Gate.neighbours()
     _ = gate.effects(of: .move(bar: 0))
     #expect(gate.effects(ofTouch: 3).first == .addSlot(3..<4))
-    // Disabling and enabling without a touch keeps the BAR's record, in which only the last window was open.
+    // Disabling and enabling without a touch keeps the BAR's record, in which only its last window was open.
     for isOn in [false, true, false, true] { _ = gate.effects(of: .set(.memoryEnabled, isOn)) }
     #expect(gate.wasOpenAtClose == [false, false, false, true, false])
     #expect(gate.effects(ofTouch: 2).first == .addSlot(2..<3))

@@ -80,7 +80,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
   var isOpen: Bool { machine.states.allSatisfy { $0 == .open } }
 
   /// Returns the possible steps. The owner opens windows while no vCPU is inside an instruction.
-  func steps(_ host: OwnerFault?) -> [Step] {
+  func steps(_ fault: OwnerFault?) -> [Step] {
     var steps: [Step] = []
     for cpu in cpus.indices {
       switch cpus[cpu] {
@@ -89,7 +89,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
       case .trapped, .faulted, .demoting: steps.append(.resume(cpu: cpu))
       }
     }
-    if machine.isOpeningDue, isBetweenInstructions || host == .opensInside {
+    if machine.isOpeningDue, isBetweenInstructions || fault == .opensInside {
       steps += [.open(true), .open(false)]
     }
     if isResetting { steps += [.endReset(true), .endReset(false)] }
@@ -109,39 +109,41 @@ struct GateWorld<Machine: GateMachine>: Hashable {
 
   /// Performs a step. The vCPUs are interchangeable, so worlds that differ only in their order are equal.
   ///
-  /// - Parameter host: A fault outside the gate.
-  mutating func take(_ step: Step, host: OwnerFault? = nil) {
+  /// - Parameters:
+  ///   - step: The step to perform.
+  ///   - fault: The fault of the owner, or nil.
+  mutating func take(_ step: Step, owner fault: OwnerFault? = nil) {
     defer { if cpus[0].rank > cpus[1].rank { cpus.swapAt(0, 1) } }
     switch step {
     case .touch(let cpu, let window): touch(cpu, window)
-    case .resume(let cpu): resume(cpu, host)
+    case .resume(let cpu): resume(cpu, fault)
     case .complete(let cpu): cpus[cpu] = .running
     case .open(let answer):
-      handle(.open, answer, host) { _ in }
+      handle(.open, answer, fault) { _ in }
     case .memory(let on, let answer):
       wantsMemory = on
-      handle(.set(.memoryEnabled, on), answer, host) { $0.writeMemoryBit() }
+      handle(.set(.memoryEnabled, on), answer, fault) { $0.writeMemoryBit() }
     case .power(let on, let answer):
-      handle(.set(.fullPower, on), answer, host) { world in
+      handle(.set(.fullPower, on), answer, fault) { world in
         world.isPowered = on
         if on { world.writeMemoryBit() }
       }
     case .beginReset:
-      handle(.set(.outOfReset, false), true, host) { _ in }
+      handle(.set(.outOfReset, false), true, fault) { _ in }
       isResetting = true
       memoryBit = false
     case .endReset(let answer):
       isPowered = true
-      handle(.set(.fullPower, true), answer, host) { _ in }
-      handle(.set(.outOfReset, true), answer, host) { world in
+      handle(.set(.fullPower, true), answer, fault) { _ in }
+      handle(.set(.outOfReset, true), answer, fault) { world in
         world.isResetting = false
         world.writeMemoryBit()
       }
-    case .move(let bar): handle(.move(bar: bar), true, host) { _ in }
+    case .move(let bar): handle(.move(bar: bar), true, fault) { _ in }
     case .disabledOutside:
       memoryBit = false
       isDisabledOutside = true
-    case .lost: handle(.set(.alive, false), true, host) { $0.isAlive = false }
+    case .lost: handle(.set(.alive, false), true, fault) { $0.isAlive = false }
     }
   }
 
@@ -166,7 +168,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     cpus[cpu] = .faulted(isStale: false)
   }
 
-  private mutating func resume(_ cpu: Int, _ host: OwnerFault?) {
+  private mutating func resume(_ cpu: Int, _ fault: OwnerFault?) {
     let before = cpus[cpu]
     cpus[cpu] = .running
     switch before {
@@ -175,24 +177,24 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     case .demoting(let isStale):
       // Another vCPU may have closed the window since, so the generation is checked again.
       require(
-        machine.states.contains(.open) || isStale && host != .checksOnce,
+        machine.states.contains(.open) || isStale && fault != .checksOnce,
         "an -EFAULT without an open window ends the VM")
-      handle(.demote, true, host) { _ in }
+      handle(.demote, true, fault) { _ in }
     case .trapped(let window):
       cpus[cpu] = .inside
-      let isLetThrough = machine.conditions == .all
-      if !isLetThrough { require(!isWanted || wasRefused, "an access to an enabled window is lost") }
-      if isLetThrough, !isAnswering {
+      let isForwarded = machine.conditions == .all
+      if !isForwarded { require(!isWanted || wasRefused, "an access to an enabled window is lost") }
+      if isForwarded, !isAnswering {
         require(isDisabledOutside, "an access is forwarded to a disabled device")
         break
       }
-      handle(.access(window: window), true, host) { _ in }
+      handle(.access(window: window), true, fault) { _ in }
     }
   }
 
   /// Handles an event in the machine, performs its effects on this world and checks each.
   private mutating func handle(
-    _ event: Gate.Event, _ answer: Bool, _ host: OwnerFault?, write: (inout GateWorld) -> Void
+    _ event: Gate.Event, _ answer: Bool, _ fault: OwnerFault?, write: (inout GateWorld) -> Void
   ) {
     isWilling = answer
     defer { isWilling = true }
@@ -217,7 +219,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
         for window in span {
           require(slots & 1 << window == 0, "the IOVA of window \(window) is removed before its slot")
           addresses[0] &= ~(1 << window)
-          if host != .forgetsAddressSpace { addresses[1] &= ~(1 << window) }
+          if fault != .forgetsAddressSpace { addresses[1] &= ~(1 << window) }
         }
       case .apply:
         writes += 1
@@ -268,7 +270,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
       return true
     }
     self.machine = machine
-    if hasClosed, host != .forgetsGeneration {
+    if hasClosed, fault != .forgetsGeneration {
       for cpu in cpus.indices {
         switch cpus[cpu] {
         case .faulted: cpus[cpu] = .faulted(isStale: true)
@@ -285,11 +287,11 @@ struct GateWorld<Machine: GateMachine>: Hashable {
   private mutating func checkStates() {
     for (window, state) in machine.states.enumerated() {
       let bit: UInt8 = 1 << window
-      require((state == .open) == (slots & bit != 0), "window \(window) is \(state), unlike its slot")
-      for container in addresses.indices where addresses[container] & bit != 0 {
-        let isEarly = container == 0 && machine.peerPolicy != .onFault && state == .armed
+      require((state == .open) == (slots & bit != 0), "window \(window) is \(state), but its slot differs")
+      for space in addresses.indices where addresses[space] & bit != 0 {
+        let isEarly = space == 0 && machine.peerPolicy != .onFault && state == .armed
         require(
-          state == .open || isEarly, "window \(window) is \(state) and has an IOVA in space \(container)")
+          state == .open || isEarly, "window \(window) is \(state) and has an IOVA in space \(space)")
       }
       require((state == .closed) == (machine.conditions != .all), "window \(window) is wrongly \(state)")
     }
