@@ -21,8 +21,8 @@ static void on_bus_error(int signal, siginfo_t *info, void *context)
 	cl_terminal_restore();
 	if (cl_record_foreign_signal(signal, info))
 		return;
-	char text[] = "sluice: SIGBUS at host address 0x0000000000000000: the memory no longer exists "
-		      "(a memory error, truncated huge pages or a truncated file); the VM ends\n";
+	char text[] = "sluice: SIGBUS at host address 0x0000000000000000: the address has no memory "
+		      "(a memory error, no free huge page, or a truncated file); the VM ends\n";
 	char *digit = strstr(text, "0x") + 17;
 	for (uint64_t rest = (uint64_t)info->si_addr; rest; rest >>= 4)
 		*digit-- = "0123456789abcdef"[rest & 15];

@@ -56,20 +56,20 @@ int cl_block_library_signals(void) { return set_mask(SIG_BLOCK, BIT(32) | BIT(33
 int cl_accept_kick(void) { return set_mask(SIG_UNBLOCK, BIT(CL_KICK)); }
 
 static pid_t process;
-static int outside_event = -1;
-static _Atomic int outside;
+static int foreign_event = -1;
+static _Atomic int foreign_signal;
 
 bool cl_record_foreign_signal(int signal, const siginfo_t *info)
 {
-	if (info->si_code > 0 || info->si_pid == process || outside_event < 0)
+	if (info->si_code > 0 || info->si_pid == process || foreign_event < 0)
 		return false;
-	outside = signal;
+	foreign_signal = signal;
 	/* If the counter is full, the eventfd is already signalled. */
-	(void)cl_eventfd_add(outside_event);
+	(void)cl_eventfd_add(foreign_event);
 	return true;
 }
 
-int cl_foreign_signal(void) { return outside; }
+int cl_foreign_signal(void) { return foreign_signal; }
 
 /*
  * SA_RESETHAND has restored the default action. The instruction of a fault executes again and triggers it. A
@@ -87,7 +87,7 @@ int cl_install_fault_handlers(int event)
 {
 	struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_RESETHAND };
 	sigemptyset(&action.sa_mask);
-	outside_event = event;
+	foreign_event = event;
 	process = getpid();
 	for (int signal = 1; signal <= 31; signal++)
 		if ((faults & BIT(signal)) && signal != SIGBUS && sigaction(signal, &action, NULL) < 0)

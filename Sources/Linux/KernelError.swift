@@ -16,9 +16,9 @@ public struct KernelError: Error, Equatable, CustomStringConvertible {
     case errno(Int32)
     /// The kernel transferred fewer bytes than requested.
     case shortTransfer
-    /// The file is of another kind.
+    /// The operation does not support this kind of file.
     case wrongFile
-    /// A number is above a limit of Sluice.
+    /// A number or a size is above a limit of Sluice.
     case limit
     /// The kernel or the C library rejected the call without an error number.
     case refused
@@ -40,9 +40,9 @@ public struct KernelError: Error, Equatable, CustomStringConvertible {
   public var description: String {
     switch cause {
     case .errno(let number): "\(operation): \(Self.reason(number))"
-    case .shortTransfer: "\(operation): the kernel transferred fewer bytes"
-    case .wrongFile: "\(operation): the file is of another kind"
-    case .limit: "\(operation): the number is above the limit"
+    case .shortTransfer: "\(operation): the kernel transferred fewer bytes than requested"
+    case .wrongFile: "\(operation): unsupported kind of file"
+    case .limit: "\(operation): above a limit of Sluice"
     case .refused: "\(operation): rejected without an error number"
     }
   }
@@ -58,10 +58,10 @@ public struct KernelError: Error, Equatable, CustomStringConvertible {
   }
 }
 
-/// Converts the `-errno` convention of the C layer into a typed error.
+/// Converts a negative result of the C layer into a typed error.
 ///
 /// - Parameters:
-///   - result: The result of a call. A negative result is `-errno`.
+///   - result: The result of a call. A negative result is `-errno` or a value of `cl_cause`.
 ///   - operation: The operation that the error names; evaluated only on failure.
 @inlinable
 @discardableResult

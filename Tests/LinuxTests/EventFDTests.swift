@@ -38,26 +38,26 @@ import Testing
     #expect(try other.take() == 1, "the count does not change")
   }
 
-  private final class Gate: Sendable {
-    let open: EventFD
+  private final class Waiters: Sendable {
+    let event: EventFD
     let passed = Atomic<Int>(0)
-    init() throws { open = try EventFD() }
+    init() throws { event = try EventFD() }
   }
 
   @Test("one signal ends the wait of every thread")
-  func allKinds() throws {
-    let gate = try Gate()
+  func everyThread() throws {
+    let waiters = try Waiters()
     var threads: [Thread] = []
     for index in 0..<4 {
       threads.append(
         try Thread(name: "wait\(index)") {
-          if (try? gate.open.wait()) != nil { gate.passed.add(1, ordering: .relaxed) }
+          if (try? waiters.event.wait()) != nil { waiters.passed.add(1, ordering: .relaxed) }
         })
     }
-    #expect(gate.passed.load(ordering: .relaxed) == 0)
-    gate.open.signal()
+    #expect(waiters.passed.load(ordering: .relaxed) == 0)
+    waiters.event.signal()
     for thread in threads { thread.join() }
-    #expect(gate.passed.load(ordering: .relaxed) == 4)
+    #expect(waiters.passed.load(ordering: .relaxed) == 4)
   }
 }
 

@@ -30,9 +30,9 @@ import Testing
   @Test("a failure that the kernel did not number has a cause and no error number")
   func causes() throws {
     for (result, cause, text) in [
-      (-5000, .shortTransfer, "asked: the kernel transferred fewer bytes"),
-      (-5001, .wrongFile, "asked: the file is of another kind"),
-      (-5002, .limit, "asked: the number is above the limit"),
+      (-5000, .shortTransfer, "asked: the kernel transferred fewer bytes than requested"),
+      (-5001, .wrongFile, "asked: unsupported kind of file"),
+      (-5002, .limit, "asked: above a limit of Sluice"),
       (-5003, .refused, "asked: rejected without an error number"),
     ] as [(Int64, KernelError.Cause, String)] {
       let error = #expect(throws: KernelError("asked", cause)) { try Linux.check(result, "asked") }

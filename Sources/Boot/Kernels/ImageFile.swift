@@ -20,7 +20,7 @@ struct ImageFile: ~Copyable {
 
   private static func open(_ file: BootFile) throws(BootError) -> OwnedDescriptor {
     do throws(KernelError) {
-      return try OwnedDescriptor(opening: file.path, .readAtOnce)
+      return try OwnedDescriptor(opening: file.path, .readWithoutWaiting)
     } catch { throw .unreadable(file, error) }
   }
 
@@ -61,7 +61,7 @@ struct ImageFile: ~Copyable {
     }
   }
 
-  /// Copies a range of the file into RAM. The caller has checked the address.
+  /// Copies a range of the file into RAM. The caller must have checked that the destination is RAM.
   borrowing func load(
     offset: UInt64, count: UInt64, into memory: GuestMemory, at address: GuestAddress
   ) throws(BootError) {

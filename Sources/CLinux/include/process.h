@@ -18,15 +18,15 @@
 enum { CL_KICK = SIGURG };
 
 /*
- * Sets the calling thread's signal mask, including signals that the parent blocked, and returns a descriptor
- * that reads signals. Signals that the parent ignored stay ignored.
+ * Replaces the calling thread's signal mask, whatever the parent blocked, and returns a descriptor that reads
+ * the signals. Signals that the parent ignored stay ignored.
  */
 int cl_take_signals(void);
 
 /* Unblocks every signal in the calling thread, including signals that the parent blocked. */
 int cl_unblock_signals(void);
 
-/* Blocks every signal except fault signals in the calling thread, which then handles none. */
+/* Blocks every signal except fault signals in the calling thread. Other threads receive the signals. */
 int cl_block_signals(void);
 
 /*

@@ -23,16 +23,16 @@ public final class Output: Sendable {
   ///
   /// - Parameter number: 1 for standard output, 2 for standard error.
   public init(_ number: Int32) {
-    let own = cl_open_nonblocking(number)
-    self.number = own >= 0 ? own : number
-    isInherited = own < 0
-    piece = own >= 0 ? .max : Terminal.isTerminal(number) ? 1 : 4096
+    let reopened = cl_open_nonblocking(number)
+    self.number = reopened >= 0 ? reopened : number
+    isInherited = reopened < 0
+    piece = reopened >= 0 ? .max : Terminal.isTerminal(number) ? 1 : 4096
   }
 
   /// Writes bytes until a write would wait.
   ///
-  /// - Returns: The number of bytes that are finished. It is less than the count only if a write would wait.
-  ///   Bytes that no reader can receive (EPIPE, EIO, ENOSPC) are lost and count as finished.
+  /// - Returns: The number of finished bytes. It is less than `bytes.count` only if a write would wait. Bytes
+  ///   that no reader can receive (EPIPE, EIO, ENOSPC) are lost and count as finished.
   public func write(_ bytes: UnsafeRawBufferPointer) -> Int {
     var done = 0
     while done < bytes.count {

@@ -15,7 +15,7 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
     /// O_RDONLY.
     case read
     /// O_RDONLY for a file of unknown kind. The open of a FIFO does not wait for a writer.
-    case readAtOnce
+    case readWithoutWaiting
     /// O_RDWR.
     case readWrite
     /// O_WRONLY. The file is created or truncated.
@@ -26,7 +26,7 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
     var flags: Int32 {
       switch self {
       case .read: O_RDONLY | O_CLOEXEC
-      case .readAtOnce: O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC
+      case .readWithoutWaiting: O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC
       case .readWrite: O_RDWR | O_CLOEXEC
       case .replace: O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC
       case .write: O_WRONLY | O_CLOEXEC

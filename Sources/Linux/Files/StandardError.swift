@@ -14,7 +14,7 @@ public enum StandardError {
     var isCut = false
   }
 
-  /// Locked by any thread for one message. Last in the lock order; nothing is locked inside this lock.
+  /// Taken by any thread for one message. Last in the lock order: no lock is taken inside it.
   private static let state = Mutex(State())
 
   /// Makes later writes non-blocking: a message that standard error does not accept immediately is dropped

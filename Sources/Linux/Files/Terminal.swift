@@ -4,7 +4,7 @@ internal import CLinux
 
 /// The terminal on standard input. The handlers of fault signals (``SignalFD``) also restore its settings.
 public struct Terminal: Sendable {
-  /// Creates the terminal, or returns nil if standard input is not a terminal.
+  /// Creates an instance, or returns nil if standard input is not a terminal.
   public init?() {
     guard cl_is_terminal(0) else { return nil }
   }

@@ -4,8 +4,8 @@ internal import CLinux
 
 /// The program's own code in memory.
 public enum ProgramCode {
-  /// Drops the resident pages of the code (madvise, MADV_DONTNEED). Most were executed once, or were mapped
-  /// only because they adjoin executed pages. Pages that are executed again return from the page
+  /// Drops the resident pages of the code (madvise, MADV_DONTNEED). Most of them were executed once, or were
+  /// mapped only because they adjoin executed pages. Pages that are executed again return from the page
   /// cache.
   ///
   /// Breakpoints that a debugger has set before this call are lost.
