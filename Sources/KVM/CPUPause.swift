@@ -21,7 +21,7 @@ final class CPUPause: Sendable {
     /// True if a pause failed because this vCPU did not stop. The vCPU then asks for another pause. Written
     /// by a pausing thread and by the vCPU's thread.
     fileprivate let needsPause = Atomic<Bool>(false)
-    /// The vCPU's thread, written once by that thread. Nothing is locked inside this lock.
+    /// The vCPU's thread, written once by that thread. No lock is taken inside it.
     private let thread = Mutex<Linux.Thread.Identity?>(nil)
 
     fileprivate init(_ page: RunPage) { self.page = page }
@@ -46,9 +46,10 @@ final class CPUPause: Sendable {
     case none
   }
 
-  /// The vCPUs. The list is complete before the first vCPU runs. A pausing thread locks it inside `turn`.
+  /// The vCPUs. The list is complete before the first vCPU runs. A pausing thread takes this lock inside
+  /// `turn`.
   private let members = Mutex<[Member]>([])
-  /// Locked for a pause by a vCPU's thread, before every other lock. vCPUs that want to enter the guest wait
+  /// Taken by a vCPU's thread for a pause, before every other lock. vCPUs that want to enter the guest wait
   /// for it.
   private let turn = Mutex(())
   private let isWanted = Atomic<Bool>(false)

@@ -66,7 +66,7 @@ public final class InterruptRoutes: Sendable {
   public func set(_ route: Route?, address: UInt64, data: UInt32) throws(OperationError) -> Route {
     try table.withLock { table throws(OperationError) in
       let old = Self.index(of: route, in: table)
-      let index = if let old { old } else { try room(&table) }
+      let index = if let old { old } else { try allocate(in: &table) }
       let before = table.entries[index]
       let ticket = old == nil ? table.nextTicket : before?.ticket ?? 0
       table.entries[index] = Entry(address: address, data: data, ticket: ticket)
@@ -105,7 +105,7 @@ public final class InterruptRoutes: Sendable {
     return table.entries[index]?.ticket == route.ticket ? index : nil
   }
 
-  private func room(_ table: inout Table) throws(OperationError) -> Int {
+  private func allocate(in table: inout Table) throws(OperationError) -> Int {
     if let free = table.free.popLast() { return free }
     if table.entries.count < capacity {
       table.entries.append(nil)

@@ -13,8 +13,7 @@ public final class MemorySlots: Sendable {
   private let platform: [Range<UInt64>]
   /// The number of memory slots for windows.
   public let capacity: Int
-  /// Locked by the thread that changes a window, inside the lock of its function. Nothing is locked inside
-  /// this lock.
+  /// Taken by the thread that changes a window, inside the lock of the function. No lock is taken inside it.
   private let numbers: Mutex<Numbers>
 
   private struct Numbers {

@@ -148,7 +148,7 @@ public final class VirtualCPU: Sendable {
     case KVM_EXIT_SYSTEM_EVENT:
       return .failed("vCPU \(index): KVM system event \(page.systemEvent)")
     case let reason:
-      return .failed("vCPU \(index) at \(instruction()): KVM exit \(reason) is not supported")
+      return .failed("vCPU \(index) at \(instructionText()): KVM exit \(reason) is not supported")
     }
   }
 
@@ -161,7 +161,7 @@ public final class VirtualCPU: Sendable {
     let data = page.internalData
     let words = data.map { String($0, radix: 16) }
     let cause =
-      "vCPU \(index) at \(instruction()): KVM_EXIT_INTERNAL_ERROR \(Self.name(suberror)), data "
+      "vCPU \(index) at \(instructionText()): KVM_EXIT_INTERNAL_ERROR \(Self.name(suberror)), data "
       + words.joined(separator: " ")
     guard suberror == KVM_INTERNAL_ERROR_DELIVERY_EV else { return .failed(cause) }
     // The last word is the number of a host processor. The fourth word is the GPA if it is not the last word
@@ -202,8 +202,8 @@ public final class VirtualCPU: Sendable {
   /// Records that the vCPU's thread no longer enters the guest.
   public func retire() { pause.leave(member, isInside: false) }
 
-  /// Returns RIP for an error message, or a text that RIP is unknown.
-  private func instruction() -> String {
+  /// Returns RIP as text for an error message, or `an unknown RIP`.
+  private func instructionText() -> String {
     instructionPointer.map { "RIP \($0.hexadecimal)" } ?? "an unknown RIP"
   }
 
