@@ -16,11 +16,11 @@ public final class Device: PCIDevice {
   /// The functions that a bus reset resets, or nil if ``hasReset`` is true or the bus cannot be reset.
   public let busResetScope: [ResetDependent]?
   let descriptor: SharedDescriptor
-  /// The groups of the VM that ``busResetScope`` contains.
+  /// The VM's groups that have a function in ``busResetScope``.
   let resetGroups: [Group]
   /// The interrupt kinds, indexed by VFIO_PCI_*_IRQ_INDEX.
   private let interrupts: [InterruptInfo]
-  /// Locked by any thread for an 8-byte access and for a change. Nothing is locked inside this lock.
+  /// Taken by any thread for an 8-byte access and for a change. No lock is taken inside it.
   private let mappings = Mutex<[MappedArea]>([])
 
   /// A part of a device that is read and written through its descriptor.
@@ -29,7 +29,7 @@ public final class Device: PCIDevice {
     let offset: UInt64
     /// Bytes.
     let size: UInt64
-    /// The areas that can be mapped, as offsets in the region, in rising order.
+    /// The areas that can be mapped, as offsets in the region, in ascending order.
     let mappable: [Range<UInt64>]
   }
 

@@ -40,12 +40,12 @@ extension Device {
   public func enableInterrupts(_ kind: InterruptKind, count: Int) throws(OperationError) -> Int {
     var count = count
     while true {
-      let left = try perform(
+      let available = try perform(
         cl_vfio_set_triggers(descriptor.number, kind.index, 0, UInt32(count), -1),
         "VFIO_DEVICE_SET_IRQS \(kind), \(count) vectors")
       // A positive result is the number of available vectors. The kernel has then enabled none.
-      guard left > 0, left < count else { return count }
-      count = Int(left)
+      guard available > 0, available < count else { return count }
+      count = Int(available)
     }
   }
 

@@ -8,7 +8,7 @@ struct InfoBuffer {
 
   /// Sends a request. Repeats it with a larger buffer if the kernel needs one.
   init(
-    _ ask: (UnsafeMutableRawBufferPointer) throws(KernelError) -> Int32
+    _ request: (UnsafeMutableRawBufferPointer) throws(KernelError) -> Int32
   ) throws(KernelError) {
     var size = 256
     while true {
@@ -17,7 +17,7 @@ struct InfoBuffer {
       var failure: KernelError?
       // SAFETY: the buffer belongs to the array and lives for the call.
       unsafe answer.withUnsafeMutableBytes { buffer in
-        do throws(KernelError) { needed = unsafe try ask(buffer) } catch { failure = error }
+        do throws(KernelError) { needed = unsafe try request(buffer) } catch { failure = error }
       }
       if let failure { throw failure }
       if Int(needed) <= size {

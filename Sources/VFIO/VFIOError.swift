@@ -51,8 +51,9 @@ public enum VFIOError: Error, Equatable, CustomStringConvertible {
       "device \(device): VFIO_GROUP_GET_STATUS: IOMMU group \(group) is not viable: some of its devices are "
         + "bound to drivers of the host"
     case .noDriver(let address): "device \(address): the driver vfio-pci is not loaded"
-    case .notBound(let address, let driver):
-      "device \(address): bind: its driver is \(driver ?? "none"), not vfio-pci"
+    case .notBound(let address, let driver?):
+      "device \(address): bind: the kernel has bound \(driver) instead of vfio-pci"
+    case .notBound(let address, nil): "device \(address): bind: the kernel has not bound vfio-pci"
     case .binding(let address, let error): "device \(address): \(error)"
     case .noIsolation(let device, let group, let error):
       "device \(device): \(error): the platform does not isolate IOMMU group \(group)"

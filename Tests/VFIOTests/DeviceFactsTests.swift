@@ -27,7 +27,7 @@ import Testing
     }
   }
 
-  @Test("mappable areas are in rising order, without areas that are empty or end beyond the region")
+  @Test("mappable areas are in ascending order, without areas that are empty or end beyond the region")
   func areas() throws {
     let device = try kernel.device()
     #expect(device.region(2)?.mappable == [0..<0x1000, 0x6000..<0x8000])

@@ -46,7 +46,7 @@ extension HostDevice.Readiness: AdvisedError {
   var remedy: String? {
     switch self {
     case .ready, .bridge: nil
-    case .bound(_?, let address): "type 'sluice bind \(address)' to take it from that driver"
+    case .bound(_?, let address): "type 'sluice bind \(address)' to unbind it from that driver"
     case .bound(nil, let address): "type 'sluice bind \(address)'"
     case .noGroup:
       "turn on the IOMMU in the firmware and boot the host with 'intel_iommu=on' or 'amd_iommu=on'"

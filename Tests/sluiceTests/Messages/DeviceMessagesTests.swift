@@ -70,7 +70,12 @@ import VFIO
       ),
       (
         .notBound(address, driver: "nvme"),
-        "device 0000:01:00.0: bind: its driver is nvme, not vfio-pci; type 'dmesg | tail' for the kernel's "
+        "device 0000:01:00.0: bind: the kernel has bound nvme instead of vfio-pci; type 'dmesg | tail' for the "
+          + "kernel's reason"
+      ),
+      (
+        .notBound(address, driver: nil),
+        "device 0000:01:00.0: bind: the kernel has not bound vfio-pci; type 'dmesg | tail' for the kernel's "
           + "reason"
       ),
       (
@@ -116,7 +121,7 @@ import VFIO
       (.ready, "ready"),
       (
         .bound(driver: "nvme", address: address),
-        "bound to nvme; type 'sluice bind 0000:01:00.0' to take it from that driver"
+        "bound to nvme; type 'sluice bind 0000:01:00.0' to unbind it from that driver"
       ),
       (.bound(driver: nil, address: address), "not bound to a driver; type 'sluice bind 0000:01:00.0'"),
       (
