@@ -27,7 +27,7 @@ public final class GuestMemory: Sendable {
   /// The GPA of the end of the hole, from which RAM continues.
   public static let holeEnd: UInt64 = 0x1_0000_0000
 
-  /// The regions in rising order of addresses, without overlaps.
+  /// The regions, in ascending order of address and without overlaps.
   public let regions: [Region]
   /// The total size in bytes.
   public let size: UInt64
@@ -103,7 +103,7 @@ public final class GuestMemory: Sendable {
   /// Frees all pages. No vCPU and no device may still use them.
   public func discard() throws(KernelError) { try mapping.discard() }
 
-  /// Returns the regions, cut into pieces, in rising order.
+  /// Returns the regions, cut into pieces, in ascending order of address.
   ///
   /// - Parameter size: The maximum size of a piece in bytes; a multiple of the page size.
   public func pieces(of size: UInt64) -> [Region] {
