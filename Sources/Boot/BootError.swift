@@ -2,6 +2,7 @@
 
 public import GuestMemory
 public import Linux
+internal import Seams
 
 /// An error in the preparation of a guest.
 public enum BootError: Error, Equatable, Sendable, CustomStringConvertible {
@@ -21,11 +22,16 @@ public enum BootError: Error, Equatable, Sendable, CustomStringConvertible {
   case no64BitEntry(path: String)
   /// The headers of the kernel file are inconsistent.
   case damaged(path: String, reason: String)
+  /// The multiboot header requires features that Sluice does not provide. `flags` has their bits of the
+  /// header's flags.
+  case unsupportedFeatures(path: String, flags: UInt32)
+  /// The kernel must load at an address below 1 MiB that Sluice does not allow.
+  case loadAddressTooLow(path: String, reason: String)
   /// The ELF file is not an x86 program, or is a 32-bit file without a multiboot header.
   case wrongELF(path: String, reason: String)
   /// The ELF file has no Xen note of type 18, which gives the PVH entry point.
   case noPVHNote(path: String)
-  /// The kernel needs RAM at I/O addresses that the host reserves for a device's IOMMU group. `end` is the
+  /// The kernel needs RAM at IOVAs that the host reserves for a device's IOMMU group. `end` is the
   /// end of the kernel's memory (GPA).
   case kernelInReservedAddresses(path: String, end: UInt64)
   /// Part of the kernel's memory is not guest RAM. `end` is the end of the kernel's memory (GPA), `memory`
@@ -61,10 +67,14 @@ public enum BootError: Error, Equatable, Sendable, CustomStringConvertible {
       "kernel \(path): boot protocol \(version >> 8).\(version & 0xFF) is older than 2.12 (Linux 3.8)"
     case .no64BitEntry(let path): "kernel \(path): no 64-bit entry point (XLF_KERNEL_64)"
     case .damaged(let path, let reason): "kernel \(path): the file is damaged: \(reason)"
-    case .wrongELF(let path, let reason): "kernel \(path): \(reason)"
+    case .unsupportedFeatures(let path, let flags):
+      "kernel \(path): its multiboot header requires unsupported features (flags \(flags.hexadecimal), "
+        + "bit 2 is a video mode)"
+    case .wrongELF(let path, let reason), .loadAddressTooLow(let path, let reason):
+      "kernel \(path): \(reason)"
     case .noPVHNote(let path): "kernel \(path): an ELF file without a PVH note (Xen note of type 18)"
     case .kernelInReservedAddresses(let path, let end):
-      "kernel \(path): it needs RAM up to \(GuestAddress(end)), but the host reserves I/O addresses below "
+      "kernel \(path): it needs RAM up to \(GuestAddress(end)), but the host reserves IOVAs below "
         + "that for a device's IOMMU group (/sys/kernel/iommu_groups/*/reserved_regions)"
     case .kernelTooLarge(let path, let end, let memory):
       "kernel \(path): it needs RAM up to \(GuestAddress(end)) (\(Self.mebibytes(end)) MiB), but the guest "
@@ -84,7 +94,7 @@ public enum BootError: Error, Equatable, Sendable, CustomStringConvertible {
         + "below 4 GiB or overlaps guest RAM"
     case .tablesTooLarge(let size, let room):
       "ACPI tables: their size is \(size) bytes, but only \(room) bytes are reserved for them"
-    case .memoryTooSmall(let write): "guest RAM: too small: \(write)"
+    case .memoryTooSmall(let range): "guest RAM: too small: \(range)"
     }
   }
 

@@ -154,8 +154,8 @@ struct ACPITests {
       PlatformLayout.ioapic.rawValue..<PlatformLayout.ioapic.rawValue + 0x1000,
       PlatformLayout.localAPIC.rawValue..<PlatformLayout.localAPIC.rawValue + 0x1000,
     ]
-    for (address, next) in zip(ranges, ranges.dropFirst()) {
-      #expect(address.upperBound <= next.lowerBound)
+    for (range, next) in zip(ranges, ranges.dropFirst()) {
+      #expect(range.upperBound <= next.lowerBound)
     }
   }
 }

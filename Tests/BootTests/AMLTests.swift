@@ -7,7 +7,7 @@ import Testing
 @Suite("AML")
 struct AMLTests {
   @Test(
-    "Integers have their shortest encoding",
+    "integers have their shortest encoding",
     arguments: [
       (0, [0x00]), (1, [0x01]), (2, [0x0A, 2]), (0xFF, [0x0A, 0xFF]), (0x100, [0x0B, 0, 1]),
       (0x1_0000, [0x0C, 0, 0, 1, 0]), (0x1_0000_0000, [0x0E, 0, 0, 0, 0, 1, 0, 0, 0]),

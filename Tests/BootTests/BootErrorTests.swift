@@ -22,6 +22,8 @@ struct BootErrorTests {
       (.oldProtocol(path: "/k", version: 0x0206), ["/k", "2.6", "2.12"]),
       (.no64BitEntry(path: "/k"), ["/k", "XLF_KERNEL_64"]),
       (.damaged(path: "/k", reason: "why"), ["/k: the file is damaged: why"]),
+      (.unsupportedFeatures(path: "/k", flags: 4), ["/k", "flags 0x4", "video mode"]),
+      (.loadAddressTooLow(path: "/k", reason: "too low"), ["/k: too low"]),
       (.wrongELF(path: "/k", reason: "an odd file"), ["/k: an odd file"]),
       (.noPVHNote(path: "/k"), ["/k", "type 18"]),
       (

@@ -76,7 +76,7 @@ struct ELFImageTests {
     BootTests.failure(try scratch.file("vmlinux", kernel.bytes), initrd: initrd, memory: memory)
   }
 
-  @Test("Segments, start info, module, command line and memory map are in guest RAM")
+  @Test("segments, start info, module, command line and memory map are in guest RAM")
   func load() throws {
     let initrd = try scratch.file("initrd", [1, 2, 3])
     let path = try scratch.file("vmlinux", FakeELF().bytes)
@@ -200,8 +200,8 @@ struct ELFImageTests {
         continue
       }
       for _ in 0..<8 {
-        let address = Bool.random(using: &random) ? 0..<176 : 0x800..<0x814
-        file[Int.random(in: address, using: &random)] = .random(in: 0...255, using: &random)
+        let range = Bool.random(using: &random) ? 0..<176 : 0x800..<0x814
+        file[Int.random(in: range, using: &random)] = .random(in: 0...255, using: &random)
       }
       _ = BootTests.failure(try scratch.file("hostile", file), memory: memory)
     }

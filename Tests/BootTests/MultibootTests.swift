@@ -142,9 +142,21 @@ struct MultibootTests {
   }
 
   @Test("a kernel that requires a video mode is refused")
-  func unmet() throws {
-    let error = try failure(FakeMultiboot(flags: 4))
-    #expect(error?.description.contains("flags 0x4") == true)
+  func videoMode() throws {
+    guard case .unsupportedFeatures(_, flags: 4) = try failure(FakeMultiboot(flags: 4)) else {
+      Issue.record("a kernel that requires a video mode was accepted")
+      return
+    }
+  }
+
+  @Test("a file without ELF headers that loads below 1 MiB is refused with the cause")
+  func lowAddresses() throws {
+    let addresses: [UInt32] = [0x8_0400, 0x8_0000, 0x8_1000, 0, 0x8_0020]
+    let error = try failure(FakeMultiboot(flags: 1 << 16, addresses: addresses, isELF: false))
+    guard case .loadAddressTooLow(_, let reason) = error, reason.contains("0x80000 is below 1 MiB") else {
+      Issue.record("\(String(describing: error))")
+      return
+    }
   }
 
   @Test(
@@ -174,7 +186,11 @@ struct MultibootTests {
     #expect(try word(UInt64(word(PlatformLayout.multibootInfo.rawValue + 24))) >= 0x10_0000)
     for address in [0x1000, 0x1_F000, 0x9_F000] as [UInt32] {
       let error = try failure(FakeMultiboot(entry: address + 0x10, address: address))
-      #expect(error?.description.contains("below 1 MiB and not within 0x2000-0x1ffff") == true, "\(address)")
+      guard case .loadAddressTooLow(_, let reason) = error else {
+        Issue.record("\(address): \(String(describing: error))")
+        continue
+      }
+      #expect(reason.contains("below 1 MiB and not within 0x2000-0x1ffff"), "\(address)")
     }
   }
 

@@ -23,12 +23,12 @@ struct ELFSegments {
       .sorted { $0.address < $1.address }
     var end: UInt64 = 0
     for segment in segments {
-      let write = GuestAddress(segment.address)
+      let address = GuestAddress(segment.address)
       guard segment.fileSize <= segment.memorySize else {
-        throw .damaged(path: path, reason: "the segment at \(write) is larger in the file than in memory")
+        throw .damaged(path: path, reason: "the segment at \(address) is larger in the file than in memory")
       }
       guard segment.address >= end else {
-        throw .damaged(path: path, reason: "the segment at \(write) overlaps another")
+        throw .damaged(path: path, reason: "the segment at \(address) overlaps another")
       }
       try kernel.require(offset: segment.offset, count: segment.fileSize)
       let (next, overflow) = segment.address.addingReportingOverflow(segment.memorySize)
@@ -37,7 +37,7 @@ struct ELFSegments {
         let allowed =
           low.isEmpty
           ? "" : " and not within \(GuestAddress(low.lowerBound))-\(GuestAddress(low.upperBound - 1))"
-        throw .damaged(path: path, reason: "the segment at \(write) is below 1 MiB\(allowed)")
+        throw .loadAddressTooLow(path: path, reason: "the segment at \(address) is below 1 MiB\(allowed)")
       }
       guard isLow || !overflow && memory.holdsLow(segment.address..<next) else {
         throw .noRoom(path: path, end: overflow ? .max : next, memory: memory.size)

@@ -55,7 +55,7 @@ public enum KernelImage {
     if SetupHeader.isPresent(in: start) { return .linux }
     if let multiboot, multiboot.addresses != nil { return .multiboot(multiboot) }
     // A bzImage truncated within its first two sectors still starts like a PE file.
-    if start.count < SetupHeader.minimumEnd, SetupHeader.couldBecomeOne(start) {
+    if start.count < SetupHeader.minimumEnd, SetupHeader.couldBeTruncated(start) {
       throw .truncated(kernel.file, has: kernel.size, needs: UInt64(SetupHeader.minimumEnd))
     }
     throw .notAKernel(path: kernel.file.path)

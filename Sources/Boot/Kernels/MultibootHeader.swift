@@ -27,11 +27,12 @@ struct MultibootHeader: Equatable {
   static let searchSize = 8192
   private static let magic: UInt32 = 0x1BAD_B002
   private static let hasAddresses: UInt32 = 1 << 16
-  /// The flags of required features. A loader must not load a kernel that requires a feature it lacks.
+  /// The flags of required features. A loader must reject a kernel that requires a feature which the loader
+  /// does not support.
   private static let requirements: UInt32 = 0xFFFF
   /// The supported features: modules on page boundaries (bit 0) and memory information (bit 1) are always
   /// provided. A video mode (bit 2) is not supported.
-  private static let known: UInt32 = 0b11
+  private static let supported: UInt32 = 0b11
 
   /// Creates the header from the first bytes of a file. Returns nil if there is no header.
   init?(in start: [UInt8]) {
@@ -56,5 +57,5 @@ struct MultibootHeader: Equatable {
   }
 
   /// The flags of required features that Sluice does not support, or 0.
-  var unmet: UInt32 { flags & Self.requirements & ~Self.known }
+  var unsupportedFlags: UInt32 { flags & Self.requirements & ~Self.supported }
 }

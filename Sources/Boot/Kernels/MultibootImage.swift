@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import GuestMemory
-internal import Seams
 
 /// Loads a multiboot kernel, version 1: a 32-bit or 64-bit ELF file, or any file whose header gives its load
 /// addresses.
@@ -11,11 +10,8 @@ enum MultibootImage {
     into memory: GuestMemory
   ) throws(BootError) -> EntryPoint {
     let path = kernel.file.path
-    guard header.unmet == 0 else {
-      throw .damaged(
-        path: path,
-        reason:
-          "its multiboot header requires unsupported features (flags \(header.unmet.hexadecimal))")
+    guard header.unsupportedFlags == 0 else {
+      throw .unsupportedFeatures(path: path, flags: header.unsupportedFlags)
     }
     let entry: UInt64
     let end: UInt64
@@ -30,7 +26,7 @@ enum MultibootImage {
         path: initrd, above: max(end, PlatformLayout.highMemory.rawValue), limit: GuestMemory.holeStart - 1,
         above4GiB: false, into: memory)
     }
-    // The command line starts with the kernel's file name (§3.3, 'cmdline').
+    // The command line starts with the kernel's path (§3.3, 'cmdline').
     let line = commandLine.isEmpty ? path : "\(path) \(commandLine)"
     try KernelImage.storeCommandLine(line, limit: .max, in: memory)
     let info = MultibootInfo(module: module, moduleName: initrd ?? "", memoryMap: MemoryMap(memory))
@@ -58,9 +54,12 @@ enum MultibootImage {
     let path = kernel.file.path
     let load = UInt64(addresses.load)
     let before = UInt64(addresses.header) &- load
-    guard load >= PlatformLayout.highMemory.rawValue, addresses.header >= addresses.load,
-      before <= UInt64(offset), UInt64(offset) - before < kernel.size
+    guard addresses.header >= addresses.load, before <= UInt64(offset),
+      UInt64(offset) - before < kernel.size
     else { throw .damaged(path: path, reason: "the addresses in its multiboot header are inconsistent") }
+    guard load >= PlatformLayout.highMemory.rawValue else {
+      throw .loadAddressTooLow(path: path, reason: "its load address \(GuestAddress(load)) is below 1 MiB")
+    }
     let start = UInt64(offset) - before
     let loadEnd = addresses.loadEnd == 0 ? load + (kernel.size - start) : UInt64(addresses.loadEnd)
     let end = max(loadEnd, UInt64(addresses.bssEnd))

@@ -24,8 +24,8 @@ struct SetupHeader: Equatable {
   let initrdLimit: UInt64
   /// The preferred load address (GPA).
   let preferredAddress: UInt64
-  /// The size of the RAM, from the load address on, that the kernel uses before it reads the memory map.
-  /// Bytes.
+  /// The size of the RAM in bytes, from the load address on, that the kernel uses before it reads the memory
+  /// map.
   let initSize: UInt64
   /// The header's bytes from `start` on. Their number depends on the kernel.
   let bytes: [UInt8]
@@ -53,9 +53,9 @@ struct SetupHeader: Equatable {
     file.little(UInt16.self, at: 0x1FE) == bootFlag && file.little(UInt32.self, at: 0x202) == signature
   }
 
-  /// True if a truncated file could be the start of a bzImage. Every bzImage is also a PE file or has the
-  /// boot flag.
-  static func couldBecomeOne(_ file: [UInt8]) -> Bool {
+  /// True if a file without a setup header could be a truncated bzImage. Every bzImage is also a PE file or
+  /// has the boot flag.
+  static func couldBeTruncated(_ file: [UInt8]) -> Bool {
     file.starts(with: [0x4D, 0x5A]) || file.little(UInt16.self, at: 0x1FE) == bootFlag
   }
 
@@ -88,7 +88,7 @@ struct SetupHeader: Equatable {
     bytes = Array(file[Self.start..<max(end, Self.minimumEnd)])
     guard has64BitEntry else { throw .no64BitEntry(path: path) }
     guard loadFlags & 1 != 0 else {
-      throw .damaged(path: path, reason: "it must load below 1 MiB (LOADED_HIGH is clear)")
+      throw .loadAddressTooLow(path: path, reason: "it must load below 1 MiB (LOADED_HIGH is clear)")
     }
     guard payloadSize > 0x200 else {
       throw .damaged(path: path, reason: "its protected-mode kernel has only \(payloadSize) bytes")
@@ -104,14 +104,16 @@ struct SetupHeader: Equatable {
   /// therefore saves no memory, even for a relocatable kernel.
   func loadAddress(path: String) throws(BootError) -> UInt64 {
     let lowest = PlatformLayout.highMemory.rawValue
-    let aligned = kernelAlignment > 0 && kernelAlignment & (kernelAlignment - 1) == 0
-    if preferredAddress >= lowest, !isRelocatable || !aligned || preferredAddress % kernelAlignment == 0 {
+    let hasValidAlignment = kernelAlignment > 0 && kernelAlignment & (kernelAlignment - 1) == 0
+    if preferredAddress >= lowest,
+      !isRelocatable || !hasValidAlignment || preferredAddress % kernelAlignment == 0
+    {
       return preferredAddress
     }
-    guard isRelocatable, aligned else {
-      throw .damaged(
+    guard isRelocatable, hasValidAlignment else {
+      throw .loadAddressTooLow(
         path: path,
-        reason: "its load address \(preferredAddress.hexadecimal) is too low, and it cannot be relocated")
+        reason: "its load address \(preferredAddress.hexadecimal) is below 1 MiB, and it cannot be relocated")
     }
     let wanted = max(preferredAddress, lowest)
     // The caller rejects such a high address, because it is not in RAM.

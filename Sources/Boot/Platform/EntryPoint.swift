@@ -11,10 +11,10 @@ public enum EntryPoint: Sendable, Equatable {
   /// The PVH boot protocol (Xen's docs/misc/pvh.pandoc): 32-bit protected mode without paging,
   /// EBX points to `hvm_start_info`.
   case pvh32(eip: GuestAddress, ebx: GuestAddress)
-
-  /// The boot processor's registers at the kernel's first instruction.
-  public var initialState: CPUState { CPUState(self) }
   /// The multiboot protocol (Multiboot Specification 0.6.96 §3.2): 32-bit protected mode without paging, EAX
   /// holds the boot loader's magic number, EBX points to the multiboot information.
   case multiboot32(eip: GuestAddress, ebx: GuestAddress)
+
+  /// The boot processor's registers at the kernel's first instruction.
+  public var initialState: CPUState { CPUState(self) }
 }

@@ -9,6 +9,8 @@ extension BootError: AdvisedError {
     case .unreadable: "check the path and its permissions"
     case .notRegular: "copy its contents to a regular file"
     case .empty, .truncated, .damaged: "copy or build it again"
+    case .unsupportedFeatures: "build the kernel without these flags in its multiboot header"
+    case .loadAddressTooLow: "build the kernel with a load address of 1 MiB or above"
     case .notAKernel, .wrongELF:
       "use a bzImage with boot protocol 2.12 or newer, a 64-bit ELF file with a PVH note, or a multiboot "
         + "(version 1) kernel"

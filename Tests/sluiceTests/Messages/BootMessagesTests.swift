@@ -40,6 +40,16 @@ import Testing
         .damaged(path: "/k", reason: "it has no end"),
         "kernel /k: the file is damaged: it has no end; copy or build it again"
       ),
+      (
+        .unsupportedFeatures(path: "/k", flags: 4),
+        "kernel /k: its multiboot header requires unsupported features (flags 0x4, bit 2 is a video mode); "
+          + "build the kernel without these flags in its multiboot header"
+      ),
+      (
+        .loadAddressTooLow(path: "/k", reason: "the segment at 0x1000 is below 1 MiB"),
+        "kernel /k: the segment at 0x1000 is below 1 MiB; build the kernel with a load address of 1 MiB or "
+          + "above"
+      ),
       (.wrongELF(path: "/k", reason: "an odd file"), "kernel /k: an odd file; \(formats)"),
       (
         .noPVHNote(path: "/k"),
@@ -48,7 +58,7 @@ import Testing
       ),
       (
         .kernelInReservedAddresses(path: "/k", end: 0x200_0000),
-        "kernel /k: it needs RAM up to 0x2000000, but the host reserves I/O addresses below that for a "
+        "kernel /k: it needs RAM up to 0x2000000, but the host reserves IOVAs below that for a "
           + "device's IOMMU group (/sys/kernel/iommu_groups/*/reserved_regions); use another device, or a "
           + "kernel with another load address"
       ),
@@ -93,10 +103,10 @@ import Testing
   @Test("an error about RAM that lacks the first MiB names the missing range")
   func memoryTooSmall() throws {
     let memory = try GuestMemory(size: 4096)
-    let address = try #require(
+    let missing = try #require(
       #expect(throws: GuestMemory.OutOfRange.self) { try memory.load(UInt8.self, at: GuestAddress(0x8000)) })
     #expect(
-      BootError.memoryTooSmall(address).message
+      BootError.memoryTooSmall(missing).message
         == "guest RAM: too small: 1 bytes at GPA 0x8000 are not in guest RAM; give a larger --memory"
     )
   }
