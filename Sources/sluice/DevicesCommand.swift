@@ -53,7 +53,7 @@ struct DevicesCommand: ParsableCommand {
       reports = try devices().map { device throws(KernelError) in try DeviceReport(device) }
     } catch {
       let isAbsent = error.errno == KernelError.noEntry
-      throw CommandFailure(error.description + (isAbsent ? ": sysfs has no PCI bus on this machine" : ""))
+      throw CommandFailure(error.description + (isAbsent ? ": the host has no PCI bus in sysfs" : ""))
     }
     for address in addresses where !reports.contains(where: { $0.address == address.description }) {
       throw CommandFailure(
@@ -62,7 +62,7 @@ struct DevicesCommand: ParsableCommand {
     if json {
       print("[\n" + reports.map { "  " + $0.json }.joined(separator: ",\n") + "\n]")
     } else if reports.isEmpty {
-      print("This machine has no PCI devices.")
+      print("The host has no PCI devices.")
     } else {
       let names = DeviceNames(reports)
       let isDetailed = verbose || !addresses.isEmpty

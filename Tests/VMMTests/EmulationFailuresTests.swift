@@ -16,7 +16,7 @@ import Testing
   @Test("an instruction that fails with an open window is retried a few times, and the count then restarts")
   mutating func openWindow() {
     for _ in 0..<2 {
-      for _ in 0..<EmulationFailures.most { #expect({ failures.mayRetry(Self.location, .isOpen) }()) }
+      for _ in 0..<EmulationFailures.limit { #expect({ failures.mayRetry(Self.location, .isOpen) }()) }
       #expect({ !failures.mayRetry(Self.location, .isOpen) }())
     }
   }
@@ -38,12 +38,12 @@ import Testing
       attempts += 1
       if isRefused { failures.count() }
     }
-    #expect(attempts == (isRefused ? EmulationFailures.most : 100))
+    #expect(attempts == (isRefused ? EmulationFailures.limit : 100))
   }
 
   @Test("the delivery of an interrupt is retried a few times")
   mutating func events() {
-    for _ in 0..<EmulationFailures.most { #expect({ failures.mayRetry(Self.location) }()) }
+    for _ in 0..<EmulationFailures.limit { #expect({ failures.mayRetry(Self.location) }()) }
     #expect({ !failures.mayRetry(Self.location) }())
     failures.end()
     #expect({ failures.mayRetry(Self.location) }())

@@ -20,7 +20,7 @@ import Testing
   }
 
   @Test(
-    "reserved I/O addresses in the guest's first MiB are reported with their device",
+    "reserved IOVAs in the guest's first MiB are reported with their device",
     arguments: [
       ([0xE8000...0xEFFFF], 4096, "RMRR"), ([0x7D00_0000...0x7D00_0FFF], 1 << 30, nil),
       ([0x1000_0000...0x1000_0FFF], 1 << 30, "page size 1024 MiB"), ([0x10_0000...0x10_0FFF], 4096, nil),

@@ -14,7 +14,7 @@ struct GuestSlot: Equatable {
   /// The index by device number (bits 7:3) and function number (bits 2:0).
   var index: Int { Int(slot) << 3 | Int(function) }
 
-  /// Assigns PCI slots to devices, in the order of their addresses.
+  /// Assigns PCI slots to devices, in the given order.
   ///
   /// Functions of one host device share a PCI slot if function 0 is among them. A guest finds no function in
   /// a PCI slot without function 0 (PCI 3.0 §3.2.2.3.4).

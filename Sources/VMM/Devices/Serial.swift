@@ -34,11 +34,11 @@ final class Serial: PortDevice {
     var overrun = false
     /// The bytes that the console has not accepted yet.
     var transmitting: [UInt8] = []
-    /// True if the interrupt of the empty transmitter is pending. The guest clears it when it reads it from
+    /// True if the interrupt of the empty transmitter is pending. It is cleared when the guest reads it from
     /// IIR.
     var transmitterInterrupt = false
-    /// The level of the interrupt output.
-    var line = false
+    /// True if the interrupt output is asserted.
+    var isInterrupting = false
 
     var isLoopback: Bool { modemControl & 0x10 != 0 }
     var depth: Int { fifoEnabled ? 16 : 1 }
@@ -54,7 +54,7 @@ final class Serial: PortDevice {
     /// Records that the transmitter has become empty. The interrupt output falls here and can rise again.
     mutating func finishTransmitting() {
       transmitterInterrupt = true
-      line = false
+      isInterrupting = false
     }
 
     /// The IIR identification (bits 3:0) of the pending interrupt with the highest priority, or 1 if none is
@@ -67,11 +67,11 @@ final class Serial: PortDevice {
     }
 
     /// Sets the interrupt output from the pending interrupts. Returns true if the output rises.
-    mutating func updateLine() -> Bool {
+    mutating func updateInterrupt() -> Bool {
       // On a PC, OUT2 enables the interrupt output.
       let now = identification != 1 && modemControl & 8 != 0
-      defer { line = now }
-      return now && !line
+      defer { isInterrupting = now }
+      return now && !isInterrupting
     }
   }
 
@@ -105,7 +105,7 @@ final class Serial: PortDevice {
         registers.transmitting.removeFirst()
       }
       registers.finishTransmitting()
-      return (true, registers.updateLine())
+      return (true, registers.updateInterrupt())
     }
     if rises { interrupt.signal() }
     return isEmpty
@@ -124,7 +124,7 @@ final class Serial: PortDevice {
           registers.overrun = true
         }
       }
-      return registers.updateLine()
+      return registers.updateInterrupt()
     }
     if rises { interrupt.signal() }
   }
@@ -142,7 +142,7 @@ final class Serial: PortDevice {
     var hasRoom = false
     let (value, rises) = registers.withLock { registers in
       let value = Self.read(register, &registers, &hasRoom)
-      return (value, registers.updateLine())
+      return (value, registers.updateInterrupt())
     }
     if rises { interrupt.signal() }
     if hasRoom { room.signal() }
@@ -193,7 +193,7 @@ final class Serial: PortDevice {
           isHeld = true
         }
       }
-      return registers.updateLine()
+      return registers.updateInterrupt()
     }
     if isHeld { backlog.signal() }
     if rises { interrupt.signal() }

@@ -7,17 +7,17 @@ internal import Seams
 
 /// A backend on this host. It finds the devices of a VM and opens them.
 protocol HostBackend: Backend where Machine == MachineResources {
-  /// Returns the host's view of devices. Throws if a device is not ready. Opens no device.
+  /// Returns the facts about devices. Throws an error if a device is not ready. Opens no device.
   static func check(_ devices: [Configuration.AssignedDevice]) throws(RunError) -> [ReadyDevice]
 
   /// Creates the I/O address spaces of a plan and attaches the devices' groups. No device is opened.
-  init(_ plan: AddressSpacePlan, hosts: [ReadyDevice], machine: VirtualMachine) throws(RunError)
+  init(_ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine) throws(RunError)
 
   /// The I/O address spaces, in the order of the plan.
   var spaces: [DMAMapper<Space>.Member] { get }
 
   /// Opens a device. The kernel resets the device, which may take a second.
-  func open(_ host: ReadyDevice) throws(RunError) -> Device
+  func open(_ device: ReadyDevice) throws(RunError) -> Device
 }
 
 /// A host device that is ready for passthrough.
@@ -26,6 +26,6 @@ struct ReadyDevice: Sendable {
   let group: String
   /// The VF token as text, or nil if none is configured.
   let token: String?
-  /// The I/O addresses that the device's IOMMU group cannot use.
+  /// The IOVAs that the device's IOMMU group cannot use.
   let reserved: [ClosedRange<UInt64>]
 }

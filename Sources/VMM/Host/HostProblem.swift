@@ -34,10 +34,10 @@ public enum HostProblem: Error, Equatable, CustomStringConvertible {
   case transparentHugePagesOff(path: String)
   /// The host's kernel does not support transparent huge pages.
   case noTransparentHugePages
-  /// The host reserves I/O addresses in the first MiB for the device's IOMMU group. A guest needs RAM there
+  /// The host reserves IOVAs in the first MiB for the device's IOMMU group. A guest needs RAM there
   /// to start.
   case reservedStart(device: String, group: String, ClosedRange<UInt64>)
-  /// The host reserves I/O addresses in the page of guest RAM that contains the first MiB. The page size is
+  /// The host reserves IOVAs in the page of guest RAM that contains the first MiB. The page size is
   /// in bytes.
   case reservedPage(device: String, group: String, ClosedRange<UInt64>, pageSize: UInt64)
   /// The IOMMU does not translate the addresses of a region of guest RAM. The size is in bytes.
@@ -48,21 +48,21 @@ public enum HostProblem: Error, Equatable, CustomStringConvertible {
   /// The subject and the cause.
   public var description: String {
     switch self {
-    case .cpuCount(let count, let limit): "\(count) vCPUs: KVM on this machine supports at most \(limit)"
+    case .cpuCount(let count, let limit): "\(count) vCPUs: KVM on the host supports at most \(limit)"
     case .processor(let processor, let vcpu):
       "vCPU \(vcpu): this process may not run on processor \(processor) of the host"
     case .memory(let size, let limit, let residence):
-      "guest RAM of \(size >> 20) MiB: \(Self.reason(residence))this machine has \(limit >> 20) MiB"
+      "guest RAM of \(size >> 20) MiB: \(Self.reason(residence))the host has \(limit >> 20) MiB"
         + (residence == .touched ? "" : " available")
-    case .noNode(let node, let online): "NUMA node \(node): not present on this machine (online: \(online))"
-    case .noNodes(let node): "NUMA node \(node): this machine's kernel does not support NUMA"
+    case .noNode(let node, let online): "NUMA node \(node): not present on the host (online: \(online))"
+    case .noNodes(let node): "NUMA node \(node): the host's kernel does not support NUMA"
     case .nodeMemory(let node, let size, let limit, let residence):
       "guest RAM of \(size >> 20) MiB: \(Self.reason(residence))NUMA node \(node) has \(limit >> 20) MiB"
         + (residence == .touched ? "" : " available")
     case .nodeHugePages(let node, let count, let kibibytes, let free, _):
       "guest RAM of \(count) huge pages of \(kibibytes)K: NUMA node \(node) has \(free) free"
-    case .transparentHugePagesOff(let path): "transparent huge pages: \(path): disabled on this machine"
-    case .noTransparentHugePages: "transparent huge pages: not supported by this machine's kernel"
+    case .transparentHugePagesOff(let path): "transparent huge pages: \(path): disabled on the host"
+    case .noTransparentHugePages: "transparent huge pages: not supported by the host's kernel"
     case .reservedStart(let device, let group, let range):
       "\(Self.reserved(device, group, range)), because the firmware requires them for the device (RMRR): "
         + "a guest needs RAM at these addresses to start"
@@ -72,7 +72,7 @@ public enum HostProblem: Error, Equatable, CustomStringConvertible {
     case .untranslated(let base, let size):
       "guest RAM at \(base), \(size) bytes: the IOMMU does not translate these addresses"
     case .noRoom(let device, let bar, let window):
-      "device \(device): \(Self.name(bar)) \(Self.location(bar, window))"
+      "device \(device): \(Self.name(bar)) \(Self.noRoomCause(bar, window))"
     }
   }
 
@@ -85,7 +85,7 @@ public enum HostProblem: Error, Equatable, CustomStringConvertible {
   }
 
   private static func reserved(_ device: String, _ group: String, _ range: ClosedRange<UInt64>) -> String {
-    "device \(device): the host reserves the I/O addresses \(GuestAddress(range.lowerBound))–"
+    "device \(device): the host reserves the IOVAs \(GuestAddress(range.lowerBound))–"
       + "\(GuestAddress(range.upperBound)) of IOMMU group \(group)"
   }
 
@@ -94,7 +94,7 @@ public enum HostProblem: Error, Equatable, CustomStringConvertible {
     return "\(bar.kind == .rom ? "the ROM" : "BAR \(bar.index)") of \(size)"
   }
 
-  private static func location(_ bar: BAR, _ window: Range<UInt64>) -> String {
+  private static func noRoomCause(_ bar: BAR, _ window: Range<UInt64>) -> String {
     let range =
       "\(GuestAddress(window.lowerBound))-\(GuestAddress(max(window.upperBound, 1) - 1))"
     return switch bar.kind {

@@ -20,7 +20,7 @@ struct VFIOBackend: HostBackend {
   private let registration: VirtualMachine.KVMVFIODevice
 
   static func check(_ devices: [Configuration.AssignedDevice]) throws(RunError) -> [ReadyDevice] {
-    var hosts: [ReadyDevice] = []
+    var ready: [ReadyDevice] = []
     for device in devices {
       let address = device.address.description
       let found = try step(RunError.kernel) { () throws(KernelError) in
@@ -32,18 +32,18 @@ struct VFIOBackend: HostBackend {
       guard found.state == .ready, let group = found.group else {
         throw .vfio(.notReady(address, found.state))
       }
-      hosts.append(ReadyDevice(address: address, group: group, token: device.token, reserved: found.reserved))
+      ready.append(ReadyDevice(address: address, group: group, token: device.token, reserved: found.reserved))
     }
-    return hosts
+    return ready
   }
 
-  init(_ plan: AddressSpacePlan, hosts: [ReadyDevice], machine: VirtualMachine) throws(RunError) {
+  init(_ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine) throws(RunError) {
     var groups: [Group] = []
     var spaces: [DMAMapper<Container>.Member] = []
     for (numbers, devices) in zip(plan.spaces, plan.devices) {
       let container = try step(RunError.vfio) { () throws(VFIOError) in try Container() }
       for (index, number) in numbers.enumerated() {
-        let device = hosts.first { $0.group == number }?.address ?? ""
+        let device = ready.first { $0.group == number }?.address ?? ""
         groups.append(
           try step(RunError.vfio) { () throws(VFIOError) in
             try Group(number: number, device: device, container: container, isFirst: index == 0)
@@ -61,12 +61,12 @@ struct VFIOBackend: HostBackend {
     self.spaces = spaces
   }
 
-  func open(_ host: ReadyDevice) throws(RunError) -> VFIO.Device {
-    guard let group = groups.first(where: { $0.number == host.group }) else {
-      throw .vfio(.noDevice(host.address))
+  func open(_ device: ReadyDevice) throws(RunError) -> VFIO.Device {
+    guard let group = groups.first(where: { $0.number == device.group }) else {
+      throw .vfio(.noDevice(device.address))
     }
     return try step(RunError.vfio) { () throws(VFIOError) in
-      try VFIO.Device(address: host.address, group: group, groups: groups, token: host.token)
+      try VFIO.Device(address: device.address, group: group, groups: groups, token: device.token)
     }
   }
 }

@@ -9,16 +9,16 @@ enum DeviceWindows {
   /// start without this RAM.
   ///
   /// - Parameters:
-  ///   - hosts: The host devices of the VM, with the IOVAs that their groups cannot use.
+  ///   - devices: The devices of the VM, with the IOVAs that their groups cannot use.
   ///   - pageSize: The page size of guest RAM in bytes. A reserved address excludes a whole page.
-  static func startProblem(_ hosts: [ReadyDevice], pageSize: UInt64) -> HostProblem? {
-    for host in hosts {
-      guard let hole = host.reserved.first(where: { $0.lowerBound & ~(pageSize - 1) < 1 << 20 }) else {
+  static func startProblem(_ devices: [ReadyDevice], pageSize: UInt64) -> HostProblem? {
+    for device in devices {
+      guard let hole = device.reserved.first(where: { $0.lowerBound & ~(pageSize - 1) < 1 << 20 }) else {
         continue
       }
       return hole.lowerBound < 1 << 20
-        ? .reservedStart(device: host.address, group: host.group, hole)
-        : .reservedPage(device: host.address, group: host.group, hole, pageSize: pageSize)
+        ? .reservedStart(device: device.address, group: device.group, hole)
+        : .reservedPage(device: device.address, group: device.group, hole, pageSize: pageSize)
     }
     return nil
   }

@@ -26,11 +26,11 @@ struct MachineBuilder<B: HostBackend> {
       throw .host(.cpuCount(configuration.cpus, limit: system.cpuLimit))
     }
     try HostResources().check(configuration)
-    let hosts = try B.check(configuration.devices)
-    if let problem = DeviceWindows.startProblem(hosts, pageSize: configuration.backing.pageSize) {
+    let ready = try B.check(configuration.devices)
+    if let problem = DeviceWindows.startProblem(ready, pageSize: configuration.backing.pageSize) {
       throw .host(problem)
     }
-    let reserved = hosts.flatMap(\.reserved)
+    let reserved = ready.flatMap(\.reserved)
     let memory = try step(RunError.memory) { () throws(GuestMemory.AllocationError) in
       try GuestMemory(
         size: configuration.memory, backing: configuration.backing, node: configuration.memoryNode,
@@ -60,12 +60,11 @@ struct MachineBuilder<B: HostBackend> {
       machine, limit: system.memorySlotCount, reserved: memory.regions.count,
       platform: PlatformLayout.trapped)
     devices = try AssignedDevices(
-      configuration.devices, hosts: hosts, machine: machine, slots: slots,
-      routeLimit: system.routeCount, memory: memory,
-      eventLog: eventLog)
+      configuration.devices, ready: ready, machine: machine, slots: slots, routeLimit: system.routeCount,
+      memory: memory, eventLog: eventLog)
     root = RootBus(
-      functions: devices.functions, guestSlots: devices.guestSlots, decoder: devices.host?.decoder)
-    let window = try Self.location(
+      functions: devices.functions, guestSlots: devices.guestSlots, decoder: devices.context?.decoder)
+    let window = try Self.placeBARs(
       devices, memory: memory, addressBits: features.addressBits, reserved: reserved)
     let cpuCount = configuration.cpus
     try step(RunError.boot) { () throws(BootError) in
@@ -95,8 +94,9 @@ struct MachineBuilder<B: HostBackend> {
     } catch { throw .kernel(error) }
   }
 
-  /// Assigns an address to every BAR. Returns the 64-bit address range for BARs that the ACPI tables report.
-  private static func location(
+  /// Assigns an address to every BAR. Returns the range of 64-bit addresses for BARs, which the ACPI tables
+  /// report.
+  private static func placeBARs(
     _ devices: AssignedDevices<B>, memory: GuestMemory, addressBits: Int, reserved: [ClosedRange<UInt64>]
   ) throws(RunError) -> Range<UInt64> {
     let bars = devices.functions.flatMap(\.bars)

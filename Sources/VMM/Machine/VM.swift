@@ -39,7 +39,7 @@ struct VM<B: HostBackend> {
   /// The assigned functions.
   var functions: [AssignedFunction<B>] { builder.devices.functions }
 
-  /// The present status.
+  /// The current status.
   var status: Status {
     Status(outcome: shutdown.outcome, functions: functions.map { FunctionStatus($0) })
   }

@@ -14,7 +14,7 @@ struct ProgressLine {
   private var shown: Int64?
 
   /// The delay before the first line, in microseconds.
-  private static let timeout: Int64 = 1_000_000
+  private static let delay: Int64 = 1_000_000
   /// The minimum interval between updates, in microseconds.
   private static let interval: Int64 = 200_000
 
@@ -30,15 +30,15 @@ struct ProgressLine {
   ///
   /// - Parameters:
   ///   - done: The number of bytes that are done.
-  ///   - time: The present time in microseconds, on the same clock as `start`.
+  ///   - time: The current time in microseconds, on the same clock as `start`.
   mutating func text(done: UInt64, at time: Int64) -> String? {
     if isShared {
-      guard shown == nil, done < total, time - start >= Self.timeout else { return nil }
+      guard shown == nil, done < total, time - start >= Self.delay else { return nil }
       shown = time
       return "\(words(done)) so far\r\n"
     }
     guard let last = shown else {
-      guard done < total, time - start >= Self.timeout else { return nil }
+      guard done < total, time - start >= Self.delay else { return nil }
       shown = time
       return words(done)
     }

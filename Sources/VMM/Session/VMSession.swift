@@ -46,13 +46,14 @@ public struct VMSession: Sendable {
   /// - Parameter report: Called with each failure that is not the outcome.
   /// - Returns: The outcome. The trace is complete unless a failure reports otherwise.
   public func run(report: (RunError) -> Void) throws(RunError) -> Outcome {
-    do throws(RunError) { return try live(VFIOBackend.self, report) } catch {
+    do throws(RunError) { return try execute(VFIOBackend.self, report) } catch {
       eventLog.trace?.finish()
       throw error
     }
   }
 
-  private func live<B: HostBackend>(
+  /// Runs the VM with a backend until it ends.
+  private func execute<B: HostBackend>(
     _ backend: B.Type, _ report: (RunError) -> Void
   ) throws(RunError) -> Outcome {
     eventLog.phase("program-started")

@@ -5,11 +5,11 @@ internal import Passthrough
 internal import Seams
 internal import Synchronization
 
-/// Resets devices for the guest and returns them to the host. Each device has a separate thread, because each
-/// takes as long as its resets. The threads exist from the start, because the seccomp filters forbid new
-/// threads.
+/// Resets devices for the guest and returns them to the host. Each device that is reset alone has a separate
+/// thread, because each takes as long as its resets. The threads exist from the start, because the seccomp
+/// filters forbid new threads.
 final class DeviceLifecycle: Sendable {
-  /// Signalled once, after all vCPUs have stopped and every gate is closed. Waiting threads do not reset it.
+  /// Signalled once, after all vCPUs have stopped and every gate is closed. Waiting threads keep its count.
   private let end: EventFD
   /// Taken by each thread whose device could not be returned. No lock is taken inside it.
   private let failures = Mutex<[FunctionError]>([])

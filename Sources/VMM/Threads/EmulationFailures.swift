@@ -6,7 +6,7 @@ internal import Passthrough
 /// The number of consecutive failures of one vCPU at one location in the guest.
 struct EmulationFailures {
   /// The maximum number of consecutive failures that a race of two vCPUs for a window may cause.
-  static let most = 8
+  static let limit = 8
   private var location: VirtualCPU.FaultLocation?
   private var repeated = 0
 
@@ -17,7 +17,7 @@ struct EmulationFailures {
   ///   - remedy: The state of the window that the instruction accesses.
   mutating func mayRetry(_ location: VirtualCPU.FaultLocation, _ remedy: EmulationRemedy) -> Bool {
     note(location)
-    guard remedy != .none, repeated < Self.most else {
+    guard remedy != .none, repeated < Self.limit else {
       end()
       return false
     }
@@ -30,7 +30,7 @@ struct EmulationFailures {
   mutating func mayRetry(_ location: VirtualCPU.FaultLocation) -> Bool {
     note(location)
     count()
-    return repeated <= Self.most
+    return repeated <= Self.limit
   }
 
   /// Counts one more failure at the same location.

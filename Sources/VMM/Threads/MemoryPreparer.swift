@@ -47,8 +47,7 @@ final class MemoryPreparer<Space: IOAddressSpace>: Sendable {
     self.dma = dma
     pieces = memory.pieces(of: dma?.pieceSize ?? max(DMARange.smallestPiece, memory.pageSize))
     // Half of the processors are for the guest. Less than a GiB per thread is not worth a thread.
-    let most = min(Self.maxThreads, processors / 2, Int(memory.size >> 30), pieces.count)
-    threadCount = max(1, most)
+    threadCount = max(1, min(Self.maxThreads, processors / 2, Int(memory.size >> 30), pieces.count))
     // Pinning also populates the pages. A separate call is worthwhile only with several threads.
     populates = isPreallocated || threadCount > 1
     state = Mutex(State(working: threadCount))
@@ -68,7 +67,7 @@ final class MemoryPreparer<Space: IOAddressSpace>: Sendable {
   ///
   /// - Parameters:
   ///   - shouldStop: Called between pieces. Returns true if the VM is ending.
-  ///   - pinned: Called for each pinned piece, with its I/O address, its size in bytes and the time in
+  ///   - pinned: Called for each pinned piece, with its IOVA, its size in bytes and the time in
   ///     microseconds.
   ///   - failed: Called with the cause if guest RAM cannot be prepared, before threads that wait for it
   ///     continue.

@@ -37,7 +37,7 @@ struct VCPUThread<B: Backend>: Sendable {
         case .pausable: try openWindows()
         case .notEmulated(let location):
           guard failures.mayRetry(location, try root.makeDue(location.address)) else {
-            refuse(hasWarned: &hasWarned)
+            injectUndefined(hasWarned: &hasWarned)
             continue
           }
         case .notDelivered(let location, let cause):
@@ -46,7 +46,7 @@ struct VCPUThread<B: Backend>: Sendable {
         case .shutdown: shutdown.end(.tripleFault)
         case .fault:
           failures.count()
-          try survive(before)
+          try handleFault(before)
         case .failed(let cause): fail(OperationError(cause))
         }
       }
@@ -84,7 +84,7 @@ struct VCPUThread<B: Backend>: Sendable {
   }
 
   /// Injects #UD for an instruction that KVM cannot emulate and for which no window can open.
-  private func refuse(hasWarned: inout Bool) {
+  private func injectUndefined(hasWarned: inout Bool) {
     if !hasWarned {
       hasWarned = true
       warn(
@@ -102,7 +102,7 @@ struct VCPUThread<B: Backend>: Sendable {
   /// - Parameter before: The gate generation at guest entry. If it has changed since, the memory slot of the
   ///   access may already be removed. If no window could be demoted, the generation is compared again:
   ///   another vCPU may have demoted the windows while this vCPU waited for the function's lock.
-  private func survive(_ before: UInt64?) throws(FunctionError) {
+  private func handleFault(_ before: UInt64?) throws(FunctionError) {
     guard generation?.current == before, try !root.demote(), generation?.current == before else { return }
     fail(
       OperationError(

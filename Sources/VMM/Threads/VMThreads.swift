@@ -7,8 +7,9 @@ internal import Passthrough
 internal import Sandbox
 internal import Seams
 
-/// The threads of a VM: one for each vCPU, one for each device, and the threads that populate and pin guest
-/// RAM. Each thread loads its seccomp filter. The guest starts after all threads are ready.
+/// The threads of a VM: one for each vCPU, one for each device that is reset alone, and the threads that
+/// populate and pin guest RAM. Each thread loads its seccomp filter. The guest starts after all threads are
+/// ready.
 struct VMThreads<B: HostBackend> {
   private let cpus: [VirtualCPU]
   private var vcpus: [Thread] = []
@@ -46,18 +47,18 @@ struct VMThreads<B: HostBackend> {
       hasDebugExit: configuration.hasDebugExit)
     let vcpuSandbox = try sandbox(.vcpu)
     for cpu in cpus {
-      let processor = VCPUThread(
+      let vcpu = VCPUThread(
         cpu: cpu, ports: ports, root: builder.root, shutdown: shutdown,
-        generation: builder.devices.host?.generation, openings: builder.devices.host?.openings,
+        generation: builder.devices.context?.generation, openings: builder.devices.context?.openings,
         warn: { text in eventLog.log.warning("\(text)") })
-      let location = configuration.cpuPins[cpu.index]
+      let processor = configuration.cpuPins[cpu.index]
       vcpus.append(
         try Self.thread("vcpu\(cpu.index)") {
           cpu.adopt()
-          guard prepare(cpu.index, processor: location, shutdown) else { return barrier.ready.signal() }
+          guard prepare(cpu.index, processor: processor, shutdown) else { return barrier.ready.signal() }
           guard barrier.enter(vcpuSandbox) else { return }
           if cpu.index == 0 { eventLog.phase("first-instruction") }
-          processor.run()
+          vcpu.run()
         })
     }
     let processors = try step(RunError.kernel) { () throws(KernelError) in try Thread.processorCount() }
@@ -79,7 +80,7 @@ struct VMThreads<B: HostBackend> {
     }
   }
 
-  /// Creates a thread for each device. The thread resets its device while the other threads are created.
+  /// Creates a thread for each of these functions. It resets the device while the other threads are created.
   private mutating func addDevices(_ functions: [AssignedFunction<B>], _ sandbox: ThreadSandbox?)
     throws(RunError)
   {

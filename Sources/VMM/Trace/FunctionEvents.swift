@@ -9,15 +9,15 @@ extension TraceEvent {
   /// Creates a trace event from a function's event and its device's address.
   init(_ device: String, _ event: FunctionEvent, microseconds: Int64) {
     switch event {
-    case .gate(let location, let from, let to, let reason):
+    case .gate(let span, let from, let to, let reason):
       self = .gate(
-        Window(device, location), from: WindowState(from), to: WindowState(to), why: reason,
+        Window(device, span), from: WindowState(from), to: WindowState(to), why: reason,
         microseconds: microseconds)
     case .command(let old, let new):
       self = .command(device: device, old: old, new: new, microseconds: microseconds)
-    case .peer(let operation, let location, let space):
+    case .peer(let operation, let span, let space):
       self = .peer(
-        operation, first: Window(device, location), windows: location.windows, container: space,
+        operation, first: Window(device, span), windows: span.windows, container: space,
         microseconds: microseconds)
     case .interrupts(let mode, let count):
       self = .interrupts(device: device, mode: mode, vectors: count, microseconds: microseconds)
@@ -33,10 +33,9 @@ extension TraceEvent {
 }
 
 extension TraceEvent.Window {
-  fileprivate init(_ device: String, _ location: FunctionEvent.WindowSpan) {
+  fileprivate init(_ device: String, _ span: FunctionEvent.WindowSpan) {
     self.init(
-      device: device, bar: location.bar, index: location.window, address: location.address,
-      size: location.size)
+      device: device, bar: span.bar, index: span.window, address: span.address, size: span.size)
   }
 }
 

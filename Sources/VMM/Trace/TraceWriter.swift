@@ -17,10 +17,10 @@ final class TraceWriter: Sendable {
     var inFlight = 0
     /// The time when the writer started a batch or last wrote bytes, in microseconds.
     var progress: Int64 = 0 {
-      didSet { suspicion = nil }
+      didSet { firstStuck = nil }
     }
     /// The time when a thread first saw no progress of the writer, in microseconds; nil if no thread has.
-    private var suspicion: Int64?
+    private var firstStuck: Int64?
     var failure: KernelError?
     var lost = 0
     var isTruncated = false
@@ -34,11 +34,11 @@ final class TraceWriter: Sendable {
     /// True if the writer has made no progress for too long, and none since a thread first saw this. The
     /// second condition gives the writer time to run after SIGSTOP and SIGCONT.
     mutating func isStuck(at time: Int64) -> Bool {
-      let timeout = isStopRequested ? TraceWriter.hurriedPatience : TraceWriter.timeout
+      let timeout = isStopRequested ? TraceWriter.stopTimeout : TraceWriter.timeout
       guard inFlight > 0, time - progress >= timeout else { return false }
-      let first = suspicion ?? time
-      suspicion = first
-      return time - first >= min(timeout, TraceWriter.secondLook)
+      let first = firstStuck ?? time
+      firstStuck = first
+      return time - first >= min(timeout, TraceWriter.secondCheck)
     }
   }
 
@@ -68,13 +68,13 @@ final class TraceWriter: Sendable {
   /// The maximum time without progress, in microseconds.
   private static let timeout: Int64 = 1_000_000
   /// The time between the first and the last check of a writer without progress, in microseconds.
-  private static let secondLook: Int64 = 100_000
+  private static let secondCheck: Int64 = 100_000
   /// The maximum time without progress after a stop request, in microseconds.
-  private static let hurriedPatience: Int64 = 50_000
+  private static let stopTimeout: Int64 = 50_000
   /// The maximum wait at the end for a writer that makes progress, in microseconds.
-  private static let endPatience: Int64 = 5_000_000
+  private static let endTimeout: Int64 = 5_000_000
   /// The maximum wait at the end after a stop request, in microseconds.
-  private static let hurriedEndPatience: Int64 = 250_000
+  private static let stopEndTimeout: Int64 = 250_000
 
   /// Creates the file and starts the writer's thread.
   ///
@@ -119,7 +119,7 @@ final class TraceWriter: Sendable {
   ///
   /// - Parameters:
   ///   - event: The event to record.
-  ///   - flush: True if the record is written immediately.
+  ///   - flush: True to make the writer write the record immediately.
   func record(_ event: TraceEvent, flush: Bool = false) {
     let begin = Clock.microseconds()
     let line = Self.line(event, at: begin - start)
@@ -172,7 +172,7 @@ final class TraceWriter: Sendable {
       } catch { return fail(error) }
       let now = Clock.microseconds()
       let ends = state.withLock { state in
-        let timeout = state.isStopRequested ? Self.hurriedEndPatience : Self.endPatience
+        let timeout = state.isStopRequested ? Self.stopEndTimeout : Self.endTimeout
         guard state.isStuck(at: now) || now - begin >= timeout else { return false }
         defer { truncate(&state, at: now) }
         return !state.isTruncated

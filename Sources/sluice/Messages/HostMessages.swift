@@ -12,7 +12,7 @@ extension KVMError: AdvisedError {
   var remedy: String? {
     switch self {
     case .unavailable(let error) where error.errno == KernelError.noEntry:
-      "turn on VT-x or SVM in the firmware, then type 'modprobe kvm_intel' or 'modprobe kvm_amd'"
+      "turn on VT-x or SVM in the firmware, then type 'sudo modprobe kvm_intel' or 'sudo modprobe kvm_amd'"
     case .unavailable(let error) where error.isPermission:
       "type 'sudo usermod -aG kvm $USER' and log in again"
     case .unavailable(let error) where error.errno == KernelError.noDevice:

@@ -7,8 +7,8 @@ import Testing
 
 @Suite struct GuestSlotTests {
   private static func guestSlots(_ addresses: String...) -> [String] {
-    GuestSlot.all(addresses.compactMap { Address($0) }).map { location in
-      "\(location.slot).\(location.function)\(location.isShared ? " shared" : "")"
+    GuestSlot.all(addresses.compactMap { Address($0) }).map { slot in
+      "\(slot.slot).\(slot.function)\(slot.isShared ? " shared" : "")"
     }
   }
 

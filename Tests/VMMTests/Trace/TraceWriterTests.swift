@@ -26,16 +26,16 @@ import Trace
     }
   }
 
-  private static let location = FunctionEvent.WindowSpan(bar: 2, window: 3, address: 0xC000_4000, size: 4096)
+  private static let span = FunctionEvent.WindowSpan(bar: 2, window: 3, address: 0xC000_4000, size: 4096)
 
   @Test("every event is one line of JSON with the fields of the event")
   func events() throws {
     let trace = try TraceWriter(path: path, start: Clock.microseconds())
     let device = "0000:01:00.0"
-    trace.record(TraceEvent(device, .gate(Self.location, from: .armed, to: .open, .access), microseconds: 5))
+    trace.record(TraceEvent(device, .gate(Self.span, from: .armed, to: .open, .access), microseconds: 5))
     trace.record(TraceEvent(device, .command(old: 0x406, new: 0x404), microseconds: 6))
-    trace.record(TraceEvent(device, .peer(.map, Self.location, space: 1), microseconds: 7))
-    trace.record(TraceEvent(device, .peer(.unmap, Self.location, space: 1), microseconds: 8))
+    trace.record(TraceEvent(device, .peer(.map, Self.span, space: 1), microseconds: 7))
+    trace.record(TraceEvent(device, .peer(.unmap, Self.span, space: 1), microseconds: 8))
     trace.record(TraceEvent(device, .vector(9, .allocate), microseconds: 9))
     trace.record(TraceEvent(device, .reset(.handBack, .bus), microseconds: 10))
     trace.record(TraceEvent(device, .interrupts(.msi, count: 4), microseconds: 11))
@@ -72,9 +72,9 @@ import Trace
       .access, .command, .move, .power, .reset, .fault, .shutdown, .error, .release,
     ] as [TraceEvent.WindowReason] {
       words.append(
-        (.gate(Self.location, from: .closed, to: .armed, reason), ["closed", "armed", "\(reason)"]))
+        (.gate(Self.span, from: .closed, to: .armed, reason), ["closed", "armed", "\(reason)"]))
     }
-    words.append((.gate(Self.location, from: .armed, to: .open, .access), ["armed", "open", "access"]))
+    words.append((.gate(Self.span, from: .armed, to: .open, .access), ["armed", "open", "access"]))
     for mode in [.none, .intx, .msi, .msix] as [TraceEvent.InterruptMode] {
       words.append((.interrupts(mode, count: 1), ["\(mode)"]))
     }

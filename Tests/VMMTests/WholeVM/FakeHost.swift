@@ -34,7 +34,7 @@ struct FakeHost: HostBackend {
     devices.map { ReadyDevice(address: $0.address.description, group: "7", token: nil, reserved: []) }
   }
 
-  init(_ plan: AddressSpacePlan, hosts: [ReadyDevice], machine: VirtualMachine) throws(RunError) {
+  init(_ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine) throws(RunError) {
     var spaces: [DMAMapper<FakeSpace>.Member] = []
     for devices in plan.devices {
       guard let world = Self.devices.withLock({ all in devices.first.flatMap { all[$0]?.world } }) else {
@@ -48,10 +48,10 @@ struct FakeHost: HostBackend {
     self.spaces = spaces
   }
 
-  func open(_ host: ReadyDevice) throws(RunError) -> FakeDevice {
-    guard let device = Self.devices.withLock({ $0[host.address]?.device }) else {
-      throw .operation(OperationError("fake device \(host.address): not found"))
+  func open(_ device: ReadyDevice) throws(RunError) -> FakeDevice {
+    guard let fake = Self.devices.withLock({ $0[device.address]?.device }) else {
+      throw .operation(OperationError("fake device \(device.address): not found"))
     }
-    return device
+    return fake
   }
 }

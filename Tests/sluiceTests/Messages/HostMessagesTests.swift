@@ -19,7 +19,7 @@ import VMM
       (
         .unavailable(kernel(KernelError.noEntry)),
         "asked: No such file or directory: KVM is not loaded; turn on VT-x or SVM in the firmware, then type "
-          + "'modprobe kvm_intel' or 'modprobe kvm_amd'"
+          + "'sudo modprobe kvm_intel' or 'sudo modprobe kvm_amd'"
       ),
       (
         .unavailable(kernel(KernelError.accessDenied)),
@@ -86,11 +86,11 @@ import VMM
   }
 
   @Test(
-    "a demand that the host cannot meet has subject, cause and remedy",
+    "a requirement that the host cannot meet has subject, cause and remedy",
     arguments: [
       (
         .cpuCount(200, limit: 64),
-        "200 vCPUs: KVM on this machine supports at most 64; give a smaller --cpus"
+        "200 vCPUs: KVM on the host supports at most 64; give a smaller --cpus"
       ),
       (
         .processor(99, vcpu: 0),
@@ -99,23 +99,23 @@ import VMM
       ),
       (
         .memory(size: 3 << 40, limit: 4 << 30, .touched),
-        "guest RAM of 3145728 MiB: this machine has 4096 MiB; give a smaller --memory"
+        "guest RAM of 3145728 MiB: the host has 4096 MiB; give a smaller --memory"
       ),
       (
         .memory(size: 3 << 30, limit: 2 << 30, .populated),
-        "guest RAM of 3072 MiB: all of it is populated at the start, but this machine has 2048 MiB available; give "
+        "guest RAM of 3072 MiB: all of it is populated at the start, but the host has 2048 MiB available; give "
           + "a smaller --memory"
       ),
       (
         .memory(size: 3 << 30, limit: 2 << 30, .pinned),
-        "guest RAM of 3072 MiB: all of it is pinned for devices, but this machine has 2048 MiB available; give a "
+        "guest RAM of 3072 MiB: all of it is pinned for devices, but the host has 2048 MiB available; give a "
           + "smaller --memory"
       ),
       (
         .noNode(9, online: "0-1"),
-        "NUMA node 9: not present on this machine (online: 0-1); give node= one of 0-1, or leave node= out"
+        "NUMA node 9: not present on the host (online: 0-1); give node= one of 0-1, or leave node= out"
       ),
-      (.noNodes(9), "NUMA node 9: this machine's kernel does not support NUMA; leave node=9 out"),
+      (.noNodes(9), "NUMA node 9: the host's kernel does not support NUMA; leave node=9 out"),
       (
         .nodeMemory(0, size: 2 << 30, limit: 1 << 30, .populated),
         "guest RAM of 2048 MiB: all of it is populated at the start, but NUMA node 0 has 1024 MiB available; give a "
@@ -128,22 +128,22 @@ import VMM
       ),
       (
         .transparentHugePagesOff(path: "/enabled"),
-        "transparent huge pages: /enabled: disabled on this machine; type 'echo madvise | sudo tee /enabled', or "
+        "transparent huge pages: /enabled: disabled on the host; type 'echo madvise | sudo tee /enabled', or "
           + "leave hugepages=thp out"
       ),
       (
         .noTransparentHugePages,
-        "transparent huge pages: not supported by this machine's kernel; leave hugepages=thp out"
+        "transparent huge pages: not supported by the host's kernel; leave hugepages=thp out"
       ),
       (
         .reservedStart(device: "0000:01:00.0", group: "7", 0xE_8000...0xE_FFFF),
-        "device 0000:01:00.0: the host reserves the I/O addresses 0xe8000–0xeffff of IOMMU group 7, because the "
+        "device 0000:01:00.0: the host reserves the IOVAs 0xe8000–0xeffff of IOMMU group 7, because the "
           + "firmware requires them for the device (RMRR): a guest needs RAM at these addresses to start; turn the "
           + "device's legacy support off in the firmware, or use another device"
       ),
       (
         .reservedPage(device: "0000:01:00.0", group: "7", 0x1000_0000...0x1000_0FFF, pageSize: 1 << 30),
-        "device 0000:01:00.0: the host reserves the I/O addresses 0x10000000–0x10000fff of IOMMU group 7 in the first "
+        "device 0000:01:00.0: the host reserves the IOVAs 0x10000000–0x10000fff of IOMMU group 7 in the first "
           + "page of guest RAM (page size 1024 MiB); give smaller pages (--memory SIZE,hugepages=2M)"
       ),
       (
