@@ -174,8 +174,8 @@ struct DeviceArgument: Equatable {
 /// Returns a required argument. The parser treats it as optional, because the parser would otherwise report a
 /// missing argument before an unknown option. Commands call this in `run`, after the parser.
 ///
-/// - Throws: `ValidationError` with the message `demand` if the argument is missing.
-func required<Value>(_ value: Value?, _ demand: String) throws -> Value {
-  guard let value else { throw ValidationError(demand) }
+/// - Throws: `ValidationError` with the message if the argument is missing.
+func required<Value>(_ value: Value?, _ message: String) throws -> Value {
+  guard let value else { throw ValidationError(message) }
   return value
 }

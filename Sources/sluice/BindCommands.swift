@@ -45,9 +45,7 @@ struct BindCommand: ParsableCommand {
   @OptionGroup var operand: DeviceOperand
 
   func run() throws {
-    do { try hostDevice(operand.address).bind() } catch let error
-      as VFIOError
-    {
+    do { try hostDevice(operand.address).bind() } catch let error as VFIOError {
       throw CommandFailure(error.message)
     }
   }
@@ -67,9 +65,7 @@ struct UnbindCommand: ParsableCommand {
   @OptionGroup var operand: DeviceOperand
 
   func run() throws {
-    do { try hostDevice(operand.address).unbind() } catch let error
-      as VFIOError
-    {
+    do { try hostDevice(operand.address).unbind() } catch let error as VFIOError {
       throw CommandFailure(error.message)
     }
   }

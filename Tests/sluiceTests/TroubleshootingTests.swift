@@ -13,7 +13,7 @@ import Testing
     text.split(whereSeparator: \.isWhitespace).joined(separator: " ")
   }
 
-  /// Returns the constant parts of the string literals in Swift code, without the parts that hardly say anything.
+  /// Returns the constant parts of the string literals in Swift code that have at least 8 characters.
   private static func constants(_ code: String) -> [String] {
     let joined = code.replacing(/"\s*\+ "/, with: "")
     let literals = joined.matches(of: /"((?:\\\((?:[^()]|\([^()]*(?:\([^()]*\)[^()]*)*\))*\)|[^"\\])*)"/)
