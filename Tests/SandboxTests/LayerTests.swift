@@ -102,21 +102,21 @@ struct LayerTests {
     }
   }
 
-  private static let hasOldGate: Bool = probe_has_old_gate()
+  private static let hasInt80: Bool = probe_has_int80()
 
   @Test(
-    "int 0x80 on one thread kills the process", .enabled(if: hasOldGate, "this kernel has no 32-bit calls"))
-  func oldGate() async {
+    "int 0x80 on one thread kills the process", .enabled(if: hasInt80, "this kernel has no 32-bit calls"))
+  func int80() async {
     await #expect(processExitsWith: .signal(SIGSYS)) {
       let thread = try Linux.Thread(name: "confined") {
         Confinement.enter("vcpu")
-        _ = probe_old_gate()
+        _ = probe_int80()
       }
       thread.join()
       _exit(0)
     }
     await #expect(processExitsWith: .exitCode(0)) {
-      let thread = try Linux.Thread(name: "confined") { _ = probe_old_gate() }
+      let thread = try Linux.Thread(name: "confined") { _ = probe_int80() }
       thread.join()
       _exit(0)
     }

@@ -68,7 +68,7 @@ static inline void probe_abort(void)
 }
 
 /* Calls getpid of the 32-bit system calls. */
-static inline int probe_old_gate(void)
+static inline int probe_int80(void)
 {
 	int result;
 	__asm__ volatile("int $0x80" : "=a"(result) : "a"(20) : "memory", "r8", "r9", "r10", "r11");
@@ -76,12 +76,12 @@ static inline int probe_old_gate(void)
 }
 
 /* True if the kernel supports 32-bit system calls. Without them the instruction faults. */
-static inline bool probe_has_old_gate(void)
+static inline bool probe_has_int80(void)
 {
 	int status = 0;
 	pid_t child = fork();
 	if (child == 0)
-		_exit(probe_old_gate() > 0 ? 7 : 1);
+		_exit(probe_int80() > 0 ? 7 : 1);
 	return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 7;
 }
 
