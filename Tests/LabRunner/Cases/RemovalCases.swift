@@ -94,7 +94,7 @@ enum RemovalCases {
   /// warning.
   private static func warning(of device: String, _ watch: WatchGuest) throws -> String {
     let lines = watch.child.errors.split(separator: "\n").filter {
-      $0.contains("warning: device \(device)") && $0.contains("the guest does not")
+      $0.contains("warning: device \(device)") && $0.contains("from the guest: ")
     }
     guard lines.count == 1, let line = lines.first else {
       throw Failed("the log has \(lines.count) warnings about \(device), expected 1")

@@ -23,7 +23,7 @@ enum TokenCases {
       let remark = try BadInput.check(
         [
           refused("no token", Address.virtualFunction, ["has a vf token"]),
-          refused("another token", "\(Address.virtualFunction),vf-token=\(other)", ["is not that"]),
+          refused("another token", "\(Address.virtualFunction),vf-token=\(other)", ["is not the token"]),
           BadInput(
             label: "unneeded token",
             arguments: ["run", "--kernel", kernel, "--device", "\(Address.smallDrive),vf-token=\(token)"],
