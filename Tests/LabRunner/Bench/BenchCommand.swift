@@ -3,7 +3,7 @@
 import ArgumentParser
 import Foundation
 
-/// `context [NAME…]`
+/// `bench [NAME…]`
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench",

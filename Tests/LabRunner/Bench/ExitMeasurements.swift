@@ -6,7 +6,7 @@ import Foundation
 enum ExitMeasurements {
   static let all = [device, dispatch, openAccesses, interrupts, allocations]
 
-  /// Returns the minimum and the median of an access, from the guest's line `context.KEY = MINIMUM MEDIAN P99`.
+  /// Returns the minimum and the median of an access, from the guest's line `bench.KEY = MINIMUM MEDIAN P99`.
   private static func ticks(_ launch: Launch, _ key: String) throws -> (least: Double, median: Double) {
     var facts = Observations()
     facts.add(probe: launch.output)
