@@ -36,7 +36,8 @@ struct BindCommand: ParsableCommand {
     usage: "sluice bind <device>",
     discussion: """
       The device is unbound from its host driver, and the host cannot use it until
-      'sluice unbind'. Stop using it on the host first.
+      'sluice unbind'. Stop using it on the host first. The driver vfio-pci must be
+      loaded: type 'sudo modprobe vfio-pci'.
 
       EXAMPLE:
         sudo sluice bind 0000:01:00.0
