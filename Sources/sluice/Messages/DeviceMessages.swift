@@ -17,10 +17,10 @@ extension VFIOError: AdvisedError {
     case .group(let device, let group, let error): Self.remedy(device, group, error)
     case .notViable: "type 'sluice devices' to see the driver of each device"
     case .noDriver: "type 'sudo modprobe vfio-pci'"
-    case .notBound: "type 'dmesg | tail' for the kernel's reason"
+    case .notBound: "type 'sudo dmesg | tail' for the kernel's reason"
     case .binding(_, let error): error.isPermission ? "run the command with sudo" : nil
     case .noIsolation:
-      "type 'dmesg | tail' for the reason; if interrupt remapping is missing, turn it on in the firmware, or "
+      "type 'sudo dmesg | tail' for the reason; if interrupt remapping is missing, turn it on in the firmware, or "
         + "load vfio_iommu_type1 with allow_unsafe_interrupts=1 if you trust the guest; if the firmware "
         + "demands an RMRR for the device, turn off its legacy support in the firmware, or use another device"
     case .token(let device, _, _):
@@ -34,7 +34,7 @@ extension VFIOError: AdvisedError {
   private static func remedy(_ device: String, _ group: String, _ error: KernelError) -> String? {
     switch error.errno {
     case KernelError.busy: "type 'sudo fuser -v /dev/vfio/\(group)' to find the process"
-    case KernelError.noEntry: "type 'sluice bind \(device)'"
+    case KernelError.noEntry: "type 'sudo sluice bind \(device)'"
     case _ where error.isPermission: "type 'sudo chown $USER /dev/vfio/\(group)'"
     default: nil
     }
@@ -46,12 +46,12 @@ extension HostDevice.Readiness: AdvisedError {
   var remedy: String? {
     switch self {
     case .ready, .bridge: nil
-    case .bound(_?, let address): "type 'sluice bind \(address)' to unbind it from that driver"
-    case .bound(nil, let address): "type 'sluice bind \(address)'"
+    case .bound(_?, let address): "type 'sudo sluice bind \(address)' to unbind it from that driver"
+    case .bound(nil, let address): "type 'sudo sluice bind \(address)'"
     case .noGroup:
       "turn on the IOMMU in the firmware and boot the host with 'intel_iommu=on' or 'amd_iommu=on'"
     case .shared(_, let others):
-      "type \(others.map { "'sluice bind \($0.address)'" }.joined(separator: " and "))"
+      "type \(others.map { "'sudo sluice bind \($0.address)'" }.joined(separator: " and "))"
         + " to give the whole group to VFIO"
     }
   }

@@ -119,6 +119,7 @@ import Trace
     rig.world.fail("reset")
     let error = #expect(throws: FunctionError.self) { try rig.function.resetAndRelease() }
     #expect(error?.description.contains("released without a reset") == true)
+    #expect(error?.isReleasedWithoutReset == true)
     #expect(!rig.device.isOpen)
   }
 }

@@ -38,7 +38,7 @@ import VFIO
       ),
       (
         .notReady(address, .bound(driver: nil, address: address)),
-        "device 0000:01:00.0: not bound to a driver; type 'sluice bind 0000:01:00.0'"
+        "device 0000:01:00.0: not bound to a driver; type 'sudo sluice bind 0000:01:00.0'"
       ),
       (
         .group(device: address, group: "5", kernel(KernelError.busy)),
@@ -52,7 +52,7 @@ import VFIO
       ),
       (
         .group(device: address, group: "5", kernel(KernelError.noEntry)),
-        "device 0000:01:00.0: asked: No such file or directory: VFIO has no IOMMU group 5; type 'sluice bind "
+        "device 0000:01:00.0: asked: No such file or directory: VFIO has no IOMMU group 5; type 'sudo sluice bind "
           + "0000:01:00.0'"
       ),
       (
@@ -70,12 +70,12 @@ import VFIO
       ),
       (
         .notBound(address, driver: "nvme"),
-        "device 0000:01:00.0: bind: the kernel has bound nvme instead of vfio-pci; type 'dmesg | tail' for the "
+        "device 0000:01:00.0: bind: the kernel has bound nvme instead of vfio-pci; type 'sudo dmesg | tail' for the "
           + "kernel's reason"
       ),
       (
         .notBound(address, driver: nil),
-        "device 0000:01:00.0: bind: the kernel has not bound vfio-pci; type 'dmesg | tail' for the kernel's "
+        "device 0000:01:00.0: bind: the kernel has not bound vfio-pci; type 'sudo dmesg | tail' for the kernel's "
           + "reason"
       ),
       (
@@ -85,7 +85,7 @@ import VFIO
       (.binding(address, kernel(KernelError.io)), "device 0000:01:00.0: asked: Input/output error"),
       (
         .noIsolation(device: address, group: "5", kernel(KernelError.notPermitted)),
-        "device 0000:01:00.0: asked: Operation not permitted: the platform does not isolate IOMMU group 5; type 'dmesg "
+        "device 0000:01:00.0: asked: Operation not permitted: the platform does not isolate IOMMU group 5; type 'sudo dmesg "
           + "| tail' for the reason; if interrupt remapping is missing, turn it on in the firmware, or load "
           + "vfio_iommu_type1 with allow_unsafe_interrupts=1 if you trust the guest; if the firmware demands an RMRR "
           + "for the device, turn off its legacy support in the firmware, or use another device"
@@ -121,9 +121,9 @@ import VFIO
       (.ready, "ready"),
       (
         .bound(driver: "nvme", address: address),
-        "bound to nvme; type 'sluice bind 0000:01:00.0' to unbind it from that driver"
+        "bound to nvme; type 'sudo sluice bind 0000:01:00.0' to unbind it from that driver"
       ),
-      (.bound(driver: nil, address: address), "not bound to a driver; type 'sluice bind 0000:01:00.0'"),
+      (.bound(driver: nil, address: address), "not bound to a driver; type 'sudo sluice bind 0000:01:00.0'"),
       (
         .noGroup,
         "in no IOMMU group; turn on the IOMMU in the firmware and boot the host with 'intel_iommu=on' or "
@@ -135,8 +135,8 @@ import VFIO
           others: [
             .init(address: "0000:01:00.1", driver: "nvme"), .init(address: "0000:02:00.0", driver: "e1000e"),
           ]),
-        "in IOMMU group 7 with 0000:01:00.1 (nvme), 0000:02:00.0 (e1000e), which the host uses; type 'sluice bind "
-          + "0000:01:00.1' and 'sluice bind 0000:02:00.0' to give the whole group to VFIO"
+        "in IOMMU group 7 with 0000:01:00.1 (nvme), 0000:02:00.0 (e1000e), which the host uses; type 'sudo sluice bind "
+          + "0000:01:00.1' and 'sudo sluice bind 0000:02:00.0' to give the whole group to VFIO"
       ),
       (.bridge, "a bridge to another bus, which cannot be passed through"),
     ] as [(HostDevice.Readiness, String)])
