@@ -39,6 +39,14 @@ struct KernelPackage: Sendable {
     self.version = version
   }
 
+  /// Returns the first two numbers of a version in the format of `uname -r`, or nil if it has another format.
+  static func numbers(ofVersion version: String) -> (Int, Int)? {
+    guard let match = version.prefixMatch(of: #/([0-9]+)\.([0-9]+)/#), let major = Int(match.1),
+      let minor = Int(match.2)
+    else { return nil }
+    return (major, minor)
+  }
+
   /// Returns the files of a module and of the modules that it needs, in the order to load them.
   ///
   /// Returns an empty array if the module is built in, or nil if this kernel lacks the module.

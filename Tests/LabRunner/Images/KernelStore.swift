@@ -23,8 +23,54 @@ struct KernelStore {
     }.mapError { LabError("kernel \(name.rawValue): \($0)") }
   }
 
+  /// Returns a copy of the kernel that has iommufd and the VFIO device files. The first call builds the copy.
+  ///
+  /// The copy consists of hard links to the stock kernel's files, except for the modules that are built.
+  func kernelWithIOMMUFD(_ name: KernelName) throws -> KernelPackage {
+    let stock = try kernel(name).get()
+    let root = workspace.kernels.appending(path: "\(name.rawValue)-iommufd")
+    let complete = root.appending(path: ".complete")
+    let version = try? String(contentsOf: complete, encoding: .utf8)  // absent: not built
+    if version == stock.version { return try KernelPackage(root: root) }
+    do {
+      try root.removeIfPresent()
+      try root.makeDirectory()
+      let directory = workspace.lab.appending(path: "iommufd")
+      let modules = IOMMUFDModules(
+        kernel: stock, aptOptions: try aptOptions(name), directory: directory)
+      let files = try modules.build()
+      for name in ["boot", "lib"] {
+        try Command.output(["cp", "-al", stock.root.appending(path: name).path, root.path])
+      }
+      try replace(files, in: KernelPackage(root: root))
+      try directory.removeIfPresent()
+      try Data(stock.version.utf8).write(to: complete)
+    } catch {
+      throw LabError("kernel \(name.rawValue): iommufd modules: \(sentence(error))")
+    }
+    return try KernelPackage(root: root)
+  }
+
+  /// Removes the modules of the same names, and installs these files.
+  private func replace(_ files: [URL], in kernel: KernelPackage) throws {
+    let modules = kernel.root.appending(path: "lib/modules/\(kernel.version)")
+    let updates = modules.appending(path: "updates")
+    try updates.makeDirectory()
+    for file in files {
+      let name = file.lastPathComponent
+      try Command.output(["find", modules.path, "-name", "\(name)*", "-delete"])
+      try FileManager.default.copyItem(at: file, to: updates.appending(path: name))
+    }
+    try Command.output(["depmod", "-b", kernel.root.path, kernel.version])
+  }
+
+  /// Returns the options that make apt use the lists with this kernel.
+  private func aptOptions(_ name: KernelName) throws -> [String] {
+    name.isBackport ? try AptLists(workspace: workspace).options(.backports) : []
+  }
+
   private func unpack(_ name: KernelName, into root: URL) throws {
-    let options = name.isBackport ? try AptLists(workspace: workspace).options(.backports) : []
+    let options = try aptOptions(name)
     let package = try dependency(of: name.metaPackage, options)
     printLine("lab: downloading \(package)")
     let download = root.appending(path: "download")
