@@ -54,13 +54,14 @@ struct Run: ParsableCommand {
 
   @Argument(help: "The names of cases, as 'list' prints them.") var names: [String]
   @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
+  @Flag(help: "Give L1 iommufd and the VFIO device files.") var iommufd = false
   @Option(help: "The VMM for Linux guests: sluice or qemu.") var with = "sluice"
   @Option(help: "The number of runs of each case in the same L1.") var times = 1
 
   func run() throws {
     let chosen = try cases(named: names)
     var lab = try Lab()
-    try lab.run(chosen, l1: l1, vmm: with, times: times)
+    try lab.run(chosen, l1: l1, iommufd: iommufd, vmm: with, times: times)
     throw ExitCode(lab.report.finish())
   }
 }
@@ -159,10 +160,11 @@ struct Shell: ParsableCommand {
   static let configuration = CommandConfiguration(abstract: "Start L1 and a shell in it.")
 
   @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
+  @Flag(help: "Give L1 iommufd and the VFIO device files.") var iommufd = false
 
   func run() throws {
     let lab = try Lab()
-    try lab.shell(l1: l1)
+    try lab.shell(l1: l1, iommufd: iommufd)
   }
 }
 

@@ -16,17 +16,20 @@ struct Case: Sendable {
   let needsSingleThreadedTCG: Bool
   /// True if `Tests/lab long` runs the case and `Tests/lab test` does not.
   let isLong: Bool
+  /// True if the case runs only in an L1 with iommufd.
+  let needsIOMMUFD: Bool
   /// Runs the case. Returns a remark for the report; throws `Failed` or `Skipped`.
   let body: @Sendable (CaseContext) throws -> String
 
   init(
     _ name: String, _ purpose: String, limit: Int = 60, needsSingleThreadedTCG: Bool = true,
-    isLong: Bool = false,
+    isLong: Bool = false, needsIOMMUFD: Bool = false,
     body: @escaping @Sendable (CaseContext) throws -> String
   ) {
     (self.name, self.purpose, self.limit, self.body) = (name, purpose, limit, body)
     self.needsSingleThreadedTCG = needsSingleThreadedTCG
     self.isLong = isLong
+    self.needsIOMMUFD = needsIOMMUFD
   }
 
   private static let linuxGuests = LinuxCases.all + LifeCycleCases.all + DeviceCases.all + LoadCases.all

@@ -112,9 +112,16 @@ struct Preparation {
     return try date(file) < date(workspace.runner)
   }
 
+  /// Returns the kernel of an L1.
+  ///
+  /// - Parameter iommufd: True if the kernel has iommufd. The first call then builds its modules.
+  func hostKernel(_ name: KernelName, iommufd: Bool) throws -> KernelPackage {
+    iommufd ? try store.kernelWithIOMMUFD(name) : try store.kernel(name).get()
+  }
+
   /// Returns an L1 with this kernel, which runs `command`.
-  func machine(_ name: KernelName, command: String) throws -> Machine {
-    let kernel = try store.kernel(name).get()
+  func machine(_ name: KernelName, iommufd: Bool, command: String) throws -> Machine {
+    let kernel = try hostKernel(name, iommufd: iommufd)
     let file = workspace.initramfs.appending(path: "host")
     let script = HostInit.script(out: workspace.out.path, command: command)
     let archive = try Initramfs(in: file.appendingPathExtension("d"), script: script)
