@@ -109,9 +109,10 @@ public final class VirtualMachine: Sendable {
 
     init(descriptor: consuming OwnedDescriptor) { self.descriptor = descriptor }
 
-    /// Adds a group by its open descriptor (KVM_DEV_VFIO_GROUP_ADD).
-    public func add(group: Int32) throws(KernelError) {
-      try check(cl_kvm_vfio_add_group(descriptor.number, group), "KVM_DEV_VFIO_GROUP_ADD")
+    /// Adds a group or a device's cdev by its open descriptor (KVM_DEV_VFIO_GROUP_ADD; KVM_DEV_VFIO_FILE_ADD has the
+    /// same number).
+    public func add(file: Int32) throws(KernelError) {
+      try check(cl_kvm_vfio_add_group(descriptor.number, file), "KVM_DEV_VFIO_FILE_ADD")
     }
   }
 }

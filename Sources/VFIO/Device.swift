@@ -16,8 +16,14 @@ public final class Device: PCIDevice {
   /// The functions that a bus reset resets, or nil if ``hasReset`` is true or the bus cannot be reset.
   public let busResetScope: [ResetDependent]?
   let descriptor: SharedDescriptor
-  /// The VM's groups that have a function in ``busResetScope``.
-  let resetGroups: [Group]
+  /// The proof that this process owns the functions of ``busResetScope``.
+  enum ResetOwnership: Sendable {
+    /// The VM's groups that have a function in the scope.
+    case groups([Group])
+    /// The iommufd to which the device is bound.
+    case iommufd
+  }
+  let resetOwnership: ResetOwnership
   /// The interrupt kinds, indexed by VFIO_PCI_*_IRQ_INDEX.
   private let interrupts: [InterruptInfo]
   /// Taken by any thread for an 8-byte access and for a change. No lock is taken inside it.
@@ -54,10 +60,10 @@ public final class Device: PCIDevice {
   ///   - group: The open group of the device.
   ///   - groups: All groups of the VM, for a bus reset.
   ///   - token: The VF token as text, or nil for none.
-  public init(
+  public convenience init(
     address: String, group: Group, groups: [Group], token: String? = nil
   ) throws(VFIOError) {
-    self.address = address
+    let descriptor: SharedDescriptor
     do throws(KernelError) {
       descriptor = SharedDescriptor(try group.device(address, token: token))
     } catch  where error.errno == KernelError.accessDenied {
@@ -65,6 +71,23 @@ public final class Device: PCIDevice {
     } catch  where error.errno == KernelError.invalid && token != nil {
       throw .needlessToken(device: address, error)
     } catch { throw .device(address, error) }
+    try self.init(address: address, descriptor, groups: groups)
+  }
+
+  /// Reads the regions of a device that is bound to an iommufd and attached.
+  public convenience init(_ device: BoundDevice) throws(VFIOError) {
+    try self.init(address: device.address, device.descriptor, groups: nil)
+  }
+
+  /// Reads the regions of an open device.
+  ///
+  /// - Parameters:
+  ///   - address: The device's address on the host.
+  ///   - descriptor: The open descriptor.
+  ///   - groups: All groups of the VM, or nil if the device is bound to an iommufd.
+  private init(address: String, _ descriptor: SharedDescriptor, groups: [Group]?) throws(VFIOError) {
+    self.address = address
+    self.descriptor = descriptor
     do throws(KernelError) {
       var info = vfio_device_info()
       // SAFETY: the call fills in the struct.
@@ -82,11 +105,22 @@ public final class Device: PCIDevice {
       }
       self.interrupts = interrupts
       let scope = hasReset ? nil : try Self.busResetScope(descriptor.number)
-      let reached = Set(scope?.map(\.group) ?? [])
-      resetGroups = groups.filter { reached.contains($0.number) }
+      guard let groups else {
+        resetOwnership = .iommufd
+        // The kernel names the ID of a device in the iommufd; all-ones is a device of another owner.
+        busResetScope = try scope?.map { one throws(KernelError) in
+          ResetDependent(
+            group: try HostDevice(address: one.address)?.group ?? "none", address: one.address,
+            isOwned: one.owner != .max)
+        }
+        return
+      }
+      let reached = Set(scope?.map { String($0.owner) } ?? [])
+      resetOwnership = .groups(groups.filter { reached.contains($0.number) })
       busResetScope = scope?.map { one in
-        ResetDependent(
-          group: one.group, address: one.address, isOwned: groups.contains { $0.number == one.group })
+        let group = String(one.owner)
+        return ResetDependent(
+          group: group, address: one.address, isOwned: groups.contains { $0.number == group })
       }
     } catch { throw .device(address, error) }
   }
@@ -98,7 +132,7 @@ public final class Device: PCIDevice {
   ) {
     (self.address, self.regions, self.hasReset) = (address, regions, hasReset)
     self.interrupts = interrupts
-    (busResetScope, resetGroups) = (nil, [])
+    (busResetScope, resetOwnership) = (nil, .groups([]))
     self.descriptor = SharedDescriptor(descriptor)
   }
 

@@ -13,8 +13,9 @@ extension Device {
   }
 
   /// Returns the functions that a bus reset of a device resets, including the device, or nil if its bus
-  /// cannot be reset (VFIO_DEVICE_GET_PCI_HOT_RESET_INFO).
-  static func busResetScope(_ device: Int32) throws(KernelError) -> [(group: String, address: String)]? {
+  /// cannot be reset (VFIO_DEVICE_GET_PCI_HOT_RESET_INFO). The owner is the number of the group, or the device's ID in
+  /// the iommufd.
+  static func busResetScope(_ device: Int32) throws(KernelError) -> [(owner: UInt32, address: String)]? {
     let info: InfoBuffer
     do throws(KernelError) {
       info = unsafe try InfoBuffer { buffer throws(KernelError) in
@@ -30,13 +31,13 @@ extension Device {
       guard error.errno == KernelError.noDevice else { throw error }
       return nil
     }
-    // struct vfio_pci_hot_reset_info: argsz, flags, count, then group, segment, bus and devfn of each
-    // function.
+    // struct vfio_pci_hot_reset_info: argsz, flags, count, then group or device ID, segment, bus and devfn of
+    // each function.
     return (0..<Int(info.word(8))).map { index in
       let entry = 12 + index * 8
       let location = info.word(entry + 4)
       return (
-        String(info.word(entry)),
+        info.word(entry),
         Address(
           domain: location & 0xFFFF, bus: UInt8(location >> 16 & 0xFF), device: UInt8(location >> 27),
           function: UInt8(location >> 24 & 7)
@@ -45,10 +46,11 @@ extension Device {
     }
   }
 
-  /// Resets all functions of ``busResetScope``. This process must own their groups
-  /// (VFIO_DEVICE_PCI_HOT_RESET).
+  /// Resets all functions of ``busResetScope`` (VFIO_DEVICE_PCI_HOT_RESET). This process must own their groups, or
+  /// have bound them to the same iommufd.
   public func resetBus() throws(OperationError) {
-    let descriptors = resetGroups.map(\.descriptorNumber)
+    let descriptors: [Int32] =
+      if case .groups(let groups) = resetOwnership { groups.map(\.descriptorNumber) } else { [] }
     // SAFETY: the array lives for the call, which reads `count` of its elements.
     let result = unsafe descriptors.withUnsafeBufferPointer { buffer in
       unsafe cl_vfio_hot_reset(descriptor.number, buffer.baseAddress, UInt32(buffer.count))

@@ -81,6 +81,24 @@ public struct HostDevice: Sendable {
     }
   }
 
+  /// True if the function has a PCI Express capability (PCIe 6.0 §7.5.3).
+  public var isExpress: Bool {
+    get throws(KernelError) {
+      let config =
+        try Sysfs.present { () throws(KernelError) in
+          try Sysfs.bytes("\(directory)/config", count: 256)
+        } ?? []
+      guard config.count == 256, config[0x06] & 0x10 != 0 else { return false }
+      var at = Int(config[0x34] & ~3)
+      // The list has at most one capability for each 4 bytes after the header (PCI 3.0 §6.7).
+      for _ in 0..<48 where at >= 0x40 {
+        if config[at] == 0x10 { return true }
+        at = Int(config[at + 1] & ~3)
+      }
+      return false
+    }
+  }
+
   private static let headerType = 0x0E
 
   /// True if a VFIO driver is bound to the device: vfio-pci or a variant such as mlx5-vfio-pci. Each VFIO
@@ -91,6 +109,18 @@ public struct HostDevice: Sendable {
       if driver == "vfio-pci" { return true }
       return try Sysfs.present { () throws(KernelError) in try Sysfs.list("\(directory)/vfio-dev") }?.isEmpty
         == false
+    }
+  }
+
+  /// The name of the device's cdev in /dev/vfio/devices, such as `vfio0`, or nil if the kernel has none: it is older than
+  /// Linux 6.6 or lacks CONFIG_VFIO_DEVICE_CDEV, or no VFIO driver is bound.
+  public var cdev: String? {
+    get throws(KernelError) {
+      let names =
+        try Sysfs.present { () throws(KernelError) in try Sysfs.list("\(directory)/vfio-dev") } ?? []
+      // A kernel without cdevs has the folder, but no `dev` with the number of a node in it.
+      for name in names where try attribute("vfio-dev/\(name)/dev") != nil { return name }
+      return nil
     }
   }
 

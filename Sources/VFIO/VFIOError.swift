@@ -6,6 +6,8 @@ public import Linux
 public enum VFIOError: Error, Equatable, CustomStringConvertible {
   /// /dev/vfio/vfio could not be opened.
   case noContainer(KernelError)
+  /// /dev/iommu could not be opened, or has no I/O address space.
+  case noIOMMUFD(KernelError)
   /// The kernel's VFIO has another version (VFIO_GET_API_VERSION).
   case version(Int32)
   /// The kernel's VFIO has no type1v2 IOMMU (VFIO_CHECK_EXTENSION).
@@ -41,6 +43,9 @@ public enum VFIOError: Error, Equatable, CustomStringConvertible {
     case .noContainer(let error) where error.errno == KernelError.noEntry: "\(error): VFIO is not loaded"
     case .noContainer(let error) where error.isPermission: "\(error): this user may not use VFIO"
     case .noContainer(let error): error.description
+    case .noIOMMUFD(let error) where error.errno == KernelError.noEntry:
+      "\(error): the kernel has no iommufd"
+    case .noIOMMUFD(let error): error.description
     case .version(let version):
       "VFIO_GET_API_VERSION: the kernel has version \(version), Sluice needs 0"
     case .noType1: "VFIO_CHECK_EXTENSION: the kernel has no type1v2 IOMMU"

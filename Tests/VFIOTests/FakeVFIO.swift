@@ -28,6 +28,10 @@ final class FakeVFIO: Sendable {
     var lastMapping: (host: UInt64, flags: UInt32)?
     /// The descriptors of the groups that the last bus reset named.
     var resetGroups: [Int32] = []
+    /// The usable ranges of an I/O address space of iommufd.
+    var ranges: [ClosedRange<UInt64>] = [0...0xFEDF_FFFF, 0xFEF0_0000...0x7F_FFFF_FFFF]
+    /// The VF token of the last bind, or nil.
+    var token: [UInt8]?
     /// The error numbers of requests that fail.
     var failing: [UInt: Int32] = [:]
     /// The calls: the request and its relevant numbers.
@@ -49,7 +53,7 @@ final class FakeVFIO: Sendable {
   }
 
   /// The kind of a descriptor. A container's requests have the same numbers as a device's (linux/vfio.h).
-  enum Kind: Sendable { case container, group, device }
+  enum Kind: Sendable { case container, group, device, iommufd }
 
   /// Opens a descriptor whose requests this fake kernel answers.
   func open(_ kind: Kind) throws -> OwnedDescriptor {
@@ -93,8 +97,11 @@ final class FakeVFIO: Sendable {
       case IOC_VFIO_DEVICE_RESET: state.calls.append("reset")
       default:
         guard let argument = unsafe argument else { return -EFAULT }
-        return unsafe kind == .container
-          ? containerAnswer(request, argument, &state) : answer(request, argument, &state)
+        switch kind {
+        case .container: return unsafe containerAnswer(request, argument, &state)
+        case .iommufd: return unsafe iommufdAnswer(request, argument, &state)
+        case .group, .device: return unsafe answer(request, argument, &state)
+        }
       }
       return 0
     }
@@ -122,6 +129,18 @@ final class FakeVFIO: Sendable {
       unsafe (info.pointee.count, info.pointee.flags) = (one.count, one.flags)
     case IOC_VFIO_DEVICE_SET_IRQS: return unsafe setInterrupts(argument, &state)
     case IOC_VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: return unsafe resetInfo(argument, state)
+    case IOC_VFIO_DEVICE_BIND_IOMMUFD:
+      let bind = unsafe argument.assumingMemoryBound(to: cl_vfio_bind.self)
+      state.token = nil
+      if unsafe bind.pointee.flags & UInt32(CL_VFIO_BIND_TOKEN) != 0 {
+        let token = unsafe UnsafeRawPointer(bitPattern: UInt(bind.pointee.token_uuid_ptr))
+        state.token = (0..<16).map { unsafe token?.load(fromByteOffset: $0, as: UInt8.self) ?? 0 }
+      }
+      state.calls.append("bind")
+      unsafe bind.pointee.out_devid = 1
+    case IOC_VFIO_DEVICE_ATTACH_IOMMUFD_PT:
+      state.calls.append(
+        "attach \(unsafe argument.assumingMemoryBound(to: cl_vfio_attach.self).pointee.pt_id)")
     case IOC_VFIO_DEVICE_PCI_HOT_RESET:
       let reset = unsafe argument.assumingMemoryBound(to: vfio_pci_hot_reset.self)
       state.calls.append(unsafe "bus reset with \(reset.pointee.count) groups")
@@ -153,6 +172,42 @@ final class FakeVFIO: Sendable {
       unsafe unmap.pointee.size = done
     case IOC_VFIO_IOMMU_GET_INFO:
       unsafe argument.assumingMemoryBound(to: vfio_iommu_type1_info.self).pointee.flags = 0
+    default: return -ENOTTY
+    }
+    return 0
+  }
+
+  private func iommufdAnswer(
+    _ request: UInt, _ argument: UnsafeMutableRawPointer, _ state: inout State
+  ) -> Int32 {
+    switch request {
+    case IOC_IOMMU_IOAS_ALLOC:
+      unsafe argument.assumingMemoryBound(to: cl_iommu_ioas_alloc.self).pointee.out_ioas_id = 5
+    case IOC_IOMMU_IOAS_IOVA_RANGES:
+      let query = unsafe argument.assumingMemoryBound(to: cl_iommu_ioas_iova_ranges.self)
+      let room = Int(unsafe query.pointee.num_iovas)
+      unsafe query.pointee.num_iovas = UInt32(state.ranges.count)
+      guard room >= state.ranges.count else { return -EMSGSIZE }
+      let ranges = unsafe UnsafeMutablePointer<cl_iommu_iova_range>(
+        bitPattern: UInt(query.pointee.allowed_iovas))
+      for (index, range) in state.ranges.enumerated() {
+        unsafe ranges?[index] = cl_iommu_iova_range(start: range.lowerBound, last: range.upperBound)
+      }
+    case IOC_IOMMU_IOAS_MAP:
+      let map = unsafe argument.assumingMemoryBound(to: cl_iommu_ioas_map.self).pointee
+      guard map.ioas_id == 5, state.mappings[map.iova] == nil else { return -EEXIST }
+      state.mappings[map.iova] = map.length
+      state.lastMapping = (map.user_va, map.flags)
+    case IOC_IOMMU_IOAS_UNMAP:
+      let unmap = unsafe argument.assumingMemoryBound(to: cl_iommu_ioas_unmap.self)
+      let (start, size) = unsafe (unmap.pointee.iova, unmap.pointee.length)
+      var done: UInt64 = 0
+      for (iova, bytes) in state.mappings where iova >= start && iova - start < size {
+        state.mappings[iova] = nil
+        done += bytes
+      }
+      guard done > 0 else { return -ENOENT }
+      unsafe unmap.pointee.length = done
     default: return -ENOTTY
     }
     return 0

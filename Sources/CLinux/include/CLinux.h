@@ -10,6 +10,7 @@
 #include "events.h"
 #include "files.h"
 #include "guarded.h"
+#include "iommufd.h"
 #include "kvm.h"
 #include "memory.h"
 #include "process.h"

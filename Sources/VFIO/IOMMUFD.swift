@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CLinux
+internal import Linux
+public import Seams
+
+/// An open /dev/iommu. It holds the I/O address spaces and the devices of a VM (Linux
+/// Documentation/userspace-api/iommufd.rst).
+public final class IOMMUFD: Sendable {
+  let descriptor: OwnedDescriptor
+
+  /// The cause if /dev/iommu cannot be opened, or nil.
+  public static var openingError: String? {
+    do throws(VFIOError) {
+      _ = try IOMMUFD()
+      return nil
+    } catch { return error.description }
+  }
+
+  /// Opens /dev/iommu.
+  public convenience init() throws(VFIOError) {
+    let descriptor: OwnedDescriptor
+    do throws(KernelError) {
+      descriptor = try OwnedDescriptor(opening: "/dev/iommu", .readWrite)
+    } catch { throw .noIOMMUFD(error) }
+    self.init(descriptor)
+  }
+
+  /// Takes an open /dev/iommu.
+  init(_ descriptor: consuming OwnedDescriptor) { self.descriptor = descriptor }
+
+  /// Creates an I/O address space (IOMMU_IOAS_ALLOC).
+  public func makeSpace() throws(VFIOError) -> IOAS {
+    do throws(KernelError) {
+      return IOAS(
+        self, id: UInt32(try check(cl_ioas_alloc(descriptor.number), "IOMMU_IOAS_ALLOC")))
+    } catch { throw .noIOMMUFD(error) }
+  }
+}
+
+/// An I/O address space of iommufd (IOAS). The kernel removes it with its iommufd.
+public final class IOAS: IOAddressSpace {
+  private let iommufd: IOMMUFD
+  /// The ID in the iommufd.
+  let id: UInt32
+
+  init(_ iommufd: IOMMUFD, id: UInt32) { (self.iommufd, self.id) = (iommufd, id) }
+
+  /// Returns the present limits (IOMMU_IOAS_IOVA_RANGES). Each attached device may narrow the ranges. The number of
+  /// mappings has no limit.
+  public func limits() throws(OperationError) -> IOLimits {
+    var ranges = [cl_iommu_iova_range](repeating: cl_iommu_iova_range(), count: 16)
+    while true {
+      let capacity = UInt32(ranges.count)
+      // SAFETY: the buffer belongs to the array, lives for the call and has `capacity` elements.
+      let result = unsafe ranges.withUnsafeMutableBufferPointer { buffer in
+        unsafe cl_ioas_ranges(iommufd.descriptor.number, id, buffer.baseAddress, capacity)
+      }
+      let count = Int(try perform(result, "IOMMU_IOAS_IOVA_RANGES"))
+      if count <= ranges.count {
+        let usable = ranges.prefix(count).map { $0.start...max($0.start, $0.last) }
+        return IOLimits(ranges: usable, mappings: .max)
+      }
+      ranges = [cl_iommu_iova_range](repeating: cl_iommu_iova_range(), count: count)
+    }
+  }
+
+  /// Maps and pins RAM at a fixed IOVA (IOMMU_IOAS_MAP). The kernel refuses the mapping of a BAR with EFAULT.
+  public func map(iova: UInt64, size: UInt64, host: UInt64) throws(OperationError) {
+    try perform(
+      cl_ioas_map(iommufd.descriptor.number, id, iova, size, host),
+      "IOMMU_IOAS_MAP \(size) bytes at IOVA \(iova.hexadecimal)")
+  }
+
+  /// Unmaps all mappings in a range (IOMMU_IOAS_UNMAP). The range must not split a mapping.
+  ///
+  /// - Returns: The number of bytes that were mapped.
+  public func unmapAll(iova: UInt64, size: UInt64) throws(OperationError) -> UInt64 {
+    let result = cl_ioas_unmap(iommufd.descriptor.number, id, iova, size)
+    // ENOENT: the range has no mapping.
+    if result == -Int64(KernelError.noEntry) { return 0 }
+    return UInt64(
+      try perform(result, "IOMMU_IOAS_UNMAP \(size) bytes at IOVA \(iova.hexadecimal)"))
+  }
+}
+
+/// An I/O address space of this host. The set is closed, so that no call needs an existential.
+public final class AddressSpace: IOAddressSpace {
+  enum Kind: Sendable {
+    case type1(Container)
+    case iommufd(IOAS)
+  }
+
+  let kind: Kind
+
+  /// Wraps a type1 container.
+  public init(_ container: Container) { kind = .type1(container) }
+
+  /// Wraps an I/O address space of iommufd.
+  public init(_ space: IOAS) { kind = .iommufd(space) }
+
+  /// Returns the present limits of mappings.
+  public func limits() throws(OperationError) -> IOLimits {
+    switch kind {
+    case .type1(let container): try container.limits()
+    case .iommufd(let space): try space.limits()
+    }
+  }
+
+  /// Maps host memory for the devices; see ``Container`` and ``IOAS``.
+  public func map(iova: UInt64, size: UInt64, host: UInt64) throws(OperationError) {
+    switch kind {
+    case .type1(let container): try container.map(iova: iova, size: size, host: host)
+    case .iommufd(let space): try space.map(iova: iova, size: size, host: host)
+    }
+  }
+
+  /// Unmaps all mappings in a range and returns the number of bytes that were mapped.
+  public func unmapAll(iova: UInt64, size: UInt64) throws(OperationError) -> UInt64 {
+    switch kind {
+    case .type1(let container): try container.unmapAll(iova: iova, size: size)
+    case .iommufd(let space): try space.unmapAll(iova: iova, size: size)
+    }
+  }
+}
+
+/// A device that is opened by its cdev and bound to an iommufd.
+public final class BoundDevice: Sendable {
+  /// The address on the host.
+  public let address: String
+  let descriptor: SharedDescriptor
+
+  /// The descriptor, for KVM's VFIO device.
+  public var descriptorNumber: Int32 { descriptor.number }
+
+  /// Opens the cdev of a device. The device cannot be used before ``bind(to:token:)``.
+  ///
+  /// - Parameters:
+  ///   - address: The device's address on the host, such as `0000:01:00.0`.
+  ///   - name: The name of the device's cdev, such as `vfio0`.
+  public convenience init(address: String, name: String) throws(VFIOError) {
+    let descriptor: OwnedDescriptor
+    do throws(KernelError) {
+      descriptor = try OwnedDescriptor(opening: "/dev/vfio/devices/\(name)", .readWrite)
+    } catch { throw .device(address, error) }
+    self.init(address: address, descriptor)
+  }
+
+  /// Takes an open cdev.
+  init(address: String, _ descriptor: consuming OwnedDescriptor) {
+    self.address = address
+    self.descriptor = SharedDescriptor(descriptor)
+  }
+
+  /// Binds the device to an iommufd (VFIO_DEVICE_BIND_IOMMUFD). The kernel opens and resets the device. KVM's VFIO
+  /// device must have the descriptor before that, because the device takes its reference to the VM now.
+  ///
+  /// - Parameters:
+  ///   - iommufd: The iommufd.
+  ///   - token: The VF token, 16 bytes, or nil for none. It needs Linux 7.1.
+  public func bind(to iommufd: IOMMUFD, token: [UInt8]?) throws(VFIOError) {
+    do throws(KernelError) {
+      let result: Int64
+      if let token {
+        // SAFETY: the bytes live for the call, which reads 16 of them.
+        result = unsafe token.withUnsafeBufferPointer { buffer in
+          unsafe cl_vfio_bind_iommufd(descriptor.number, iommufd.descriptor.number, buffer.baseAddress)
+        }
+      } else {
+        result = cl_vfio_bind_iommufd(descriptor.number, iommufd.descriptor.number, nil)
+      }
+      try check(result, "VFIO_DEVICE_BIND_IOMMUFD")
+    } catch  where error.errno == KernelError.accessDenied {
+      throw .token(device: address, isGiven: token != nil, error)
+    } catch { throw .device(address, error) }
+  }
+
+  /// Attaches the device to an I/O address space (VFIO_DEVICE_ATTACH_IOMMUFD_PT).
+  public func attach(to space: IOAS) throws(VFIOError) {
+    do throws(KernelError) {
+      try check(cl_vfio_attach_ioas(descriptor.number, space.id), "VFIO_DEVICE_ATTACH_IOMMUFD_PT")
+    } catch { throw .device(address, error) }
+  }
+}
+
+/// A VF token: a UUID as text (RFC 9562).
+public enum VFToken {
+  /// Returns the 16 bytes in the order of the text (Linux lib/uuid.c, uuid_t), or nil if the text is no UUID.
+  public static func bytes(_ text: String) -> [UInt8]? {
+    let digits = text.filter { $0 != "-" }
+    guard digits.utf8.count == 32 else { return nil }
+    var bytes: [UInt8] = []
+    var rest = digits[...]
+    while !rest.isEmpty {
+      guard let byte = UInt8(rest.prefix(2), radix: 16) else { return nil }
+      bytes.append(byte)
+      rest = rest.dropFirst(2)
+    }
+    return bytes
+  }
+}
