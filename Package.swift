@@ -92,7 +92,7 @@ let package = Package(
     .executableTarget(
       name: "ConfinedThreads", dependencies: ["Linux", "Sandbox"], path: "Tests/ConfinedThreads",
       swiftSettings: settings),
-    tests("Sandbox", ["CLinux", "CProbes", "ConfinedThreads", "Linux", "VMM", subprocess, system]),
+    tests("Sandbox", ["CLinux", "CProbes", "ConfinedThreads", "Linux", "Trace", "VMM", subprocess, system]),
     tests(
       "VMM",
       [

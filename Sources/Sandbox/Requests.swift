@@ -24,10 +24,6 @@ extension Rule {
         Request(
           "VFIO_DEVICE_SET_IRQS", IOC_VFIO_DEVICE_SET_IRQS, "enable and disable INTx, MSI, MSI-X, vectors"),
         Request("VFIO_DEVICE_RESET", IOC_VFIO_DEVICE_RESET, "reset a function for the guest (FLR, D3hot)"),
-        Request(
-          "VFIO_IOMMU_MAP_DMA", IOC_VFIO_IOMMU_MAP_DMA,
-          "map an open window for peers; a bus reset (VFIO_DEVICE_PCI_HOT_RESET) has the same number"),
-        Request("VFIO_IOMMU_UNMAP_DMA", IOC_VFIO_IOMMU_UNMAP_DMA, "unmap a closing window for peers"),
         restoresTerminal,
       ])),
     Rule(
@@ -52,19 +48,66 @@ extension Rule {
           "VFIO_DEVICE_PCI_HOT_RESET", IOC_VFIO_DEVICE_PCI_HOT_RESET,
           "reset a bus with several devices of the VM; VFIO_IOMMU_MAP_DMA has the same number",
           isContingent: true),
-        Request("VFIO_IOMMU_UNMAP_DMA", IOC_VFIO_IOMMU_UNMAP_DMA, "unmap windows for peers at shutdown"),
         Request(
           "TCGETS", UInt(TCGETS), "save the terminal's settings after a start in the background", on: 0,
           isContingent: true),
         Request("TCSETS", UInt(TCSETS), "restore the terminal; make it raw again after a stop", on: 0),
         Request("TIOCGPGRP", UInt(TIOCGPGRP), "check whether another process group has the terminal", on: 0),
       ])),
+    Rule("ioctl", [.pin], "pin guest RAM", .requests([restoresTerminal])),
+    Rule("ioctl", [.trace], "restore the terminal", .requests([restoresTerminal])),
+  ]
+
+  /// Returns a table with the requests of ioctl added to the rule of the same threads.
+  public static func adding(_ more: [Rule], to rules: [Rule]) -> [Rule] {
+    rules.map { rule in
+      guard case .requests(let requests) = rule.condition else { return rule }
+      let added = more.filter { $0.threads == rule.threads }.flatMap { one -> [Request] in
+        if case .requests(let requests) = one.condition { requests } else { [] }
+      }
+      return Rule(
+        rule.call, rule.threads, rule.reason, .requests(added + requests), isContingent: rule.isContingent)
+    }
+  }
+
+  /// The rules for a type1 container.
+  public static let type1: [Rule] = [
+    Rule(
+      "ioctl", [.vcpu], "map windows for peers",
+      .requests([
+        Request(
+          "VFIO_IOMMU_MAP_DMA", IOC_VFIO_IOMMU_MAP_DMA,
+          "map an open window for peers; a bus reset (VFIO_DEVICE_PCI_HOT_RESET) has the same number"),
+        Request("VFIO_IOMMU_UNMAP_DMA", IOC_VFIO_IOMMU_UNMAP_DMA, "unmap a closing window for peers"),
+      ])),
+    Rule(
+      "ioctl", [.control], "unmap memory at shutdown",
+      .requests([
+        Request(
+          "VFIO_IOMMU_UNMAP_DMA", IOC_VFIO_IOMMU_UNMAP_DMA,
+          "unmap windows for peers and guest RAM at shutdown")
+      ])),
     Rule(
       "ioctl", [.pin], "pin guest RAM",
+      .requests([Request("VFIO_IOMMU_MAP_DMA", IOC_VFIO_IOMMU_MAP_DMA, "pin a piece of guest RAM")])),
+  ]
+
+  /// The rules for an I/O address space of iommufd.
+  public static let iommufd: [Rule] = [
+    Rule(
+      "ioctl", [.vcpu], "reset a bus for the guest",
       .requests([
-        Request("VFIO_IOMMU_MAP_DMA", IOC_VFIO_IOMMU_MAP_DMA, "pin a piece of guest RAM"), restoresTerminal,
+        Request(
+          "VFIO_DEVICE_PCI_HOT_RESET", IOC_VFIO_DEVICE_PCI_HOT_RESET,
+          "reset a function by its bus for the guest",
+          isContingent: true)
       ])),
-    Rule("ioctl", [.trace], "restore the terminal", .requests([restoresTerminal])),
+    Rule(
+      "ioctl", [.control], "unmap memory at shutdown",
+      .requests([Request("IOMMU_IOAS_UNMAP", IOC_IOMMU_IOAS_UNMAP, "unmap guest RAM at shutdown")])),
+    Rule(
+      "ioctl", [.pin], "pin guest RAM",
+      .requests([Request("IOMMU_IOAS_MAP", IOC_IOMMU_IOAS_MAP, "pin a piece of guest RAM")])),
   ]
 
   private static let restoresTerminal = Request(

@@ -7,6 +7,8 @@
 public enum TraceEvent: Equatable, Sendable {
   /// The VM session has reached a phase.
   case phase(name: String)
+  /// The VM uses an interface to the IOMMU. The text is the reason.
+  case iommu(IOMMUInterface, text: String)
   /// A window has changed its state. The event follows the change of its memory slot, if there is one.
   case gate(Window, from: WindowState, to: WindowState, why: WindowReason, microseconds: Int64)
   /// The device's command register has been written.
@@ -121,6 +123,14 @@ public enum TraceEvent: Equatable, Sendable {
     case route
   }
 
+  /// The kernel's interface to the IOMMU.
+  public enum IOMMUInterface: String, CaseIterable, Sendable {
+    /// VFIO groups and containers.
+    case type1
+    /// iommufd and the VFIO device cdev.
+    case iommufd
+  }
+
   /// The cause of a reset.
   public enum ResetReason: String, CaseIterable, Sendable {
     /// The VM has taken the device from the host.
@@ -154,7 +164,7 @@ extension TraceEvent {
   /// The device's address on the PCI bus, or nil if the event concerns no single device.
   public var device: String? {
     switch self {
-    case .phase, .memory, .truncated: nil
+    case .phase, .iommu, .memory, .truncated: nil
     case .gate(let window, _, _, _, _), .peer(_, let window, _, _, _): window.device
     case .command(let device, _, _, _), .interrupts(let device, _, _, _), .vector(let device, _, _, _),
       .reset(let device, _, _, _), .loss(let device, _, _), .warning(let device, _):
@@ -165,7 +175,7 @@ extension TraceEvent {
   /// The duration in microseconds, or nil if the event has none.
   public var microseconds: Int64? {
     switch self {
-    case .phase, .warning, .truncated: nil
+    case .phase, .iommu, .warning, .truncated: nil
     case .gate(_, _, _, _, let microseconds), .command(_, _, _, let microseconds),
       .memory(_, _, _, let microseconds), .peer(_, _, _, _, let microseconds),
       .interrupts(_, _, _, let microseconds), .vector(_, _, _, let microseconds),

@@ -3,7 +3,7 @@
 extension TraceEvent {
   /// The value of the field `event`.
   enum Name: String, CaseIterable {
-    case phase, gate, command, dma, interrupts, vector, reset, device, warning, truncated
+    case phase, iommu, gate, command, dma, interrupts, vector, reset, device, warning, truncated
   }
 
   /// The value of the field `what`: the kind of memory in a `dma` event.
@@ -14,7 +14,7 @@ extension TraceEvent {
   /// The name of a field.
   enum Field: String, CaseIterable {
     case time, event, name, device, bar, window, windows, gpa, size, from, to, why, old, new, op, what, iova
-    case container, mode, vectors, vector, method, state, text, path
+    case container, mode, vectors, vector, method, state, text, path, interface
     /// The duration.
     case microseconds = "us"
   }
@@ -23,6 +23,7 @@ extension TraceEvent {
   var name: Name {
     switch self {
     case .phase: .phase
+    case .iommu: .iommu
     case .gate: .gate
     case .command: .command
     case .memory, .peer: .dma

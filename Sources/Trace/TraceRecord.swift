@@ -39,6 +39,9 @@ extension TraceEvent {
   fileprivate func put(in fields: inout FieldWriter) {
     switch self {
     case .phase(let name): fields.put(.name, name)
+    case .iommu(let interface, let text):
+      fields.put(.interface, interface)
+      fields.put(.text, text)
     case .gate(let window, let from, let to, let why, _):
       fields.put(window)
       fields.put(.gpa, hex: window.address)
@@ -90,6 +93,7 @@ extension TraceEvent {
   fileprivate init(_ fields: FieldReader) throws(FieldReader.Mismatch) {
     switch try fields.word(.event) as Name {
     case .phase: self = .phase(name: try fields.text(.name))
+    case .iommu: self = .iommu(try fields.word(.interface), text: try fields.text(.text))
     case .gate:
       self = .gate(
         try fields.window(address: .gpa), from: try fields.word(.from), to: try fields.word(.to),

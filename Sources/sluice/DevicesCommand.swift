@@ -5,6 +5,7 @@ import Linux
 import PCI
 import Trace
 import VFIO
+import VMM
 
 /// `sluice devices`.
 struct DevicesCommand: ParsableCommand {
@@ -118,6 +119,7 @@ struct DeviceReport {
   private let resetMethods: [String]
   private let resources: [HostDevice.Resource]
   private let readiness: HostDevice.Readiness
+  private let choice: IOMMUChoice
 
   init(_ device: HostDevice) throws(KernelError) {
     address = device.address
@@ -130,6 +132,7 @@ struct DeviceReport {
     resetMethods = try device.resetMethods
     resources = try device.resources
     readiness = try device.readiness
+    choice = try IOMMUChoice(for: device)
   }
 
   private static func size(_ bytes: UInt64) -> String {
@@ -173,6 +176,9 @@ struct DeviceReport {
       let name = resource.index == 6 ? "ROM" : "BAR \(resource.index)"
       lines.append("    \(name): \(Self.size(resource.size)) \(resource.kind)")
     }
+    if group != nil {
+      lines.append("    interface to the IOMMU: \(choice.interface.rawValue) (\(choice.reason))")
+    }
     lines.append("    \(readiness.message)")
     return lines.joined(separator: "\n")
   }
@@ -197,6 +203,8 @@ struct DeviceReport {
       "\"resetMethods\":\(Self.list(resetMethods))",
       "\"bars\":[\(bars.joined(separator: ","))]",
       "\"ready\":\(readiness == .ready)",
+      "\"iommu\":\(JSON.quote(choice.interface.rawValue))",
+      "\"iommuReason\":\(JSON.quote(choice.reason))",
       "\"advice\":\(JSON.quote(readiness.message))",
     ]
     return "{" + fields.joined(separator: ",") + "}"

@@ -5,6 +5,7 @@ import Linux
 import Logging
 import PCI
 import Sandbox
+import Trace
 import VMM
 
 /// `sluice run`.
@@ -123,6 +124,13 @@ struct RunCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
+      "The kernel's interface to the IOMMU. 'auto' takes iommufd if it offers all that the devices need, else type1. The "
+        + "summary and the trace have the choice and its reason",
+      valueName: "auto|iommufd|type1"))
+  var iommu: IOMMUArgument = .auto
+
+  @Option(
+    help: ArgumentHelp(
       "Write one JSON object per line for each event of the VM and its devices (default: no trace). Draw the "
         + "file with 'sluice timeline'.", valueName: "file"))
   var trace: String?
@@ -148,6 +156,14 @@ struct RunCommand: ParsableCommand {
       "Print the layers of confinement and the system calls of each kind of thread, with reasons, and exit.")
   var printSeccomp = false
 
+  /// `--iommu`.
+  enum IOMMUArgument: String, ExpressibleByArgument {
+    case auto, iommufd, type1
+
+    /// The requested interface, or nil for an automatic choice.
+    var interface: IOMMUInterface? { IOMMUInterface(rawValue: rawValue) }
+  }
+
   /// `--sandbox`.
   enum Sandboxing: String, ExpressibleByArgument { case on, off }
 
@@ -164,6 +180,7 @@ struct RunCommand: ParsableCommand {
     configuration.devices = devices.map {
       Configuration.AssignedDevice(address: $0.address, policies: $0.policies, token: $0.token)
     }
+    configuration.iommu = iommu.interface
     configuration.trace = trace
     configuration.printsSummary = summary
     configuration.hasDebugExit = debugExit
@@ -176,7 +193,8 @@ struct RunCommand: ParsableCommand {
   // This command has no validate(), because the parser calls it before it reports an unknown option.
   mutating func run() throws {
     if printSeccomp {
-      print(Rule.describe(Rule.machine, isSandboxed: sandbox == .on), terminator: "")
+      print(
+        Rule.describe(Rule.machine(iommu.interface ?? .type1), isSandboxed: sandbox == .on), terminator: "")
       return
     }
     let configuration = try self.configuration()

@@ -3,6 +3,7 @@
 import Glibc
 import Linux
 import Synchronization
+import Trace
 import VMM
 
 @testable import Sandbox
@@ -14,7 +15,7 @@ enum Confinement {
     let result = Result()
     // The filter of a pin thread ends with this thread, which ends soon.
     let thread = try? Thread(name: "probe") {
-      if (try? ThreadSandbox(.pin, rules: Rule.machine).enter()) != nil {
+      if (try? ThreadSandbox(.pin, rules: Rule.machine(.type1)).enter()) != nil {
         result.isLoaded.store(true, ordering: .releasing)
       }
     }
@@ -29,7 +30,7 @@ enum Confinement {
   static func enter(_ name: String) {
     alarm(20)
     guard let kind = ThreadKind(rawValue: name),
-      (try? ThreadSandbox(kind, rules: Rule.machine).enter()) != nil
+      (try? ThreadSandbox(kind, rules: Rule.machine(.type1)).enter()) != nil
     else { _exit(100) }
   }
 }

@@ -2,6 +2,7 @@
 
 import Linux
 import Testing
+import Trace
 import VMM
 
 @testable import Sandbox
@@ -12,12 +13,12 @@ import VMM
   }
 
   private static func requests(of kind: ThreadKind) -> [Rule.Request] {
-    Rule.machine.filter { $0.threads.contains(kind) }.flatMap { requests($0) }
+    Rule.machine(.type1).filter { $0.threads.contains(kind) }.flatMap { requests($0) }
   }
 
   @Test("every rule and every request has a reason, and every rule has a thread")
   func reasons() {
-    for rule in Rule.machine {
+    for rule in Rule.machine(.type1) {
       #expect(!rule.reason.isEmpty, "\(rule.call)")
       #expect(!rule.threads.isEmpty, "\(rule.call)")
       for request in Self.requests(rule) { #expect(!request.reason.isEmpty, "\(request.name)") }
@@ -41,7 +42,7 @@ import VMM
 
   @Test("a kind of thread has one rule per system call", arguments: ThreadKind.allCases)
   func unique(_ kind: ThreadKind) {
-    let calls = Rule.machine.filter { $0.threads.contains(kind) }.map(\.call)
+    let calls = Rule.machine(.type1).filter { $0.threads.contains(kind) }.map(\.call)
     #expect(Set(calls).count == calls.count)
     #expect(calls.count > 5)
   }
@@ -56,17 +57,20 @@ import VMM
 
   @Test("ioctl is allowed only with listed requests")
   func requestsOnly() {
-    for rule in Rule.machine { #expect((rule.call == "ioctl") == !Self.requests(rule).isEmpty) }
+    for rule in Rule.machine(.type1) { #expect((rule.call == "ioctl") == !Self.requests(rule).isEmpty) }
   }
 
   @Test("each request's number has the type of the interface in its name")
   func numbers() {
     // The type byte of _IOC, bits 15:8: KVMIO 0xAE, VFIO_TYPE ';', terminals 'T'.
-    let types: [(String, UInt)] = [("KVM_", 0xAE), ("VFIO_", 0x3B), ("TC", 0x54), ("TIOC", 0x54)]
-    for request in Rule.machine.flatMap(Self.requests) {
+    let types: [(String, UInt)] = [
+      ("KVM_", 0xAE), ("VFIO_", 0x3B), ("IOMMU_", 0x3B), ("TC", 0x54), ("TIOC", 0x54),
+    ]
+    let all = (Rule.machine(.type1) + Rule.machine(.iommufd)).flatMap(Self.requests)
+    for request in all {
       let type = types.first { request.name.hasPrefix($0.0) }?.1
       #expect(request.number >> 8 & 0xFF == type, "\(request.name)")
-      let same = Rule.machine.flatMap(Self.requests).filter { $0.name == request.name }
+      let same = all.filter { $0.name == request.name }
       #expect(Set(same.map(\.number)).count == 1, "\(request.name)")
     }
   }
@@ -80,7 +84,7 @@ import VMM
 
   @Test("no rule allows opening files, starting programs, connecting or gaining privileges")
   func dangerous() {
-    let calls = Set(Rule.machine.map(\.call))
+    let calls = Set(Rule.machine(.type1).map(\.call))
     let dangerous = [
       "open", "openat", "openat2", "execve", "execveat", "clone", "clone3", "fork", "vfork", "socket",
       "connect", "ptrace", "process_vm_writev", "mount", "setns", "unshare", "bpf", "io_uring_setup",
@@ -91,17 +95,17 @@ import VMM
 
   @Test("the filter of every kind of thread compiles", arguments: ThreadKind.allCases)
   func compiles(_ kind: ThreadKind) {
-    #expect(throws: Never.self) { try Filter(kind, rules: Rule.machine) }
+    #expect(throws: Never.self) { try Filter(kind, rules: Rule.machine(.type1)) }
   }
 
   @Test("the description has a line for each call and each request of each kind of thread")
   func describe() {
-    let lines = Rule.describe(Rule.machine, isSandboxed: true).split(
+    let lines = Rule.describe(Rule.machine(.type1), isSandboxed: true).split(
       separator: "\n", omittingEmptySubsequences: false)
     #expect(lines.last == "")
     for kind in ThreadKind.allCases {
       let section = lines.drop { $0 != "\(kind.rawValue):" }.dropFirst().prefix { $0.hasPrefix("  ") }
-      let rules = Rule.machine.filter { $0.threads.contains(kind) }
+      let rules = Rule.machine(.type1).filter { $0.threads.contains(kind) }
       let expected = rules.map { max(1, Self.requests($0).count) }.reduce(0, +)
       #expect(section.count == expected)
       #expect(section.allSatisfy { $0.contains("  # ") })

@@ -25,6 +25,9 @@ struct Sample: Sendable, CustomTestStringConvertible {
   static let all = [
     Sample(1, .phase(name: "first-instruction"), #"{"time":1,"event":"phase","name":"first-instruction"}"#),
     Sample(
+      2, .iommu(.iommufd, text: "requested"),
+      #"{"time":2,"event":"iommu","interface":"iommufd","text":"requested"}"#),
+    Sample(
       20, .gate(window, from: .armed, to: .open, why: .access, microseconds: 5),
       #"{"time":20,"event":"gate","device":"0000:01:00.0","bar":2,"window":3,"gpa":"0xc0004000","size":4096,"#
         + #""from":"armed","to":"open","why":"access","us":5}"#),
@@ -173,6 +176,7 @@ struct Sample: Sendable, CustomTestStringConvertible {
   @Test("the article has each field and each word of a field")
   func words() {
     var words = TraceEvent.Field.allCases.map(\.rawValue) + TraceEvent.Memory.allCases.map(\.rawValue)
+    words += TraceEvent.IOMMUInterface.allCases.map(\.rawValue)
     words += TraceEvent.WindowState.allCases.map(\.rawValue)
     words += TraceEvent.WindowReason.allCases.map(\.rawValue)
     words += TraceEvent.MapOperation.allCases.map(\.rawValue)

@@ -2,6 +2,7 @@
 
 import Sandbox
 import Testing
+import Trace
 import VMM
 
 /// The program's command line. The tests are skipped if only the tests have been built.
@@ -11,7 +12,7 @@ struct ProgramTests {
   func printSeccomp() async throws {
     let result = try await Program.run(["run", "--print-seccomp"])
     #expect(result.status == 0)
-    #expect(result.output == Rule.describe(Rule.machine, isSandboxed: true))
+    #expect(result.output == Rule.describe(Rule.machine(.type1), isSandboxed: true))
     #expect(result.messages == "")
   }
 

@@ -2,6 +2,7 @@
 
 internal import Boot
 public import Sandbox
+public import Trace
 
 /// A device on the port bus. The device's file declares everything that other parts of the machine need.
 ///
@@ -66,6 +67,15 @@ enum PortOwner: UInt8, CaseIterable {
 }
 
 extension Rule {
-  /// The whole table: the rules of every machine and of its devices.
-  public static let machine: [Rule] = core + PortOwner.rules
+  /// Returns the table of a machine: the rules of every machine, of its devices and of the interface to the IOMMU.
+  ///
+  /// - Parameter interface: The interface to the IOMMU, or nil if the machine has no passed-through device.
+  public static func machine(_ interface: IOMMUInterface?) -> [Rule] {
+    let rules = core + PortOwner.rules
+    return switch interface {
+    case .type1: adding(type1, to: rules)
+    case .iommufd: adding(iommufd, to: rules)
+    case nil: rules
+    }
+  }
 }

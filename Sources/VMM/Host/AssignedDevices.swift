@@ -3,6 +3,7 @@
 internal import Gate
 internal import GuestMemory
 internal import KVM
+internal import Logging
 internal import Passthrough
 internal import Seams
 
@@ -17,13 +18,16 @@ struct AssignedDevices<B: HostBackend>: Sendable {
   /// The backend of the devices. It stays open as long as the devices.
   private let backend: B?
 
+  /// The interface to the IOMMU, or nil if the VM has no device.
+  var interface: IOMMUInterface? { backend?.choice.interface }
+
   /// The first IOVA that the IOMMU does not translate.
   var ioLimit: UInt64 { dma?.limit ?? .max }
 
   /// Opens the devices and creates their functions.
   init(
     _ devices: [Configuration.AssignedDevice], ready: [ReadyDevice], machine: VirtualMachine,
-    slots: MemorySlots, routeLimit: Int, memory: GuestMemory, eventLog: EventLog
+    slots: MemorySlots, routeLimit: Int, memory: GuestMemory, iommu: IOMMUInterface?, eventLog: EventLog
   ) throws(RunError) {
     guestSlots = GuestSlot.all(devices.map(\.address))
     guard !devices.isEmpty else {
@@ -34,7 +38,8 @@ struct AssignedDevices<B: HostBackend>: Sendable {
       zip(devices, ready).map { device, ready in
         AddressSpacePlan.Member(address: ready.address, group: ready.group, policies: device.policies)
       })
-    let backend = try B(plan, ready: ready, machine: machine)
+    let backend = try B(plan, ready: ready, machine: machine, iommu: iommu)
+    eventLog.note(backend.choice)
     let dma = try Self.mapper(backend.spaces, memory: memory)
     let context = PassthroughContext<B>(
       machine: MachineResources(machine, slots: slots, routes: InterruptRoutes(machine, limit: routeLimit)),
@@ -43,7 +48,8 @@ struct AssignedDevices<B: HostBackend>: Sendable {
     // reaches. The kernel resets each device that is opened. This takes time, so that the devices are opened
     // concurrently.
     let open = try concurrentMap(ready) { device throws(RunError) in try backend.open(device) }
-    functions = try Self.functions(devices, open, plan: plan, context: context, eventLog: eventLog)
+    functions = try Self.functions(
+      devices, open, plan: plan, mapsWindows: backend.mapsWindows, context: context, eventLog: eventLog)
     self.context = context
     self.dma = dma
     self.backend = backend
@@ -62,14 +68,19 @@ struct AssignedDevices<B: HostBackend>: Sendable {
   }
 
   private static func functions(
-    _ devices: [Configuration.AssignedDevice], _ open: [B.Device], plan: AddressSpacePlan,
+    _ devices: [Configuration.AssignedDevice], _ open: [B.Device], plan: AddressSpacePlan, mapsWindows: Bool,
     context: PassthroughContext<B>, eventLog: EventLog
   ) throws(RunError) -> [AssignedFunction<B>] {
     let addresses = open.map(\.address)
-    let peers = try step(RunError.operation) { () throws(OperationError) in
+    var peers = try step(RunError.operation) { () throws(OperationError) in
       try open.map { device throws(OperationError) in
         plan.policies(of: device.address, reachesItself: try !device.isExpress())
       }
+    }
+    if !mapsWindows, peers.contains(where: { $0.contains { $0 != .off } }) {
+      eventLog.log.warning(
+        "peer DMA is off: iommufd maps BARs only as dma-bufs (Linux 6.19), which Sluice does not use")
+      peers = peers.map { $0.map { _ in .off } }
     }
     let budget = WindowBudget(
       zip(zip(devices, open), peers).map { pair, peers in

@@ -10,8 +10,22 @@ protocol HostBackend: Backend where Machine == MachineResources {
   /// Returns the facts about devices. Throws an error if a device is not ready. Opens no device.
   static func check(_ devices: [Configuration.AssignedDevice]) throws(RunError) -> [ReadyDevice]
 
-  /// Creates the I/O address spaces of a plan and attaches the devices' groups. No device is opened.
-  init(_ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine) throws(RunError)
+  /// Creates the I/O address spaces of a plan and attaches the devices' groups, or the devices.
+  ///
+  /// - Parameters:
+  ///   - plan: The I/O address spaces.
+  ///   - ready: The devices.
+  ///   - machine: The virtual machine.
+  ///   - iommu: The interface that the user requests, or nil if the backend chooses.
+  init(
+    _ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine, iommu: IOMMUInterface?
+  ) throws(RunError)
+
+  /// The interface to the IOMMU, and the reason for it.
+  var choice: IOMMUChoice { get }
+
+  /// True if the I/O address spaces can map the windows of BARs for other devices.
+  var mapsWindows: Bool { get }
 
   /// The I/O address spaces, in the order of the plan.
   var spaces: [DMAMapper<Space>.Member] { get }
@@ -28,4 +42,8 @@ struct ReadyDevice: Sendable {
   let token: String?
   /// The IOVAs that the device's IOMMU group cannot use.
   let reserved: [ClosedRange<UInt64>]
+  /// The name of the device's cdev, or nil if it has none.
+  var cdev: String?
+  /// True if the device has a PCI Express capability.
+  var isExpress = true
 }

@@ -42,6 +42,8 @@ public enum HostProblem: Error, Equatable, CustomStringConvertible {
   case reservedPage(device: String, group: String, ClosedRange<UInt64>, pageSize: UInt64)
   /// The IOMMU does not translate the addresses of a region of guest RAM. The size is in bytes.
   case untranslated(GuestAddress, size: UInt64)
+  /// The kernel has no cdev for the device.
+  case noCdev(String)
   /// A BAR does not fit in the address range for its kind.
   case noRoom(device: String, BAR, in: Range<UInt64>)
 
@@ -62,6 +64,7 @@ public enum HostProblem: Error, Equatable, CustomStringConvertible {
     case .nodeHugePages(let node, let count, let kibibytes, let free, _):
       "guest RAM of \(count) huge pages of \(kibibytes)K: NUMA node \(node) has \(free) free"
     case .transparentHugePagesOff(let path): "transparent huge pages: \(path): disabled on the host"
+    case .noCdev(let device): "device \(device): the host's kernel has no cdev for it in /dev/vfio/devices"
     case .noTransparentHugePages: "transparent huge pages: not supported by the host's kernel"
     case .reservedStart(let device, let group, let range):
       "\(Self.reserved(device, group, range)), because the firmware requires them for the device (RMRR): "

@@ -6,17 +6,19 @@ internal import Linux
 internal import PCI
 internal import Passthrough
 internal import Seams
+internal import Trace
 internal import VFIO
 
-/// The backend for devices of VFIO groups in type1 containers.
+/// The backend for devices of VFIO: groups in type1 containers, or cdevs bound to an iommufd.
 struct VFIOBackend: HostBackend {
   typealias Device = VFIO.Device
-  typealias Space = Container
+  typealias Space = AddressSpace
   typealias Machine = MachineResources
 
-  let spaces: [DMAMapper<Container>.Member]
-  private let groups: [Group]
-  /// The KVM device that holds the groups. KVM knows the groups as long as it is open.
+  let choice: IOMMUChoice
+  let spaces: [DMAMapper<AddressSpace>.Member]
+  private let owned: Owned
+  /// The KVM device that holds the groups or cdevs. KVM knows them as long as it is open.
   private let registration: VirtualMachine.KVMVFIODevice
 
   static func check(_ devices: [Configuration.AssignedDevice]) throws(RunError) -> [ReadyDevice] {
@@ -25,21 +27,61 @@ struct VFIOBackend: HostBackend {
       let address = device.address.description
       let found = try step(RunError.kernel) { () throws(KernelError) in
         try HostDevice(address: address).map { host throws(KernelError) in
-          (state: try host.readiness, group: try host.group, reserved: try host.reservedAddresses)
+          (
+            state: try host.readiness, group: try host.group, reserved: try host.reservedAddresses,
+            cdev: try host.cdev, isExpress: try host.isExpress
+          )
         }
       }
       guard let found else { throw .vfio(.noDevice(address)) }
       guard found.state == .ready, let group = found.group else {
         throw .vfio(.notReady(address, found.state))
       }
-      ready.append(ReadyDevice(address: address, group: group, token: device.token, reserved: found.reserved))
+      ready.append(
+        ReadyDevice(
+          address: address, group: group, token: device.token, reserved: found.reserved, cdev: found.cdev,
+          isExpress: found.isExpress))
     }
     return ready
   }
 
-  init(_ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine) throws(RunError) {
+  /// The objects by which this process owns the devices.
+  private enum Owned: Sendable {
+    case groups([Group])
+    case bound([BoundDevice])
+  }
+
+  /// iommufd maps BARs only as dma-bufs, since Linux 6.19.
+  var mapsWindows: Bool { choice.interface == .type1 }
+
+  init(
+    _ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine, iommu: IOMMUInterface?
+  ) throws(RunError) {
+    choice = IOMMUChoice(iommu, try Self.facts(plan, ready))
+    registration = try step(RunError.kernel) { () throws(KernelError) in try machine.makeVFIODevice() }
+    switch choice.interface {
+    case .type1: (owned, spaces) = try Self.attachGroups(plan, ready, registration)
+    case .iommufd: (owned, spaces) = try Self.bindDevices(plan, ready, registration)
+    }
+  }
+
+  private static func facts(_ plan: AddressSpacePlan, _ ready: [ReadyDevice]) throws(RunError)
+    -> IOMMUChoice.Facts
+  {
+    IOMMUChoice.Facts(
+      iommufdError: IOMMUFD.openingError, withoutCdev: ready.filter { $0.cdev == nil }.map(\.address),
+      peerTarget: ready.first { device in
+        plan.policies(of: device.address, reachesItself: !device.isExpress).contains { $0 != .off }
+      }?.address,
+      tokenDevice: ready.first { $0.token != nil }?.address)
+  }
+
+  /// Opens the groups and creates a container for each I/O address space. No device is opened.
+  private static func attachGroups(
+    _ plan: AddressSpacePlan, _ ready: [ReadyDevice], _ registration: VirtualMachine.KVMVFIODevice
+  ) throws(RunError) -> (Owned, [DMAMapper<AddressSpace>.Member]) {
     var groups: [Group] = []
-    var spaces: [DMAMapper<Container>.Member] = []
+    var spaces: [DMAMapper<AddressSpace>.Member] = []
     for (numbers, devices) in zip(plan.spaces, plan.devices) {
       let container = try step(RunError.vfio) { () throws(VFIOError) in try Container() }
       for (index, number) in numbers.enumerated() {
@@ -50,23 +92,64 @@ struct VFIOBackend: HostBackend {
           })
       }
       spaces.append(
-        try step(RunError.operation) { () throws(OperationError) in try .init(container, devices: devices) })
+        try step(RunError.operation) { () throws(OperationError) in
+          try .init(AddressSpace(container), devices: devices)
+        })
     }
-    registration = try step(RunError.kernel) { () throws(KernelError) in
-      let registration = try machine.makeVFIODevice()
-      for group in groups { try registration.add(group: group.descriptorNumber) }
-      return registration
+    try step(RunError.kernel) { () throws(KernelError) in
+      for group in groups { try registration.add(file: group.descriptorNumber) }
     }
-    self.groups = groups
-    self.spaces = spaces
+    return (.groups(groups), spaces)
+  }
+
+  /// Opens the cdevs, binds them to an iommufd and attaches them to the I/O address spaces. The kernel resets each
+  /// device. KVM knows the devices before that.
+  private static func bindDevices(
+    _ plan: AddressSpacePlan, _ ready: [ReadyDevice], _ registration: VirtualMachine.KVMVFIODevice
+  ) throws(RunError) -> (Owned, [DMAMapper<AddressSpace>.Member]) {
+    let iommufd = try step(RunError.vfio) { () throws(VFIOError) in try IOMMUFD() }
+    let bound = try concurrentMap(ready) { device throws(RunError) in
+      guard let name = device.cdev else { throw .host(.noCdev(device.address)) }
+      let bound = try step(RunError.vfio) { () throws(VFIOError) in
+        try BoundDevice(address: device.address, name: name)
+      }
+      try step(RunError.kernel) { () throws(KernelError) in try registration.add(file: bound.descriptorNumber)
+      }
+      try step(RunError.vfio) { () throws(VFIOError) in
+        try bound.bind(to: iommufd, token: device.token.flatMap(VFToken.bytes))
+      }
+      return bound
+    }
+    var spaces: [DMAMapper<AddressSpace>.Member] = []
+    for devices in plan.devices {
+      let space = try step(RunError.vfio) { () throws(VFIOError) in
+        let space = try iommufd.makeSpace()
+        for device in bound where devices.contains(device.address) { try device.attach(to: space) }
+        return space
+      }
+      // Each attached device may narrow the ranges.
+      spaces.append(
+        try step(RunError.operation) { () throws(OperationError) in
+          try .init(AddressSpace(space), devices: devices)
+        })
+    }
+    return (.bound(bound), spaces)
   }
 
   func open(_ device: ReadyDevice) throws(RunError) -> VFIO.Device {
-    guard let group = groups.first(where: { $0.number == device.group }) else {
-      throw .vfio(.noDevice(device.address))
-    }
-    return try step(RunError.vfio) { () throws(VFIOError) in
-      try VFIO.Device(address: device.address, group: group, groups: groups, token: device.token)
+    try step(RunError.vfio) { () throws(VFIOError) in
+      switch owned {
+      case .groups(let groups):
+        guard let group = groups.first(where: { $0.number == device.group }) else {
+          throw .noDevice(device.address)
+        }
+        return try VFIO.Device(address: device.address, group: group, groups: groups, token: device.token)
+      case .bound(let bound):
+        guard let one = bound.first(where: { $0.address == device.address }) else {
+          throw .noDevice(device.address)
+        }
+        return try VFIO.Device(one)
+      }
     }
   }
 }

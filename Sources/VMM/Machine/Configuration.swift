@@ -43,6 +43,8 @@ public struct Configuration: Sendable {
   public var cpus = 1
   /// The host processors to which vCPUs are bound, by vCPU number.
   public var cpuPins: [Int: Int] = [:]
+  /// The interface to the IOMMU, or nil if Sluice chooses.
+  public var iommu: IOMMUInterface?
   /// The assigned devices, in the order of their PCI slots on the guest's bus. The first is in PCI slot 1.
   public var devices: [AssignedDevice] = []
   /// The path of the trace, or nil for no trace.

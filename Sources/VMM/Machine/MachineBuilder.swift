@@ -61,7 +61,7 @@ struct MachineBuilder<B: HostBackend> {
       platform: PlatformLayout.trapped)
     devices = try AssignedDevices(
       configuration.devices, ready: ready, machine: machine, slots: slots, routeLimit: system.routeCount,
-      memory: memory, eventLog: eventLog)
+      memory: memory, iommu: configuration.iommu, eventLog: eventLog)
     root = RootBus(
       functions: devices.functions, guestSlots: devices.guestSlots, decoder: devices.context?.decoder)
     let window = try Self.placeBARs(

@@ -28,7 +28,7 @@ public struct VMSession: Sendable {
     if configuration.isSandboxed {
       try step(RunError.kernel) { () throws(KernelError) in try ThreadSandbox.prepare() }
       sandbox = try step(RunError.sandbox) { () throws(SandboxError) in
-        try ThreadSandbox(.trace, rules: Rule.machine)
+        try ThreadSandbox(.trace, rules: Rule.machine(nil))
       }
     }
     do throws(KernelError) {

@@ -31,7 +31,7 @@ struct VMThreads<B: HostBackend> {
     func sandbox(_ kind: ThreadKind) throws(RunError) -> ThreadSandbox? {
       guard isSandboxed else { return nil }
       return try step(RunError.sandbox) { () throws(SandboxError) in
-        try ThreadSandbox(kind, rules: Rule.machine)
+        try ThreadSandbox(kind, rules: Rule.machine(builder.devices.interface))
       }
     }
     let barrier = try step(RunError.kernel) { () throws(KernelError) in try StartBarrier(shutdown) }

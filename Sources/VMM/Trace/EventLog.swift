@@ -15,6 +15,8 @@ final class EventLog: Sendable {
   private let remedy: @Sendable (FunctionWarning.Reason) -> String?
   /// The phases with their times in microseconds since `start`. Taken by each thread that reaches a phase. No
   /// lock is taken inside it.
+  /// The interface to the IOMMU, or nil if the VM has no device. Set once. No lock is taken inside it.
+  private let iommu = Mutex<IOMMUChoice?>(nil)
   private let phases = Mutex<[(name: String, time: Int64)]>([])
 
   /// - Parameters:
@@ -36,6 +38,12 @@ final class EventLog: Sendable {
       return
     }
     trace = try TraceWriter(path: path, start: start, confine: confine) { log.warning("\($0)") }
+  }
+
+  /// Records the interface to the IOMMU.
+  func note(_ choice: IOMMUChoice) {
+    iommu.withLock { $0 = choice }
+    trace?.record(.iommu(choice.interface, text: choice.reason))
   }
 
   /// Records that a phase has been reached.
@@ -78,6 +86,9 @@ final class EventLog: Sendable {
   {
     var lines = ["summary: \(outcome.name)"]
     for layer in layers { lines.append("  \(layer.rawValue): \(layer.text)") }
+    if let choice = iommu.withLock({ $0 }) {
+      lines.append("  iommu: \(choice.interface.rawValue) (\(choice.reason))")
+    }
     for function in functions {
       let one = function.statistics
       lines.append(

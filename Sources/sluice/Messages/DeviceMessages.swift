@@ -11,6 +11,10 @@ extension VFIOError: AdvisedError {
     case .noContainer(let error) where error.isPermission:
       "run as root, or type 'sudo chmod 0666 /dev/vfio/vfio'"
     case .noContainer: nil
+    case .noIOMMUFD(let error) where error.errno == KernelError.noEntry:
+      "use Linux 6.6 or newer with CONFIG_IOMMUFD, or leave --iommu out"
+    case .noIOMMUFD(let error):
+      error.isPermission ? "run as root, or type 'sudo chown $USER /dev/iommu'" : nil
     case .version, .noType1: "use Linux 6.1 or newer with CONFIG_VFIO_IOMMU_TYPE1"
     case .noDevice: "type 'sluice devices' to list them"
     case .notReady(_, let state): state.remedy

@@ -66,6 +66,7 @@ extension HostProblem: AdvisedError {
       "type 'echo \(count) | sudo tee \(pool)/nr_hugepages', or leave node=\(node) out"
     case .transparentHugePagesOff(let path):
       "type 'echo madvise | sudo tee \(path)', or leave hugepages=thp out"
+    case .noCdev: "use Linux 6.6 or newer with CONFIG_VFIO_DEVICE_CDEV, or leave --iommu out"
     case .noTransparentHugePages: "leave hugepages=thp out"
     case .reservedStart:
       "turn the device's legacy support off in the firmware, or use another device"

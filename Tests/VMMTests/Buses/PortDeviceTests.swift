@@ -3,6 +3,7 @@
 import Boot
 import Sandbox
 import Testing
+import Trace
 
 @testable import VMM
 
@@ -29,9 +30,23 @@ import Testing
   @Test("the table of system calls has the rules of each device, which the core does not have")
   func rules() {
     #expect(Serial.rules.map(\.call) == ["epoll_ctl", "getpgrp"])
-    #expect(Rule.machine.count == Rule.core.count + PortOwner.rules.count)
+    let own = Rule.core.count + PortOwner.rules.count
+    #expect(Rule.machine(nil).count == own)
+    #expect(Rule.machine(.type1).count == own)
+    #expect(Rule.machine(.iommufd).count == own)
+    for (table, other) in [(Rule.type1, IOMMUInterface.type1), (Rule.iommufd, .iommufd)] {
+      for rule in table {
+        guard case .requests(let requests) = rule.condition else { continue }
+        let whole = Rule.machine(other).first { $0.call == "ioctl" && $0.threads == rule.threads }
+        guard case .requests(let all)? = whole?.condition else {
+          Issue.record("no ioctl for \(rule.threads)")
+          continue
+        }
+        for request in requests { #expect(all.contains { $0.name == request.name }) }
+      }
+    }
     for rule in PortOwner.rules {
-      #expect(Rule.machine.contains { $0.call == rule.call && $0.reason == rule.reason })
+      #expect(Rule.machine(.type1).contains { $0.call == rule.call && $0.reason == rule.reason })
       #expect(!Rule.core.contains { $0.call == rule.call && $0.threads == rule.threads })
     }
   }

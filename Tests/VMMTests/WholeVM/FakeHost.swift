@@ -7,6 +7,7 @@ import PCI
 import Passthrough
 import Seams
 import Synchronization
+import Trace
 
 @testable import VMM
 
@@ -34,7 +35,12 @@ struct FakeHost: HostBackend {
     devices.map { ReadyDevice(address: $0.address.description, group: "7", token: nil, reserved: []) }
   }
 
-  init(_ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine) throws(RunError) {
+  let choice = IOMMUChoice(.type1, IOMMUChoice.Facts(withoutCdev: []))
+  let mapsWindows = true
+
+  init(
+    _ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine, iommu: IOMMUInterface?
+  ) throws(RunError) {
     var spaces: [DMAMapper<FakeSpace>.Member] = []
     for devices in plan.devices {
       guard let world = Self.devices.withLock({ all in devices.first.flatMap { all[$0]?.world } }) else {
