@@ -76,6 +76,7 @@ struct Test: ParsableCommand {
     lab.report.add(passed: units.passed, failed: units.failed, skipped: units.skipped)
     try OrdinaryUser(workspace: lab.workspace).run(&lab.report)
     try lab.run(Case.short, l1: .newFull)
+    try lab.run(Case.shortOnIOMMUFD, l1: .newFull, iommufd: true, prefix: "iommufd/")
     try lab.run(Case.shortOnOldKernel, l1: .oldFull, prefix: "l1-6.1/")
     throw ExitCode(lab.report.finish())
   }

@@ -9,7 +9,8 @@ import Testing
   func names() {
     let names = Case.all.map(\.name)
     #expect(Set(names).count == names.count)
-    #expect(Case.short.count + Case.long.count == Case.all.count)
+    #expect(
+      Case.short.count + Case.long.count + Case.shortOnIOMMUFD.count(where: \.needsIOMMUFD) == Case.all.count)
   }
 
   @Test("in an L1 with an old kernel, each case runs once, and `test` has no long case")

@@ -34,8 +34,15 @@ struct Case: Sendable {
 
   private static let linuxGuests = LinuxCases.all + LifeCycleCases.all + DeviceCases.all + LoadCases.all
 
-  /// The cases of `Tests/lab test`.
-  static var short: [Case] { all.filter { !$0.isLong } }
+  /// The cases of `Tests/lab test`, in an L1 without iommufd.
+  static var short: [Case] { all.filter { !$0.isLong && !$0.needsIOMMUFD } }
+
+  /// The cases of `Tests/lab test` in an L1 with iommufd: the cases for it, and cases whose results depend on the
+  /// interface to the IOMMU.
+  static var shortOnIOMMUFD: [Case] {
+    let names = ["msix", "reset", "memory-enable", "peer-dma", "outside-unbind", "outside-error"]
+    return all.filter { $0.needsIOMMUFD || names.contains($0.name) }
+  }
 
   /// The cases of `Tests/lab long`.
   static var long: [Case] { all.filter(\.isLong) }

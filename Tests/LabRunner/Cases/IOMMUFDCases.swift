@@ -2,7 +2,7 @@
 
 import Foundation
 
-/// A case for iommufd and the VFIO device files of L1's kernel.
+/// Cases for iommufd and the VFIO device files of L1's kernel.
 enum IOMMUFDCases {
   static let all: [Case] = [
     Case(
@@ -20,8 +20,64 @@ enum IOMMUFDCases {
         if address == Address.bigDrive { context.note("\(address)\n" + report) }
       }
       return "\(addresses.count) devices"
-    }
+    },
+    Case("iommufd-nvme", "Debian's driver reads an NVMe drive through iommufd", limit: 90, needsIOMMUFD: true)
+    {
+      context in
+      var guest = LinuxGuest(
+        devices: [Address.bigDrive], steps: ["nvme-sha256", "nvme-reset", "nvme-sha256"])
+      guest.options = ["--iommu", "iommufd"]
+      _ = try guest.run(context)
+      let trace = try Trace(file: context.file("trace.jsonl"))
+      try require("iommufd", in: trace, context)
+      let faults = trace.violationsOfClosing()
+      try context.require(faults.isEmpty, faults.prefix(3).joined(separator: "; "))
+      let pinned = trace.records.count { $0.event == "dma" && $0.op == "map" }
+      let unpinned = trace.records.count { $0.event == "dma" && $0.op == "unmap" }
+      try context.require(
+        pinned > 0 && unpinned > 0, "\(pinned) pieces of RAM were pinned, \(unpinned) unpinned")
+      return "\(pinned) pieces of RAM pinned"
+    },
+    Case(
+      "iommufd-bus-reset", "two functions that only a hot reset resets, owned by the iommufd", limit: 90,
+      needsIOMMUFD: true
+    ) { context in
+      let watch = try WatchGuest(context, Address.pair.map { "\($0),peer-dma=off" })
+      let trace = try watch.finish()
+      try require("iommufd", in: trace, context)
+      let resets = trace.records.filter { $0.event == "reset" }
+      for why in ["start", "hand-back"] {
+        try context.require(
+          resets.contains { $0.why == why && $0.method == "bus" },
+          "the trace has no bus reset with the reason '\(why)'")
+      }
+      return "\(resets.count) bus resets"
+    },
+    Case(
+      "iommufd-peers", "peer DMA: 'auto' takes type1; 'iommufd' warns once and maps no BAR", limit: 120,
+      needsIOMMUFD: true
+    ) { context in
+      for (option, interface, warnings) in [("auto", "type1", 0), ("iommufd", "iommufd", 1)] {
+        var guest = BareMetalGuest("watch", [Address.edu, Address.sharedMemory], append: "strange=0")
+        guest.options = ["--iommu", option]
+        let watch = try WatchGuest(context, guest, as: option)
+        let trace = try watch.finish()
+        try require(interface, in: trace, context)
+        let said = watch.child.errors.split(separator: "\n").count { $0.contains("peer DMA is off") }
+        try context.require(said == warnings, "\(option): \(said) warnings, expected \(warnings)")
+        let mapped = trace.records.count { !$0.mappedWindows.isEmpty }
+        try context.require(
+          (mapped == 0) == (interface == "iommufd"), "\(option): \(mapped) mappings of BARs")
+      }
+      return ""
+    },
   ]
+
+  /// Checks the interface to the IOMMU that a trace names.
+  private static func require(_ interface: String, in trace: Trace, _ context: CaseContext) throws {
+    let used = trace.records.filter { $0.event == "iommu" }.map { $0.interface ?? "none" }
+    try context.require(used == [interface], "the trace has the interfaces \(used), expected \(interface)")
+  }
 
   /// Checks the device's group and device file, and runs `iommufd-probe` with the device file.
   ///

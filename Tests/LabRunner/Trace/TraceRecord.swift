@@ -83,6 +83,8 @@ struct TraceRecord {
   var state: String? { self["state"] }
   var method: String? { self["method"] }
   var text: String? { self["text"] }
+  /// The interface to the IOMMU.
+  var interface: String? { self["interface"] }
   var size: UInt64? { self["size"].flatMap { UInt64($0) } }
 }
 
