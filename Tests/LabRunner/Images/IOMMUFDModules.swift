@@ -2,6 +2,13 @@
 
 import Foundation
 
+/// The archive does not have a package, or cannot be reached. The cases that need the package are skipped.
+struct Unavailable: Error, CustomStringConvertible {
+  let description: String
+
+  init(_ description: String) { self.description = description }
+}
+
 /// The build of iommufd and of the VFIO modules that use it, for one of Debian's kernels.
 ///
 /// Debian's kernels have neither iommufd nor the VFIO device files in /dev/vfio/devices. Both options change
@@ -58,7 +65,7 @@ struct IOMMUFDModules {
     guard shown.status == 0, let version = fields.first(where: { $0.first == "Version:" })?.last,
       let depends = fields.first(where: { $0.first == "Depends:" })?.last
     else {
-      throw LabError("\(headers): not in apt's lists; delete .build/lab/kernels and .build/lab/apt")
+      throw Unavailable("\(headers): not in apt's lists; delete .build/lab/kernels and .build/lab/apt")
     }
     let needed = Self.packages(inDepends: depends)
     if let compiler = needed.first(where: { $0.hasPrefix("gcc-") && !URL(filePath: "/usr/bin/\($0)").exists })
@@ -71,7 +78,7 @@ struct IOMMUFDModules {
     let end = try Command.result(["apt-get"] + aptOptions + ["download"] + wanted, in: packages)
     guard end.status == 0 else {
       let cause = end.errors.split(separator: "\n").first { $0.hasPrefix("E: ") }?.dropFirst(3)
-      throw LabError(
+      throw Unavailable(
         "apt-get download: \(cause ?? "status \(end.status)"); check the network, or delete "
           + ".build/lab/kernels and .build/lab/apt if the archive has a newer kernel")
     }

@@ -45,6 +45,8 @@ struct KernelStore {
       try replace(files, in: KernelPackage(root: root))
       try directory.removeIfPresent()
       try Data(stock.version.utf8).write(to: complete)
+    } catch let error as Unavailable {
+      throw error
     } catch {
       throw LabError("kernel \(name.rawValue): iommufd modules: \(sentence(error))")
     }

@@ -31,7 +31,11 @@ struct Lab {
       return true
     }
     guard !cases.isEmpty else { return }
-    _ = try preparation.hostKernel(l1, iommufd: iommufd)
+    do { _ = try preparation.hostKernel(l1, iommufd: iommufd) } catch let error as Unavailable {
+      printLine("lab: \(error)")
+      for one in cases { report.add(Event(.skip, one.name, text: error.description), prefix: prefix) }
+      return
+    }
     for isSingleThreaded in [false, true] {
       let some = cases.filter { $0.needsSingleThreadedTCG == isSingleThreaded }
       var session = Session(
