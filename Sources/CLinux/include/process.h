@@ -109,6 +109,15 @@ static inline int64_t cl_descriptor_limit(void)
 	return limit.rlim_cur > INT64_MAX ? INT64_MAX : (int64_t)limit.rlim_cur;
 }
 
+/* Returns the soft limit on locked memory in bytes, INT64_MAX if there is none, or -errno. */
+static inline int64_t cl_memlock_limit(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0)
+		return -errno;
+	return limit.rlim_cur > INT64_MAX ? INT64_MAX : (int64_t)limit.rlim_cur;
+}
+
 /* A signal handler that does nothing. It makes the signal interrupt KVM_RUN. */
 static inline void cl_ignore(int signal) { (void)signal; }
 

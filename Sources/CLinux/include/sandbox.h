@@ -29,6 +29,16 @@ static inline int cl_drop_capabilities(uint64_t kept)
 	return (int)CL_RESULT(syscall(SYS_capset, &header, sets));
 }
 
+/* Returns 1 if the calling thread has a capability, else 0 or -errno. */
+static inline int cl_has_capability(unsigned capability)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct sets[2] = { 0 };
+	if (syscall(SYS_capget, &header, sets) < 0)
+		return -errno;
+	return sets[capability / 32].effective >> capability % 32 & 1;
+}
+
 /*
  * Empties the bounding set of the calling thread and of threads that it creates later. A thread without
  * CAP_SETPCAP keeps the set (-EPERM). no_new_privs makes this harmless.

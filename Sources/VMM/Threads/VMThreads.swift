@@ -67,6 +67,9 @@ struct VMThreads<B: HostBackend> {
         builder.memory, dma: builder.devices.dma, isPreallocated: configuration.isPreallocated,
         processors: processors)
     else { return }
+    // The filter of a pin thread does not allow these calls.
+    let interface = builder.devices.interface
+    let limit = try step(RunError.kernel) { () throws(KernelError) in try PinningLimit.current(interface) }
     preparer.show(on: (Terminal.isTerminal(2), Terminal.isTerminal(1)))
     let pinSandbox = try sandbox(.pin)
     for index in 0..<preparer.threadCount {
@@ -75,7 +78,7 @@ struct VMThreads<B: HostBackend> {
           guard barrier.enter(pinSandbox) else { return }
           preparer.work(
             shouldStop: { shutdown.isOver }, pinned: eventLog.pinned,
-            failed: { shutdown.end(.failure(.preparation($0))) })
+            failed: { shutdown.end(.failure(.preparation($0.adding(limit)))) })
         })
     }
   }

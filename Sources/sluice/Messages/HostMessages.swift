@@ -44,8 +44,9 @@ extension MemoryPreparationError: AdvisedError {
   var remedy: String? {
     switch self {
     case .populate: "free memory on the host, or give a smaller --memory"
-    case .pin(let error):
-      error.errno == KernelError.noMemory ? "type 'ulimit -l unlimited', or run as root" : nil
+    case .pin(_, _?):
+      "raise the limit with 'ulimit -l', 'memlock' in /etc/security/limits.conf or LimitMEMLOCK= in a systemd unit, or run as root"
+    case .pin(let error, nil): error.errno == KernelError.noMemory ? "give a smaller --memory" : nil
     }
   }
 }

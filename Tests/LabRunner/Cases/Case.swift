@@ -40,7 +40,9 @@ struct Case: Sendable {
   /// The cases of `Tests/lab test` in an L1 with iommufd: the cases for it, and cases whose results depend on the
   /// interface to the IOMMU.
   static var shortOnIOMMUFD: [Case] {
-    let names = ["msix", "reset", "memory-enable", "peer-dma", "outside-unbind", "outside-error"]
+    let names = [
+      "msix", "reset", "memory-enable", "peer-dma", "outside-unbind", "outside-error", "few-locked",
+    ]
     return all.filter { $0.needsIOMMUFD || names.contains($0.name) }
   }
 

@@ -13,6 +13,9 @@ enum ResourceCases {
     ) {
       context in try fewDescriptors(context)
     },
+    Case("few-locked", "RAM beyond the limit on locked memory ends the VM; the error names limit and owner") {
+      context in try fewLocked(context)
+    },
     Case("few-mappings", "with few IOMMU mappings, windows are larger and none stays trapped") { context in
       try fewMappings(context)
     },
@@ -82,6 +85,27 @@ enum ResourceCases {
     let guest = BareMetalGuest("vectors", [Address.usb], append: "storm=10 rounds=1", cpus: 2)
     return try context.start(
       ["sh", "-c", "ulimit \(options); exec \"$@\"", "sh"] + guest.command(context, as: label), as: label)
+  }
+
+  /// Runs a guest without CAP_IPC_LOCK, with a limit of 64 MiB.
+  private static func fewLocked(_ context: CaseContext) throws -> String {
+    guard context.vmm == "sluice" else { throw Skipped("only for Sluice") }
+    // The guest sets Bus Master Enable, which waits for pinned RAM.
+    var guest = BareMetalGuest("edu-dma", [Address.edu])
+    let isIOMMUFD = FileManager.default.fileExists(atPath: "/dev/iommu")
+    guest.options = ["--iommu", isIOMMUFD ? "iommufd" : "type1"]
+    let child = try context.start(
+      ["sh", "-c", "ulimit -l 65536; exec setpriv --bounding-set -ipc_lock \"$@\"", "sh"]
+        + guest.command(context, as: "guest"), as: "guest")
+    let status = try child.wait()
+    let owner = isIOMMUFD ? "all processes of this user together" : "this process"
+    let message = child.lastMessage
+    try context.require(status == 6, "status \(status), expected 6; \(message)")
+    for word in ["RLIMIT_MEMLOCK is 65536 KiB for \(owner); raise the limit", "Cannot allocate memory"] {
+      try context.require(message.contains(word), "no '\(word)' in '\(message)'")
+    }
+    try HostDevice(Address.edu).requireReleased()
+    return owner
   }
 
   private static func fewDescriptors(_ context: CaseContext) throws -> String {
