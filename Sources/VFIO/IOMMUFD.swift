@@ -157,7 +157,7 @@ public final class BoundDevice: Sendable {
   ///
   /// - Parameters:
   ///   - iommufd: The iommufd.
-  ///   - token: The VF token, 16 bytes, or nil for none. It needs Linux 7.1.
+  ///   - token: The VF token, 16 bytes, or nil for none. It needs Linux 7.
   public func bind(to iommufd: IOMMUFD, token: [UInt8]?) throws(VFIOError) {
     do throws(KernelError) {
       let result: Int64

@@ -27,7 +27,7 @@ import Trace
       ),
       (
         IOMMUChoice.Facts(withoutCdev: [], tokenDevice: "c"),
-        "device c has a VF token, which needs Linux 7.1 with iommufd"
+        "device c has a VF token, which iommufd accepts since Linux 7"
       ),
     ])
   func type1(facts: IOMMUChoice.Facts, reason: String) {

@@ -50,7 +50,7 @@ public struct IOMMUChoice: Sendable, Equatable {
       } else if let device = facts.peerTarget {
         "other devices may reach the BARs of \(device), which iommufd cannot map"
       } else if let device = facts.tokenDevice {
-        "device \(device) has a VF token, which needs Linux 7.1 with iommufd"
+        "device \(device) has a VF token, which iommufd accepts since Linux 7"
       } else {
         nil
       }
