@@ -36,7 +36,9 @@ public struct IOMMUChoice: Sendable, Equatable {
 
   /// Takes iommufd only if it offers everything that the VM's devices and policies need.
   ///
-  /// - Parameter requested: The user's choice, or nil for an automatic one.
+  /// - Parameters:
+  ///   - requested: The user's choice, or nil for an automatic one.
+  ///   - facts: The facts about the host and the VM.
   init(_ requested: IOMMUInterface?, _ facts: Facts) {
     if let requested {
       self.init(interface: requested, reason: "requested")

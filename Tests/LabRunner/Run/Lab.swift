@@ -19,7 +19,14 @@ struct Lab {
 
   /// Runs the cases in an L1 with this kernel. Skips the cases that this L1 cannot run.
   ///
-  /// - Parameter iommufd: True if L1's kernel has iommufd.
+  /// - Parameters:
+  ///   - cases: The cases.
+  ///   - l1: The kernel of L1.
+  ///   - iommufd: True if L1's kernel has iommufd.
+  ///   - vmm: The VMM that runs the Linux guests.
+  ///   - times: The number of runs of each case.
+  ///   - prefix: The prefix of the cases' names in the report.
+  ///   - isBench: True for the measurements of `bench`.
   mutating func run(
     _ cases: [Case], l1: KernelName, iommufd: Bool = false, vmm: String = "sluice", times: Int = 1,
     prefix: String = "", isBench: Bool = false

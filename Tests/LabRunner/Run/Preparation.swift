@@ -114,7 +114,9 @@ struct Preparation {
 
   /// Returns the kernel of an L1.
   ///
-  /// - Parameter iommufd: True if the kernel has iommufd. The first call then builds its modules.
+  /// - Parameters:
+  ///   - name: The kernel.
+  ///   - iommufd: True if the kernel has iommufd. The first call then builds its modules.
   func hostKernel(_ name: KernelName, iommufd: Bool) throws -> KernelPackage {
     iommufd ? try store.kernelWithIOMMUFD(name) : try store.kernel(name).get()
   }
