@@ -35,14 +35,7 @@ public struct CapabilityList: Sendable {
   /// Follows the capability chain in the first 256 bytes. A loop or an offset outside this range ends the
   /// chain.
   public init(_ config: [UInt8]) {
-    var offsets: [Int] = []
-    if config.number(at: ConfigOffset.status, width: 2) & 1 << 4 != 0 {
-      var at = Int(config.number(at: ConfigOffset.capabilities, width: 1)) & ~3
-      while at >= ConfigOffset.headerEnd, at < ConfigOffset.extended, !offsets.contains(at) {
-        offsets.append(at)
-        at = Int(config.number(at: at + 1, width: 1)) & ~3
-      }
-    }
+    let offsets = Self.offsets(in: config)
     let found = offsets.map { offset in
       Capability(
         id: UInt16(config.number(at: offset, width: 1)), offset: offset,
@@ -51,6 +44,18 @@ public struct CapabilityList: Sendable {
     }
     shown = found.filter { Self.isShown($0, config) }
     hidden = found.filter { !Self.isShown($0, config) }
+  }
+
+  /// Returns the offsets of the chain in the first 256 bytes, in the order of the chain.
+  private static func offsets(in config: [UInt8]) -> [Int] {
+    guard config.number(at: ConfigOffset.status, width: 2) & 1 << 4 != 0 else { return [] }
+    var offsets: [Int] = []
+    var at = Int(config.number(at: ConfigOffset.capabilities, width: 1)) & ~3
+    while at >= ConfigOffset.headerEnd, at < ConfigOffset.extended, !offsets.contains(at) {
+      offsets.append(at)
+      at = Int(config.number(at: at + 1, width: 1)) & ~3
+    }
+    return offsets
   }
 
   /// True if the capability is supported and long enough for its emulated registers. A capability that the
@@ -65,6 +70,12 @@ public struct CapabilityList: Sendable {
     case CapabilityID.advancedFeatures: return capability.size >= 6
     default: return capability.size >= 8
     }
+  }
+
+  /// True if a configuration space has a PCI Express capability of any length (PCIe 6.0 §7.5.3).
+  public static func isExpress(_ config: [UInt8]) -> Bool {
+    config.count >= ConfigOffset.extended
+      && offsets(in: config).contains { config.number(at: $0, width: 1) == UInt32(CapabilityID.express) }
   }
 
   /// Follows the chain of extended capabilities.

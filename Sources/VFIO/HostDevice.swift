@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Linux
+internal import PCI
 
 /// A PCI device of this host, as sysfs shows it now (Documentation/ABI/testing/sysfs-bus-pci). Every property
 /// throws if sysfs cannot be read.
@@ -88,14 +89,7 @@ public struct HostDevice: Sendable {
         try Sysfs.present { () throws(KernelError) in
           try Sysfs.bytes("\(directory)/config", count: 256)
         } ?? []
-      guard config.count == 256, config[0x06] & 0x10 != 0 else { return false }
-      var at = Int(config[0x34] & ~3)
-      // The list has at most one capability for each 4 bytes after the header (PCI 3.0 §6.7).
-      for _ in 0..<48 where at >= 0x40 {
-        if config[at] == 0x10 { return true }
-        at = Int(config[at + 1] & ~3)
-      }
-      return false
+      return CapabilityList.isExpress(config)
     }
   }
 
