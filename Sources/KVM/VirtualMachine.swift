@@ -103,16 +103,20 @@ public final class VirtualMachine: Sendable {
     return KVMVFIODevice(descriptor: OwnedDescriptor(owning: number))
   }
 
-  /// KVM's record of the VFIO groups of a VM.
+  /// KVM's record of the VFIO groups or cdevs of a VM.
   public final class KVMVFIODevice: Sendable {
     private let descriptor: OwnedDescriptor
 
     init(descriptor: consuming OwnedDescriptor) { self.descriptor = descriptor }
 
-    /// Adds a group or a device's cdev by its open descriptor (KVM_DEV_VFIO_GROUP_ADD; KVM_DEV_VFIO_FILE_ADD has the
-    /// same number).
+    /// Adds a group or a cdev by its open descriptor (KVM_DEV_VFIO_FILE_ADD). KVM holds a reference to the file.
     public func add(file: Int32) throws(KernelError) {
-      try check(cl_kvm_vfio_add_group(descriptor.number, file), "KVM_DEV_VFIO_FILE_ADD")
+      try check(cl_kvm_vfio_file(descriptor.number, file, true), "KVM_DEV_VFIO_FILE_ADD")
+    }
+
+    /// Removes a group or a cdev (KVM_DEV_VFIO_FILE_DEL). A cdev whose descriptor is closed after that is released.
+    public func remove(file: Int32) throws(KernelError) {
+      try check(cl_kvm_vfio_file(descriptor.number, file, false), "KVM_DEV_VFIO_FILE_DEL")
     }
   }
 }

@@ -103,12 +103,24 @@ extension Rule {
           isContingent: true)
       ])),
     Rule(
-      "ioctl", [.control], "unmap memory at shutdown",
-      .requests([Request("IOMMU_IOAS_UNMAP", IOC_IOMMU_IOAS_UNMAP, "unmap guest RAM at shutdown")])),
+      "ioctl", [.device], "release a device", .requests([removesFile(isContingent: false)])),
+    Rule(
+      "ioctl", [.control], "release devices and unmap memory at shutdown",
+      .requests([
+        removesFile(isContingent: true),
+        Request("IOMMU_IOAS_UNMAP", IOC_IOMMU_IOAS_UNMAP, "unmap guest RAM at shutdown"),
+      ])),
     Rule(
       "ioctl", [.pin], "pin guest RAM",
       .requests([Request("IOMMU_IOAS_MAP", IOC_IOMMU_IOAS_MAP, "pin a piece of guest RAM")])),
   ]
+
+  /// - Parameter isContingent: True if a run may never make the call.
+  private static func removesFile(isContingent: Bool) -> Request {
+    Request(
+      "KVM_SET_DEVICE_ATTR", IOC_KVM_SET_DEVICE_ATTR, "remove a device that is released from KVM",
+      isContingent: isContingent)
+  }
 
   private static let restoresTerminal = Request(
     "TCSETS", UInt(TCSETS), "restore the terminal when a fault ends the process", on: 0, isContingent: true)

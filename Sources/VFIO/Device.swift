@@ -16,6 +16,8 @@ public final class Device: PCIDevice {
   /// The functions that a bus reset resets, or nil if ``hasReset`` is true or the bus cannot be reset.
   public let busResetScope: [ResetDependent]?
   let descriptor: SharedDescriptor
+  /// Called with the descriptor before it is closed. It removes other references to the file.
+  private let willClose: @Sendable (Int32) -> Void
   /// The proof that this process owns the functions of ``busResetScope``.
   enum ResetOwnership: Sendable {
     /// The VM's groups that have a function in the scope.
@@ -75,8 +77,15 @@ public final class Device: PCIDevice {
   }
 
   /// Reads the regions of a device that is bound to an iommufd and attached.
-  public convenience init(_ device: BoundDevice) throws(VFIOError) {
-    try self.init(address: device.address, device.descriptor, groups: nil)
+  ///
+  /// - Parameters:
+  ///   - device: The device.
+  ///   - willClose: Called with the descriptor before ``close()`` closes it. It must remove the descriptor from KVM,
+  ///     whose reference to the file would otherwise keep the device open.
+  public convenience init(
+    _ device: BoundDevice, willClose: @escaping @Sendable (Int32) -> Void
+  ) throws(VFIOError) {
+    try self.init(address: device.address, device.descriptor, groups: nil, willClose: willClose)
   }
 
   /// Reads the regions of an open device.
@@ -85,9 +94,14 @@ public final class Device: PCIDevice {
   ///   - address: The device's address on the host.
   ///   - descriptor: The open descriptor.
   ///   - groups: All groups of the VM, or nil if the device is bound to an iommufd.
-  private init(address: String, _ descriptor: SharedDescriptor, groups: [Group]?) throws(VFIOError) {
+  ///   - willClose: Called with the descriptor before it is closed.
+  private init(
+    address: String, _ descriptor: SharedDescriptor, groups: [Group]?,
+    willClose: @escaping @Sendable (Int32) -> Void = { _ in }
+  ) throws(VFIOError) {
     self.address = address
     self.descriptor = descriptor
+    self.willClose = willClose
     do throws(KernelError) {
       var info = vfio_device_info()
       // SAFETY: the call fills in the struct.
@@ -134,6 +148,7 @@ public final class Device: PCIDevice {
     self.interrupts = interrupts
     (busResetScope, resetOwnership) = (nil, .groups([]))
     self.descriptor = SharedDescriptor(descriptor)
+    willClose = { _ in }
   }
 
   /// Returns a region (VFIO_DEVICE_GET_REGION_INFO), or nil if the device does not have it.
@@ -273,6 +288,7 @@ public final class Device: PCIDevice {
   public func close() {
     // The kernel can assign the device to another owner only after its mappings are unmapped.
     mappings.withLock { $0 = [] }
+    if isOpen { willClose(descriptor.number) }
     descriptor.close()
   }
 

@@ -36,6 +36,13 @@ final class FakeVFIO: Sendable {
     var failing: [UInt: Int32] = [:]
     /// The calls: the request and its relevant numbers.
     var calls: [String] = []
+
+    /// Removes every mapping that starts in a range. Returns the bytes that were mapped.
+    mutating func unmap(_ start: UInt64, _ size: UInt64) -> UInt64 {
+      let removed = mappings.filter { $0.key >= start && $0.key - start < size }
+      for iova in removed.keys { mappings[iova] = nil }
+      return removed.values.reduce(0, +)
+    }
   }
 
   let state = Mutex(State())
@@ -163,13 +170,7 @@ final class FakeVFIO: Sendable {
       state.lastMapping = unsafe (map.pointee.vaddr, map.pointee.flags)
     case IOC_VFIO_IOMMU_UNMAP_DMA:
       let unmap = unsafe argument.assumingMemoryBound(to: vfio_iommu_type1_dma_unmap.self)
-      let (start, size) = unsafe (unmap.pointee.iova, unmap.pointee.size)
-      var done: UInt64 = 0
-      for (iova, bytes) in state.mappings where iova >= start && iova - start < size {
-        state.mappings[iova] = nil
-        done += bytes
-      }
-      unsafe unmap.pointee.size = done
+      unsafe unmap.pointee.size = unsafe state.unmap(unmap.pointee.iova, unmap.pointee.size)
     case IOC_VFIO_IOMMU_GET_INFO:
       unsafe argument.assumingMemoryBound(to: vfio_iommu_type1_info.self).pointee.flags = 0
     default: return -ENOTTY
@@ -200,12 +201,7 @@ final class FakeVFIO: Sendable {
       state.lastMapping = (map.user_va, map.flags)
     case IOC_IOMMU_IOAS_UNMAP:
       let unmap = unsafe argument.assumingMemoryBound(to: cl_iommu_ioas_unmap.self)
-      let (start, size) = unsafe (unmap.pointee.iova, unmap.pointee.length)
-      var done: UInt64 = 0
-      for (iova, bytes) in state.mappings where iova >= start && iova - start < size {
-        state.mappings[iova] = nil
-        done += bytes
-      }
+      let done = unsafe state.unmap(unmap.pointee.iova, unmap.pointee.length)
       guard done > 0 else { return -ENOENT }
       unsafe unmap.pointee.length = done
     default: return -ENOTTY

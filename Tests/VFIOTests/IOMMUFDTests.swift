@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CLinux
+import Glibc
 import Linux
 import Seams
 import Synchronization
@@ -97,11 +98,21 @@ import Testing
       // The device's ID, an affected device without a driver (0), and a device of another owner (-1).
       state.dependents = [(1, 1, 0), (0, 1, 1), (.max, 1, 2)]
     }
-    let device = try Device(try bound())
+    let closed = Mutex<[Int32]>([])
+    let bound = try bound()
+    let number = bound.descriptorNumber
+    let device = try Device(bound) { file in
+      // The descriptor is still open, so that KVM can find its file.
+      closed.withLock { $0.append(fcntl(file, F_GETFD) < 0 ? -1 : file) }
+    }
     #expect(device.region(0)?.size == 0x4000)
     #expect(device.busResetScope?.map(\.isOwned) == [true, true, false])
     try device.resetBus()
     #expect(kernel.takeCalls().last == "bus reset with 0 groups")
+    device.close()
+    device.close()
+    #expect(
+      closed.withLock { $0 } == [number], "KVM loses its reference once, before the descriptor is closed")
   }
 
   @Test("an address space passes each call on to its kind")

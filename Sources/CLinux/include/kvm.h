@@ -19,6 +19,7 @@ enum : unsigned long {
 	IOC_KVM_SET_TSS_ADDR = KVM_SET_TSS_ADDR,
 	IOC_KVM_CREATE_IRQCHIP = KVM_CREATE_IRQCHIP,
 	IOC_KVM_SET_GSI_ROUTING = KVM_SET_GSI_ROUTING,
+	IOC_KVM_SET_DEVICE_ATTR = KVM_SET_DEVICE_ATTR,
 	IOC_KVM_IRQFD = KVM_IRQFD,
 	IOC_KVM_RUN = KVM_RUN,
 	IOC_KVM_GET_REGS = KVM_GET_REGS,
@@ -111,12 +112,15 @@ static inline int cl_kvm_create_device(int vm, uint32_t type)
 	return (int)device.fd;
 }
 
-/* Adds a group, or a file (6.6+), to KVM's VFIO device, for coherency and posted interrupts. */
-static inline int cl_kvm_vfio_add_group(int device, int32_t group)
+/*
+ * Adds a group or a cdev (6.6+) to KVM's VFIO device, for coherency and posted interrupts, or removes it. KVM holds
+ * a reference to the file in between. KVM_DEV_VFIO_FILE_ADD and _DEL have the same numbers as GROUP_ADD and _DEL.
+ */
+static inline int cl_kvm_vfio_file(int device, int32_t file, bool add)
 {
 	struct kvm_device_attr attribute = { .group = KVM_DEV_VFIO_GROUP,
-					     .attr = KVM_DEV_VFIO_GROUP_ADD,
-					     .addr = (uint64_t)(uintptr_t)&group };
+					     .attr = add ? KVM_DEV_VFIO_GROUP_ADD : KVM_DEV_VFIO_GROUP_DEL,
+					     .addr = (uint64_t)(uintptr_t)&file };
 	return (int)CL_RESULT(ioctl(device, KVM_SET_DEVICE_ATTR, &attribute));
 }
 

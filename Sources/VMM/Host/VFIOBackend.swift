@@ -148,7 +148,10 @@ struct VFIOBackend: HostBackend {
         guard let one = bound.first(where: { $0.address == device.address }) else {
           throw .noDevice(device.address)
         }
-        return try VFIO.Device(one)
+        return try VFIO.Device(one) { [registration] file in
+          // KVM refuses only a file that it does not have. The device is then released when the process ends.
+          do throws(KernelError) { try registration.remove(file: file) } catch {}
+        }
       }
     }
   }
