@@ -38,11 +38,9 @@ struct Case: Sendable {
   static var short: [Case] { all.filter { !$0.isLong && !$0.needsIOMMUFD } }
 
   /// The cases of `Tests/lab test` in an L1 with iommufd: the cases for it, and cases whose results depend on the
-  /// interface to the IOMMU.
+  /// interface to the IOMMU. Sluice uses iommufd there, unless a case says otherwise.
   static var shortOnIOMMUFD: [Case] {
-    let names = [
-      "msix", "reset", "memory-enable", "peer-dma", "outside-unbind", "outside-error", "few-locked",
-    ]
+    let names = ["msix", "reset", "memory-enable", "peer-dma", "few-locked"] + RemovalCases.all.map(\.name)
     return all.filter { $0.needsIOMMUFD || names.contains($0.name) }
   }
 

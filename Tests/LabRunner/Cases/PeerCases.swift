@@ -11,7 +11,7 @@ enum PeerCases {
     ) {
       context in
       try forSluice(context)
-      let guest = BareMetalGuest("peer-dma", [Address.edu, Address.sharedMemory], append: "cycles=1")
+      let guest = peers([Address.edu, Address.sharedMemory], append: "cycles=1")
       let before = try faults()
       let remark = try guest.check(context)
       try requireNeighbours(context)
@@ -33,6 +33,7 @@ enum PeerCases {
       let devices = [Address.edu, Address.sharedMemory, Address.network, Address.bigDrive]
       var guest = BareMetalGuest("bars", devices.map { "\($0),peer-dma=eager" })
       guest.memory = "2G"
+      guest.options = chooses
       let remark = try guest.check(context)
       let said = try String(contentsOf: context.file("guest.err"), encoding: .utf8).split(separator: "\n")
       let warnings = said.filter { $0.contains("guest RAM is at") }
@@ -106,7 +107,7 @@ enum PeerCases {
 
     func check(_ context: CaseContext) throws -> String {
       let devices = [Address.edu, Address.sharedMemory + options] + others
-      _ = try BareMetalGuest("peer-dma", devices, append: append).check(context, as: name)
+      _ = try peers(devices, append: append).check(context, as: name)
       let trace = try Trace(file: context.file("\(name).jsonl"))
       let faults = trace.violationsOfClosing()
       try context.require(faults.isEmpty, "\(name): \(faults.prefix(3).joined(separator: "; "))")
@@ -116,6 +117,15 @@ enum PeerCases {
         used == containers, "\(name): \(used) containers map ivshmem, expected \(containers)")
       return "\(name): \(mapped.count) mappings"
     }
+  }
+
+  /// Peer DMA needs type1. Sluice finds that by itself, also in an L1 with iommufd.
+  private static let chooses = ["--iommu", "auto"]
+
+  private static func peers(_ devices: [String], append: String) -> BareMetalGuest {
+    var guest = BareMetalGuest("peer-dma", devices, append: append)
+    guest.options = chooses
+    return guest
   }
 
   private static let policies = [
@@ -148,7 +158,7 @@ enum PeerCases {
   /// Checks the device's memory bit while the guest's memory bit is clear.
   private static func bit(_ context: CaseContext, _ policy: String) throws -> String {
     let devices = [Address.edu, "\(Address.sharedMemory),memory-bit=\(policy)"]
-    let guest = BareMetalGuest("peer-dma", devices, append: "pause=2000")
+    let guest = peers(devices, append: "pause=2000")
     let child = try context.start(guest.command(context, as: policy), as: policy)
     try child.expect("# memory is off")
     let isSet = try HostDevice(Address.sharedMemory).command & 2 != 0

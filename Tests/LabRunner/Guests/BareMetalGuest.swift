@@ -55,7 +55,9 @@ struct BareMetalGuest {
 
   private func sluice(_ context: CaseContext, as label: String) throws -> [String] {
     [
-      context.manifest.sluice, "run", "--kernel", try context.guest(name), "--debug-exit", "--cpus",
+      context.manifest.sluice, "run",
+    ] + context.manifest.iommuOption + [
+      "--kernel", try context.guest(name), "--debug-exit", "--cpus",
       "\(cpus)",
       "--memory", memory, "--summary", "--trace", context.file("\(label).jsonl").path, "--append", append,
     ] + options + devices.flatMap { ["--device", $0] }

@@ -38,7 +38,9 @@ struct LinuxGuest {
       ] + vfioDevices(devices)
     default:
       return [
-        context.manifest.sluice, "run", "--kernel", kernel.image, "--initrd", initramfs, "--append", line,
+        context.manifest.sluice, "run",
+      ] + context.manifest.iommuOption + [
+        "--kernel", kernel.image, "--initrd", initramfs, "--append", line,
         "--memory", memory, "--cpus", "\(cpus)", "--summary", "--trace", context.file("trace.jsonl").path,
       ] + devices.flatMap { ["--device", $0] } + options
     }

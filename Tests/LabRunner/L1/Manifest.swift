@@ -44,8 +44,13 @@ struct Manifest: Codable {
   var programs = ""
   /// The path of the file `injections`.
   var injections = ""
+  /// The interface to the IOMMU that Sluice must use, or nil if Sluice chooses.
+  var iommu: String?
   /// The path of kvmtool's program, or nil if it is not installed.
   var kvmtool: String?
+
+  /// The option for ``iommu``. A later `--iommu` of a case replaces it.
+  var iommuOption: [String] { iommu.map { ["--iommu", $0] } ?? [] }
 
   static func read(_ url: URL) throws -> Manifest {
     try JSONDecoder().decode(Manifest.self, from: Data(contentsOf: url))

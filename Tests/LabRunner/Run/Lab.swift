@@ -43,6 +43,8 @@ struct Lab {
       for one in cases { report.add(Event(.skip, one.name, text: error.description), prefix: prefix) }
       return
     }
+    var manifest = manifest
+    manifest.iommu = iommufd ? "iommufd" : nil
     for isSingleThreaded in [false, true] {
       let some = cases.filter { $0.needsSingleThreadedTCG == isSingleThreaded }
       var session = Session(
