@@ -5,7 +5,7 @@
  */
 	.text
 
-/* int cl_guarded_load(uint64_t address, uint64_t *value): 0 or -EFAULT */
+/* int cl_guarded_load(uint64_t address, uint64_t *value): 0 or CL_NO_MEMORY */
 	.globl	cl_guarded_load
 	.type	cl_guarded_load, @function
 cl_guarded_load:
@@ -18,7 +18,7 @@ cl_guarded_load_access:
 	ret
 	.size	cl_guarded_load, . - cl_guarded_load
 
-/* int cl_guarded_store(uint64_t address, uint64_t value): 0 or -EFAULT */
+/* int cl_guarded_store(uint64_t address, uint64_t value): 0 or CL_NO_MEMORY */
 	.globl	cl_guarded_store
 	.type	cl_guarded_store, @function
 cl_guarded_store:
@@ -34,7 +34,7 @@ cl_guarded_store_access:
 	.hidden	cl_guarded_fault
 	.type	cl_guarded_fault, @function
 cl_guarded_fault:
-	movl	$-14, %eax	/* -EFAULT */
+	movl	$-5004, %eax	/* CL_NO_MEMORY */
 	ret
 	.size	cl_guarded_fault, . - cl_guarded_fault
 

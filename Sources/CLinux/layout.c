@@ -64,6 +64,7 @@ FIELD(struct vfio_iommu_type1_info_cap_iova_range, nr_iovas, 8);
 FIELD(struct vfio_iommu_type1_info_cap_iova_range, iova_ranges, 16);
 LAYOUT(struct cl_route, 24);
 LAYOUT(struct cl_access, 32);
+_Static_assert(CL_NO_MEMORY == -5004, "the number in guarded.S");
 LAYOUT(struct cl_iommu_destroy, 8);
 LAYOUT(struct cl_iommu_ioas_alloc, 12);
 LAYOUT(struct cl_iommu_iova_range, 16);

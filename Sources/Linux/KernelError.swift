@@ -22,6 +22,8 @@ public struct KernelError: Error, Equatable, CustomStringConvertible {
     case limit
     /// The kernel or the C library rejected the call without an error number.
     case refused
+    /// Mapped memory has no page now: an access raised SIGBUS.
+    case noMemory
   }
 
   /// Creates an error from an operation and an error number.
@@ -44,6 +46,7 @@ public struct KernelError: Error, Equatable, CustomStringConvertible {
     case .wrongFile: "\(operation): unsupported kind of file"
     case .limit: "\(operation): above a limit of Sluice"
     case .refused: "\(operation): rejected without an error number"
+    case .noMemory: "\(operation): the memory is disabled (SIGBUS)"
     }
   }
 
@@ -82,6 +85,7 @@ extension KernelError.Cause {
       case Int64(CL_KIND.rawValue): .wrongFile
       case Int64(CL_LIMIT.rawValue): .limit
       case Int64(CL_REFUSED.rawValue): .refused
+      case Int64(CL_NO_MEMORY.rawValue): .noMemory
       default: .errno(Int32(truncatingIfNeeded: -result))
       }
   }

@@ -34,6 +34,7 @@ import Testing
       (-5001, .wrongFile, "asked: unsupported kind of file"),
       (-5002, .limit, "asked: above a limit of Sluice"),
       (-5003, .refused, "asked: rejected without an error number"),
+      (-5004, .noMemory, "asked: the memory is disabled (SIGBUS)"),
     ] as [(Int64, KernelError.Cause, String)] {
       let error = #expect(throws: KernelError("asked", cause)) { try Linux.check(result, "asked") }
       #expect(error?.errno == nil && error?.description == text)

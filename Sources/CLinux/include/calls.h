@@ -16,7 +16,8 @@ enum cl_cause {
 	CL_SHORT = -5000, /* the kernel transferred fewer bytes than the access has */
 	CL_KIND = -5001, /* the file is not of the required kind */
 	CL_LIMIT = -5002, /* a number or a size is above a limit of the shim */
-	CL_REFUSED = -5003 /* the kernel or the C library rejected the call */
+	CL_REFUSED = -5003, /* the kernel or the C library rejected the call */
+	CL_NO_MEMORY = -5004 /* an access to mapped memory raised SIGBUS; guarded.S has the number, too */
 };
 
 #define CL_RESULT(call)                           \

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/* Return 0, or -EFAULT if the memory raised SIGBUS. Call cl_install_guard first. */
+/* Return 0, or CL_NO_MEMORY if the memory raised SIGBUS. Call cl_install_guard first. */
 int cl_guarded_load(uint64_t address, uint64_t *value);
 int cl_guarded_store(uint64_t address, uint64_t value);
 

@@ -17,7 +17,7 @@ public enum FaultTolerantAccess {
   /// Reads 8 bytes, little-endian, in one access.
   ///
   /// - Parameter address: Host virtual address in a mapping; a multiple of 8.
-  /// - Throws: EFAULT if the mapping has no memory now: the device's memory is disabled.
+  /// - Throws: ``KernelError/Cause/noMemory`` if the mapping has no memory now: the device's memory is disabled.
   public static func load(_ address: UInt64) throws(KernelError) -> UInt64 {
     var value: UInt64 = 0
     // SAFETY: the call fills in the number.
@@ -30,7 +30,7 @@ public enum FaultTolerantAccess {
   /// - Parameters:
   ///   - address: Host virtual address in a mapping; a multiple of 8.
   ///   - value: The value to write.
-  /// - Throws: EFAULT if the mapping has no memory now: the device's memory is disabled.
+  /// - Throws: ``KernelError/Cause/noMemory`` if the mapping has no memory now: the device's memory is disabled.
   public static func store(_ address: UInt64, _ value: UInt64) throws(KernelError) {
     try check(cl_guarded_store(address, value), "write mapped memory")
   }
