@@ -49,7 +49,8 @@ struct Injections {
   func run(_ context: CaseContext) throws -> String {
     guard context.vmm == "sluice" else { throw Skipped("only for Sluice") }
     let table = try InjectionTable(file: URL(filePath: context.manifest.injections))
-    let text = try Command.output([context.manifest.sluice, "run", "--print-seccomp"])
+    let text = try Command.output(
+      [context.manifest.sluice, "run", "--print-seccomp"] + context.manifest.iommuOption)
     let missing = table.missing(from: text)
     try context.require(
       missing.isEmpty, "'injections' lacks rows of the seccomp table: \(missing.joined(separator: ", "))")

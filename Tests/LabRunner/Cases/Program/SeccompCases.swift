@@ -9,7 +9,8 @@ enum SeccompCases {
     Case("seccomp-rules", "guests of every kind together use every rule of the filter", limit: 420) {
       context in
       guard context.vmm == "sluice" else { throw Skipped("only for Sluice") }
-      let text = try Command.output([context.manifest.sluice, "run", "--print-seccomp"])
+      let text = try Command.output(
+        [context.manifest.sluice, "run", "--print-seccomp"] + context.manifest.iommuOption)
       let table = SystemCalls(table: text, contingent: true)
       try context.require(!table.made.isEmpty, "--print-seccomp printed no table")
       context.isTracing = true
