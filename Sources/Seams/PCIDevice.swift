@@ -41,6 +41,14 @@ public protocol PCIDevice: Sendable {
   /// - Returns: The host virtual address of the area.
   func map(_ region: Int, _ area: Range<UInt64>) throws(OperationError) -> UInt64
 
+  /// Returns the descriptor of a dma-buf that consists of a range of a BAR. The device owns the descriptor, which is
+  /// valid until the next call of this method or until ``close()``.
+  ///
+  /// - Parameters:
+  ///   - region: The index of the BAR, 0 to 5.
+  ///   - range: The bytes from the start of the BAR, in whole pages.
+  func dmaBuffer(_ region: Int, _ range: Range<UInt64>) throws(OperationError) -> Int32
+
   /// Returns the host's support for a kind of interrupt.
   func interruptInfo(_ kind: InterruptKind) -> InterruptInfo
 

@@ -36,13 +36,27 @@ public final class Container: IOAddressSpace {
       "VFIO_SET_IOMMU type1v2")
   }
 
-  /// Maps host memory for DMA (VFIO_IOMMU_MAP_DMA). RAM is pinned.
+  /// False: a window is mapped by its host virtual address.
+  public var needsDMABuffers: Bool { false }
+
+  /// Maps a window for DMA. The kernel takes its pages from the mapping of the BAR.
+  public func map(iova: UInt64, size: UInt64, window: WindowMemory) throws(OperationError) {
+    guard case .host(let host) = window else {
+      throw OperationError("VFIO_IOMMU_MAP_DMA: the interface maps no dma-buf")
+    }
+    try map(iova: iova, size: size, host: host, sharedWith: nil)
+  }
+
+  /// Maps host memory for DMA (VFIO_IOMMU_MAP_DMA). RAM is pinned, for each container separately.
   ///
   /// - Parameters:
   ///   - iova: The IOVA. In a VM it equals the GPA.
   ///   - size: Bytes.
   ///   - host: Host virtual address.
-  public func map(iova: UInt64, size: UInt64, host: UInt64) throws(OperationError) {
+  ///   - other: Unused.
+  public func map(
+    iova: UInt64, size: UInt64, host: UInt64, sharedWith other: Container?
+  ) throws(OperationError) {
     try perform(
       cl_vfio_map_dma(descriptor.number, iova, size, host),
       "VFIO_IOMMU_MAP_DMA \(size) bytes at IOVA \(iova.hexadecimal)")

@@ -30,6 +30,7 @@ public final class Device: PCIDevice {
   private let interrupts: [InterruptInfo]
   /// Taken by any thread for an 8-byte access and for a change. No lock is taken inside it.
   private let mappings = Mutex<[MappedArea]>([])
+  let buffers = DMABuffers()
 
   /// A part of a device that is read and written through its descriptor.
   struct Region: Sendable {
@@ -288,6 +289,7 @@ public final class Device: PCIDevice {
   public func close() {
     // The kernel can assign the device to another owner only after its mappings are unmapped.
     mappings.withLock { $0 = [] }
+    buffers.close()
     if isOpen { willClose(descriptor.number) }
     descriptor.close()
   }

@@ -61,6 +61,8 @@ public struct HostDevice: Sendable {
   public var driver: String? { get throws(KernelError) { try link("driver") } }
   /// The number of the IOMMU group, or nil if no IOMMU isolates the device.
   public var group: String? { get throws(KernelError) { try link("iommu_group") } }
+  /// The name of the IOMMU that translates the device's DMA, such as `dmar0`, or nil if there is none.
+  public var iommu: String? { get throws(KernelError) { try link("iommu") } }
   /// The reset methods of the kernel for the device, best first (Linux 5.15 and newer).
   public var resetMethods: [String] {
     get throws(KernelError) { (try attribute("reset_method") ?? "").split(separator: " ").map(String.init) }

@@ -65,11 +65,36 @@ public final class IOAS: IOAddressSpace {
     }
   }
 
-  /// Maps and pins RAM at a fixed IOVA (IOMMU_IOAS_MAP). The kernel refuses the mapping of a BAR with EFAULT.
-  public func map(iova: UInt64, size: UInt64, host: UInt64) throws(OperationError) {
+  /// True: the kernel refuses to map a BAR by its host virtual address (EFAULT).
+  public var needsDMABuffers: Bool { true }
+
+  /// Maps and pins RAM at a fixed IOVA (IOMMU_IOAS_MAP), or shares the pins of another space of the same iommufd
+  /// (IOMMU_IOAS_COPY).
+  ///
+  /// - Parameters:
+  ///   - iova: The IOVA. In a VM it equals the GPA.
+  ///   - size: Bytes.
+  ///   - host: Host virtual address.
+  ///   - other: The space that has the same mapping, or nil.
+  public func map(iova: UInt64, size: UInt64, host: UInt64, sharedWith other: IOAS?) throws(OperationError) {
+    let text = "\(size) bytes at IOVA \(iova.hexadecimal)"
+    if let other {
+      try perform(
+        cl_ioas_copy(iommufd.descriptor.number, other.id, id, iova, size), "IOMMU_IOAS_COPY \(text)")
+    } else {
+      try perform(cl_ioas_map(iommufd.descriptor.number, id, iova, size, host), "IOMMU_IOAS_MAP \(text)")
+    }
+  }
+
+  /// Maps a window at a fixed IOVA (IOMMU_IOAS_MAP_FILE, Linux 6.19 for dma-bufs). The kernel revokes the mapping when
+  /// the device's memory goes off. A revoked mapping stays until it is unmapped.
+  public func map(iova: UInt64, size: UInt64, window: WindowMemory) throws(OperationError) {
+    guard case .dmaBuffer(let file) = window else {
+      throw OperationError("IOMMU_IOAS_MAP_FILE: the interface maps only dma-bufs")
+    }
     try perform(
-      cl_ioas_map(iommufd.descriptor.number, id, iova, size, host),
-      "IOMMU_IOAS_MAP \(size) bytes at IOVA \(iova.hexadecimal)")
+      cl_ioas_map_file(iommufd.descriptor.number, id, iova, size, file),
+      "IOMMU_IOAS_MAP_FILE \(size) bytes at IOVA \(iova.hexadecimal)")
   }
 
   /// Unmaps all mappings in a range (IOMMU_IOAS_UNMAP). The range must not split a mapping.
@@ -107,11 +132,32 @@ public final class AddressSpace: IOAddressSpace {
     }
   }
 
-  /// Maps host memory for the devices; see ``Container`` and ``IOAS``.
-  public func map(iova: UInt64, size: UInt64, host: UInt64) throws(OperationError) {
+  /// True for iommufd.
+  public var needsDMABuffers: Bool {
     switch kind {
-    case .type1(let container): try container.map(iova: iova, size: size, host: host)
-    case .iommufd(let space): try space.map(iova: iova, size: size, host: host)
+    case .type1(let container): container.needsDMABuffers
+    case .iommufd(let space): space.needsDMABuffers
+    }
+  }
+
+  /// Maps guest RAM for the devices; see ``Container`` and ``IOAS``. All spaces of a VM have the same kind.
+  public func map(
+    iova: UInt64, size: UInt64, host: UInt64, sharedWith other: AddressSpace?
+  ) throws(OperationError) {
+    switch kind {
+    case .type1(let container): try container.map(iova: iova, size: size, host: host, sharedWith: nil)
+    case .iommufd(let space):
+      var owner: IOAS?
+      if case .iommufd(let first) = other?.kind { owner = first }
+      try space.map(iova: iova, size: size, host: host, sharedWith: owner)
+    }
+  }
+
+  /// Maps a window for the devices; see ``Container`` and ``IOAS``.
+  public func map(iova: UInt64, size: UInt64, window: WindowMemory) throws(OperationError) {
+    switch kind {
+    case .type1(let container): try container.map(iova: iova, size: size, window: window)
+    case .iommufd(let space): try space.map(iova: iova, size: size, window: window)
     }
   }
 
@@ -174,6 +220,13 @@ public final class BoundDevice: Sendable {
       throw .token(device: address, isGiven: token != nil, error)
     } catch { throw .device(address, error) }
   }
+
+  /// True if the kernel exports the device's BARs as dma-bufs (VFIO_DEVICE_FEATURE_DMA_BUF, Linux 6.19 with
+  /// CONFIG_PCI_P2PDMA). The device must be bound.
+  public var exportsDMABuffers: Bool { cl_vfio_probe_dma_buf(descriptor.number) == 0 }
+
+  /// Closes the device. The kernel releases it if no other file or mapping refers to it.
+  public func close() { descriptor.close() }
 
   /// Attaches the device to an I/O address space (VFIO_DEVICE_ATTACH_IOMMUFD_PT).
   public func attach(to space: IOAS) throws(VFIOError) {

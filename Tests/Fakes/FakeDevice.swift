@@ -67,43 +67,6 @@ package final class FakeDevice: PCIDevice {
   private let world: FakeWorld
   private let memory: [Memory?]
 
-  /// The bytes of a BAR.
-  private final class Memory: Sendable {
-    let mapping: Mapping
-    let size: UInt64
-
-    init(_ size: UInt64) throws(OperationError) {
-      self.size = size
-      do throws(KernelError) { mapping = try Mapping(anonymous: (size + 4095) & ~4095) } catch {
-        throw OperationError(error)
-      }
-    }
-
-    var range: Range<UInt64> { mapping.address..<mapping.address + mapping.size }
-
-    func pointer(_ offset: UInt64) -> UnsafeMutableRawPointer? {
-      unsafe UnsafeMutableRawPointer(bitPattern: UInt(mapping.address + offset))
-    }
-
-    func load(_ offset: UInt64, _ width: Int) -> UInt64 {
-      var value: UInt64 = 0
-      for byte in 0..<width {
-        // SAFETY: the caller has checked the range against the size of the mapping.
-        let part = unsafe pointer(offset + UInt64(byte))?.load(as: UInt8.self) ?? 0
-        value |= UInt64(part) << UInt64(byte * 8)
-      }
-      return value
-    }
-
-    func store(_ offset: UInt64, _ width: Int, _ value: UInt64) {
-      for byte in 0..<width {
-        // SAFETY: as above.
-        unsafe pointer(offset + UInt64(byte))?
-          .storeBytes(of: UInt8(truncatingIfNeeded: value >> UInt64(byte * 8)), as: UInt8.self)
-      }
-    }
-  }
-
   /// Creates a device.
   package init(_ shape: Shape, in world: FakeWorld) throws(OperationError) {
     self.shape = shape
@@ -194,6 +157,7 @@ package final class FakeDevice: PCIDevice {
         state.config[at] = state.config[at] & stuck | new & ~stuck
       }
     }
+    if offset <= UInt64(Self.command), offset + UInt64(width) > UInt64(Self.command) { reportMemory() }
   }
 
   package func readAll(_ region: Int, count: Int) throws(OperationError) -> [UInt8] {
@@ -212,6 +176,19 @@ package final class FakeDevice: PCIDevice {
       throw OperationError("fake region \(region) has no memory")
     }
     return bar.mapping.address + area.lowerBound
+  }
+
+  package func dmaBuffer(_ region: Int, _ range: Range<UInt64>) throws(OperationError) -> Int32 {
+    let (address, host) = (address, memory.indices.contains(region) ? memory[region]?.mapping.address : nil)
+    let size = range.upperBound - range.lowerBound
+    return try world.perform(.dmaBuffer(region, range.lowerBound, size)) { state throws(OperationError) in
+      guard let host else { throw OperationError("fake region \(region) has no memory", errno: 19) }
+      let buffer = FakeWorld.Buffer(device: address, host: host + range.lowerBound, size: size)
+      if let known = state.buffers.first(where: { $0.value == buffer }) { return known.key }
+      let number = Int32(1000 + state.buffers.count)
+      state.buffers[number] = buffer
+      return number
+    }
   }
 
   package func interruptInfo(_ kind: InterruptKind) -> InterruptInfo {
@@ -271,8 +248,25 @@ package final class FakeDevice: PCIDevice {
     resetRegisters()
   }
 
+  /// Clears or sets the memory bit outside the VM, as another program of the host can.
+  package func setMemoryOutside(_ isEnabled: Bool) {
+    state.withLock { state in
+      let bit = UInt8(truncatingIfNeeded: Self.memorySpace)
+      state.config[Self.command] =
+        isEnabled ? state.config[Self.command] | bit : state.config[Self.command] & ~bit
+    }
+    reportMemory()
+  }
+
+  /// Reports the memory bit to the world, which revokes the mappings of dma-bufs if it is clear.
+  private func reportMemory() {
+    let (address, isEnabled) = (address, command & Self.memorySpace != 0)
+    world.state.withLock { $0.setMemory(of: address, isEnabled) }
+  }
+
   /// Resets the registers.
   private func resetRegisters() {
+    defer { reportMemory() }
     state.withLock { state in
       state.config[Self.command] = UInt8(truncatingIfNeeded: state.stuckCommand)
       state.config[Self.command + 1] = 0

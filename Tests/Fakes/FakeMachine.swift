@@ -96,14 +96,20 @@ package final class FakeSpace: IOAddressSpace {
   private let index: Int
   private let ranges: [ClosedRange<UInt64>]
   private let mappings: Int?
+  package let needsDMABuffers: Bool
 
   /// Creates an empty I/O address space in a world.
   ///
   /// - Parameters:
   ///   - ranges: The IOVAs that it translates; empty if it reports none.
   ///   - mappings: The number of mappings that it reports as available, or nil for the world's limit.
-  package init(_ world: FakeWorld, ranges: [ClosedRange<UInt64>] = [], mappings: Int? = nil) {
+  ///   - needsDMABuffers: True if it maps windows by dma-buf.
+  package init(
+    _ world: FakeWorld, ranges: [ClosedRange<UInt64>] = [], mappings: Int? = nil,
+    needsDMABuffers: Bool = false
+  ) {
     self.world = world
+    self.needsDMABuffers = needsDMABuffers
     self.ranges = ranges
     self.mappings = mappings
     index = world.state.withLock { state in
@@ -119,9 +125,39 @@ package final class FakeSpace: IOAddressSpace {
     }
   }
 
-  package func map(iova: UInt64, size: UInt64, host: UInt64) throws(OperationError) {
+  package func map(
+    iova: UInt64, size: UInt64, host: UInt64, sharedWith other: FakeSpace?
+  ) throws(OperationError) {
+    try map(other == nil ? .map(iova, size) : .share(iova, size), iova: iova, size: size) { _ in
+      FakeWorld.Mapped(base: iova, size: size, host: host)
+    }
+  }
+
+  package func map(iova: UInt64, size: UInt64, window: WindowMemory) throws(OperationError) {
+    let needsDMABuffers = needsDMABuffers
+    try map(.map(iova, size), iova: iova, size: size) { state throws(OperationError) in
+      switch window {
+      case .host(let host):
+        if needsDMABuffers { throw OperationError("fake space maps only dma-bufs", errno: 14) }
+        return .init(base: iova, size: size, host: host)
+      case .dmaBuffer(let number):
+        guard let buffer = state.buffers[number], buffer.size == size else {
+          throw OperationError("fake dma-buf \(number) with \(size) bytes does not exist", errno: 22)
+        }
+        guard state.enabledDevices.contains(buffer.device) else {
+          throw OperationError("fake dma-buf \(number): memory is off", errno: 19)
+        }
+        return .init(base: iova, size: size, host: buffer.host, buffer: number)
+      }
+    }
+  }
+
+  private func map(
+    _ call: FakeWorld.Call, iova: UInt64, size: UInt64,
+    _ mapping: (FakeWorld.State) throws(OperationError) -> FakeWorld.Mapped
+  ) throws(OperationError) {
     let index = index
-    try world.perform(.map(iova, size)) { state throws(OperationError) in
+    try world.perform(call) { state throws(OperationError) in
       guard state.spaces[index].count < state.mappingLimit else {
         throw OperationError("fake mappings: all are in use", errno: 28)
       }
@@ -129,7 +165,7 @@ package final class FakeSpace: IOAddressSpace {
       where iova < mapped.base + mapped.size && mapped.base < iova + size {
         throw OperationError("fake mapping overlaps", errno: 17)
       }
-      state.spaces[index][iova] = .init(base: iova, size: size, host: host)
+      state.spaces[index][iova] = try mapping(state)
     }
   }
 

@@ -28,6 +28,8 @@ package final class FakeWorld: Sendable {
     case disconnect(UInt32)
     case limits
     case map(UInt64, UInt64)
+    case share(UInt64, UInt64)
+    case dmaBuffer(Int, UInt64, UInt64)
     case unmap(UInt64, UInt64)
 
     /// The name of the call, without its arguments.
@@ -58,6 +60,8 @@ package final class FakeWorld: Sendable {
       case .disconnect(let gsi): "disconnect(\(gsi))"
       case .limits: "limits"
       case .map(let iova, let size): "map(\(iova), \(size))"
+      case .share(let iova, let size): "share(\(iova), \(size))"
+      case .dmaBuffer(let region, let offset, let size): "dmaBuffer(\(region), \(offset), \(size))"
       case .unmap(let iova, let size): "unmap(\(iova), \(size))"
       }
     }
@@ -71,6 +75,21 @@ package final class FakeWorld: Sendable {
     package let size: UInt64
     /// The host virtual address.
     package let host: UInt64
+    /// The dma-buf that is mapped, or nil for a mapping by host virtual address.
+    package var buffer: Int32?
+    /// True if the kernel has revoked the mapping of a dma-buf. It then translates nothing, but it still occupies its
+    /// IOVAs.
+    package var isRevoked = false
+  }
+
+  /// A dma-buf: a range of the memory of a device.
+  package struct Buffer: Equatable, Sendable {
+    /// The address of the device on the host.
+    package let device: String
+    /// The host virtual address of its first byte.
+    package let host: UInt64
+    /// Bytes.
+    package let size: UInt64
   }
 
   /// The state of the world.
@@ -81,6 +100,10 @@ package final class FakeWorld: Sendable {
     package var slots: [UInt32: Mapped] = [:]
     /// The mappings of each I/O address space, by IOVA.
     package var spaces: [[UInt64: Mapped]] = []
+    /// The dma-bufs by their descriptor.
+    package var buffers: [Int32: Buffer] = [:]
+    /// The devices whose memory is enabled.
+    var enabledDevices: Set<String> = []
     /// The GSI of each connected eventfd.
     package var connected: [Int32: UInt32] = [:]
     /// The resample eventfd of each eventfd that raises a level-triggered GSI.
@@ -156,6 +179,22 @@ package final class FakeWorld: Sendable {
 }
 
 extension FakeWorld.State {
+  /// Enables or disables the memory of a device. The kernel revokes the mappings of its dma-bufs before the memory is
+  /// disabled.
+  mutating func setMemory(of device: String, _ isEnabled: Bool) {
+    guard !isEnabled else {
+      enabledDevices.insert(device)
+      return
+    }
+    enabledDevices.remove(device)
+    for space in spaces.indices {
+      for (iova, mapped) in spaces[space] {
+        guard let buffer = mapped.buffer, buffers[buffer]?.device == device else { continue }
+        spaces[space][iova]?.isRevoked = true
+      }
+    }
+  }
+
   /// Records a violation for each memory slot and each IOVA that maps host memory of the ranges.
   mutating func requireUnmapped(_ ranges: [Range<UInt64>], _ act: String) {
     let all = Array(slots.values) + spaces.flatMap { Array($0.values) }
@@ -169,7 +208,7 @@ extension FakeWorld.State {
 extension FakeWorld {
   private func pointer(_ iova: UInt64) -> UnsafeMutableRawPointer? {
     unsafe state.withLock { state in
-      for mapped in state.spaces.flatMap({ $0.values })
+      for mapped in state.spaces.flatMap({ $0.values }).filter({ !$0.isRevoked })
       where iova >= mapped.base && iova - mapped.base + 4 <= mapped.size {
         return unsafe UnsafeMutableRawPointer(bitPattern: UInt(mapped.host + (iova - mapped.base)))
       }

@@ -121,7 +121,7 @@ import Testing
   @Test("maps and unmaps a window in its own space only")
   func windows() throws {
     let mapper = try mapper([([], nil), ([], nil)])
-    try mapper.map(windows: 0xD000_0000, size: 0x2000, host: 0x7000, in: 1)
+    try mapper.map(windows: 0xD000_0000, size: 0x2000, memory: .host(0x7000), in: 1)
     let spaces = world.state.withLock { $0.spaces }
     #expect(spaces.map(\.count) == [0, 1])
     #expect(spaces[1][0xD000_0000]?.size == 0x2000 && spaces[1][0xD000_0000]?.host == 0x7000)

@@ -55,15 +55,16 @@ import Testing
     }
   }
 
-  private static func options(_ policy: MappingPolicy) -> FunctionRig.Options {
+  private static func options(_ policy: MappingPolicy, dmaBuffers: Bool = false) -> FunctionRig.Options {
     var options = FunctionRig.Options()
+    options.needsDMABuffers = dmaBuffers
     options.policies.barMap = policy
     options.peers = [.mapped(policy), .mapped(.eager)]
     return options
   }
 
-  private static func count(_ policy: MappingPolicy) throws -> Int {
-    let rig = try FunctionRig(options(policy), world: FakeWorld())
+  private static func count(_ policy: MappingPolicy, dmaBuffers: Bool) throws -> Int {
+    let rig = try FunctionRig(options(policy, dmaBuffers: dmaBuffers), world: FakeWorld())
     try drive(rig)
     try rig.function.quiesce()
     try rig.function.resetAndRelease()
@@ -71,16 +72,19 @@ import Testing
     return rig.world.takeCalls().count
   }
 
-  @Test("no failure of one call violates a rule or ends the VM", arguments: MappingPolicy.allCases)
-  func once(_ policy: MappingPolicy) throws {
-    let count = try Self.count(policy)
+  @Test(
+    "no failure of one call violates a rule or ends the VM", arguments: MappingPolicy.allCases, [false, true])
+  func once(_ policy: MappingPolicy, dmaBuffers: Bool) throws {
+    let count = try Self.count(policy, dmaBuffers: dmaBuffers)
     #expect(count > 100)
     for number in 0..<count {
       for errno in [5, 12] as [Int32] {
         let world = FakeWorld()
         world.fail { index, _ in index == number ? errno : nil }
         let rig: FunctionRig
-        do { rig = try FunctionRig(Self.options(policy), world: world) } catch is FunctionError {
+        do {
+          rig = try FunctionRig(Self.options(policy, dmaBuffers: dmaBuffers), world: world)
+        } catch is FunctionError {
           // The VM does not start. Nothing has been mapped.
           #expect(world.state.withLock { $0.slots.isEmpty && $0.violations.isEmpty })
           continue
@@ -99,14 +103,16 @@ import Testing
 
   @Test(
     "no rule is violated if every call fails from some call on: the device is not written while it is mapped",
-    arguments: MappingPolicy.allCases)
-  func forGood(_ policy: MappingPolicy) throws {
-    let count = try Self.count(policy)
+    arguments: MappingPolicy.allCases, [false, true])
+  func forGood(_ policy: MappingPolicy, dmaBuffers: Bool) throws {
+    let count = try Self.count(policy, dmaBuffers: dmaBuffers)
     for number in 0..<count {
       let world = FakeWorld()
       world.fail { index, _ in index >= number ? 5 : nil }
       // A function whose creation fails has no mapping.
-      guard let rig = try? FunctionRig(Self.options(policy), world: world) else { continue }
+      guard let rig = try? FunctionRig(Self.options(policy, dmaBuffers: dmaBuffers), world: world) else {
+        continue
+      }
       _ = try Self.isAlive(rig) { try Self.drive(rig) }
       _ = try Self.isAlive(rig) { try rig.function.quiesce() }
       _ = try Self.isAlive(rig) { try rig.function.resetAndRelease() }

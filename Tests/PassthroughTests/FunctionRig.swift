@@ -38,6 +38,8 @@ final class FunctionRig {
     var ranges: [ClosedRange<UInt64>] = []
     var memory: UInt64 = 1 << 20
     var isPinned = true
+    /// True if the spaces map windows by dma-buf.
+    var needsDMABuffers = false
   }
 
   let world: FakeWorld
@@ -83,7 +85,8 @@ final class FunctionRig {
     for index in options.peers.indices {
       spaces.append(
         try .init(
-          FakeSpace(world, ranges: options.ranges), devices: [device.address, "0000:00:0\(6 + index).0"]))
+          FakeSpace(world, ranges: options.ranges, needsDMABuffers: options.needsDMABuffers),
+          devices: [device.address, "0000:00:0\(6 + index).0"]))
     }
     dma = try DMAMapper(spaces, memory: memory)
     context = PassthroughContext(machine: FakeMachine(world), dma: dma)
@@ -157,6 +160,9 @@ final class FunctionRig {
     _ = try read(offset)
     try function.openDueWindows()
   }
+
+  /// Pins the first piece of guest RAM.
+  func pinMemory() throws { try dma.pinMemory(memory.pieces(of: dma.pieceSize)[0]) { _, _, _ in } }
 
   // The present mappings and connections.
   var slots: [UInt64] { world.state.withLock { $0.slots.values.map(\.base).sorted() } }

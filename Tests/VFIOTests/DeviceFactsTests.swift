@@ -92,7 +92,7 @@ import Testing
 
   @Test("a DMA mapping refers to host memory, for reads and writes")
   func mapping() throws {
-    try kernel.container().map(iova: 0x1000, size: 0x2000, host: 0x7_0000)
+    try kernel.container().map(iova: 0x1000, size: 0x2000, host: 0x7_0000, sharedWith: nil)
     let last = kernel.state.withLock { $0.lastMapping }
     #expect(last?.host == 0x7_0000)
     #expect(last?.flags == UInt32(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE))

@@ -69,8 +69,10 @@ import Testing
   @Test("mappings are added and removed, and an error names the request and the address")
   func mappings() throws {
     let container = try kernel.container()
-    try container.map(iova: 0x1000, size: 0x2000, host: 0x7000)
-    let error = #expect(throws: OperationError.self) { try container.map(iova: 0x1000, size: 1, host: 0) }
+    try container.map(iova: 0x1000, size: 0x2000, host: 0x7000, sharedWith: nil)
+    let error = #expect(throws: OperationError.self) {
+      try container.map(iova: 0x1000, size: 1, host: 0, sharedWith: nil)
+    }
     #expect(error?.errno == 17)
     #expect(error?.description.hasPrefix("VFIO_IOMMU_MAP_DMA 1 bytes at IOVA 0x1000: ") == true)
     #expect(try container.unmapAll(iova: 0, size: 0x10000) == 0x2000)

@@ -30,6 +30,8 @@ final class FakeVFIO: Sendable {
     var resetGroups: [Int32] = []
     /// The usable ranges of an I/O address space of iommufd.
     var ranges: [ClosedRange<UInt64>] = [0...0xFEDF_FFFF, 0xFEF0_0000...0x7F_FFFF_FFFF]
+    /// The sizes of the dma-bufs by their descriptor.
+    var buffers: [Int32: UInt64] = [:]
     /// The VF token of the last bind, or nil.
     var token: [UInt8]?
     /// The error numbers of requests that fail.
@@ -148,6 +150,15 @@ final class FakeVFIO: Sendable {
     case IOC_VFIO_DEVICE_ATTACH_IOMMUFD_PT:
       state.calls.append(
         "attach \(unsafe argument.assumingMemoryBound(to: cl_vfio_attach.self).pointee.pt_id)")
+    case IOC_VFIO_DEVICE_FEATURE:
+      let feature = unsafe argument.assumingMemoryBound(to: cl_vfio_dma_buf.self).pointee
+      guard feature.feature & 0xFFFF == UInt32(CL_VFIO_FEATURE_DMA_BUF) else { return -ENOTTY }
+      guard feature.feature & UInt32(VFIO_DEVICE_FEATURE_PROBE) == 0 else { return 0 }
+      guard feature.nr_ranges == 1, feature.open_flags == UInt32(O_RDWR | O_CLOEXEC) else { return -EINVAL }
+      let number = unsafe Foundation.open(path, O_RDWR | O_CLOEXEC)
+      state.buffers[number] = feature.length
+      state.calls.append("export \(feature.region_index) at \(feature.offset)")
+      return number
     case IOC_VFIO_DEVICE_PCI_HOT_RESET:
       let reset = unsafe argument.assumingMemoryBound(to: vfio_pci_hot_reset.self)
       state.calls.append(unsafe "bus reset with \(reset.pointee.count) groups")
@@ -199,6 +210,18 @@ final class FakeVFIO: Sendable {
       guard map.ioas_id == 5, state.mappings[map.iova] == nil else { return -EEXIST }
       state.mappings[map.iova] = map.length
       state.lastMapping = (map.user_va, map.flags)
+    case IOC_IOMMU_IOAS_MAP_FILE:
+      let map = unsafe argument.assumingMemoryBound(to: cl_iommu_ioas_map_file.self).pointee
+      guard state.mappings[map.iova] == nil else { return -EEXIST }
+      guard let size = state.buffers[map.fd], map.start == 0, size == map.length else { return -EINVAL }
+      state.mappings[map.iova] = map.length
+      state.calls.append("map file with flags \(map.flags)")
+    case IOC_IOMMU_IOAS_COPY:
+      let copy = unsafe argument.assumingMemoryBound(to: cl_iommu_ioas_copy.self).pointee
+      guard state.mappings[copy.src_iova] == copy.length, copy.src_iova == copy.dst_iova else {
+        return -ENOENT
+      }
+      state.calls.append("copy \(copy.src_ioas_id) to \(copy.dst_ioas_id) with flags \(copy.flags)")
     case IOC_IOMMU_IOAS_UNMAP:
       let unmap = unsafe argument.assumingMemoryBound(to: cl_iommu_ioas_unmap.self)
       let done = unsafe state.unmap(unmap.pointee.iova, unmap.pointee.length)

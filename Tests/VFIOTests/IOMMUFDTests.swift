@@ -26,13 +26,13 @@ import Testing
   @Test("maps RAM at a fixed IOVA, readable and writable, and unmaps every mapping of a range")
   func map() throws {
     let space = try iommufd.makeSpace()
-    try space.map(iova: 0x1000, size: 0x2000, host: 0x7000)
-    try space.map(iova: 0x4000, size: 0x1000, host: 0x9000)
+    try space.map(iova: 0x1000, size: 0x2000, host: 0x7000, sharedWith: nil)
+    try space.map(iova: 0x4000, size: 0x1000, host: 0x9000, sharedWith: nil)
     #expect(kernel.state.withLock { $0.mappings } == [0x1000: 0x2000, 0x4000: 0x1000])
     let last = kernel.state.withLock { $0.lastMapping }
     #expect(last?.host == 0x9000 && last?.flags == 7)
     #expect(throws: OperationError("IOMMU_IOAS_MAP 4096 bytes at IOVA 0x1000: File exists", errno: 17)) {
-      try space.map(iova: 0x1000, size: 0x1000, host: 0x7000)
+      try space.map(iova: 0x1000, size: 0x1000, host: 0x7000, sharedWith: nil)
     }
     #expect(try space.unmapAll(iova: 0, size: 0x10000) == 0x3000)
     #expect(try space.unmapAll(iova: 0, size: 0x10000) == 0, "a range without a mapping is no error")
@@ -115,11 +115,67 @@ import Testing
       closed.withLock { $0 } == [number], "KVM loses its reference once, before the descriptor is closed")
   }
 
+  @Test("shares the pins of RAM with a space that has the same mapping")
+  func copy() throws {
+    let (first, second) = (try iommufd.makeSpace(), try iommufd.makeSpace())
+    try first.map(iova: 0x1000, size: 0x2000, host: 0x7000, sharedWith: nil)
+    try AddressSpace(second).map(iova: 0x1000, size: 0x2000, host: 0x7000, sharedWith: AddressSpace(first))
+    #expect(kernel.takeCalls() == ["copy 5 to 5 with flags 7"])
+    #expect(
+      throws: OperationError("IOMMU_IOAS_COPY 4096 bytes at IOVA 0x1000: No such file or directory", errno: 2)
+    ) {
+      try second.map(iova: 0x1000, size: 0x1000, host: 0x7000, sharedWith: first)
+    }
+  }
+
+  @Test("exports a range of a BAR once, and maps its dma-buf at a fixed IOVA")
+  func dmaBuffer() throws {
+    let bound = try bound()
+    #expect(bound.exportsDMABuffers)
+    let device = try Device(bound) { _ in }
+    let space = AddressSpace(try iommufd.makeSpace())
+    let container = AddressSpace(try kernel.container())
+    #expect(space.needsDMABuffers && !container.needsDMABuffers)
+    let buffer = try device.dmaBuffer(2, 0x1000..<0x3000)
+    for _ in 0..<2 {
+      try space.map(iova: 0x8000, size: 0x2000, window: .dmaBuffer(buffer))
+      #expect(try space.unmapAll(iova: 0x8000, size: 0x2000) == 0x2000)
+      #expect(try device.dmaBuffer(2, 0x1000..<0x3000) == buffer)
+    }
+    #expect(
+      kernel.takeCalls() == ["export 2 at 4096"] + [String](repeating: "map file with flags 7", count: 2))
+    #expect(throws: OperationError.self) { try space.map(iova: 0, size: 0x1000, window: .host(0x7000)) }
+    #expect(throws: OperationError.self) {
+      try container.map(iova: 0, size: 0x1000, window: .dmaBuffer(buffer))
+    }
+    device.close()
+    #expect(fcntl(buffer, F_GETFD) < 0, "the descriptor is closed with the device")
+  }
+
+  @Test("keeps a bounded number of dma-bufs and names a refused export")
+  func manyBuffers() throws {
+    let device = try Device(try bound()) { _ in }
+    let first = try device.dmaBuffer(0, 0..<0x1000)
+    for index in 1...DMABuffers.capacity {
+      let start = UInt64(index) << 12
+      _ = try device.dmaBuffer(0, start..<start + 0x1000)
+    }
+    #expect(fcntl(first, F_GETFD) < 0, "the oldest one is closed")
+    kernel.fail(IOC_VFIO_DEVICE_FEATURE, with: 24)
+    #expect(throws: OperationError("VFIO_DEVICE_FEATURE_DMA_BUF of region 0: Too many open files", errno: 24))
+    {
+      try device.dmaBuffer(0, 0..<0x1000)
+    }
+    kernel.fail(IOC_VFIO_DEVICE_FEATURE, with: 25)
+    let other = try bound()
+    #expect(!other.exportsDMABuffers)
+  }
+
   @Test("an address space passes each call on to its kind")
   func space() throws {
     let spaces = [AddressSpace(try kernel.container()), AddressSpace(try iommufd.makeSpace())]
     for space in spaces {
-      try space.map(iova: 0x8000, size: 0x1000, host: 0x7000)
+      try space.map(iova: 0x8000, size: 0x1000, host: 0x7000, sharedWith: nil)
       #expect(kernel.state.withLock { $0.mappings } == [0x8000: 0x1000])
       #expect(try space.unmapAll(iova: 0x8000, size: 0x1000) == 0x1000)
     }

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <fcntl.h>
 #include <linux/vfio.h>
 #include <stddef.h>
 #include <string.h>
@@ -14,9 +15,12 @@
 enum : unsigned long {
 	IOC_IOMMU_DESTROY = _IO(';', 0x80),
 	IOC_IOMMU_IOAS_ALLOC = _IO(';', 0x81),
+	IOC_IOMMU_IOAS_COPY = _IO(';', 0x83),
 	IOC_IOMMU_IOAS_IOVA_RANGES = _IO(';', 0x84),
 	IOC_IOMMU_IOAS_MAP = _IO(';', 0x85),
 	IOC_IOMMU_IOAS_UNMAP = _IO(';', 0x86),
+	IOC_IOMMU_IOAS_MAP_FILE = _IO(';', 0x8f),
+	IOC_VFIO_DEVICE_FEATURE = _IO(VFIO_TYPE, VFIO_BASE + 17),
 	IOC_VFIO_DEVICE_BIND_IOMMUFD = _IO(VFIO_TYPE, VFIO_BASE + 18),
 	IOC_VFIO_DEVICE_ATTACH_IOMMUFD_PT = _IO(VFIO_TYPE, VFIO_BASE + 19),
 };
@@ -25,7 +29,9 @@ enum {
 	CL_IOMMU_MAP_FIXED_IOVA = 1,
 	CL_IOMMU_MAP_WRITEABLE = 2,
 	CL_IOMMU_MAP_READABLE = 4,
+	CL_IOMMU_MAP_ALL = CL_IOMMU_MAP_FIXED_IOVA | CL_IOMMU_MAP_WRITEABLE | CL_IOMMU_MAP_READABLE,
 	CL_VFIO_BIND_TOKEN = 1, /* VFIO_DEVICE_BIND_FLAG_TOKEN, Linux 7.x */
+	CL_VFIO_FEATURE_DMA_BUF = 11, /* VFIO_DEVICE_FEATURE_DMA_BUF, Linux 6.19 */
 };
 
 struct cl_iommu_destroy {
@@ -50,6 +56,17 @@ struct cl_iommu_ioas_map {
 	uint64_t user_va, length, iova;
 };
 
+struct cl_iommu_ioas_copy {
+	uint32_t size, flags, dst_ioas_id, src_ioas_id;
+	uint64_t length, dst_iova, src_iova;
+};
+
+struct cl_iommu_ioas_map_file {
+	uint32_t size, flags, ioas_id;
+	int32_t fd;
+	uint64_t start, length, iova;
+};
+
 struct cl_iommu_ioas_unmap {
 	uint32_t size, ioas_id;
 	uint64_t iova, length;
@@ -64,6 +81,13 @@ struct cl_vfio_bind {
 
 struct cl_vfio_attach {
 	uint32_t argsz, flags, pt_id;
+};
+
+/* VFIO_DEVICE_FEATURE with VFIO_DEVICE_FEATURE_DMA_BUF and one range. */
+struct cl_vfio_dma_buf {
+	uint32_t argsz, feature;
+	uint32_t region_index, open_flags, flags, nr_ranges;
+	uint64_t offset, length;
 };
 
 /* Creates an I/O address space. Returns its ID or -errno. */
@@ -97,13 +121,37 @@ static inline int64_t cl_ioas_ranges(int iommufd, uint32_t ioas, struct cl_iommu
 static inline int cl_ioas_map(int iommufd, uint32_t ioas, uint64_t iova, uint64_t length, uint64_t host)
 {
 	struct cl_iommu_ioas_map map = { .size = sizeof map,
-					 .flags = CL_IOMMU_MAP_FIXED_IOVA | CL_IOMMU_MAP_WRITEABLE |
-						  CL_IOMMU_MAP_READABLE,
+					 .flags = CL_IOMMU_MAP_ALL,
 					 .ioas_id = ioas,
 					 .user_va = host,
 					 .length = length,
 					 .iova = iova };
 	return (int)CL_RESULT(ioctl(iommufd, IOC_IOMMU_IOAS_MAP, &map));
+}
+
+/* Maps RAM of another address space at the same IOVA. Both share the pinned pages. */
+static inline int cl_ioas_copy(int iommufd, uint32_t from, uint32_t to, uint64_t iova, uint64_t length)
+{
+	struct cl_iommu_ioas_copy copy = { .size = sizeof copy,
+					   .flags = CL_IOMMU_MAP_ALL,
+					   .dst_ioas_id = to,
+					   .src_ioas_id = from,
+					   .length = length,
+					   .dst_iova = iova,
+					   .src_iova = iova };
+	return (int)CL_RESULT(ioctl(iommufd, IOC_IOMMU_IOAS_COPY, &copy));
+}
+
+/* Maps a dma-buf from its start. */
+static inline int cl_ioas_map_file(int iommufd, uint32_t ioas, uint64_t iova, uint64_t length, int file)
+{
+	struct cl_iommu_ioas_map_file map = { .size = sizeof map,
+					      .flags = CL_IOMMU_MAP_ALL,
+					      .ioas_id = ioas,
+					      .fd = file,
+					      .length = length,
+					      .iova = iova };
+	return (int)CL_RESULT(ioctl(iommufd, IOC_IOMMU_IOAS_MAP_FILE, &map));
 }
 
 /* Returns the number of bytes that were mapped, or -errno. */
@@ -136,4 +184,26 @@ static inline int cl_vfio_attach_ioas(int device, uint32_t ioas)
 {
 	struct cl_vfio_attach attach = { .argsz = sizeof attach, .pt_id = ioas };
 	return (int)CL_RESULT(ioctl(device, IOC_VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach));
+}
+
+/* Returns 0 if the kernel exports BARs of the device as dma-bufs, or -errno. */
+static inline int cl_vfio_probe_dma_buf(int device)
+{
+	struct cl_vfio_dma_buf probe = { .argsz = sizeof probe,
+					 .feature = VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_GET |
+						    CL_VFIO_FEATURE_DMA_BUF };
+	return (int)CL_RESULT(ioctl(device, IOC_VFIO_DEVICE_FEATURE, &probe));
+}
+
+/* Returns the descriptor of a new dma-buf for a range of a BAR, or -errno. */
+static inline int cl_vfio_export_dma_buf(int device, uint32_t region, uint64_t offset, uint64_t length)
+{
+	struct cl_vfio_dma_buf export = { .argsz = sizeof export,
+					  .feature = VFIO_DEVICE_FEATURE_GET | CL_VFIO_FEATURE_DMA_BUF,
+					  .region_index = region,
+					  .open_flags = O_CLOEXEC | O_RDWR,
+					  .nr_ranges = 1,
+					  .offset = offset,
+					  .length = length };
+	return (int)CL_RESULT(ioctl(device, IOC_VFIO_DEVICE_FEATURE, &export));
 }

@@ -179,6 +179,15 @@ extension FunctionState {
     }
   }
 
+  /// Returns the memory of adjoining windows, in the form that a space maps.
+  private func memory(_ span: Range<Int>, in space: Int) throws(OperationError) -> WindowMemory {
+    let (bar, offset, host) = (
+      windows[span.lowerBound].bar, windows[span.lowerBound].offset, windows[span.lowerBound].host
+    )
+    guard context.dma.needsDMABuffers(in: space) else { return .host(host) }
+    return .dmaBuffer(try device.dmaBuffer(bar, offset..<offset + size(span)))
+  }
+
   /// Maps adjoining windows for the devices of a space. Returns false if they share a page with another BAR or
   /// if the mapping fails. The failure for a single window is logged.
   private mutating func map(_ span: Range<Int>, in space: Int) -> Bool {
@@ -187,7 +196,7 @@ extension FunctionState {
     guard hasOwnPages(span, at: base) else { return false }
     let start = Clock.microseconds()
     do throws(OperationError) {
-      try context.dma.map(windows: base, size: size(span), host: windows[first].host, in: space)
+      try context.dma.map(windows: base, size: size(span), memory: memory(span, in: space), in: space)
     } catch {
       if span.count == 1 {
         let range = DMARange.text(base, base &+ (size(span) - 1))

@@ -77,9 +77,11 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
   public func pinMemory(
     _ piece: GuestMemory.Region, mapped: (UInt64, UInt64, Int64) -> Void
   ) throws(OperationError) {
-    for space in spaces {
+    for (index, space) in spaces.enumerated() {
       let start = Clock.microseconds()
-      try space.space.map(iova: piece.base.rawValue, size: piece.size, host: piece.hostAddress)
+      try space.space.map(
+        iova: piece.base.rawValue, size: piece.size, host: piece.hostAddress,
+        sharedWith: index == 0 ? nil : spaces[0].space)
       mapped(piece.base.rawValue, piece.size, Clock.microseconds() - start)
     }
   }
@@ -130,21 +132,26 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
   /// - Parameters:
   ///   - base: The IOVA; a multiple of the page size.
   ///   - size: The size in bytes; a multiple of the page size.
-  ///   - host: The host virtual address of the first byte.
+  ///   - memory: The windows' memory, in the form that ``needsDMABuffers(in:)`` states.
   ///   - space: The index of the I/O address space.
-  func map(windows base: UInt64, size: UInt64, host: UInt64, in space: Int) throws(OperationError) {
+  func map(
+    windows base: UInt64, size: UInt64, memory: WindowMemory, in space: Int
+  ) throws(OperationError) {
     guard spaces[space].isTranslatable(base, size) else {
       let ranges = spaces[space].ranges.map { DMARange.text($0.lowerBound, $0.upperBound) }
       throw OperationError("the IOMMU translates only \(ranges.joined(separator: ", "))")
     }
     // Guest RAM occupies its addresses from the start, even before it is pinned. A mapping at such an address
     // would make the pinning fail.
-    if let region = DMARange.overlap(base, size, memory.regions) {
+    if let region = DMARange.overlap(base, size, self.memory.regions) {
       throw OperationError(
         "guest RAM is at \(DMARange.text(region.base.rawValue, region.base.rawValue + (region.size - 1)))")
     }
-    try spaces[space].space.map(iova: base, size: size, host: host)
+    try spaces[space].space.map(iova: base, size: size, window: memory)
   }
+
+  /// True if a space maps windows by dma-buf.
+  func needsDMABuffers(in space: Int) -> Bool { spaces[space].space.needsDMABuffers }
 
   /// Unmaps adjoining windows from the devices of a space.
   func unmap(windows base: UInt64, size: UInt64, in space: Int) throws(OperationError) {
