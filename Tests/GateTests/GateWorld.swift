@@ -43,14 +43,16 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     case endReset(Bool)
     case move(bar: Int)
     case disabledOutside
+    case enabledOutside
     case lost
   }
 
   private(set) var machine: Machine
   private(set) var cpus: [VCPUState] = [.running, .running]
-  /// The windows with a slot, and those with an IOVA in each of two I/O address spaces, as bit masks.
+  /// The windows with a slot, as a bit mask.
   private(set) var slots: UInt8 = 0
-  private(set) var addresses: [UInt8] = [0, 0]
+  /// The IOVAs in each of two I/O address spaces.
+  private(set) var spaces = GateAddressSpaces()
   /// The windows that a vCPU has ever touched. It is kept only if windows adjoin.
   private(set) var touched: UInt8 = 0
   /// The touched windows that have not opened or closed since. It is kept only for on-fault.
@@ -95,6 +97,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     if isResetting { steps += [.endReset(true), .endReset(false)] }
     if isAlive { steps.append(.lost) }
     if memoryBit, isAlive { steps.append(.disabledOutside) }
+    if isDisabledOutside, isAlive { steps.append(.enabledOutside) }
     guard hasConfig else { return steps }
     steps += wantsMemory ? [.memory(false, true)] : [.memory(true, true), .memory(true, false)]
     steps += isPowered ? [.power(false, true)] : [.power(true, true), .power(true, false)]
@@ -126,12 +129,17 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     case .power(let on, let answer):
       handle(.set(.fullPower, on), answer, fault) { world in
         world.isPowered = on
-        if on { world.writeMemoryBit() }
+        if on {
+          world.writeMemoryBit()
+        } else {
+          world.spaces.revoke()
+        }
       }
     case .beginReset:
       handle(.set(.outOfReset, false), true, fault) { _ in }
       isResetting = true
       memoryBit = false
+      spaces.revoke()
     case .endReset(let answer):
       isPowered = true
       handle(.set(.fullPower, true), answer, fault) { _ in }
@@ -143,6 +151,10 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     case .disabledOutside:
       memoryBit = false
       isDisabledOutside = true
+      spaces.revoke()
+    case .enabledOutside:
+      memoryBit = true
+      isDisabledOutside = false
     case .lost: handle(.set(.alive, false), true, fault) { $0.isAlive = false }
     }
   }
@@ -159,6 +171,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
   private mutating func writeMemoryBit() {
     memoryBit = wantsMemory && isWilling
     isDisabledOutside = false
+    if !memoryBit { spaces.revoke() }
   }
 
   private mutating func touch(_ cpu: Int, _ window: Int) {
@@ -218,14 +231,13 @@ struct GateWorld<Machine: GateMachine>: Hashable {
       case .removeIOVAs(let span):
         for window in span {
           require(slots & 1 << window == 0, "the IOVA of window \(window) is removed before its slot")
-          addresses[0] &= ~(1 << window)
-          if fault != .forgetsAddressSpace { addresses[1] &= ~(1 << window) }
+          spaces.unmap(window, fault)
         }
       case .apply:
         writes += 1
         for window in bars.indices where event.disables(bars[window]) {
           require(
-            (slots | addresses[0] | addresses[1]) & 1 << window == 0,
+            slots & 1 << window == 0 && !spaces.isMapped(window),
             "\(event) is applied while window \(window) is mapped")
         }
         write(&self)
@@ -257,8 +269,10 @@ struct GateWorld<Machine: GateMachine>: Hashable {
             isAnswering || isDisabledOutside, "window \(window) gets an IOVA while the device is disabled")
           require(trigger != .move || writes == 1, "window \(window) gets an IOVA before its BAR is moved")
           // The policy of the first I/O address space may map early. The second waits for the touch.
-          addresses[0] |= 1 << window
-          if trigger == .open { addresses[1] |= 1 << window }
+          for space in 0..<(trigger == .open ? 2 : 1) {
+            let isFree = spaces.map(window, in: space, isRefused: isDisabledOutside)
+            require(isFree, "window \(window) is mapped over its earlier IOVA")
+          }
         }
       case .changed(let window, let from, let to):
         require(states[window] == from, "window \(window) is reported as changed from \(from)")
@@ -288,7 +302,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     for (window, state) in machine.states.enumerated() {
       let bit: UInt8 = 1 << window
       require((state == .open) == (slots & bit != 0), "window \(window) is \(state), but its slot differs")
-      for space in addresses.indices where addresses[space] & bit != 0 {
+      for space in 0...1 where spaces.isMapped(window, in: space) {
         let isEarly = space == 0 && machine.peerPolicy != .onFault && state == .armed
         require(
           state == .open || isEarly, "window \(window) is \(state) and has an IOVA in space \(space)")
@@ -296,14 +310,6 @@ struct GateWorld<Machine: GateMachine>: Hashable {
       require((state == .closed) == (machine.conditions != .all), "window \(window) is wrongly \(state)")
     }
   }
-}
-
-/// A fault of the gate's owner.
-enum OwnerFault: String, CaseIterable {
-  case forgetsAddressSpace = "an IOVA remains in a second I/O address space"
-  case forgetsGeneration = "the generation is not advanced"
-  case checksOnce = "the generation is checked only before the demotion"
-  case opensInside = "windows open while a vCPU is inside an instruction"
 }
 
 extension Gate.Event {
