@@ -58,16 +58,18 @@ extension Rule {
     Rule("ioctl", [.trace], "restore the terminal", .requests([restoresTerminal])),
   ]
 
-  /// Returns a table with the requests of ioctl added to the rule of the same threads.
+  /// Returns a table with more rules. Requests of ioctl are added to the rule of the same threads.
   public static func adding(_ more: [Rule], to rules: [Rule]) -> [Rule] {
-    rules.map { rule in
-      guard case .requests(let requests) = rule.condition else { return rule }
-      let added = more.filter { $0.threads == rule.threads }.flatMap { one -> [Request] in
-        if case .requests(let requests) = one.condition { requests } else { [] }
+    let calls = more.filter { rule in if case .requests = rule.condition { false } else { true } }
+    return calls
+      + rules.map { rule in
+        guard case .requests(let requests) = rule.condition else { return rule }
+        let added = more.filter { $0.threads == rule.threads }.flatMap { one -> [Request] in
+          if case .requests(let requests) = one.condition { requests } else { [] }
+        }
+        return Rule(
+          rule.call, rule.threads, rule.reason, .requests(added + requests), isContingent: rule.isContingent)
       }
-      return Rule(
-        rule.call, rule.threads, rule.reason, .requests(added + requests), isContingent: rule.isContingent)
-    }
   }
 
   /// The rules for a type1 container.
@@ -94,13 +96,20 @@ extension Rule {
 
   /// The rules for an I/O address space of iommufd.
   public static let iommufd: [Rule] = [
+    Rule("close", [.vcpu], "close a dma-buf that is no longer kept", isContingent: true),
     Rule(
-      "ioctl", [.vcpu], "reset a bus for the guest",
+      "ioctl", [.vcpu], "map windows for peers, reset a bus for the guest",
       .requests([
+        Request(
+          "VFIO_DEVICE_FEATURE", IOC_VFIO_DEVICE_FEATURE, "export a window as a dma-buf", isContingent: true),
+        Request(
+          "IOMMU_IOAS_MAP_FILE", IOC_IOMMU_IOAS_MAP_FILE, "map an open window for peers", isContingent: true),
+        Request(
+          "IOMMU_IOAS_UNMAP", IOC_IOMMU_IOAS_UNMAP, "unmap a closing window for peers", isContingent: true),
         Request(
           "VFIO_DEVICE_PCI_HOT_RESET", IOC_VFIO_DEVICE_PCI_HOT_RESET,
           "reset a function by its bus for the guest",
-          isContingent: true)
+          isContingent: true),
       ])),
     Rule(
       "ioctl", [.device], "release a device", .requests([removesFile(isContingent: false)])),
@@ -112,7 +121,12 @@ extension Rule {
       ])),
     Rule(
       "ioctl", [.pin], "pin guest RAM",
-      .requests([Request("IOMMU_IOAS_MAP", IOC_IOMMU_IOAS_MAP, "pin a piece of guest RAM")])),
+      .requests([
+        Request("IOMMU_IOAS_MAP", IOC_IOMMU_IOAS_MAP, "pin a piece of guest RAM"),
+        Request(
+          "IOMMU_IOAS_COPY", IOC_IOMMU_IOAS_COPY, "share the pins of guest RAM with a second address space",
+          isContingent: true),
+      ])),
   ]
 
   /// - Parameter isContingent: True if a run may never make the call.

@@ -84,7 +84,7 @@ import VMM
 
   @Test("no rule allows opening files, starting programs, connecting or gaining privileges")
   func dangerous() {
-    let calls = Set(Rule.machine(.type1).map(\.call))
+    let calls = Set((Rule.machine(.type1) + Rule.machine(.iommufd)).map(\.call))
     let dangerous = [
       "open", "openat", "openat2", "execve", "execveat", "clone", "clone3", "fork", "vfork", "socket",
       "connect", "ptrace", "process_vm_writev", "mount", "setns", "unshare", "bpf", "io_uring_setup",

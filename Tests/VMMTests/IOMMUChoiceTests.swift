@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Linux
 import Testing
 import Trace
 
@@ -11,6 +12,10 @@ import Trace
     let all = IOMMUChoice.Facts(withoutCdev: [])
     #expect(IOMMUChoice(nil, all).interface == .iommufd)
     #expect(IOMMUChoice(.type1, all).interface == .type1)
+    for (iommus, kernel) in [(["dmar0"], KernelVersion(6, 19)), (["dmar0", "dmar1"], KernelVersion(7, 3))] {
+      let peers = IOMMUChoice.Facts(withoutCdev: [], peerTarget: "b", iommus: Set(iommus), kernel: kernel)
+      #expect(IOMMUChoice(nil, peers).interface == .iommufd)
+    }
     let none = IOMMUChoice.Facts(iommufdError: "open /dev/iommu: no", withoutCdev: ["0000:01:00.0"])
     #expect(IOMMUChoice(.iommufd, none).interface == .iommufd)
     #expect(IOMMUChoice(.iommufd, none).reason == "requested")
@@ -22,8 +27,22 @@ import Trace
       (IOMMUChoice.Facts(iommufdError: "open /dev/iommu: no", withoutCdev: ["a"]), "open /dev/iommu: no"),
       (IOMMUChoice.Facts(withoutCdev: ["a", "b"], peerTarget: "b"), "device a has no cdev"),
       (
-        IOMMUChoice.Facts(withoutCdev: [], peerTarget: "b", tokenDevice: "c"),
-        "other devices may reach the BARs of b, which iommufd cannot map"
+        IOMMUChoice.Facts(withoutCdev: [], peerTarget: "b", kernel: KernelVersion(6, 18), tokenDevice: "c"),
+        "peer DMA may reach the BARs of b: iommufd maps BARs since Linux 6.19"
+      ),
+      (
+        IOMMUChoice.Facts(withoutCdev: [], peerTarget: "b"),
+        "peer DMA may reach the BARs of b: iommufd maps BARs since Linux 6.19"
+      ),
+      (
+        IOMMUChoice.Facts(
+          withoutCdev: [], peerTarget: "b", kernel: KernelVersion(7, 3), lacksDMABuffers: true),
+        "peer DMA may reach the BARs of b: the kernel exports no BARs as dma-bufs (CONFIG_PCI_P2PDMA)"
+      ),
+      (
+        IOMMUChoice.Facts(
+          withoutCdev: [], peerTarget: "b", iommus: ["dmar0", "dmar1"], kernel: KernelVersion(7, 2)),
+        "peer DMA may reach the BARs of b: iommufd maps BARs for devices behind several IOMMUs since Linux 7.3"
       ),
       (
         IOMMUChoice.Facts(withoutCdev: [], tokenDevice: "c"),

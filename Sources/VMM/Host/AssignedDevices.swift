@@ -49,7 +49,7 @@ struct AssignedDevices<B: HostBackend>: Sendable {
     // concurrently.
     let open = try concurrentMap(ready) { device throws(RunError) in try backend.open(device) }
     functions = try Self.functions(
-      devices, open, plan: plan, mapsWindows: backend.mapsWindows, context: context, eventLog: eventLog)
+      devices, open, plan: plan, peerObstacle: backend.peerObstacle, context: context, eventLog: eventLog)
     self.context = context
     self.dma = dma
     self.backend = backend
@@ -68,7 +68,8 @@ struct AssignedDevices<B: HostBackend>: Sendable {
   }
 
   private static func functions(
-    _ devices: [Configuration.AssignedDevice], _ open: [B.Device], plan: AddressSpacePlan, mapsWindows: Bool,
+    _ devices: [Configuration.AssignedDevice], _ open: [B.Device], plan: AddressSpacePlan,
+    peerObstacle: String?,
     context: PassthroughContext<B>, eventLog: EventLog
   ) throws(RunError) -> [AssignedFunction<B>] {
     let addresses = open.map(\.address)
@@ -77,9 +78,8 @@ struct AssignedDevices<B: HostBackend>: Sendable {
         plan.policies(of: device.address, reachesItself: try !device.isExpress())
       }
     }
-    if !mapsWindows, peers.contains(where: { $0.contains { $0 != .off } }) {
-      eventLog.log.warning(
-        "peer DMA is off: iommufd maps BARs only as dma-bufs (Linux 6.19), which Sluice does not use")
+    if let peerObstacle {
+      eventLog.log.warning("peer DMA is off: \(peerObstacle)")
       peers = peers.map { $0.map { _ in .off } }
     }
     let budget = WindowBudget(

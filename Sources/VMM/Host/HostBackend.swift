@@ -24,8 +24,8 @@ protocol HostBackend: Backend where Machine == MachineResources {
   /// The interface to the IOMMU, and the reason for it.
   var choice: IOMMUChoice { get }
 
-  /// True if the I/O address spaces can map the windows of BARs for other devices.
-  var mapsWindows: Bool { get }
+  /// The reason why the I/O address spaces cannot map windows that other devices may reach, or nil.
+  var peerObstacle: String? { get }
 
   /// The I/O address spaces, in the order of the plan.
   var spaces: [DMAMapper<Space>.Member] { get }
@@ -44,6 +44,8 @@ struct ReadyDevice: Sendable {
   let reserved: [ClosedRange<UInt64>]
   /// The name of the device's cdev, or nil if it has none.
   var cdev: String?
+  /// The name of the IOMMU that translates the device's DMA, or nil if it is unknown.
+  var iommu: String?
   /// True if the device has a PCI Express capability.
   var isExpress = true
 }

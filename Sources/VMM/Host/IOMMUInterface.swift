@@ -22,6 +22,12 @@ public struct IOMMUChoice: Sendable, Equatable {
     var withoutCdev: [String]
     /// The first device whose BARs other devices of the VM may reach.
     var peerTarget: String?
+    /// The IOMMUs behind which the devices are.
+    var iommus: Set<String> = []
+    /// The version of the host's kernel, or nil if it is unknown.
+    var kernel: KernelVersion?
+    /// True if a device is bound and the kernel does not export its BARs as dma-bufs.
+    var lacksDMABuffers = false
     /// The first device with a VF token.
     var tokenDevice: String?
   }
@@ -30,7 +36,7 @@ public struct IOMMUChoice: Sendable, Equatable {
   public init(for device: HostDevice) throws(KernelError) {
     let facts = Facts(
       iommufdError: IOMMUFD.openingError, withoutCdev: try device.cdev == nil ? [device.address] : [],
-      peerTarget: try device.isExpress ? nil : device.address)
+      peerTarget: try device.isExpress ? nil : device.address, kernel: try KernelVersion.current)
     self.init(nil, facts)
   }
 
@@ -49,8 +55,8 @@ public struct IOMMUChoice: Sendable, Equatable {
         error
       } else if let device = facts.withoutCdev.first {
         "device \(device) has no cdev"
-      } else if let device = facts.peerTarget {
-        "other devices may reach the BARs of \(device), which iommufd cannot map"
+      } else if let device = facts.peerTarget, let cause = facts.dmaBufferObstacle {
+        "peer DMA may reach the BARs of \(device): \(cause)"
       } else if let device = facts.tokenDevice {
         "device \(device) has a VF token, which iommufd accepts since Linux 7"
       } else {
@@ -63,5 +69,22 @@ public struct IOMMUChoice: Sendable, Equatable {
 
   private init(interface: IOMMUInterface, reason: String) {
     (self.interface, self.reason) = (interface, reason)
+  }
+}
+
+extension IOMMUChoice.Facts {
+  /// The first version of Linux that maps BARs for iommufd, as dma-bufs.
+  private static let dmaBuffers = KernelVersion(6, 19)
+  /// The first version of Linux that maps a dma-buf correctly for devices behind different IOMMUs
+  /// (drivers/iommu/iommufd/pages.c).
+  private static let severalIOMMUs = KernelVersion(7, 3)
+
+  /// The reason why iommufd cannot map the BARs of the VM's devices, or nil if it can.
+  var dmaBufferObstacle: String? {
+    let version = kernel ?? KernelVersion(0, 0)
+    if version < Self.dmaBuffers { return "iommufd maps BARs since \(Self.dmaBuffers)" }
+    if lacksDMABuffers { return "the kernel exports no BARs as dma-bufs (CONFIG_PCI_P2PDMA)" }
+    guard iommus.count > 1, version < Self.severalIOMMUs else { return nil }
+    return "iommufd maps BARs for devices behind several IOMMUs since \(Self.severalIOMMUs)"
   }
 }

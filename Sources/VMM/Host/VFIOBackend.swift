@@ -29,7 +29,7 @@ struct VFIOBackend: HostBackend {
         try HostDevice(address: address).map { host throws(KernelError) in
           (
             state: try host.readiness, group: try host.group, reserved: try host.reservedAddresses,
-            cdev: try host.cdev, isExpress: try host.isExpress
+            cdev: try host.cdev, isExpress: try host.isExpress, iommu: try host.iommu
           )
         }
       }
@@ -40,7 +40,7 @@ struct VFIOBackend: HostBackend {
       ready.append(
         ReadyDevice(
           address: address, group: group, token: device.token, reserved: found.reserved, cdev: found.cdev,
-          isExpress: found.isExpress))
+          iommu: found.iommu, isExpress: found.isExpress))
     }
     return ready
   }
@@ -51,18 +51,38 @@ struct VFIOBackend: HostBackend {
     case bound([BoundDevice])
   }
 
-  /// iommufd maps BARs only as dma-bufs, since Linux 6.19.
-  var mapsWindows: Bool { choice.interface == .type1 }
+  let peerObstacle: String?
 
   init(
     _ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine, iommu: IOMMUInterface?
   ) throws(RunError) {
-    choice = IOMMUChoice(iommu, try Self.facts(plan, ready))
+    var facts = try Self.facts(plan, ready)
+    var choice = IOMMUChoice(iommu, facts)
     registration = try step(RunError.kernel) { () throws(KernelError) in try machine.makeVFIODevice() }
-    switch choice.interface {
-    case .type1: (owned, spaces) = try Self.attachGroups(plan, ready, registration)
-    case .iommufd: (owned, spaces) = try Self.bindDevices(plan, ready, registration)
+    if choice.interface == .iommufd {
+      let iommufd = try step(RunError.vfio) { () throws(VFIOError) in try IOMMUFD() }
+      let bound = try Self.bindDevices(ready, iommufd, registration)
+      // The kernel answers this only for a bound device.
+      facts.lacksDMABuffers = facts.peerTarget != nil && !bound.allSatisfy(\.exportsDMABuffers)
+      choice = IOMMUChoice(iommu, facts)
+      if choice.interface == .iommufd {
+        (owned, spaces) = (.bound(bound), try Self.attach(plan, bound, iommufd))
+      } else {
+        for device in bound { Self.release(device, registration) }
+        (owned, spaces) = try Self.attachGroups(plan, ready, registration)
+      }
+    } else {
+      (owned, spaces) = try Self.attachGroups(plan, ready, registration)
     }
+    self.choice = choice
+    peerObstacle = choice.interface == .iommufd && facts.peerTarget != nil ? facts.dmaBufferObstacle : nil
+  }
+
+  /// Closes a device that is not used. KVM's reference to its file would keep it open.
+  private static func release(_ device: BoundDevice, _ registration: VirtualMachine.KVMVFIODevice) {
+    // KVM refuses only a file that it does not have.
+    do throws(KernelError) { try registration.remove(file: device.descriptorNumber) } catch {}
+    device.close()
   }
 
   private static func facts(_ plan: AddressSpacePlan, _ ready: [ReadyDevice]) throws(RunError)
@@ -73,6 +93,8 @@ struct VFIOBackend: HostBackend {
       peerTarget: ready.first { device in
         plan.policies(of: device.address, reachesItself: !device.isExpress).contains { $0 != .off }
       }?.address,
+      iommus: Set(ready.compactMap(\.iommu)),
+      kernel: try step(RunError.kernel) { () throws(KernelError) in try KernelVersion.current },
       tokenDevice: ready.first { $0.token != nil }?.address)
   }
 
@@ -102,13 +124,11 @@ struct VFIOBackend: HostBackend {
     return (.groups(groups), spaces)
   }
 
-  /// Opens the cdevs, binds them to an iommufd and attaches them to the I/O address spaces. The kernel resets each
-  /// device. KVM knows the devices before that.
+  /// Opens the cdevs and binds them to an iommufd. The kernel resets each device. KVM knows the devices before that.
   private static func bindDevices(
-    _ plan: AddressSpacePlan, _ ready: [ReadyDevice], _ registration: VirtualMachine.KVMVFIODevice
-  ) throws(RunError) -> (Owned, [DMAMapper<AddressSpace>.Member]) {
-    let iommufd = try step(RunError.vfio) { () throws(VFIOError) in try IOMMUFD() }
-    let bound = try concurrentMap(ready) { device throws(RunError) in
+    _ ready: [ReadyDevice], _ iommufd: IOMMUFD, _ registration: VirtualMachine.KVMVFIODevice
+  ) throws(RunError) -> [BoundDevice] {
+    try concurrentMap(ready) { device throws(RunError) in
       guard let name = device.cdev else { throw .host(.noCdev(device.address)) }
       let bound = try step(RunError.vfio) { () throws(VFIOError) in
         try BoundDevice(address: device.address, name: name)
@@ -120,6 +140,12 @@ struct VFIOBackend: HostBackend {
       }
       return bound
     }
+  }
+
+  /// Attaches bound devices to the I/O address spaces of a plan.
+  private static func attach(
+    _ plan: AddressSpacePlan, _ bound: [BoundDevice], _ iommufd: IOMMUFD
+  ) throws(RunError) -> [DMAMapper<AddressSpace>.Member] {
     var spaces: [DMAMapper<AddressSpace>.Member] = []
     for devices in plan.devices {
       let space = try step(RunError.vfio) { () throws(VFIOError) in
@@ -133,7 +159,7 @@ struct VFIOBackend: HostBackend {
           try .init(AddressSpace(space), devices: devices)
         })
     }
-    return (.bound(bound), spaces)
+    return spaces
   }
 
   func open(_ device: ReadyDevice) throws(RunError) -> VFIO.Device {

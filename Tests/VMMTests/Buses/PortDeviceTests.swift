@@ -33,7 +33,7 @@ import Trace
     let own = Rule.core.count + PortOwner.rules.count
     #expect(Rule.machine(nil).count == own)
     #expect(Rule.machine(.type1).count == own)
-    #expect(Rule.machine(.iommufd).count == own)
+    #expect(Rule.machine(.iommufd).count == own + 1, "close, for dma-bufs")
     for (table, other) in [(Rule.type1, IOMMUInterface.type1), (Rule.iommufd, .iommufd)] {
       for rule in table {
         guard case .requests(let requests) = rule.condition else { continue }

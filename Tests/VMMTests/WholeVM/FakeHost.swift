@@ -36,7 +36,7 @@ struct FakeHost: HostBackend {
   }
 
   let choice = IOMMUChoice(.type1, IOMMUChoice.Facts(withoutCdev: []))
-  let mapsWindows = true
+  let peerObstacle: String? = nil
 
   init(
     _ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine, iommu: IOMMUInterface?
