@@ -157,6 +157,12 @@ package final class FakeSpace: IOAddressSpace {
     _ mapping: (FakeWorld.State) throws(OperationError) -> FakeWorld.Mapped
   ) throws(OperationError) {
     let index = index
+    let inProgress = world.state.withLock { state in
+      state.mapsInProgress[index, default: [:]][iova] = size
+      return state.mapping
+    }
+    defer { world.state.withLock { $0.mapsInProgress[index]?[iova] = nil } }
+    inProgress(iova)
     try world.perform(call) { state throws(OperationError) in
       guard state.spaces[index].count < state.mappingLimit else {
         throw OperationError("fake mappings: all are in use", errno: 28)
@@ -171,7 +177,12 @@ package final class FakeSpace: IOAddressSpace {
 
   package func unmapAll(iova: UInt64, size: UInt64) throws(OperationError) -> UInt64 {
     let index = index
-    return try world.perform(.unmap(iova, size)) { state in
+    return try world.perform(.unmap(iova, size)) { state throws(OperationError) in
+      // iommufd refuses this, unlike type1.
+      let isBusy = state.mapsInProgress[index, default: [:]].contains { start, length in
+        iova < start + length && start < iova + size
+      }
+      if isBusy { throw OperationError("fake unmap: a mapping is in progress", errno: 16) }
       let all = state.spaces[index].values.filter { $0.base >= iova && $0.base - iova < size }
       for mapped in all { state.spaces[index][mapped.base] = nil }
       return all.reduce(0) { $0 + $1.size }

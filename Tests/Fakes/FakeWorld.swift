@@ -121,6 +121,9 @@ package final class FakeWorld: Sendable {
     var nextSlot: UInt32 = 2
     var nextGSI: UInt32 = 24
     var failing: @Sendable (Int, Call) -> Int32? = { _, _ in nil }
+    /// The sizes of the mappings that are being made, by the index of the I/O address space and the IOVA.
+    var mapsInProgress: [Int: [UInt64: UInt64]] = [:]
+    var mapping: @Sendable (UInt64) -> Void = { _ in }
   }
 
   /// Taken by each call. No lock is taken inside it.
@@ -144,6 +147,11 @@ package final class FakeWorld: Sendable {
 
   /// Lets every call succeed.
   package func succeed() { fail { _, _ in nil } }
+
+  /// Calls a closure with the IOVA of each mapping while that mapping is in progress, without a lock.
+  package func whileMapping(_ body: @escaping @Sendable (UInt64) -> Void) {
+    state.withLock { $0.mapping = body }
+  }
 
   /// Returns the calls since the last call of this method.
   package func takeCalls() -> [Call] {

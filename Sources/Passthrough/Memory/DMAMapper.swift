@@ -113,7 +113,7 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
   }
 
   /// Unmaps guest RAM from every I/O address space at the end of the VM, and unpins its pages. RAM that was
-  /// never pinned is skipped.
+  /// never pinned is skipped. No thread may pin RAM concurrently.
   ///
   /// - Parameter unmapped: Called for each region that had a mapping, with its IOVA, the bytes that were
   ///   mapped, and microseconds.

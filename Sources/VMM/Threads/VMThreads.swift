@@ -13,7 +13,8 @@ internal import Seams
 struct VMThreads<B: HostBackend> {
   private let cpus: [VirtualCPU]
   private var vcpus: [Thread] = []
-  private var others: [Thread] = []
+  private var devices: [Thread] = []
+  private var pins: [Thread] = []
   private let control: ThreadSandbox?
   private let barrier: StartBarrier
   private let shutdown: ShutdownRequest
@@ -73,7 +74,7 @@ struct VMThreads<B: HostBackend> {
     preparer.show(on: (Terminal.isTerminal(2), Terminal.isTerminal(1)))
     let pinSandbox = try sandbox(.pin)
     for index in 0..<preparer.threadCount {
-      others.append(
+      pins.append(
         try Self.thread("pin\(index)") {
           guard barrier.enter(pinSandbox) else { return }
           preparer.work(
@@ -89,7 +90,7 @@ struct VMThreads<B: HostBackend> {
   {
     let (barrier, shutdown, lifecycle) = (barrier, shutdown, lifecycle)
     for function in functions {
-      others.append(
+      devices.append(
         try Self.thread("device") {
           guard barrier.confine(sandbox) else { return }
           lifecycle.serve(
@@ -108,7 +109,7 @@ struct VMThreads<B: HostBackend> {
   /// Waits until all threads are ready, confines the calling thread and starts the guest. The guest executes
   /// no instruction before that.
   func start() throws(KernelError) {
-    var waiting = UInt64(vcpus.count + others.count)
+    var waiting = UInt64(vcpus.count + devices.count + pins.count)
     while waiting > 0 {
       try barrier.ready.wait()
       waiting -= min(waiting, try barrier.ready.take())
@@ -128,11 +129,15 @@ struct VMThreads<B: HostBackend> {
   /// Returns the devices, whose gates are closed, to the host and waits for the end of the threads.
   /// Concurrently calls `during`, which must not need the devices.
   ///
+  /// No thread pins guest RAM during the call of `during`. iommufd refuses to unmap a piece that is being mapped
+  /// (EBUSY). A thread that pins a piece ends after that piece.
+  ///
   /// - Returns: The errors of devices that could not be returned.
   func releaseDevices(during: () -> Void) -> [FunctionError] {
     lifecycle.releaseAll()
+    for thread in pins { thread.join() }
     during()
-    for thread in others { thread.join() }
+    for thread in devices { thread.join() }
     // A bus that several devices share is reset after all other devices.
     for function in busResetFunctions { lifecycle.release(function) }
     return lifecycle.failed

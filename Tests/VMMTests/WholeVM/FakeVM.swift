@@ -43,15 +43,18 @@ final class FakeVM {
     return shape
   }
 
-  convenience init(_ address: String, _ guest: GuestCode, cpus: Int = 1) throws {
-    try self.init([Self.shape(address)], guest, cpus: cpus)
+  convenience init(
+    _ address: String, _ guest: GuestCode, cpus: Int = 1, prepare: (FakeWorld) -> Void = { _ in }
+  ) throws {
+    try self.init([Self.shape(address)], guest, cpus: cpus, prepare: prepare)
   }
 
   init(
     _ shapes: [FakeDevice.Shape], _ guest: GuestCode, cpus: Int = 1,
-    _ change: (inout Configuration) -> Void = { _ in }
+    _ change: (inout Configuration) -> Void = { _ in }, prepare: (FakeWorld) -> Void = { _ in }
   ) throws {
     let worlds = shapes.map { _ in FakeWorld() }
+    worlds.forEach(prepare)
     self.worlds = worlds
     devices = try zip(shapes, worlds).map { try FakeDevice($0, in: $1) }
     for (device, world) in zip(devices, worlds) {

@@ -128,6 +128,35 @@ struct WholeVMTests {
     #expect(!machine.device.isOpen && machine.device.command == 0)
   }
 
+  @Test("guest RAM is unpinned after the piece that a thread is pinning at the end of the VM")
+  func pinning() throws {
+    var guest = GuestCode()
+    guest.writeConfig(slot: 1, 4, 2)
+    guest.readConfig(slot: 1, 0x10)
+    guest.useBAR()
+    guest.wait(UInt32(Self.doorbell), 2)
+    let hasBegun = DispatchSemaphore(value: 0)
+    let isOver = DispatchSemaphore(value: 0)
+    let machine = try FakeVM("0000:00:0a.0", guest) { world in
+      world.whileMapping { iova in
+        // The vCPU maps a window above guest RAM.
+        guard iova == 0 else { return }
+        hasBegun.signal()
+        isOver.wait()
+        // The release of the VM begins in this time.
+        usleep(100_000)
+      }
+    }
+    hasBegun.wait()
+    machine.shutdown.end(.quit)
+    isOver.signal()
+    let (outcome, failures) = machine.stop()
+    #expect(outcome == .quit && failures.isEmpty)
+    let calls = machine.world.takeCalls().map(\.name)
+    #expect(calls.contains("map"))
+    #expect(machine.world.state.withLock { $0.spaces[0].isEmpty }, "RAM is unpinned")
+  }
+
   @Test("a device whose reset fails at the end is reported and closed")
   func handBack() throws {
     var guest = GuestCode()
