@@ -174,6 +174,8 @@ public final class AddressSpace: IOAddressSpace {
 public final class BoundDevice: Sendable {
   /// The address on the host.
   public let address: String
+  private let cdev: String
+  private let group: String
   let descriptor: SharedDescriptor
 
   /// The descriptor, for KVM's VFIO device.
@@ -183,18 +185,21 @@ public final class BoundDevice: Sendable {
   ///
   /// - Parameters:
   ///   - address: The device's address on the host, such as `0000:01:00.0`.
-  ///   - name: The name of the device's cdev, such as `vfio0`.
-  public convenience init(address: String, name: String) throws(VFIOError) {
+  ///   - cdev: The name of the device's cdev, such as `vfio0`.
+  ///   - group: The number of the device's IOMMU group, for error messages.
+  public convenience init(address: String, cdev: String, group: String) throws(VFIOError) {
     let descriptor: OwnedDescriptor
     do throws(KernelError) {
-      descriptor = try OwnedDescriptor(opening: "/dev/vfio/devices/\(name)", .readWrite)
+      descriptor = try OwnedDescriptor(opening: "/dev/vfio/devices/\(cdev)", .readWrite)
     } catch { throw .device(address, error) }
-    self.init(address: address, descriptor)
+    self.init(address: address, cdev: cdev, group: group, descriptor)
   }
 
   /// Takes an open cdev.
-  init(address: String, _ descriptor: consuming OwnedDescriptor) {
+  init(address: String, cdev: String, group: String, _ descriptor: consuming OwnedDescriptor) {
     self.address = address
+    self.cdev = cdev
+    self.group = group
     self.descriptor = SharedDescriptor(descriptor)
   }
 
@@ -216,9 +221,28 @@ public final class BoundDevice: Sendable {
         result = cl_vfio_bind_iommufd(descriptor.number, iommufd.descriptor.number, nil)
       }
       try check(result, "VFIO_DEVICE_BIND_IOMMUFD")
-    } catch  where error.errno == KernelError.accessDenied {
-      throw .token(device: address, isGiven: token != nil, error)
-    } catch { throw .device(address, error) }
+    } catch {
+      switch error.errno {
+      case KernelError.accessDenied: throw .token(device: address, isGiven: token != nil, error)
+      case KernelError.invalid where token != nil:
+        throw acceptsToken(iommufd)
+          ? .needlessToken(device: address, error) : .unknownToken(device: address, error)
+      // EBUSY: the group is open, or belongs to another iommufd. EINVAL: the cdev is bound (Linux
+      // drivers/vfio/vfio_main.c, vfio_df_device_first_open and vfio_df_open).
+      case KernelError.busy, KernelError.invalid:
+        throw .held(device: address, cdev: cdev, group: group, error)
+      default: throw .device(address, error)
+      }
+    }
+  }
+
+  /// Returns true if the kernel knows VF tokens in VFIO_DEVICE_BIND_IOMMUFD. It then reads the token and fails with
+  /// EFAULT. Another kernel refuses the flag with EINVAL (Linux drivers/vfio/device_cdev.c).
+  private func acceptsToken(_ iommufd: IOMMUFD) -> Bool {
+    // SAFETY: only the kernel reads the address. The first page is never mapped.
+    let result = unsafe cl_vfio_bind_iommufd(
+      descriptor.number, iommufd.descriptor.number, UnsafePointer(bitPattern: 1))
+    return result == -Int64(KernelError.fault)
   }
 
   /// True if the kernel exports the device's BARs as dma-bufs (VFIO_DEVICE_FEATURE_DMA_BUF, Linux 6.19 with

@@ -34,6 +34,10 @@ public enum VFIOError: Error, Equatable, CustomStringConvertible {
   case token(device: String, isGiven: Bool, KernelError)
   /// A VF token was given, but VFIO does not own a physical function of the device.
   case needlessToken(device: String, KernelError)
+  /// The kernel does not know VF tokens in VFIO_DEVICE_BIND_IOMMUFD.
+  case unknownToken(device: String, KernelError)
+  /// The kernel refused VFIO_DEVICE_BIND_IOMMUFD: another process has the device open, by its cdev or by its group.
+  case held(device: String, cdev: String, group: String, KernelError)
   /// A request about a device failed.
   case device(String, KernelError)
 
@@ -69,6 +73,11 @@ public enum VFIOError: Error, Equatable, CustomStringConvertible {
           : "its physical function has a VF token, set by the process that owns it through VFIO")
     case .needlessToken(let device, let error):
       "device \(device): \(error): VFIO owns no physical function of the device, so there is no VF token"
+    case .unknownToken(let device, let error):
+      "device \(device): \(error): the kernel accepts no VF token there (Linux 7.0 is the first that does)"
+    case .held(let device, let cdev, let group, let error):
+      "device \(device): \(error): another process has the device open, by /dev/vfio/devices/\(cdev) or by "
+        + "/dev/vfio/\(group)"
     case .device(let address, let error): "device \(address): \(error)"
     }
   }

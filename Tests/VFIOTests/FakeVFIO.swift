@@ -34,6 +34,12 @@ final class FakeVFIO: Sendable {
     var buffers: [Int32: UInt64] = [:]
     /// The VF token of the last bind, or nil.
     var token: [UInt8]?
+    /// False if the kernel does not know VF tokens.
+    var acceptsTokens = true
+    /// False if VFIO owns no physical function of the device.
+    var hasPhysicalOwner = true
+    /// True if another descriptor of the cdev is bound.
+    var isBound = false
     /// The error numbers of requests that fail.
     var failing: [UInt: Int32] = [:]
     /// The calls: the request and its relevant numbers.
@@ -141,6 +147,12 @@ final class FakeVFIO: Sendable {
     case IOC_VFIO_DEVICE_BIND_IOMMUFD:
       let bind = unsafe argument.assumingMemoryBound(to: cl_vfio_bind.self)
       state.token = nil
+      if unsafe bind.pointee.flags != 0 {
+        guard state.acceptsTokens else { return -EINVAL }
+        if unsafe bind.pointee.token_uuid_ptr < 4096 { return -EFAULT }
+        if !state.hasPhysicalOwner { return -EINVAL }
+      }
+      if state.isBound { return -EINVAL }
       if unsafe bind.pointee.flags & UInt32(CL_VFIO_BIND_TOKEN) != 0 {
         let token = unsafe UnsafeRawPointer(bitPattern: UInt(bind.pointee.token_uuid_ptr))
         state.token = (0..<16).map { unsafe token?.load(fromByteOffset: $0, as: UInt8.self) ?? 0 }

@@ -20,7 +20,8 @@ import Testing
   }
 
   private func bound() throws -> BoundDevice {
-    BoundDevice(address: FakeVFIO.address, try kernel.open(.device))
+    BoundDevice(
+      address: FakeVFIO.address, cdev: "vfio3", group: "7", try kernel.open(.device))
   }
 
   @Test("maps RAM at a fixed IOVA, readable and writable, and unmaps every mapping of a range")
@@ -68,8 +69,8 @@ import Testing
   @Test("an error of a bind or an attach names the device; a refused token is named as such")
   func refused() throws {
     let device = try bound()
-    kernel.fail(IOC_VFIO_DEVICE_BIND_IOMMUFD, with: 16)
-    #expect(throws: VFIOError.device(FakeVFIO.address, KernelError("VFIO_DEVICE_BIND_IOMMUFD", errno: 16))) {
+    kernel.fail(IOC_VFIO_DEVICE_BIND_IOMMUFD, with: 5)
+    #expect(throws: VFIOError.device(FakeVFIO.address, KernelError("VFIO_DEVICE_BIND_IOMMUFD", errno: 5))) {
       try device.bind(to: iommufd, token: nil)
     }
     let denied = KernelError("VFIO_DEVICE_BIND_IOMMUFD", errno: KernelError.accessDenied)
@@ -87,6 +88,36 @@ import Testing
     kernel.fail(IOC_IOMMU_IOAS_ALLOC, with: 12)
     #expect(throws: VFIOError.noIOMMUFD(KernelError("IOMMU_IOAS_ALLOC", errno: 12))) {
       try iommufd.makeSpace()
+    }
+  }
+
+  @Test("a device that another process has open is named with its cdev and its group")
+  func held() throws {
+    let device = try bound()
+    kernel.fail(IOC_VFIO_DEVICE_BIND_IOMMUFD, with: KernelError.busy)
+    func held(_ errno: Int32) -> VFIOError {
+      .held(
+        device: FakeVFIO.address, cdev: "vfio3", group: "7",
+        KernelError("VFIO_DEVICE_BIND_IOMMUFD", errno: errno))
+    }
+    #expect(throws: held(KernelError.busy)) { try device.bind(to: iommufd, token: nil) }
+    kernel.fail(IOC_VFIO_DEVICE_BIND_IOMMUFD, with: nil)
+    kernel.state.withLock { $0.isBound = true }
+    #expect(throws: held(KernelError.invalid)) { try device.bind(to: iommufd, token: nil) }
+  }
+
+  @Test("a refused token is unknown to the kernel, or needless if the kernel reads tokens")
+  func tokens() throws {
+    let device = try bound()
+    let token = [UInt8](repeating: 7, count: 16)
+    let invalid = KernelError("VFIO_DEVICE_BIND_IOMMUFD", errno: KernelError.invalid)
+    kernel.state.withLock { $0.acceptsTokens = false }
+    #expect(throws: VFIOError.unknownToken(device: FakeVFIO.address, invalid)) {
+      try device.bind(to: iommufd, token: token)
+    }
+    kernel.state.withLock { ($0.acceptsTokens, $0.hasPhysicalOwner) = (true, false) }
+    #expect(throws: VFIOError.needlessToken(device: FakeVFIO.address, invalid)) {
+      try device.bind(to: iommufd, token: token)
     }
   }
 

@@ -15,7 +15,8 @@ import Testing
     .noDriver(address), .notBound(address, driver: nil), .binding(address, kernel(5)),
     .device(address, kernel(5)), .group(device: address, group: "5", kernel(5)),
     .noIsolation(device: address, group: "5", kernel(5)), .token(device: address, isGiven: true, kernel(5)),
-    .needlessToken(device: address, kernel(5)),
+    .needlessToken(device: address, kernel(5)), .unknownToken(device: address, kernel(5)),
+    .held(device: address, cdev: "vfio3", group: "5", kernel(5)),
   ]
 
   @Test("an error about a device begins with its address", arguments: about)
@@ -48,6 +49,14 @@ import Testing
     (.token(device: address, isGiven: false, kernel(13)), "its physical function has a VF token"),
     (.token(device: address, isGiven: true, kernel(13)), "the VF token is not the token of the process"),
     (.needlessToken(device: address, kernel(22)), "there is no VF token"),
+    (
+      .unknownToken(device: address, kernel(22)),
+      "the kernel accepts no VF token there (Linux 7.0 is the first"
+    ),
+    (
+      .held(device: address, cdev: "vfio3", group: "5", kernel(16)),
+      "another process has the device open, by /dev/vfio/devices/vfio3 or by /dev/vfio/5"
+    ),
   ]
 
   @Test("the message contains the meaning of an errno that has only one", arguments: meanings)

@@ -129,9 +129,9 @@ struct VFIOBackend: HostBackend {
     _ ready: [ReadyDevice], _ iommufd: IOMMUFD, _ registration: VirtualMachine.KVMVFIODevice
   ) throws(RunError) -> [BoundDevice] {
     try concurrentMap(ready) { device throws(RunError) in
-      guard let name = device.cdev else { throw .host(.noCdev(device.address)) }
+      guard let cdev = device.cdev else { throw .host(.noCdev(device.address)) }
       let bound = try step(RunError.vfio) { () throws(VFIOError) in
-        try BoundDevice(address: device.address, name: name)
+        try BoundDevice(address: device.address, cdev: cdev, group: device.group)
       }
       try step(RunError.kernel) { () throws(KernelError) in try registration.add(file: bound.descriptorNumber)
       }

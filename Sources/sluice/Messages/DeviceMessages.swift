@@ -31,6 +31,9 @@ extension VFIOError: AdvisedError {
       "give '\(device),vf-token=UUID' with the UUID that the other process has set (QEMU: vf-token=UUID of "
         + "that device; DPDK: --vfio-vf-token; else: VFIO_DEVICE_FEATURE_PCI_VF_TOKEN)"
     case .needlessToken: "leave vf-token= out"
+    case .unknownToken: "give --iommu type1"
+    case .held(_, let cdev, let group, _):
+      "type 'sudo fuser -v /dev/vfio/devices/\(cdev) /dev/vfio/\(group)' to find the process"
     case .device: nil
     }
   }

@@ -105,6 +105,17 @@ import VFIO
         "device 0000:01:00.0: asked: Invalid argument: VFIO owns no physical function of the device, so there is no "
           + "VF token; leave vf-token= out"
       ),
+      (
+        .unknownToken(device: address, kernel(KernelError.invalid)),
+        "device 0000:01:00.0: asked: Invalid argument: the kernel accepts no VF token there (Linux 7.0 is the first "
+          + "that does); give --iommu type1"
+      ),
+      (
+        .held(device: address, cdev: "vfio3", group: "5", kernel(KernelError.busy)),
+        "device 0000:01:00.0: asked: Device or resource busy: another process has the device open, by "
+          + "/dev/vfio/devices/vfio3 or by /dev/vfio/5; type 'sudo fuser -v /dev/vfio/devices/vfio3 /dev/vfio/5' to "
+          + "find the process"
+      ),
       (.device(address, kernel(KernelError.io)), "device 0000:01:00.0: asked: Input/output error"),
     ] as [(VFIOError, String)])
   func message(_ error: VFIOError, _ text: String) {
