@@ -15,7 +15,7 @@ final class ForeignDevice {
     for name in try FileManager.default.contentsOfDirectory(atPath: directory) {
       // A descriptor that is closed concurrently is not the device.
       guard let target = try? FileManager.default.destinationOfSymbolicLink(atPath: "\(directory)/\(name)"),
-        target.contains("[vfio-device]"), let number = Int32(name)
+        Self.isDevice(target), let number = Int32(name)
       else { continue }
       let handle = try Self.copy(number, from: process)
       let offset = try Self.configOffset(handle)
@@ -26,6 +26,11 @@ final class ForeignDevice {
       return
     }
     throw Failed("process \(process): no matching VFIO device is open")
+  }
+
+  /// True if the target of a descriptor's link is a device of VFIO: the descriptor of a group, or a cdev.
+  static func isDevice(_ target: String) -> Bool {
+    target.contains("[vfio-device]") || target.hasPrefix("/dev/vfio/devices/vfio")
   }
 
   /// Resets the device with VFIO_DEVICE_RESET.
