@@ -39,10 +39,12 @@ struct Injections {
 
   /// Returns the injections of this part. Each row has a first and a later occurrence; the seed determines
   /// their order.
-  func chosen(_ table: InjectionTable) -> [Injection] {
+  func chosen(_ table: InjectionTable, calls: [InjectionTable.Call]) -> [Injection] {
     var generator = SplitMix(state: UInt64(seed))
-    let all = table.failing.flatMap { row in [true, false].map { Injection(row: row, isFirst: $0) } }
-      .shuffled(using: &generator)
+    let all = table.failing(in: calls).flatMap { row in
+      [true, false].map { Injection(row: row, isFirst: $0) }
+    }
+    .shuffled(using: &generator)
     return all.indices.filter { $0 % parts == part - 1 }.map { all[$0] }
   }
 
@@ -60,9 +62,9 @@ struct Injections {
     var counts = (lives: 0, ends: 0, notReached: 0)
     var faults: [String] = []
     var made: [String: Int] = [:]
-    for injection in chosen(table) {
+    for injection in chosen(table, calls: calls) {
       let row = injection.row
-      let call = calls.first { $0.thread == row.thread && $0.call == row.call && $0.request == row.request }
+      let call = calls.first { $0.isCall(of: row) }
       let later = Int.random(in: 2...6, using: &generator)
       let title = "\(row.name) \(row.error ?? "-") \(injection.isFirst ? "first" : "later")"
       let outcome = try injection.run(context, request: call?.number ?? "0", later: later, made: &made)

@@ -46,8 +46,10 @@ struct InjectionTable {
     }
   }
 
-  /// The rows with an error to inject.
-  var failing: [Row] { rows.filter { $0.error != nil } }
+  /// Returns the rows with an error to inject, without the rows of calls that a seccomp table does not allow.
+  func failing(in calls: [Call]) -> [Row] {
+    rows.filter { row in row.error != nil && calls.contains { $0.isCall(of: row) } }
+  }
 
   /// Returns the rows of the seccomp table that have no row here, each as `vcpu ioctl:KVM_RUN`.
   ///
@@ -69,6 +71,11 @@ struct InjectionTable {
     /// The name and the number of the ioctl's request. Another call has an empty name and the number 0.
     let request: String
     let number: String
+
+    /// True if a row injects errors into this call.
+    func isCall(of row: Row) -> Bool {
+      row.thread == thread && row.call == call && row.request == request
+    }
   }
 
   /// Returns the rows of the seccomp table. A line `KIND:` begins a kind of thread. The lines below it are
@@ -95,7 +102,7 @@ struct InjectionTable {
     let all: [String: Int32] = [
       "EINTR": EINTR, "EIO": EIO, "EBADF": EBADF, "EAGAIN": EAGAIN, "ENOMEM": ENOMEM, "EFAULT": EFAULT,
       "EBUSY": EBUSY, "EEXIST": EEXIST, "EINVAL": EINVAL, "ENFILE": ENFILE, "EMFILE": EMFILE,
-      "ENOTTY": ENOTTY, "ENOSPC": ENOSPC, "EPIPE": EPIPE,
+      "ENOENT": ENOENT, "ENOTTY": ENOTTY, "ENOSPC": ENOSPC, "EPIPE": EPIPE,
     ]
     return all[name]
   }
