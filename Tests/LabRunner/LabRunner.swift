@@ -17,11 +17,15 @@ struct LabRunner: ParsableCommand {
       InsideCommand.self, ImageWorker.self,
     ])
 
-  /// Runs the command. A failure of the lab itself is reported in one sentence, with exit status 1.
+  /// Runs the command. A failure of the lab itself is reported in one sentence, with exit status 1. The exit
+  /// status of wrong arguments is 2.
   static func main() {
     do {
       var command = try parseAsRoot()
       try command.run()
+    } catch let error where exitCode(for: error) == .validationFailure {
+      FileHandle.standardError.write(Data((fullMessage(for: error) + "\n").utf8))
+      exit(withError: ExitCode(2))
     } catch let error where error is ExitCode || exitCode(for: error) != .failure {
       exit(withError: error)
     } catch {
@@ -30,8 +34,6 @@ struct LabRunner: ParsableCommand {
     }
   }
 }
-
-extension KernelName: ExpressibleByArgument {}
 
 /// Returns the cases with these names.
 func cases(named names: [String]) throws -> [Case] {
@@ -53,15 +55,15 @@ struct Run: ParsableCommand {
   static let configuration = CommandConfiguration(abstract: "Run the named cases.")
 
   @Argument(help: "The names of cases, as 'list' prints them.") var names: [String]
-  @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
-  @Flag(help: "Give L1 iommufd and the VFIO device files.") var iommufd = false
+  @OptionGroup var host: L1Options
+  @OptionGroup var changes: L1Changes
   @Option(help: "The VMM for Linux guests: sluice or qemu.") var with = "sluice"
   @Option(help: "The number of runs of each case in the same L1.") var times = 1
 
   func run() throws {
     let chosen = try cases(named: names)
     var lab = try Lab()
-    try lab.run(chosen, l1: l1, iommufd: iommufd, vmm: with, times: times)
+    try lab.run(chosen, l1: host.kernel(changes), vmm: with, times: times)
     throw ExitCode(lab.report.finish())
   }
 }
@@ -75,9 +77,9 @@ struct Test: ParsableCommand {
     var lab = try Lab()
     lab.report.add(passed: units.passed, failed: units.failed, skipped: units.skipped)
     try OrdinaryUser(workspace: lab.workspace).run(&lab.report)
-    try lab.run(Case.short, l1: .newFull)
-    try lab.run(Case.shortOnIOMMUFD, l1: .newFull, iommufd: true, prefix: "iommufd/")
-    try lab.run(Case.shortOnOldKernel, l1: .oldFull, prefix: "l1-6.1/")
+    try lab.run(Case.short, l1: L1Kernel(.newFull))
+    try lab.run(Case.shortOnIOMMUFD, l1: L1Kernel(.newFull, iommufd: true), prefix: "iommufd/")
+    try lab.run(Case.shortOnOldKernel, l1: L1Kernel(.oldFull), prefix: "l1-6.1/")
     throw ExitCode(lab.report.finish())
   }
 }
@@ -88,8 +90,8 @@ struct Long: ParsableCommand {
 
   func run() throws {
     var lab = try Lab()
-    try lab.run(Case.long, l1: .newFull)
-    try lab.run(Case.longOnOldKernel, l1: .oldFull, prefix: "l1-6.1/")
+    try lab.run(Case.long, l1: L1Kernel(.newFull))
+    try lab.run(Case.longOnOldKernel, l1: L1Kernel(.oldFull), prefix: "l1-6.1/")
     throw ExitCode(lab.report.finish())
   }
 }
@@ -101,7 +103,7 @@ struct Inject: ParsableCommand {
 
   @Option(help: "The same seed gives the same order.") var seed = 1
   @Option(help: "The part of the injections to run: N/M.") var part = "1/1"
-  @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
+  @OptionGroup var host: L1Options
 
   private var numbers: [Int] { part.split(separator: "/").compactMap { Int($0) } }
 
@@ -114,7 +116,7 @@ struct Inject: ParsableCommand {
 
   func run() throws {
     var lab = try Lab()
-    try lab.run([Injections(seed: seed, part: numbers[0], parts: numbers[1]).asCase], l1: l1)
+    try lab.run([Injections(seed: seed, part: numbers[0], parts: numbers[1]).asCase], l1: host.kernel())
     throw ExitCode(lab.report.finish())
   }
 }
@@ -141,7 +143,7 @@ struct TortureCommand: ParsableCommand {
 
   @Option(help: "The duration in seconds.") var seconds = 60
   @Option(help: "The same seed gives the same schedule.") var seed = 1
-  @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
+  @OptionGroup var host: L1Options
 
   func validate() throws {
     guard seconds > 0, seed > 0 else {
@@ -151,7 +153,7 @@ struct TortureCommand: ParsableCommand {
 
   func run() throws {
     var lab = try Lab()
-    try lab.run([Torture(seconds: seconds, seed: seed).asCase], l1: l1)
+    try lab.run([Torture(seconds: seconds, seed: seed).asCase], l1: host.kernel())
     throw ExitCode(lab.report.finish())
   }
 }
@@ -160,12 +162,12 @@ struct TortureCommand: ParsableCommand {
 struct Shell: ParsableCommand {
   static let configuration = CommandConfiguration(abstract: "Start L1 and a shell in it.")
 
-  @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
-  @Flag(help: "Give L1 iommufd and the VFIO device files.") var iommufd = false
+  @OptionGroup var host: L1Options
+  @OptionGroup var changes: L1Changes
 
   func run() throws {
     let lab = try Lab()
-    try lab.shell(l1: l1, iommufd: iommufd)
+    try lab.shell(l1: host.kernel(changes))
   }
 }
 

@@ -15,7 +15,7 @@ struct BenchCommand: ParsableCommand {
   @Option(help: "Write the table to this file, as an article in Markdown.") var markdown: String?
   @Option(help: "The number of rounds after the warm-up. Counts take at most two, without a warm-up.")
   var pairs = 5
-  @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
+  @OptionGroup var host: L1Options
   @Flag(help: "Measure on this machine's /dev/kvm, without L1: dispatch, memory-growth-here, size, process.")
   var here = false
 
@@ -75,8 +75,9 @@ struct BenchCommand: ParsableCommand {
         "lab: kvmtool: not found; to measure it, put 'lkvm' or 'kvmtool' on the PATH, or its path in LAB_KVMTOOL"
       )
     }
+    let l1 = try host.kernel()
     try lab.run(chosen.map(\.asCase), l1: l1, isBench: true)
-    var outcome = Outcome(conditions: "Linux \(l1.rawValue), \(try Self.version(of: "qemu-system-x86_64"))")
+    var outcome = Outcome(conditions: "Linux \(l1.name), \(try Self.version(of: "qemu-system-x86_64"))")
     for one in chosen {
       let file = lab.workspace.out.appending(path: "\(one.asCase.name)/\(Measurement.file)")
       // A failed measurement leaves no file.

@@ -18,18 +18,25 @@ struct Case: Sendable {
   let isLong: Bool
   /// True if the case runs only in an L1 with iommufd.
   let needsIOMMUFD: Bool
+  /// The first version of Linux in which L1 can run the case, or nil for any version.
+  let needsLinux: LinuxVersion?
+  /// The kernels of the case's guests that the lab does not always have.
+  let guestKernels: [KernelName]
   /// Runs the case. Returns a remark for the report; throws `Failed` or `Skipped`.
   let body: @Sendable (CaseContext) throws -> String
 
   init(
     _ name: String, _ purpose: String, limit: Int = 60, needsSingleThreadedTCG: Bool = true,
-    isLong: Bool = false, needsIOMMUFD: Bool = false,
+    isLong: Bool = false, needsIOMMUFD: Bool = false, needsLinux: LinuxVersion? = nil,
+    guestKernels: [KernelName] = [],
     body: @escaping @Sendable (CaseContext) throws -> String
   ) {
     (self.name, self.purpose, self.limit, self.body) = (name, purpose, limit, body)
     self.needsSingleThreadedTCG = needsSingleThreadedTCG
     self.isLong = isLong
     self.needsIOMMUFD = needsIOMMUFD
+    self.needsLinux = needsLinux
+    self.guestKernels = guestKernels
   }
 
   private static let linuxGuests = LinuxCases.all + LifeCycleCases.all + DeviceCases.all + LoadCases.all

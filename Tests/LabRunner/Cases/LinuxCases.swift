@@ -3,11 +3,13 @@
 /// Debian guests that use their passed-through devices.
 enum LinuxCases {
   static let all: [Case] =
-    [KernelName.newCloud, .oldCloud].map(drive) + [KernelName.newFull, .oldFull].flatMap(others)
+    [KernelName.newCloud, .oldCloud, .latestCloud].map(drive)
+    + [KernelName.newFull, .oldFull].flatMap(others)
 
   private static func drive(_ kernel: KernelName) -> Case {
     Case(
-      "nvme-\(kernel.rawValue)", "the guest reads its whole drive; no BAR is mapped before its first access"
+      "nvme-\(kernel.rawValue)", "the guest reads its whole drive; no BAR is mapped before its first access",
+      isLong: kernel.isOnDemand, guestKernels: [kernel]
     ) {
       context in
       let guest = LinuxGuest(kernel: kernel, devices: [Address.bigDrive], steps: ["nvme-sha256"])

@@ -16,7 +16,7 @@ struct Compare: ParsableCommand {
   @Option(
     help: "The other VMM: qemu, or kvmtool ('lkvm' or 'kvmtool' on the PATH, or its path in LAB_KVMTOOL).")
   var with = "qemu"
-  @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
+  @OptionGroup var host: L1Options
   @Option(help: "Also write an HTML page to this file.") var html: String?
   @Flag(help: "Instead, build Sluice with one bug after the other, and check that each is detected.")
   var planted =
@@ -51,6 +51,7 @@ struct Compare: ParsableCommand {
   }
 
   func run() throws {
+    let l1 = try host.kernel()
     var lab = try Lab()
     lab.manifest.kvmtool = Workspace.kvmtool
     let file = differences ?? "Tests/LabRunner/Compare/differences" + (with == "qemu" ? "" : ".\(with)")
@@ -81,7 +82,7 @@ struct Comparer {
   ///   - isQuiet: True to print only comparisons that have unexplained differences.
   ///   - report: The report that receives the verdicts.
   func finish(
-    _ cases: [Case], l1: KernelName, html: String? = nil, isQuiet: Bool = false, report: inout Report
+    _ cases: [Case], l1: L1Kernel, html: String? = nil, isQuiet: Bool = false, report: inout Report
   ) throws {
     let known = try Differences(file: differences)
     let comparisons = try cases.compactMap { try comparison(of: $0, named: Self.name($0), known) }
@@ -91,16 +92,16 @@ struct Comparer {
       if !isQuiet || !one.unexplained.isEmpty {
         for line in ComparisonText(comparison: one, peer: peer).lines { printLine(line) }
       }
-      report.add(verdict(one), prefix: "l1-\(l1.rawValue)/")
+      report.add(verdict(one), prefix: "l1-\(l1.name)/")
     }
     if !unused.isEmpty {
       report.add(
         Event(
           .fail, "differences", text: "entries that match no difference: \(unused.joined(separator: ", "))"),
-        prefix: "l1-\(l1.rawValue)/")
+        prefix: "l1-\(l1.name)/")
     }
     if let html {
-      let title = "L1: Linux \(l1.rawValue), \(Date.now.formatted(.iso8601.year().month().day()))."
+      let title = "L1: Linux \(l1.name), \(Date.now.formatted(.iso8601.year().month().day()))."
       let page = ComparisonPage(comparisons: comparisons, peer: peer, title: title, unused: unused)
       try Data(page.html.utf8).write(to: URL(filePath: html))
       printLine("lab: \(html)")

@@ -32,6 +32,9 @@ struct Initramfs {
     try Data(text.utf8).write(to: directory.appending(path: path))
   }
 
+  /// The programs that decompress modules, by the extension of the file's name.
+  private static let decompressors = ["xz": ["xz"], "zst": ["zstd", "--rm", "-q"], "gz": ["gzip"]]
+
   /// Adds uncompressed modules, and the list `/modules/NAME` with the order to load them.
   ///
   /// A module that is built into this kernel, or that this kernel lacks, adds nothing.
@@ -39,14 +42,14 @@ struct Initramfs {
     var order: [String] = []
     for module in modules {
       for file in try kernel.files(of: module) ?? [] {
-        let plain = file.lastPathComponent.replacing(".ko.xz", with: ".ko")
-        let target = directory.appending(path: "modules/\(plain)")
-        if !target.exists {
-          try copy(file, to: "modules/\(file.lastPathComponent)")
-          if file.pathExtension == "xz" {
-            try Command.output([
-              "xz", "-d", directory.appending(path: "modules/\(file.lastPathComponent)").path,
-            ])
+        let name = file.lastPathComponent
+        let decompressor = Self.decompressors[file.pathExtension]
+        let plain = decompressor == nil ? name : String(name.dropLast(file.pathExtension.count + 1))
+        if !directory.appending(path: "modules/\(plain)").exists {
+          try copy(file, to: "modules/\(name)")
+          if let decompressor {
+            let path = directory.appending(path: "modules/\(name)").path
+            try Command.output(decompressor + ["-d", "-f", path])
           }
         }
         if !order.contains(plain) { order.append(plain) }

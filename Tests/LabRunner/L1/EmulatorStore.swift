@@ -29,7 +29,7 @@ struct EmulatorStore {
     try root.removeIfPresent()
     try root.makeDirectory()
     printLine("lab: downloading the source of QEMU")
-    let options = try AptLists(workspace: workspace).options(.sources)
+    let options = try AptLists(workspace: workspace).options([DebianSuite.machine], type: "deb-src")
     try Command.output(["apt-get"] + options + ["source", "qemu"], in: root)
     let source = try unpackedSource()
     try patch(source)

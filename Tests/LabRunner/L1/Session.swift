@@ -6,9 +6,7 @@ import Foundation
 struct Session {
   let workspace: Workspace
   let preparation: Preparation
-  let kernel: KernelName
-  /// True if L1's kernel has iommufd.
-  var iommufd = false
+  let kernel: L1Kernel
   /// The VMM that runs the guests, for instance `sluice` or `qemu`.
   let vmm: String
   var times = 1
@@ -26,7 +24,7 @@ struct Session {
     while !left.isEmpty {
       let turns = isSingleThreaded ? ", its processors in one thread," : ""
       printLine(
-        "lab: starting L1 with \(kernel.rawValue)\(iommufd ? " and iommufd" : "")\(turns) for \(left.count) case\(left.count == 1 ? "" : "s")"
+        "lab: starting L1 with \(kernel.description)\(turns) for \(left.count) case\(left.count == 1 ? "" : "s")"
       )
       let outcome = try boot(left, manifest: manifest, report: &report)
       left.removeAll { outcome.finished.contains($0.name) }
@@ -61,7 +59,7 @@ struct Session {
   private func boot(_ cases: [Case], manifest: Manifest, report: inout Report) throws -> Outcome {
     let names = cases.map(\.name).joined(separator: " ")
     var machine = try preparation.machine(
-      kernel, iommufd: iommufd,
+      kernel,
       command: "'\(workspace.runner.path)' inside --manifest '\(workspace.manifest.path)' "
         + "--vmm \(vmm) --times \(times) \(names) </dev/null || echo \"lab: the runner ended with status $?\""
     )
@@ -81,7 +79,7 @@ struct Session {
   private func freshLog() throws -> URL {
     var number = 1
     while true {
-      let file = workspace.out.appending(path: "l1-\(kernel.rawValue)-\(number).log")
+      let file = workspace.out.appending(path: "l1-\(kernel.name)-\(number).log")
       if !file.exists { return file }
       number += 1
     }

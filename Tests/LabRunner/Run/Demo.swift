@@ -16,7 +16,7 @@ struct Demo: ParsableCommand {
     var lab = try Lab()
     let hasNew = !lab.isMissing(.newFull) && !lab.isMissing(.newCloud)
     let chosen = hasNew ? one : fallback
-    try lab.run([chosen], l1: hasNew ? .newFull : .oldFull)
+    try lab.run([chosen], l1: L1Kernel(hasNew ? .newFull : .oldFull))
     let directory = lab.workspace.out.appending(path: chosen.name)
     show("trace", directory.appending(path: "trace.jsonl"))
     show("guest", directory.appending(path: "guest.log"))

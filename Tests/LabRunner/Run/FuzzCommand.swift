@@ -16,7 +16,7 @@ struct Fuzz: ParsableCommand {
 
     @Option(help: "The duration in seconds.") var seconds = 20
     @Option(help: "The same seed gives the same accesses of each vCPU.") var seed = 1
-    @Option(help: "The kernel of L1: 6.12 or 6.1.") var l1: KernelName = .newFull
+    @OptionGroup var host: L1Options
 
     func validate() throws {
       guard seconds > 0, seed > 0 else {
@@ -26,7 +26,7 @@ struct Fuzz: ParsableCommand {
 
     func run() throws {
       var lab = try Lab()
-      try lab.run([GuestFuzz(seconds: seconds, seed: seed).asCase], l1: l1)
+      try lab.run([GuestFuzz(seconds: seconds, seed: seed).asCase], l1: host.kernel())
       throw ExitCode(lab.report.finish())
     }
   }

@@ -22,61 +22,69 @@ struct Lab {
   /// - Parameters:
   ///   - cases: The cases.
   ///   - l1: The kernel of L1.
-  ///   - iommufd: True if L1's kernel has iommufd.
   ///   - vmm: The VMM that runs the Linux guests.
   ///   - times: The number of runs of each case.
   ///   - prefix: The prefix of the cases' names in the report.
   ///   - isBench: True for the measurements of `bench`.
   mutating func run(
-    _ cases: [Case], l1: KernelName, iommufd: Bool = false, vmm: String = "sluice", times: Int = 1,
-    prefix: String = "", isBench: Bool = false
+    _ cases: [Case], l1: L1Kernel, vmm: String = "sluice", times: Int = 1, prefix: String = "",
+    isBench: Bool = false
   ) throws {
     var cases = cases
-    cases.removeAll { one in
-      guard let reason = reasonToSkip(one, l1: l1, iommufd: iommufd) else { return false }
+    func skip(_ one: Case, _ reason: String) {
       report.add(Event(.skip, one.name, text: reason), prefix: prefix)
-      return true
     }
-    guard !cases.isEmpty else { return }
-    do { _ = try preparation.hostKernel(l1, iommufd: iommufd) } catch let error as Unavailable {
+    do {
+      let stock = try preparation.store.stockKernel(l1)
+      cases.removeAll { one in
+        guard let reason = Self.reasonToSkip(one, l1, stock.numbers) else { return false }
+        skip(one, reason)
+        return true
+      }
+      guard !cases.isEmpty else { return }
+      _ = try preparation.store.kernel(l1)
+    } catch let error as Unavailable {
       printLine("lab: \(error)")
-      for one in cases { report.add(Event(.skip, one.name, text: error.description), prefix: prefix) }
+      for one in cases { skip(one, error.description) }
       return
     }
+    for name in Set(cases.flatMap(\.guestKernels)) where manifest.guestKernels[name.rawValue] == nil {
+      try preparation.add(name, to: &manifest)
+    }
     var manifest = manifest
-    manifest.iommu = iommufd ? "iommufd" : nil
+    manifest.iommu = l1.iommufd ? "iommufd" : nil
     for isSingleThreaded in [false, true] {
       let some = cases.filter { $0.needsSingleThreadedTCG == isSingleThreaded }
       var session = Session(
         workspace: workspace, preparation: preparation, kernel: l1, vmm: vmm, times: times, prefix: prefix)
       session.isSingleThreaded = isSingleThreaded
       session.isBench = isBench
-      session.iommufd = iommufd
       try session.run(some, manifest: manifest, report: &report)
     }
   }
 
-  private func reasonToSkip(_ one: Case, l1: KernelName, iommufd: Bool) -> String? {
-    if let reason = manifest.missing[l1.rawValue] { return reason }
-    if iommufd || one.needsIOMMUFD, let reason = reasonWithoutIOMMUFD(l1) { return reason }
-    return one.needsIOMMUFD && !iommufd ? "needs iommufd in L1; use 'Tests/lab run --iommufd'" : nil
-  }
-
-  /// Returns the reason why an L1 with this kernel cannot have iommufd, or nil if it can.
-  private func reasonWithoutIOMMUFD(_ l1: KernelName) -> String? {
-    guard let version = manifest.guestKernels[l1.rawValue]?.version,
-      let numbers = KernelPackage.numbers(ofVersion: version), numbers < IOMMUFDModules.firstVersion
-    else { return nil }
-    return "needs Linux \(IOMMUFDModules.firstVersion.0).\(IOMMUFDModules.firstVersion.1)"
+  /// Returns the reason why the case cannot run in an L1 with this kernel, or nil if it can.
+  ///
+  /// - Parameters:
+  ///   - one: The case.
+  ///   - l1: The kernel.
+  ///   - version: The kernel's version, or nil if it is not known.
+  static func reasonToSkip(_ one: Case, _ l1: L1Kernel, _ version: LinuxVersion?) -> String? {
+    var needed = [one.needsLinux, l1.mutant?.firstVersion].compactMap(\.self)
+    if l1.iommufd || one.needsIOMMUFD { needed.append(IOMMUFDModules.firstVersion) }
+    if let version, let least = needed.max(), version < least { return "needs Linux \(least)" }
+    return one.needsIOMMUFD && !l1.iommufd ? "needs iommufd in L1; use 'Tests/lab run --iommufd'" : nil
   }
 
   /// Replaces this process with a QEMU whose L1 runs a shell on this terminal.
-  func shell(l1: KernelName, iommufd: Bool) throws {
-    if iommufd, let reason = reasonWithoutIOMMUFD(l1) {
-      throw LabError("--iommufd: \(reason); use --l1 6.12")
+  func shell(l1: L1Kernel) throws {
+    if l1.iommufd, let version = try preparation.store.stockKernel(l1).numbers,
+      version < IOMMUFDModules.firstVersion
+    {
+      throw LabError("--iommufd: needs Linux \(IOMMUFDModules.firstVersion); use --l1 6.12")
     }
     let machine = try preparation.machine(
-      l1, iommufd: iommufd,
+      l1,
       command: "'\(workspace.runner.path)' inside --manifest '\(workspace.manifest.path)' --port /dev/null "
         + "--command 'cd \(workspace.tree.path); exec setsid --ctty --wait bash' </dev/ttyS0 >/dev/ttyS0 2>&1"
     )

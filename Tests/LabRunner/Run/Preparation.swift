@@ -27,14 +27,7 @@ struct Preparation {
     manifest.guests = workspace.guests.path
     manifest.programs = workspace.programs.path
     manifest.injections = workspace.tree.appending(path: "Tests/LabRunner/Cases/Program/injections").path
-    for name in KernelName.allCases {
-      switch store.kernel(name) {
-      case .success(let kernel): manifest.guestKernels[name.rawValue] = try guest(name, kernel)
-      case .failure(let error):
-        printLine("lab: \(error)")
-        manifest.missing[name.rawValue] = error.description
-      }
-    }
+    for name in KernelName.allCases where !name.isOnDemand { try add(name, to: &manifest) }
     _ = try EmulatorStore(workspace: workspace).program()
     printLine("lab: creating the drives")
     for (address, image, serial) in [
@@ -56,6 +49,16 @@ struct Preparation {
       ofFirst: Image.scratchDrive.bytes / 2, in: workspace.images)
     manifest.downloadSHA256 = try Image.download.make(in: workspace.images)
     return manifest
+  }
+
+  /// Adds a kernel for guests to the manifest, or the reason why it is missing.
+  func add(_ name: KernelName, to manifest: inout Manifest) throws {
+    do {
+      manifest.guestKernels[name.rawValue] = try guest(name, store.kernel(name))
+    } catch let error as Unavailable {
+      printLine("lab: \(error)")
+      manifest.missing[name.rawValue] = error.description
+    }
   }
 
   /// Creates the initramfs images of a Linux guest. An image that is newer than the runner is kept.
@@ -112,18 +115,9 @@ struct Preparation {
     return try date(file) < date(workspace.runner)
   }
 
-  /// Returns the kernel of an L1.
-  ///
-  /// - Parameters:
-  ///   - name: The kernel.
-  ///   - iommufd: True if the kernel has iommufd. The first call then builds its modules.
-  func hostKernel(_ name: KernelName, iommufd: Bool) throws -> KernelPackage {
-    iommufd ? try store.kernelWithIOMMUFD(name) : try store.kernel(name).get()
-  }
-
   /// Returns an L1 with this kernel, which runs `command`.
-  func machine(_ name: KernelName, iommufd: Bool, command: String) throws -> Machine {
-    let kernel = try hostKernel(name, iommufd: iommufd)
+  func machine(_ l1: L1Kernel, command: String) throws -> Machine {
+    let kernel = try store.kernel(l1)
     let file = workspace.initramfs.appending(path: "host")
     let script = HostInit.script(out: workspace.out.path, command: command)
     let archive = try Initramfs(in: file.appendingPathExtension("d"), script: script)

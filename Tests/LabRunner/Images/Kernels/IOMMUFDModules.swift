@@ -2,13 +2,6 @@
 
 import Foundation
 
-/// The archive does not have a package, or cannot be reached. The cases that need the package are skipped.
-struct Unavailable: Error, CustomStringConvertible {
-  let description: String
-
-  init(_ description: String) { self.description = description }
-}
-
 /// The build of iommufd and of the VFIO modules that use it, for one of Debian's kernels.
 ///
 /// Debian's kernels have neither iommufd nor the VFIO device files in /dev/vfio/devices. Both options change
@@ -17,30 +10,40 @@ struct Unavailable: Error, CustomStringConvertible {
 /// except the span iterator of lib/interval_tree.c. iommufd contains a copy of the iterator.
 struct IOMMUFDModules {
   /// The first version of Linux that has iommufd and the VFIO device files.
-  static let firstVersion = (6, 6)
+  static let firstVersion = LinuxVersion(6, 6)
 
   static let names = ["iommufd", "vfio", "vfio_iommu_type1", "vfio-pci-core", "vfio-pci"]
 
   let kernel: KernelPackage
   /// The options that make apt use the lists with the kernel's packages.
   let aptOptions: [String]
-  /// The directory for the packages, the sources and the objects.
-  let directory: URL
+  let root: BuildRoot
+  /// The fault to build into the modules, or nil.
+  var mutant: ModuleMutant?
 
-  private var source: URL { directory.appending(path: "source") }
-  private var packages: URL { directory.appending(path: "packages") }
-  private var log: URL { directory.appending(path: "make.log") }
+  private var source: URL { root.directory.appending(path: "source") }
+  private var pristine: URL { root.directory.appending(path: "source.pristine") }
+  private var log: URL { root.directory.appending(path: "make.log") }
+  private var complete: URL { root.directory.appending(path: ".complete") }
 
-  /// Downloads the packages, and builds the modules.
+  /// Builds the modules. The first call for a version downloads the packages.
   ///
   /// - Returns: The files of the modules, in the order of `names`.
   func build() throws -> [URL] {
-    try directory.removeIfPresent()
-    try directory.makeDirectory()
-    try download()
-    try unpackHeaders()
-    try unpackSource()
+    if (try? String(contentsOf: complete, encoding: .utf8)) != kernel.version {  // absent: not complete
+      try root.create()
+      try download()
+      printLine("lab: unpacking the packages")
+      try root.unpack()
+      try prepareHeaders()
+      try unpackSource()
+      try root.directory.appending(path: "packages").removeIfPresent()
+      try Data(kernel.version.utf8).write(to: complete)
+    }
+    try source.removeIfPresent()
+    try Command.output(["cp", "-r", pristine.path, source.path])
     try prepareSource()
+    try mutant?.patch(source)
     return try make()
   }
 
@@ -49,87 +52,67 @@ struct IOMMUFDModules {
   /// The package with the source, which has the first two numbers of the version in its name.
   private var sourcePackage: String {
     get throws {
-      guard let (major, minor) = KernelPackage.numbers(ofVersion: kernel.version) else {
+      guard let numbers = kernel.numbers else {
         throw LabError("\(kernel.version): the version has no numbers")
       }
-      return "linux-source-\(major).\(minor)"
+      return "linux-source-\(numbers)"
     }
   }
 
   private func download() throws {
     let shown = try Command.result(
       ["apt-cache"] + aptOptions + ["show", "--no-all-versions", headers])
-    let fields = shown.output.split(separator: "\n").map { line in
-      line.split(separator: " ", maxSplits: 1).map(String.init)
-    }
-    guard shown.status == 0, let version = fields.first(where: { $0.first == "Version:" })?.last,
-      let depends = fields.first(where: { $0.first == "Depends:" })?.last
-    else {
+    let fields = AptFields(shown.output)
+    guard shown.status == 0, let version = fields["Version"] else {
       throw Unavailable("\(headers): not in apt's lists; delete .build/lab/kernels and .build/lab/apt")
     }
-    let needed = Self.packages(inDepends: depends)
-    if let compiler = needed.first(where: { $0.hasPrefix("gcc-") && !URL(filePath: "/usr/bin/\($0)").exists })
+    let needed = Self.packages(in: fields.dependencies)
+    if !root.isForeign, let compiler = needed.first(where: { $0.hasPrefix("gcc-") }),
+      !URL(filePath: "/usr/bin/\(compiler)").exists
     {
       throw LabError("\(compiler): not found; install the package \(compiler)")
     }
     let wanted = [headers] + needed.filter { $0.hasPrefix("linux-") } + ["\(try sourcePackage)=\(version)"]
-    printLine("lab: downloading \(wanted.joined(separator: " "))")
-    try packages.makeDirectory()
-    let end = try Command.result(["apt-get"] + aptOptions + ["download"] + wanted, in: packages)
-    guard end.status == 0 else {
-      let cause = end.errors.split(separator: "\n").first { $0.hasPrefix("E: ") }?.dropFirst(3)
-      throw Unavailable(
-        "apt-get download: \(cause ?? "status \(end.status)"); check the network, or delete "
-          + ".build/lab/kernels and .build/lab/apt if the archive has a newer kernel")
-    }
+    printLine(
+      "lab: downloading \(root.isForeign ? "a compiler of the kernel's suite, " : "")"
+        + wanted.joined(separator: " "))
+    try root.download(wanted, aptOptions)
   }
 
-  /// Returns the packages of a `Depends` field that have no alternative: the headers' common part, the build
-  /// programs and the compiler.
-  static func packages(inDepends field: String) -> [String] {
+  /// Returns the headers' common part, the build programs and the compiler of the packages.
+  static func packages(in dependencies: [String]) -> [String] {
     let prefixes = ["linux-headers-", "linux-kbuild-", "gcc-"]
-    return field.split(separator: ",").filter { !$0.contains("|") }
-      .compactMap { $0.split(separator: " ").first.map(String.init) }
-      .filter { prefixes.contains(where: $0.hasPrefix) }
+    return dependencies.filter { prefixes.contains(where: $0.hasPrefix) }
   }
 
-  private func files(of package: String) throws -> [URL] {
-    try FileManager.default.contentsOfDirectory(atPath: packages.path).filter { $0.hasPrefix(package) }
-      .map { packages.appending(path: $0) }
-  }
-
-  /// The directory of the kernel's configuration, which the unpacked headers contain.
-  private var configuration: URL { directory.appending(path: "usr/src/\(headers)") }
-
-  private func unpackHeaders() throws {
-    for file in try files(of: "linux-headers-") + files(of: "linux-kbuild-") {
-      try Command.output(["dpkg", "-x", file.path, directory.path])
-    }
+  private func prepareHeaders() throws {
+    let configuration = root.directory.appending(path: "usr/src/\(headers)")
     // The package's Makefile includes the common Makefile by its absolute path.
-    let makefile = configuration.appending(path: "Makefile")
-    let text = try String(contentsOf: makefile, encoding: .utf8)
-    try Data(text.replacing(" /usr/src/", with: " \(directory.path)/usr/src/").utf8).write(to: makefile)
+    if !root.isForeign {
+      let makefile = configuration.appending(path: "Makefile")
+      let text = try String(contentsOf: makefile, encoding: .utf8)
+      try Data(text.replacing("/usr/src/", with: root.path("usr/src/")).utf8).write(to: makefile)
+    }
     // Without this file, the build skips the modules' BTF. To generate it takes minutes.
     try configuration.appending(path: "vmlinux").removeIfPresent()
   }
 
   private func unpackSource() throws {
-    guard let file = try files(of: "linux-source-").first else {
-      throw LabError("\(packages.path): no package with the source; run the command again")
+    guard let file = try root.files(of: ["linux-source-"]).first else {
+      throw LabError("\(root.directory.path): no package with the source; run the command again")
     }
     let package = try sourcePackage
-    try source.makeDirectory()
-    let parts = [
-      "drivers/vfio", "drivers/iommu/iommufd", "drivers/iommu/iommu-priv.h", "lib/interval_tree.c",
-    ]
+    try pristine.makeDirectory()
+    let parts = ["drivers/vfio", "drivers/iommu/iommufd", "drivers/iommu/*.h", "lib/interval_tree.c"]
     let script = """
       dpkg-deb --fsys-tarfile "$1" | tar -xO "./usr/src/$2.tar.xz" |
-        tar -xJ -C "$3" --strip-components=1 \(parts.map { #""$2/\#($0)""# }.joined(separator: " "))
+        tar -xJ -C "$3" --strip-components=1 --wildcards \(parts.map { #""$2/\#($0)""# }.joined(separator: " "))
       """
-    try Command.output(["sh", "-c", script, "sh", file.path, package, source.path])
+    try Command.output(["sh", "-c", script, "sh", file.path, package, pristine.path])
   }
 
-  /// Adds the span iterator to iommufd, and writes the Makefile that names the two directories.
+  /// Adds the span iterator and the driver's part to iommufd, and writes the Makefile that names the two
+  /// directories.
   private func prepareSource() throws {
     let tree = source.appending(path: "lib/interval_tree.c")
     guard let iterator = Self.spanIterator(in: try String(contentsOf: tree, encoding: .utf8)) else {
@@ -137,9 +120,11 @@ struct IOMMUFDModules {
     }
     let iommufd = source.appending(path: "drivers/iommu/iommufd")
     try Data(iterator.utf8).write(to: iommufd.appending(path: "interval_tree_span.c"))
+    // Linux 6.12 has no such part. Later versions link it into vmlinux if an IOMMU driver uses it.
+    let driver = iommufd.appending(path: "driver.c").exists ? " driver.o" : ""
     let makefile = iommufd.appending(path: "Makefile")
     let text = try String(contentsOf: makefile, encoding: .utf8)
-    try Data((text + "\niommufd-y += interval_tree_span.o\n").utf8).write(to: makefile)
+    try Data((text + "\niommufd-y += interval_tree_span.o\(driver)\n").utf8).write(to: makefile)
     try Data("obj-m := drivers/iommu/iommufd/ drivers/vfio/\n".utf8)
       .write(to: source.appending(path: "Kbuild"))
   }
@@ -161,13 +146,21 @@ struct IOMMUFDModules {
   ]
 
   private func make() throws -> [URL] {
-    printLine("lab: building the iommufd modules for \(kernel.version)")
-    let defines = Self.options.map { name, value in "-D\(name)\(value == "m" ? "_MODULE" : "")=1" }
+    printLine(
+      "lab: building the iommufd modules for \(kernel.version)"
+        + (mutant.map { " with the fault \($0.rawValue)" } ?? ""))
+    // The Makefiles do not get CONFIG_IOMMUFD_DRIVER_CORE, because iommufd contains that part here.
+    let defines =
+      Self.options.map { name, value in "-D\(name)\(value == "m" ? "_MODULE" : "")=1" }
+      + ["-DCONFIG_IOMMUFD_DRIVER_CORE=1"]
     // CONFIG_VFIO_MDEV adds a module without use here.
-    let (status, output, _) = try Command.result(
-      ["make", "-j\(ProcessInfo.processInfo.activeProcessorCount)", "-C", configuration.path]
-        + ["M=\(source.path)", "CONFIG_VFIO_MDEV=", "KCFLAGS=-g0 \(defines.joined(separator: " "))"]
-        + Self.options.map { "\($0)=\($1)" } + ["modules"], mergingErrors: true)
+    let (status, output) = try root.run(
+      [
+        "make", "-j\(min(2, ProcessInfo.processInfo.activeProcessorCount))", "-C",
+        root.path("usr/src/\(headers)"),
+      ]
+        + ["M=\(root.path("source"))", "CONFIG_VFIO_MDEV=", "KCFLAGS=-g0 \(defines.joined(separator: " "))"]
+        + Self.options.map { "\($0)=\($1)" } + ["modules"])
     try Data(output.utf8).write(to: log)
     guard status == 0 else {
       let lines = output.split(separator: "\n")
