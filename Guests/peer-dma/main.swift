@@ -7,8 +7,9 @@
 // them reachable. Run by the lab case `peer-dma`. Needs QEMU's edu and ivshmem.
 //
 // Command line: `untouched=1` if the DMA must arrive before the first access; `touched=0` if it must never
-// arrive; `pause=N` is the time with memory off in milliseconds, for checks by the host; `cycles=N` (1) is
-// the number of times that memory goes off and on; `emulated=1` directly under QEMU.
+// arrive; `spacing=N` (300) is the time between faults in milliseconds; `pause=N` is the time with memory off
+// in milliseconds, for checks by the host; `cycles=N` (1) is the number of times that memory goes off and on;
+// `armed=0` leaves out the transfer between memory on and the first access; `emulated=1` directly under QEMU.
 
 import Hardware
 
@@ -32,6 +33,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
   let untouched = machine.commandLine.number("untouched") == 1
   let touched = machine.commandLine.number("touched") != 0
   var peer = Peer(edu: edu, memory: memory, bar: bar, seed: time_stamp() | 1)
+  peer.spacing = machine.commandLine.number("spacing") ?? 300
 
   peer.check("before the first access", arrives: untouched, &report)
   // The comparison was the first access.
@@ -40,7 +42,11 @@ func guest(_ machine: Machine, _ report: inout Report) {
   for _ in 0..<(machine.commandLine.number("cycles") ?? 1) {
     peer.checkOff(machine.commandLine.number("pause") ?? 0, &report)
     memory.setCommand(PCIFunction.Command.memory, true)
-    peer.check("on again, before an access", arrives: untouched, &report)
+    if machine.commandLine.number("armed") != 0 {
+      peer.check("on again, before an access", arrives: untouched, &report)
+    } else {
+      _ = mmio_load64(bar.address)
+    }
     peer.check("on again, after an access", arrives: touched, &report)
   }
   if touched { peer.checkNeighbours(&report) }
@@ -56,6 +62,8 @@ private struct Peer {
   /// The offset of the last transfer's target. Each transfer has a separate page, so that each fault has a
   /// separate address.
   var offset: UInt64 = 0x1000
+  /// The time between faults in milliseconds.
+  var spacing: UInt64 = 300
 
   init(edu: Edu, memory: PCIFunction, bar: BAR, seed: UInt64) {
     (self.edu, self.memory, self.bar, self.seed) = (edu, memory, bar, seed)
@@ -100,7 +108,7 @@ private struct Peer {
   /// faults in quick succession.
   private func fault(_ target: UInt64, _ report: borrowing Report) {
     report.note("fault \(hex: target)")
-    Time.wait(milliseconds: 300)
+    Time.wait(milliseconds: spacing)
   }
 
   /// Checks that a transfer with memory off changes nothing.

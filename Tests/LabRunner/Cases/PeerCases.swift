@@ -58,7 +58,7 @@ enum PeerCases {
   }
 
   /// Returns the lines of L1's kernel log about DMA writes that the IOMMU blocked.
-  private static func faults() throws -> [String] {
+  static func faults() throws -> [String] {
     try Command.output(["dmesg"]).split(separator: "\n").map(String.init).filter {
       $0.contains("DMAR: [DMA Write")
     }
@@ -66,7 +66,7 @@ enum PeerCases {
 
   /// Requires an IOMMU fault in L1's log for each address at which the guest expects one. Returns the number
   /// of addresses.
-  private static func requireFaults(of log: URL, besides before: [String]) throws -> Int {
+  static func requireFaults(of log: URL, besides before: [String]) throws -> Int {
     let expected = try String(contentsOf: log, encoding: .utf8).split(whereSeparator: \.isNewline)
       .filter { $0.hasPrefix("# fault ") }.map { String($0.dropFirst(8)) }
     guard !expected.isEmpty else { throw Failed("the guest's log has \(expected.count) lines '# fault'") }

@@ -100,6 +100,11 @@ struct L1Runner {
       .trimmingCharacters(in: .newlines) ?? "?"
   }
 
+  /// True if L1's kernel has at least this version. A kernel whose version is not known has it.
+  static func isAtLeast(_ version: LinuxVersion) -> Bool {
+    LinuxVersion(release: kernelVersion).map { $0 >= version } ?? true
+  }
+
   private func uptime() -> Double {
     let text = (try? String(contentsOfFile: "/proc/uptime", encoding: .utf8)) ?? ""  // only for the report
     return text.split(separator: " ").first.flatMap { Double($0) } ?? 0

@@ -11,6 +11,10 @@ struct Report {
   private(set) var failures: [String] = []
   /// The names of the cases that ran a second time.
   private(set) var retried: [String] = []
+  /// The results of cases, in order.
+  private(set) var results: [Event] = []
+  /// True if an L1 has started.
+  private(set) var hasStarted = false
   private let start = ContinuousClock.now
 
   mutating func add(_ event: Event, prefix: String = "") {
@@ -20,8 +24,10 @@ struct Report {
       failed += 1
       failures.append("\(prefix)\(event.name): \(event.text)")
     case .skip: skipped += 1
-    case .ready, .start, .note, .pulse, .end: break
+    case .ready: hasStarted = true
+    case .start, .note, .pulse, .end: break
     }
+    if [.pass, .fail, .skip].contains(event.kind) { results.append(event) }
     show(event, prefix: prefix)
   }
 

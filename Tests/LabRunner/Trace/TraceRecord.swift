@@ -74,6 +74,8 @@ struct TraceRecord {
   /// The number of windows, starting with ``namedWindow``, or nil for one window.
   var windows: Int? { number("windows") }
   var container: Int? { number("container") }
+  /// The duration of the operation.
+  var microseconds: Int? { number("us") }
   var from: String? { self["from"] }
   var to: String? { self["to"] }
   var why: String? { self["why"] }

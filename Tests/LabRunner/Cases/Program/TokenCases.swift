@@ -50,7 +50,7 @@ enum TokenCases {
 
   /// True if the kernel of L1 reads VF tokens in VFIO_DEVICE_BIND_IOMMUFD. Linux 7.0 is the first.
   private static var acceptsTokensInIOMMUFD: Bool {
-    KernelPackage.numbers(ofVersion: L1Runner.kernelVersion).map { $0 >= (7, 0) } ?? false
+    L1Runner.isAtLeast(LinuxVersion(7, 0))
   }
 
   /// Rebinds the physical function to its driver. If that fails, later cases fail.
