@@ -5,9 +5,6 @@
  * Binds the VFIO device file PATH to iommufd, attaches the device to a new I/O address space, and maps and
  * unmaps 64 MiB of memory there. Each step prints one line with its result. A failed step prints its error to
  * standard error, and the exit status is 1.
- *
- * The headers of Linux 6.1 lack these requests. Linux documents them in userspace-api/iommufd.rst and
- * driver-api/vfio.rst.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -20,57 +17,9 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
+#include "iommufd.h"
+
 #define LENGTH (64UL << 20)
-
-/* Linux 6.6 include/uapi/linux/vfio.h: VFIO_BASE is 100. */
-struct bind {
-	uint32_t argsz, flags;
-	int32_t iommufd;
-	uint32_t out_devid;
-};
-_Static_assert(sizeof(struct bind) == 16, "VFIO_DEVICE_BIND_IOMMUFD");
-#define BIND_IOMMUFD _IO(';', 118)
-
-struct attach {
-	uint32_t argsz, flags, pt_id;
-};
-_Static_assert(sizeof(struct attach) == 12, "VFIO_DEVICE_ATTACH_IOMMUFD_PT");
-#define ATTACH_IOMMUFD_PT _IO(';', 119)
-
-/* Linux 6.6 include/uapi/linux/iommufd.h */
-struct ioas_alloc {
-	uint32_t size, flags, out_ioas_id;
-};
-_Static_assert(sizeof(struct ioas_alloc) == 12, "IOMMU_IOAS_ALLOC");
-#define IOAS_ALLOC _IO(';', 0x81)
-
-struct range {
-	uint64_t start, last;
-};
-
-struct ioas_ranges {
-	uint32_t size, ioas_id, num, reserved;
-	uint64_t ranges, out_alignment;
-};
-_Static_assert(sizeof(struct ioas_ranges) == 32, "IOMMU_IOAS_IOVA_RANGES");
-#define IOAS_IOVA_RANGES _IO(';', 0x84)
-
-struct ioas_map {
-	uint32_t size, flags, ioas_id, reserved;
-	uint64_t user_va, length, iova;
-};
-_Static_assert(sizeof(struct ioas_map) == 40, "IOMMU_IOAS_MAP");
-#define IOAS_MAP _IO(';', 0x85)
-#define MAP_FIXED_IOVA 1
-#define MAP_WRITEABLE 2
-#define MAP_READABLE 4
-
-struct ioas_unmap {
-	uint32_t size, ioas_id;
-	uint64_t iova, length;
-};
-_Static_assert(sizeof(struct ioas_unmap) == 24, "IOMMU_IOAS_UNMAP");
-#define IOAS_UNMAP _IO(';', 0x86)
 
 static void fail(const char *step)
 {

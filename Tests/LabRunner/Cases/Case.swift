@@ -56,7 +56,7 @@ struct Case: Sendable {
 
   static let all: [Case] =
     linuxGuests + BareMetalCases.all + InstructionCases.all + GateCases.all + PeerCases.all + TokenCases.all
-    + ResourceCases.all + IOMMUFDCases.all + Torture.all + ToolCases.all + RecipeCases.all
+    + ResourceCases.all + IOMMUFDCases.all + KernelCases.all + Torture.all + ToolCases.all + RecipeCases.all
     + OutsideCases.all + RemovalCases.all + BadInputCases.all + TerminalCases.all + SeccompCases.all
     + Injections.all + GuestFuzz.all + ImageFuzz.all
 

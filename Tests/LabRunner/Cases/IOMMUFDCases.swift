@@ -122,13 +122,10 @@ enum IOMMUFDCases {
     let device = HostDevice(address)
     guard let group = device.group else { throw Failed("\(address): no IOMMU group") }
     try requireCharacterDevice("/dev/vfio/\(group)", nil)
-    let folder = "/sys/bus/pci/devices/\(address)/vfio-dev"
-    let names = try FileManager.default.contentsOfDirectory(atPath: folder)
-    guard names.count == 1, let name = names.first, name.hasPrefix("vfio") else {
-      throw Failed("\(folder): expected one device, found \(names)")
-    }
-    let number = try ProcFile.text("\(folder)/\(name)/dev").trimmingCharacters(in: .newlines)
-    let path = "/dev/vfio/devices/\(name)"
+    let path = try device.deviceFile()
+    let name = URL(filePath: path).lastPathComponent
+    let number = try ProcFile.text("/sys/bus/pci/devices/\(address)/vfio-dev/\(name)/dev")
+      .trimmingCharacters(in: .newlines)
     try requireCharacterDevice(path, number)
     let (status, output, errors) = try Command.result(["\(context.manifest.programs)/iommufd-probe", path])
     try Data((output + errors).utf8).write(to: context.file("\(address).txt"))

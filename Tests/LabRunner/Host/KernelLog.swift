@@ -8,6 +8,11 @@ struct KernelLog {
 
   private static func lines() throws -> [Substring] { try Command.output(["dmesg"]).split(separator: "\n") }
 
+  /// Returns the new lines that contain a text.
+  func lines(with text: String) throws -> [String] {
+    try Self.lines().dropFirst(before).filter { $0.contains(text) }.map(String.init)
+  }
+
   /// Returns the new lines that report a fault of the kernel.
   func faults() throws -> [String] {
     let words = [

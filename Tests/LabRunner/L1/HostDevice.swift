@@ -36,6 +36,16 @@ struct HostDevice {
       .map { String($0.split(separator: "/").last ?? "") }
   }
 
+  /// Returns the path of the VFIO device file.
+  func deviceFile() throws -> String {
+    let folder = path + "/vfio-dev"
+    let names = try FileManager.default.contentsOfDirectory(atPath: folder)
+    guard names.count == 1, let name = names.first, name.hasPrefix("vfio") else {
+      throw Failed("\(folder): expected one device, found \(names)")
+    }
+    return "/dev/vfio/devices/\(name)"
+  }
+
   /// Binds the device to a driver, and unbinds its present driver before that.
   ///
   /// A new device is in sysfs before the kernel allows drivers to match it (drivers/pci/bus.c,
