@@ -68,7 +68,7 @@ struct ResettableDrive: Resettable {
   var isMarked: Bool { isEnabled == 1 && isReady == 1 }
   var isPristine: Bool { isEnabled == 0 && isReady == 0 }
 
-  func interrupts() -> Interrupts {
+  func interrupts() -> Interrupts? {
     var interrupts = Interrupts()
     guard let msix = MSIX(function) else { return interrupts }
     msix.route(0, processor: 0, interrupt: vector)
@@ -113,7 +113,7 @@ struct ResettableNetwork: Resettable {
   var isPristine: Bool { receiveAddress == original }
 
   /// Raises interrupts by MSI. Other guests check INTx and MSI-X.
-  func interrupts() -> Interrupts {
+  func interrupts() -> Interrupts? {
     var interrupts = Interrupts()
     interrupts.mayRepeat = true
     guard let msi = MSI(function) else { return interrupts }
@@ -131,6 +131,21 @@ struct ResettableNetwork: Resettable {
     msi.enable(false)
     return interrupts
   }
+}
+
+/// Any device with a register that is constant. The guest writes no register of it, so that a reset changes none.
+struct ResettableDevice: Resettable {
+  private let probe: Probe
+
+  init(_ probe: Probe) { self.probe = probe }
+
+  var function: PCIFunction { probe.function }
+  var address: UInt64 { probe.bar.address + probe.constant }
+  var constant: UInt32 { probe.value }
+  func mark() {}
+  var isMarked: Bool { true }
+  var isPristine: Bool { true }
+  func interrupts() -> Interrupts? { nil }
 }
 
 /// The number of causes that the handler of the network card's message has cleared, like a driver's handler.

@@ -22,6 +22,8 @@ struct Probe {
   /// The value of an 8-byte read of the BAR while memory decoding is off: all-ones, as PCI requires. Directly
   /// under QEMU the read returns 0, which `closed=0` on the command line selects.
   let closed: UInt64
+  /// True if reads at each offset of the BAR have no side effects.
+  var readsPages = true
 
   private struct Kind {
     let bar: UInt8
@@ -68,7 +70,10 @@ struct Probe {
   }
 
   /// Returns the device that the command line names, or the first known device, or nil.
+  ///
+  /// `any=1` on the command line allows any device. See ``any(_:_:)``.
   static func find(_ commandLine: CommandLine) -> Probe? {
+    if commandLine.number("any") == 1 { return any(commandLine) }
     guard let function = PCIBus.find(commandLine, where: { kind($0) != nil }) else { return nil }
     return of(function, closed: commandLine.number("closed") == 0 ? 0 : .max)
   }
@@ -80,6 +85,52 @@ struct Probe {
       function: function, bar: bar, constant: kind.constant, expected: kind.expected,
       scratch: kind.scratch, scratchMask: kind.scratchMask, widths: kind.widths, isMemory: kind.isMemory,
       closed: closed)
+  }
+
+  /// Returns a probe of the first endpoint that only reads: no register keeps written values.
+  ///
+  /// The probe reads the first word of the first memory BAR in which that word has a constant value that is not
+  /// all-ones. `bar=N` on the command line selects one BAR.
+  static func any(_ commandLine: CommandLine) -> Probe? {
+    guard let function = PCIBus.first(where: { $0.slot > 0 }) else { return nil }
+    return any(function, commandLine)
+  }
+
+  /// Returns a probe of an endpoint that only reads; see ``any(_:)``.
+  static func any(_ function: PCIFunction, _ commandLine: CommandLine) -> Probe? {
+    let known = kind(function)
+    var found: Probe?
+    BAR.forEach(function) { bar in
+      guard found == nil, bar.isMemory, UInt64(bar.index) == commandLine.number("bar") ?? UInt64(bar.index),
+        let usable = BAR.usable(function, bar.index)
+      else { return }
+      let constant = known.map { $0.bar == bar.index ? $0.constant : 0 } ?? 0
+      // The specification defines that reads of a prefetchable BAR have no side effects (PCI 3.0 §6.2.5.1).
+      let probe = Probe(
+        function: function, bar: usable, constant: constant, expected: nil, scratch: nil, scratchMask: 0,
+        widths: 4,
+        isMemory: false, closed: .max, readsPages: bar.isPrefetchable)
+      probe.setMemory(true)
+      if probe.isConstant { found = probe }
+    }
+    return found
+  }
+
+  /// True if the register has the same value in 100 reads, and the value is not all-ones.
+  private var isConstant: Bool {
+    let first = value
+    for _ in 0..<100 where value != first { return false }
+    return first != .max
+  }
+
+  /// Reports that no device has a register for the guest. With `any=1`, this is no failure.
+  static func reportAbsence(_ commandLine: CommandLine, _ report: inout Report) {
+    guard commandLine.number("any") == 1, PCIBus.first(where: { $0.slot > 0 }) != nil else {
+      report.check(false, "a known device is present")
+      return
+    }
+    report.check(true, "a device is present")
+    report.skip("the first word of the BAR is not constant, or it is all-ones")
   }
 
   /// The value of the constant register, read once.
