@@ -10,7 +10,8 @@ struct LabRunner: ParsableCommand {
     commandName: "Tests/lab",
     abstract: "Runs Sluice in an emulated machine that has an IOMMU, KVM and VFIO.",
     subcommands: [
-      Demo.self, Test.self, Run.self, Compare.self, BenchCommand.self, List.self, TortureCommand.self,
+      Demo.self, Test.self, Run.self, HereCommand.self, Compare.self, BenchCommand.self, List.self,
+      TortureCommand.self,
       Fuzz.self,
       Inject.self,
       Long.self, Shell.self,

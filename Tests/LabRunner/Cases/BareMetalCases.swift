@@ -67,13 +67,22 @@ enum BareMetalCases {
       name, "\(toggles) toggles of the memory bit while another vCPU reads; QEMU runs the same", limit: limit,
       isLong: isLong
     ) { context in
-      let guest = BareMetalGuest("memory-enable", [device], append: "toggles=\(toggles)", cpus: 2)
-      let remark = try guest.check(context)
+      let (guest, remark) = try toggle(device, toggles, context)
       guard context.vmm == "sluice" else { return remark }
-      let order = try closingOrder(context, toggles: toggles)
       context.note("the same guest and device under QEMU: \(try guest.remarkUnderQEMU(context))")
-      return "\(remark); \(order)"
+      return remark
     }
+  }
+
+  /// Runs the guest `memory-enable`, and checks the trace under Sluice. Returns a remark.
+  static func toggle(_ device: String, _ toggles: Int, append: String = "", _ context: CaseContext) throws
+    -> (guest: BareMetalGuest, remark: String)
+  {
+    let guest = BareMetalGuest("memory-enable", [device], append: "toggles=\(toggles) \(append)", cpus: 2)
+    let remark = try guest.check(context)
+    // The guest skips a device without a register whose value is constant.
+    guard context.vmm == "sluice", !remark.contains("not checked") else { return (guest, remark) }
+    return (guest, "\(remark); \(try closingOrder(context, toggles: toggles))")
   }
 
   /// Checks with the trace that no window is mapped when COMMAND clears the memory bit.

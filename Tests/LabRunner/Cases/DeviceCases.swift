@@ -109,7 +109,7 @@ enum DeviceCases {
   /// Checks that the guest finds the devices in the given order. Each device shows a subset of the host's
   /// capabilities in the host's order. The subset includes the host's power management, MSI, PCI Express and
   /// MSI-X capabilities.
-  private static func checkCapabilities(_ lines: GuestLines, _ devices: [String], _ context: CaseContext)
+  static func checkCapabilities(_ lines: GuestLines, _ devices: [String], _ context: CaseContext)
     throws
   {
     let functions = lines.values(of: "functions")

@@ -125,6 +125,8 @@ enum GuestInit {
         facts) facts ;;
         facts-after) facts_after ;;
         functions) list ;;
+        drivers) drivers ;;
+        nvme-read) nvme_read ;;
         rom) rom ;;
         shell) echo "lab: shell"; setsid sh -c 'exec sh -i </dev/ttyS0 >/dev/ttyS0 2>&1' ;;
         reboot) echo "lab: end"; reboot -f ;;

@@ -16,6 +16,24 @@ enum GuestLook {
         echo "lab: ok functions ${function##*/} $(cat $function/vendor) $(cat $function/device)$(capabilities $function)"
       done
     }
+    # Prints the driver of every function except the host bridge, after all modules are loaded.
+    has_driver() { [ -e $1/driver ]; }
+    drivers() {
+      for group in nvme e1000e xhci ahci scsi; do load $group; done
+      for function in /sys/bus/pci/devices/*; do
+        case $(cat $function/class) in 0x0600*) continue ;; esac
+        until_ 5 has_driver $function
+        echo "lab: ok drivers ${function##*/} $(basename "$(readlink $function/driver || echo none)")"
+      done
+    }
+    # Prints the serial number of every drive and the SHA-256 of its first MiB.
+    nvme_read() {
+      until_ 30 all_drives || { echo "lab: not ok nvme-read a drive is not ready"; return; }
+      for drive in $(drives); do
+        until_ 10 opens ${drive##*/}
+        echo "lab: ok nvme-read" $(cat $drive/device/serial) $(head -c 1048576 /dev/${drive##*/} | sha256sum | cut -c1-64)
+      done
+    }
     # Prints the kind and name of every device interrupt that arrived at least once.
     interrupts() {
       grep -E 'nvme|eth|xhci|ahci' /proc/interrupts | while read -r line; do

@@ -4,16 +4,22 @@ import Foundation
 import Synchronization
 import SystemPackage
 
-/// The port to which the runner inside L1 writes its events.
+/// The receiver of the events of cases.
 final class Reports: Sendable {
-  private let handle: Mutex<FileHandle>
+  private let receive: @Sendable (Event) -> Void
 
-  init(port: String) throws { handle = Mutex(try FileHandle(forWritingTo: URL(filePath: port))) }
+  init(_ receive: @escaping @Sendable (Event) -> Void) { self.receive = receive }
 
-  func send(_ event: Event) {
-    guard let line = try? event.line() else { return }  // strings and numbers always encode
-    handle.withLock { $0.write(Data(line.utf8)) }
+  /// Writes the events to the port of the runner outside.
+  convenience init(port: String) throws {
+    let handle = Mutex(try FileHandle(forWritingTo: URL(filePath: port)))
+    self.init { event in
+      guard let line = try? event.line() else { return }  // strings and numbers always encode
+      handle.withLock { $0.write(Data(line.utf8)) }
+    }
   }
+
+  func send(_ event: Event) { receive(event) }
 
   /// Starts a thread that reports every 5 seconds that L1 still runs.
   func keepPulse() {
@@ -59,7 +65,8 @@ struct L1Runner {
     withExtendedLifetime(idle) {}
   }
 
-  private func run(_ one: Case) {
+  /// Runs a case and reports its result.
+  func run(_ one: Case) {
     reports.send(Event(.start, one.name))
     let start = ContinuousClock.now
     var event = Event(.pass, one.name)

@@ -29,6 +29,8 @@ struct Manifest: Codable {
   /// of the drive that cases write to is the SHA-256 of its first half.
   var sums: [String: String] = [:]
   var downloadSHA256 = ""
+  /// The directory of the checkout.
+  var tree = ""
   var guests = ""
   var sluice = ""
   /// The same program with its symbols.

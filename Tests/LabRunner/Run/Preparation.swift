@@ -12,14 +12,16 @@ struct Preparation {
     store = KernelStore(workspace: workspace)
   }
 
-  /// Prepares all files except L1's own initramfs, which `machine` creates.
+  /// Prepares the files of guests: kernels and initramfs images.
   ///
-  /// - Returns: The manifest.
-  func manifest() throws -> Manifest {
+  /// - Parameter names: The kernels of guests.
+  /// - Returns: A manifest without drives.
+  func guestManifest(_ names: [KernelName]) throws -> Manifest {
     for directory in [workspace.images, workspace.initramfs, workspace.kernels] {
       try directory.makeDirectory()
     }
     var manifest = Manifest()
+    manifest.tree = workspace.tree.path
     manifest.out = workspace.out.path
     manifest.sluice = workspace.sluice.path
     manifest.symbols = workspace.symbols.path
@@ -27,7 +29,15 @@ struct Preparation {
     manifest.guests = workspace.guests.path
     manifest.programs = workspace.programs.path
     manifest.injections = workspace.tree.appending(path: "Tests/LabRunner/Cases/Program/injections").path
-    for name in KernelName.allCases where !name.isOnDemand { try add(name, to: &manifest) }
+    for name in names { try add(name, to: &manifest) }
+    return manifest
+  }
+
+  /// Prepares all files except L1's own initramfs, which `machine` creates.
+  ///
+  /// - Returns: The manifest.
+  func manifest() throws -> Manifest {
+    var manifest = try guestManifest(KernelName.allCases.filter { !$0.isOnDemand })
     _ = try EmulatorStore(workspace: workspace).program()
     printLine("lab: creating the drives")
     for (address, image, serial) in [

@@ -27,19 +27,24 @@ enum ToolCases {
       return "\(addresses.count) functions"
     },
     Case("bind", "sluice bind binds the drive to vfio-pci; sluice unbind restores its driver") { context in
-      let drive = HostDevice(Address.smallDrive)
-      try drive.bind(to: "nvme")
-      defer { try? drive.bind(to: "vfio-pci") }  // the next case with the drive reports a failure
-      for (verb, driver) in [("bind", "vfio-pci"), ("bind", "vfio-pci"), ("unbind", "nvme")] {
-        let (status, _, errors) = try Command.result([context.manifest.sluice, verb, drive.address])
-        try context.require(status == 0, "'sluice \(verb)': status \(status): \(errors)")
-        try context.require(
-          drive.driver == driver,
-          "after 'sluice \(verb)' the driver is \(drive.driver ?? "none"), not \(driver)")
-      }
+      try bind(HostDevice(Address.smallDrive), hostDriver: "nvme", context)
       return ""
     },
   ]
+
+  /// Checks `sluice bind` and `sluice unbind` with a device that has a host driver. The device is bound to vfio-pci
+  /// afterwards.
+  static func bind(_ device: HostDevice, hostDriver: String, _ context: CaseContext) throws {
+    try device.bind(to: hostDriver)
+    defer { try? device.bind(to: "vfio-pci") }  // the next case with the device reports a failure
+    for (verb, driver) in [("bind", "vfio-pci"), ("bind", "vfio-pci"), ("unbind", hostDriver)] {
+      let (status, _, errors) = try Command.result([context.manifest.sluice, verb, device.address])
+      try context.require(status == 0, "'sluice \(verb)': status \(status): \(errors)")
+      try context.require(
+        device.driver == driver,
+        "after 'sluice \(verb)' the driver is \(device.driver ?? "none"), not \(driver)")
+    }
+  }
 
   private struct DeviceReport: Decodable {
     struct Resource: Decodable {
