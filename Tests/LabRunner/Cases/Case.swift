@@ -47,7 +47,12 @@ struct Case: Sendable {
   /// The cases of `Tests/lab test` in an L1 with iommufd: the cases for it, and cases whose results depend on the
   /// interface to the IOMMU. Sluice uses iommufd there, unless a case says otherwise.
   static var shortOnIOMMUFD: [Case] {
-    let names = ["msix", "reset", "memory-enable", "peer-dma", "few-locked"] + RemovalCases.all.map(\.name)
+    let names =
+      [
+        "msix", "reset", "memory-enable", "peer-dma", "few-locked", "no-reset", "vf-token",
+        "outside-group-held",
+        "outside-memory-vfio",
+      ] + RemovalCases.all.map(\.name)
     return all.filter { $0.needsIOMMUFD || names.contains($0.name) }
   }
 
