@@ -76,7 +76,9 @@ struct Injection {
     let error = row.error.flatMap(InjectionTable.number) ?? 0
     // The control thread is the first thread, which has the program's name.
     let thread = row.thread == "control" ? "sluice" : row.thread
-    let guest = BareMetalGuest("inject", Self.devices, append: "rounds=\(isFirst ? 1 : 2)")
+    let mapsBARs = context.manifest.iommu != "iommufd" || L1Runner.isAtLeast(IOMMUFDCases.dmaBuffers)
+    let peers = mapsBARs ? "" : "peers=0"
+    let guest = BareMetalGuest("inject", Self.devices, append: "rounds=\(isFirst ? 1 : 2) \(peers)")
     let child = try context.start(
       ["\(context.manifest.programs)/inject", thread, row.call, request, "\(error)", "\(when)"]
         + guest.command(context, as: "guest"), as: "guest")
