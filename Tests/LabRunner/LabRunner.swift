@@ -14,7 +14,7 @@ struct LabRunner: ParsableCommand {
       TortureCommand.self,
       Fuzz.self,
       Inject.self,
-      Long.self, Shell.self,
+      Long.self, MatrixCommand.self, Shell.self,
       InsideCommand.self, ImageWorker.self,
     ])
 
@@ -40,7 +40,8 @@ struct LabRunner: ParsableCommand {
 func cases(named names: [String]) throws -> [Case] {
   try names.map { name in
     let all =
-      Case.all + ComparisonCases.all + PlantedBug.all.map(\.comparison) + Measurement.all.map(\.asCase)
+      Case.all + ComparisonCases.all + PlantedBug.all.map(\.comparison)
+      + Measurement.all.map(\.asCase)
     guard
       let one = all.first(where: { $0.name == name }) ?? Torture(named: name)?.asCase
         ?? Injections(named: name)?.asCase ?? GuestFuzz(named: name)?.asCase
@@ -92,6 +93,7 @@ struct Long: ParsableCommand {
   func run() throws {
     var lab = try Lab()
     try lab.run(Case.long, l1: L1Kernel(.newFull))
+    try lab.run(Case.longOnIOMMUFD, l1: L1Kernel(.latestFull, iommufd: true), prefix: "l1-7.3/")
     try lab.run(Case.longOnOldKernel, l1: L1Kernel(.oldFull), prefix: "l1-6.1/")
     throw ExitCode(lab.report.finish())
   }

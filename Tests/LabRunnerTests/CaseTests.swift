@@ -10,7 +10,8 @@ import Testing
     let names = Case.all.map(\.name)
     #expect(Set(names).count == names.count)
     #expect(
-      Case.short.count + Case.long.count + Case.shortOnIOMMUFD.count(where: \.needsIOMMUFD) == Case.all.count)
+      Case.short.count + Case.long.count + Case.longOnIOMMUFD.count
+        + Case.shortOnIOMMUFD.count(where: \.needsIOMMUFD) == Case.all.count)
   }
 
   @Test("in an L1 with an old kernel, each case runs once, and `test` has no long case")

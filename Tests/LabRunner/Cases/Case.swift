@@ -53,11 +53,14 @@ struct Case: Sendable {
         "outside-group-held",
         "outside-memory-vfio",
       ] + RemovalCases.all.map(\.name)
-    return all.filter { $0.needsIOMMUFD || names.contains($0.name) }
+    return all.filter { !$0.isLong && ($0.needsIOMMUFD || names.contains($0.name)) }
   }
 
   /// The cases of `Tests/lab long`.
-  static var long: [Case] { all.filter(\.isLong) }
+  static var long: [Case] { all.filter { $0.isLong && !$0.needsIOMMUFD } }
+
+  /// The cases of `Tests/lab long` in an L1 with Linux 7.3 and iommufd.
+  static var longOnIOMMUFD: [Case] { all.filter { $0.isLong && $0.needsIOMMUFD } }
 
   static let all: [Case] =
     linuxGuests + BareMetalCases.all + InstructionCases.all + GateCases.all + PeerCases.all + TokenCases.all

@@ -6,7 +6,8 @@ import Foundation
 enum KernelCases {
   static let all: [Case] = [
     Case(
-      "kernel-revoke", "the kernel revokes a BAR's dma-buf when the memory bit goes off", needsIOMMUFD: true,
+      "kernel-revoke", "the kernel revokes a BAR's dma-buf when the memory bit goes off", isLong: true,
+      needsIOMMUFD: true,
       needsLinux: LinuxVersion(6, 19)
     ) { context in
       let files = try [Address.edu, Address.sharedMemory].map { try HostDevice($0).deviceFile() }
