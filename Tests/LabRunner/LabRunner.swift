@@ -14,7 +14,7 @@ struct LabRunner: ParsableCommand {
       TortureCommand.self,
       Fuzz.self,
       Inject.self,
-      Long.self, MatrixCommand.self, Shell.self,
+      Long.self, MatrixCommand.self, SelftestsCommand.self, Shell.self,
       InsideCommand.self, ImageWorker.self,
     ])
 
@@ -40,7 +40,7 @@ struct LabRunner: ParsableCommand {
 func cases(named names: [String]) throws -> [Case] {
   try names.map { name in
     let all =
-      Case.all + ComparisonCases.all + PlantedBug.all.map(\.comparison)
+      SelftestCases.all + Case.all + ComparisonCases.all + PlantedBug.all.map(\.comparison)
       + Measurement.all.map(\.asCase)
     guard
       let one = all.first(where: { $0.name == name }) ?? Torture(named: name)?.asCase

@@ -76,7 +76,7 @@ struct BenchCommand: ParsableCommand {
       )
     }
     let l1 = try host.kernel()
-    try lab.run(chosen.map(\.asCase), l1: l1, isBench: true)
+    try lab.run(chosen.map(\.asCase), l1: l1, extra: .bench)
     var outcome = Outcome(conditions: "Linux \(l1.name), \(try Self.version(of: "qemu-system-x86_64"))")
     for one in chosen {
       let file = lab.workspace.out.appending(path: "\(one.asCase.name)/\(Measurement.file)")

@@ -13,14 +13,14 @@ import Foundation
 /// Each Linux guest then warns of an XSAVE consistency problem, and loses its extended state at exits.
 struct Machine {
   let workspace: Workspace
-  /// The path of QEMU's program.
-  let emulator: URL
+  /// QEMU's program and its first arguments.
+  let emulator: [String]
   let kernel: KernelPackage
   let initramfs: URL
   /// True if one thread of QEMU runs all of L1's processors in turn.
   var isSingleThreaded = false
-  /// True if L1 has the devices that only `bench` needs.
-  var isBench = false
+  /// The devices that only some commands need.
+  var extra = ExtraDevices.none
 
   private static let processor =
     "max,+svm,-xsave,-avx,-avx2,-vpclmulqdq,-vaes,-fma,-f16c,-mpx,-pku"
@@ -36,8 +36,7 @@ struct Machine {
       ["-drive", "file=\(workspace.images.appending(path: image.name).path),if=none,id=\(id),format=raw"]
     }
     let devices = MachineDevices(images: workspace.images, server: server)
-    return [
-      emulator.path,
+    return emulator + [
       "-accel", "tcg,thread=\(isSingleThreaded ? "single" : "multi"),tb-size=1024",
       "-machine", "q35,kernel-irqchip=split", "-cpu", Self.processor, "-smp", "2", "-m", "4G",
       "-bios", "qboot.rom", "-nographic", "-no-reboot", "-nodefaults",
@@ -47,7 +46,7 @@ struct Machine {
       "-device", "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on",
       "-virtfs", "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap",
       "-virtfs", "local,path=\(workspace.out.path),mount_tag=out,security_model=none,multidevs=remap",
-    ] + monitor + devices.arguments + (isBench ? devices.benchDevices : [])
+    ] + monitor + devices.arguments + devices.arguments(extra)
   }
 
   /// QEMU's monitor on L1's third serial port. A device that it unplugs is gone without a reply.

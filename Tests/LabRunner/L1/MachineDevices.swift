@@ -2,6 +2,15 @@
 
 import Foundation
 
+/// The devices of L1 that only some commands need.
+enum ExtraDevices {
+  case none
+  /// The devices of `bench`.
+  case bench
+  /// The network card of `selftests`. It needs QEMU 8 or newer.
+  case igb
+}
+
 /// QEMU's arguments for L1's devices: one device of each kind, at the addresses of `Address`.
 struct MachineDevices {
   /// The directory of the drives' images.
@@ -81,7 +90,24 @@ struct MachineDevices {
   /// A drive whose MSI-X table has a separate BAR. kvmtool replaces the whole BAR that holds the table.
   static let benchDrive = "0000:00:1e.0"
 
-  var benchDevices: [String] {
+  /// Returns the arguments for devices that only some commands need.
+  func arguments(_ extra: ExtraDevices) -> [String] {
+    switch extra {
+    case .none: []
+    case .bench: benchDevices
+    case .igb:
+      // The bus of the first slot gets the last number, so that the other buses keep theirs.
+      [
+        "-device", "pcie-root-port,id=p5,chassis=6,addr=03", "-netdev", "user,id=u3,restrict=on",
+        "-device", "igb,netdev=u3,bus=p5",
+      ]
+    }
+  }
+
+  /// Intel's 82576, which only `selftests` has.
+  static let igb = "0000:07:00.0"
+
+  private var benchDevices: [String] {
     let bars = [("small", "1M", Self.benchSmallBAR), ("large", "16G", Self.benchLargeBAR)]
     return Self.benchEdus.flatMap { ["-device", "edu,addr=\(slot($0)),multifunction=on"] }
       + bars.flatMap { name, size, address in

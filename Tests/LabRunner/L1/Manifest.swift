@@ -44,6 +44,8 @@ struct Manifest: Codable {
   var pairs = 5
   /// The directory of the programs of `Tests/Programs`.
   var programs = ""
+  /// The directory of the kernel's selftests, or empty without them.
+  var selftests = ""
   /// The path of the file `injections`.
   var injections = ""
   /// The interface to the IOMMU that Sluice must use, or nil if Sluice chooses.

@@ -14,8 +14,8 @@ struct Session {
   var prefix = ""
   /// True if one thread of QEMU runs all of L1's processors in turn.
   var isSingleThreaded = false
-  /// True if L1 has the devices that only `bench` needs.
-  var isBench = false
+  /// The devices that only some commands need.
+  var extra = ExtraDevices.none
 
   /// Runs the cases, and adds their results to the report. A case during which L1 died runs a second time.
   func run(_ cases: [Case], manifest: Manifest, report: inout Report) throws {
@@ -59,12 +59,12 @@ struct Session {
   private func boot(_ cases: [Case], manifest: Manifest, report: inout Report) throws -> Outcome {
     let names = cases.map(\.name).joined(separator: " ")
     var machine = try preparation.machine(
-      kernel,
+      kernel, extra: extra,
       command: "'\(workspace.runner.path)' inside --manifest '\(workspace.manifest.path)' "
         + "--vmm \(vmm) --times \(times) \(names) </dev/null || echo \"lab: the runner ended with status $?\""
     )
     machine.isSingleThreaded = isSingleThreaded
-    machine.isBench = isBench
+    machine.extra = extra
     var manifest = manifest
     manifest.modules = machine.kernel.root.path
     try manifest.write(to: workspace.manifest)

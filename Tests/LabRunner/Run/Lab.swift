@@ -25,10 +25,10 @@ struct Lab {
   ///   - vmm: The VMM that runs the Linux guests.
   ///   - times: The number of runs of each case.
   ///   - prefix: The prefix of the cases' names in the report.
-  ///   - isBench: True for the measurements of `bench`.
+  ///   - extra: The devices that only some commands need.
   mutating func run(
     _ cases: [Case], l1: L1Kernel, vmm: String = "sluice", times: Int = 1, prefix: String = "",
-    isBench: Bool = false
+    extra: ExtraDevices = .none
   ) throws {
     var cases = cases
     func skip(_ one: Case, _ reason: String) {
@@ -43,6 +43,7 @@ struct Lab {
       }
       guard !cases.isEmpty else { return }
       _ = try preparation.store.kernel(l1)
+      if extra == .igb { manifest.selftests = try preparation.selftests(for: l1, stock) }
     } catch let error as Unavailable {
       printLine("lab: \(error)")
       for one in cases { skip(one, error.description) }
@@ -58,7 +59,7 @@ struct Lab {
       var session = Session(
         workspace: workspace, preparation: preparation, kernel: l1, vmm: vmm, times: times, prefix: prefix)
       session.isSingleThreaded = isSingleThreaded
-      session.isBench = isBench
+      session.extra = extra
       try session.run(some, manifest: manifest, report: &report)
     }
   }

@@ -125,15 +125,25 @@ struct Preparation {
     return try date(file) < date(workspace.runner)
   }
 
+  /// Builds the kernel's selftests of VFIO, and returns their directory.
+  func selftests(for l1: L1Kernel, _ kernel: KernelPackage) throws -> String {
+    let programs = SelftestPrograms(workspace: workspace)
+    try programs.build(for: kernel, store.aptOptions(l1))
+    return programs.directory.path
+  }
+
   /// Returns an L1 with this kernel, which runs `command`.
-  func machine(_ l1: L1Kernel, command: String) throws -> Machine {
+  func machine(_ l1: L1Kernel, extra: ExtraDevices = .none, command: String) throws -> Machine {
     let kernel = try store.kernel(l1)
     let file = workspace.initramfs.appending(path: "host")
     let script = HostInit.script(out: workspace.out.path, command: command)
     let archive = try Initramfs(in: file.appendingPathExtension("d"), script: script)
     try archive.add(modules: HostInit.modules, as: "root", from: kernel)
     try archive.archive(to: file)
-    let emulator = try EmulatorStore(workspace: workspace).program()
+    let emulator =
+      try extra == .igb
+      ? SelftestEmulator(workspace: workspace).program()
+      : [EmulatorStore(workspace: workspace).program().path]
     let machine = Machine(workspace: workspace, emulator: emulator, kernel: kernel, initramfs: file)
     try machine.makeServer()
     return machine

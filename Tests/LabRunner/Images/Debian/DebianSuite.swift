@@ -13,6 +13,9 @@ struct DebianSuite: Hashable, Sendable {
     DebianSuite(name.hasSuffix("-backports") ? String(name.dropLast("-backports".count)) : name)
   }
 
+  /// The suite with newer packages for this release.
+  var backports: DebianSuite { DebianSuite("\(release.name)-backports") }
+
   /// The suites whose packages fit together: the release, and this suite.
   var withRelease: [DebianSuite] { release == self ? [self] : [release, self] }
 

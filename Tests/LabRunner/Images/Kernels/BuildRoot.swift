@@ -49,7 +49,8 @@ struct BuildRoot {
   /// - Parameters:
   ///   - names: The packages, with or without `=VERSION`.
   ///   - options: The options that make apt use the lists of the suite.
-  func download(_ names: [String], _ options: [String]) throws {
+  ///   - programs: More packages of a foreign root.
+  func download(_ names: [String], _ options: [String], programs: [String] = Self.packages) throws {
     let archives = directory.appending(path: "packages")
     try archives.appending(path: "partial").makeDirectory()
     let end: (status: Int32, output: String, errors: String)
@@ -62,7 +63,7 @@ struct BuildRoot {
       ]
       end = try Command.result(
         ["apt-get"] + options + settings.flatMap { ["-o", $0] }
-          + ["install", "-y", "--download-only", "--no-install-recommends"] + names + Self.packages)
+          + ["install", "-y", "--download-only", "--no-install-recommends"] + names + programs)
     } else {
       end = try Command.result(["apt-get"] + options + ["download"] + names, in: archives)
     }

@@ -102,6 +102,14 @@ struct KernelStore {
     }
   }
 
+  /// Returns the options that make apt use the lists with the kernel of an L1.
+  func aptOptions(_ l1: L1Kernel) throws -> [String] {
+    guard case .debian(let name) = l1.source else {
+      throw LabError("\(l1.name): no package of Debian; use a kernel of Debian")
+    }
+    return try aptOptions(name)
+  }
+
   /// Returns the options that make apt use the lists with this kernel.
   private func aptOptions(_ name: KernelName) throws -> [String] {
     try name.suite == DebianSuite.machine ? [] : lists.options([name.suite])
