@@ -20,7 +20,7 @@ struct BuildRoot {
   /// The links that a release has in its root. The second path is relative to the first.
   private static let links = [
     ("bin", "usr/bin"), ("sbin", "usr/sbin"), ("lib", "usr/lib"), ("lib64", "usr/lib64"),
-    ("usr/bin/awk", "mawk"),
+    ("usr/bin/awk", "mawk"), ("usr/bin/sh", "dash"),
   ]
 
   /// Returns the path of a file of the root in the build.
@@ -84,9 +84,12 @@ struct BuildRoot {
   }
 
   /// Unpacks the downloaded packages, except the kernel's source.
+  ///
+  /// Before Debian 13, packages have files in /bin and /lib. `dpkg -x` would replace the links by directories.
   func unpack() throws {
+    let script = #"dpkg-deb --fsys-tarfile "$1" | tar -x -C "$2" --keep-directory-symlink --no-same-owner"#
     for file in try files(of: [""]) where !file.lastPathComponent.hasPrefix("linux-source-") {
-      try Command.output(["dpkg", "-x", file.path, directory.path])
+      try Command.output(["sh", "-c", script, "sh", file.path, directory.path])
     }
   }
 
