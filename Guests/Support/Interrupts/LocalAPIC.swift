@@ -17,6 +17,9 @@ enum LocalAPIC {
     mmio_store32(spurious, 1 << 8 | UInt32(SPURIOUS_VECTOR))
   }
 
+  /// The register with the version and the number of LVT entries.
+  static var version: UInt32 { mmio_load32(base + 0x30) }
+
   /// The calling processor's APIC ID.
   static var id: UInt32 { mmio_load32(identity) >> 24 }
 

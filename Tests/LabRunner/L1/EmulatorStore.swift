@@ -4,24 +4,36 @@ import Foundation
 
 /// The QEMU that emulates L1, built under `.build/lab/emulator`.
 ///
-/// The source is Debian's, without one line. The line injects some interrupts of guests twice.
+/// The source is Debian's, with two changes.
 ///
+/// The first change removes a line that injects some interrupts of guests twice.
 /// VMRUN with an external interrupt in EVENTINJ delivers the interrupt and leaves its vector in
 /// `CPUState::exception_index` (helper_vmrun in svm_helper.c: 7.2.22, and upstream's commit 3b50303f95). If
 /// another thread of QEMU then calls `cpu_exit` for this processor before the guest's next exit,
 /// `cpu_handle_exception` delivers the vector again, even if the guest's IF is clear. With one thread for all
 /// processors, 5 of 5 Linux guests with four vCPUs hung.
+///
+/// The second change clears the whole field EVENTINJ after an event is delivered. QEMU clears only the valid bit
+/// there (do_interrupt_all in seg_helper.c), and copies the rest to EXITINTINFO at the next exit. Linux from 6.14
+/// on tests the type of EXITINTINFO without its valid bit (svm_check_emulate_instruction). If KVM then has to
+/// emulate an access to memory, it executes the instruction again, or ends the VM with KVM_EXIT_INTERNAL_ERROR,
+/// suberror 3. The case `exceptions` shows the field.
 struct EmulatorStore {
   let workspace: Workspace
 
   private var root: URL { workspace.lab.appending(path: "emulator") }
   private static let name = "qemu-system-x86_64"
+  /// The number of changes. A program with another number is built again.
+  private static let changes = "2"
 
   /// Returns the program. The first call builds it.
   func program() throws -> URL {
     let program = root.appending(path: Self.name)
-    if program.exists { return program }
+    let stamp = root.appending(path: "changes")
+    let built = try? String(contentsOf: stamp, encoding: .utf8)  // absent: not built
+    if program.exists, built == Self.changes { return program }
     do { try build(to: program) } catch { throw LabError("QEMU for L1: build: \(sentence(error))") }
+    try Data(Self.changes.utf8).write(to: stamp)
     return program
   }
 
@@ -61,19 +73,31 @@ struct EmulatorStore {
   }
 
   private func patch(_ source: URL) throws {
-    // The directory differs between Debian 12 and 13.
-    let files = ["sysemu", "system"].map {
-      source.appending(path: "target/i386/tcg/\($0)/svm_helper.c")
-    }
+    // The directory of the first file differs between Debian 12 and 13.
+    try patch(
+      ["sysemu", "system"].map { source.appending(path: "target/i386/tcg/\($0)/svm_helper.c") },
+      "the injection of an interrupt", Self.patched)
+    try patch(
+      [source.appending(path: "target/i386/tcg/seg_helper.c")], "the end of an injection", Self.clearing)
+  }
+
+  private func patch(_ files: [URL], _ place: String, _ change: (String) -> String?) throws {
     guard let file = files.first(where: \.exists) else {
-      throw LabError("\(source.path): svm_helper.c: not found")
+      throw LabError("\(files[0].path): not found; compare QEMU's source with EmulatorStore")
     }
-    let text = try String(contentsOf: file, encoding: .utf8)
-    guard let patched = Self.patched(text) else {
-      throw LabError(
-        "\(file.path): unexpected code for the injection of an interrupt; check whether QEMU has fixed it")
+    guard let patched = change(try String(contentsOf: file, encoding: .utf8)) else {
+      throw LabError("\(file.path): unexpected code for \(place); check whether QEMU has fixed it")
     }
     try Data(patched.utf8).write(to: file)
+  }
+
+  /// Replaces the value that seg_helper.c writes to EVENTINJ after the delivery of an event by 0.
+  ///
+  /// Returns nil unless the value occurs exactly once.
+  static func clearing(_ text: String) -> String? {
+    let value = "event_inj & ~SVM_EVTINJ_VALID"
+    guard text.ranges(of: value).count == 1 else { return nil }
+    return text.replacing(value, with: "event_inj & 0")
   }
 
   /// Removes the first assignment of `exception_index` in the case of an external interrupt of svm_helper.c.

@@ -26,4 +26,12 @@ import Testing
 
   @Test(arguments: ["", "case SVM_EVTINJ_TYPE_INTR:\n  error = 1;\n  cs->exception_index = vector;\n"])
   func anotherSourceIsRefused(_ text: String) { #expect(EmulatorStore.patched(text) == nil) }
+
+  @Test func clearsTheWholeEvent() {
+    #expect(
+      EmulatorStore.clearing("store(event_inj,\n  event_inj & ~SVM_EVTINJ_VALID);")
+        == "store(event_inj,\n  event_inj & 0);")
+    #expect(EmulatorStore.clearing("store(event_inj, 0);") == nil)
+    #expect(EmulatorStore.clearing("event_inj & ~SVM_EVTINJ_VALID, event_inj & ~SVM_EVTINJ_VALID") == nil)
+  }
 }
