@@ -27,6 +27,15 @@ import Testing
   @Test(arguments: ["", "case SVM_EVTINJ_TYPE_INTR:\n  error = 1;\n  cs->exception_index = vector;\n"])
   func anotherSourceIsRefused(_ text: String) { #expect(EmulatorStore.patched(text) == nil) }
 
+  @Test func toleratesAnotherModeOfInterrupts() {
+    let off = "a; assert(!msix_enabled(timer->core->owner)); b;"
+    let on = "c; assert(msix_enabled(timer->core->owner)); d;"
+    #expect(
+      EmulatorStore.tolerating(off + on)
+        == "a;  b;c; if (!msix_enabled(timer->core->owner)) { timer->running = false; return; } d;")
+    for text in ["", off, on, off + on + on] { #expect(EmulatorStore.tolerating(text) == nil) }
+  }
+
   @Test func clearsTheWholeEvent() {
     #expect(
       EmulatorStore.clearing("store(event_inj,\n  event_inj & ~SVM_EVTINJ_VALID);")
