@@ -47,6 +47,13 @@ import Testing
     #expect(DebianSuite(name).withRelease.map(\.name) == both)
   }
 
+  @Test("names apt's first error")
+  func cause() {
+    let text = "W: a warning\nE: Failed to fetch a.deb  Unable to connect\nE: Unable to fetch\n"
+    #expect(AptGet.cause(in: text) == "Failed to fetch a.deb  Unable to connect")
+    #expect(AptGet.cause(in: "W: a warning\n") == nil)
+  }
+
   @Test("reads the code name of this machine's release")
   func codename() {
     #expect(DebianSuite.codename(inRelease: "ID=debian\nVERSION_CODENAME=trixie\n") == "trixie")

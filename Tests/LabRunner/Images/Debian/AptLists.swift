@@ -25,7 +25,7 @@ struct AptLists {
       try lists.appending(path: "partial").makeDirectory()
       let source = try ownSource(DebianSuite.machine)
       try Data(suites.map { source.line(type, suite: $0.name) }.joined().utf8).write(to: list)
-      try Command.output(["apt-get"] + options + ["update", "--error-on=any"])
+      try AptGet.run(options + ["update", "--error-on=any"])
       try Data().write(to: complete)
     }
     return options

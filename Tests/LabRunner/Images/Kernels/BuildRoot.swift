@@ -53,26 +53,16 @@ struct BuildRoot {
   func download(_ names: [String], _ options: [String], programs: [String] = Self.packages) throws {
     let archives = directory.appending(path: "packages")
     try archives.appending(path: "partial").makeDirectory()
-    let end: (status: Int32, output: String, errors: String)
-    if isForeign {
-      let none = archives.appending(path: "status")
-      try Data().write(to: none)
-      let settings = [
-        "Dir::State::status=\(none.path)", "Dir::Cache::archives=\(archives.path)", "Debug::NoLocking=1",
-        "APT::Sandbox::User=root",
-      ]
-      end = try Command.result(
-        ["apt-get"] + options + settings.flatMap { ["-o", $0] }
-          + ["install", "-y", "--download-only", "--no-install-recommends"] + names + programs)
-    } else {
-      end = try Command.result(["apt-get"] + options + ["download"] + names, in: archives)
-    }
-    guard end.status == 0 else {
-      let cause = end.errors.split(separator: "\n").first { $0.hasPrefix("E: ") }?.dropFirst(3)
-      throw Unavailable(
-        "apt-get: \(cause ?? "status \(end.status)"); check the network, or delete "
-          + ".build/lab/kernels and .build/lab/apt if the archive has a newer kernel")
-    }
+    guard isForeign else { return try AptGet.run(options + ["download"] + names, in: archives) }
+    let none = archives.appending(path: "status")
+    try Data().write(to: none)
+    let settings = [
+      "Dir::State::status=\(none.path)", "Dir::Cache::archives=\(archives.path)", "Debug::NoLocking=1",
+      "APT::Sandbox::User=root",
+    ]
+    try AptGet.run(
+      options + settings.flatMap { ["-o", $0] }
+        + ["install", "-y", "--download-only", "--no-install-recommends"] + names + programs)
   }
 
   /// Returns the downloaded packages whose names begin with one of these texts.

@@ -121,7 +121,7 @@ struct KernelStore {
     printLine("lab: downloading \(packages.joined(separator: " "))")
     let download = root.appending(path: "download")
     try download.makeDirectory()
-    try Command.output(["apt-get"] + options + ["download"] + packages, in: download)
+    try AptGet.run(options + ["download"] + packages, in: download)
     let files = try FileManager.default.contentsOfDirectory(atPath: download.path)
     try KernelPackage.unpack(files.map { download.appending(path: $0) }, into: root)
     try download.removeIfPresent()
