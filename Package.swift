@@ -77,7 +77,7 @@ let package = Package(
         logging,
       ],
       swiftSettings: settings),
-    tests("Linux"),
+    tests("Linux", ["Fakes"]),
     tests("GuestMemory", ["Linux"]),
     tests("KVM", ["CLinux", "Linux", "GuestMemory", "Seams"]),
     tests("VFIO", ["CLinux", "CProbes", "Linux", "Seams"]),
@@ -102,7 +102,7 @@ let package = Package(
     tests(
       "sluice",
       [
-        "VMM", "Gate", "Boot", "KVM", "VFIO", "Trace", "GuestMemory", "Linux", "PCI", "Passthrough",
+        "VMM", "Fakes", "Gate", "Boot", "KVM", "VFIO", "Trace", "GuestMemory", "Linux", "PCI", "Passthrough",
         "Sandbox", "Seams", argumentParser, subprocess, system,
       ]),
     .executableTarget(

@@ -5,9 +5,12 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <termios.h>
 
 #include "calls.h"
@@ -129,4 +132,27 @@ static inline int64_t cl_list_directory(const char *path, char *names, size_t ca
 static inline long cl_readlink(const char *path, char *target, size_t capacity)
 {
 	return CL_RESULT(readlink(path, target, capacity));
+}
+
+/*
+ * Returns a datagram socket that is connected to a path, or to an abstract name if the text begins with '@'. It does
+ * not block. Returns -errno, or CL_LIMIT for a name that is too long or of another kind.
+ */
+static inline int cl_connect_datagram(const char *name)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	size_t length = strlen(name);
+	if ((name[0] != '/' && name[0] != '@') || length >= sizeof address.sun_path)
+		return CL_LIMIT;
+	memcpy(address.sun_path, name, length);
+	if (name[0] == '@')
+		address.sun_path[0] = 0;
+	int fd = (int)CL_RESULT(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+	if (fd < 0)
+		return fd;
+	int result = (int)CL_RESULT(connect(fd, (const struct sockaddr *)&address,
+					    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length)));
+	if (result < 0)
+		close(fd);
+	return result < 0 ? result : fd;
 }

@@ -58,7 +58,7 @@ struct VMThreads<B: HostBackend> {
           cpu.adopt()
           guard prepare(cpu.index, processor: processor, shutdown) else { return barrier.ready.signal() }
           guard barrier.enter(vcpuSandbox) else { return }
-          if cpu.index == 0 { eventLog.phase("first-instruction") }
+          if cpu.index == 0 { eventLog.guestStarts() }
           vcpu.run()
         })
     }

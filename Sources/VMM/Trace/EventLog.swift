@@ -17,22 +17,26 @@ final class EventLog: Sendable {
   /// lock is taken inside it.
   /// The interface to the IOMMU, or nil if the VM has no device. Set once. No lock is taken inside it.
   private let iommu = Mutex<IOMMUChoice?>(nil)
+  /// The service manager, or nil if there is none.
+  private let service: ServiceManager?
   private let phases = Mutex<[(name: String, time: Int64)]>([])
 
   /// - Parameters:
   ///   - log: The logger of messages.
   ///   - path: The path of the trace file, or nil for no trace.
   ///   - start: The start time of the program, in microseconds of the monotonic clock.
+  ///   - service: The service manager, or nil.
   ///   - remedy: Returns the advice for a warning's reason, or nil if there is none.
   ///   - confine: Called by the thread that writes the trace, before anything else.
   init(
-    log: Logger, trace path: String?, start: Int64,
+    log: Logger, trace path: String?, start: Int64, service: ServiceManager? = nil,
     remedy: @escaping @Sendable (FunctionWarning.Reason) -> String? = { _ in nil },
     confine: @escaping @Sendable () throws(KernelError) -> Void = {}
   ) throws(KernelError) {
     self.log = log
     self.remedy = remedy
     self.start = start
+    self.service = service
     guard let path else {
       trace = nil
       return
@@ -51,6 +55,18 @@ final class EventLog: Sendable {
     let time = Clock.microseconds() - start
     phases.withLock { $0.append((name, time)) }
     trace?.record(.phase(name: name), flush: true)
+  }
+
+  /// Records that the guest is about to execute its first instruction.
+  func guestStarts() {
+    phase("first-instruction")
+    service?.send(.ready, status: "The guest runs.")
+  }
+
+  /// Records the end of the guest.
+  func guestEnds(_ outcome: Outcome) {
+    phase(outcome.name)
+    service?.send(.stopping, status: "The devices are returned to the host after: \(outcome.name).")
   }
 
   /// Returns the observer of an assigned function's events.
