@@ -91,6 +91,20 @@ struct CPUPinArgument: Equatable {
   init() {}
 }
 
+/// `--stop-timeout`: a time in seconds.
+enum StopTimeoutArgument {
+  /// The longest time, a day.
+  private static let longest = 86_400
+
+  /// Returns the number of seconds.
+  static func seconds(_ argument: String) throws -> Int {
+    guard let seconds = Int(decimal: argument[...]), 1...longest ~= seconds else {
+      throw ValidationError("'\(argument)' is not a time in seconds; give 1 to \(longest)")
+    }
+    return seconds
+  }
+}
+
 extension Int {
   /// Creates a number from decimal digits, or returns nil for any other text.
   fileprivate init?(decimal text: Substring) {

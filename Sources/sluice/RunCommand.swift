@@ -142,6 +142,14 @@ struct RunCommand: ParsableCommand {
     help: "End with exit status 2V+1 when the guest writes V to port 0xf4. All other statuses are then even.")
   var debugExit = false
 
+  @Option(
+    help: ArgumentHelp(
+      "After SIGTERM, press the guest's power button, and end the VM only if the guest has not powered off within this "
+        + "time. A second signal ends the VM at once (default: SIGTERM ends the VM at once).",
+      valueName: "seconds"),
+    transform: StopTimeoutArgument.seconds)
+  var stopTimeout: Int?
+
   @Flag(help: "Show VMX or SVM to the guest, so that it can run virtual machines itself (default: hidden).")
   var nested = false
 
@@ -186,6 +194,7 @@ struct RunCommand: ParsableCommand {
     configuration.hasDebugExit = debugExit
     configuration.isSandboxed = sandbox == .on
     configuration.isNested = nested
+    configuration.stopTimeout = stopTimeout
     if let problem = configuration.usageProblem { throw ValidationError(problem.message) }
     return configuration
   }

@@ -68,6 +68,7 @@ struct ASLTests {
       "Device (COM1)", "\"QEMU0001\"", "EisaId (\"PNP0C02\")", "Name (_PRT, Package (0x80)",
       "0x0000008000000000, // Range Minimum", "0x000000FFFFFFFFFF, // Range Maximum",
       "0xC0000000,         // Range Minimum", "0xDFFFFFFF,         // Range Maximum", "Name (_S5",
+      "EisaId (\"PNP0C0C\")", "\"ACPI0013\"", "Method (_EVT, 1, NotSerialized)", "Notify (PWRB, 0x80)",
     ] {
       #expect(source.contains(expected), "\(expected) is missing")
     }

@@ -114,11 +114,12 @@ import VMM
     let command = try RunCommand.parse([
       "--kernel", "k", "--initrd", "i", "--append", "console=ttyS0 panic=1", "--memory", "2G", "--cpus", "4",
       "--device", "0000:01:00.0", "--device", "02:00.1", "--trace", "t", "--summary", "--debug-exit",
-      "--sandbox", "off", "--cpu-pin", "3:0",
+      "--sandbox", "off", "--cpu-pin", "3:0", "--stop-timeout", "90",
     ])
     #expect(command.initrd == "i" && command.append == "console=ttyS0 panic=1" && command.trace == "t")
     #expect(command.memory.bytes == 2 << 30 && command.cpus == 4 && command.sandbox == .off)
     #expect(command.devices.map(\.address.description) == ["0000:01:00.0", "0000:02:00.1"])
+    #expect(try command.configuration().stopTimeout == 90)
     #expect(command.summary && command.debugExit && command.cpuPin.pins == [3: 0])
   }
 
@@ -131,6 +132,8 @@ import VMM
       (["--kernel", "k", "--device", "01:00.0", "--device", "0000:01:00.0"], "named twice"),
       (["--kernel", "k", "--sandbox", "maybe"], "maybe"),
       (["--kernel", "k", "--cpus", "2", "--cpu-pin", "0:1,2:3"], "vCPU 2: the VM has only vCPUs 0 to 1"),
+      (["--kernel", "k", "--stop-timeout", "0"], "'0' is not a time in seconds; give 1 to 86400"),
+      (["--kernel", "k", "--stop-timeout", "1m"], "'1m' is not a time in seconds"),
       (["--kernel", "k", "--cpu-pin", "0"], "0:2,1:3"), (["--kernel", "k", "--no-such"], "--no-such"),
     ] as [([String], String)])
   func usage(_ arguments: [String], _ text: String) {

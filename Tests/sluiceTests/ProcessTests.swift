@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Fakes
 import Foundation
 import Sandbox
 import Testing
@@ -65,6 +66,43 @@ struct ProcessTests {
       kill(vm.process, SIGTERM)
       #expect(vm.wait() == 143, "\(wrapper)")
     }
+  }
+
+  @Test("with --stop-timeout, SIGTERM ends a guest without a power button at the deadline")
+  func deadline() throws {
+    let vm = try TinyVM(Self.quiet, ["--stop-timeout", "1", "--summary"])
+    #expect(vm.hears("up"))
+    kill(vm.process, SIGTERM)
+    #expect(vm.wait() == 143)
+    #expect(vm.errors.contains("summary: signal 15"))
+  }
+
+  @Test("with --stop-timeout, a second SIGTERM and any other signal end the VM at once", arguments: [1, 2])
+  func impatient(_ count: Int) throws {
+    let vm = try TinyVM(Self.quiet, ["--stop-timeout", "3600"])
+    #expect(vm.hears("up"))
+    for _ in 1..<count {
+      kill(vm.process, SIGTERM)
+      // The kernel merges signals that are pending at once.
+      usleep(300_000)
+      #expect(kill(vm.process, 0) == 0, "the first one only presses the button")
+    }
+    kill(vm.process, count == 1 ? SIGINT : SIGTERM)
+    #expect(vm.wait() == 128 + (count == 1 ? SIGINT : SIGTERM))
+  }
+
+  @Test("the service manager learns that the guest runs and that the VM stops")
+  func service() throws {
+    let directory = FileManager.default.temporaryDirectory.appending(path: "n\(getpid())")
+    let receiver = try DatagramReceiver(directory.path)
+    defer { try? FileManager.default.removeItem(at: directory) }  // a temporary file
+    let vm = try TinyVM(Self.quiet, wrapper: ["env", "NOTIFY_SOCKET=\(directory.path)"])
+    #expect(vm.hears("up"))
+    #expect(receiver.next() == "READY=1\nSTATUS=The guest runs.\n")
+    #expect(receiver.next() == nil)
+    kill(vm.process, SIGTERM)
+    #expect(vm.wait() == 143)
+    #expect(receiver.next()?.hasPrefix("STOPPING=1\nSTATUS=") ?? false)
   }
 
   @Test(

@@ -16,9 +16,11 @@ enum AML {
     static let scope: UInt8 = 0x10
     static let buffer: UInt8 = 0x11
     static let package: UInt8 = 0x12
+    static let method: UInt8 = 0x14
     static let dualName: UInt8 = 0x2E
     static let multiName: UInt8 = 0x2F
     static let extended: UInt8 = 0x5B
+    static let notify: UInt8 = 0x86
     static let extendedDevice: UInt8 = 0x82
   }
 
@@ -35,6 +37,16 @@ enum AML {
   /// `Device (path) { … }`.
   static func device(_ path: String, _ terms: [Term]) -> Term {
     [Opcode.extended, Opcode.extendedDevice] + sized(nameString(path) + terms.joined())
+  }
+
+  /// `Method (path, arguments, NotSerialized) { … }` of at most seven arguments.
+  static func method(_ path: String, arguments: UInt8, _ terms: [Term]) -> Term {
+    [Opcode.method] + sized(nameString(path) + [arguments] + terms.joined())
+  }
+
+  /// `Notify (path, value)`.
+  static func notify(_ path: String, _ value: UInt64) -> Term {
+    [Opcode.notify] + nameString(path) + integer(value)
   }
 
   // MARK: Data

@@ -6,7 +6,7 @@ enum DSDT {
     let system = AML.scope(
       "_SB",
       (0..<platform.cpus).map(processor) + [
-        hostBridge(platform.pciWindow64), motherboard,
+        hostBridge(platform.pciWindow64), motherboard, powerButton, eventDevice,
       ] + platform.devices.map(device))
     return ACPI.table("DSDT", revision: 2, body: system + softOff)
   }
@@ -70,6 +70,22 @@ enum DSDT {
           AML.memory32Fixed(PlatformLayout.ecamReserved), AML.ports(PlatformLayout.sleepControl, count: 2),
         ])),
     ])
+
+  /// The power button (ACPI 6.5 §4.8.2.2.1.2). Hardware-reduced ACPI has no fixed one.
+  private static let powerButton = AML.device(
+    "PWRB", [AML.name("_HID", AML.eisaID("PNP0C0C")), AML.name("_UID", AML.integer(0))])
+
+  /// The generic event device (ACPI 6.5 §5.6.9). Its only interrupt reports that the button is pressed.
+  private static let eventDevice = AML.device(
+    "GED0",
+    [
+      AML.name("_HID", AML.string("ACPI0013")), AML.name("_UID", AML.integer(0)),
+      AML.name("_CRS", AML.resources([AML.edgeInterrupt(PlatformLayout.powerButtonGSI)])),
+      AML.method("_EVT", arguments: 1, [AML.notify("PWRB", pressed)]),
+    ])
+
+  /// The notification of a pressed power button (ACPI 6.5 table 5.163).
+  private static let pressed: UInt64 = 0x80
 
   private static func device(_ device: PlatformDevice) -> AML.Term {
     let isEISA = device.identity.hasPrefix("PNP")

@@ -92,6 +92,9 @@ public enum PlatformLayout {
   /// ACPI 6.5 §4.8.3.7.
   public static let powerOffValue: UInt8 = 1 << 5 | sleepTypeS5 << 2
 
+  /// The edge-triggered GSI of the power button.
+  public static let powerButtonGSI: UInt32 = 5
+
   /// Returns the GSI of a function's INTx pin: 16 to 23, level-triggered, with the usual swizzle.
   ///
   /// - Parameters:

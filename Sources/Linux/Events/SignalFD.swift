@@ -23,6 +23,9 @@ public struct SignalFD: ~Copyable, Sendable {
     case none
   }
 
+  /// The signal that requests an orderly end (SIGTERM).
+  public static let terminate: Int32 = SIGTERM
+
   /// Redirects the signals of this thread, and of threads that it creates later, to the descriptor.
   public init() throws(KernelError) {
     let event = try EventFD()

@@ -55,6 +55,8 @@ public struct Configuration: Sendable {
   public var hasDebugExit = false
   /// True if threads are confined.
   public var isSandboxed = true
+  /// The time in seconds that the guest gets to power off after SIGTERM, or nil if SIGTERM ends the VM at once.
+  public var stopTimeout: Int?
   /// True if the guest sees VMX or SVM.
   public var isNested = false
 

@@ -15,6 +15,7 @@ struct MachineBuilder<B: HostBackend> {
   let cpus: [VirtualCPU]
   let devices: AssignedDevices<B>
   let serial: Serial
+  let powerButton: PowerButton
   let root: RootBus<B>
 
   /// Builds a machine. The checks that access no device come first.
@@ -41,7 +42,7 @@ struct MachineBuilder<B: HostBackend> {
       try CPUFeatures(system, cpus: configuration.cpus, isNested: configuration.isNested)
     }
     let machine: VirtualMachine
-    (machine, cpus, serial) = try Self.machine(
+    (machine, cpus, serial, powerButton) = try Self.machine(
       system, memory: memory, features: features, count: configuration.cpus, output: output)
     eventLog.phase("machine-made")
     let bootCPU = cpus[0]
@@ -78,7 +79,7 @@ struct MachineBuilder<B: HostBackend> {
   private static func machine(
     _ system: borrowing KVMSystem, memory: GuestMemory, features: CPUFeatures, count: Int,
     output: @escaping @Sendable (UInt8) -> Bool
-  ) throws(RunError) -> (VirtualMachine, [VirtualCPU], Serial) {
+  ) throws(RunError) -> (VirtualMachine, [VirtualCPU], Serial, PowerButton) {
     do throws(KernelError) {
       let machine = try VirtualMachine(
         system, identityMap: PlatformLayout.identityMap, taskState: PlatformLayout.taskState)
@@ -88,9 +89,11 @@ struct MachineBuilder<B: HostBackend> {
       }
       let serial = try Serial(output: output)
       try machine.connect(event: serial.interrupt.number, toInterrupt: Serial.gsi)
+      let powerButton = try PowerButton()
+      try machine.connect(event: powerButton.interrupt.number, toInterrupt: PlatformLayout.powerButtonGSI)
       var cpus: [VirtualCPU] = []
       for index in 0..<count { cpus.append(try VirtualCPU(machine, index: index, features: features)) }
-      return (machine, cpus, serial)
+      return (machine, cpus, serial, powerButton)
     } catch { throw .kernel(error) }
   }
 

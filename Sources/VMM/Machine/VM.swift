@@ -63,6 +63,9 @@ struct VM<B: HostBackend> {
     return true
   }
 
+  /// Presses the guest's power button.
+  func pressPowerButton() { builder.powerButton.press() }
+
   /// Stops all vCPUs permanently.
   func stop() {
     for function in functions { function.stopWaiting() }

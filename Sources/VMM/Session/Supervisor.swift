@@ -11,6 +11,10 @@ struct Supervisor<B: HostBackend>: ~Copyable {
   private let output: Output
   private let loop: Epoll
   private var console: Console
+  /// The time in microseconds that the guest gets to power off after SIGTERM, or nil if SIGTERM ends the VM at once.
+  private let stopTimeout: Int64?
+  /// The time on the clock at which the VM ends, after its power button has been pressed, or nil.
+  private var deadline: Int64?
 
   /// The interval in milliseconds at which a background console checks whether it is in the foreground. No
   /// signal reports this change.
@@ -25,10 +29,12 @@ struct Supervisor<B: HostBackend>: ~Copyable {
   ///   - input: The descriptor of console input.
   ///   - output: The output of the console.
   ///   - isTerminal: True if `input` is the process's terminal.
+  ///   - stopTimeout: The time in seconds that the guest gets to power off after SIGTERM, or nil.
   init(
     _ vm: VM<B>, shutdown: ShutdownRequest, signals: consuming SignalFD, input: Int32, output: Output,
-    isTerminal: Bool
+    isTerminal: Bool, stopTimeout: Int? = nil
   ) throws(KernelError) {
+    self.stopTimeout = stopTimeout.map { Int64($0) * 1_000_000 }
     self.vm = vm
     self.shutdown = shutdown
     self.output = output
@@ -55,8 +61,9 @@ struct Supervisor<B: HostBackend>: ~Copyable {
     if try console.refill() { shutdown.end(.quit) }
     try vm.start()
     while !shutdown.isOver {
-      guard let token = try loop.next(within: console.isInBackground ? Self.backgroundInterval : -1) else {
-        console.takeTerminal()
+      guard let token = try loop.next(within: timeout) else {
+        if let deadline, Clock.microseconds() >= deadline { shutdown.end(.signal(SignalFD.terminate)) }
+        if console.isInBackground { console.takeTerminal() }
         try console.watch(loop)
         continue
       }
@@ -65,13 +72,33 @@ struct Supervisor<B: HostBackend>: ~Copyable {
     }
   }
 
+  /// The time in milliseconds until the loop has to act without an event, or -1.
+  private var timeout: Int32 {
+    var timeout = console.isInBackground ? Self.backgroundInterval : -1
+    if let deadline {
+      // Rounded up, so that the deadline is over after the wait.
+      let left = Int32(clamping: max(0, deadline - Clock.microseconds() + 999) / 1000)
+      timeout = timeout < 0 ? left : min(timeout, left)
+    }
+    return timeout
+  }
+
+  /// Ends the VM for a signal. With a time for the guest, the first SIGTERM presses the power button instead.
+  private mutating func stop(_ signal: Int32) {
+    guard signal == SignalFD.terminate, let stopTimeout, deadline == nil else {
+      return shutdown.end(.signal(signal))
+    }
+    deadline = Clock.microseconds() + stopTimeout
+    vm.pressPowerButton()
+  }
+
   private mutating func serve(_ source: EventSource) throws(KernelError) {
     switch source {
     case .shutdown: break
     case .signals:
       while let effect = try signals.next() {
         switch effect {
-        case .end(let signal): shutdown.end(.signal(signal))
+        case .end(let signal): stop(signal)
         case .resumed: console.takeTerminal()
         case .none: break
         }

@@ -34,7 +34,11 @@ public struct VMSession: Sendable {
     do throws(KernelError) {
       // Opening a FIFO waits for its reader. Until then, signals end the process.
       try Thread.unblockSignals()
-      eventLog = try EventLog(log: log, trace: configuration.trace, start: start, remedy: remedy) {
+      var service: ServiceManager?
+      do throws(KernelError) { service = try .connect() } catch { log.warning("\(error)") }
+      eventLog = try EventLog(
+        log: log, trace: configuration.trace, start: start, service: service, remedy: remedy
+      ) {
         [sandbox] () throws(KernelError) in try sandbox?.enter()
       }
       shutdown = try ShutdownRequest()
@@ -72,8 +76,9 @@ public struct VMSession: Sendable {
     let terminal = Terminal()
     do throws(KernelError) {
       var supervisor = try Supervisor(
-        vm, shutdown: shutdown, signals: signals, input: 0, output: output.stream, isTerminal: terminal != nil
-      )
+        vm, shutdown: shutdown, signals: signals, input: 0, output: output.stream,
+        isTerminal: terminal != nil,
+        stopTimeout: configuration.stopTimeout)
       try supervisor.run()
     } catch { shutdown.end(.failure(.mainThread(error))) }
     return finish(vm, output, terminal, report)
@@ -86,7 +91,7 @@ public struct VMSession: Sendable {
   ) -> Outcome {
     var outcome = shutdown.outcome ?? .quit
     if outcome.isRequested { eventLog.trace?.requestStop() }
-    eventLog.phase(outcome.name)
+    eventLog.guestEnds(outcome)
     vm.stop()
     if !outcome.isRequested { output.drain(vm.serial) }
     terminal?.restore()

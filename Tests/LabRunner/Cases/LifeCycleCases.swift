@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
+
 /// Cases in which a guest rebinds, resets or removes its drive, starts a second kernel, or ends. The drive
 /// works afterwards.
 enum LifeCycleCases {
@@ -18,6 +20,12 @@ enum LifeCycleCases {
     end("power-off", "status 0", [], status: 0),
     end("reboot", "status 3", ["reboot"], status: 3),
     end("panic", "status 4, through pvpanic", ["panic"], status: 4),
+    Case(
+      "power-button", "SIGTERM presses the power button; a guest without a listener ends at the deadline",
+      limit: 90
+    ) {
+      try powerButton($0)
+    },
   ]
 
   private static func drive(
@@ -31,6 +39,26 @@ enum LifeCycleCases {
       }
       return try LinuxCases.describe(lines, context)
     }
+  }
+
+  /// Sends SIGTERM to a guest that waits for its power button, and to a guest that does not.
+  private static func powerButton(_ context: CaseContext) throws -> String {
+    for (step, sign, timeout, status, outcome) in [
+      ("button", "lab: button ready", 60, 0, "power-off"), ("idle", "lab: idle", 2, 143, "signal 15"),
+    ] as [(String, String, Int, Int32, String)] {
+      var guest = LinuxGuest(devices: [Address.bigDrive], steps: [step])
+      guest.options = ["--stop-timeout", "\(timeout)"]
+      let child = try context.start(guest.command(context), as: step)
+      try child.expect(sign)
+      kill(child.id, SIGTERM)
+      let end = try child.wait()
+      try context.require(
+        end == status, "\(step): exit status \(end), expected \(status); \(child.lastMessage)")
+      try context.require(
+        child.errors.contains("summary: \(outcome)"), "\(step): no outcome '\(outcome)' in the summary")
+      try HostDevice(Address.bigDrive).requireReleased()
+    }
+    return ""
   }
 
   private static func end(_ name: String, _ status: String, _ steps: [String], status expected: Int32) -> Case

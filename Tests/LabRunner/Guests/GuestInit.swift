@@ -13,6 +13,7 @@ enum GuestInit {
     "ahci": ["ahci", "sd_mod"],
     "scsi": ["sym53c8xx", "sd_mod"],
     "pvpanic": ["pvpanic-mmio"],
+    "button": ["button", "evdev"],
   ]
 
   static let script = """
@@ -94,6 +95,15 @@ enum GuestInit {
         esac
       done
     }
+    # The file with the events of the power button.
+    button_() { for one in /sys/class/input/event*; do
+      if grep -q "Power Button" $one/device/name 2>/dev/null; then echo /dev/input/${one##*/}; return; fi; done; return 1; }
+    button() {
+      load button
+      until_ 20 button_ || { echo "lab: not ok button no power button"; return; }
+      echo "lab: button ready"
+      dd if=$(button_) of=/dev/null bs=24 count=1 2>/dev/null && echo "lab: ok button"
+    }
     usb() {
       load xhci
       until_ 60 opens sda || { echo "lab: not ok usb-sha256 /dev/sda cannot be opened"; return; }
@@ -120,6 +130,8 @@ enum GuestInit {
         load) both_load ;;
         random-read) random_reads ;;
         wait) sleep 2 ;;
+        button) button ;;
+        idle) echo "lab: idle"; sleep 1000 ;;
         disks-*) disks ${step#disks-} ;;
         interrupts) interrupts ;;
         facts) facts ;;

@@ -34,7 +34,7 @@ struct SelftestPrograms {
     try root.makeDirectory()
     let source = "linux-source-\(numbers)"
     printLine("lab: downloading \(source) linux-libc-dev")
-    try Command.output(["apt-get"] + options + ["download", source, "linux-libc-dev"], in: root)
+    try AptGet.run(options + ["download", source, "linux-libc-dev"], in: root)
     printLine("lab: building the kernel's selftests of VFIO")
     let parts = Self.parts.map { #""$1/\#($0)""# }.joined(separator: " ")
     try Command.output(
