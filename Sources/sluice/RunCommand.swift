@@ -82,6 +82,12 @@ struct RunCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
+      "Read options from a file. Each line has the long name of an option without dashes, and its value after a space. An "
+        + "option of the command line replaces an option of the file (default: none).", valueName: "file"))
+  var config: String?
+
+  @Option(
+    help: ArgumentHelp(
       "The kernel to boot (required): a bzImage (boot protocol 2.12 or newer), a 64-bit ELF file with a PVH "
         + "note, or a multiboot (version 1) kernel.",
       valueName: "file"))

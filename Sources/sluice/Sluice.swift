@@ -41,7 +41,7 @@ struct Sluice: ParsableCommand {
   static func main() {
     do {
       try InheritedDescriptors.openStandard()
-      var command = try parseAsRoot()
+      var command = try parsed()
       do { try command.run() } catch let error as ValidationError {
         throw WrongUsage(error, of: type(of: command))
       }
@@ -62,6 +62,16 @@ struct Sluice: ParsableCommand {
       }
       exit(withError: error)
     }
+  }
+
+  /// Parses the arguments of the process, with the configuration file of `sluice run`.
+  private static func parsed() throws -> any ParsableCommand {
+    do {
+      if let arguments = try RunArguments(Array(CommandLine.arguments.dropFirst())) {
+        return try arguments.parse()
+      }
+    } catch let error as ValidationError { throw WrongUsage(error, of: RunCommand.self) }
+    return try parseAsRoot()
   }
 
   private static func exit(withStatus status: Int32) -> Never { endProcess(status) }
