@@ -33,7 +33,7 @@ struct MatrixCommand: ParsableCommand {
     "nvme-6.12-cloud", "e1000e-6.12", "hello", "bar-lazy-open", "memory-enable-ivshmem", "msix", "edu-dma",
     "intx",
     "msi", "reset", "config", "bars", "peer-dma", "memory-bit", "few-locked", "outside-memory-vfio",
-    "outside-unbind", "iommufd-devices", "kernel-revoke",
+    "outside-unbind", "iommufd-devices", "kernel-revoke", "torture",
   ]
 
   @Argument(help: "The names of cases, as 'list' prints them.") var names: [String] = Self.defaultCases
