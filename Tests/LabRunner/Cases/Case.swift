@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Linux
+
 /// One case of the lab.
 struct Case: Sendable {
   let name: String
@@ -19,7 +21,7 @@ struct Case: Sendable {
   /// True if the case runs only in an L1 with iommufd.
   let needsIOMMUFD: Bool
   /// The first version of Linux in which L1 can run the case, or nil for any version.
-  let needsLinux: LinuxVersion?
+  let needsLinux: KernelVersion?
   /// The kernels of the case's guests that the lab does not always have.
   let guestKernels: [KernelName]
   /// Runs the case. Returns a remark for the report; throws `Failed` or `Skipped`.
@@ -27,7 +29,7 @@ struct Case: Sendable {
 
   init(
     _ name: String, _ purpose: String, limit: Int = 60, needsSingleThreadedTCG: Bool = true,
-    isLong: Bool = false, needsIOMMUFD: Bool = false, needsLinux: LinuxVersion? = nil,
+    isLong: Bool = false, needsIOMMUFD: Bool = false, needsLinux: KernelVersion? = nil,
     guestKernels: [KernelName] = [],
     body: @escaping @Sendable (CaseContext) throws -> String
   ) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import Linux
 
 /// Cases for iommufd and the VFIO device files of L1's kernel.
 enum IOMMUFDCases {
@@ -82,7 +83,7 @@ enum IOMMUFDCases {
   ]
 
   /// The first version of Linux in which iommufd maps BARs, as dma-bufs.
-  static let dmaBuffers = LinuxVersion(6, 19)
+  static let dmaBuffers = KernelVersion(6, 19)
 
   /// Turns the memory of the peer off and on. Checks the data of each open phase and the fault of each closed phase, and
   /// compares the time of a reopening with the time of a VM without peer DMA.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import Linux
 
 /// Cases for properties of L1's kernel and processor on which Sluice relies.
 enum KernelCases {
@@ -8,7 +9,7 @@ enum KernelCases {
     Case(
       "kernel-revoke", "the kernel revokes a BAR's dma-buf when the memory bit goes off", isLong: true,
       needsIOMMUFD: true,
-      needsLinux: LinuxVersion(6, 19)
+      needsLinux: KernelVersion(6, 19)
     ) { context in
       let files = try [Address.edu, Address.sharedMemory].map { try HostDevice($0).deviceFile() }
       let log = try KernelLog()

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import Linux
 import Synchronization
 import SystemPackage
 
@@ -108,8 +109,8 @@ struct L1Runner {
   }
 
   /// True if L1's kernel has at least this version. A kernel whose version is not known has it.
-  static func isAtLeast(_ version: LinuxVersion) -> Bool {
-    LinuxVersion(release: kernelVersion).map { $0 >= version } ?? true
+  static func isAtLeast(_ version: KernelVersion) -> Bool {
+    KernelVersion(release: kernelVersion).map { $0 >= version } ?? true
   }
 
   private func uptime() -> Double {

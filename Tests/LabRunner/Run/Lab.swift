@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import Linux
 
 /// The lab. It prepares all files once, and then starts one L1 after the other.
 struct Lab {
@@ -70,10 +71,10 @@ struct Lab {
   ///   - one: The case.
   ///   - l1: The kernel.
   ///   - version: The kernel's version, or nil if it is not known.
-  static func reasonToSkip(_ one: Case, _ l1: L1Kernel, _ version: LinuxVersion?) -> String? {
+  static func reasonToSkip(_ one: Case, _ l1: L1Kernel, _ version: KernelVersion?) -> String? {
     var needed = [one.needsLinux, l1.mutant?.firstVersion].compactMap(\.self)
     if l1.iommufd || one.needsIOMMUFD { needed.append(IOMMUFDModules.firstVersion) }
-    if let version, let least = needed.max(), version < least { return "needs Linux \(least)" }
+    if let version, let least = needed.max(), version < least { return "needs \(least)" }
     return one.needsIOMMUFD && !l1.iommufd ? "needs iommufd in L1; use 'Tests/lab run --iommufd'" : nil
   }
 
@@ -82,7 +83,7 @@ struct Lab {
     if l1.iommufd, let version = try preparation.store.stockKernel(l1).numbers,
       version < IOMMUFDModules.firstVersion
     {
-      throw LabError("--iommufd: needs Linux \(IOMMUFDModules.firstVersion); use --l1 6.12")
+      throw LabError("--iommufd: needs \(IOMMUFDModules.firstVersion); use --l1 6.12")
     }
     let machine = try preparation.machine(
       l1,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import Linux
 
 /// The kernel's selftests as cases, each with one program.
 enum SelftestCases {
@@ -8,7 +9,7 @@ enum SelftestCases {
     Case(
       "selftest-\(name.replacing("vfio_", with: "").replacing("_test", with: "").replacing("_", with: "-"))",
       "the kernel's \(name), with an igb", limit: 300, needsIOMMUFD: true,
-      needsLinux: LinuxVersion(6, 19)
+      needsLinux: KernelVersion(6, 19)
     ) { try run(name, $0) }
   }
 

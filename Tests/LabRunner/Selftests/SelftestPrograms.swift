@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import Linux
 
 /// The kernel's own tests of VFIO (tools/testing/selftests/vfio), built from the source of L1's kernel.
 struct SelftestPrograms {
@@ -32,7 +33,7 @@ struct SelftestPrograms {
     try directory.removeIfPresent()
     let root = directory.appending(path: "root")
     try root.makeDirectory()
-    let source = "linux-source-\(numbers)"
+    let source = "linux-source-\(numbers.major).\(numbers.minor)"
     printLine("lab: downloading \(source) linux-libc-dev")
     try AptGet.run(options + ["download", source, "linux-libc-dev"], in: root)
     printLine("lab: building the kernel's selftests of VFIO")

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Linux
+
 /// A virtual function whose physical function is also bound to vfio-pci.
 enum TokenCases {
   static let all: [Case] = [
@@ -50,7 +52,7 @@ enum TokenCases {
 
   /// True if the kernel of L1 reads VF tokens in VFIO_DEVICE_BIND_IOMMUFD. Linux 7.0 is the first.
   private static var acceptsTokensInIOMMUFD: Bool {
-    L1Runner.isAtLeast(LinuxVersion(7, 0))
+    L1Runner.isAtLeast(KernelVersion(7, 0))
   }
 
   /// Rebinds the physical function to its driver. If that fails, later cases fail.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import Linux
 
 /// The build of iommufd and of the VFIO modules that use it, for one of Debian's kernels.
 ///
@@ -10,7 +11,7 @@ import Foundation
 /// except the span iterator of lib/interval_tree.c. iommufd contains a copy of the iterator.
 struct IOMMUFDModules {
   /// The first version of Linux that has iommufd and the VFIO device files.
-  static let firstVersion = LinuxVersion(6, 6)
+  static let firstVersion = KernelVersion(6, 6)
 
   static let names = ["iommufd", "vfio", "vfio_iommu_type1", "vfio-pci-core", "vfio-pci"]
 
@@ -55,7 +56,7 @@ struct IOMMUFDModules {
       guard let numbers = kernel.numbers else {
         throw LabError("\(kernel.version): the version has no numbers")
       }
-      return "linux-source-\(numbers)"
+      return "linux-source-\(numbers.major).\(numbers.minor)"
     }
   }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import Linux
 
 /// A kernel and its modules, unpacked and not installed.
 struct KernelPackage: Sendable {
@@ -40,7 +41,7 @@ struct KernelPackage: Sendable {
   }
 
   /// The version of Linux, or nil if the version has another format.
-  var numbers: LinuxVersion? { LinuxVersion(release: version) }
+  var numbers: KernelVersion? { KernelVersion(release: version) }
 
   /// Returns the files of a module and of the modules that it needs, in the order to load them.
   ///
@@ -67,26 +68,6 @@ struct KernelPackage: Sendable {
       return lines.contains("CONFIG_VFIO_DEVICE_CDEV=y")
     }
   }
-}
-
-/// The first two numbers of a version of Linux.
-struct LinuxVersion: Comparable, CustomStringConvertible, Sendable {
-  let major: Int
-  let minor: Int
-
-  init(_ major: Int, _ minor: Int) { (self.major, self.minor) = (major, minor) }
-
-  /// Reads a version in the format of `uname -r`. Returns nil if the version has another format.
-  init?(release: String) {
-    guard let match = release.prefixMatch(of: #/([0-9]+)\.([0-9]+)/#), let major = Int(match.1),
-      let minor = Int(match.2)
-    else { return nil }
-    self.init(major, minor)
-  }
-
-  var description: String { "\(major).\(minor)" }
-
-  static func < (one: Self, other: Self) -> Bool { (one.major, one.minor) < (other.major, other.minor) }
 }
 
 /// An error after which the lab cannot continue.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import Linux
 
 /// A fault that the lab builds into vfio-pci-core. A case must fail in an L1 with the fault.
 enum ModuleMutant: String, CaseIterable, Codable, Sendable {
@@ -10,10 +11,10 @@ enum ModuleMutant: String, CaseIterable, Codable, Sendable {
   case noRevoke = "no-revoke"
 
   /// The first version of Linux whose source has the code.
-  var firstVersion: LinuxVersion {
+  var firstVersion: KernelVersion {
     switch self {
     case .noZap: IOMMUFDModules.firstVersion
-    case .noRevoke: LinuxVersion(6, 19)
+    case .noRevoke: KernelVersion(6, 19)
     }
   }
 

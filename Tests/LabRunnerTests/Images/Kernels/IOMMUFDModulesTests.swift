@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Linux
 import Testing
 
 @testable import LabRunner
@@ -62,13 +63,13 @@ import Testing
   @Test("the first two numbers of a kernel's version decide whether it has iommufd")
   func versions() throws {
     func isNewEnough(_ version: String) throws -> Bool {
-      try #require(LinuxVersion(release: version)) >= IOMMUFDModules.firstVersion
+      try #require(KernelVersion(release: version)) >= IOMMUFDModules.firstVersion
     }
     #expect(try !isNewEnough("6.1.0-57-amd64"))
     #expect(try !isNewEnough("6.5.13"))
     #expect(try isNewEnough("6.6.1"))
     #expect(try isNewEnough("6.12.95+deb12-amd64"))
     #expect(try isNewEnough("7.3.4+deb13-amd64"))
-    #expect(LinuxVersion(release: "next-20261101") == nil)
+    #expect(KernelVersion(release: "next-20261101") == nil)
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import Linux
 import Testing
 
 @testable import LabRunner
@@ -39,7 +40,7 @@ import Testing
     {
       var kernel = L1Kernel(.newFull, iommufd: iommufd)
       kernel.mutant = mutant
-      return Lab.reasonToSkip(one, kernel, LinuxVersion(release: version))
+      return Lab.reasonToSkip(one, kernel, KernelVersion(release: version))
     }
     #expect(reason(plain, "6.1.0") == nil)
     #expect(reason(plain, iommufd: true, "6.1.0") == "needs Linux 6.6")
