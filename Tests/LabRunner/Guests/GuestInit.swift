@@ -101,8 +101,10 @@ enum GuestInit {
     button() {
       load button
       until_ 20 button_ || { echo "lab: not ok button no power button"; return; }
+      # The file keeps the events from its opening on.
+      exec 3<"$(button_)"
       echo "lab: button ready"
-      dd if=$(button_) of=/dev/null bs=24 count=1 2>/dev/null && echo "lab: ok button"
+      dd of=/dev/null bs=24 count=1 <&3 2>/dev/null && echo "lab: ok button"
     }
     usb() {
       load xhci
