@@ -16,6 +16,8 @@ import Trace
       let peers = IOMMUChoice.Facts(withoutCdev: [], peerTarget: "b", iommus: Set(iommus), kernel: kernel)
       #expect(IOMMUChoice(nil, peers).interface == .iommufd)
     }
+    let token = IOMMUChoice.Facts(withoutCdev: [], kernel: KernelVersion(7, 0), tokenDevice: "c")
+    #expect(IOMMUChoice(nil, token).interface == .iommufd)
     let none = IOMMUChoice.Facts(iommufdError: "open /dev/iommu: no", withoutCdev: ["0000:01:00.0"])
     #expect(IOMMUChoice(.iommufd, none).interface == .iommufd)
     #expect(IOMMUChoice(.iommufd, none).reason == "requested")
@@ -46,7 +48,7 @@ import Trace
       ),
       (
         IOMMUChoice.Facts(withoutCdev: [], tokenDevice: "c"),
-        "device c has a VF token, which iommufd accepts since Linux 7"
+        "device c has a VF token, which iommufd accepts since Linux 7.0"
       ),
     ])
   func type1(facts: IOMMUChoice.Facts, reason: String) {

@@ -57,8 +57,8 @@ public struct IOMMUChoice: Sendable, Equatable {
         "device \(device) has no cdev"
       } else if let device = facts.peerTarget, let cause = facts.dmaBufferObstacle {
         "peer DMA may reach the BARs of \(device): \(cause)"
-      } else if let device = facts.tokenDevice {
-        "device \(device) has a VF token, which iommufd accepts since Linux 7"
+      } else if let device = facts.tokenDevice, facts.version < Facts.tokens {
+        "device \(device) has a VF token, which iommufd accepts since \(Facts.tokens)"
       } else {
         nil
       }
@@ -78,10 +78,14 @@ extension IOMMUChoice.Facts {
   /// The first version of Linux that maps a dma-buf correctly for devices behind different IOMMUs
   /// (drivers/iommu/iommufd/pages.c).
   private static let severalIOMMUs = KernelVersion(7, 3)
+  /// The first version of Linux that accepts VF tokens in VFIO_DEVICE_BIND_IOMMUFD.
+  static let tokens = KernelVersion(7, 0)
+
+  /// The version of the host's kernel. An unknown version has no feature.
+  var version: KernelVersion { kernel ?? KernelVersion(0, 0) }
 
   /// The reason why iommufd cannot map the BARs of the VM's devices, or nil if it can.
   var dmaBufferObstacle: String? {
-    let version = kernel ?? KernelVersion(0, 0)
     if version < Self.dmaBuffers { return "iommufd maps BARs since \(Self.dmaBuffers)" }
     if lacksDMABuffers { return "the kernel exports no BARs as dma-bufs (CONFIG_PCI_P2PDMA)" }
     guard iommus.count > 1, version < Self.severalIOMMUs else { return nil }
