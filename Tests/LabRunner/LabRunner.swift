@@ -62,6 +62,8 @@ struct Run: ParsableCommand {
   @Option(help: "The VMM for Linux guests: sluice or qemu.") var with = "sluice"
   @Option(help: "The number of runs of each case in the same L1.") var times = 1
 
+  func validate() throws { _ = try host.kernel(changes) }
+
   func run() throws {
     let chosen = try cases(named: names)
     var lab = try Lab()
@@ -167,6 +169,8 @@ struct Shell: ParsableCommand {
 
   @OptionGroup var host: L1Options
   @OptionGroup var changes: L1Changes
+
+  func validate() throws { _ = try host.kernel(changes) }
 
   func run() throws {
     let lab = try Lab()

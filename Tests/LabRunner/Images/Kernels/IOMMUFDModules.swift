@@ -39,13 +39,14 @@ struct IOMMUFDModules {
       try prepareHeaders()
       try unpackSource()
       try root.directory.appending(path: "packages").removeIfPresent()
-      try Data(kernel.version.utf8).write(to: complete)
     }
     try source.removeIfPresent()
     try Command.output(["cp", "-r", pristine.path, source.path])
     try prepareSource()
     try mutant?.patch(source)
-    return try make()
+    let files = try make()
+    try Data(kernel.version.utf8).write(to: complete)
+    return files
   }
 
   private var headers: String { "linux-headers-\(kernel.version)" }
@@ -92,7 +93,7 @@ struct IOMMUFDModules {
     if !root.isForeign {
       let makefile = configuration.appending(path: "Makefile")
       let text = try String(contentsOf: makefile, encoding: .utf8)
-      try Data(text.replacing("/usr/src/", with: root.path("usr/src/")).utf8).write(to: makefile)
+      try Data(text.replacing("/usr/src/", with: root.path("usr/src") + "/").utf8).write(to: makefile)
     }
     // Without this file, the build skips the modules' BTF. To generate it takes minutes.
     try configuration.appending(path: "vmlinux").removeIfPresent()

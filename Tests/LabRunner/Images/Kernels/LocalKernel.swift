@@ -141,7 +141,8 @@ struct LocalKernel: Hashable, Sendable {
     let handle = try FileHandle(forReadingFrom: file)
     defer { try? handle.close() }  // nothing was written
     guard let version = version(inImage: try handle.read(upToCount: 0x10000) ?? Data()) else {
-      throw LabError("\(file.path): not a kernel in the format bzImage; use arch/x86/boot/bzImage")
+      throw LabError(
+        "\(file.lastPathComponent): not a kernel in the format bzImage; use arch/x86/boot/bzImage")
     }
     return version
   }
