@@ -25,7 +25,8 @@ enum HereLabCases {
       return counts
     },
     Case(
-      "here-any-device", "'Tests/lab here' runs its cases on edu, which has no driver afterwards", limit: 180
+      "here-any-device", "'Tests/lab here' runs its cases on edu, which has no driver afterwards", limit: 180,
+      isLong: true
     ) {
       context in
       let edu = HostDevice(Address.edu)
@@ -45,7 +46,10 @@ enum HereLabCases {
       try requireDriver(nil, of: edu, child, context)
       return child.lastLine
     },
-    Case("here-signal", "a signal ends 'Tests/lab here', and nvme has the drive afterwards", limit: 120) {
+    Case(
+      "here-signal", "a signal ends 'Tests/lab here', and nvme has the drive afterwards", limit: 120,
+      isLong: true
+    ) {
       context in
       let drive = HostDevice(Address.bigDrive)
       try drive.bind(to: "nvme")
