@@ -89,14 +89,23 @@ let package = Package(
     tests("Passthrough", ["Fakes", "Gate", "GuestMemory", "Linux", "PCI", "Seams", "Trace"]),
     tests("Boot", ["GuestMemory", "Seams", subprocess, system]),
     .target(name: "CProbes", path: "Tests/CProbes"),
-    .executableTarget(
-      name: "ConfinedThreads", dependencies: ["Linux", "Sandbox"], path: "Tests/ConfinedThreads",
+    .target(
+      name: "LayerActions", dependencies: ["CLinux", "Linux", "Sandbox"], path: "Tests/LayerActions",
       swiftSettings: settings),
-    tests("Sandbox", ["CLinux", "CProbes", "ConfinedThreads", "Linux", "Trace", "VMM", subprocess, system]),
+    .executableTarget(
+      name: "ConfinedThreads", dependencies: ["LayerActions", "Linux", "Sandbox"],
+      path: "Tests/ConfinedThreads",
+      swiftSettings: settings),
+    tests(
+      "Sandbox",
+      [
+        "CLinux", "CProbes", "ConfinedThreads", "LayerActions", "Linux", "Trace", "VMM", subprocess, system,
+      ]),
     tests(
       "VMM",
       [
-        "Boot", "Fakes", "Gate", "KVM", "Seams", "GuestMemory", "Linux", "PCI", "Passthrough", "Trace",
+        "Boot", "Fakes", "Gate", "KVM", "Seams", "GuestMemory", "Linux", "PCI", "Passthrough", "Sandbox",
+        "Trace",
         logging,
       ]),
     tests(
@@ -107,7 +116,10 @@ let package = Package(
       ]),
     .executableTarget(
       name: "LabRunner",
-      dependencies: [argumentParser, subprocess, system, "Boot", "GuestMemory", "Linux", "Seams"],
+      dependencies: [
+        argumentParser, subprocess, system, "Boot", "GuestMemory", "LayerActions", "Linux", "Sandbox",
+        "Seams",
+      ],
       path: "Tests/LabRunner",
       exclude: ["Compare/differences", "Compare/differences.kvmtool", "Cases/Program/injections"],
       swiftSettings: settings),

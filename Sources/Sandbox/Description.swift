@@ -6,10 +6,10 @@ extension Rule {
   ///
   /// - Parameters:
   ///   - rules: The table.
-  ///   - isSandboxed: False for a run without the sandbox, which has no table.
-  public static func describe(_ rules: [Rule], isSandboxed: Bool) -> String {
-    var lines = Layer.active(isSandboxed: isSandboxed).map { "# \($0.rawValue): \($0.text)" }
-    guard isSandboxed else { return lines.joined(separator: "\n") + "\n" }
+  ///   - choice: The layers of the run. A run without seccomp has no table.
+  public static func describe(_ rules: [Rule], _ choice: LayerChoice) -> String {
+    var lines = choice.layers.map { "# \($0.rawValue): \($0.text)" }
+    guard choice.contains(.seccomp) else { return lines.joined(separator: "\n") + "\n" }
     for kind in ThreadKind.allCases {
       lines.append("\(kind.rawValue):")
       for rule in rules where rule.threads.contains(kind) {

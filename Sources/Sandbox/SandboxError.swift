@@ -11,6 +11,8 @@ public enum SandboxError: Error, Equatable, CustomStringConvertible {
   case library(String, code: Int32?)
   /// A system call failed.
   case kernel(KernelError)
+  /// The kernel lacks or refuses a layer that is required.
+  case refused(Layer, KernelError)
 
   /// The operation and the cause.
   public var description: String {
@@ -18,6 +20,7 @@ public enum SandboxError: Error, Equatable, CustomStringConvertible {
     case .library(let operation, let code):
       "\(operation): \(code.map { "libseccomp: \(KernelError.reason($0))" } ?? "libseccomp failed")"
     case .kernel(let error): error.description
+    case .refused(let layer, let error): "layer \(layer.rawValue): \(error)"
     }
   }
 }

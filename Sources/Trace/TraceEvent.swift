@@ -9,6 +9,9 @@ public enum TraceEvent: Equatable, Sendable {
   case phase(name: String)
   /// The VM uses an interface to the IOMMU. The text is the reason.
   case iommu(IOMMUInterface, text: String)
+  /// The process has entered a layer of confinement, or has not. The text is the cause, or the part of the layer that the
+  /// kernel lacks.
+  case layer(name: String, LayerState, text: String)
   /// A window has changed its state. The event follows the change of its memory slot, if there is one.
   case gate(Window, from: WindowState, to: WindowState, why: WindowReason, microseconds: Int64)
   /// The device's command register has been written.
@@ -151,6 +154,14 @@ public enum TraceEvent: Equatable, Sendable {
     case bus
   }
 
+  /// The state of a layer of confinement.
+  public enum LayerState: String, CaseIterable, Sendable {
+    /// The process has entered the layer.
+    case active
+    /// The process has not entered the layer.
+    case off
+  }
+
   /// The state of a device that the guest can no longer access.
   public enum DeviceState: String, CaseIterable, Sendable {
     /// The device had an error. Sluice owns it until the VM ends.
@@ -164,7 +175,7 @@ extension TraceEvent {
   /// The device's address on the PCI bus, or nil if the event concerns no single device.
   public var device: String? {
     switch self {
-    case .phase, .iommu, .memory, .truncated: nil
+    case .phase, .layer, .iommu, .memory, .truncated: nil
     case .gate(let window, _, _, _, _), .peer(_, let window, _, _, _): window.device
     case .command(let device, _, _, _), .interrupts(let device, _, _, _), .vector(let device, _, _, _),
       .reset(let device, _, _, _), .loss(let device, _, _), .warning(let device, _):
@@ -175,7 +186,7 @@ extension TraceEvent {
   /// The duration in microseconds, or nil if the event has none.
   public var microseconds: Int64? {
     switch self {
-    case .phase, .iommu, .warning, .truncated: nil
+    case .phase, .layer, .iommu, .warning, .truncated: nil
     case .gate(_, _, _, _, let microseconds), .command(_, _, _, let microseconds),
       .memory(_, _, _, let microseconds), .peer(_, _, _, _, let microseconds),
       .interrupts(_, _, _, let microseconds), .vector(_, _, _, let microseconds),

@@ -3,7 +3,7 @@
 extension TraceEvent {
   /// The value of the field `event`.
   enum Name: String, CaseIterable {
-    case phase, iommu, gate, command, dma, interrupts, vector, reset, device, warning, truncated
+    case phase, layer, iommu, gate, command, dma, interrupts, vector, reset, device, warning, truncated
   }
 
   /// The value of the field `what`: the kind of memory in a `dma` event.
@@ -23,6 +23,7 @@ extension TraceEvent {
   var name: Name {
     switch self {
     case .phase: .phase
+    case .layer: .layer
     case .iommu: .iommu
     case .gate: .gate
     case .command: .command

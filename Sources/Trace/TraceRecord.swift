@@ -39,6 +39,10 @@ extension TraceEvent {
   fileprivate func put(in fields: inout FieldWriter) {
     switch self {
     case .phase(let name): fields.put(.name, name)
+    case .layer(let name, let state, let text):
+      fields.put(.name, name)
+      fields.put(.state, state)
+      fields.put(.text, text)
     case .iommu(let interface, let text):
       fields.put(.interface, interface)
       fields.put(.text, text)
@@ -93,6 +97,9 @@ extension TraceEvent {
   fileprivate init(_ fields: FieldReader) throws(FieldReader.Mismatch) {
     switch try fields.word(.event) as Name {
     case .phase: self = .phase(name: try fields.text(.name))
+    case .layer:
+      self = .layer(
+        name: try fields.text(.name), try fields.word(.state), text: try fields.text(.text))
     case .iommu: self = .iommu(try fields.word(.interface), text: try fields.text(.text))
     case .gate:
       self = .gate(

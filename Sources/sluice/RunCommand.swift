@@ -70,6 +70,15 @@ struct RunCommand: ParsableCommand {
                          /sys/bus/pci/devices/ADDRESS/numa_node, and keep the
                          vCPUs on that node with --cpu-pin.
 
+      LAYERS, in --sandbox. Without an option, the VM starts without a layer that the
+      kernel lacks, and --summary names the cause. 'no-LAYER' leaves a layer out for
+      debugging. 'LAYER' makes its absence an error.
+        namespaces       own namespaces and an empty root directory
+        capabilities     no capability
+        no_new_privs     execve() adds no privileges; landlock and seccomp need it
+        landlock         no file can be opened
+        seccomp          a table of system calls for each kind of thread
+
       EXAMPLES:
         sluice run --kernel vmlinuz --initrd initrd --memory 2G --cpus 4 \\
           --append 'console=ttyS0 panic=1' \\
@@ -161,9 +170,11 @@ struct RunCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Confine every thread by seccomp and drop its capabilities. Give 'off' only for debugging",
-      valueName: "on|off"))
-  var sandbox: Sandboxing = .on
+      "The layers of confinement: 'on' for all that the kernel has, 'off' for none, or a list. See LAYERS "
+        + "(default: on).",
+      valueName: "on|off|[no-]layer,..."),
+    transform: SandboxArgument.init)
+  var sandbox = SandboxArgument()
 
   @Flag(
     help:
@@ -177,9 +188,6 @@ struct RunCommand: ParsableCommand {
     /// The requested interface, or nil for an automatic choice.
     var interface: IOMMUInterface? { IOMMUInterface(rawValue: rawValue) }
   }
-
-  /// `--sandbox`.
-  enum Sandboxing: String, ExpressibleByArgument { case on, off }
 
   func configuration() throws -> Configuration {
     var configuration = Configuration(kernel: try required(kernel, "--kernel: no file; give the kernel"))
@@ -198,7 +206,7 @@ struct RunCommand: ParsableCommand {
     configuration.trace = trace
     configuration.printsSummary = summary
     configuration.hasDebugExit = debugExit
-    configuration.isSandboxed = sandbox == .on
+    configuration.layers = sandbox.layers
     configuration.isNested = nested
     configuration.stopTimeout = stopTimeout
     if let problem = configuration.usageProblem { throw ValidationError(problem.message) }
@@ -209,7 +217,7 @@ struct RunCommand: ParsableCommand {
   mutating func run() throws {
     if printSeccomp {
       print(
-        Rule.describe(Rule.machine(iommu.interface ?? .type1), isSandboxed: sandbox == .on), terminator: "")
+        Rule.describe(Rule.machine(iommu.interface ?? .type1), sandbox.layers), terminator: "")
       return
     }
     let configuration = try self.configuration()

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import LayerActions
 import Linux
 import Sandbox
 
@@ -17,10 +18,15 @@ enum ConfinedThreads {
   }
 
   /// Runs the threads. The arguments are the number of threads, and `unsettled` to skip the preparation of
-  /// malloc. The exit status is 7 on success.
+  /// malloc. The exit status is 7 on success. With the arguments `layer`, a layer and an action, performs the
+  /// action in that layer.
   static func main() throws {
+    let arguments = CommandLine.arguments
+    if arguments.count == 4, arguments[1] == "layer" {
+      endProcess(LayerDenial.perform(arguments[2], arguments[3]))
+    }
     let count = Int(CommandLine.arguments.dropFirst().first ?? "") ?? 1
-    if !CommandLine.arguments.contains("unsettled") { try ThreadSandbox.prepare() }
+    if !CommandLine.arguments.contains("unsettled") { try ProcessSandbox.prepare() }
     let barrier = try Barrier()
     let sandbox = try ThreadSandbox(.vcpu, rules: Rule.core)
     var threads: [Linux.Thread] = []

@@ -15,7 +15,7 @@ struct LabRunner: ParsableCommand {
       Fuzz.self,
       Inject.self,
       Long.self, MatrixCommand.self, SelftestsCommand.self, Shell.self,
-      InsideCommand.self, ImageWorker.self,
+      InsideCommand.self, ImageWorker.self, LayerActionCommand.self,
     ])
 
   /// Runs the command. A failure of the lab itself is reported in one sentence, with exit status 1. The exit

@@ -3,6 +3,7 @@
 import CLinux
 import CProbes
 import Foundation
+import LayerActions
 import Linux
 import Subprocess
 import SystemPackage
@@ -139,32 +140,26 @@ struct LayerTests {
     }
   }
 
-  @Test(
-    "a thread without capabilities cannot change its root directory",
-    .enabled(if: geteuid() == 0, "only root has capabilities to drop"), arguments: ThreadKind.allCases)
-  func capabilities(_ kind: ThreadKind) async {
-    await #expect(processExitsWith: .exitCode(7)) { [kind = kind.rawValue as String] in
-      // SAFETY: the path is a literal.
-      guard let kind = ThreadKind(rawValue: kind), unsafe chroot("/") == 0 else { _exit(1) }
-      try ThreadSandbox.dropCapabilities(of: kind)
-      _exit(unsafe chroot("/") == -1 && errno == EPERM ? 7 : 2)
-    }
+  /// Returns the exit status of a separate process that performs an action in a layer.
+  private static func status(_ layer: String, _ action: String) async throws -> TerminationStatus {
+    try await Subprocess.run(
+      .path(FilePath(confined().path)), arguments: ["layer", layer, action], output: .discarded
+    ).terminationStatus
+  }
+
+  private static func confined() throws -> URL {
+    let tests = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+    return URL(filePath: tests).deletingLastPathComponent().appending(path: "ConfinedThreads")
   }
 
   @Test(
-    "only threads that pin memory keep CAP_IPC_LOCK",
-    .enabled(if: geteuid() == 0, "only root has capabilities to drop"), arguments: ThreadKind.allCases)
-  func lockedMemory(_ kind: ThreadKind) async {
-    await #expect(processExitsWith: .exitCode(7)) { [kind = kind.rawValue as String] in
-      var none = rlimit(rlim_cur: 0, rlim_max: 0)
-      let page = cl_mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-      // SAFETY: the call reads the struct.
-      guard let kind = ThreadKind(rawValue: kind), unsafe setrlimit(__rlimit_resource_t(8), &none) == 0,
-        probe_lock(UInt64(page), 4096) == 0, probe_unlock(UInt64(page), 4096) == 0
-      else { _exit(1) }
-      try ThreadSandbox.dropCapabilities(of: kind)
-      _exit((probe_lock(UInt64(page), 4096) == 0) == (kind == .pin) ? 7 : 2)
-    }
+    "a layer alone denies an action that succeeds without it",
+    .enabled(if: geteuid() == 0, "only root has capabilities to drop"),
+    arguments: LayerDenial.all.filter { $0.abi <= LayerDenial.landlockABI })
+  func denial(_ denial: LayerDenial) async throws {
+    let status = try await Self.status(denial.layer.rawValue, denial.action.rawValue)
+    #expect(status == (denial.layer == .seccomp ? .signaled(SIGSYS) : .exited(denial.status)))
+    #expect(try await Self.status("none", denial.action.rawValue) == .exited(0))
   }
 
   @Test(
@@ -183,7 +178,7 @@ struct LayerTests {
     await #expect(processExitsWith: isForbidden ? .exitCode(1) : .exitCode(0)) {
       [program = program as String, isForbidden = isForbidden as Bool] in
       guard setgid(65534) == 0, setuid(65534) == 0 else { _exit(99) }
-      if isForbidden { try ThreadSandbox.forbidNewPrivileges() }
+      if isForbidden { _ = try ProcessSandbox.enter(.noNewPrivileges) }
       // SAFETY: the strings live until execv replaces the program.
       let arguments = unsafe [strdup(program), strdup("-c1"), strdup("/etc/shadow"), nil]
       _ = unsafe execv(program, arguments)
@@ -191,21 +186,21 @@ struct LayerTests {
     }
   }
 
-  @Test("prepare empties the capability bounding set", .enabled(if: geteuid() == 0, "only root can do it"))
+  @Test("the layer empties every set of capabilities", .enabled(if: geteuid() == 0, "only root can do it"))
   func boundingSet() async {
     await #expect(processExitsWith: .exitCode(7)) {
       guard probe_bounding(0) == 1 else { _exit(1) }
-      try ThreadSandbox.prepare()
-      _exit((0..<41).allSatisfy { probe_bounding($0) != 1 } ? 7 : 2)
+      guard try ProcessSandbox.enter(.capabilities) == nil else { _exit(2) }
+      let status = try String(contentsOfFile: "/proc/thread-self/status", encoding: .utf8)
+      let sets = status.split(separator: "\n").filter { $0.hasPrefix("Cap") }
+      _exit(sets.count == 5 && sets.allSatisfy { $0.hasSuffix("\t0000000000000000") } ? 7 : 3)
     }
   }
 
   @Test("many threads allocate and free under their filters", arguments: [1, 16, 64])
   func allocator(_ count: Int) async throws {
-    let tests = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
-    let program = URL(filePath: tests).deletingLastPathComponent().appending(path: "ConfinedThreads")
     let result = try await Subprocess.run(
-      .path(FilePath(program.path)), arguments: ["\(count)"], output: .discarded)
+      .path(FilePath(Self.confined().path)), arguments: ["\(count)"], output: .discarded)
     #expect(result.terminationStatus == .exited(7))
   }
 }

@@ -100,7 +100,7 @@ import VMM
 
   @Test("the description has a line for each call and each request of each kind of thread")
   func describe() {
-    let lines = Rule.describe(Rule.machine(.type1), isSandboxed: true).split(
+    let lines = Rule.describe(Rule.machine(.type1), LayerChoice()).split(
       separator: "\n", omittingEmptySubsequences: false)
     #expect(lines.last == "")
     for kind in ThreadKind.allCases {

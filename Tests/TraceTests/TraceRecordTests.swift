@@ -25,6 +25,9 @@ struct Sample: Sendable, CustomTestStringConvertible {
   static let all = [
     Sample(1, .phase(name: "first-instruction"), #"{"time":1,"event":"phase","name":"first-instruction"}"#),
     Sample(
+      2, .layer(name: "landlock", .off, text: "left out"),
+      #"{"time":2,"event":"layer","name":"landlock","state":"off","text":"left out"}"#),
+    Sample(
       2, .iommu(.iommufd, text: "requested"),
       #"{"time":2,"event":"iommu","interface":"iommufd","text":"requested"}"#),
     Sample(

@@ -5,6 +5,7 @@ import Gate
 import GuestMemory
 import PCI
 import Passthrough
+import Sandbox
 import Testing
 import VMM
 
@@ -105,7 +106,7 @@ import VMM
     let command = try RunCommand.parse(["--kernel", "k"])
     #expect(command.kernel == "k" && command.initrd == nil && command.append == "" && command.cpus == 1)
     #expect(command.memory.bytes == 512 << 20)
-    #expect(command.devices.isEmpty && command.trace == nil && command.sandbox == .on)
+    #expect(command.devices.isEmpty && command.trace == nil && command.sandbox.layers == LayerChoice())
     #expect(!command.summary && !command.debugExit && !command.printSeccomp)
   }
 
@@ -117,7 +118,7 @@ import VMM
       "--sandbox", "off", "--cpu-pin", "3:0", "--stop-timeout", "90",
     ])
     #expect(command.initrd == "i" && command.append == "console=ttyS0 panic=1" && command.trace == "t")
-    #expect(command.memory.bytes == 2 << 30 && command.cpus == 4 && command.sandbox == .off)
+    #expect(command.memory.bytes == 2 << 30 && command.cpus == 4 && command.sandbox.layers == .none)
     #expect(command.devices.map(\.address.description) == ["0000:01:00.0", "0000:02:00.1"])
     #expect(try command.configuration().stopTimeout == 90)
     #expect(command.summary && command.debugExit && command.cpuPin.pins == [3: 0])
@@ -186,5 +187,27 @@ import VMM
   @Test("--print-seccomp needs no kernel")
   func printSeccomp() throws {
     #expect(try RunCommand.parse(["--print-seccomp"]).printSeccomp)
+  }
+
+  @Test("--sandbox leaves layers out and requires layers")
+  func layers() throws {
+    #expect(try SandboxArgument("on").layers == LayerChoice())
+    #expect(try SandboxArgument("off").layers.layers == [.guestMemory])
+    #expect(
+      try SandboxArgument("no-landlock,namespaces").layers
+        == LayerChoice(leftOut: [.landlock], required: [.namespaces]))
+  }
+
+  @Test(
+    "a wrong --sandbox names the layer",
+    arguments: [
+      ("maybe", "'maybe' is not a layer"), ("no-core dumps", "'no-core dumps' is not a layer"),
+      ("landlock,no-landlock", "landlock: named twice"), ("", "'' is not a layer"),
+      ("no-no_new_privs", "landlock needs no_new_privs"),
+      ("no-no_new_privs,no-landlock", "seccomp needs no_new_privs"),
+    ])
+  func wrongLayers(_ argument: String, _ text: String) {
+    let error = #expect(throws: ValidationError.self) { try SandboxArgument(argument) }
+    #expect(error?.message.hasPrefix(text) == true, "\(error?.message ?? "none")")
   }
 }

@@ -2,7 +2,6 @@
 
 import Fakes
 import Foundation
-import Sandbox
 import Testing
 
 /// The program as a process, with a guest on KVM: streams, signals, terminal, descriptors and exit status.
@@ -251,42 +250,6 @@ struct ProcessTests {
     let vm = try TinyVM(
       Self.quiet, ["--trace", path], wrapper: ["env", "--block-signal=TERM"])
     usleep(300_000)
-    kill(vm.process, SIGTERM)
-    #expect(vm.wait() == 143)
-  }
-
-  @Test("the summary lists the layers of confinement that are active", arguments: ["on", "off"])
-  func layers(_ sandbox: String) throws {
-    let vm = try TinyVM(
-      TinyGuest().writing(0, to: 0xF4), ["--debug-exit", "--summary", "--sandbox", sandbox])
-    #expect(vm.wait() == 1)
-    let errors = vm.errors
-    for layer in Layer.allCases {
-      let isActive = sandbox == "on" || layer == .guestMemory
-      #expect(errors.contains("  \(layer.rawValue): \(layer.text)\n") == isActive, "\(errors)")
-    }
-  }
-
-  @Test("the threads of a VM have no capabilities, no new privileges and a filter", arguments: [1, 64])
-  func confined(_ cpus: Int) throws {
-    let vm = try TinyVM(Self.quiet, ["--cpus", "\(cpus)", "--trace", "/dev/null"])
-    #expect(vm.hears("up"))
-    var names: [String] = []
-    for thread in try FileManager.default.contentsOfDirectory(atPath: "/proc/\(vm.process)/task") {
-      let status = try String(contentsOfFile: "/proc/\(vm.process)/task/\(thread)/status", encoding: .utf8)
-      func field(_ name: String) -> String? {
-        status.split(separator: "\n").first { $0.hasPrefix(name + ":") }?.split(separator: "\t").last
-          .map(String.init)
-      }
-      // A thread of KVM runs no code of the process.
-      if field("Name")?.hasPrefix("kvm-") == true { continue }
-      names.append(field("Name") ?? "")
-      for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
-        #expect(field(set).flatMap { UInt64($0, radix: 16) } == 0, "\(set) of \(names)")
-      }
-      #expect(field("NoNewPrivs") == "1" && field("Seccomp") == "2", "\(names)")
-    }
-    #expect(names.count == cpus + 2, "threads: control, trace and vCPUs: \(names)")
     kill(vm.process, SIGTERM)
     #expect(vm.wait() == 143)
   }

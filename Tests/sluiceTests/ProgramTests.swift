@@ -12,7 +12,7 @@ struct ProgramTests {
   func printSeccomp() async throws {
     let result = try await Program.run(["run", "--print-seccomp"])
     #expect(result.status == 0)
-    #expect(result.output == Rule.describe(Rule.machine(.type1), isSandboxed: true))
+    #expect(result.output == Rule.describe(Rule.machine(.type1), LayerChoice()))
     #expect(result.messages == "")
   }
 

@@ -118,6 +118,21 @@ static inline int64_t cl_memlock_limit(void)
 	return limit.rlim_cur > INT64_MAX ? INT64_MAX : (int64_t)limit.rlim_cur;
 }
 
+/*
+ * Removes the limit on locked memory. A thread without CAP_SYS_RESOURCE raises the soft limit to the hard
+ * limit.
+ */
+static inline int cl_raise_memlock_limit(void)
+{
+	struct rlimit limit = { .rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY };
+	if (setrlimit(RLIMIT_MEMLOCK, &limit) == 0)
+		return 0;
+	if (errno != EPERM || getrlimit(RLIMIT_MEMLOCK, &limit) < 0)
+		return -errno;
+	limit.rlim_cur = limit.rlim_max;
+	return (int)CL_RESULT(setrlimit(RLIMIT_MEMLOCK, &limit));
+}
+
 /* A signal handler that does nothing. It makes the signal interrupt KVM_RUN. */
 static inline void cl_ignore(int signal) { (void)signal; }
 
@@ -130,6 +145,14 @@ static inline int cl_install_kick(void)
 
 /* Interrupts a call of a thread of this process. */
 static inline void cl_kick(int process, int thread) { syscall(SYS_tgkill, process, thread, CL_KICK); }
+
+/* The effective user of the calling thread. */
+static inline unsigned cl_user_id(void) { return geteuid(); }
+
+/* The effective group of the calling thread. */
+static inline unsigned cl_group_id(void) { return getegid(); }
+
+static inline void cl_sleep_microseconds(unsigned time) { usleep(time); }
 
 static inline int cl_process_id(void) { return getpid(); }
 

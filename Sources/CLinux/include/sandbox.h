@@ -11,21 +11,13 @@
 
 #include "calls.h"
 
-/*
- * Keeps only the permitted capabilities of the calling thread that are in `kept`, and no inheritable ones.
- * The ambient set follows the permitted set (capabilities(7)).
- */
-static inline int cl_drop_capabilities(uint64_t kept)
+/* Empties the effective, permitted, inheritable and ambient capability sets of the calling thread. */
+static inline int cl_drop_capabilities(void)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct sets[2] = { 0 };
-	if (syscall(SYS_capget, &header, sets) < 0)
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
 		return -errno;
-	for (int i = 0; i < 2; i++) {
-		sets[i].permitted &= (uint32_t)(kept >> (32 * i));
-		sets[i].effective = sets[i].permitted;
-		sets[i].inheritable = 0;
-	}
 	return (int)CL_RESULT(syscall(SYS_capset, &header, sets));
 }
 

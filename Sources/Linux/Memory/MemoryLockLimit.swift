@@ -12,4 +12,9 @@ public enum MemoryLockLimit {
       return bytes == .max ? nil : UInt64(bytes)
     }
   }
+
+  /// Removes the limit. A thread without CAP_SYS_RESOURCE raises the soft limit to the hard limit.
+  public static func raise() throws(KernelError) {
+    try check(cl_raise_memlock_limit(), "setrlimit RLIMIT_MEMLOCK")
+  }
 }

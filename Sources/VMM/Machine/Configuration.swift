@@ -3,6 +3,7 @@
 public import Gate
 public import GuestMemory
 public import PCI
+public import Sandbox
 
 /// The configuration of a VM.
 public struct Configuration: Sendable {
@@ -53,8 +54,8 @@ public struct Configuration: Sendable {
   public var printsSummary = false
   /// True if a write to port 0xf4 ends the VM.
   public var hasDebugExit = false
-  /// True if threads are confined.
-  public var isSandboxed = true
+  /// The layers of confinement.
+  public var layers = LayerChoice()
   /// The time in seconds that the guest gets to power off after SIGTERM, or nil if SIGTERM ends the VM at once.
   public var stopTimeout: Int?
   /// True if the guest sees VMX or SVM.

@@ -25,8 +25,8 @@ public struct VMSession: Sendable {
     self.configuration = configuration
     StandardError.stopWaiting()
     var sandbox: ThreadSandbox?
-    if configuration.isSandboxed {
-      try step(RunError.kernel) { () throws(KernelError) in try ThreadSandbox.prepare() }
+    if configuration.layers.contains(.seccomp) {
+      try step(RunError.kernel) { () throws(KernelError) in try ProcessSandbox.prepare() }
       sandbox = try step(RunError.sandbox) { () throws(SandboxError) in
         try ThreadSandbox(.trace, rules: Rule.machine(nil))
       }
@@ -61,7 +61,10 @@ public struct VMSession: Sendable {
     _ backend: B.Type, _ report: (RunError) -> Void
   ) throws(RunError) -> Outcome {
     eventLog.phase("program-started")
-    do throws(KernelError) { try DescriptorLimit.raise() } catch { eventLog.log.warning("\(error)") }
+    do throws(KernelError) {
+      try DescriptorLimit.raise()
+      try MemoryLockLimit.raise()
+    } catch { eventLog.log.warning("\(error)") }
     let output = StandardOutput()
     let builder = try MachineBuilder<B>(configuration, eventLog: eventLog, output: output.write)
     let signals = try step(RunError.kernel) { () throws(KernelError) in
@@ -72,6 +75,7 @@ public struct VMSession: Sendable {
         failureStatus: Outcome.failureStatus(hasDebugExit: configuration.hasDebugExit))
       return signals
     }
+    try confine()
     let vm = try VM(builder, configuration, eventLog: eventLog, shutdown: shutdown)
     let terminal = Terminal()
     do throws(KernelError) {
@@ -82,6 +86,16 @@ public struct VMSession: Sendable {
       try supervisor.run()
     } catch { shutdown.end(.failure(.mainThread(error))) }
     return finish(vm, output, terminal, report)
+  }
+
+  /// Enters the layers of confinement. Everything is open, and the process has a single thread.
+  private func confine() throws(RunError) {
+    let states = try step(RunError.sandbox) { () throws(SandboxError) in
+      try ProcessSandbox.enter(configuration.layers)
+    }
+    eventLog.note(states)
+    eventLog.phase("confined")
+    try step(RunError.kernel) { () throws(KernelError) in try eventLog.startTrace() }
   }
 
   /// Stops the VM, restores the terminal, returns the devices to the host, and completes the summary and the
@@ -99,8 +113,7 @@ public struct VMSession: Sendable {
     eventLog.phase("devices-handed-back")
     if configuration.printsSummary {
       StandardError.write(
-        eventLog.summary(
-          vm.status.functions, outcome: outcome, layers: Layer.active(isSandboxed: configuration.isSandboxed)),
+        eventLog.summary(vm.status.functions, outcome: outcome),
         timeout: outcome.isRequested ? 0 : 1000)
     }
     if let trace = eventLog.trace {

@@ -27,8 +27,10 @@ struct VMThreads<B: HostBackend> {
     _ builder: MachineBuilder<B>, _ configuration: Configuration, eventLog: EventLog,
     shutdown: ShutdownRequest
   ) throws(RunError) {
-    let isSandboxed = configuration.isSandboxed
-    if !isSandboxed { eventLog.log.warning("the sandbox is off: the threads are not confined") }
+    let isSandboxed = configuration.layers.contains(.seccomp)
+    if configuration.layers == .none {
+      eventLog.log.warning("the sandbox is off: the threads are not confined")
+    }
     func sandbox(_ kind: ThreadKind) throws(RunError) -> ThreadSandbox? {
       guard isSandboxed else { return nil }
       return try step(RunError.sandbox) { () throws(SandboxError) in

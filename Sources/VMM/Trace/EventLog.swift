@@ -13,12 +13,14 @@ final class EventLog: Sendable {
   let trace: TraceWriter?
   private let start: Int64
   private let remedy: @Sendable (FunctionWarning.Reason) -> String?
-  /// The phases with their times in microseconds since `start`. Taken by each thread that reaches a phase. No
-  /// lock is taken inside it.
+  /// The layers of confinement. Set once. No lock is taken inside it.
+  private let layers = Mutex<[LayerState]>([])
   /// The interface to the IOMMU, or nil if the VM has no device. Set once. No lock is taken inside it.
   private let iommu = Mutex<IOMMUChoice?>(nil)
   /// The service manager, or nil if there is none.
   private let service: ServiceManager?
+  /// The phases with their times in microseconds since `start`. Taken by each thread that reaches a phase. No
+  /// lock is taken inside it.
   private let phases = Mutex<[(name: String, time: Int64)]>([])
 
   /// - Parameters:
@@ -42,6 +44,20 @@ final class EventLog: Sendable {
       return
     }
     trace = try TraceWriter(path: path, start: start, confine: confine) { log.warning("\($0)") }
+  }
+
+  /// Starts the thread that writes the trace. Until then, records wait in memory.
+  func startTrace() throws(KernelError) { try trace?.begin() }
+
+  /// Records the layers of confinement.
+  func note(_ layers: [LayerState]) {
+    self.layers.withLock { $0 = layers }
+    for state in layers {
+      trace?.record(
+        .layer(
+          name: state.layer.rawValue, state.obstacle == nil ? .active : .off,
+          text: state.obstacle ?? state.gap ?? ""))
+    }
   }
 
   /// Records the interface to the IOMMU.
@@ -97,11 +113,9 @@ final class EventLog: Sendable {
   }
 
   /// Returns the summary of a VM's execution.
-  func summary(_ functions: [FunctionStatus], outcome: Outcome, layers: [Layer] = [])
-    -> String
-  {
+  func summary(_ functions: [FunctionStatus], outcome: Outcome) -> String {
     var lines = ["summary: \(outcome.name)"]
-    for layer in layers { lines.append("  \(layer.rawValue): \(layer.text)") }
+    for state in layers.withLock({ $0 }) { lines.append("  \(state)") }
     if let choice = iommu.withLock({ $0 }) {
       lines.append("  iommu: \(choice.interface.rawValue) (\(choice.reason))")
     }

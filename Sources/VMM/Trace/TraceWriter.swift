@@ -53,8 +53,9 @@ final class TraceWriter: Sendable {
   private let progress: EventFD
   /// Signalled by the writer when it ends.
   private let done: EventFD
-  /// Owner: this trace. Set once by `init`, taken by ``finish()``.
+  /// Owner: this trace. Set once by ``begin()``, taken by ``finish()``.
   private let writer = Mutex<Thread?>(nil)
+  private let confine: @Sendable () throws(KernelError) -> Void
   private let warn: @Sendable (String) -> Void
   /// Owner: this trace. Taken by any thread, inside the lock of the function that the record is about. No
   /// lock is taken inside it.
@@ -76,12 +77,12 @@ final class TraceWriter: Sendable {
   /// The maximum wait at the end after a stop request, in microseconds.
   private static let stopEndTimeout: Int64 = 250_000
 
-  /// Creates the file and starts the writer's thread.
+  /// Creates the file. Records wait in memory until ``begin()``.
   ///
   /// - Parameters:
   ///   - path: The path of the file. An existing file is truncated.
   ///   - start: The origin of the records' times, in microseconds of the monotonic clock.
-  ///   - confine: Called first on the writer's thread, before this initializer returns.
+  ///   - confine: Called first on the writer's thread, before ``begin()`` returns.
   ///   - warn: Called at most once, on any thread, with the reason why the trace ends early.
   init(
     path: String, start: Int64, confine: @escaping @Sendable () throws(KernelError) -> Void = {},
@@ -96,6 +97,12 @@ final class TraceWriter: Sendable {
     wake = try EventFD()
     progress = try EventFD()
     done = try EventFD()
+    self.confine = confine
+  }
+
+  /// Starts the writer's thread.
+  func begin() throws(KernelError) {
+    let confine = confine
     let thread = try Thread(name: "trace") { [self] in
       do throws(KernelError) {
         try Thread.blockSignals()
@@ -160,6 +167,9 @@ final class TraceWriter: Sendable {
 
   /// Ends the trace. Waits until the trace is written or the writer makes no progress.
   func finish() {
+    if writer.withLock({ $0 == nil }), state.withLock({ !$0.isOver && $0.failure == nil }) {
+      do throws(KernelError) { try begin() } catch { return fail(error) }
+    }
     let begin = Clock.microseconds()
     state.withLock { $0.isOver = true }
     wake.signal()

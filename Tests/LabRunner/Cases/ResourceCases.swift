@@ -87,7 +87,7 @@ enum ResourceCases {
       ["sh", "-c", "ulimit \(options); exec \"$@\"", "sh"] + guest.command(context, as: label), as: label)
   }
 
-  /// Runs a guest without CAP_IPC_LOCK, with a limit of 64 MiB.
+  /// Runs a guest that cannot raise its limit of 64 MiB: it has no CAP_SYS_RESOURCE.
   private static func fewLocked(_ context: CaseContext) throws -> String {
     guard context.vmm == "sluice" else { throw Skipped("only for Sluice") }
     // The guest sets Bus Master Enable, which waits for pinned RAM.
@@ -95,7 +95,7 @@ enum ResourceCases {
     let isIOMMUFD = FileManager.default.fileExists(atPath: "/dev/iommu")
     guest.options = ["--iommu", isIOMMUFD ? "iommufd" : "type1"]
     let child = try context.start(
-      ["sh", "-c", "ulimit -l 65536; exec setpriv --bounding-set -ipc_lock \"$@\"", "sh"]
+      ["sh", "-c", "ulimit -l 65536; exec setpriv --bounding-set -ipc_lock,-sys_resource \"$@\"", "sh"]
         + guest.command(context, as: "guest"), as: "guest")
     let status = try child.wait()
     let owner = isIOMMUFD ? "all processes of this user together" : "this process"

@@ -72,6 +72,7 @@ import Trace
   func flushed() throws {
     defer { try? FileManager.default.removeItem(atPath: path) }  // a temporary file
     let eventLog = try eventLog()
+    try eventLog.startTrace()
     eventLog.phase("one")
     var isThere = false
     for _ in 0..<10_000 where !isThere {

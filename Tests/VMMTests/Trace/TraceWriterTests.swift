@@ -118,11 +118,15 @@ import Trace
   @Test("records are written in order, after a flush and after a full batch")
   func order() throws {
     let trace = try TraceWriter(path: path, start: Clock.microseconds())
-    trace.record(.phase(name: "0"))
-    #expect(try String(contentsOfFile: path, encoding: .utf8).isEmpty, "the record is buffered")
-    trace.record(.phase(name: "1"), flush: true)
-    #expect(try lines(atLeast: 2) == 2)
-    for number in 2..<2000 { trace.record(.phase(name: "\(number)")) }
+    trace.record(.phase(name: "0"), flush: true)
+    #expect(try String(contentsOfFile: path, encoding: .utf8).isEmpty, "the record waits for the writer")
+    try trace.begin()
+    #expect(try lines(atLeast: 1) == 1)
+    trace.record(.phase(name: "1"))
+    #expect(try lines(atLeast: 1) == 1, "the record is buffered")
+    trace.record(.phase(name: "2"), flush: true)
+    #expect(try lines(atLeast: 3) == 3)
+    for number in 3..<2000 { trace.record(.phase(name: "\(number)")) }
     #expect(try lines(atLeast: 500) > 500, "a batch is 32 KiB")
     trace.finish()
     let objects = try objects()
@@ -157,6 +161,7 @@ import Trace
     let trace = try TraceWriter(
       path: path, start: Clock.microseconds(),
       warn: { warning in warnings.all.withLock { $0.append(warning) } })
+    try trace.begin()
     let name = String(repeating: "x", count: 1000)
     // The records exceed the pipe and the buffer.
     for _ in 0..<2000 { trace.record(.phase(name: name)) }

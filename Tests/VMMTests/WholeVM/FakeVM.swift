@@ -6,6 +6,7 @@ import Linux
 import Logging
 import PCI
 import Passthrough
+import Sandbox
 import Seams
 import Synchronization
 import Testing
@@ -67,7 +68,7 @@ final class FakeVM {
     configuration.memory = 16 << 20
     configuration.cpus = cpus
     configuration.hasDebugExit = true
-    configuration.isSandboxed = false
+    configuration.layers = .none
     configuration.devices = try shapes.map { .init(address: try #require(Address($0.address))) }
     change(&configuration)
     try Linux.Thread.installKick()
