@@ -32,8 +32,10 @@ public struct KVMSystem: ~Copyable, Sendable {
   let descriptor: OwnedDescriptor
 
   /// Opens KVM and checks the API version and every capability that Sluice needs.
-  public init(path: String = "/dev/kvm") throws(KVMError) {
-    let opened = try Self.open(path)
+  public init(path: String = "/dev/kvm") throws(KVMError) { try self.init(Self.open(path)) }
+
+  /// Takes an open /dev/kvm and makes the same checks.
+  public init(_ opened: consuming OwnedDescriptor) throws(KVMError) {
     let version = cl_kvm_number(opened.number, IOC_KVM_GET_API_VERSION, 0)
     guard version == KVM_API_VERSION else { throw .version(version) }
     for (capability, name) in Self.needed where Self.value(of: capability, opened.number) <= 0 {

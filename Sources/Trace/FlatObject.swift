@@ -4,13 +4,14 @@
 /// one.
 ///
 /// Foundation's decoder would take up a third of the program.
-struct FlatObject {
-  private(set) var strings: [String: String] = [:]
+public struct FlatObject {
+  /// The values that are strings.
+  public private(set) var strings: [String: String] = [:]
   /// The numbers as text, because a double cannot hold every 64-bit integer.
-  private(set) var numbers: [String: String] = [:]
+  public private(set) var numbers: [String: String] = [:]
 
   /// Parses a whole text. Returns nil if it is not such an object.
-  init?(_ text: Substring) {
+  public init?(_ text: Substring) {
     var reader = Reader(text)
     guard reader.take("{") else { return nil }
     if !reader.take("}") {

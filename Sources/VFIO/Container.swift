@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CLinux
-internal import Linux
+public import Linux
 public import Seams
 
 /// A VFIO container with a type1v2 IOMMU: one I/O address space for all devices of a VM.
@@ -18,7 +18,7 @@ public final class Container: IOAddressSpace {
   }
 
   /// Creates a container from an open /dev/vfio/vfio and checks its version.
-  init(_ descriptor: consuming OwnedDescriptor) throws(VFIOError) {
+  public init(_ descriptor: consuming OwnedDescriptor) throws(VFIOError) {
     self.descriptor = descriptor
     let version = cl_vfio_number(self.descriptor.number, IOC_VFIO_GET_API_VERSION, 0)
     guard version == VFIO_API_VERSION else {
@@ -153,7 +153,14 @@ public final class Group: Sendable {
   }
 
   /// Attaches an open group to a container.
-  init(
+  ///
+  /// - Parameters:
+  ///   - descriptor: The open /dev/vfio/NUMBER.
+  ///   - number: The group's number.
+  ///   - device: The address of the device to open, for error messages.
+  ///   - container: The container.
+  ///   - isFirst: True if the container has no group yet.
+  public init(
     _ descriptor: consuming OwnedDescriptor, number: String, device: String, container: Container,
     isFirst: Bool
   ) throws(VFIOError) {

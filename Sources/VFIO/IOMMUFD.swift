@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CLinux
-internal import Linux
+public import Linux
 public import Seams
 
 /// An open /dev/iommu. It holds the I/O address spaces and the devices of a VM (Linux
@@ -27,7 +27,7 @@ public final class IOMMUFD: Sendable {
   }
 
   /// Takes an open /dev/iommu.
-  init(_ descriptor: consuming OwnedDescriptor) { self.descriptor = descriptor }
+  public init(_ descriptor: consuming OwnedDescriptor) { self.descriptor = descriptor }
 
   /// Creates an I/O address space (IOMMU_IOAS_ALLOC).
   public func makeSpace() throws(VFIOError) -> IOAS {
@@ -196,7 +196,13 @@ public final class BoundDevice: Sendable {
   }
 
   /// Takes an open cdev.
-  init(address: String, cdev: String, group: String, _ descriptor: consuming OwnedDescriptor) {
+  ///
+  /// - Parameters:
+  ///   - address: The address on the host.
+  ///   - cdev: The name of the cdev, for error messages.
+  ///   - group: The number of the IOMMU group, for error messages.
+  ///   - descriptor: The open cdev.
+  public init(address: String, cdev: String, group: String, _ descriptor: consuming OwnedDescriptor) {
     self.address = address
     self.cdev = cdev
     self.group = group

@@ -70,6 +70,10 @@ struct RunCommand: ParsableCommand {
                          /sys/bus/pci/devices/ADDRESS/numa_node, and keep the
                          vCPUs on that node with --cpu-pin.
 
+      DESCRIPTORS, in --fd, and in LISTEN_FDNAMES as 'sluice open' sets it:
+        kvm, iommu, container, group.N, device.0000-01-00.0, devices, kernel, initrd,
+        trace, console, notify. With 'devices', the VM opens no device itself.
+
       LAYERS, in --sandbox. Without an option, the VM starts without a layer that the
       kernel lacks, and --summary names the cause. 'no-LAYER' leaves a layer out for
       debugging. 'LAYER' makes its absence an error.
@@ -150,6 +154,14 @@ struct RunCommand: ParsableCommand {
         + "file with 'sluice timeline'.", valueName: "file"))
   var trace: String?
 
+  @Option(
+    name: .customLong("fd"),
+    help: ArgumentHelp(
+      "Take a file that the parent process has opened as a descriptor. See DESCRIPTORS for the names. Repeat --fd for more "
+        + "descriptors (default: none).", valueName: "name=number"),
+    transform: DescriptorArgument.init)
+  var descriptors: [DescriptorArgument] = []
+
   @Flag(help: "Print device counters and the times of the phases, in ms, to standard error at the end.")
   var summary = false
 
@@ -189,8 +201,9 @@ struct RunCommand: ParsableCommand {
     var interface: IOMMUInterface? { IOMMUInterface(rawValue: rawValue) }
   }
 
-  func configuration() throws -> Configuration {
-    var configuration = Configuration(kernel: try required(kernel, "--kernel: no file; give the kernel"))
+  func configuration(_ files: HostFiles = HostFiles()) throws -> Configuration {
+    var configuration = Configuration(
+      kernel: files.has(.kernel) ? kernel : try required(kernel, "--kernel: no file; give the kernel"))
     configuration.initrd = initrd
     configuration.commandLine = append
     configuration.memory = memory.bytes
@@ -220,17 +233,21 @@ struct RunCommand: ParsableCommand {
         Rule.describe(Rule.machine(iommu.interface ?? .type1), sandbox.layers), terminator: "")
       return
     }
-    let configuration = try self.configuration()
+    let files = try HostFiles.passed(descriptors)
+    let configuration = try self.configuration(files)
+    try files.require(for: configuration)
     let start = Clock.programStart()
-    do throws(KernelError) { try InheritedDescriptors.close(except: configuration.files) } catch {
+    do throws(KernelError) {
+      try InheritedDescriptors.close(except: configuration.files, files.numbers)
+    } catch {
       throw failure(error.description)
     }
     let log = Logger(label: "sluice") { _ in ErrorStreamHandler() }
     let outcome: Outcome
     do throws(RunError) {
-      outcome = try VMSession(configuration, log: log, start: start, remedy: { $0.remedy }).run { failure in
-        log.error("\(failure.message)")
-      }
+      let session = try VMSession(
+        configuration, files: files, log: log, start: start, remedy: { $0.remedy })
+      outcome = try session.run { failure in log.error("\(failure.message)") }
     } catch { throw failure(error.message) }
     if case .failure(let cause) = outcome { throw failure(cause.message) }
     endProcess(outcome.exitStatus(hasDebugExit: debugExit))

@@ -158,24 +158,6 @@ struct ProcessTests {
     #expect(!terminal.isRaw)
   }
 
-  @Test("descriptors are closed unless an option or LISTEN_FDS names them")
-  func inherited() throws {
-    let script = """
-      exec 3</etc/passwd 4</etc/passwd 5</etc/passwd 7</etc/passwd
-      export LISTEN_PID=$$ LISTEN_FDS=2
-      exec "$0" "$@" --initrd /dev/fd/7
-      """
-    let vm = try TinyVM(Self.quiet, wrapper: ["sh", "-c", script])
-    try #require(vm.hears("up"), "\(vm.errors)")
-    let files = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(vm.process)/fd").filter {
-      try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(vm.process)/fd/\($0)")
-        == "/etc/passwd"
-    }
-    #expect(Set(files) == ["3", "4", "7"])
-    kill(vm.process, SIGTERM)
-    #expect(vm.wait() == 143)
-  }
-
   @Test(
     "a standard descriptor that is closed at the start becomes /dev/null",
     arguments: [">&-", "<&- >&- 2>&-"])

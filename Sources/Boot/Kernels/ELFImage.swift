@@ -5,7 +5,7 @@ internal import GuestMemory
 /// Loads an ELF kernel by the PVH boot protocol (Xen's docs/misc/pvh.pandoc).
 enum ELFImage {
   static func load(
-    _ kernel: borrowing ImageFile, initrd: String?, commandLine: String, into memory: GuestMemory
+    _ kernel: borrowing ImageFile, initrd: BootSource?, commandLine: String, into memory: GuestMemory
   ) throws(BootError) -> EntryPoint {
     let path = kernel.file.path
     let header = try ELFHeader(kernel)
@@ -22,7 +22,7 @@ enum ELFImage {
     if let initrd {
       // The entry is 32-bit code, so the initrd must be below 4 GiB.
       ramdisk = try Initrd.load(
-        path: initrd, above: end, limit: GuestMemory.holeStart - 1, above4GiB: false, into: memory)
+        initrd, above: end, limit: GuestMemory.holeStart - 1, above4GiB: false, into: memory)
     }
     // The protocol does not limit the command line.
     try KernelImage.storeCommandLine(commandLine, limit: .max, in: memory)

@@ -3,6 +3,30 @@
 internal import GuestMemory
 internal import Linux
 
+/// The origin of a kernel or an initrd.
+public struct BootSource: Sendable {
+  /// The path, or the name of the descriptor, for messages.
+  let name: String
+  /// The number of an open descriptor, or nil if the path is opened.
+  private let descriptor: Int32?
+
+  /// Creates a source that is opened by its path.
+  public init(path: String) { (name, descriptor) = (path, nil) }
+
+  /// Creates a source that is open.
+  ///
+  /// - Parameters:
+  ///   - descriptor: The number of the descriptor. It must stay open until the file is loaded.
+  ///   - name: The name for messages.
+  public init(descriptor: Int32, name: String) { (self.name, self.descriptor) = (name, descriptor) }
+
+  /// Opens the file.
+  func open() throws(KernelError) -> OwnedDescriptor {
+    if let descriptor { return try OwnedDescriptor(duplicating: descriptor) }
+    return try OwnedDescriptor(opening: name, .readWithoutWaiting)
+  }
+}
+
 /// An open kernel or initrd. Its errors name the file.
 struct ImageFile: ~Copyable {
   let file: BootFile
@@ -10,18 +34,17 @@ struct ImageFile: ~Copyable {
   let size: UInt64
   private let descriptor: OwnedDescriptor
 
-  init(opening file: BootFile) throws(BootError) {
-    let descriptor = try Self.open(file)
+  init(opening source: BootSource, as role: BootFile.Role) throws(BootError) {
+    let file = BootFile(role, path: source.name)
+    let descriptor = try Self.open(source, file)
     let size = try Self.size(of: descriptor, file)
     self.file = file
     self.size = size
     self.descriptor = descriptor
   }
 
-  private static func open(_ file: BootFile) throws(BootError) -> OwnedDescriptor {
-    do throws(KernelError) {
-      return try OwnedDescriptor(opening: file.path, .readWithoutWaiting)
-    } catch { throw .unreadable(file, error) }
+  private static func open(_ source: BootSource, _ file: BootFile) throws(BootError) -> OwnedDescriptor {
+    do throws(KernelError) { return try source.open() } catch { throw .unreadable(file, error) }
   }
 
   private static func size(

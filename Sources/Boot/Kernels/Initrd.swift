@@ -10,7 +10,7 @@ enum Initrd {
   /// unpacks into.
   ///
   /// - Parameters:
-  ///   - path: The path of the initrd.
+  ///   - source: The initrd.
   ///   - end: The end of the kernel's memory (GPA).
   ///   - limit: The highest GPA allowed for the initrd's last byte below 4 GiB.
   ///   - above4GiB: True if the kernel also accepts an initrd above 4 GiB. That RAM is used if the initrd
@@ -18,9 +18,9 @@ enum Initrd {
   ///   - memory: Guest RAM.
   /// - Returns: The GPAs of the initrd's bytes.
   static func load(
-    path: String, above end: UInt64, limit: UInt64, above4GiB: Bool, into memory: GuestMemory
+    _ source: BootSource, above end: UInt64, limit: UInt64, above4GiB: Bool, into memory: GuestMemory
   ) throws(BootError) -> Range<UInt64> {
-    let file = try ImageFile(opening: BootFile(.initrd, path: path))
+    let file = try ImageFile(opening: source, as: .initrd)
     var ranges = [end..<max(end, min(memory.lowEnd, limit + 1))]
     if above4GiB {
       ranges += memory.regions.dropFirst().map { $0.base.rawValue..<$0.end.rawValue }

@@ -20,15 +20,15 @@ public enum KernelImage {
   /// here.
   ///
   /// - Parameters:
-  ///   - path: The path of a bzImage with boot protocol 2.12 or newer, a 64-bit ELF file with a PVH note, or
+  ///   - source: A bzImage with boot protocol 2.12 or newer, a 64-bit ELF file with a PVH note, or
   ///     a multiboot kernel (version 1).
-  ///   - initrd: The path of an initial RAM disk, or nil.
+  ///   - initrd: An initial RAM disk, or nil.
   ///   - commandLine: The kernel command line, in UTF-8.
   ///   - memory: Guest RAM.
   public static func load(
-    path: String, initrd: String? = nil, commandLine: String, memory: GuestMemory
+    _ source: BootSource, initrd: BootSource? = nil, commandLine: String, memory: GuestMemory
   ) throws(BootError) -> EntryPoint {
-    let kernel = try ImageFile(opening: BootFile(.kernel, path: path))
+    let kernel = try ImageFile(opening: source, as: .kernel)
     let format = try Self.format(of: kernel)
     let entry: EntryPoint
     switch format {
@@ -42,6 +42,21 @@ public enum KernelImage {
     }
     try memory.store(entry.initialState.gdtBytes, at: PlatformLayout.gdt)
     return entry
+  }
+
+  /// Loads a kernel and its initrd from their paths.
+  ///
+  /// - Parameters:
+  ///   - path: The path of the kernel.
+  ///   - initrd: The path of the initial RAM disk, or nil.
+  ///   - commandLine: The kernel command line, in UTF-8.
+  ///   - memory: Guest RAM.
+  public static func load(
+    path: String, initrd: String? = nil, commandLine: String, memory: GuestMemory
+  ) throws(BootError) -> EntryPoint {
+    try load(
+      BootSource(path: path), initrd: initrd.map(BootSource.init(path:)), commandLine: commandLine,
+      memory: memory)
   }
 
   private static func format(of kernel: borrowing ImageFile) throws(BootError) -> Format {

@@ -8,7 +8,7 @@ enum LinuxImage {
   private static let entryOffset: UInt64 = 0x200
 
   static func load(
-    _ kernel: borrowing ImageFile, initrd: String?, commandLine: String, into memory: GuestMemory
+    _ kernel: borrowing ImageFile, initrd: BootSource?, commandLine: String, into memory: GuestMemory
   ) throws(BootError) -> EntryPoint {
     let path = kernel.file.path
     let header = try SetupHeader(try kernel.read(upTo: SetupHeader.maximumEnd, at: 0), path: path)
@@ -23,7 +23,7 @@ enum LinuxImage {
     var ramdisk: Range<UInt64>?
     if let initrd {
       ramdisk = try Initrd.load(
-        path: initrd, above: end, limit: header.initrdLimit, above4GiB: header.canBeAbove4GiB,
+        initrd, above: end, limit: header.initrdLimit, above4GiB: header.canBeAbove4GiB,
         into: memory)
     }
     try KernelImage.storeCommandLine(commandLine, limit: header.commandLineLimit, in: memory)

@@ -6,7 +6,7 @@ internal import GuestMemory
 /// addresses.
 enum MultibootImage {
   static func load(
-    _ kernel: borrowing ImageFile, _ header: MultibootHeader, initrd: String?, commandLine: String,
+    _ kernel: borrowing ImageFile, _ header: MultibootHeader, initrd: BootSource?, commandLine: String,
     into memory: GuestMemory
   ) throws(BootError) -> EntryPoint {
     let path = kernel.file.path
@@ -23,13 +23,13 @@ enum MultibootImage {
     var module: Range<UInt64>?
     if let initrd {
       module = try Initrd.load(
-        path: initrd, above: max(end, PlatformLayout.highMemory.rawValue), limit: GuestMemory.holeStart - 1,
+        initrd, above: max(end, PlatformLayout.highMemory.rawValue), limit: GuestMemory.holeStart - 1,
         above4GiB: false, into: memory)
     }
     // The command line starts with the kernel's path (§3.3, 'cmdline').
     let line = commandLine.isEmpty ? path : "\(path) \(commandLine)"
     try KernelImage.storeCommandLine(line, limit: .max, in: memory)
-    let info = MultibootInfo(module: module, moduleName: initrd ?? "", memoryMap: MemoryMap(memory))
+    let info = MultibootInfo(module: module, moduleName: initrd?.name ?? "", memoryMap: MemoryMap(memory))
     try memory.store(info.bytes, at: PlatformLayout.multibootInfo)
     return .multiboot32(eip: GuestAddress(entry), ebx: PlatformLayout.multibootInfo)
   }

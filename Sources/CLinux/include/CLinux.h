@@ -14,6 +14,7 @@
 #include "kvm.h"
 #include "memory.h"
 #include "namespaces.h"
+#include "passed.h"
 #include "process.h"
 #include "run.h"
 #include "sandbox.h"

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <linux/vfio.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -19,6 +20,7 @@ enum : unsigned long {
 	IOC_IOMMU_IOAS_IOVA_RANGES = _IO(';', 0x84),
 	IOC_IOMMU_IOAS_MAP = _IO(';', 0x85),
 	IOC_IOMMU_IOAS_UNMAP = _IO(';', 0x86),
+	IOC_IOMMU_OPTION = _IO(';', 0x87),
 	IOC_IOMMU_IOAS_MAP_FILE = _IO(';', 0x8f),
 	IOC_VFIO_DEVICE_FEATURE = _IO(VFIO_TYPE, VFIO_BASE + 17),
 	IOC_VFIO_DEVICE_BIND_IOMMUFD = _IO(VFIO_TYPE, VFIO_BASE + 18),
@@ -32,6 +34,14 @@ enum {
 	CL_IOMMU_MAP_ALL = CL_IOMMU_MAP_FIXED_IOVA | CL_IOMMU_MAP_WRITEABLE | CL_IOMMU_MAP_READABLE,
 	CL_VFIO_BIND_TOKEN = 1, /* VFIO_DEVICE_BIND_FLAG_TOKEN, Linux 7.x */
 	CL_VFIO_FEATURE_DMA_BUF = 11, /* VFIO_DEVICE_FEATURE_DMA_BUF, Linux 6.19 */
+};
+
+/* IOMMU_OPTION with IOMMU_OPTION_RLIMIT_MODE. */
+struct cl_iommu_option {
+	uint32_t size, option_id;
+	uint16_t op, reserved;
+	uint32_t object_id;
+	uint64_t value;
 };
 
 struct cl_iommu_destroy {
@@ -89,6 +99,20 @@ struct cl_vfio_dma_buf {
 	uint32_t region_index, open_flags, flags, nr_ranges;
 	uint64_t offset, length;
 };
+
+/* True if `fd` is an iommufd: it answers IOMMU_OPTION_OP_GET. */
+static inline bool cl_is_iommufd(int fd)
+{
+	struct cl_iommu_option option = { .size = sizeof option, .op = 1 };
+	return ioctl(fd, IOC_IOMMU_OPTION, &option) == 0;
+}
+
+/* Counts pinned memory by process, not by user. The iommufd must have no object, and the thread CAP_SYS_RESOURCE. */
+static inline int cl_iommu_count_by_process(int fd)
+{
+	struct cl_iommu_option option = { .size = sizeof option, .value = 1 };
+	return (int)CL_RESULT(ioctl(fd, IOC_IOMMU_OPTION, &option));
+}
 
 /* Creates an I/O address space. Returns its ID or -errno. */
 static inline int64_t cl_ioas_alloc(int iommufd)

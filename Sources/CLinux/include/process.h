@@ -146,6 +146,11 @@ static inline int cl_install_kick(void)
 /* Interrupts a call of a thread of this process. */
 static inline void cl_kick(int process, int thread) { syscall(SYS_tgkill, process, thread, CL_KICK); }
 
+static inline int cl_set_variable(const char *name, const char *value)
+{
+	return (int)CL_RESULT(setenv(name, value, 1));
+}
+
 /* The effective user of the calling thread. */
 static inline unsigned cl_user_id(void) { return geteuid(); }
 

@@ -10,12 +10,13 @@ public enum InheritedDescriptors {
     try check(cl_fill_standard_descriptors(), "open /dev/null")
   }
 
-  /// Closes all descriptors from 3 on (close_range). The descriptors of socket activation (LISTEN_PID,
-  /// LISTEN_FDS) and the descriptors that paths name stay open. Call this before any file is opened.
+  /// Closes all descriptors from 3 on (close_range), except some. Call this before any file is opened.
   ///
-  /// - Parameter paths: The paths of options. /dev/fd/N and /proc/self/fd/N name descriptors.
-  public static func close(except paths: [String]) throws(KernelError) {
-    let kept = Set(paths.compactMap(number) + listening()).sorted()
+  /// - Parameters:
+  ///   - paths: The paths of options. /dev/fd/N and /proc/self/fd/N name descriptors that stay open.
+  ///   - numbers: The numbers of other descriptors that stay open.
+  public static func close(except paths: [String] = [], _ numbers: [Int32] = []) throws(KernelError) {
+    let kept = Set(paths.compactMap(number) + numbers).sorted()
     // SAFETY: the array lives for the call, which reads `count` of its elements.
     let result = unsafe kept.withUnsafeBufferPointer { buffer in
       unsafe cl_close_others(buffer.baseAddress, Int32(buffer.count))
@@ -30,18 +31,5 @@ public enum InheritedDescriptors {
       return number
     }
     return nil
-  }
-
-  /// Returns the descriptors of socket activation (sd_listen_fds(3)).
-  private static func listening() -> [Int32] {
-    func variable(_ name: String) -> Int32? {
-      // SAFETY: the string is copied at once. No other thread changes the environment.
-      guard let text = unsafe getenv(name) else { return nil }
-      return unsafe Int32(String(cString: text))
-    }
-    guard variable("LISTEN_PID") == cl_process_id(), let count = variable("LISTEN_FDS"), count > 0 else {
-      return []
-    }
-    return Array(3..<3 + min(count, 1 << 20))
   }
 }

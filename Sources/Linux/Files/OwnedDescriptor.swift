@@ -40,8 +40,23 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
     number = try check(unsafe cl_open(path, access.flags, 0o644), "open \(path)")
   }
 
+  /// Makes another number refer to the same open file (dup2). An exec does not close that number.
+  public borrowing func duplicate(to other: Int32) throws(KernelError) {
+    try check(cl_duplicate(number, other), "dup2")
+  }
+
+  /// Returns a second descriptor of the same open file, with a number that is not below `least`.
+  public borrowing func duplicate(above least: Int32 = 0) throws(KernelError) -> OwnedDescriptor {
+    try OwnedDescriptor(duplicating: number, above: least)
+  }
+
+  /// Creates a second descriptor of an open file. An exec closes it.
+  public init(duplicating other: Int32, above least: Int32 = 0) throws(KernelError) {
+    number = try check(cl_duplicate_above(other, least), "fcntl F_DUPFD_CLOEXEC")
+  }
+
   /// Releases the ownership and returns the number.
-  consuming func release() -> Int32 {
+  public consuming func release() -> Int32 {
     let number = number
     discard self
     return number

@@ -33,7 +33,7 @@ public final class ServiceManager: Sendable {
   }
 
   /// Takes a connected socket.
-  init(_ socket: consuming OwnedDescriptor) { self.socket = socket }
+  public init(_ socket: consuming OwnedDescriptor) { self.socket = socket }
 
   /// Sends a message and a status text. A service manager that does not read it does not delay the caller.
   ///

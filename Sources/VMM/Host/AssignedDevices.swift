@@ -27,7 +27,8 @@ struct AssignedDevices<B: HostBackend>: Sendable {
   /// Opens the devices and creates their functions.
   init(
     _ devices: [Configuration.AssignedDevice], ready: [ReadyDevice], machine: VirtualMachine,
-    slots: MemorySlots, routeLimit: Int, memory: GuestMemory, iommu: IOMMUInterface?, eventLog: EventLog
+    slots: MemorySlots, routeLimit: Int, memory: GuestMemory, iommu: IOMMUInterface?, files: HostFiles,
+    eventLog: EventLog
   ) throws(RunError) {
     guestSlots = GuestSlot.all(devices.map(\.address))
     guard !devices.isEmpty else {
@@ -38,7 +39,7 @@ struct AssignedDevices<B: HostBackend>: Sendable {
       zip(devices, ready).map { device, ready in
         AddressSpacePlan.Member(address: ready.address, group: ready.group, policies: device.policies)
       })
-    let backend = try B(plan, ready: ready, machine: machine, iommu: iommu)
+    let backend = try B(plan, ready: ready, machine: machine, iommu: iommu, files: files)
     eventLog.note(backend.choice)
     let dma = try Self.mapper(backend.spaces, memory: memory)
     let context = PassthroughContext<B>(

@@ -8,7 +8,13 @@ internal import Seams
 /// A backend on this host. It finds the devices of a VM and opens them.
 protocol HostBackend: Backend where Machine == MachineResources {
   /// Returns the facts about devices. Throws an error if a device is not ready. Opens no device.
-  static func check(_ devices: [Configuration.AssignedDevice]) throws(RunError) -> [ReadyDevice]
+  ///
+  /// - Parameters:
+  ///   - devices: The devices.
+  ///   - files: The files of the VM.
+  static func check(
+    _ devices: [Configuration.AssignedDevice], files: HostFiles
+  ) throws(RunError) -> [ReadyDevice]
 
   /// Creates the I/O address spaces of a plan and attaches the devices' groups, or the devices.
   ///
@@ -17,8 +23,10 @@ protocol HostBackend: Backend where Machine == MachineResources {
   ///   - ready: The devices.
   ///   - machine: The virtual machine.
   ///   - iommu: The interface that the user requests, or nil if the backend chooses.
+  ///   - files: The files of the VM.
   init(
-    _ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine, iommu: IOMMUInterface?
+    _ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine, iommu: IOMMUInterface?,
+    files: HostFiles
   ) throws(RunError)
 
   /// The interface to the IOMMU, and the reason for it.

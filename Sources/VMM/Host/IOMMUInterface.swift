@@ -16,6 +16,8 @@ public struct IOMMUChoice: Sendable, Equatable {
 
   /// The facts about the host and the VM that decide.
   struct Facts: Sendable {
+    /// The interface whose descriptor was passed, or nil.
+    var passed: IOMMUInterface?
     /// The cause if /dev/iommu cannot be opened, or nil.
     var iommufdError: String?
     /// The devices without a cdev.
@@ -46,6 +48,10 @@ public struct IOMMUChoice: Sendable, Equatable {
   ///   - requested: The user's choice, or nil for an automatic one.
   ///   - facts: The facts about the host and the VM.
   init(_ requested: IOMMUInterface?, _ facts: Facts) {
+    if let passed = facts.passed {
+      self.init(interface: passed, reason: "its descriptor was passed")
+      return
+    }
     if let requested {
       self.init(interface: requested, reason: "requested")
       return

@@ -21,7 +21,22 @@ struct VFIOBackend: HostBackend {
   /// The KVM device that holds the groups or cdevs. KVM knows them as long as it is open.
   private let registration: VirtualMachine.KVMVFIODevice
 
-  static func check(_ devices: [Configuration.AssignedDevice]) throws(RunError) -> [ReadyDevice] {
+  static func check(
+    _ devices: [Configuration.AssignedDevice], files: HostFiles
+  ) throws(RunError) -> [ReadyDevice] {
+    guard let passed = files.devices else { return try check(devices) }
+    return try devices.map { device throws(RunError) in
+      guard let facts = passed.first(where: { $0.address == device.address }) else {
+        throw .vfio(.noDevice(device.address.description))
+      }
+      let cdev = facts.cdev ?? (files.has(.device(facts.address)) ? "(unknown)" : nil)
+      return ReadyDevice(
+        address: facts.address.description, group: facts.group, token: device.token, reserved: facts.reserved,
+        cdev: cdev, iommu: facts.iommu, isExpress: facts.isExpress)
+    }
+  }
+
+  private static func check(_ devices: [Configuration.AssignedDevice]) throws(RunError) -> [ReadyDevice] {
     var ready: [ReadyDevice] = []
     for device in devices {
       let address = device.address.description
@@ -54,14 +69,15 @@ struct VFIOBackend: HostBackend {
   let peerObstacle: String?
 
   init(
-    _ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine, iommu: IOMMUInterface?
+    _ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine, iommu: IOMMUInterface?,
+    files: HostFiles
   ) throws(RunError) {
-    var facts = try Self.facts(plan, ready)
+    var facts = try Self.facts(plan, ready, files)
     var choice = IOMMUChoice(iommu, facts)
     registration = try step(RunError.kernel) { () throws(KernelError) in try machine.makeVFIODevice() }
     if choice.interface == .iommufd {
-      let iommufd = try step(RunError.vfio) { () throws(VFIOError) in try IOMMUFD() }
-      let bound = try Self.bindDevices(ready, iommufd, registration)
+      let iommufd = try step(RunError.vfio) { () throws(VFIOError) in try files.iommufd() }
+      let bound = try Self.bindDevices(ready, files, iommufd, registration)
       // The kernel answers this only for a bound device.
       facts.lacksDMABuffers = facts.peerTarget != nil && !bound.allSatisfy(\.exportsDMABuffers)
       choice = IOMMUChoice(iommu, facts)
@@ -69,10 +85,10 @@ struct VFIOBackend: HostBackend {
         (owned, spaces) = (.bound(bound), try Self.attach(plan, bound, iommufd))
       } else {
         for device in bound { Self.release(device, registration) }
-        (owned, spaces) = try Self.attachGroups(plan, ready, registration)
+        (owned, spaces) = try Self.attachGroups(plan, ready, files, registration)
       }
     } else {
-      (owned, spaces) = try Self.attachGroups(plan, ready, registration)
+      (owned, spaces) = try Self.attachGroups(plan, ready, files, registration)
     }
     self.choice = choice
     peerObstacle = choice.interface == .iommufd && facts.peerTarget != nil ? facts.dmaBufferObstacle : nil
@@ -85,11 +101,12 @@ struct VFIOBackend: HostBackend {
     device.close()
   }
 
-  private static func facts(_ plan: AddressSpacePlan, _ ready: [ReadyDevice]) throws(RunError)
-    -> IOMMUChoice.Facts
-  {
+  static func facts(
+    _ plan: AddressSpacePlan, _ ready: [ReadyDevice], _ files: HostFiles
+  ) throws(RunError) -> IOMMUChoice.Facts {
     IOMMUChoice.Facts(
-      iommufdError: IOMMUFD.openingError, withoutCdev: ready.filter { $0.cdev == nil }.map(\.address),
+      passed: files.interface, iommufdError: files.interface == nil ? IOMMUFD.openingError : nil,
+      withoutCdev: ready.filter { $0.cdev == nil }.map(\.address),
       peerTarget: ready.first { device in
         plan.policies(of: device.address, reachesItself: !device.isExpress).contains { $0 != .off }
       }?.address,
@@ -100,17 +117,18 @@ struct VFIOBackend: HostBackend {
 
   /// Opens the groups and creates a container for each I/O address space. No device is opened.
   private static func attachGroups(
-    _ plan: AddressSpacePlan, _ ready: [ReadyDevice], _ registration: VirtualMachine.KVMVFIODevice
+    _ plan: AddressSpacePlan, _ ready: [ReadyDevice], _ files: HostFiles,
+    _ registration: VirtualMachine.KVMVFIODevice
   ) throws(RunError) -> (Owned, [DMAMapper<AddressSpace>.Member]) {
     var groups: [Group] = []
     var spaces: [DMAMapper<AddressSpace>.Member] = []
     for (numbers, devices) in zip(plan.spaces, plan.devices) {
-      let container = try step(RunError.vfio) { () throws(VFIOError) in try Container() }
+      let container = try step(RunError.vfio) { () throws(VFIOError) in try files.container() }
       for (index, number) in numbers.enumerated() {
         let device = ready.first { $0.group == number }?.address ?? ""
         groups.append(
           try step(RunError.vfio) { () throws(VFIOError) in
-            try Group(number: number, device: device, container: container, isFirst: index == 0)
+            try files.group(number, device: device, container: container, isFirst: index == 0)
           })
       }
       spaces.append(
@@ -126,12 +144,13 @@ struct VFIOBackend: HostBackend {
 
   /// Opens the cdevs and binds them to an iommufd. The kernel resets each device. KVM knows the devices before that.
   private static func bindDevices(
-    _ ready: [ReadyDevice], _ iommufd: IOMMUFD, _ registration: VirtualMachine.KVMVFIODevice
+    _ ready: [ReadyDevice], _ files: HostFiles, _ iommufd: IOMMUFD,
+    _ registration: VirtualMachine.KVMVFIODevice
   ) throws(RunError) -> [BoundDevice] {
     try concurrentMap(ready) { device throws(RunError) in
       guard let cdev = device.cdev else { throw .host(.noCdev(device.address)) }
       let bound = try step(RunError.vfio) { () throws(VFIOError) in
-        try BoundDevice(address: device.address, cdev: cdev, group: device.group)
+        try files.cdev(cdev, of: device)
       }
       try step(RunError.kernel) { () throws(KernelError) in try registration.add(file: bound.descriptorNumber)
       }

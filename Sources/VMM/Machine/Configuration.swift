@@ -26,8 +26,8 @@ public struct Configuration: Sendable {
     }
   }
 
-  /// The path of the kernel image.
-  public var kernel: String
+  /// The path of the kernel image, or nil if its descriptor is passed.
+  public var kernel: String?
   /// The path of the initial RAM disk, or nil for none.
   public var initrd: String?
   /// The kernel's command line.
@@ -62,10 +62,10 @@ public struct Configuration: Sendable {
   public var isNested = false
 
   /// The paths of all files in the configuration.
-  public var files: [String] { [kernel] + [initrd, trace].compactMap(\.self) }
+  public var files: [String] { [kernel, initrd, trace].compactMap(\.self) }
 
   /// Creates a configuration with a kernel and the defaults.
-  public init(kernel: String) { self.kernel = kernel }
+  public init(kernel: String?) { self.kernel = kernel }
 
   /// The maximum number of devices: all PCI slots of the root bus except the host bridge's.
   public static let maxDevices = 31

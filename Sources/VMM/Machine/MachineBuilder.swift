@@ -19,15 +19,16 @@ struct MachineBuilder<B: HostBackend> {
   let root: RootBus<B>
 
   /// Builds a machine. The checks that access no device come first.
-  init(_ configuration: Configuration, eventLog: EventLog, output: @escaping @Sendable (UInt8) -> Bool)
-    throws(RunError)
-  {
-    let system = try step(RunError.system) { () throws(KVMError) in try KVMSystem() }
+  init(
+    _ configuration: Configuration, files: HostFiles, eventLog: EventLog,
+    output: @escaping @Sendable (UInt8) -> Bool
+  ) throws(RunError) {
+    let system = try step(RunError.system) { () throws(KVMError) in try files.system() }
     if configuration.cpus > system.cpuLimit {
       throw .host(.cpuCount(configuration.cpus, limit: system.cpuLimit))
     }
     try HostResources().check(configuration)
-    let ready = try B.check(configuration.devices)
+    let ready = try B.check(configuration.devices, files: files)
     if let problem = DeviceWindows.startProblem(ready, pageSize: configuration.backing.pageSize) {
       throw .host(problem)
     }
@@ -47,8 +48,8 @@ struct MachineBuilder<B: HostBackend> {
     eventLog.phase("machine-made")
     let bootCPU = cpus[0]
     let entry = try step(RunError.boot) { () throws(BootError) in
-      try KernelImage.load(
-        path: configuration.kernel, initrd: configuration.initrd,
+      try files.loadKernel(
+        configuration,
         commandLine: KernelCommandLine.text(configuration.commandLine, frequency: bootCPU.timeStampFrequency),
         memory: memory)
     }
@@ -62,7 +63,7 @@ struct MachineBuilder<B: HostBackend> {
       platform: PlatformLayout.trapped)
     devices = try AssignedDevices(
       configuration.devices, ready: ready, machine: machine, slots: slots, routeLimit: system.routeCount,
-      memory: memory, iommu: configuration.iommu, eventLog: eventLog)
+      memory: memory, iommu: configuration.iommu, files: files, eventLog: eventLog)
     root = RootBus(
       functions: devices.functions, guestSlots: devices.guestSlots, decoder: devices.context?.decoder)
     let window = try Self.placeBARs(

@@ -8,6 +8,7 @@ internal import Sandbox
 /// The execution of one VM by the program, with the process's console, signals and trace.
 public struct VMSession: Sendable {
   private let configuration: Configuration
+  private let files: HostFiles
   private let eventLog: EventLog
   private let shutdown: ShutdownRequest
 
@@ -15,14 +16,16 @@ public struct VMSession: Sendable {
   ///
   /// - Parameters:
   ///   - configuration: The VM.
+  ///   - files: The files of the VM.
   ///   - log: The log for warnings.
   ///   - start: The start time of the program, in microseconds of the monotonic clock.
   ///   - remedy: Returns the advice for a warning's reason, or nil if there is none.
   public init(
-    _ configuration: Configuration, log: Logger, start: Int64,
+    _ configuration: Configuration, files: HostFiles = HostFiles(), log: Logger, start: Int64,
     remedy: @escaping @Sendable (FunctionWarning.Reason) -> String?
   ) throws(RunError) {
     self.configuration = configuration
+    self.files = files
     StandardError.stopWaiting()
     var sandbox: ThreadSandbox?
     if configuration.layers.contains(.seccomp) {
@@ -34,15 +37,25 @@ public struct VMSession: Sendable {
     do throws(KernelError) {
       // Opening a FIFO waits for its reader. Until then, signals end the process.
       try Thread.unblockSignals()
-      var service: ServiceManager?
-      do throws(KernelError) { service = try .connect() } catch { log.warning("\(error)") }
+      try files.connectConsole()
+      let service = Self.serviceManager(files, log)
       eventLog = try EventLog(
-        log: log, trace: configuration.trace, start: start, service: service, remedy: remedy
+        log: log, trace: configuration.trace, file: files.take(.trace), start: start, service: service,
+        remedy: remedy
       ) {
         [sandbox] () throws(KernelError) in try sandbox?.enter()
       }
       shutdown = try ShutdownRequest()
     } catch { throw .kernel(error) }
+  }
+
+  /// Returns the service manager: the socket that was passed, or the socket that the environment names.
+  private static func serviceManager(_ files: HostFiles, _ log: Logger) -> ServiceManager? {
+    if let socket = files.take(.notify) { return ServiceManager(socket) }
+    do throws(KernelError) { return try .connect() } catch {
+      log.warning("\(error)")
+      return nil
+    }
   }
 
   /// Starts the VM, waits for its end and returns the devices to the host.
@@ -66,7 +79,8 @@ public struct VMSession: Sendable {
       try MemoryLockLimit.raise()
     } catch { eventLog.log.warning("\(error)") }
     let output = StandardOutput()
-    let builder = try MachineBuilder<B>(configuration, eventLog: eventLog, output: output.write)
+    let builder = try MachineBuilder<B>(
+      configuration, files: files, eventLog: eventLog, output: output.write)
     let signals = try step(RunError.kernel) { () throws(KernelError) in
       // From here on, signals arrive through the event loop. A closed pipe no longer ends the process.
       let signals = try SignalFD()

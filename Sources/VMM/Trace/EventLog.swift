@@ -25,13 +25,15 @@ final class EventLog: Sendable {
 
   /// - Parameters:
   ///   - log: The logger of messages.
-  ///   - path: The path of the trace file, or nil for no trace.
+  ///   - path: The path of the trace file, or nil.
+  ///   - file: The open trace file, or nil. Without a path and a file, there is no trace.
   ///   - start: The start time of the program, in microseconds of the monotonic clock.
   ///   - service: The service manager, or nil.
   ///   - remedy: Returns the advice for a warning's reason, or nil if there is none.
   ///   - confine: Called by the thread that writes the trace, before anything else.
   init(
-    log: Logger, trace path: String?, start: Int64, service: ServiceManager? = nil,
+    log: Logger, trace path: String?, file: consuming OwnedDescriptor? = nil, start: Int64,
+    service: ServiceManager? = nil,
     remedy: @escaping @Sendable (FunctionWarning.Reason) -> String? = { _ in nil },
     confine: @escaping @Sendable () throws(KernelError) -> Void = {}
   ) throws(KernelError) {
@@ -39,6 +41,12 @@ final class EventLog: Sendable {
     self.remedy = remedy
     self.start = start
     self.service = service
+    if let file {
+      trace = try TraceWriter(file, path: "(descriptor 'trace')", start: start, confine: confine) {
+        log.warning("\($0)")
+      }
+      return
+    }
     guard let path else {
       trace = nil
       return

@@ -84,14 +84,30 @@ final class TraceWriter: Sendable {
   ///   - start: The origin of the records' times, in microseconds of the monotonic clock.
   ///   - confine: Called first on the writer's thread, before ``begin()`` returns.
   ///   - warn: Called at most once, on any thread, with the reason why the trace ends early.
-  init(
+  convenience init(
     path: String, start: Int64, confine: @escaping @Sendable () throws(KernelError) -> Void = {},
+    warn: @escaping @Sendable (String) -> Void = { _ in }
+  ) throws(KernelError) {
+    try self.init(
+      OwnedDescriptor(opening: path, .replace), path: path, start: start, confine: confine, warn: warn)
+  }
+
+  /// Creates a trace in an open file.
+  ///
+  /// - Parameters:
+  ///   - file: The file.
+  ///   - path: Its path, or its name for messages.
+  ///   - start: As above.
+  ///   - confine: As above.
+  ///   - warn: As above.
+  init(
+    _ file: consuming OwnedDescriptor, path: String, start: Int64,
+    confine: @escaping @Sendable () throws(KernelError) -> Void = {},
     warn: @escaping @Sendable (String) -> Void = { _ in }
   ) throws(KernelError) {
     self.path = path
     self.start = start
     self.warn = warn
-    let file = try OwnedDescriptor(opening: path, .replace)
     isRegular = file.isRegular
     self.file = file
     wake = try EventFD()

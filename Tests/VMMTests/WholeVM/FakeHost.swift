@@ -31,7 +31,9 @@ struct FakeHost: HostBackend {
 
   let spaces: [DMAMapper<FakeSpace>.Member]
 
-  static func check(_ devices: [Configuration.AssignedDevice]) throws(RunError) -> [ReadyDevice] {
+  static func check(
+    _ devices: [Configuration.AssignedDevice], files: HostFiles
+  ) throws(RunError) -> [ReadyDevice] {
     devices.map { ReadyDevice(address: $0.address.description, group: "7", token: nil, reserved: []) }
   }
 
@@ -39,7 +41,8 @@ struct FakeHost: HostBackend {
   let peerObstacle: String? = nil
 
   init(
-    _ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine, iommu: IOMMUInterface?
+    _ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine, iommu: IOMMUInterface?,
+    files: HostFiles
   ) throws(RunError) {
     var spaces: [DMAMapper<FakeSpace>.Member] = []
     for devices in plan.devices {

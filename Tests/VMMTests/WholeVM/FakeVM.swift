@@ -76,7 +76,8 @@ final class FakeVM {
     let eventLog = try EventLog(
       log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, trace: nil, start: 0)
     let wire = wire
-    let builder = try MachineBuilder<FakeHost>(configuration, eventLog: eventLog, output: { wire.take($0) })
+    let builder = try MachineBuilder<FakeHost>(
+      configuration, files: HostFiles(), eventLog: eventLog, output: { wire.take($0) })
     vm = try VM(builder, configuration, eventLog: eventLog, shutdown: shutdown)
     try vm.start()
   }

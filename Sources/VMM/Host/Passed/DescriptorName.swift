@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Linux
+public import PCI
+
+/// The name of a descriptor that another process passes to a VM.
+public enum DescriptorName: Hashable, Sendable, CustomStringConvertible {
+  /// An open /dev/kvm.
+  case kvm
+  /// An open /dev/vfio/vfio.
+  case container
+  /// An open /dev/iommu.
+  case iommu
+  /// An open /dev/vfio/NUMBER.
+  case group(String)
+  /// An open cdev of a device.
+  case device(Address)
+  /// The facts about the devices: sealed memory with one JSON object per line.
+  case devices
+  /// The kernel image.
+  case kernel
+  /// The initial RAM disk.
+  case initrd
+  /// The trace.
+  case trace
+  /// The guest's console.
+  case console
+  /// The service manager's socket for notifications.
+  case notify
+
+  private static let fixed: [DescriptorName] = [
+    .kvm, .container, .iommu, .devices, .kernel, .initrd, .trace, .console, .notify,
+  ]
+
+  /// Parses a name. Returns nil for an unknown name.
+  public init?(_ text: String) {
+    if let name = Self.fixed.first(where: { $0.description == text }) {
+      self = name
+    } else if text.hasPrefix("group."), Self.isGroup(text.dropFirst(6)) {
+      self = .group(String(text.dropFirst(6)))
+    } else if text.hasPrefix("device."), text.utf8.count == 19,
+      let address = Address(text.dropFirst(7).split(separator: "-").joined(separator: ":")),
+      DescriptorName.device(address).description == text
+    {
+      self = .device(address)
+    } else {
+      return nil
+    }
+  }
+
+  /// True for the decimal number of a group.
+  static func isGroup(_ text: some StringProtocol) -> Bool {
+    (1...10).contains(text.utf8.count) && text.utf8.allSatisfy { (0x30...0x39).contains($0) }
+  }
+
+  /// The name. A colon separates names in LISTEN_FDNAMES, so that an address has hyphens in place of colons.
+  public var description: String {
+    switch self {
+    case .kvm: "kvm"
+    case .container: "container"
+    case .iommu: "iommu"
+    case .group(let number): "group.\(number)"
+    case .device(let address):
+      "device.\(address.description.split(separator: ":").joined(separator: "-"))"
+    case .devices: "devices"
+    case .kernel: "kernel"
+    case .initrd: "initrd"
+    case .trace: "trace"
+    case .console: "console"
+    case .notify: "notify"
+    }
+  }
+
+  /// The kind of file that the name requires.
+  var kind: String {
+    switch self {
+    case .kvm: "an open /dev/kvm"
+    case .container: "an open /dev/vfio/vfio"
+    case .iommu: "an open /dev/iommu"
+    case .group(let number): "an open /dev/vfio/\(number)"
+    case .device(let address): "an open cdev of \(address) that is not bound"
+    case .devices: "sealed memory of at most \(PassedDevice.maxSize >> 10) KiB"
+    case .kernel, .initrd: "a regular file that can be read"
+    case .trace: "a file that can be written"
+    case .console: "a terminal, a pipe or a socket that can be read and written"
+    case .notify: "a socket"
+    }
+  }
+
+  /// True for the descriptors by which a VM owns its devices.
+  var isOfDevices: Bool {
+    switch self {
+    case .container, .iommu, .group, .device: true
+    default: false
+    }
+  }
+
+  /// Returns true if a file is of the kind that the name requires.
+  func accepts(_ facts: DescriptorFacts) -> Bool {
+    switch self {
+    case .kvm: facts.isKVM
+    case .container: facts.isContainer
+    case .iommu: facts.isIOMMUFD
+    case .group: facts.isGroup
+    case .device: facts.isUnboundDevice
+    case .devices: facts.isSealed && facts.isReadable
+    case .kernel, .initrd: facts.kind == .regular && facts.isReadable
+    case .trace: facts.isWritable && facts.kind != .socket
+    case .console: facts.isReadable && facts.isWritable && facts.kind != .regular
+    case .notify: facts.kind == .socket
+    }
+  }
+}
