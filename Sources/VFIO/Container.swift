@@ -9,12 +9,13 @@ public final class Container: IOAddressSpace {
   let descriptor: OwnedDescriptor
 
   /// Opens /dev/vfio/vfio and checks its version.
-  public convenience init() throws(VFIOError) {
-    let descriptor: OwnedDescriptor
-    do throws(KernelError) {
-      descriptor = try OwnedDescriptor(opening: "/dev/vfio/vfio", .readWrite)
-    } catch { throw .noContainer(error) }
-    try self.init(descriptor)
+  public convenience init() throws(VFIOError) { try self.init(Self.open()) }
+
+  /// Opens /dev/vfio/vfio without a check.
+  public static func open() throws(VFIOError) -> OwnedDescriptor {
+    do throws(KernelError) { return try OwnedDescriptor(opening: "/dev/vfio/vfio", .readWrite) } catch {
+      throw .noContainer(error)
+    }
   }
 
   /// Creates a container from an open /dev/vfio/vfio and checks its version.
@@ -145,11 +146,20 @@ public final class Group: Sendable {
   public convenience init(
     number: String, device: String, container: Container, isFirst: Bool
   ) throws(VFIOError) {
-    let descriptor: OwnedDescriptor
-    do throws(KernelError) {
-      descriptor = try OwnedDescriptor(opening: "/dev/vfio/\(number)", .readWrite)
-    } catch { throw .group(device: device, group: number, error) }
-    try self.init(descriptor, number: number, device: device, container: container, isFirst: isFirst)
+    try self.init(
+      Self.open(number, device: device), number: number, device: device, container: container,
+      isFirst: isFirst)
+  }
+
+  /// Opens a group without a check.
+  ///
+  /// - Parameters:
+  ///   - number: The group's number, as in /dev/vfio/NUMBER.
+  ///   - device: The address of the device to open, for error messages.
+  public static func open(_ number: String, device: String) throws(VFIOError) -> OwnedDescriptor {
+    do throws(KernelError) { return try OwnedDescriptor(opening: "/dev/vfio/\(number)", .readWrite) } catch {
+      throw .group(device: device, group: number, error)
+    }
   }
 
   /// Attaches an open group to a container.

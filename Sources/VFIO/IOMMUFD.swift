@@ -19,11 +19,27 @@ public final class IOMMUFD: Sendable {
 
   /// Opens /dev/iommu.
   public convenience init() throws(VFIOError) {
-    let descriptor: OwnedDescriptor
-    do throws(KernelError) {
-      descriptor = try OwnedDescriptor(opening: "/dev/iommu", .readWrite)
-    } catch { throw .noIOMMUFD(error) }
-    self.init(descriptor)
+    self.init(try Self.open())
+  }
+
+  /// Opens /dev/iommu.
+  private static func open() throws(VFIOError) -> OwnedDescriptor {
+    do throws(KernelError) { return try OwnedDescriptor(opening: "/dev/iommu", .readWrite) } catch {
+      throw .noIOMMUFD(error)
+    }
+  }
+
+  /// Opens /dev/iommu for another user. The kernel counts pinned memory by process, not by user
+  /// (IOMMU_OPTION_RLIMIT_MODE), if this process has CAP_SYS_RESOURCE.
+  public static func openForUser() throws(VFIOError) -> OwnedDescriptor {
+    let descriptor = try open()
+    let result = cl_iommu_count_by_process(descriptor.number)
+    if result != -KernelError.notPermitted {
+      do throws(KernelError) { try check(result, "IOMMU_OPTION_RLIMIT_MODE") } catch {
+        throw .noIOMMUFD(error)
+      }
+    }
+    return descriptor
   }
 
   /// Takes an open /dev/iommu.
@@ -188,11 +204,18 @@ public final class BoundDevice: Sendable {
   ///   - cdev: The name of the device's cdev, such as `vfio0`.
   ///   - group: The number of the device's IOMMU group, for error messages.
   public convenience init(address: String, cdev: String, group: String) throws(VFIOError) {
-    let descriptor: OwnedDescriptor
+    self.init(address: address, cdev: cdev, group: group, try Self.open(cdev, of: address))
+  }
+
+  /// Opens a cdev.
+  ///
+  /// - Parameters:
+  ///   - cdev: The name of the cdev, such as `vfio0`.
+  ///   - address: The device's address on the host, for error messages.
+  public static func open(_ cdev: String, of address: String) throws(VFIOError) -> OwnedDescriptor {
     do throws(KernelError) {
-      descriptor = try OwnedDescriptor(opening: "/dev/vfio/devices/\(cdev)", .readWrite)
+      return try OwnedDescriptor(opening: "/dev/vfio/devices/\(cdev)", .readWrite)
     } catch { throw .device(address, error) }
-    self.init(address: address, cdev: cdev, group: group, descriptor)
   }
 
   /// Takes an open cdev.
@@ -263,22 +286,5 @@ public final class BoundDevice: Sendable {
     do throws(KernelError) {
       try check(cl_vfio_attach_ioas(descriptor.number, space.id), "VFIO_DEVICE_ATTACH_IOMMUFD_PT")
     } catch { throw .device(address, error) }
-  }
-}
-
-/// A VF token: a UUID as text (RFC 9562).
-public enum VFToken {
-  /// Returns the 16 bytes in the order of the text (Linux lib/uuid.c, uuid_t), or nil if the text is no UUID.
-  public static func bytes(_ text: String) -> [UInt8]? {
-    let digits = text.filter { $0 != "-" }
-    guard digits.utf8.count == 32 else { return nil }
-    var bytes: [UInt8] = []
-    var rest = digits[...]
-    while !rest.isEmpty {
-      guard let byte = UInt8(rest.prefix(2), radix: 16) else { return nil }
-      bytes.append(byte)
-      rest = rest.dropFirst(2)
-    }
-    return bytes
   }
 }

@@ -5,7 +5,8 @@ import Linux
 import PCI
 import VFIO
 
-private func hostDevice(_ address: Address) throws -> HostDevice {
+/// Finds a device of this host.
+func hostDevice(_ address: Address) throws -> HostDevice {
   let device: HostDevice?
   do throws(KernelError) { device = try HostDevice(address: address.description) } catch {
     throw CommandFailure(error.description)

@@ -34,7 +34,8 @@ struct Sluice: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      RunCommand.self, DevicesCommand.self, BindCommand.self, UnbindCommand.self, TimelineCommand.self,
+      RunCommand.self, OpenCommand.self, DevicesCommand.self, BindCommand.self, UnbindCommand.self,
+      TimelineCommand.self,
     ])
 
   /// Runs the command. The exit status is 2 for wrong usage and 1 for a failure.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -149,6 +150,41 @@ static inline void cl_kick(int process, int thread) { syscall(SYS_tgkill, proces
 static inline int cl_set_variable(const char *name, const char *value)
 {
 	return (int)CL_RESULT(setenv(name, value, 1));
+}
+
+/* Sets the supplementary groups of the process. */
+static inline int cl_set_groups(const uint32_t *groups, int count)
+{
+	_Static_assert(sizeof(gid_t) == sizeof *groups, "gid_t");
+	return (int)CL_RESULT(setgroups((size_t)count, groups));
+}
+
+/*
+ * Set the real and the effective ID, and keep the saved ID, which is root's at the start. The system calls
+ * affect only the calling thread.
+ */
+static inline int cl_set_group(uint32_t group)
+{
+	return (int)CL_RESULT(syscall(SYS_setresgid, group, group, -1));
+}
+
+static inline int cl_set_user(uint32_t user)
+{
+	return (int)CL_RESULT(syscall(SYS_setresuid, user, user, -1));
+}
+
+/* Executes a program, which it finds on the PATH. Returns -errno. */
+static inline int cl_execute(char *const *arguments)
+{
+	execvp(arguments[0], arguments);
+	return -errno;
+}
+
+/* Sets the soft and the hard limit on locked memory, in bytes. */
+static inline int cl_set_memlock_limit(uint64_t bytes)
+{
+	struct rlimit limit = { .rlim_cur = bytes, .rlim_max = bytes };
+	return (int)CL_RESULT(setrlimit(RLIMIT_MEMLOCK, &limit));
 }
 
 /* The effective user of the calling thread. */

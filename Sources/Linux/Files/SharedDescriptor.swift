@@ -16,6 +16,11 @@ public final class SharedDescriptor: Sendable {
   /// The number, for a call that borrows it.
   public var number: Int32 { current.load(ordering: .acquiring) }
 
+  /// Makes another number refer to the same open file (dup2). An exec does not close that number.
+  public func duplicate(to other: Int32) throws(KernelError) {
+    try check(cl_duplicate(number, other), "dup2")
+  }
+
   /// Closes the descriptor unless it is already closed.
   public func close() {
     let number = current.exchange(-1, ordering: .acquiringAndReleasing)

@@ -13,6 +13,11 @@ public enum MemoryLockLimit {
     }
   }
 
+  /// Sets the soft and the hard limit, in bytes.
+  public static func set(_ bytes: UInt64) throws(KernelError) {
+    try check(cl_set_memlock_limit(bytes), "setrlimit RLIMIT_MEMLOCK")
+  }
+
   /// Removes the limit. A thread without CAP_SYS_RESOURCE raises the soft limit to the hard limit.
   public static func raise() throws(KernelError) {
     try check(cl_raise_memlock_limit(), "setrlimit RLIMIT_MEMLOCK")

@@ -43,7 +43,9 @@ struct PassedDevice: Equatable, Sendable {
     if let iommu { fields.append((.iommu, JSON.quote(iommu))) }
     return "{" + fields.map { "\"\($0.rawValue)\":\($1)" }.joined(separator: ",") + "}"
   }
+}
 
+extension PassedDevice {
   /// Parses a text.
   static func all(in text: [UInt8]) throws(DescriptorProblem) -> [PassedDevice] {
     var devices: [PassedDevice] = []

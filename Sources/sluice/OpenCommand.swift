@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Linux
+import PCI
+import VFIO
+import VMM
+
+/// `sluice open`.
+struct OpenCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "open",
+    abstract: "Open devices as root and run a command with them as an ordinary user.",
+    usage: "sluice open [<options>] <address> ... -- <command> ...",
+    discussion: """
+      Opens KVM, the IOMMU and the devices, removes the limit on locked memory, raises
+      the limit on descriptors, changes to the user of --user, and executes the command
+      in the same process. The command receives the files as descriptors (LISTEN_FDS).
+      'sluice run' takes them by itself. After a failure, no device stays bound that
+      --bind has bound.
+
+      EXAMPLE:
+        sudo sluice open --bind --user $USER 0000:01:00.0 -- \\
+          sluice run --kernel vmlinuz --device 0000:01:00.0
+      """)
+
+  @Argument(
+    parsing: .captureForPassthrough,
+    help: ArgumentHelp(
+      "The devices to open, by PCI address, then '--', then the command to execute and its arguments. Options "
+        + "come before the devices.", valueName: "address"))
+  var words: [String] = []
+
+  @Flag(help: "Bind each device to vfio-pci first, as 'sluice bind' does.")
+  var bind = false
+
+  @Option(help: ArgumentHelp("The user of the command (default: this user).", valueName: "name"))
+  var user: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "The command's limit on locked memory in MiB, or with K, M, G or T (default: no limit).",
+      valueName: "size"),
+    transform: Self.size)
+  var memoryLimit: UInt64?
+
+  @Option(
+    help: ArgumentHelp(
+      "The kernel's interface to the IOMMU, as in 'sluice run'", valueName: "auto|iommufd|type1"))
+  var iommu: RunCommand.IOMMUArgument = .auto
+
+  private static func size(_ argument: String) throws -> UInt64 {
+    guard !argument.contains(",") else {
+      throw ValidationError("'\(argument)' is not a size; give a number with K, M, G or T, such as 512M")
+    }
+    return try MemoryArgument(argument).bytes
+  }
+
+  func run() throws {
+    let (addresses, command) = try operands()
+    let user = try self.user.map(Self.find)
+    do throws(KernelError) { try InheritedDescriptors.close() } catch {
+      throw CommandFailure(error.description)
+    }
+    var bound = BoundByUs()
+    do {
+      if bind { for address in addresses { try bound.bind(address) } }
+      try execute(command, addresses, as: user)
+    } catch {
+      bound.unbind()
+      throw CommandFailure(Self.message(error))
+    }
+  }
+
+  /// Returns the devices and the command.
+  func operands() throws -> (addresses: [Address], command: [String]) {
+    let addresses = try words.prefix { $0 != "--" }.map { try DeviceArgument($0).address }
+    let command = words.drop { $0 != "--" }.dropFirst()
+    guard !addresses.isEmpty else {
+      throw ValidationError("device: no PCI address; give one such as 0000:01:00.0")
+    }
+    guard !command.isEmpty else { throw ValidationError("command: none; give one after --") }
+    guard Set(addresses).count == addresses.count else {
+      throw ValidationError("device: named twice; name each device once")
+    }
+    return (addresses, Array(command))
+  }
+
+  private static func find(_ name: String) throws -> User {
+    let found: User?
+    do throws(KernelError) { found = try User(name) } catch {
+      throw CommandFailure(OpenProblem.user(name, error).message)
+    }
+    guard let found else { throw CommandFailure(OpenProblem.noUser(name).message, status: 2) }
+    return found
+  }
+
+  /// Opens the files and executes the command. Returns only by an error. Everything is then closed.
+  private func execute(_ command: [String], _ addresses: [Address], as user: User?) throws {
+    let files = try OpenedDevices(addresses, iommu: iommu.interface)
+    defer { files.close() }
+    do throws(KernelError) {
+      try DescriptorLimit.raise()
+      if let memoryLimit { try MemoryLockLimit.set(memoryLimit) } else { try MemoryLockLimit.raise() }
+    } catch { throw OpenProblem.limit(error) }
+    do throws(KernelError) { try files.pass() } catch { throw OpenProblem.passing(error) }
+    if let user {
+      do throws(KernelError) { try user.become() } catch { throw OpenProblem.user(user.name, error) }
+    }
+    let failure = NextProgram.execute(command)
+    if user != nil {
+      do throws(KernelError) { try User.restoreRoot() } catch { throw OpenProblem.passing(error) }
+    }
+    throw OpenProblem.program(command[0], failure)
+  }
+
+  private static func message(_ error: any Error) -> String {
+    switch error {
+    case let error as RunError: error.message
+    case let error as VFIOError: error.message
+    case let error as OpenProblem: error.message
+    case let error as CommandFailure: error.message
+    default: "\(error)"
+    }
+  }
+}
+
+/// The devices that this process has bound to vfio-pci.
+private struct BoundByUs {
+  private var devices: [HostDevice] = []
+
+  /// Binds a device. A device that is bound already stays bound.
+  mutating func bind(_ address: Address) throws {
+    let device = try hostDevice(address)
+    let wasBound: Bool
+    do throws(KernelError) { wasBound = try device.hasVFIODriver } catch {
+      throw VFIOError.binding(device.address, error)
+    }
+    if !wasBound { devices.append(device) }
+    try device.bind()
+  }
+
+  /// Unbinds the devices, the last one first. A device whose bind was refused has its driver, and keeps it.
+  func unbind() {
+    for device in devices.reversed() {
+      do throws(VFIOError) { try device.unbind() } catch {
+        writeStandardError("sluice: \(OpenProblem.left(device.address, cause: error.description).message)\n")
+      }
+    }
+  }
+}
