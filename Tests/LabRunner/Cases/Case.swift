@@ -54,7 +54,7 @@ struct Case: Sendable {
         "msix", "reset", "memory-enable", "peer-dma", "few-locked", "no-reset", "vf-token",
         "outside-group-held",
         "outside-memory-vfio",
-      ] + (RemovalCases.all + LayerCases.all).map(\.name)
+      ] + (RemovalCases.all + LayerCases.all + OpenerCases.all).map(\.name)
     return all.filter { !$0.isLong && ($0.needsIOMMUFD || names.contains($0.name)) }
   }
 
@@ -68,7 +68,7 @@ struct Case: Sendable {
     linuxGuests + BareMetalCases.all + InstructionCases.all + GateCases.all + PeerCases.all + TokenCases.all
     + ResourceCases.all + IOMMUFDCases.all + KernelCases.all + Torture.all + ToolCases.all + RecipeCases.all
     + OutsideCases.all + RemovalCases.all + BadInputCases.all + TerminalCases.all + SeccompCases.all
-    + LayerCases.all
+    + LayerCases.all + OpenerCases.all
     + Injections.all + GuestFuzz.all + ImageFuzz.all + HereLabCases.all
 
   /// The cases of `Tests/lab test` that also run in an L1 with a 6.1 kernel. Their results depend on the
@@ -77,6 +77,7 @@ struct Case: Sendable {
   static var shortOnOldKernel: [Case] {
     let names = ["nvme-6.12-cloud", "msix", "reset", "memory-enable", "peer-dma"]
     return all.filter { names.contains($0.name) } + OutsideCases.all + RemovalCases.all + LayerCases.all
+      + OpenerCases.all
   }
 
   /// The cases of `Tests/lab long` in an L1 with a 6.1 kernel. They are the other cases whose results depend
