@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Linux
 import ArgumentParser
 import Foundation
 import LayerActions
@@ -14,14 +15,14 @@ enum LayerCases {
   ]
 
   /// The ABI of Landlock in the kernels of L1 (Linux include/uapi/linux/landlock.h).
-  private static let knownABIs: [(kernel: LinuxVersion, abi: Int32)] = [
-    (LinuxVersion(6, 1), 2), (LinuxVersion(6, 12), 6), (LinuxVersion(7, 3), 11),
+  private static let knownABIs: [(kernel: KernelVersion, abi: Int32)] = [
+    (KernelVersion(6, 1), 2), (KernelVersion(6, 12), 6), (KernelVersion(7, 3), 11),
   ]
 
   private static func denials(_ context: CaseContext) throws -> String {
     let abi = LayerDenial.landlockABI
     let release = try ProcFile.text("/proc/sys/kernel/osrelease")
-    if let known = knownABIs.first(where: { $0.kernel == LinuxVersion(release: release) }) {
+    if let known = knownABIs.first(where: { $0.kernel == KernelVersion(release: release) }) {
       try context.require(abi == known.abi, "Landlock has ABI \(abi), expected \(known.abi)")
     }
     let denials = LayerDenial.all.filter { $0.abi <= abi }
