@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Passthrough
+import Sandbox
 import VMM
 
 extension RunError: AdvisedError {
@@ -17,6 +18,7 @@ extension RunError: AdvisedError {
     case .trace: "free space on the file system, or give another file with --trace"
     case .release(let error) where error.isReleasedWithoutReset:
       "type 'echo 1 | sudo tee /sys/bus/pci/devices/\(error.device)/reset' before another program uses the device"
+    case .sandbox(.refused(let layer, _)): "leave '\(layer.rawValue)' out of --sandbox"
     case .function, .release, .sandbox, .vcpu, .mainThread, .kernel, .operation: nil
     }
   }

@@ -35,6 +35,10 @@ import VMM
           + "another program uses the device"
       ),
       (.sandbox(.library("seccomp_init", code: nil)), "seccomp_init: libseccomp failed"),
+      (
+        .sandbox(.refused(.landlock, kernel)),
+        "layer landlock: asked: Invalid argument; leave 'landlock' out of --sandbox"
+      ),
       (.vcpu(3, kernel), "vCPU 3: asked: Invalid argument"),
       (
         .placement(vcpu: 3, kernel),
