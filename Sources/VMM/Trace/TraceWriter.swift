@@ -22,6 +22,8 @@ final class TraceWriter: Sendable {
     /// The time when a thread first saw no progress of the writer, in microseconds; nil if no thread has.
     private var firstStuck: Int64?
     var failure: KernelError?
+    /// True if the writer's thread could not be confined.
+    var isRefused = false
     var lost = 0
     var isTruncated = false
     /// True if the VM has ended. The writer then ends when nothing is pending.
@@ -116,20 +118,24 @@ final class TraceWriter: Sendable {
     self.confine = confine
   }
 
-  /// Starts the writer's thread.
+  /// Starts the writer's thread. Throws an error if the thread cannot be confined.
   func begin() throws(KernelError) {
     let confine = confine
     let thread = try Thread(name: "trace") { [self] in
       do throws(KernelError) {
         try Thread.blockSignals()
         try confine()
-      } catch { return fail(error) }
+      } catch {
+        state.withLock { $0.isRefused = true }
+        return fail(error)
+      }
       progress.signal()
       write()
     }
     writer.withLock { $0 = thread }
     try progress.wait()
-    if let (error, _) = failure { throw error }
+    // A write may have failed already. That error belongs to the end of the trace.
+    if let error = state.withLock({ $0.isRefused ? $0.failure : nil }) { throw error }
   }
 
   /// The error that left the file incomplete and the number of lost records, or nil if the file is complete

@@ -179,6 +179,19 @@ import Trace
     #expect(events.last?.contains("\"event\":\"truncated\"") == true)
   }
 
+  @Test("records that wait for the writer and cannot be written are no error of the start")
+  func fullAtStart() throws {
+    let trace = try TraceWriter(path: "/dev/full", start: 0)
+    trace.record(.phase(name: "one"), flush: true)
+    #expect(throws: Never.self) { try trace.begin() }
+    trace.finish()
+    #expect(trace.failure?.error.errno == ENOSPC && trace.failure?.lost == 1)
+    let refused = try TraceWriter(
+      path: "/dev/null", start: 0,
+      confine: { () throws(KernelError) in throw KernelError("seccomp", errno: EINVAL) })
+    #expect(throws: KernelError("seccomp", errno: EINVAL)) { try refused.begin() }
+  }
+
   @Test("a file that cannot be created is named in the error")
   func unwritable() {
     #expect(throws: KernelError("open /nonexistent/trace", errno: ENOENT)) {

@@ -55,6 +55,7 @@ public final class HostFiles: Sendable {
     }
     guard text.count <= PassedDevice.maxSize else { throw .wrong(.devices, number: number) }
     self.init(numbers, devices: try PassedDevice.all(in: text))
+    _ = take(.devices)
   }
 
   /// Returns the first characters of a text that was passed. Other characters than printable ASCII become `?`.
