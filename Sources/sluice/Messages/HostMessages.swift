@@ -45,7 +45,8 @@ extension MemoryPreparationError: AdvisedError {
     switch self {
     case .populate: "free memory on the host, or give a smaller --memory"
     case .pin(_, _?):
-      "raise the limit with 'ulimit -l', 'memlock' in /etc/security/limits.conf or LimitMEMLOCK= in a systemd unit, or run as root"
+      "set LimitMEMLOCK=infinity in the systemd unit, or add '$USER - memlock unlimited' to "
+        + "/etc/security/limits.d/sluice.conf and log in again, or run as root"
     case .pin(let error, nil): error.errno == KernelError.noMemory ? "give a smaller --memory" : nil
     }
   }

@@ -77,14 +77,15 @@ import VMM
       ),
       (
         .pin(OperationError(kernel(KernelError.noMemory)), PinningLimit(bytes: 8 << 20, isPerUser: false)),
-        "guest RAM cannot be pinned: asked: Cannot allocate memory: RLIMIT_MEMLOCK is 8192 KiB for this process; raise the "
-          + "limit with 'ulimit -l', 'memlock' in /etc/security/limits.conf or LimitMEMLOCK= in a systemd unit, or run as root"
+        "guest RAM cannot be pinned: asked: Cannot allocate memory: RLIMIT_MEMLOCK is 8192 KiB for this process; set "
+          + "LimitMEMLOCK=infinity in the systemd unit, or add '$USER - memlock unlimited' to "
+          + "/etc/security/limits.d/sluice.conf and log in again, or run as root"
       ),
       (
         .pin(OperationError(kernel(KernelError.noMemory)), PinningLimit(bytes: 1 << 20, isPerUser: true)),
         "guest RAM cannot be pinned: asked: Cannot allocate memory: RLIMIT_MEMLOCK is 1024 KiB for all processes of this "
-          + "user together; raise the limit with 'ulimit -l', 'memlock' in /etc/security/limits.conf or LimitMEMLOCK= in a "
-          + "systemd unit, or run as root"
+          + "user together; set LimitMEMLOCK=infinity in the systemd unit, or add '$USER - memlock unlimited' to "
+          + "/etc/security/limits.d/sluice.conf and log in again, or run as root"
       ),
       (
         .pin(OperationError(kernel(KernelError.noMemory))),
