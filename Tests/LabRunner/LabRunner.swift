@@ -14,7 +14,7 @@ struct LabRunner: ParsableCommand {
       TortureCommand.self,
       Fuzz.self,
       Inject.self,
-      Long.self, MatrixCommand.self, SelftestsCommand.self, Shell.self,
+      Long.self, MatrixCommand.self, SelftestsCommand.self, PackageCommand.self, Shell.self,
       InsideCommand.self, ImageWorker.self, LayerActionCommand.self,
     ])
 

@@ -23,7 +23,7 @@ struct AptLists {
     let complete = directory.appending(path: ".complete")
     if !complete.exists {
       try lists.appending(path: "partial").makeDirectory()
-      let source = try ownSource(DebianSuite.machine)
+      let source = try Self.ownSource(DebianSuite.machine)
       try Data(suites.map { source.line(type, suite: $0.name) }.joined().utf8).write(to: list)
       try AptGet.run(options + ["update", "--error-on=any"])
       try Data().write(to: complete)
@@ -32,7 +32,7 @@ struct AptLists {
   }
 
   /// Returns the entry for this suite in the source lists of this machine.
-  private func ownSource(_ suite: DebianSuite) throws -> AptSource {
+  static func ownSource(_ suite: DebianSuite) throws -> AptSource {
     let parts = URL(filePath: "/etc/apt/sources.list.d")
     let names = (try? FileManager.default.contentsOfDirectory(atPath: parts.path)) ?? []  // may be absent
     let files =
