@@ -13,7 +13,6 @@
 #include "iommufd.h"
 #include "kvm.h"
 #include "memory.h"
-#include "namespaces.h"
 #include "passed.h"
 #include "process.h"
 #include "run.h"
