@@ -31,8 +31,10 @@ import Testing
     try String(contentsOf: root.appending(path: path), encoding: .utf8)
   }
 
-  private static func sources() throws -> [String] {
-    let directory = root.appending(path: "Sources")
+  private static func sources() throws -> [String] { try swiftFiles("Sources") }
+
+  private static func swiftFiles(_ folder: String) throws -> [String] {
+    let directory = root.appending(path: folder)
     let files = try #require(FileManager.default.enumerator(at: directory, includingPropertiesForKeys: nil))
     return try files.compactMap { $0 as? URL }.filter { $0.pathExtension == "swift" }
       .map { try String(contentsOf: $0, encoding: .utf8) }
@@ -48,6 +50,24 @@ import Testing
       let isDeclared = (type: !declarations.isEmpty, member: Self.isDeclared(member, in: declarations))
       #expect(isDeclared.type, "there is no \(type)")
       #expect(isDeclared.member, "\(type) has no \(member)")
+    }
+  }
+
+  @Test("every test that the threat model names exists")
+  func threatModel() throws {
+    let rows = try Self.text("Sources/VMM/VMM.docc/ThreatModel.md").split(separator: "\n")
+      .filter { $0.hasPrefix("| ") && !$0.hasPrefix("| claim") && !$0.hasPrefix("| ---") }
+    #expect(rows.count > 20)
+    let tests = try Self.swiftFiles("Tests")
+    for row in rows {
+      let names = row.split(separator: "|").last?.matches(of: /`([\w.-]+)`/).map { String($0.1) } ?? []
+      #expect(!names.isEmpty, "no test: \(row)")
+      for name in names {
+        let exists = tests.contains { text in
+          text.contains("struct \(name) ") || text.contains("struct \(name):") || text.contains("\"\(name)\"")
+        }
+        #expect(exists, "there is no test \(name)")
+      }
     }
   }
 
