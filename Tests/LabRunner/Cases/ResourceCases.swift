@@ -101,7 +101,7 @@ enum ResourceCases {
     let owner = isIOMMUFD ? "all processes of this user together" : "this process"
     let message = child.lastMessage
     try context.require(status == 6, "status \(status), expected 6; \(message)")
-    for word in ["RLIMIT_MEMLOCK is 65536 KiB for \(owner); raise the limit", "Cannot allocate memory"] {
+    for word in ["RLIMIT_MEMLOCK is 65536 KiB for \(owner); set LimitMEMLOCK=", "Cannot allocate memory"] {
       try context.require(message.contains(word), "no '\(word)' in '\(message)'")
     }
     try HostDevice(Address.edu).requireReleased()
