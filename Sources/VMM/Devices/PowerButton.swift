@@ -4,7 +4,7 @@ internal import Linux
 
 /// The guest's power button. The DSDT describes it, with the interrupt that reports a press.
 final class PowerButton: Sendable {
-  /// The eventfd that raises ``PlatformLayout/powerButtonGSI``.
+  /// The eventfd that raises `PlatformLayout.powerButtonGSI`.
   let interrupt: EventFD
 
   init() throws(KernelError) { interrupt = try EventFD() }
