@@ -30,6 +30,9 @@ public final class VirtualMachine: Sendable {
       cl_kvm_number(number, IOC_KVM_SET_TSS_ADDR, UInt(taskState.rawValue)),
       "KVM_SET_TSS_ADDR")
     try check(cl_kvm_number(number, IOC_KVM_CREATE_IRQCHIP, 0), "KVM_CREATE_IRQCHIP")
+    // Firmware masks the 8259s, and Linux on hardware-reduced ACPI ignores them. The LINT0 of the boot CPU accepts them
+    // after a reset, so that an unmasked interrupt would arrive as an exception's vector.
+    try check(cl_kvm_mask_pics(number), "KVM_SET_IRQCHIP of the 8259s")
     try check(cl_kvm_create_pit(number), "KVM_CREATE_PIT2")
     if system.reportsEmulationFailures {
       // Otherwise KVM itself injects #UD unless the guest is at CPL 0.

@@ -105,6 +105,28 @@ struct InterruptDeliveryTests {
     #expect(try machine.value(of: 0xA0) & 0xFF == (pin < 8 ? 0 : 1 << UInt64(pin - 8)))
   }
 
+  @Test("a guest that ignores the PICs gets no interrupt from them", arguments: [1, 4, 5, 8, 9, 15])
+  func maskedPICs(_ pin: UInt32) throws {
+    // Pin `pin`: vector 0x40. The local APIC keeps the LINT0 of its reset, which accepts the PICs.
+    var code = TinyGuest.store(Self.localAPIC + 0xF0, 0x1FF)
+    code += TinyGuest.store(Self.ioAPIC, 0x10 + pin * 2) + TinyGuest.store(Self.ioAPIC + 0x10, 0x40)
+    code += [0xBC] + TinyGuest.bytes(0x8000) + [0xFB]  // mov esp, 0x8000; sti
+    code += TinyGuest.out(0x10) + [0xEB, 0xFC]  // 1: out 0x10, eax; jmp 1b
+    let guest = try TinyGuest(code) { $0.idt = .init(base: 0x4000, limit: 0x7FF) }
+    // Interrupt gates at selector 0x10: offset 0x2000 for the I/O APIC, 0x2100 for the vectors of PICs after reset.
+    try guest.memory.write(TinyGuest.out(0x12) + TinyGuest.out(0xFF), at: GuestAddress(0x2000))
+    try guest.memory.write(TinyGuest.out(0x11) + TinyGuest.out(0xFF), at: GuestAddress(0x2100))
+    try guest.memory.store(0x0000_8E00_0010_2000 as UInt64, at: GuestAddress(0x4000 + 0x40 * 8))
+    for vector in 0..<16 as Range<UInt64> {
+      try guest.memory.store(0x0000_8E00_0010_2100 as UInt64, at: GuestAddress(0x4000 + vector * 8))
+    }
+    let event = try EventFD()
+    try guest.machine.connect(event: event.number, toInterrupt: pin)
+    guard case .port = guest.cpu.run() else { throw OperationError("the guest does not start") }
+    try raise(event.number)
+    #expect(try guest.run().map(\.port).filter { $0 != 0x10 } == [0x12])
+  }
+
   @Test("an eventfd raises the current message of its route, and none after it is disconnected")
   func messages() throws {
     let machine = try Machine()

@@ -4,8 +4,8 @@ internal import GuestMemory
 
 /// The multiple APIC description table (ACPI 6.5 §5.2.12).
 ///
-/// The table has no interrupt source overrides. The machine has no 8259s (PCAT_COMPAT is clear), and
-/// hardware-reduced ACPI has no system timer. Each interrupt input therefore is its own GSI, and the DSDT
+/// The table has no interrupt source overrides. The 8259s are masked and not described (PCAT_COMPAT is
+/// clear), and hardware-reduced ACPI has no system timer. Each interrupt input therefore is its own GSI, and the DSDT
 /// gives its trigger mode.
 enum MADT {
   private enum Kind {

@@ -57,6 +57,20 @@ static inline int cl_kvm_create_pit(int vm)
 	return (int)CL_RESULT(ioctl(vm, KVM_CREATE_PIT2, &config));
 }
 
+/* Masks all inputs of both 8259s. KVM resets them with all inputs unmasked. */
+static inline int cl_kvm_mask_pics(int vm)
+{
+	for (uint32_t chip = KVM_IRQCHIP_PIC_MASTER; chip <= KVM_IRQCHIP_PIC_SLAVE; chip++) {
+		struct kvm_irqchip state = { .chip_id = chip };
+		if (ioctl(vm, KVM_GET_IRQCHIP, &state) < 0)
+			return -errno;
+		state.chip.pic.imr = 0xFF;
+		if (ioctl(vm, KVM_SET_IRQCHIP, &state) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
 /* KVM_IRQFD; resample < 0 for none. */
 static inline int cl_kvm_irqfd(int vm, int event, uint32_t gsi, uint32_t flags, int resample)
 {

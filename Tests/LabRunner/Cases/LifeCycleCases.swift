@@ -58,6 +58,22 @@ enum LifeCycleCases {
         child.errors.contains("summary: \(outcome)"), "\(step): no outcome '\(outcome)' in the summary")
       try HostDevice(Address.bigDrive).requireReleased()
     }
+    return try earlyPowerButton(context)
+  }
+
+  /// Presses the power button before Linux has set up its local APIC. The guest continues, and the second SIGTERM ends
+  /// the VM.
+  private static func earlyPowerButton(_ context: CaseContext) throws -> String {
+    var guest = LinuxGuest(devices: [], steps: ["idle"], append: "loglevel=7")
+    guest.options = ["--stop-timeout", "60"]
+    let child = try context.start(guest.command(context), as: "early")
+    // Linux writes its first lines when it registers the console, with interrupts on and before late_time_init().
+    try child.expect("Linux version")
+    kill(child.id, SIGTERM)
+    try child.expect("lab: idle")
+    kill(child.id, SIGTERM)
+    let end = try child.wait()
+    try context.require(end == 143, "early: exit status \(end), expected 143; \(child.lastMessage)")
     return ""
   }
 
