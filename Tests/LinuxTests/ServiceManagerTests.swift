@@ -14,9 +14,11 @@ import Testing
     let receiver = try DatagramReceiver(name)
     let manager = ServiceManager(try ServiceManager.connect(to: name))
     manager.send(.ready, status: "one")
-    manager.send(.stopping, status: "two")
+    manager.send(.stopWaits(3_600_000_000), status: "two")
+    manager.send(.stopping, status: "three")
     #expect(receiver.next() == "READY=1\nSTATUS=one\n")
-    #expect(receiver.next() == "STOPPING=1\nSTATUS=two\n")
+    #expect(receiver.next() == "EXTEND_TIMEOUT_USEC=3600000000\nSTATUS=two\n")
+    #expect(receiver.next() == "STOPPING=1\nSTATUS=three\n")
     #expect(receiver.next() == nil)
   }
 

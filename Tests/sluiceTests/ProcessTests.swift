@@ -104,6 +104,24 @@ struct ProcessTests {
     #expect(receiver.next()?.hasPrefix("STOPPING=1\nSTATUS=") ?? false)
   }
 
+  @Test("with --stop-timeout, the service manager grants the guest's time and two minutes for the devices")
+  func serviceWaits() throws {
+    let directory = FileManager.default.temporaryDirectory.appending(path: "w\(getpid())")
+    let receiver = try DatagramReceiver(directory.path)
+    defer { try? FileManager.default.removeItem(at: directory) }  // a temporary file
+    let vm = try TinyVM(
+      Self.quiet, ["--stop-timeout", "1"], wrapper: ["env", "NOTIFY_SOCKET=\(directory.path)"])
+    #expect(vm.hears("up"))
+    #expect(receiver.next()?.hasPrefix("READY=1\n") ?? false)
+    kill(vm.process, SIGTERM)
+    #expect(vm.wait() == 143)
+    #expect(
+      receiver.next()
+        == "EXTEND_TIMEOUT_USEC=121000000\nSTATUS=The power button is pressed. The guest has 1 s to power off.\n"
+    )
+    #expect(receiver.next()?.hasPrefix("STOPPING=1\n") ?? false)
+  }
+
   @Test(
     "every signal from another process ends the VM with status 128 + N, or has no effect",
     arguments: 1...64 as ClosedRange<Int32>)

@@ -13,6 +13,8 @@ public final class ServiceManager: Sendable {
     case ready
     /// The service is stopping.
     case stopping
+    /// The service needs a time in microseconds to stop. The manager does not end it before.
+    case stopWaits(Int64)
   }
 
   /// Connects to the socket that the variable NOTIFY_SOCKET names.
@@ -45,6 +47,7 @@ public final class ServiceManager: Sendable {
       switch message {
       case .ready: "READY=1"
       case .stopping: "STOPPING=1"
+      case .stopWaits(let time): "EXTEND_TIMEOUT_USEC=\(time)"
       }
     let text = Array("\(state)\nSTATUS=\(status)\n".utf8)
     // SAFETY: the buffer lives for the call. A message that is lost has no other effect.

@@ -64,7 +64,12 @@ struct VM<B: HostBackend> {
   }
 
   /// Presses the guest's power button.
-  func pressPowerButton() { builder.powerButton.press() }
+  ///
+  /// - Parameter time: The time in microseconds that the guest gets to power off.
+  func pressPowerButton(within time: Int64) {
+    builder.powerButton.press()
+    eventLog.stopWaits(time)
+  }
 
   /// Stops all vCPUs permanently.
   func stop() {

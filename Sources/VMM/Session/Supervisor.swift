@@ -89,7 +89,7 @@ struct Supervisor<B: HostBackend>: ~Copyable {
       return shutdown.end(.signal(signal))
     }
     deadline = Clock.microseconds() + stopTimeout
-    vm.pressPowerButton()
+    vm.pressPowerButton(within: stopTimeout)
   }
 
   private mutating func serve(_ source: EventSource) throws(KernelError) {

@@ -23,6 +23,9 @@ final class EventLog: Sendable {
   /// lock is taken inside it.
   private let phases = Mutex<[(name: String, time: Int64)]>([])
 
+  /// The time in microseconds that the service manager grants for the return of the devices.
+  private static let returnTime: Int64 = 120_000_000
+
   /// - Parameters:
   ///   - log: The logger of messages.
   ///   - path: The path of the trace file, or nil.
@@ -85,6 +88,13 @@ final class EventLog: Sendable {
   func guestStarts() {
     phase("first-instruction")
     service?.send(.ready, status: "The guest runs.")
+  }
+
+  /// Informs the service manager that the guest has a time to power off, in microseconds.
+  func stopWaits(_ time: Int64) {
+    service?.send(
+      .stopWaits(time + Self.returnTime),
+      status: "The power button is pressed. The guest has \(time / 1_000_000) s to power off.")
   }
 
   /// Records the end of the guest.
