@@ -74,10 +74,9 @@ public struct VMSession: Sendable {
     _ backend: B.Type, _ report: (RunError) -> Void
   ) throws(RunError) -> Outcome {
     eventLog.phase("program-started")
-    do throws(KernelError) {
-      try DescriptorLimit.raise()
-      try MemoryLockLimit.raise()
-    } catch { eventLog.log.warning("\(error)") }
+    // A refused limit may be enough for this VM.
+    do throws(KernelError) { try DescriptorLimit.raise() } catch { eventLog.log.warning("\(error)") }
+    do throws(KernelError) { try MemoryLockLimit.raise() } catch { eventLog.log.warning("\(error)") }
     let output = StandardOutput()
     let builder = try MachineBuilder<B>(
       configuration, files: files, eventLog: eventLog, output: output.write)
