@@ -38,6 +38,16 @@ struct Event: Codable, Equatable {
     self = event
   }
 
+  /// Runs a check, and returns its result.
+  init(of name: String, _ check: () throws -> String) {
+    self.init(.pass, name)
+    let start = ContinuousClock.now
+    do { text = try check() } catch let error as Skipped {
+      (kind, text) = (.skip, error.description)
+    } catch { (kind, text) = (.fail, sentence(error)) }
+    seconds = (ContinuousClock.now - start) / .seconds(1)
+  }
+
   func line() throws -> String {
     String(decoding: try JSONEncoder().encode(self), as: UTF8.self) + "\n"
   }

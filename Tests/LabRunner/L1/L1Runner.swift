@@ -69,25 +69,16 @@ struct L1Runner {
   /// Runs a case and reports its result.
   func run(_ one: Case) {
     reports.send(Event(.start, one.name))
-    let start = ContinuousClock.now
-    var event = Event(.pass, one.name)
-    do {
+    let event = Event(of: one.name) {
       let context = try CaseContext(one, manifest: manifest, vmm: vmm, reports: reports)
-      do {
-        event.text = try one.body(context)
-      } catch {
+      let text: String
+      do { text = try one.body(context) } catch {
         try context.close()
         throw error
       }
       try context.close()
-    } catch let error as Skipped {
-      event.kind = .skip
-      event.text = error.description
-    } catch {
-      event.kind = .fail
-      event.text = sentence(error)
+      return text
     }
-    event.seconds = (ContinuousClock.now - start) / .seconds(1)
     reports.send(event)
   }
 

@@ -40,17 +40,7 @@ extension Report {
   /// Runs a check outside L1, and adds its result.
   mutating func run(_ name: String, _ body: () throws -> String) {
     add(Event(.start, name))
-    let start = ContinuousClock.now
-    var event = Event(.pass, name)
-    do { event.text = try body() } catch let error as Skipped {
-      event.kind = .skip
-      event.text = error.description
-    } catch {
-      event.kind = .fail
-      event.text = sentence(error)
-    }
-    event.seconds = (ContinuousClock.now - start) / .seconds(1)
-    add(event)
+    add(Event(of: name, body))
   }
 }
 
