@@ -24,13 +24,15 @@ struct Case: Sendable {
   let needsLinux: KernelVersion?
   /// The kernels of the case's guests that the lab does not always have.
   let guestKernels: [KernelName]
+  /// The suite of the systemd that the case needs, or nil.
+  let systemd: String?
   /// Runs the case. Returns a remark for the report; throws `Failed` or `Skipped`.
   let body: @Sendable (CaseContext) throws -> String
 
   init(
     _ name: String, _ purpose: String, limit: Int = 60, needsSingleThreadedTCG: Bool = true,
     isLong: Bool = false, needsIOMMUFD: Bool = false, needsLinux: KernelVersion? = nil,
-    guestKernels: [KernelName] = [],
+    guestKernels: [KernelName] = [], systemd: String? = nil,
     body: @escaping @Sendable (CaseContext) throws -> String
   ) {
     (self.name, self.purpose, self.limit, self.body) = (name, purpose, limit, body)
@@ -39,6 +41,7 @@ struct Case: Sendable {
     self.needsIOMMUFD = needsIOMMUFD
     self.needsLinux = needsLinux
     self.guestKernels = guestKernels
+    self.systemd = systemd
   }
 
   private static let linuxGuests = LinuxCases.all + LifeCycleCases.all + DeviceCases.all + LoadCases.all
@@ -68,7 +71,7 @@ struct Case: Sendable {
     linuxGuests + BareMetalCases.all + InstructionCases.all + GateCases.all + PeerCases.all + TokenCases.all
     + ResourceCases.all + IOMMUFDCases.all + KernelCases.all + Torture.all + ToolCases.all + RecipeCases.all
     + OutsideCases.all + RemovalCases.all + BadInputCases.all + TerminalCases.all + SeccompCases.all
-    + LayerCases.all + OpenerCases.all
+    + LayerCases.all + OpenerCases.all + ServiceCases.all
     + Injections.all + GuestFuzz.all + ImageFuzz.all + HereLabCases.all
 
   /// The cases of `Tests/lab test` that also run in an L1 with a 6.1 kernel. Their results depend on the

@@ -46,6 +46,10 @@ struct Manifest: Codable {
   var programs = ""
   /// The directory of the kernel's selftests, or empty without them.
   var selftests = ""
+  /// The root directories with systemd, by the name of the suite.
+  var systemdRoots: [String: String] = [:]
+  /// The path of the Debian package, or empty without it.
+  var package = ""
   /// The path of the file `injections`.
   var injections = ""
   /// The interface to the IOMMU that Sluice must use, or nil if Sluice chooses.

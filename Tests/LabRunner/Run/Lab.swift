@@ -53,6 +53,9 @@ struct Lab {
     for name in Set(cases.flatMap(\.guestKernels)) where manifest.guestKernels[name.rawValue] == nil {
       try preparation.add(name, to: &manifest)
     }
+    for suite in Set(cases.compactMap(\.systemd)) where manifest.systemdRoots[suite] == nil {
+      try preparation.add(systemd: suite, to: &manifest)
+    }
     var manifest = manifest
     manifest.iommu = l1.iommufd ? "iommufd" : nil
     for isSingleThreaded in [false, true] {

@@ -71,6 +71,21 @@ struct Preparation {
     }
   }
 
+  /// Adds the root with the suite's systemd, and the Debian package, or the reason why they are missing.
+  func add(systemd suite: String, to manifest: inout Manifest) throws {
+    do throws(Unavailable) {
+      let root = try SystemdRoot(suite: DebianSuite(suite), workspace: workspace).make()
+      manifest.systemdRoots[suite] = root.path
+    } catch {
+      printLine("lab: \(error)")
+      manifest.missing["systemd-\(suite)"] = error.description
+      return
+    }
+    guard manifest.package.isEmpty else { return }
+    printLine("lab: building the Debian package")
+    manifest.package = try DebianPackage.build(workspace).file.path
+  }
+
   /// Creates the initramfs images of a Linux guest. An image that is newer than the runner is kept.
   private func guest(_ name: KernelName, _ kernel: KernelPackage) throws -> Manifest.GuestKernel {
     let plain = workspace.initramfs.appending(path: "guest-\(name.rawValue)")
