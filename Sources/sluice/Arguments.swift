@@ -4,6 +4,7 @@ import ArgumentParser
 import Gate
 import GuestMemory
 import PCI
+import VMM
 import Passthrough
 
 /// `--memory`: the size of guest RAM and its options, such as `512M` or `64G,hugepages=1G,prealloc,node=1`.
@@ -119,6 +120,9 @@ struct DeviceArgument: Equatable {
   private(set) var policies = DevicePolicies()
   /// The VF token (a UUID as text), or nil.
   private(set) var token: String?
+
+  /// The device of a VM's configuration.
+  var assigned: Configuration.AssignedDevice { .init(address: address, policies: policies, token: token) }
 
   /// Creates the value from the argument.
   init(_ argument: String) throws {

@@ -22,13 +22,15 @@ struct OpenCommand: ParsableCommand {
       EXAMPLE:
         sudo sluice open --bind --user $USER 0000:01:00.0 -- \\
           sluice run --kernel vmlinuz --device 0000:01:00.0
+        sudo sluice open --bind --user $USER --config vm.conf -- \
+          sluice run --config vm.conf
       """)
 
   @Argument(
     parsing: .captureForPassthrough,
     help: ArgumentHelp(
-      "The devices to open, by PCI address, then '--', then the command to execute and its arguments. Options "
-        + "come before the devices.", valueName: "address"))
+      "The devices to open, as in --device of 'sluice run', then '--', then the command to execute and its "
+        + "arguments. Options come before the devices.", valueName: "address"))
   var words: [String] = []
 
   @Flag(help: "Bind each device to vfio-pci first, as 'sluice bind' does.")
@@ -49,6 +51,11 @@ struct OpenCommand: ParsableCommand {
       "The kernel's interface to the IOMMU, as in 'sluice run'", valueName: "auto|iommufd|type1"))
   var iommu: RunCommand.IOMMUArgument = .auto
 
+  @Option(
+    help: ArgumentHelp(
+      "Also open the devices of a configuration file of 'sluice run', by its --iommu", valueName: "file"))
+  var config: String?
+
   private static func size(_ argument: String) throws -> UInt64 {
     guard !argument.contains(",") else {
       throw ValidationError("'\(argument)' is not a size; give a number with K, M, G or T, such as 512M")
@@ -57,33 +64,46 @@ struct OpenCommand: ParsableCommand {
   }
 
   func run() throws {
-    let (addresses, command) = try operands()
+    let request = try self.request()
     let user = try self.user.map(Self.find)
     do throws(KernelError) { try InheritedDescriptors.close() } catch {
       throw CommandFailure(error.description)
     }
     var bound = BoundByUs()
     do {
-      if bind { for address in addresses { try bound.bind(address) } }
-      try execute(command, addresses, as: user)
+      if bind { for device in request.devices { try bound.bind(device.address) } }
+      try execute(request, as: user)
     } catch {
       bound.unbind()
       throw CommandFailure(Self.message(error))
     }
   }
 
-  /// Returns the devices and the command.
-  func operands() throws -> (addresses: [Address], command: [String]) {
-    let addresses = try words.prefix { $0 != "--" }.map { try DeviceArgument($0).address }
+  /// The arguments with the options of the configuration file.
+  struct Request {
+    var devices: [Configuration.AssignedDevice]
+    /// The requested interface to the IOMMU, or nil for an automatic choice.
+    var interface: IOMMUInterface?
+    var command: [String]
+  }
+
+  /// Returns the arguments with the options of the configuration file.
+  func request() throws -> Request {
+    let file = try config.flatMap { try RunArguments(["run", "--config", $0])?.parse() }
+    let named = try words.prefix { $0 != "--" }.map(DeviceArgument.init)
+    let devices = named + (file?.devices ?? [])
     let command = words.drop { $0 != "--" }.dropFirst()
-    guard !addresses.isEmpty else {
+    // The VM of a file may have no device.
+    guard file != nil || !devices.isEmpty else {
       throw ValidationError("device: no PCI address; give one such as 0000:01:00.0")
     }
     guard !command.isEmpty else { throw ValidationError("command: none; give one after --") }
-    guard Set(addresses).count == addresses.count else {
+    guard Set(devices.map(\.address)).count == devices.count else {
       throw ValidationError("device: named twice; name each device once")
     }
-    return (addresses, Array(command))
+    return Request(
+      devices: devices.map(\.assigned), interface: iommu.interface ?? file?.iommu.interface,
+      command: Array(command))
   }
 
   private static func find(_ name: String) throws -> User {
@@ -96,8 +116,8 @@ struct OpenCommand: ParsableCommand {
   }
 
   /// Opens the files and executes the command. Returns only by an error. Everything is then closed.
-  private func execute(_ command: [String], _ addresses: [Address], as user: User?) throws {
-    let files = try OpenedDevices(addresses, iommu: iommu.interface)
+  private func execute(_ request: Request, as user: User?) throws {
+    let files = try OpenedDevices(request.devices, iommu: request.interface)
     defer { files.close() }
     do throws(KernelError) {
       try DescriptorLimit.raise()
@@ -107,11 +127,11 @@ struct OpenCommand: ParsableCommand {
     if let user {
       do throws(KernelError) { try user.become() } catch { throw OpenProblem.user(user.name, error) }
     }
-    let failure = NextProgram.execute(command)
+    let failure = NextProgram.execute(request.command)
     if user != nil {
       do throws(KernelError) { try User.restoreRoot() } catch { throw OpenProblem.passing(error) }
     }
-    throw OpenProblem.program(command[0], failure)
+    throw OpenProblem.program(request.command[0], failure)
   }
 
   private static func message(_ error: any Error) -> String {

@@ -71,8 +71,8 @@ struct RunCommand: ParsableCommand {
                          vCPUs on that node with --cpu-pin.
 
       DESCRIPTORS, in --fd, and in LISTEN_FDNAMES as 'sluice open' sets it:
-        kvm, iommu, container, group.N, device.0000-01-00.0, devices, kernel, initrd,
-        trace, console, notify. With 'devices', the VM opens no device itself.
+        kvm, iommu, container, container.N, group.N, device.0000-01-00.0, devices,
+        kernel, initrd, trace, console, notify. With 'devices', the VM opens no device itself.
 
       LAYERS, in --sandbox. Without an option, the VM starts without a layer that the
       kernel lacks, and --summary names the cause. 'no-LAYER' leaves a layer out for
@@ -212,9 +212,7 @@ struct RunCommand: ParsableCommand {
     configuration.isPreallocated = memory.isPreallocated
     configuration.cpus = cpus
     configuration.cpuPins = cpuPin.pins
-    configuration.devices = devices.map {
-      Configuration.AssignedDevice(address: $0.address, policies: $0.policies, token: $0.token)
-    }
+    configuration.devices = devices.map(\.assigned)
     configuration.iommu = iommu.interface
     configuration.trace = trace
     configuration.printsSummary = summary

@@ -2,9 +2,11 @@
 
 import ArgumentParser
 import Foundation
+import Gate
 import Linux
 import PCI
 import Testing
+import Trace
 import VMM
 
 @testable import sluice
@@ -17,12 +19,32 @@ import VMM
       "--bind", "--", "x",
     ])
     #expect(command.bind && command.user == "lab" && command.memoryLimit == 2 << 30)
-    let (addresses, words) = try command.operands()
-    #expect(addresses.map(\.description) == ["0000:01:00.0", "0000:02:00.0"])
-    #expect(words == ["sluice", "run", "--bind", "--", "x"])
+    let request = try command.request()
+    #expect(request.devices.map(\.address.description) == ["0000:01:00.0", "0000:02:00.0"])
+    #expect(request.command == ["sluice", "run", "--bind", "--", "x"])
     let plain = try OpenCommand.parse(["01:00.0", "--", "true"])
     #expect(!plain.bind && plain.user == nil && plain.memoryLimit == nil && plain.iommu.interface == nil)
-    #expect(try plain.operands().command == ["true"])
+    #expect(try plain.request().command == ["true"])
+  }
+
+  @Test("a configuration file of run gives the devices and the interface to the IOMMU")
+  func file() throws {
+    let file = FileManager.default.temporaryDirectory.appending(path: "open-\(UUID().uuidString).conf")
+    defer { try? FileManager.default.removeItem(at: file) }  // only a leftover
+    try Data("kernel /k\ndevice 01:00.0,peer-dma=off\niommu type1\n".utf8).write(to: file)
+    let arguments = ["--config", file.path, "02:00.0", "--", "sluice", "run"]
+    let request = try OpenCommand.parse(arguments).request()
+    #expect(request.devices.map(\.address.description) == ["0000:02:00.0", "0000:01:00.0"])
+    #expect(request.devices[1].policies.peerDMA == .off && request.interface == .type1)
+    let other = try OpenCommand.parse(["--iommu", "iommufd"] + arguments).request()
+    #expect(other.interface == .iommufd && other.command == ["sluice", "run"])
+    try Data("kernel /k\n".utf8).write(to: file)
+    #expect(try OpenCommand.parse(["--config", file.path, "--", "true"]).request().devices.isEmpty)
+    try Data("kernel /k\nmemory none\n".utf8).write(to: file)
+    let wrong = #expect(throws: WrongUsage.self) {
+      try OpenCommand.parse(["--config", file.path, "--", "true"]).request()
+    }
+    #expect(wrong.map { "\($0)".contains("\(file.path):2: ") } == true)
   }
 
   @Test(

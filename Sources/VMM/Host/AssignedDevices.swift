@@ -4,6 +4,7 @@ internal import Gate
 internal import GuestMemory
 internal import KVM
 internal import Logging
+internal import PCI
 internal import Passthrough
 internal import Seams
 
@@ -35,10 +36,7 @@ struct AssignedDevices<B: HostBackend>: Sendable {
       (functions, context, dma, backend) = ([], nil, nil, nil)
       return
     }
-    let plan = AddressSpacePlan(
-      zip(devices, ready).map { device, ready in
-        AddressSpacePlan.Member(address: ready.address, group: ready.group, policies: device.policies)
-      })
+    let plan = AddressSpacePlan(devices, groups: ready.map(\.group))
     let backend = try B(plan, ready: ready, machine: machine, iommu: iommu, files: files)
     eventLog.note(backend.choice)
     let dma = try Self.mapper(backend.spaces, memory: memory)
@@ -100,5 +98,19 @@ struct AssignedDevices<B: HostBackend>: Sendable {
         })
     }
     return functions
+  }
+}
+
+extension AddressSpacePlan {
+  /// Creates a plan for assigned devices.
+  ///
+  /// - Parameters:
+  ///   - devices: The devices.
+  ///   - groups: The IOMMU group of each device.
+  init(_ devices: [Configuration.AssignedDevice], groups: [String]) {
+    self.init(
+      zip(devices, groups).map { device, group in
+        Member(address: device.address.description, group: group, policies: device.policies)
+      })
   }
 }

@@ -122,8 +122,8 @@ struct VFIOBackend: HostBackend {
   ) throws(RunError) -> (Owned, [DMAMapper<AddressSpace>.Member]) {
     var groups: [Group] = []
     var spaces: [DMAMapper<AddressSpace>.Member] = []
-    for (numbers, devices) in zip(plan.spaces, plan.devices) {
-      let container = try step(RunError.vfio) { () throws(VFIOError) in try files.container() }
+    for (space, (numbers, devices)) in zip(plan.spaces, plan.devices).enumerated() {
+      let container = try step(RunError.vfio) { () throws(VFIOError) in try files.container(space) }
       for (index, number) in numbers.enumerated() {
         let device = ready.first { $0.group == number }?.address ?? ""
         groups.append(

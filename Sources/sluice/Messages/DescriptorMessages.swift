@@ -8,14 +8,13 @@ extension DescriptorProblem: AdvisedError {
     switch self {
     case .variable: "start with 'sluice open', or unset LISTEN_PID"
     case .unknown:
-      "give kvm, container, iommu, group.N, device.ADDRESS, devices, kernel, initrd, trace, console or notify"
+      "give kvm, container, container.N, iommu, group.N, device.ADDRESS, devices, kernel, initrd, trace, console or notify"
     case .doubled, .shared: "pass each descriptor once, by one name"
     case .closed: "open it in the parent process, with a number from 3 on and without close-on-exec"
     case .wrong: "pass a file of that kind"
     case .missing: "pass it, or start with 'sluice open'"
     case .unused: "pass only the descriptors that the VM needs"
     case .path: "leave the option out"
-    case .spaces: "pass iommu and the cdevs, or give all devices the same peer-dma="
     case .facts: "correct the line, or start with 'sluice open'"
     case .foreign(let address, _): "give --device \(address)"
     case .noFacts(let address): "name \(address) in 'sluice open' too, or leave its --device out"

@@ -29,7 +29,7 @@ import Trace
     "a name is parsed, and other names are unknown",
     arguments: [
       "kvm", "container", "iommu", "group.7", "device.0000-01-00.0", "devices", "kernel", "initrd", "trace",
-      "console", "notify",
+      "console", "notify", "container.1", "container.12",
     ])
   func names(_ text: String) throws {
     #expect(try #require(DescriptorName(text)).description == text)
@@ -38,7 +38,8 @@ import Trace
   @Test(
     "an unknown name is refused, and the error has its first printable characters",
     arguments: [
-      ("", ""), ("KVM", "KVM"), ("group.", "group."), ("group.x", "group.x"),
+      ("", ""), ("KVM", "KVM"), ("group.", "group."), ("container.0", "container.0"),
+      ("container.01", "container.01"), ("group.x", "group.x"),
       ("group.01234567890", "group.01234567890"),
       ("device.01-00.0", "device.01-00.0"), ("device.0000:01:00.0", "device.0000:01:00.0"),
       ("device.0000-01-00-0", "device.0000-01-00-0"), ("a\u{1B}[b", "a?[b"),
@@ -158,7 +159,7 @@ import Trace
     let (first, second) = (try #require(Self.address), try #require(Self.other))
     let both = Self.one + "\n" + Self.two
     let configuration = try Self.configuration(["01:00.0", "02:00.0"])
-    let groups = try Self.files([.container, .group("12"), .group("13"), .kvm], both)
+    let groups = try Self.files([.container(0), .group("12"), .group("13"), .kvm], both)
     #expect(throws: Never.self) { try groups.check(configuration) }
     #expect(groups.interface == .type1)
     let cdevs = try Self.files([.iommu, .device(first), .device(second)], both)
@@ -181,27 +182,39 @@ import Trace
       #expect(throws: problem) { try files.check(configuration) }
     }
     let needed = "the VM's devices need it"
-    try expect(.missing(.container, cause: needed), [.group("12")], Self.one, one)
-    try expect(.missing(.group("12"), cause: needed), [.container], Self.one, one)
+    try expect(.missing(.container(0), cause: needed), [.group("12")], Self.one, one)
+    try expect(.missing(.group("12"), cause: needed), [.container(0)], Self.one, one)
     try expect(.missing(.device(first), cause: needed), [.iommu], Self.one, one)
     try expect(.missing(.devices, cause: "the descriptor 'iommu' is"), [.iommu], nil, one)
     let needless = "no device of the VM needs it"
     try expect(
-      .unused(.group("13"), cause: needless), [.container, .group("12"), .group("13")], Self.one, one)
+      .unused(.group("13"), cause: needless), [.container(0), .group("12"), .group("13")], Self.one, one)
     try expect(
       .unused(.device(second), cause: needless), [.iommu, .device(first), .device(second)], Self.one, one)
     try expect(
-      .unused(.container, cause: "the descriptor 'iommu' is passed too"), [.iommu, .container], Self.one, one)
-    try expect(.foreign(second, line: 2), [.container, .group("12")], Self.one + "\n" + Self.two, one)
+      .unused(.container(0), cause: "the descriptor 'iommu' is passed too"), [.iommu, .container(0)],
+      Self.one, one)
+    try expect(.foreign(second, line: 2), [.container(0), .group("12")], Self.one + "\n" + Self.two, one)
     try expect(
-      .noFacts(second), [.container, .group("12")], Self.one, Self.configuration(["01:00.0", "02:00.0"]))
+      .noFacts(second), [.container(0), .group("12")], Self.one, Self.configuration(["01:00.0", "02:00.0"]))
     try expect(
-      .interface(.container, requested: .iommufd), [.container, .group("12")], Self.one,
+      .interface(.container(0), requested: .iommufd), [.container(0), .group("12")], Self.one,
       Self.configuration(["01:00.0"], iommu: .iommufd))
     try expect(.path(.kernel), [.kernel], nil, Self.configuration([], kernel: "/k"))
+  }
+
+  @Test("policies that need several I/O address spaces need as many containers")
+  func containers() throws {
     let policies = try Self.configuration(["01:00.0", "02:00.0", "03:00.0"], peer: .off)
-    try expect(
-      .spaces(2), [.container, .group("12"), .group("13"), .group("14")],
-      [Self.one, Self.two, #"{"address":"0000:03:00.0","group":"14"}"#].joined(separator: "\n"), policies)
+    let facts = [Self.one, Self.two, #"{"address":"0000:03:00.0","group":"14"}"#].joined(separator: "\n")
+    let groups = [DescriptorName.group("12"), .group("13"), .group("14"), .container(0)]
+    let files = try Self.files(groups + [.container(1)], facts)
+    #expect(throws: Never.self) { try files.check(policies) }
+    let missing = DescriptorProblem.missing(.container(1), cause: "the VM's devices need it")
+    #expect(throws: missing) { try Self.files(groups, facts).check(policies) }
+    let unused = DescriptorProblem.unused(.container(2), cause: "no device of the VM needs it")
+    #expect(throws: unused) {
+      try Self.files(groups + [.container(1), .container(2)], facts).check(policies)
+    }
   }
 }

@@ -18,8 +18,8 @@ import VMM
       ),
       (
         .unknown("x"),
-        "descriptor 'x': unknown name; give kvm, container, iommu, group.N, device.ADDRESS, devices, kernel, initrd, "
-          + "trace, console or notify"
+        "descriptor 'x': unknown name; give kvm, container, container.N, iommu, group.N, device.ADDRESS, devices, "
+          + "kernel, initrd, trace, console or notify"
       ),
       (.doubled(.kvm), "descriptor 'kvm': passed twice; pass each descriptor once, by one name"),
       (
@@ -45,11 +45,6 @@ import VMM
       ),
       (
         .path(.trace), "descriptor 'trace': passed, but a path names the file too; leave the option out"
-      ),
-      (
-        .spaces(2),
-        "descriptor 'container': the devices' policies need 2 I/O address spaces, and a container has one; pass iommu "
-          + "and the cdevs, or give all devices the same peer-dma="
       ),
       (
         .facts(line: 2, cause: "an unknown field"),

@@ -7,8 +7,8 @@ public import PCI
 public enum DescriptorName: Hashable, Sendable, CustomStringConvertible {
   /// An open /dev/kvm.
   case kvm
-  /// An open /dev/vfio/vfio.
-  case container
+  /// An open /dev/vfio/vfio, for an I/O address space. The value is its index.
+  case container(Int)
   /// An open /dev/iommu.
   case iommu
   /// An open /dev/vfio/NUMBER.
@@ -29,7 +29,7 @@ public enum DescriptorName: Hashable, Sendable, CustomStringConvertible {
   case notify
 
   private static let fixed: [DescriptorName] = [
-    .kvm, .container, .iommu, .devices, .kernel, .initrd, .trace, .console, .notify,
+    .kvm, .container(0), .iommu, .devices, .kernel, .initrd, .trace, .console, .notify,
   ]
 
   /// Parses a name. Returns nil for an unknown name.
@@ -38,6 +38,10 @@ public enum DescriptorName: Hashable, Sendable, CustomStringConvertible {
       self = name
     } else if text.hasPrefix("group."), Self.isGroup(text.dropFirst(6)) {
       self = .group(String(text.dropFirst(6)))
+    } else if text.hasPrefix("container."), let index = Int(text.dropFirst(10)), index > 0,
+      DescriptorName.container(index).description == text
+    {
+      self = .container(index)
     } else if text.hasPrefix("device."), text.utf8.count == 19,
       let address = Address(text.dropFirst(7).split(separator: "-").joined(separator: ":")),
       DescriptorName.device(address).description == text
@@ -57,7 +61,7 @@ public enum DescriptorName: Hashable, Sendable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .kvm: "kvm"
-    case .container: "container"
+    case .container(let index): index == 0 ? "container" : "container.\(index)"
     case .iommu: "iommu"
     case .group(let number): "group.\(number)"
     case .device(let address):

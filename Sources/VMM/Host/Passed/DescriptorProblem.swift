@@ -23,8 +23,6 @@ public enum DescriptorProblem: Error, Equatable, CustomStringConvertible {
   case unused(DescriptorName, cause: String)
   /// A path names the file too.
   case path(DescriptorName)
-  /// The VM needs more I/O address spaces than one container has.
-  case spaces(Int)
   /// A line of the facts about the devices is invalid.
   case facts(line: Int, cause: String)
   /// The facts have a device that the VM does not have.
@@ -47,8 +45,6 @@ public enum DescriptorProblem: Error, Equatable, CustomStringConvertible {
     case .missing(let name, let cause): "descriptor '\(name)': not passed, but \(cause)"
     case .unused(let name, let cause): "descriptor '\(name)': passed, but \(cause)"
     case .path(let name): "descriptor '\(name)': passed, but a path names the file too"
-    case .spaces(let count):
-      "descriptor 'container': the devices' policies need \(count) I/O address spaces, and a container has one"
     case .facts(let line, let cause): "descriptor 'devices': line \(line): \(cause)"
     case .foreign(let address, let line):
       "descriptor 'devices': line \(line): the VM has no device \(address)"

@@ -87,7 +87,7 @@ public final class HostFiles: Sendable {
   /// The interface to the IOMMU whose descriptor was passed, or nil.
   var interface: IOMMUInterface? {
     guard devices != nil else { return nil }
-    return has(.iommu) ? .iommufd : has(.container) ? .type1 : nil
+    return has(.iommu) ? .iommufd : has(.container(0)) ? .type1 : nil
   }
 
   /// Checks that a VM has every descriptor that it needs, and uses every descriptor that it has.
@@ -107,11 +107,11 @@ public final class HostFiles: Sendable {
   }
 
   private func check(_ configuration: Configuration, _ devices: [PassedDevice]) throws(DescriptorProblem) {
-    if has(.iommu), has(.container) {
-      throw .unused(.container, cause: "the descriptor 'iommu' is passed too")
+    if has(.iommu), has(.container(0)) {
+      throw .unused(.container(0), cause: "the descriptor 'iommu' is passed too")
     }
     if let interface, let requested = configuration.iommu, interface != requested {
-      throw .interface(interface == .iommufd ? .iommu : .container, requested: requested)
+      throw .interface(interface == .iommufd ? .iommu : .container(0), requested: requested)
     }
     let addresses = Set(configuration.devices.map(\.address))
     for (index, device) in devices.enumerated() where !addresses.contains(device.address) {
@@ -125,7 +125,12 @@ public final class HostFiles: Sendable {
       if has(.iommu) {
         needed = Set(devices.map { .device($0.address) }).union([.iommu])
       } else {
-        needed = Set(devices.map { .group($0.group) }).union([.container])
+        needed = Set(devices.map { .group($0.group) })
+        let groups = configuration.devices.map { device in
+          devices.first { $0.address == device.address }?.group ?? ""
+        }
+        let plan = AddressSpacePlan(configuration.devices, groups: groups)
+        needed.formUnion(plan.spaces.indices.map { .container($0) })
       }
     }
     for name in needed.sorted(by: { $0.description < $1.description }) where !has(name) {
@@ -134,15 +139,6 @@ public final class HostFiles: Sendable {
     for name in names.sorted(by: { $0.description < $1.description })
     where name.isOfDevices && !needed.contains(name) {
       throw .unused(name, cause: "no device of the VM needs it")
-    }
-    if interface == .type1 {
-      let plan = AddressSpacePlan(
-        configuration.devices.map { device in
-          AddressSpacePlan.Member(
-            address: device.address.description,
-            group: devices.first { $0.address == device.address }?.group ?? "", policies: device.policies)
-        })
-      if plan.spaces.count > 1 { throw .spaces(plan.spaces.count) }
     }
   }
 }

@@ -14,9 +14,11 @@ extension HostFiles {
     return try KVMSystem()
   }
 
-  /// Returns a container.
-  func container() throws(VFIOError) -> Container {
-    if let descriptor = take(.container) { return try Container(descriptor) }
+  /// Returns the container of an I/O address space.
+  ///
+  /// - Parameter index: The index of the address space.
+  func container(_ index: Int) throws(VFIOError) -> Container {
+    if let descriptor = take(.container(index)) { return try Container(descriptor) }
     return try Container()
   }
 

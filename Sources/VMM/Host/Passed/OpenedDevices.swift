@@ -3,62 +3,83 @@
 internal import Gate
 internal import KVM
 public import Linux
-public import PCI
+internal import PCI
 public import Trace
 internal import VFIO
 
 /// The open files of a VM's devices and of KVM, for a program that this process executes.
 public struct OpenedDevices: Sendable {
-  private let files: [(name: DescriptorName, descriptor: SharedDescriptor)]
+  private let files: [File]
 
   /// Opens KVM, and the devices by the interface to the IOMMU that a VM with them would choose. Each device must
-  /// be ready. Its peers may reach its BARs by the default policy.
+  /// be ready.
   ///
   /// - Parameters:
-  ///   - addresses: The devices.
+  ///   - devices: The devices, with the policies and tokens of the VM.
   ///   - requested: The interface that the user requests, or nil for an automatic choice.
-  public init(_ addresses: [Address], iommu requested: IOMMUInterface?) throws(RunError) {
-    let ready = try VFIOBackend.check(addresses.map { .init(address: $0) }, files: HostFiles())
-    let plan = AddressSpacePlan(
-      ready.map { AddressSpacePlan.Member(address: $0.address, group: $0.group, policies: DevicePolicies()) })
-    let choice = IOMMUChoice(requested, try VFIOBackend.facts(plan, ready, HostFiles()))
-    var files: [(DescriptorName, SharedDescriptor)] = []
-    files.append(
-      (.kvm, SharedDescriptor(try step(RunError.system) { () throws(KVMError) in try KVMSystem.open() })))
-    try step(RunError.vfio) { () throws(VFIOError) in
-      switch choice.interface {
-      case .iommufd:
-        files.append((.iommu, SharedDescriptor(try IOMMUFD.openForUser())))
-      case .type1:
-        files.append((.container, SharedDescriptor(try Container.open())))
-        for (index, device) in ready.enumerated()
-        where !ready[..<index].contains(where: { $0.group == device.group }) {
-          files.append(
-            (.group(device.group), SharedDescriptor(try Group.open(device.group, device: device.address))))
-        }
+  public init(
+    _ devices: [Configuration.AssignedDevice], iommu requested: IOMMUInterface?
+  ) throws(RunError) {
+    let ready = try VFIOBackend.check(devices, files: HostFiles())
+    var files = [
+      try File(.kvm, step(RunError.system) { () throws(KVMError) in try KVMSystem.open() })
+    ]
+    // A VM without devices uses no IOMMU.
+    if !ready.isEmpty {
+      let plan = AddressSpacePlan(devices, groups: ready.map(\.group))
+      switch IOMMUChoice(requested, try VFIOBackend.facts(plan, ready, HostFiles())).interface {
+      case .iommufd: files += try Self.cdevs(devices, ready)
+      case .type1: files += try Self.groups(ready, containers: plan.spaces.count)
       }
     }
-    if choice.interface == .iommufd {
-      for (address, device) in zip(addresses, ready) {
-        guard let cdev = device.cdev else { throw .host(.noCdev(device.address)) }
-        let descriptor = try step(RunError.vfio) { () throws(VFIOError) in
-          try BoundDevice.open(cdev, of: device.address)
-        }
-        files.append((.device(address), SharedDescriptor(descriptor)))
-      }
-    }
-    let lines = try zip(addresses, ready).map { address, device throws(RunError) in
-      try Self.facts(address, device).line + "\n"
+    let lines = try zip(devices, ready).map { device, ready throws(RunError) in
+      try Self.facts(device.address, ready).line + "\n"
     }
     files.append(
-      (
+      try File(
         .devices,
-        SharedDescriptor(
-          try step(RunError.kernel) { () throws(KernelError) in
-            try SealedMemory.make("devices", [UInt8](lines.joined().utf8))
-          })
-      ))
+        step(RunError.kernel) { () throws(KernelError) in
+          try SealedMemory.make("devices", [UInt8](lines.joined().utf8))
+        }))
     self.files = files
+  }
+
+  /// An open file.
+  private struct File: Sendable {
+    let name: DescriptorName
+    let descriptor: SharedDescriptor
+
+    init(_ name: DescriptorName, _ descriptor: consuming OwnedDescriptor) {
+      (self.name, self.descriptor) = (name, SharedDescriptor(descriptor))
+    }
+  }
+
+  /// Opens an iommufd and the cdev of each device.
+  private static func cdevs(
+    _ devices: [Configuration.AssignedDevice], _ ready: [ReadyDevice]
+  ) throws(RunError) -> [File] {
+    var files = [try File(.iommu, step(RunError.vfio) { () throws(VFIOError) in try IOMMUFD.openForUser() })]
+    for (device, ready) in zip(devices, ready) {
+      guard let cdev = ready.cdev else { throw .host(.noCdev(ready.address)) }
+      files.append(
+        try File(
+          .device(device.address),
+          step(RunError.vfio) { () throws(VFIOError) in try BoundDevice.open(cdev, of: ready.address) }))
+    }
+    return files
+  }
+
+  /// Opens containers and the group of each device.
+  private static func groups(_ ready: [ReadyDevice], containers: Int) throws(RunError) -> [File] {
+    try step(RunError.vfio) { () throws(VFIOError) in
+      var files: [File] = []
+      for index in 0..<containers { files.append(File(.container(index), try Container.open())) }
+      for (index, device) in ready.enumerated()
+      where !ready[..<index].contains(where: { $0.group == device.group }) {
+        files.append(File(.group(device.group), try Group.open(device.group, device: device.address)))
+      }
+      return files
+    }
   }
 
   private static func facts(_ address: Address, _ device: ReadyDevice) throws(RunError) -> PassedDevice {
