@@ -44,7 +44,7 @@ public struct User: Equatable, Sendable {
     }
   }
 
-  /// Makes this process a process of the user. The saved user stays root until the next exec, so that
+  /// Makes this process a process of the user, and empties the bounding set of capabilities. The saved user stays root until the next exec, so that
   /// ``restoreRoot()`` works. The exec replaces the saved user by the effective user (Linux security/commoncap.c).
   public func become() throws(KernelError) {
     // SAFETY: the array lives for the call, which reads `count` of its elements.
@@ -53,6 +53,9 @@ public struct User: Equatable, Sendable {
     }
     try check(result, "setgroups")
     try check(cl_set_group(group), "setresgid")
+    // The program may have no user namespace in which it can empty the set. Root without CAP_SETPCAP keeps the set.
+    let emptied = cl_drop_bounding_set()
+    if emptied != -KernelError.notPermitted { try check(emptied, "prctl PR_CAPBSET_DROP") }
     try check(cl_set_user(id), "setresuid")
   }
 

@@ -56,7 +56,8 @@ import Testing
       // The shell sees all four IDs. The saved ID is the third.
       _ = NextProgram.execute([
         "sh", "-c",
-        "set -- $(grep Uid: /proc/self/status); [ \"$2$3$4$5\" = \"$2$2$2$2\" ] && [ $2 != 0 ] && exit 7",
+        "set -- $(grep Uid: /proc/self/status); [ \"$2$3$4$5\" = \"$2$2$2$2\" ] && [ $2 != 0 ] &&"
+          + "grep -q 'CapBnd:\t0*$' /proc/self/status && exit 7",
       ])
       _exit(5)
     }

@@ -100,9 +100,13 @@ static inline int cl_has_capability(unsigned capability)
  */
 static inline int cl_drop_bounding_set(void)
 {
-	for (unsigned long capability = 0; capability < 64; capability++)
-		if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0)
+	for (unsigned long capability = 0; capability < 64; capability++) {
+		int present = prctl(PR_CAPBSET_READ, capability, 0, 0, 0);
+		if (present < 0)
 			return errno == EINVAL ? 0 : -errno; /* beyond the kernel's last capability */
+		if (present && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0)
+			return -errno;
+	}
 	return 0;
 }
 
