@@ -56,7 +56,7 @@ struct Case: Sendable {
       [
         "msix", "reset", "memory-enable", "peer-dma", "few-locked", "no-reset", "vf-token",
         "outside-group-held",
-        "outside-memory-vfio",
+        "outside-memory-vfio", "service-257",
       ] + (RemovalCases.all + LayerCases.all + OpenerCases.all).map(\.name)
     return all.filter { !$0.isLong && ($0.needsIOMMUFD || names.contains($0.name)) }
   }

@@ -6,6 +6,7 @@ import Foundation
 enum ServiceCases {
   static let all: [Case] = [
     service("service-252", "bookworm", restarts: 2),
+    service("service-257", "trixie", restarts: 2),
     service("service-252-restarts", "bookworm", restarts: 20),
     service("service-257-restarts", "trixie", restarts: 20),
   ]
@@ -14,7 +15,7 @@ enum ServiceCases {
     let isLong = restarts > 2
     return Case(
       name,
-      "the unit under systemd of \(suite): ready, power button, deadline, \(restarts) restarts after SIGKILL",
+      "the unit under systemd of \(suite): layers, power button, deadline, \(restarts) restarts after SIGKILL",
       limit: isLong ? 600 : 180, isLong: isLong, systemd: suite
     ) { context in
       let container = try SystemdContainer(context, suite: suite)
@@ -22,6 +23,7 @@ enum ServiceCases {
       let kernel = try context.kernel(.newCloud)
       try container.copy(kernel.image, to: "srv/vmlinuz")
       try container.copy(kernel.initramfs, to: "srv/initrd")
+      try wrongFile(container, context)
       try powerButton(container, context)
       try restart(container, context, times: restarts)
       let version = try container.run(["systemctl", "--version"]).split(separator: "\n").first ?? ""
@@ -37,6 +39,17 @@ enum ServiceCases {
     ] + (context.manifest.iommu.map { ["iommu \($0)"] } ?? [])
   }
 
+  /// A line of the configuration file is wrong. systemd does not start the VM again.
+  private static func wrongFile(_ container: SystemdContainer, _ context: CaseContext) throws {
+    try container.configure(lines(context, step: "idle", timeout: 2) + ["cpus none"])
+    let output = try container.run(["systemctl", "start", SystemdContainer.unit])
+    let end = try container.show("ActiveState", "Result", "ExecMainStatus", "NRestarts")
+    try context.require(
+      !output.isEmpty && end == ["failed", "exit-code", "2", "0"],
+      "with a wrong file: \(end); \(container.lastLines())")
+    try container.expect("/etc/sluice/lab.conf:8: ")
+  }
+
   /// The guest waits for its power button. systemctl stop presses the button, and the guest powers off.
   private static func powerButton(_ container: SystemdContainer, _ context: CaseContext) throws {
     try container.configure(lines(context, step: "button", timeout: 100))
@@ -44,16 +57,23 @@ enum ServiceCases {
     let active = try container.show("ActiveState", "StatusText")
     try context.require(active[0] == "active" && !active[1].isEmpty, "after start: \(active)")
     try container.expect("lab: button ready")
+    let main = try container.show("MainPID")[0]
+    guard let process = try ConfinedProcess(named: "sluice", inner: main) else {
+      throw Failed("the unit's process \(main) is not sluice; \(container.lastLines())")
+    }
+    _ = try process.requireThreads(ofUser: SystemdRoot.user)
+    try process.requireOwnRoot()
     try container.systemctl("stop")
     try requireEnd(container, context, status: "0", outcome: "power-off")
   }
 
   /// SIGKILL ends the process several times. Each time systemd starts the VM again, and the device is free.
-  /// systemctl stop then ends the guest, which does not listen, at the deadline.
+  /// systemctl stop then ends the guest, which does not listen, at the deadline. Sluice extends the unit's shorter
+  /// time to stop.
   private static func restart(
     _ container: SystemdContainer, _ context: CaseContext, times: Int
   ) throws {
-    try container.configure(lines(context, step: "idle", timeout: 2))
+    try container.configure(lines(context, step: "idle", timeout: SystemdContainer.timeoutStop + 3))
     try container.systemctl("start")
     for number in 1...times {
       // Otherwise there are more starts in ten seconds than StartLimitBurst= allows.

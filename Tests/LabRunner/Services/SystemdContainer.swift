@@ -13,6 +13,9 @@ struct SystemdContainer {
   /// The unit of the lab's virtual machine.
   static let unit = "sluice@lab.service"
 
+  /// The unit's time to stop in seconds, without an extension.
+  static let timeoutStop = 5
+
   /// Starts systemd, and waits until it can start services.
   init(_ context: CaseContext, suite: String) throws {
     guard let root = context.manifest.systemdRoots[suite] else {
@@ -23,14 +26,20 @@ struct SystemdContainer {
     // The target keeps the unit in memory after its end. Otherwise its exit status would be lost.
     try Data("[Unit]\nWants=\(Self.unit)\n".utf8)
       .write(to: URL(filePath: root).appending(path: "etc/systemd/system/lab.target"))
-    // systemd finds the mounts of a container. systemd 257 needs a root that is a mount.
+    let settings = URL(filePath: root).appending(path: "etc/systemd/system/\(Self.unit).d")
+    try settings.makeDirectory()
+    try Data("[Service]\nTimeoutStopSec=\(Self.timeoutStop)\n".utf8)
+      .write(to: settings.appending(path: "stop.conf"))
+    // systemd finds the mounts of a container. The new root replaces the former root of the mount namespace, because
+    // a process with another root may create no user namespace.
     let script = """
       root=$1
       mount --bind "$root" "$root" &&
       mount --rbind /dev "$root/dev" && mount --rbind /sys "$root/sys" && mount -t proc proc "$root/proc" &&
       mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup" && mount -t tmpfs -o mode=755 tmpfs "$root/run" &&
+      cd "$root" && mount --move . / &&
       exec env -i container=lab PATH=/usr/sbin:/usr/bin:/sbin:/bin \
-        chroot "$root" /lib/systemd/systemd --unit=basic.target --log-target=journal --show-status=no
+        chroot . /lib/systemd/systemd --unit=basic.target --log-target=journal --show-status=no
       """
     child = try context.start(
       [

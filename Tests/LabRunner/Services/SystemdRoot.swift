@@ -34,14 +34,17 @@ struct SystemdRoot {
           Self.packages, try AptLists(workspace: workspace).options([suite]), programs: [])
         try root.unpack()
         try directory.appending(path: "packages").removeIfPresent()
-        try configure()
         try Data().write(to: complete)
       }
+      try configure()
       return directory
     } catch {
       throw Unavailable("systemd of \(suite.name): \(sentence(error))")
     }
   }
+
+  /// The ID of the user and of the group `sluice`. The other users except root share it.
+  static let user = "900"
 
   /// Creates the files that the scripts of the packages would create.
   private func configure() throws {
@@ -49,9 +52,9 @@ struct SystemdRoot {
       try directory.appending(path: name).makeDirectory()
     }
     let names = [
-      "root", "systemd-journal", "systemd-network", "systemd-resolve", "messagebus", "kvm", "sluice",
+      "root", "sluice", "systemd-journal", "systemd-network", "systemd-resolve", "messagebus", "kvm",
     ]
-    let ids = names.indices.map { $0 == 0 ? 0 : 900 + $0 }
+    let ids = names.map { $0 == "root" ? "0" : Self.user }
     let users = zip(names, ids).map { "\($0):x:\($1):\($1)::/root:/usr/sbin/nologin\n" }
     let groups = zip(names, ids).map { "\($0):x:\($1):\n" }
     for (name, text) in [

@@ -37,8 +37,9 @@ enum OpenerCases {
         + [Address.bigDrive, "--"] + guest.command(context), as: "guest")
     try child.expect("lab: shell")
     let process = try child.sluice()
-    let threads = try checkThreads(of: process, context)
-    try checkRoot(of: process, context)
+    let confined = ConfinedProcess(id: process)
+    let threads = try confined.requireThreads(ofUser: id)
+    try confined.requireOwnRoot()
     let limits = try ProcFile.text("/proc/\(process)/limits").split(separator: "\n")
     let locked = limits.first { $0.hasPrefix("Max locked memory") } ?? ""
     try context.require(locked.contains("unlimited"), "the limits have '\(locked)'")
@@ -60,51 +61,6 @@ enum OpenerCases {
     let forbidden = calls.intersection(opening)
     try context.require(forbidden.isEmpty, "after the start, Sluice called \(forbidden.sorted())")
     return "\(threads) threads; \(calls.count) kinds of calls after the start"
-  }
-
-  /// Checks the user, the capabilities and the filter of each thread. Returns the number of threads.
-  private static func checkThreads(of process: Int32, _ context: CaseContext) throws -> Int {
-    var count = 0
-    for thread in try FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/task") {
-      let status = try ProcFile.text("/proc/\(process)/task/\(thread)/status").split(separator: "\n")
-      func field(_ name: String) -> [Substring] {
-        status.first { $0.hasPrefix(name + ":") }?.split(whereSeparator: \.isWhitespace).dropFirst().map {
-          $0
-        } ?? []
-      }
-      let name = field("Name").first ?? ""
-      // A thread of KVM runs no code of the process.
-      if name.hasPrefix("kvm-") { continue }
-      count += 1
-      for ids in ["Uid", "Gid"] {
-        try context.require(
-          field(ids).count == 4 && field(ids).allSatisfy { $0 == id }, "\(name): \(ids) is \(field(ids))")
-      }
-      for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
-        try context.require(field(set) == ["0000000000000000"], "\(name): \(set) is \(field(set))")
-      }
-      try context.require(field("NoNewPrivs") == ["1"], "\(name): NoNewPrivs is \(field("NoNewPrivs"))")
-      try context.require(field("Seccomp") == ["2"], "\(name): Seccomp is \(field("Seccomp"))")
-    }
-    return count
-  }
-
-  /// Checks the root directory, the mounts and the namespaces.
-  private static func checkRoot(of process: Int32, _ context: CaseContext) throws {
-    let files = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/root")
-    try context.require(files.isEmpty, "the root directory has \(files)")
-    let mounts = try ProcFile.text("/proc/\(process)/mountinfo").split(separator: "\n")
-    try context.require(
-      mounts.count == 1 && mounts[0].contains(" / / ro,") && mounts[0].contains(" - tmpfs "),
-      "the mounts are \(mounts)")
-    for name in ["user", "mnt", "net", "ipc", "uts"] {
-      let path = "/ns/\(name)"
-      let (own, other) = try (
-        FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self" + path),
-        FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(process)" + path)
-      )
-      try context.require(own != other, "the namespace \(name) is the host's")
-    }
   }
 
   private static func failure(_ context: CaseContext) throws -> String {
