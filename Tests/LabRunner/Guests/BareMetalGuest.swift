@@ -12,6 +12,8 @@ struct BareMetalGuest {
   var memory = "128M"
   /// Further options for Sluice.
   var options: [String] = []
+  /// The user of `sluice open`, or nil if `sluice run` opens the devices itself.
+  var user: String?
 
   init(_ name: String, _ devices: [String] = [], append: String = "", cpus: Int = 1) {
     (self.name, self.devices, self.append, self.cpus) = (name, devices, append, cpus)
@@ -54,11 +56,10 @@ struct BareMetalGuest {
   }
 
   private func sluice(_ context: CaseContext, as label: String) throws -> [String] {
-    [
-      context.manifest.sluice, "run",
-    ] + context.manifest.iommuOption + [
-      "--kernel", try context.guest(name), "--debug-exit", "--cpus",
-      "\(cpus)",
+    let program = context.manifest.sluice
+    let opener = user.map { [program, "open", "--user", $0] + options + devices + ["--"] } ?? []
+    return opener + [program, "run"] + context.manifest.iommuOption + [
+      "--kernel", try context.guest(name), "--debug-exit", "--cpus", "\(cpus)",
       "--memory", memory, "--summary", "--trace", context.file("\(label).jsonl").path, "--append", append,
     ] + options + devices.flatMap { ["--device", $0] }
   }

@@ -9,6 +9,10 @@ enum OpenerCases {
       context in
       try opener(context)
     },
+    Case("opener-spaces", "devices whose policies need two I/O address spaces get two containers") {
+      context in
+      try spaces(context)
+    },
     Case("opener-failure", "sluice open leaves nothing bound or open if the command does not start") {
       context in
       try failure(context)
@@ -61,6 +65,17 @@ enum OpenerCases {
     let forbidden = calls.intersection(opening)
     try context.require(forbidden.isEmpty, "after the start, Sluice called \(forbidden.sorted())")
     return "\(threads) threads; \(calls.count) kinds of calls after the start"
+  }
+
+  private static func spaces(_ context: CaseContext) throws -> String {
+    guard context.vmm == "sluice" else { throw Skipped("only for Sluice") }
+    // The user writes the trace.
+    try FileManager.default.setAttributes([.posixPermissions: 0o777], ofItemAtPath: context.directory.path)
+    let target = Address.sharedMemory + ",peer-dma=off,peer-dma=on-fault@\(Address.edu)"
+    var guest = BareMetalGuest("peer-dma", [Address.edu, target, Address.bigDrive])
+    guest.options = ["--iommu", "type1"]
+    guest.user = user
+    return try guest.check(context)
   }
 
   private static func failure(_ context: CaseContext) throws -> String {
