@@ -17,6 +17,8 @@ struct BenchGuest {
   var append = ""
   var memory = "512M"
   var cpus = 1
+  /// Further options for Sluice.
+  var options: [String] = []
 
   func command(_ vmm: VMMName, _ context: CaseContext) throws -> [String] {
     switch vmm {
@@ -35,7 +37,7 @@ struct BenchGuest {
   }
 
   private func sluice(_ context: CaseContext) throws -> [String] {
-    let start = [context.manifest.sluice, "run", "--memory", memory, "--cpus", "\(cpus)"]
+    let start = [context.manifest.sluice, "run", "--memory", memory, "--cpus", "\(cpus)"] + options
     return try start + boot(context, kernel: "--kernel", initrd: "--initrd", append: "--append")
       + (isLinux ? [] : ["--debug-exit"]) + devices.flatMap { ["--device", $0] }
   }

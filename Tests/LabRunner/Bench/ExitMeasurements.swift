@@ -135,7 +135,7 @@ enum ExitMeasurements {
         Figure("allocations-\(name)", "heap allocations: \(title)", "", .atMost(0.005)),
         Figure("references-\(name)", "retains and releases: \(title)", "", .atMost(0.005)),
       ]
-    }, vmms: [.sluice], isCounted: true, needsSingleThreadedTCG: true
+    }, vmms: [.sluice], isCounted: true, emulation: .inTurns
   ) { trial in
     let manifest = trial.context.manifest
     let program = try ProgramFile(

@@ -9,11 +9,7 @@ struct Measurement: Sendable {
   let vmms: [VMMName]
   /// True if the numbers are counts. Counts do not spread, so that two rounds without a warm-up are enough.
   var isCounted = false
-  /// True if the measurement needs an L1 whose processors share one thread of QEMU.
-  ///
-  /// Kernel tracing needs this, because it changes the kernel's code. With one thread for each processor,
-  /// QEMU 7.2 sometimes executes the code in the middle of a change.
-  var needsSingleThreadedTCG = false
+  var emulation = Emulation.parallel
   var worksInL1 = true
   /// True if the measurement needs neither devices nor L1.
   var worksHere = false
@@ -30,7 +26,7 @@ struct Measurement: Sendable {
   var asCase: Case {
     Case(
       "bench-\(name)", figures.map(\.title).joined(separator: "; "), limit: 900,
-      needsSingleThreadedTCG: needsSingleThreadedTCG
+      emulation: emulation
     ) { context in
       let samples = try take(context)
       try samples.write(to: context.file(Self.file))

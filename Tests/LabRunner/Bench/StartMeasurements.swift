@@ -4,7 +4,7 @@
 enum StartMeasurements {
   private static let qemus: [VMMName] = [.sluice, .qemu, .microvm]
 
-  static let all = [firstInstruction, kernelStart, powerOff, drives, perDevice]
+  static let all = [firstInstruction, layers, kernelStart, powerOff, drives, perDevice]
 
   /// The time before the guest. For QEMU, the guest replaces the firmware and writes at once.
   private static let firstInstruction = Measurement(
@@ -17,6 +17,20 @@ enum StartMeasurements {
   ) { trial in
     let guest = BenchGuest(image: .first, devices: [Address.bigDrive])
     return ["first-instruction": try trial.time(of: guest, to: "!")]
+  }
+
+  /// The time before the guest by the clock that counts L1's instructions, with and without the layers.
+  private static let layers = Measurement(
+    name: "layers",
+    figures: [
+      Figure("counted-start", "exec to first guest instruction, one NVMe, 512 MiB", "ms of instructions"),
+      Figure("layers", "cost of the layers of confinement at the start", "ms of instructions", .atMost(5)),
+    ], vmms: [.sluice], emulation: .instructionClock
+  ) { trial in
+    var guest = BenchGuest(image: .first, devices: [Address.bigDrive])
+    let confined = try trial.time(of: guest, to: "!")
+    guest.options = ["--sandbox", "off"]
+    return ["counted-start": confined, "layers": confined - (try trial.time(of: guest, to: "!"))]
   }
 
   /// The time before a kernel, which QEMU's firmware starts.
@@ -69,7 +83,7 @@ enum StartMeasurements {
         "per-device-own", "start per additional device, 1 to 16, outside of system calls", "ms",
         .atMost(2)),
       Figure("per-device", "start per additional device, 1 to 16, in total", "ms"),
-    ], vmms: qemus, needsSingleThreadedTCG: true
+    ], vmms: qemus, emulation: .inTurns
   ) { trial in
     for device in [Address.edu] + MachineDevices.benchEdus { try HostDevice(device).bind(to: "vfio-pci") }
     let devices = [Address.edu] + MachineDevices.benchEdus.dropLast()

@@ -9,13 +9,7 @@ struct Case: Sendable {
   let purpose: String
   /// The time limit in seconds.
   let limit: Int
-  /// True if one thread of QEMU runs all of L1's processors in turn. Otherwise each processor has a thread.
-  ///
-  /// With several threads, QEMU before 8.1 looks up addresses in a stale table while L1's memory map changes.
-  /// The map changes when a guest clears or sets a device's memory bit. Occasionally a write to the local
-  /// APIC then goes elsewhere, and L1 hangs. The measurements of `bench` need processors that run
-  /// concurrently.
-  let needsSingleThreadedTCG: Bool
+  let emulation: Emulation
   /// True if `Tests/lab long` runs the case and `Tests/lab test` does not.
   let isLong: Bool
   /// True if the case runs only in an L1 with iommufd.
@@ -30,13 +24,13 @@ struct Case: Sendable {
   let body: @Sendable (CaseContext) throws -> String
 
   init(
-    _ name: String, _ purpose: String, limit: Int = 60, needsSingleThreadedTCG: Bool = true,
+    _ name: String, _ purpose: String, limit: Int = 60, emulation: Emulation = .inTurns,
     isLong: Bool = false, needsIOMMUFD: Bool = false, needsLinux: KernelVersion? = nil,
     guestKernels: [KernelName] = [], systemd: String? = nil,
     body: @escaping @Sendable (CaseContext) throws -> String
   ) {
     (self.name, self.purpose, self.limit, self.body) = (name, purpose, limit, body)
-    self.needsSingleThreadedTCG = needsSingleThreadedTCG
+    self.emulation = emulation
     self.isLong = isLong
     self.needsIOMMUFD = needsIOMMUFD
     self.needsLinux = needsLinux

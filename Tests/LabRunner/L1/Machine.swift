@@ -17,8 +17,7 @@ struct Machine {
   let emulator: [String]
   let kernel: KernelPackage
   let initramfs: URL
-  /// True if one thread of QEMU runs all of L1's processors in turn.
-  var isSingleThreaded = false
+  var emulation = Emulation.parallel
   /// The devices that only some commands need.
   var extra = ExtraDevices.none
 
@@ -36,9 +35,8 @@ struct Machine {
       ["-drive", "file=\(workspace.images.appending(path: image.name).path),if=none,id=\(id),format=raw"]
     }
     let devices = MachineDevices(images: workspace.images, server: server)
-    return emulator + [
-      "-accel", "tcg,thread=\(isSingleThreaded ? "single" : "multi"),tb-size=1024",
-      "-machine", "q35,kernel-irqchip=split", "-cpu", Self.processor, "-smp", "2", "-m", "4G",
+    return emulator + emulation.arguments + [
+      "-machine", "q35,kernel-irqchip=split", "-cpu", Self.processor, "-m", "4G",
       "-bios", "qboot.rom", "-nographic", "-no-reboot", "-nodefaults",
       "-serial", console, "-serial", reports,
       "-kernel", kernel.image.path, "-initrd", initramfs.path,

@@ -12,8 +12,7 @@ struct Session {
   var times = 1
   /// The prefix of the cases' names. It names L1's kernel if more than one kernel is used.
   var prefix = ""
-  /// True if one thread of QEMU runs all of L1's processors in turn.
-  var isSingleThreaded = false
+  var emulation = Emulation.parallel
   /// The devices that only some commands need.
   var extra = ExtraDevices.none
 
@@ -22,9 +21,8 @@ struct Session {
     var left = cases
     var retried: Set<String> = []
     while !left.isEmpty {
-      let turns = isSingleThreaded ? ", its processors in one thread," : ""
       printLine(
-        "lab: starting L1 with \(kernel.description)\(turns) for \(left.count) case\(left.count == 1 ? "" : "s")"
+        "lab: starting L1 with \(kernel.description)\(emulation.remark) for \(left.count) case\(left.count == 1 ? "" : "s")"
       )
       let outcome = try boot(left, manifest: manifest, report: &report)
       left.removeAll { outcome.finished.contains($0.name) }
@@ -63,7 +61,7 @@ struct Session {
       command: "'\(workspace.runner.path)' inside --manifest '\(workspace.manifest.path)' "
         + "--vmm \(vmm) --times \(times) \(names) </dev/null || echo \"lab: the runner ended with status $?\""
     )
-    machine.isSingleThreaded = isSingleThreaded
+    machine.emulation = emulation
     machine.extra = extra
     var manifest = manifest
     manifest.modules = machine.kernel.root.path

@@ -58,11 +58,11 @@ struct Lab {
     }
     var manifest = manifest
     manifest.iommu = l1.iommufd ? "iommufd" : nil
-    for isSingleThreaded in [false, true] {
-      let some = cases.filter { $0.needsSingleThreadedTCG == isSingleThreaded }
+    for emulation in Emulation.allCases {
+      let some = cases.filter { $0.emulation == emulation }
       var session = Session(
         workspace: workspace, preparation: preparation, kernel: l1, vmm: vmm, times: times, prefix: prefix)
-      session.isSingleThreaded = isSingleThreaded
+      session.emulation = emulation
       session.extra = extra
       try session.run(some, manifest: manifest, report: &report)
     }
