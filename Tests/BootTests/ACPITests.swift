@@ -14,8 +14,8 @@ struct ACPITests {
     PlatformDevice(name: "PEVT", identity: "QEMU0001", ports: 0x505...0x505),
   ]
 
-  static func tables(cpus: Int = 4) throws -> ACPI.Tables {
-    try ACPI.Tables(Platform(cpus: cpus, pciWindow64: window, devices: devices))
+  static func tables(cpus: Int = 4, lastBus: UInt8 = 0) throws -> ACPI.Tables {
+    try ACPI.Tables(Platform(cpus: cpus, pciWindow64: window, lastBus: lastBus, devices: devices))
   }
 
   @Test(
@@ -150,7 +150,7 @@ struct ACPITests {
       PlatformLayout.commandLine.rawValue..<PlatformLayout.commandLine.rawValue
         + UInt64(PlatformLayout.commandLineRoom),
       PlatformLayout.rsdp.rawValue..<PlatformLayout.acpiEnd.rawValue,
-      PlatformLayout.pciWindow32, PlatformLayout.ecamReserved,
+      PlatformLayout.pciWindow32, PlatformLayout.ecam,
       PlatformLayout.ioapic.rawValue..<PlatformLayout.ioapic.rawValue + 0x1000,
       PlatformLayout.localAPIC.rawValue..<PlatformLayout.localAPIC.rawValue + 0x1000,
     ]

@@ -44,9 +44,10 @@ struct ASLTests {
     }
   }
 
-  @Test("the DSDT recompiles to the same bytes, without errors or warnings", arguments: [1, 4, 255])
-  func roundTrip(cpus: Int) async throws {
-    let bytes = try ACPITests.tables(cpus: cpus).dsdt.bytes
+  @Test(
+    "the DSDT recompiles to the same bytes, without errors or warnings", arguments: [1, 4, 255], [0, 31])
+  func roundTrip(cpus: Int, lastBus: UInt8) async throws {
+    let bytes = try ACPITests.tables(cpus: cpus, lastBus: lastBus).dsdt.bytes
     _ = try scratch.file("dsdt.aml", bytes)
     #expect(try await iasl("-d", "dsdt.aml").status == 0)
     let (status, output) = try await iasl("-p", "again", "dsdt.dsl")
@@ -72,5 +73,24 @@ struct ASLTests {
     ] {
       #expect(source.contains(expected), "\(expected) is missing")
     }
+  }
+
+  @Test(
+    "a guest with ports may control hot plug, PME, AER and the PCI Express capability, and no other guest may"
+  )
+  func portControl() async throws {
+    _ = try scratch.file("dsdt.aml", try ACPITests.tables(lastBus: 2).dsdt.bytes)
+    _ = try await iasl("-d", "dsdt.aml")
+    let source = try text("dsdt.dsl")
+    for expected in [
+      "Method (_OSC, 4, Serialized)", "33DB4D5B-1FF7-401C-9657-7441C03DD766",
+      "CreateDWordField (Arg3, Zero, STAT)",
+      "CreateDWordField (Arg3, 0x08, CTRL)", "(CTRL & 0x1D)", "Return (Arg3)",
+      "0x0002,             // Range Maximum",
+    ] {
+      #expect(source.contains(expected), "\(expected) is missing")
+    }
+    let plain = try ACPITests.tables().dsdt.bytes
+    #expect(!String(decoding: plain, as: UTF8.self).contains("_OSC"))
   }
 }

@@ -61,7 +61,7 @@ public enum ACPI {
       let xsdtAddress = reserve(XSDT.size(entries: 3))
       let fadtAddress = reserve(FADT.size)
       let madtBytes = MADT.bytes(cpus: platform.cpus)
-      let mcfgBytes = MCFG.bytes()
+      let mcfgBytes = MCFG.bytes(lastBus: platform.lastBus)
       let dsdtBytes = DSDT.bytes(platform)
       madt = Table(signature: "APIC", address: reserve(madtBytes.count), bytes: madtBytes)
       mcfg = Table(signature: "MCFG", address: reserve(mcfgBytes.count), bytes: mcfgBytes)

@@ -39,9 +39,10 @@ enum AML {
     [Opcode.extended, Opcode.extendedDevice] + sized(nameString(path) + terms.joined())
   }
 
-  /// `Method (path, arguments, NotSerialized) { … }` of at most seven arguments.
-  static func method(_ path: String, arguments: UInt8, _ terms: [Term]) -> Term {
-    [Opcode.method] + sized(nameString(path) + [arguments] + terms.joined())
+  /// `Method (path, arguments, NotSerialized) { … }` of at most seven arguments. A method that creates names must be
+  /// serialized.
+  static func method(_ path: String, arguments: UInt8, _ terms: [Term], isSerialized: Bool = false) -> Term {
+    [Opcode.method] + sized(nameString(path) + [arguments | (isSerialized ? 8 : 0)] + terms.joined())
   }
 
   /// `Notify (path, value)`.

@@ -6,7 +6,7 @@ enum DSDT {
     let system = AML.scope(
       "_SB",
       (0..<platform.cpus).map(processor) + [
-        hostBridge(platform.pciWindow64), motherboard, powerButton, eventDevice,
+        hostBridge(platform), motherboard, powerButton, eventDevice,
       ] + platform.devices.map(device))
     return ACPI.table("DSDT", revision: 2, body: system + softOff)
   }
@@ -23,19 +23,21 @@ enum DSDT {
       name, [AML.name("_HID", AML.string("ACPI0007")), AML.name("_UID", AML.integer(UInt64(index)))])
   }
 
-  /// The PCI Express root complex, which has one bus.
-  private static func hostBridge(_ window64: Range<UInt64>) -> AML.Term {
+  /// The PCI Express root complex.
+  private static func hostBridge(_ platform: Platform) -> AML.Term {
     var resources = [
-      AML.busNumbers(0...PlatformLayout.lastBus),
+      AML.busNumbers(0...platform.lastBus),
       AML.ports(PlatformLayout.configAddress, count: 8),
       AML.portWindow(0...PlatformLayout.configAddress - 1),
       AML.portWindow(PlatformLayout.configAddress + 8...0xFFFF),
       AML.memoryWindow32(PlatformLayout.pciWindow32),
     ]
-    if !window64.isEmpty { resources.append(AML.memoryWindow64(window64)) }
+    if !platform.pciWindow64.isEmpty { resources.append(AML.memoryWindow64(platform.pciWindow64)) }
+    // Without ports there is nothing to control, and the guest starts faster.
+    let control = platform.lastBus > 0 ? [portControl] : []
     return AML.device(
       "PCI0",
-      [
+      control + [
         AML.name("_HID", AML.eisaID("PNP0A08")),
         AML.name("_CID", AML.eisaID("PNP0A03")),
         AML.name("_UID", AML.integer(0)),
@@ -45,6 +47,33 @@ enum DSDT {
         AML.name("_PRT", AML.package(interruptRoutes)),
       ])
   }
+
+  /// `_OSC` (PCI Firmware 3.3 §4.5.1). It grants hot plug, PME, AER and the PCI Express capability, bits 0, 2, 3 and 4
+  /// of the third double word, and clears the other bits that the guest requests. Bits 2 to 4 of the first one report an
+  /// unknown UUID, an unknown revision, and cleared bits.
+  private static let portControl: AML.Term = {
+    let (status, control) = (AML.nameString("STAT"), AML.nameString("CTRL"))
+    let (uuid, revision, capabilities) = (AML.argument(0), AML.argument(1), AML.argument(3))
+    let rootBridge: [UInt8] = [
+      0x5B, 0x4D, 0xDB, 0x33, 0xF7, 0x1F, 0x1C, 0x40, 0x96, 0x57, 0x74, 0x41, 0xC0, 0x3D, 0xD7, 0x66,
+    ]
+    func report(_ bit: UInt64) -> AML.Term { AML.or(status, AML.integer(1 << bit), into: status) }
+    return AML.method(
+      "_OSC", arguments: 4,
+      [
+        AML.doubleWordField("STAT", of: capabilities, at: 0),
+        AML.when(
+          AML.equal(uuid, AML.buffer(rootBridge)),
+          [
+            AML.doubleWordField("CTRL", of: capabilities, at: 8),
+            AML.and(control, AML.integer(0x1D), into: AML.local(0)),
+            AML.when(AML.not(AML.equal(AML.local(0), control)), [report(4)]),
+            AML.when(AML.not(AML.equal(revision, AML.integer(1))), [report(3)]),
+            AML.store(AML.local(0), into: control),
+          ], otherwise: [report(2)]),
+        AML.result(capabilities),
+      ], isSerialized: true)
+  }()
 
   /// `_PRT` (ACPI 6.5 §6.2.13): the GSI of every INTx pin of every PCI slot, used or not.
   private static var interruptRoutes: [AML.Term] {
@@ -67,7 +96,7 @@ enum DSDT {
       AML.name(
         "_CRS",
         AML.resources([
-          AML.memory32Fixed(PlatformLayout.ecamReserved), AML.ports(PlatformLayout.sleepControl, count: 2),
+          AML.memory32Fixed(PlatformLayout.ecam), AML.ports(PlatformLayout.sleepControl, count: 2),
         ])),
     ])
 

@@ -34,7 +34,7 @@ public struct MemoryMap: Sendable, Equatable {
 
   /// Creates the map of a machine whose RAM is `ram`: ascending ranges without overlaps.
   init(ram: [Range<UInt64>]) {
-    let reserved = [Self.reservedLow, PlatformLayout.ecamReserved]
+    let reserved = [Self.reservedLow, PlatformLayout.ecam]
     var entries = reserved.map { Entry(range: $0, kind: .reserved) }
     for region in ram {
       var free = [region]

@@ -6,6 +6,8 @@ public struct Platform: Sendable, Equatable {
   public let cpus: Int
   /// The 64-bit window for BARs (GPA). It may be empty.
   public let pciWindow64: Range<UInt64>
+  /// The number of the last PCI bus. Each root port has a bus of its own; the root bus is 0.
+  public let lastBus: UInt8
   /// The devices at I/O ports that ACPI describes to the guest.
   public let devices: [PlatformDevice]
 
@@ -13,9 +15,10 @@ public struct Platform: Sendable, Equatable {
   public static let maximumCPUs = 255
 
   /// Creates the description of a machine.
-  public init(cpus: Int, pciWindow64: Range<UInt64>, devices: [PlatformDevice] = []) {
+  public init(cpus: Int, pciWindow64: Range<UInt64>, lastBus: UInt8 = 0, devices: [PlatformDevice] = []) {
     self.cpus = cpus
     self.pciWindow64 = pciWindow64
+    self.lastBus = lastBus
     self.devices = devices
   }
 }

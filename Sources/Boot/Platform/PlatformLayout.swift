@@ -42,12 +42,9 @@ public enum PlatformLayout {
 
   /// The 32-bit window for BARs.
   public static let pciWindow32: Range<UInt64> = GuestMemory.holeStart..<0xE000_0000
-  /// The number of the last PCI bus. There is one bus; MCFG and _CRS describe it to the guest.
-  public static let lastBus: UInt8 = 0
-  /// PCI Express configuration space (ECAM) of buses 0 to `lastBus`, 1 MiB each.
-  public static let ecam: Range<UInt64> = 0xE000_0000..<0xE010_0000
-  /// The addresses for the ECAM of 256 buses. They are reserved in E820 and in the DSDT.
-  public static let ecamReserved: Range<UInt64> = 0xE000_0000..<0xF000_0000
+  /// PCI Express configuration space (ECAM) of 256 buses, 1 MiB each. MCFG and _CRS describe the buses that exist.
+  /// E820 and the DSDT reserve all of it.
+  public static let ecam: Range<UInt64> = 0xE000_0000..<0xF000_0000
   /// The I/O APIC, emulated by KVM.
   public static let ioapic = GuestAddress(0xFEC0_0000)
   /// The ID of the I/O APIC in the MADT.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
+
 /// The times from exec to the guest, and from the end of the guest to the end of the process.
 enum StartMeasurements {
   private static let qemus: [VMMName] = [.sluice, .qemu, .microvm]
@@ -24,13 +26,27 @@ enum StartMeasurements {
     name: "layers",
     figures: [
       Figure("counted-start", "exec to first guest instruction, one NVMe, 512 MiB", "ms of instructions"),
-      Figure("layers", "cost of the layers of confinement at the start", "ms of instructions", .atMost(5)),
+      Figure(
+        "layers", "layers of confinement at the start, without the filters of the threads",
+        "ms of instructions", .atMost(5)),
     ], vmms: [.sluice], emulation: .instructionClock
   ) { trial in
+    let (with, without) = (try confinement(trial, "on"), try confinement(trial, "off"))
+    return ["counted-start": with.start, "layers": with.layers - without.layers]
+  }
+
+  /// Returns the milliseconds from exec to the guest, and those of the phase in which Sluice enters the layers.
+  private static func confinement(_ trial: Trial, _ sandbox: String) throws -> (start: Double, layers: Double)
+  {
     var guest = BenchGuest(image: .first, devices: [Address.bigDrive])
-    let confined = try trial.time(of: guest, to: "!")
-    guest.options = ["--sandbox", "off"]
-    return ["counted-start": confined, "layers": confined - (try trial.time(of: guest, to: "!"))]
+    let file = trial.context.file("\(trial.label)-\(sandbox).jsonl")
+    guest.options = ["--sandbox", sandbox, "--trace", file.path]
+    let start = try trial.time(of: guest, to: "!")
+    let phases = try Trace(file: file).records.filter { $0.event == "phase" }
+    guard let end = phases.firstIndex(where: { $0["name"] == "confined" }), end > 0,
+      let times = [Double(phases[end - 1].time), Double(phases[end].time)] as? [Double]
+    else { throw Failed("the trace has no phase confined") }
+    return (start, (times[1] - times[0]) / 1000)
   }
 
   /// The time before a kernel, which QEMU's firmware starts.

@@ -41,13 +41,14 @@ enum ServiceCases {
 
   /// A line of the configuration file is wrong. systemd does not start the VM again.
   private static func wrongFile(_ container: SystemdContainer, _ context: CaseContext) throws {
-    try container.configure(lines(context, step: "idle", timeout: 2) + ["cpus none"])
+    let wrong = lines(context, step: "idle", timeout: 2) + ["cpus none"]
+    try container.configure(wrong)
     let output = try container.run(["systemctl", "start", SystemdContainer.unit])
     let end = try container.show("ActiveState", "Result", "ExecMainStatus", "NRestarts")
     try context.require(
       !output.isEmpty && end == ["failed", "exit-code", "2", "0"],
       "with a wrong file: \(end); \(container.lastLines())")
-    try container.expect("/etc/sluice/lab.conf:8: ")
+    try container.expect("/etc/sluice/lab.conf:\(wrong.count): ")
   }
 
   /// The guest waits for its power button. systemctl stop presses the button, and the guest powers off.
