@@ -83,7 +83,7 @@ struct ASLTests {
     _ = try await iasl("-d", "dsdt.aml")
     let source = try text("dsdt.dsl")
     for expected in [
-      "Method (_OSC, 4, Serialized)", "33DB4D5B-1FF7-401C-9657-7441C03DD766",
+      "Method (_OSC, 4, Serialized)", "33db4d5b-1ff7-401c-9657-7441c03dd766",
       "CreateDWordField (Arg3, Zero, STAT)",
       "CreateDWordField (Arg3, 0x08, CTRL)", "(CTRL & 0x1D)", "Return (Arg3)",
       "0x0002,             // Range Maximum",
