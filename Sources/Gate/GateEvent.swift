@@ -27,9 +27,13 @@ extension Gate {
     public static let outOfReset = Condition(rawValue: 4)
     /// The device answers.
     public static let alive = Condition(rawValue: 8)
+    /// The function's port, if any, forwards accesses: it has power and link, and contains no error.
+    public static let connected = Condition(rawValue: 16)
 
     /// All conditions.
-    public static let all: Condition = [.memoryEnabled, .fullPower, .outOfReset, .alive]
+    public static let all: Condition = [.memoryEnabled, .fullPower, .outOfReset, .alive, .connected]
+    /// The conditions of a function that the guest has not enabled.
+    public static let initial = all.subtracting(.memoryEnabled)
   }
 
   /// An event of the function.

@@ -16,7 +16,7 @@ import Testing
     _ peerPolicy: MappingPolicy = .onFault
   ) -> Gate {
     Gate(
-      bars: bars, adjoins: bars.map { _ in areNeighbours }, conditions: [.fullPower, .outOfReset, .alive],
+      bars: bars, adjoins: bars.map { _ in areNeighbours }, conditions: .initial,
       cpuPolicy: cpuPolicy, peerPolicy: peerPolicy)
   }
 

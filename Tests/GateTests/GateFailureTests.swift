@@ -10,7 +10,7 @@ import Testing
 
   @Test("a device that fails the read-back stays closed, and a later set arms it")
   func readBack() {
-    var gate = Gate(bars: [0], conditions: [.fullPower, .outOfReset, .alive])
+    var gate = Gate(bars: [0], conditions: .initial)
     let effects = gate.effects(of: .set(.memoryEnabled, true), refusing: [.readBack])
     #expect(effects == [.apply, .readBack])
     #expect(gate.states == [.closed])
@@ -138,7 +138,7 @@ import Testing
 
   @Test("no window is armed if the write of a setting event fails")
   func writeFails() {
-    var gate = Gate(bars: [0], conditions: [.fullPower, .outOfReset, .alive])
+    var gate = Gate(bars: [0], conditions: .initial)
     let perform: (Gate.Effect) throws(Refused) -> Bool = { effect throws(Refused) in
       if effect == .apply { throw Refused() }
       return true

@@ -69,7 +69,7 @@ extension Gate {
 
   /// Returns a gate of four armed windows in two BARs.
   static func armed() -> Gate {
-    var gate = Gate(bars: [0, 0, 2, 2], conditions: [.fullPower, .outOfReset, .alive])
+    var gate = Gate(bars: [0, 0, 2, 2], conditions: .initial)
     _ = gate.effects(of: .set(.memoryEnabled, true))
     return gate
   }
@@ -79,7 +79,7 @@ extension Gate {
   static func neighbours() -> Gate {
     var gate = Gate(
       bars: [0, 0, 0, 0, 2], adjoins: [false, true, true, true, true],
-      conditions: [.fullPower, .outOfReset, .alive])
+      conditions: .initial)
     _ = gate.effects(of: .set(.memoryEnabled, true))
     for window in [0, 1, 2, 4] { _ = gate.effects(ofTouch: window) }
     return gate

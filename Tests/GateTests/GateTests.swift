@@ -5,7 +5,9 @@ import Testing
 @testable import Gate
 
 @Suite struct GateTests {
-  private static let conditions: [Gate.Condition] = [.memoryEnabled, .fullPower, .outOfReset, .alive]
+  private static let conditions: [Gate.Condition] = [
+    .memoryEnabled, .fullPower, .outOfReset, .alive, .connected,
+  ]
 
   @Test("all windows begin closed even if all conditions hold")
   func beginsClosed() {
@@ -29,7 +31,7 @@ import Testing
 
   @Test("arms windows after a setting COMMAND is written and read back, and maps nothing")
   func arms() {
-    var gate = Gate(bars: [0, 1], conditions: [.fullPower, .outOfReset, .alive])
+    var gate = Gate(bars: [0, 1], conditions: .initial)
     let effects = gate.effects(of: .set(.memoryEnabled, true))
     let expected: [Gate.Effect] = [
       .apply, .readBack, .changed(0, from: .closed, to: .armed), .changed(1, from: .closed, to: .armed),
@@ -71,7 +73,7 @@ import Testing
   @Test("an early policy makes windows due, which open between two instructions")
   func policyOpensLater() {
     var gate = Gate(
-      bars: [0, 2], conditions: [.fullPower, .outOfReset, .alive], cpuPolicy: .eager, peerPolicy: .onEnable)
+      bars: [0, 2], conditions: .initial, cpuPolicy: .eager, peerPolicy: .onEnable)
     #expect(
       gate.effects(of: .set(.memoryEnabled, true)).suffix(2)
         == [.addIOVA(0..<1, .enable), .addIOVA(1..<2, .enable)])
@@ -158,7 +160,7 @@ import Testing
 
   @Test("only the last missing condition arms windows")
   func lastCondition() {
-    var gate = Gate(bars: [0], conditions: [.alive])
+    var gate = Gate(bars: [0], conditions: [.alive, .connected])
     #expect(gate.effects(of: .set(.memoryEnabled, true)) == [.apply])
     #expect(gate.effects(of: .set(.outOfReset, true)) == [.apply])
     #expect(
@@ -195,7 +197,7 @@ import Testing
   @Test("adjoining windows become reachable through one IOVA at enable")
   func reachTogether() {
     var gate = Gate(
-      bars: [0, 0, 0, 2], adjoins: [false, true, false, true], conditions: [.fullPower, .outOfReset, .alive],
+      bars: [0, 0, 0, 2], adjoins: [false, true, false, true], conditions: .initial,
       peerPolicy: .onEnable)
     let effects = gate.effects(of: .set(.memoryEnabled, true))
     #expect(

@@ -41,6 +41,8 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     case power(Bool, Bool)
     case beginReset
     case endReset(Bool)
+    case disconnect
+    case connect(Bool)
     case move(bar: Int)
     case disabledOutside
     case enabledOutside
@@ -65,6 +67,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
   private(set) var isPowered = true
   private(set) var isResetting = false
   private(set) var isAlive = true
+  private(set) var isConnected = true
   /// True if the device accepts a written memory bit.
   private var isWilling = true
   /// True if the device failed the last read-back.
@@ -74,10 +77,10 @@ struct GateWorld<Machine: GateMachine>: Hashable {
 
   init(_ machine: Machine) { self.machine = machine }
 
-  private var isAnswering: Bool { memoryBit && isPowered && !isResetting && isAlive }
-  private var isWanted: Bool { wantsMemory && isPowered && !isResetting && isAlive }
+  private var isAnswering: Bool { memoryBit && isPowered && !isResetting && isAlive && isConnected }
+  private var isWanted: Bool { wantsMemory && isPowered && !isResetting && isAlive && isConnected }
   /// True if the configuration space accepts the guest's writes.
-  private var hasConfig: Bool { machine.conditions.isSuperset(of: [.outOfReset, .alive]) }
+  private var hasConfig: Bool { machine.conditions.isSuperset(of: [.outOfReset, .alive, .connected]) }
   /// True if every window is open.
   var isOpen: Bool { machine.states.allSatisfy { $0 == .open } }
 
@@ -96,6 +99,7 @@ struct GateWorld<Machine: GateMachine>: Hashable {
     }
     if isResetting { steps += [.endReset(true), .endReset(false)] }
     if isAlive { steps.append(.lost) }
+    steps += isConnected ? [.disconnect] : [.connect(true), .connect(false)]
     if memoryBit, isAlive { steps.append(.disabledOutside) }
     if isDisabledOutside, isAlive { steps.append(.enabledOutside) }
     guard hasConfig else { return steps }
@@ -146,6 +150,12 @@ struct GateWorld<Machine: GateMachine>: Hashable {
       handle(.set(.outOfReset, true), answer, fault) { world in
         world.isResetting = false
         world.writeMemoryBit()
+      }
+    case .disconnect: handle(.set(.connected, false), true, fault) { $0.isConnected = false }
+    case .connect(let answer):
+      handle(.set(.connected, true), answer, fault) { world in
+        world.isConnected = true
+        if !world.isResetting { world.writeMemoryBit() }
       }
     case .move(let bar): handle(.move(bar: bar), true, fault) { _ in }
     case .disabledOutside:

@@ -131,7 +131,7 @@ public final class AssignedFunction<B: Backend>: Sendable {
   /// Stores the present addresses of the function's BARs in the decoder. The caller holds the function's
   /// lock.
   func update(_ state: borrowing FunctionState<B>) {
-    let isAnswering = state.gate.conditions.isSuperset(of: [.fullPower, .outOfReset, .alive])
+    let isAnswering = state.gate.conditions.isSuperset(of: .initial)
     context.decoder.update(
       decoderIndex, function: state.number, state.config, isAnswering: isAnswering)
   }

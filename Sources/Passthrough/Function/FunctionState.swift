@@ -75,7 +75,7 @@ struct FunctionState<B: Backend>: ~Copyable {
     windows = layout.windows
     gate = Gate(
       bars: layout.windows.map(\.bar), adjoins: layout.adjoins,
-      conditions: [.fullPower, .outOfReset, .alive], cpuPolicy: configuration.policies.barMap,
+      conditions: .initial, cpuPolicy: configuration.policies.barMap,
       peerPolicy: configuration.mostEagerPeerPolicy)
     interrupts.msi = msi
     interrupts.msix = msix

@@ -129,7 +129,7 @@ extension FunctionState {
   /// True if I/O BARs answer.
   private var isPortEnabled: Bool {
     config.command.contains(.ioSpace)
-      && gate.conditions.isSuperset(of: [.fullPower, .outOfReset, .alive])
+      && gate.conditions.isSuperset(of: .initial)
   }
 
   /// Demotes the function's windows if a window with a slot or an I/O address now shares a page with another

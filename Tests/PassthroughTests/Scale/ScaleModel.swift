@@ -82,7 +82,7 @@ struct ScaleModel {
       }
       let gate = Gate(
         bars: windows.map(\.bar), adjoins: windows.map { _ in true },
-        conditions: [.fullPower, .outOfReset, .alive], cpuPolicy: cpuPolicy,
+        conditions: .initial, cpuPolicy: cpuPolicy,
         peerPolicy: configuration.mostEagerPeerPolicy)
       functions.append(Function(gate: gate, windows: windows, peers: peers))
     }
