@@ -100,6 +100,8 @@ public enum ExtendedCapabilityID {
   public static let serialNumber: UInt16 = 0x0003
   /// Vendor-specific.
   public static let vendorSpecific: UInt16 = 0x000B
+  /// Access control services.
+  public static let accessControl: UInt16 = 0x000D
   /// Resizable BAR.
   public static let resizableBAR: UInt16 = 0x0015
 }
