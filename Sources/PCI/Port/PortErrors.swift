@@ -9,8 +9,8 @@ extension RootPort {
   /// Correctable Error Status: Receiver Error.
   private static let receiverError: UInt32 = 1
 
-  /// Reports an error to the guest. An uncorrectable error of an occupied slot also contains the slot,
-  /// independent of the enables.
+  /// Reports an error to the guest. A fatal error of an occupied slot also contains the slot, independent of the
+  /// enables. Linux continues after another error without a reset.
   ///
   /// - Parameters:
   ///   - error: The severity.
@@ -20,7 +20,7 @@ extension RootPort {
   ///     Link Protocol Error. The guest's severity register can change the message. Linux recovers everything
   ///     behind the port, so a function without AER can be the cause.
   public mutating func report(_ error: ErrorSeverity, source: UInt16, isOwn: Bool) {
-    if isOccupied, error != .correctable { isContained = true }
+    if isOccupied, error == .fatal { isContained = true }
     if let message = isOwn ? recordOwn(error) : forward(error) { receive(message, source: source) }
     updateInterrupt()
   }
