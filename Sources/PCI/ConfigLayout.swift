@@ -31,7 +31,7 @@ extension ConfigSpace {
     emulate(ConfigOffset.interruptLine, 1, value: 0xFF, writable: 0xFF)
   }
 
-  mutating func emulateCapabilities() {
+  mutating func emulateCapabilities(isBehindPort: Bool) {
     // Link the shown capabilities and zero the hidden ones.
     var link = ConfigOffset.capabilities
     for capability in capabilities.shown {
@@ -59,7 +59,7 @@ extension ConfigSpace {
         passthrough[at + 4] &= ~3
         values[at + 4] &= ~3
       case CapabilityID.messageSignaled: emulateMSI(MSIState.Layout(values, offset: capability.offset))
-      case CapabilityID.express: emulateExpress(capability)
+      case CapabilityID.express: emulateExpress(capability, isBehindPort: isBehindPort)
       case CapabilityID.advancedFeatures:
         for offset in at + 2..<at + capability.size { emulate(offset, 1) }
       default: break
@@ -81,13 +81,16 @@ extension ConfigSpace {
     }
   }
 
-  /// Emulates a part of the PCIe capability. The function is on the root bus, so an endpoint becomes a
-  /// root-complex integrated endpoint, which has no link (PCIe 6.0 §7.5.3.2).
-  private mutating func emulateExpress(_ capability: Capability) {
+  /// Emulates a part of the PCIe capability. On the root bus, an endpoint becomes a root-complex integrated endpoint,
+  /// which has no link (PCIe 6.0 §7.5.3.2).
+  private mutating func emulateExpress(_ capability: Capability, isBehindPort: Bool) {
     let at = capability.offset
     let flags = values.number(at: at + 2, width: 2)
     let type = flags >> 4 & 0xF
-    if type == 0 || type == 1 {
+    if isBehindPort {
+      emulate(at + 2, 2)
+      emulateLink(capability)
+    } else if type == 0 || type == 1 {
       emulate(at + 2, 2, value: flags & ~0xF0 | 9 << 4)
       for offset in stride(from: at + 0xC, to: min(at + 0x14, at + capability.size), by: 4) {
         emulate(offset, 4, value: 0)
@@ -113,6 +116,23 @@ extension ConfigSpace {
     emulated[at + 9] |= 0x80
     passthrough[at + 9] &= 0x7F
     values[at + 9] &= 0x7F
+  }
+
+  /// Emulates the link registers. The link has its state at the start, because the host's link is not the guest's. The
+  /// guest may write ASPM, Read Completion Boundary, Common Clock, Extended Synch and Clock Power Management, without
+  /// an effect (PCIe 6.0 §7.5.3.7).
+  private mutating func emulateLink(_ capability: Capability) {
+    let at = capability.offset
+    if capability.size >= 0x14 {
+      emulate(at + 0xC, 4)
+      emulate(at + 0x10, 2, writable: 0x01CB)
+      emulate(at + 0x12, 2)
+    }
+    if capability.size >= 0x34 {
+      emulate(at + 0x2C, 4)
+      emulate(at + 0x30, 2, writable: 0x000F)
+      emulate(at + 0x32, 2)
+    }
   }
 
   mutating func emulateExtended(_ list: CapabilityList) {

@@ -43,6 +43,15 @@ extension ConfigSpace {
     }
   }
 
+  /// The speed and width of the function's link, or the slowest link if it has no link registers (PCIe 6.0 §7.5.3.8).
+  public var link: RootPort.Link {
+    guard let capability = capabilities.first(CapabilityID.express), capability.size >= 0x14 else {
+      return RootPort.Link(speed: 1, width: 1)
+    }
+    let status = values.number(at: capability.offset + 0x12, width: 2)
+    return RootPort.Link(speed: UInt8(max(1, status & 0xF)), width: UInt8(max(1, status >> 4 & 0x3F)))
+  }
+
   /// The interrupt pin, from 0 for INTA# to 3 for INTD#, or nil if the function has none.
   public var interruptPin: UInt8? {
     let pin = values[ConfigOffset.interruptPin]

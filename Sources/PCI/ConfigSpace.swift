@@ -45,8 +45,9 @@ public struct ConfigSpace: Sendable {
   ///   - config: The configuration space as read from the host, 256 or 4096 bytes.
   ///   - bars: The BARs of the function. Their registers are emulated.
   ///   - optional: The optional bits of the command register that this function implements.
+  ///   - isBehindPort: True if the function is behind a port, and not on the root bus.
   public init(
-    _ config: [UInt8], bars: [BAR], optional: Command = .optional
+    _ config: [UInt8], bars: [BAR], optional: Command = .optional, isBehindPort: Bool = false
   ) {
     values = config
     self.bars = bars
@@ -57,7 +58,7 @@ public struct ConfigSpace: Sendable {
     writable = emulated
     passthrough = [UInt8](repeating: 0xFF, count: config.count)
     emulateHeader(optional)
-    emulateCapabilities()
+    emulateCapabilities(isBehindPort: isBehindPort)
     if config.count > ConfigOffset.extended { emulateExtended(CapabilityList(extended: config)) }
   }
 

@@ -55,6 +55,8 @@ public protocol Hypervisor: AnyObject, Sendable {
 public protocol InterruptEvent: AnyObject, Sendable {
   /// The file descriptor.
   var number: Int32 { get }
+  /// Adds one to the count.
+  func signal()
   /// Sets the count to zero and returns the previous count.
   func take() throws(OperationError) -> UInt64
   /// True if the count is not zero.

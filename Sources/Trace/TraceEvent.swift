@@ -90,8 +90,10 @@ public enum TraceEvent: Equatable, Sendable {
     case shutdown
     /// The kernel reported an error of the device.
     case error
-    /// The host requested the release of the device.
+    /// The device is released to the host.
     case release
+    /// The function's port began or ceased to forward accesses.
+    case port
   }
 
   /// A change of an I/O address space.
@@ -142,6 +144,8 @@ public enum TraceEvent: Equatable, Sendable {
     case flr
     /// The device returned from D3hot to D0 and does not keep its state.
     case power
+    /// The guest reset the slot of the device's port.
+    case slot
     /// The device is released to the host.
     case handBack = "hand-back"
   }

@@ -132,6 +132,24 @@ import Testing
     #expect(space.readsDevice(offset: Function.express + 0x28, width: 4))
   }
 
+  @Test("an endpoint behind a port keeps its type and its link, and ASPM writes do not reach the device")
+  func behindPort() {
+    var function = Function()
+    let at = Function.express
+    function.set(at + 2, 2, 2)
+    function.set(at + 0xC, 4, 0x0043_F424)
+    function.set(at + 0x10, 4, 0x1043_0040)
+    var space = ConfigSpace(function.config, bars: [], isBehindPort: true)
+    #expect(space.link == RootPort.Link(speed: 3, width: 4))
+    #expect(space.read(at + 2, 2, of: function) == 0x0002)
+    #expect(space.effects(offset: at + 0xC, width: 4, 0) == [])
+    #expect(space.read(offset: at + 0xC, width: 4) == 0x0043_F424)
+    #expect(space.effects(offset: at + 0x10, width: 4, 0xFFFF_FFFF) == [])
+    #expect(space.read(offset: at + 0x10, width: 4) == 0x1043_01CB)
+    #expect(
+      ConfigSpace([UInt8](repeating: 0, count: 256), bars: []).link == RootPort.Link(speed: 1, width: 1))
+  }
+
   @Test("a root-complex integrated endpoint keeps its type")
   func integrated() {
     var function = Function()

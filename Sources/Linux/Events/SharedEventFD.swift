@@ -15,6 +15,9 @@ public final class SharedEventFD: InterruptEvent {
     number = event.number
   }
 
+  /// Adds one to the count.
+  public func signal() { event.signal() }
+
   /// Returns the count and sets it to zero.
   public func take() throws(OperationError) -> UInt64 {
     do throws(KernelError) { return try event.take() } catch { throw OperationError(error) }

@@ -12,11 +12,15 @@ public struct FunctionConfiguration: Sendable {
   let reset: ResetMethod
   /// The maximum number of windows per BAR, before the MSI-X structures split any.
   let windowsPerBAR: Int
+  /// True if the function is behind a port.
+  let isBehindPort: Bool
 
   /// Creates a configuration from the decisions.
   public init(
-    policies: DevicePolicies, peers: [PeerPolicy], reset: ResetMethod, budget: WindowBudget
+    policies: DevicePolicies, peers: [PeerPolicy], reset: ResetMethod, budget: WindowBudget,
+    isBehindPort: Bool = false
   ) {
+    self.isBehindPort = isBehindPort
     self.policies = policies
     self.peers = peers
     self.reset = reset

@@ -151,7 +151,7 @@ public final class AssignedFunction<B: Backend>: Sendable {
   /// removed.
   ///
   /// - Returns: The result of `body`, or `otherwise` if the function has been isolated.
-  private func served<Result: Sendable>(
+  func served<Result: Sendable>(
     otherwise: Result, _ body: (inout FunctionState<B>) throws(OperationError) -> Result
   ) throws(FunctionError) -> Result {
     do throws(OperationError) {
@@ -199,7 +199,7 @@ public final class AssignedFunction<B: Backend>: Sendable {
   public func stopWaiting() { isLeaving.signal() }
 
   /// Resets the function after its gate has closed. Restores the guest's state and arms the windows afterwards.
-  private func reset(_ reason: TraceEvent.ResetReason) throws(OperationError) {
+  func reset(_ reason: TraceEvent.ResetReason) throws(OperationError) {
     try handling.withLock { _ throws(OperationError) in
       var failure: (warning: Warning, text: FunctionWarning)?
       do throws(OperationError) {

@@ -54,7 +54,9 @@ struct FunctionState<B: Backend>: ~Copyable {
     }
     var sizes = (0..<6).map { device.region($0)?.size ?? 0 }
     sizes.append(UInt64(rom.count))
-    let config = ConfigSpace(bytes, bars: BAR.decode(bytes, sizes: sizes), optional: optional)
+    let config = ConfigSpace(
+      bytes, bars: BAR.decode(bytes, sizes: sizes), optional: optional,
+      isBehindPort: configuration.isBehindPort)
     let structures = config.capabilities.first(CapabilityID.msix)
       .map { MSIXTable.Layout(bytes, capability: $0) }
     let layout = WindowLayout(

@@ -47,8 +47,8 @@ extension AssignedFunction {
 
   /// Takes the function from the guest: closes the gate permanently. The guest then reads all-ones from the
   /// function, including its configuration space. Does nothing if the gate has already closed permanently.
-  private func detach(
-    _ loss: TraceEvent.DeviceState, _ reason: TraceEvent.WindowReason, _ text: String
+  func detach(
+    _ loss: TraceEvent.DeviceState, _ reason: TraceEvent.WindowReason, _ text: String?
   ) throws(OperationError) {
     isLeaving.signal()
     let start = Clock.microseconds()
@@ -61,7 +61,7 @@ extension AssignedFunction {
       // An unplugged device may reject this. KVM removes its irqfds even then.
       state.turnInterruptsOff()
       update(state)
-      observe(.warning(FunctionWarning(text)), 0)
+      if let text { observe(.warning(FunctionWarning(text)), 0) }
       observe(.lost(loss), Clock.microseconds() - start)
     }
   }
@@ -74,6 +74,11 @@ extension AssignedFunction {
   /// Releases the device while the VM runs. The kernel may wait for the release.
   private func returnToHost() throws(OperationError) {
     try detach(.released, .release, "removed from the guest: the host requests the device")
+    try handBack()
+  }
+
+  /// Resets and closes the device, which the guest no longer has.
+  func handBack() throws(OperationError) {
     try handling.withLock { _ throws(OperationError) in
       do throws(OperationError) {
         // A bus reset that affects other devices of the VM is skipped: their windows may be open.
@@ -112,6 +117,8 @@ extension AssignedFunction {
     guard device.isOpen, !state.withLock({ state in state.gate.isMapped }) else { return }
     defer { device.close() }
     do throws(OperationError) { try configuration.reset.perform(on: device, .handBack, observe) } catch {
+      // The kernel holds the device for its removal. It resets the device on the release.
+      if error.errno == KernelError.again { return }
       throw FunctionError(
         device: address,
         cause: OperationError("released without a reset: \(error)", errno: error.errno),
