@@ -39,7 +39,11 @@ extension Rule {
       "ioctl", [.control], "close the gates, release devices and restore the terminal",
       .requests([
         Request("KVM_SET_USER_MEMORY_REGION", IOC_KVM_SET_USER_MEMORY_REGION, "close windows at shutdown"),
-        Request("KVM_IRQFD", IOC_KVM_IRQFD, "disconnect an isolated or removed device", isContingent: true),
+        Request(
+          "KVM_IRQFD", IOC_KVM_IRQFD, "disconnect an isolated or removed device; connect a port's interrupt",
+          isContingent: true),
+        Request(
+          "KVM_SET_GSI_ROUTING", IOC_KVM_SET_GSI_ROUTING, "route the message of a port", isContingent: true),
         Request("VFIO_DEVICE_SET_IRQS", IOC_VFIO_DEVICE_SET_IRQS, "disable interrupts at shutdown"),
         Request(
           "VFIO_DEVICE_RESET", IOC_VFIO_DEVICE_RESET, "reset a device that the host requests",

@@ -114,15 +114,38 @@ extension Int {
   }
 }
 
+/// `--port-window`: the sizes of a port's memory windows, such as `16M,64G`.
+struct PortWindowArgument: Equatable {
+  let size: PortWindow
+
+  /// Creates the value from the argument.
+  init(_ argument: String) throws {
+    let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
+    guard parts.count == 2 else {
+      throw ValidationError(
+        "'\(argument)' is not two sizes; give the sizes below and above 4 GiB, such as 16M,64G")
+    }
+    let sizes = try parts.map { try MemoryArgument(String($0)).bytes }
+    for (text, size) in zip(parts, sizes) where size < PortWindow.granule || size & (size - 1) != 0 {
+      throw ValidationError("'\(text)' is not a power of two of at least 1M; give a size such as 16M")
+    }
+    size = PortWindow(memory32: sizes[0], memory64: sizes[1])
+  }
+}
+
 /// A host device as an argument: its address, then options after commas.
 struct DeviceArgument: Equatable {
   let address: Address
   private(set) var policies = DevicePolicies()
   /// The VF token (a UUID as text), or nil.
   private(set) var token: String?
+  /// True if the device is behind a root port.
+  private(set) var hasPort = false
 
   /// The device of a VM's configuration.
-  var assigned: Configuration.AssignedDevice { .init(address: address, policies: policies, token: token) }
+  var assigned: Configuration.AssignedDevice {
+    .init(address: address, policies: policies, token: token, hasPort: hasPort)
+  }
 
   /// Creates the value from the argument.
   init(_ argument: String) throws {
@@ -160,9 +183,10 @@ struct DeviceArgument: Equatable {
           "vf-token: '\(value)' is not a UUID; give one such as 2ab74924-c335-45f4-9b16-8569e5b08258")
       }
       token = value
+    case "port" where pair.count == 1: hasPort = true
     default:
       throw ValidationError(
-        "'\(option)' is not a device option; give bar-map=, peer-dma=, memory-bit= or vf-token=")
+        "'\(option)' is not a device option; give bar-map=, peer-dma=, memory-bit=, vf-token= or port")
     }
   }
 

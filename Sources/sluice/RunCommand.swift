@@ -48,6 +48,9 @@ struct RunCommand: ParsableCommand {
         vf-token=UUID    The VF token set by the owner of the physical function
                          (default: none). A virtual function needs it if its
                          physical function is also used through VFIO.
+        port             Put the device behind a separate PCI Express root port, so
+                         that the guest can remove and reset it, and learns of its
+                         errors (default: the device is on the root bus).
 
       MEMORY OPTIONS, after the size in --memory:
         hugepages=KIND   The pages of guest RAM. The default is thp, or 4 KiB
@@ -141,6 +144,16 @@ struct RunCommand: ParsableCommand {
     transform: DeviceArgument.init)
   var devices: [DeviceArgument] = []
 
+  @Option(help: ArgumentHelp("The number of PCI Express root ports without a device", valueName: "count"))
+  var ports = 0
+
+  @Option(
+    help: ArgumentHelp(
+      "The sizes of each port's memory windows, below and above 4 GiB: powers of two of at least 1M, in MiB or with K, M, "
+        + "G or T (default: 16M,64G, or less above 4 GiB if that does not fit).", valueName: "size,size"),
+    transform: PortWindowArgument.init)
+  var portWindow: PortWindowArgument?
+
   @Option(
     help: ArgumentHelp(
       "The kernel's interface to the IOMMU. 'auto' takes iommufd if it offers all that the devices need, else type1. The "
@@ -213,6 +226,8 @@ struct RunCommand: ParsableCommand {
     configuration.cpus = cpus
     configuration.cpuPins = cpuPin.pins
     configuration.devices = devices.map(\.assigned)
+    configuration.emptyPorts = ports
+    configuration.portWindow = portWindow?.size
     configuration.iommu = iommu.interface
     configuration.trace = trace
     configuration.printsSummary = summary

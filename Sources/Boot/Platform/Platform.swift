@@ -6,7 +6,7 @@ public struct Platform: Sendable, Equatable {
   public let cpus: Int
   /// The 64-bit window for BARs (GPA). It may be empty.
   public let pciWindow64: Range<UInt64>
-  /// The number of the last PCI bus. Each root port has a bus of its own; the root bus is 0.
+  /// The number of the last PCI bus. The root bus is 0, and each root port has the next bus.
   public let lastBus: UInt8
   /// The devices at I/O ports that ACPI describes to the guest.
   public let devices: [PlatformDevice]

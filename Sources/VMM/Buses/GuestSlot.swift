@@ -2,26 +2,41 @@
 
 internal import PCI
 
-/// A device and function number on the guest's root bus.
+/// The position of a function on the guest's PCI buses.
 struct GuestSlot: Equatable {
-  /// The device number, at least 1. The host bridge has number 0.
+  /// The device number on the root bus of the function or of its port, at least 1. The host bridge has number 0.
   let slot: UInt8
   /// The function number.
   let function: UInt8
   /// True if other functions share the PCI slot.
   let isShared: Bool
+  /// The index of the function's port, or nil if the function is on the root bus.
+  var port: Int?
 
-  /// The index by device number (bits 7:3) and function number (bits 2:0).
-  var index: Int { Int(slot) << 3 | Int(function) }
+  /// The first index behind ports. Only function 0 of device 0 is behind a port.
+  static let firstBehindPort = 256
+
+  /// The index by device number (bits 7:3) and function number (bits 2:0), or behind a port by the device number of
+  /// the port.
+  var index: Int {
+    port == nil ? Int(slot) << 3 | Int(function) : Self.firstBehindPort | Int(slot)
+  }
 
   /// Assigns PCI slots to devices, in the given order.
   ///
   /// Functions of one host device share a PCI slot if function 0 is among them. A guest finds no function in
-  /// a PCI slot without function 0 (PCI 3.0 §3.2.2.3.4).
-  static func all(_ addresses: [Address]) -> [GuestSlot] {
+  /// a PCI slot without function 0 (PCI 3.0 §3.2.2.3.4). A device behind a port shares none.
+  static func all(_ devices: [Configuration.AssignedDevice]) -> [GuestSlot] {
+    let addresses = devices.filter { !$0.hasPort }.map(\.address)
     var slots: [Address: UInt8] = [:]
     var next: UInt8 = 1
-    return addresses.map { address in
+    var ports = 0
+    return devices.map { device in
+      if device.hasPort {
+        defer { (next, ports) = (next + 1, ports + 1) }
+        return GuestSlot(slot: next, function: 0, isShared: false, port: ports)
+      }
+      let address = device.address
       let siblings = addresses.filter { $0.isSameDevice(as: address) }
       let first = siblings.first { $0.function == 0 }
       let isShared = siblings.count > 1 && first != nil
@@ -30,5 +45,11 @@ struct GuestSlot: Equatable {
       if slots.updateValue(slot, forKey: key) == nil { next += 1 }
       return GuestSlot(slot: slot, function: isShared ? address.function : 0, isShared: isShared)
     }
+  }
+
+  /// Returns the device number of each port on the root bus: the ports of devices, then empty ports.
+  static func ports(_ slots: [GuestSlot], empty: Int) -> [UInt8] {
+    let last = slots.map(\.slot).max() ?? 0
+    return slots.filter { $0.port != nil }.map(\.slot) + (0..<empty).map { last + 1 + UInt8($0) }
   }
 }

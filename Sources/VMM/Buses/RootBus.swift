@@ -4,7 +4,8 @@ internal import Boot
 internal import Passthrough
 internal import Seams
 
-/// The guest's only PCI bus. The host bridge is in PCI slot 0, the assigned functions start at PCI slot 1.
+/// The guest's PCI root bus, and a bus behind each root port. The host bridge is in PCI slot 0, the assigned functions
+/// and the ports start at PCI slot 1.
 final class RootBus<B: Backend>: Sendable {
   /// The function at a device and function number, or nil if there is none. The type is not copyable, so that
   /// an access to the function counts no reference.
@@ -12,6 +13,15 @@ final class RootBus<B: Backend>: Sendable {
     let function: AssignedFunction<B>?
   }
 
+  /// A port at a device number, or nil if there is none.
+  private struct PortSlot: ~Copyable, Sendable {
+    let port: Port<B>?
+  }
+
+  /// The ports by device number.
+  private let portTable: InlineArray<32, PortSlot>
+  /// The ports, in the order of their buses.
+  let ports: [Port<B>]
   /// The functions by device and function number.
   private let table: InlineArray<256, Slot>
   /// The indices in `table` that have a function.
@@ -19,11 +29,18 @@ final class RootBus<B: Backend>: Sendable {
   /// The address decoder of the functions, or nil if the VM has no function.
   private let decoder: AddressDecoder?
 
-  init(functions: [AssignedFunction<B>], guestSlots: [GuestSlot], decoder: AddressDecoder? = nil) {
+  init(
+    functions: [AssignedFunction<B>], guestSlots: [GuestSlot], ports: [Port<B>] = [],
+    decoder: AddressDecoder? = nil
+  ) {
     self.decoder = decoder
-    occupied = zip(functions, guestSlots).map { $1.index }
-    let all = Dictionary(zip(occupied, functions)) { $1 }
+    self.ports = ports
+    let own = zip(functions, guestSlots).filter { $1.port == nil }
+    occupied = own.map { $1.index }
+    let all = Dictionary(own.map { ($1.index, $0) }) { $1 }
     table = InlineArray { Slot(function: all[$0]) }
+    let places = Dictionary(ports.map { (Int($0.slot), $0) }) { $1 }
+    portTable = InlineArray { PortSlot(port: places[$0]) }
   }
 
   /// The start of the host bridge's configuration space: a generic PCI Express host bridge (1b36:0008,
@@ -37,25 +54,45 @@ final class RootBus<B: Backend>: Sendable {
   ///     offset in 11:0 (PCIe 6.0 §7.2.2). It is a multiple of `width`.
   ///   - width: 1, 2 or 4 bytes.
   func readConfig(_ address: UInt64, width: Int) throws(FunctionError) -> UInt64 {
-    guard address >> 20 == 0 else { return .max }
     let offset = Int(address & 0xFFF)
     let index = Int(address >> 12 & 0xFF)
+    if address >> 20 != 0 {
+      guard let function = behindPort(address) else { return .max }
+      return UInt64(try function.readConfig(offset, width: width))
+    }
     if index == 0 {
       let dword = offset / 4 < bridge.count ? bridge[offset / 4] : 0
       return UInt64(dword >> UInt32(offset % 4 * 8))
     }
+    if index & 7 == 0, portTable[index >> 3].port != nil {
+      return UInt64(portTable[index >> 3].port?.readConfig(offset, width: width) ?? .max)
+    }
     return UInt64(try table[index].function?.readConfig(offset, width: width) ?? .max)
+  }
+
+  /// Returns the function behind a port whose bus a configuration address names, or nil if no function is there.
+  private func behindPort(_ address: UInt64) -> AssignedFunction<B>? {
+    guard address >> 12 & 0xFF == 0 else { return nil }
+    for port in ports where port.reaches(bus: Int(address >> 20)) { return port.function }
+    return nil
   }
 
   /// Writes configuration space. An unclaimed access is dropped. See ``readConfig(_:width:)``.
   func writeConfig(_ address: UInt64, width: Int, _ value: UInt64) throws(FunctionError) {
-    guard address >> 20 == 0 else { return }
+    let offset = Int(address & 0xFFF)
     let index = Int(address >> 12 & 0xFF)
+    let value = UInt32(truncatingIfNeeded: value)
     let before = decoder?.changes
-    try table[index].function?.writeConfig(
-      Int(address & 0xFFF), width: width, UInt32(truncatingIfNeeded: value))
+    if address >> 20 != 0 {
+      try behindPort(address)?.writeConfig(offset, width: width, value)
+    } else if index & 7 == 0, portTable[index >> 3].port != nil {
+      try portTable[index >> 3].port?.writeConfig(offset, width: width, value)
+    } else {
+      try table[index].function?.writeConfig(offset, width: width, value)
+    }
     if decoder?.changes == before { return }
     for index in occupied { try table[index].function?.demoteSharedPages() }
+    for port in ports { try port.function?.demoteSharedPages() }
   }
 
   /// Reads 1 to 8 bytes of the ECAM or of BARs. Unclaimed bytes read all-ones.
@@ -92,9 +129,18 @@ final class RootBus<B: Backend>: Sendable {
       return try readConfig(address - PlatformLayout.ecam.lowerBound, width: width)
     }
     guard let location = decoder?.find(address, isPort: false) else { return .max }
+    if location.function >= GuestSlot.firstBehindPort {
+      return try function(at: location)?.readMemory(bar: location.bar, offset: location.offset, width: width)
+        ?? .max
+    }
     return try table[location.function].function?.readMemory(
       bar: location.bar, offset: location.offset, width: width)
       ?? .max
+  }
+
+  /// Returns the function behind a port at a location, or nil if the slot is empty.
+  private func function(at location: BARLocation) -> AssignedFunction<B>? {
+    portTable[location.function - GuestSlot.firstBehindPort].port?.function
   }
 
   private func writePiece(_ address: UInt64, width: Int, _ value: UInt64) throws(FunctionError) {
@@ -102,6 +148,10 @@ final class RootBus<B: Backend>: Sendable {
       return try writeConfig(address - PlatformLayout.ecam.lowerBound, width: width, value)
     }
     guard let location = decoder?.find(address, isPort: false) else { return }
+    if location.function >= GuestSlot.firstBehindPort {
+      try function(at: location)?.writeMemory(bar: location.bar, offset: location.offset, width: width, value)
+      return
+    }
     try table[location.function].function?.writeMemory(
       bar: location.bar, offset: location.offset, width: width, value)
   }
@@ -112,7 +162,10 @@ final class RootBus<B: Backend>: Sendable {
   ///   - port: The I/O port; a multiple of `width`.
   ///   - width: The width in bytes: 1, 2 or 4.
   func readPort(_ port: UInt16, width: Int) -> UInt64 {
-    guard let location = decoder?.find(UInt64(port), isPort: true) else { return .max }
+    // A port has no I/O window.
+    guard let location = decoder?.find(UInt64(port), isPort: true),
+      location.function < GuestSlot.firstBehindPort
+    else { return .max }
     return table[location.function].function?.readPort(
       bar: location.bar, offset: location.offset, width: width)
       ?? .max
@@ -120,7 +173,9 @@ final class RootBus<B: Backend>: Sendable {
 
   /// Writes an I/O BAR. An unclaimed access is dropped.
   func writePort(_ port: UInt16, width: Int, _ value: UInt64) {
-    guard let location = decoder?.find(UInt64(port), isPort: true) else { return }
+    guard let location = decoder?.find(UInt64(port), isPort: true),
+      location.function < GuestSlot.firstBehindPort
+    else { return }
     table[location.function].function?.writePort(
       bar: location.bar, offset: location.offset, width: width, value)
   }
@@ -128,6 +183,7 @@ final class RootBus<B: Backend>: Sendable {
   /// Opens the windows that are due. Every vCPU must be between two instructions.
   func openDueWindows() throws(FunctionError) {
     for index in occupied { try table[index].function?.openDueWindows() }
+    for port in ports { try port.function?.openDueWindows() }
   }
 
   /// Makes windows due for an instruction that KVM cannot emulate.
@@ -136,11 +192,18 @@ final class RootBus<B: Backend>: Sendable {
   ///   due.
   func makeDue(_ address: UInt64?) throws(FunctionError) -> EmulationRemedy {
     if let address, let location = decoder?.find(address, isPort: false) {
+      if location.function >= GuestSlot.firstBehindPort {
+        return try function(at: location)?.makeDue(location) ?? .none
+      }
       return try table[location.function].function?.makeDue(location) ?? .none
     }
     var best = EmulationRemedy.none
     for index in occupied {
       let one = try table[index].function?.makeDue(nil) ?? .none
+      if one.rawValue > best.rawValue { best = one }
+    }
+    for port in ports {
+      let one = try port.function?.makeDue(nil) ?? .none
       if one.rawValue > best.rawValue { best = one }
     }
     return best
@@ -154,6 +217,7 @@ final class RootBus<B: Backend>: Sendable {
     for all in [false, true] {
       var demoted = false
       for index in occupied where try table[index].function?.demote(all: all) == true { demoted = true }
+      for port in ports where try port.function?.demote(all: all) == true { demoted = true }
       if demoted { return true }
     }
     return false

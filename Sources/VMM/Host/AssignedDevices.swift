@@ -28,10 +28,10 @@ struct AssignedDevices<B: HostBackend>: Sendable {
   /// Opens the devices and creates their functions.
   init(
     _ devices: [Configuration.AssignedDevice], ready: [ReadyDevice], machine: VirtualMachine,
-    slots: MemorySlots, routeLimit: Int, memory: GuestMemory, iommu: IOMMUInterface?, files: HostFiles,
+    resources: MachineResources, memory: GuestMemory, iommu: IOMMUInterface?, files: HostFiles,
     eventLog: EventLog
   ) throws(RunError) {
-    guestSlots = GuestSlot.all(devices.map(\.address))
+    guestSlots = GuestSlot.all(devices)
     guard !devices.isEmpty else {
       (functions, context, dma, backend) = ([], nil, nil, nil)
       return
@@ -40,9 +40,7 @@ struct AssignedDevices<B: HostBackend>: Sendable {
     let backend = try B(plan, ready: ready, machine: machine, iommu: iommu, files: files)
     eventLog.note(backend.choice)
     let dma = try Self.mapper(backend.spaces, memory: memory)
-    let context = PassthroughContext<B>(
-      machine: MachineResources(machine, slots: slots, routes: InterruptRoutes(machine, limit: routeLimit)),
-      dma: dma)
+    let context = PassthroughContext<B>(machine: resources, dma: dma)
     // All devices are open before the first bus reset, because a bus reset requires every device that it
     // reaches. The kernel resets each device that is opened. This takes time, so that the devices are opened
     // concurrently.
@@ -89,7 +87,7 @@ struct AssignedDevices<B: HostBackend>: Sendable {
     for (index, device) in open.enumerated() {
       let configuration = FunctionConfiguration(
         policies: devices[index].policies, peers: peers[index],
-        reset: ResetMethod(device, devices: addresses), budget: budget)
+        reset: ResetMethod(device, devices: addresses), budget: budget, isBehindPort: devices[index].hasPort)
       functions.append(
         try step(RunError.function) { () throws(FunctionError) in
           try AssignedFunction(

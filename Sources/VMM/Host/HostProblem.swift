@@ -46,6 +46,8 @@ public enum HostProblem: Error, Equatable, CustomStringConvertible {
   case noCdev(String)
   /// A BAR does not fit in the address range for its kind.
   case noRoom(device: String, BAR, in: Range<UInt64>)
+  /// A window of a port does not fit. The size is in bytes, and the ranges are GPAs.
+  case noWindowRoom(port: Int, size: UInt64, memory32: Range<UInt64>, memory64: Range<UInt64>)
 
   /// The subject and the cause.
   public var description: String {
@@ -76,6 +78,9 @@ public enum HostProblem: Error, Equatable, CustomStringConvertible {
       "guest RAM at \(base), \(size) bytes: the IOMMU does not translate these addresses"
     case .noRoom(let device, let bar, let window):
       "device \(device): \(Self.name(bar)) \(Self.noRoomCause(bar, window))"
+    case .noWindowRoom(let port, let size, let memory32, let memory64):
+      "port \(port): its window of \(size >> 20) MiB does not fit in the guest-physical addresses "
+        + "\(Self.text(memory32)) and \(Self.text(memory64))"
     }
   }
 
@@ -97,9 +102,12 @@ public enum HostProblem: Error, Equatable, CustomStringConvertible {
     return "\(bar.kind == .rom ? "the ROM" : "BAR \(bar.index)") of \(size)"
   }
 
+  private static func text(_ range: Range<UInt64>) -> String {
+    "\(GuestAddress(range.lowerBound))-\(GuestAddress(max(range.upperBound, 1) - 1))"
+  }
+
   private static func noRoomCause(_ bar: BAR, _ window: Range<UInt64>) -> String {
-    let range =
-      "\(GuestAddress(window.lowerBound))-\(GuestAddress(max(window.upperBound, 1) - 1))"
+    let range = text(window)
     return switch bar.kind {
     case .io: "does not fit beside the other BARs in the guest's I/O ports \(range)"
     case .memory32, .rom:

@@ -18,11 +18,18 @@ public struct Configuration: Sendable {
     /// The VF token that the owner of the physical function has set: a UUID as text, or nil for none.
     public var token: String?
 
+    /// True if the device is behind a root port.
+    public var hasPort: Bool
+
     /// Creates an assigned device.
-    public init(address: Address, policies: DevicePolicies = DevicePolicies(), token: String? = nil) {
+    public init(
+      address: Address, policies: DevicePolicies = DevicePolicies(), token: String? = nil,
+      hasPort: Bool = false
+    ) {
       self.address = address
       self.policies = policies
       self.token = token
+      self.hasPort = hasPort
     }
   }
 
@@ -48,6 +55,10 @@ public struct Configuration: Sendable {
   public var iommu: IOMMUInterface?
   /// The assigned devices, in the order of their PCI slots on the guest's bus. The first is in PCI slot 1.
   public var devices: [AssignedDevice] = []
+  /// The number of root ports without a device.
+  public var emptyPorts = 0
+  /// The sizes of each port's windows, or nil for ``PortWindow/standard``, or less if that does not fit.
+  public var portWindow: PortWindow?
   /// The path of the trace, or nil for no trace.
   public var trace: String?
   /// True if a summary is printed at the end.
@@ -67,8 +78,11 @@ public struct Configuration: Sendable {
   /// Creates a configuration with a kernel and the defaults.
   public init(kernel: String?) { self.kernel = kernel }
 
-  /// The maximum number of devices: all PCI slots of the root bus except the host bridge's.
+  /// The maximum number of devices and empty ports: all PCI slots of the root bus except the host bridge's.
   public static let maxDevices = 31
+
+  /// The number of root ports.
+  public var portCount: Int { devices.count(where: \.hasPort) + emptyPorts }
 
   /// The minimum size of guest RAM in bytes.
   public static let minMemory: UInt64 = 2 << 20
@@ -80,6 +94,9 @@ public struct Configuration: Sendable {
     if cpus < 1 || cpus > 255 { return .cpuCount(cpus) }
     if let missing = cpuPins.keys.filter({ $0 >= cpus }).min() { return .pinnedCPU(missing, cpus: cpus) }
     if devices.count > Self.maxDevices { return .deviceCount(devices.count) }
+    if emptyPorts < 0 || emptyPorts > Self.maxDevices - devices.count {
+      return .portCount(emptyPorts, devices: devices.count)
+    }
     var seen: Set<Address> = []
     for device in devices where !seen.insert(device.address).inserted {
       return .duplicate(device.address)

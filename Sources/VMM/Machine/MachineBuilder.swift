@@ -17,6 +17,8 @@ struct MachineBuilder<B: HostBackend> {
   let serial: Serial
   let powerButton: PowerButton
   let root: RootBus<B>
+  /// The functions that have left their slots.
+  let departures: Departures<B>
 
   /// Builds a machine. The checks that access no device come first.
   init(
@@ -61,17 +63,26 @@ struct MachineBuilder<B: HostBackend> {
     let slots = MemorySlots(
       machine, limit: system.memorySlotCount, reserved: memory.regions.count,
       platform: PlatformLayout.trapped)
+    let resources = MachineResources(
+      machine, slots: slots, routes: InterruptRoutes(machine, limit: system.routeCount))
     devices = try AssignedDevices(
-      configuration.devices, ready: ready, machine: machine, slots: slots, routeLimit: system.routeCount,
-      memory: memory, iommu: configuration.iommu, files: files, eventLog: eventLog)
-    root = RootBus(
-      functions: devices.functions, guestSlots: devices.guestSlots, decoder: devices.context?.decoder)
-    let window = try Self.placeBARs(
+      configuration.devices, ready: ready, machine: machine, resources: resources, memory: memory,
+      iommu: configuration.iommu, files: files, eventLog: eventLog)
+    departures = try step(RunError.kernel) { () throws(KernelError) in try Departures() }
+    let window = Self.window64(
       devices, memory: memory, addressBits: features.addressBits, reserved: reserved)
-    let cpuCount = configuration.cpus
+    let placement = try Self.place(devices, configuration, window)
+    let ports = try Self.ports(
+      devices, configuration, placement, resources: resources, departures: departures)
+    root = RootBus(
+      functions: devices.functions, guestSlots: devices.guestSlots, ports: ports,
+      decoder: devices.context?.decoder)
+    let (cpuCount, lastBus) = (configuration.cpus, UInt8(ports.count))
     try step(RunError.boot) { () throws(BootError) in
       _ = try ACPI.install(
-        Platform(cpus: cpuCount, pciWindow64: window, devices: PortOwner.platformDevices), in: memory)
+        Platform(
+          cpus: cpuCount, pciWindow64: window, lastBus: lastBus, devices: PortOwner.platformDevices),
+        in: memory)
       try ResetVector.install(in: memory)
     }
     eventLog.phase("devices-ready")
@@ -96,38 +107,5 @@ struct MachineBuilder<B: HostBackend> {
       for index in 0..<count { cpus.append(try VirtualCPU(machine, index: index, features: features)) }
       return (machine, cpus, serial, powerButton)
     } catch { throw .kernel(error) }
-  }
-
-  /// Assigns an address to every BAR. Returns the range of 64-bit addresses for BARs, which the ACPI tables
-  /// report.
-  private static func placeBARs(
-    _ devices: AssignedDevices<B>, memory: GuestMemory, addressBits: Int, reserved: [ClosedRange<UInt64>]
-  ) throws(RunError) -> Range<UInt64> {
-    let bars = devices.functions.flatMap(\.bars)
-    let largest = bars.map(\.size).max() ?? 0
-    let start = max(GuestMemory.holeEnd, memory.regions.last?.end.rawValue ?? 0)
-      .roundedUp(to: max(1 << 30, largest))
-    let end = min(1 << UInt64(addressBits), devices.ioLimit)
-    let window = DeviceWindows.largest(start..<max(start, end), without: reserved)
-    var allocator = BARAllocator(
-      io: PlatformLayout.ioWindow, memory32: PlatformLayout.pciWindow32, memory64: window)
-    let addresses: [UInt64]
-    do throws(BARAllocator.NoRoom) { addresses = try allocator.allocate(bars) } catch {
-      let owners = devices.functions.flatMap { function in function.bars.map { (function.address, $0) } }
-      let (device, bar) = owners[error.position]
-      throw .host(
-        .noRoom(device: device, bar, in: DeviceWindows.range(of: bar.kind, memory64: window)))
-    }
-    var next = 0
-    for (function, slot) in zip(devices.functions, devices.guestSlots) {
-      let own = Array(addresses[next..<next + function.bars.count])
-      next += function.bars.count
-      try step(RunError.function) { () throws(FunctionError) in
-        try function.attach(
-          own, function: slot.index, isMultifunction: slot.isShared,
-          gsi: PlatformLayout.gsi(slot: slot.slot, pin: function.interruptPin ?? 0))
-      }
-    }
-    return window
   }
 }

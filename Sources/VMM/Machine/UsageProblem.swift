@@ -14,6 +14,8 @@ public enum UsageProblem: Error, Equatable, CustomStringConvertible {
   case pinnedCPU(Int, cpus: Int)
   /// There are more devices than PCI slots on the root bus.
   case deviceCount(Int)
+  /// There are more empty ports than PCI slots on the root bus that no device has.
+  case portCount(Int, devices: Int)
   /// A device is named twice.
   case duplicate(Address)
   /// A device has a policy for a peer that is not another device of the VM.
@@ -30,6 +32,8 @@ public enum UsageProblem: Error, Equatable, CustomStringConvertible {
     case .pinnedCPU(let cpu, let cpus): "vCPU \(cpu): the VM has only vCPUs 0 to \(cpus - 1)"
     case .deviceCount(let count):
       "\(count) devices: the root bus has PCI slots for \(Configuration.maxDevices)"
+    case .portCount(let count, let devices):
+      "\(count) ports: the root bus has PCI slots for \(Configuration.maxDevices - devices) beside the devices"
     case .duplicate(let address): "\(address): named twice, but a device can be in only one PCI slot"
     case .unknownPeer(let peer, let address):
       "\(address): its peer \(peer) is not another device of this VM"

@@ -47,10 +47,51 @@ struct VM<B: HostBackend> {
   /// Confines the calling thread and starts the guest.
   func start() throws(KernelError) { try threads.start() }
 
+  /// The ports.
+  var ports: [Port<B>] { builder.root.ports }
+
   /// Handles a notification from the host's kernel about a device. A failure ends the VM.
   func handle(_ notification: DeviceNotification, of function: Int) {
-    do throws(FunctionError) { try functions[function].handle(notification) } catch {
-      shutdown.end(.failure(.function(error)))
+    let function = functions[function]
+    do throws(FunctionError) {
+      if let port = ports.first(where: { $0.function === function }) {
+        guard try function.take(notification) else { return }
+        switch notification {
+        case .error: try port.contain()
+        case .request: port.requestRemoval(by: Clock.microseconds() + Self.removalTime)
+        }
+      } else {
+        try function.handle(notification)
+      }
+    } catch { shutdown.end(.failure(.function(error))) }
+  }
+
+  /// The time in microseconds that the guest gets to release a device that the host requests. Linux waits five seconds
+  /// after a press of the attention button.
+  private static var removalTime: Int64 { 10_000_000 }
+
+  /// The time in microseconds on the clock at which the VM must call ``removeExpired(at:)``, or nil.
+  var deadline: Int64? { ports.compactMap(\.deadline).min() }
+
+  /// Removes the devices that the guest has not released in time. A failure ends the VM.
+  func removeExpired(at time: Int64) {
+    for port in ports {
+      guard let deadline = port.deadline, deadline <= time else { continue }
+      do throws(FunctionError) { try port.removeBySurprise() } catch {
+        shutdown.end(.failure(.function(error)))
+      }
+    }
+  }
+
+  /// The descriptor that is readable while devices have left the guest and are not yet returned to the host.
+  var departureNumber: Int32 { builder.departures.number }
+
+  /// Returns the devices that have left the guest to the host. A failure ends the VM.
+  func returnDeparted() throws(KernelError) {
+    for function in try builder.departures.take() {
+      do throws(FunctionError) { try function.release() } catch {
+        shutdown.end(.failure(.function(error)))
+      }
     }
   }
 

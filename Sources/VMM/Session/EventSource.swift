@@ -16,16 +16,21 @@ enum EventSource: RawRepresentable, Equatable {
   case input
   /// Console output is writable.
   case output
+  /// Devices have left the guest.
+  case departures
+  /// The guest has ended an interrupt of a port's pin. The number is the port's index.
+  case portPin(Int)
   /// The host's kernel has sent a notification about a function. The number is the function's index.
   case notification(DeviceNotification, Int)
 
   private static let fixed: [EventSource] = [
-    .signals, .shutdown, .serialRoom, .serialBacklog, .input, .output,
+    .signals, .shutdown, .serialRoom, .serialBacklog, .input, .output, .departures,
   ]
 
   init?(rawValue: UInt64) {
     let index = Int(truncatingIfNeeded: rawValue >> 8)
     switch rawValue & 0xFF {
+    case 0xFD: self = .portPin(index)
     case 0xFE: self = .notification(.error, index)
     case 0xFF: self = .notification(.request, index)
     case let number where rawValue == number && number < UInt64(Self.fixed.count):
@@ -42,6 +47,8 @@ enum EventSource: RawRepresentable, Equatable {
     case .serialBacklog: 3
     case .input: 4
     case .output: 5
+    case .departures: 6
+    case .portPin(let index): UInt64(index) << 8 | 0xFD
     case .notification(.error, let index): UInt64(index) << 8 | 0xFE
     case .notification(.request, let index): UInt64(index) << 8 | 0xFF
     }

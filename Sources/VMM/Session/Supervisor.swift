@@ -43,8 +43,9 @@ struct Supervisor<B: HostBackend>: ~Copyable {
     try signals.watch(loop, as: EventSource.signals.rawValue)
     var sources: [(number: Int32, EventSource)] = [
       (vm.serial.room.number, .serialRoom), (vm.serial.backlog.number, .serialBacklog),
-      (shutdown.number, .shutdown),
+      (shutdown.number, .shutdown), (vm.departureNumber, .departures),
     ]
+    for port in vm.ports { sources.append((port.resample, .portPin(port.index))) }
     for (index, function) in vm.functions.enumerated() {
       for notification in DeviceNotification.allCases {
         sources.append((function.number(of: notification), .notification(notification, index)))
@@ -62,7 +63,9 @@ struct Supervisor<B: HostBackend>: ~Copyable {
     try vm.start()
     while !shutdown.isOver {
       guard let token = try loop.next(within: timeout) else {
-        if let deadline, Clock.microseconds() >= deadline { shutdown.end(.signal(SignalFD.terminate)) }
+        let now = Clock.microseconds()
+        if let deadline, now >= deadline { shutdown.end(.signal(SignalFD.terminate)) }
+        vm.removeExpired(at: now)
         if console.isInBackground { console.takeTerminal() }
         try console.watch(loop)
         continue
@@ -75,7 +78,7 @@ struct Supervisor<B: HostBackend>: ~Copyable {
   /// The time in milliseconds until the loop has to act without an event, or -1.
   private var timeout: Int32 {
     var timeout = console.isInBackground ? Self.backgroundInterval : -1
-    if let deadline {
+    for deadline in [deadline, vm.deadline].compactMap(\.self) {
       // Rounded up, so that the deadline is over after the wait.
       let left = Int32(clamping: max(0, deadline - Clock.microseconds() + 999) / 1000)
       timeout = timeout < 0 ? left : min(timeout, left)
@@ -110,6 +113,8 @@ struct Supervisor<B: HostBackend>: ~Copyable {
       try vm.serial.backlog.take()
       try console.send(loop)
     case .output: try console.send(loop)
+    case .departures: try vm.returnDeparted()
+    case .portPin(let port): vm.ports[port].endOfInterrupt()
     case .input: if try console.transfer() { shutdown.end(.quit) }
     case .notification(let notification, let function): vm.handle(notification, of: function)
     }

@@ -73,6 +73,7 @@ extension HostProblem: AdvisedError {
     case .reservedStart:
       "turn the device's legacy support off in the firmware, or use another device"
     case .reservedPage: "give smaller pages (--memory SIZE,hugepages=2M)"
+    case .noWindowRoom: "give a smaller --port-window, fewer --ports or a smaller --memory"
     case .noRoom(_, let bar, _):
       bar.kind == .memory64 ? "give fewer devices or a smaller --memory" : "give fewer devices"
     }

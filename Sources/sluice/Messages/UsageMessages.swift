@@ -12,6 +12,7 @@ extension UsageProblem {
     case .cpuCount: "--cpus"
     case .pinnedCPU: "--cpu-pin"
     case .deviceCount, .duplicate, .unknownPeer: "--device"
+    case .portCount: "--ports"
     }
   }
 
@@ -22,6 +23,7 @@ extension UsageProblem {
     case .cpuCount: "give a number from 1 to 255"
     case .pinnedCPU: "give one of these, or a larger --cpus"
     case .deviceCount: "give fewer devices"
+    case .portCount: "give fewer ports"
     case .duplicate: "give it once"
     case .unknownPeer(let peer, _): "add --device \(peer), or leave peer-dma=POLICY@\(peer) out"
     }

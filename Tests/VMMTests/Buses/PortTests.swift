@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Boot
+import Fakes
+import Gate
+import GuestMemory
+import PCI
+import Passthrough
+import Seams
+import Synchronization
+import Testing
+
+@testable import VMM
+
+/// A function behind a port, in PCI slot 3 of the root bus.
+@Suite struct PortTests {
+  private let world = FakeWorld()
+  private let device: FakeDevice
+  private let function: AssignedFunction<FakeBackend>
+  private let port: Port<FakeBackend>
+  private let root: RootBus<FakeBackend>
+  private let departures: Departures<FakeBackend>
+  private let memory: GuestMemory
+  private static let base: UInt64 = 0xC000_0000
+  private static let slot: UInt8 = 3
+  private static let bus: UInt64 = 1 << 20
+  private static let port: UInt64 = UInt64(slot) << 15
+  /// Offsets in the port's configuration space: MSI and the slot registers are found by their capabilities.
+  private static let bridgeControl: UInt64 = 0x3E
+
+  init() throws {
+    var config = [UInt8](repeating: 0, count: 4096)
+    (config[0], config[1]) = (0x22, 0x11)
+    var shape = FakeDevice.Shape(config: config, bars: [0x2000, 0, 0, 0, 0, 0])
+    shape.address = "0000:01:00.0"
+    shape.hasReset = true
+    device = try FakeDevice(shape, in: world)
+    memory = try GuestMemory(size: 1 << 20)
+    let dma = try DMAMapper<FakeSpace>([], memory: memory)
+    dma.finishPinning(nil)
+    let machine = FakeMachine(world)
+    let context = PassthroughContext<FakeBackend>(machine: machine, dma: dma)
+    let configuration = FunctionConfiguration(
+      policies: DevicePolicies(), peers: [], reset: .function,
+      budget: WindowBudget([], slots: 1000, mappings: []), isBehindPort: true)
+    function = try AssignedFunction(device, context: context, configuration: configuration) { _, _ in }
+    let place = GuestSlot(slot: Self.slot, function: 0, isShared: false, port: 0)
+    try function.attach([Self.base], function: place.index, isMultifunction: false, gsi: 16)
+    departures = try Departures()
+    let layout = RootPort.Layout(
+      slot: UInt16(Self.slot), secondaryBus: 1, subordinateBus: 1,
+      memory32: Self.base..<Self.base + 0x10_0000,
+      memory64: 0..<0, interruptLine: 19)
+    port = try Port(
+      index: 0, slot: Self.slot, RootPort(layout, link: RootPort.Link(speed: 1, width: 1)), function,
+      PortInterrupt(machine, gsi: 19), departures: departures)
+    root = RootBus(functions: [function], guestSlots: [place], ports: [port], decoder: context.decoder)
+  }
+
+  private func command(_ address: UInt64, _ value: UInt64) throws {
+    try root.writeConfig(address | 4, width: 2, value)
+  }
+
+  /// Enables the memory of the port and of the function, and opens the function's window.
+  private func open() throws {
+    try command(Self.port, 6)
+    try command(Self.bus, 2)
+    _ = try root.readMemory(Self.base, width: 4)
+    try root.openDueWindows()
+    #expect(slots == [Self.base])
+  }
+
+  private var slots: [UInt64] { world.state.withLock { $0.slots.values.map(\.base) } }
+  private var resets: Int { world.state.withLock { $0.calls.count { $0 == .reset } } }
+
+  /// Returns the offset of a capability of the port.
+  private func capability(_ id: UInt64) throws -> UInt64 {
+    var at = try root.readConfig(Self.port | 0x34, width: 1)
+    while at != 0 {
+      let header = try root.readConfig(Self.port | at, width: 2)
+      if header & 0xFF == id { return at }
+      at = header >> 8
+    }
+    throw OperationError("the port has no capability \(id)")
+  }
+
+  /// Writes the slot control register with the power off or on.
+  private func power(_ isOn: Bool) throws {
+    try root.writeConfig(Self.port | (capability(0x10) + 0x18), width: 2, isOn ? 0 : 0x400)
+  }
+
+  @Test("the port is on the root bus, and the function on the bus of the port")
+  func topology() throws {
+    #expect(try root.readConfig(Self.port | 8, width: 4) == 0x0604_0000)
+    #expect(try root.readConfig(Self.bus, width: 2) == 0x1122)
+    #expect(try root.readConfig(Self.bus | 1 << 15, width: 4) & 0xFFFF_FFFF == 0xFFFF_FFFF)
+    #expect(try root.readConfig(2 << 20, width: 4) & 0xFFFF_FFFF == 0xFFFF_FFFF)
+    try root.writeConfig(Self.port | 0x18, width: 4, 0x0005_0500)
+    #expect(try root.readConfig(Self.bus, width: 4) & 0xFFFF_FFFF == 0xFFFF_FFFF)
+    #expect(try root.readConfig(5 << 20, width: 2) == 0x1122, "the guest numbers the buses")
+  }
+
+  @Test("memory reaches the function only if the port forwards it, and the window closes before")
+  func forwarding() throws {
+    try command(Self.bus, 2)
+    #expect(try root.readMemory(Self.base, width: 4) & 0xFFFF_FFFF == 0xFFFF_FFFF)
+    try open()
+    try command(Self.port, 4)
+    #expect(slots == [] && device.command == 2)
+    #expect(try root.readMemory(Self.base, width: 4) & 0xFFFF_FFFF == 0xFFFF_FFFF)
+    try command(Self.port, 6)
+    try root.writeMemory(Self.base, width: 4, 0x55)
+    #expect(device.peek(bar: 0, 0) == 0x55)
+  }
+
+  @Test("a secondary bus reset closes the gate, resets the device once and arms the gate at its end")
+  func reset() throws {
+    try open()
+    let before = resets
+    try root.writeConfig(Self.port | Self.bridgeControl, width: 2, 0x40)
+    #expect(slots == [] && resets == before + 1)
+    #expect(try root.readConfig(Self.bus, width: 4) & 0xFFFF_FFFF == 0xFFFF_FFFF)
+    try root.writeConfig(Self.port | Self.bridgeControl, width: 2, 0)
+    #expect(resets == before + 1)
+    #expect(try root.readConfig(Self.bus, width: 2) == 0x1122)
+    #expect(try root.readConfig(Self.bus | 0x10, width: 4) == Self.base)
+    #expect(device.command == 2)
+    try root.writeMemory(Self.base, width: 4, 0x66)
+    #expect(device.peek(bar: 0, 0) == 0x66)
+  }
+
+  @Test("the guest ejects the function by the slot's power, and the device is returned to the host")
+  func eject() throws {
+    try open()
+    try power(false)
+    #expect(slots == [] && port.function == nil && device.isOpen)
+    #expect(try root.readConfig(Self.bus, width: 4) & 0xFFFF_FFFF == 0xFFFF_FFFF)
+    #expect(try root.readMemory(Self.base, width: 4) & 0xFFFF_FFFF == 0xFFFF_FFFF)
+    let gone = try departures.take()
+    #expect(gone.count == 1)
+    for function in gone { try function.release() }
+    #expect(!device.isOpen)
+    try power(true)
+    #expect(try root.readConfig(Self.bus, width: 4) & 0xFFFF_FFFF == 0xFFFF_FFFF)
+    #expect(try departures.take().isEmpty)
+  }
+
+  @Test("a request of the host presses the button once, and at the deadline the function leaves by surprise")
+  func request() throws {
+    try open()
+    let status = Self.port | (try capability(0x10) + 0x1A)
+    port.requestRemoval(by: 100)
+    #expect(port.deadline == 100)
+    #expect(try root.readConfig(status, width: 2) & 1 == 1)
+    try root.writeConfig(status, width: 2, 1)
+    port.requestRemoval(by: 200)
+    #expect(try port.deadline == 100 && root.readConfig(status, width: 2) & 1 == 0)
+    try port.removeBySurprise()
+    #expect(slots == [] && port.deadline == nil && port.function == nil)
+    #expect(try root.readConfig(status, width: 2) & 0x48 == 8, "presence changed, and is off")
+    #expect(try departures.take().count == 1)
+    try port.removeBySurprise()
+    #expect(try departures.take().isEmpty)
+  }
+
+  @Test("an error closes the gate until the guest has reset the slot")
+  func contain() throws {
+    try open()
+    // Error reporting of Device Control.
+    try root.writeConfig(Self.port | (capability(0x10) + 8), width: 2, 7)
+    try port.contain()
+    #expect(slots == [])
+    #expect(try root.readMemory(Self.base, width: 4) & 0xFFFF_FFFF == 0xFFFF_FFFF)
+    #expect(try root.readConfig(Self.bus, width: 4) & 0xFFFF_FFFF == 0xFFFF_FFFF)
+    #expect(try root.readConfig(Self.port | 0x130, width: 4) & 0x44 == 0x44, "Root Error Status: fatal")
+    #expect(try root.readConfig(Self.port | 0x134, width: 4) >> 16 == UInt64(Self.slot) << 3)
+    for value in [0x40, 0] as [UInt64] {
+      try root.writeConfig(Self.port | Self.bridgeControl, width: 2, value)
+    }
+    #expect(try root.readConfig(Self.bus, width: 2) == 0x1122)
+    try root.writeMemory(Self.base, width: 4, 0x77)
+    #expect(device.peek(bar: 0, 0) == 0x77)
+  }
+
+  @Test("the port's message is routed and sent if the guest has enabled it")
+  func message() throws {
+    try command(Self.port, 6)
+    let msi = try capability(5)
+    try root.writeConfig(Self.port | (msi + 4), width: 4, 0xFEE0_0000)
+    try root.writeConfig(Self.port | (msi + 12), width: 2, 0x41)
+    try root.writeConfig(Self.port | (msi + 2), width: 2, 1)
+    try root.writeConfig(Self.port | (capability(0x10) + 0x18), width: 2, 0x21)
+    #expect(world.state.withLock { $0.routes.isEmpty })
+    port.requestRemoval(by: 100)
+    let (routes, connected) = world.state.withLock { ($0.routes, $0.connected) }
+    #expect(routes.filter { $0.value == 0x41 }.count == 1)
+    #expect(Set(connected.values).isSuperset(of: routes.keys))
+  }
+}
