@@ -35,7 +35,7 @@ enum StartMeasurements {
     return ["counted-start": with.start, "layers": with.layers - without.layers]
   }
 
-  /// Returns the milliseconds from exec to the guest, and those of the phase in which Sluice enters the layers.
+  /// Returns the milliseconds from exec to the guest, and the milliseconds of the phase in which Sluice enters the layers.
   private static func confinement(_ trial: Trial, _ sandbox: String) throws -> (start: Double, layers: Double)
   {
     var guest = BenchGuest(image: .first, devices: [Address.bigDrive])

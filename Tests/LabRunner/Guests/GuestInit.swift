@@ -70,12 +70,15 @@ enum GuestInit {
       /sbin/kexec -e
       echo "lab: not ok kexec the command returned"
     }
-    network() {
+    ping_() {
       load e1000e
-      until_ 10 test -e /sys/class/net/eth0 || { echo "lab: not ok network no eth0"; return; }
+      until_ 10 test -e /sys/class/net/eth0 || { echo "lab: not ok network no eth0"; return 1; }
       ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up
-      until_ 20 grep -q 1 /sys/class/net/eth0/carrier || { echo "lab: not ok network no carrier"; return; }
+      until_ 20 grep -q 1 /sys/class/net/eth0/carrier || { echo "lab: not ok network no carrier"; return 1; }
       ping -c 3 -W 5 10.0.2.2 >/dev/null && echo "lab: ok ping" || echo "lab: not ok ping"
+    }
+    network() {
+      ping_ || return
       got=$(wget -q -O - http://10.0.2.100/ | sha256sum | cut -c1-64)
       echo "lab: ok download $got"
     }
@@ -106,6 +109,42 @@ enum GuestInit {
       echo "lab: button ready"
       dd of=/dev/null bs=24 count=1 <&3 2>/dev/null && echo "lab: ok button"
     }
+    # The slots with a function. A slot has the number of its port's device.
+    occupied() { for slot in /sys/bus/pci/slots/*; do [ "$(cat $slot/adapter)" = 1 ] && echo $slot; done; }
+    port_facts() {
+      for slot in /sys/bus/pci/slots/*; do
+        echo "lab: slot ${slot##*/} $(cat $slot/address) power $(cat $slot/power) adapter $(cat $slot/adapter)"
+      done
+      dmesg | sed -n 's/.*_OSC: OS now controls \\(.*\\)/lab: osc \\1/p'
+    }
+    slots_off() {
+      for slot in $(occupied); do
+        echo 0 >$slot/power
+        [ "$(cat $slot/power)" = 0 ] && echo "lab: ok slot-off ${slot##*/}" || echo "lab: not ok slot-off ${slot##*/}"
+      done
+      [ -z "$(functions 0x010802)" ] && echo "lab: ok slots-off" || echo "lab: not ok slots-off a drive is present"
+    }
+    no_drive() { [ -z "$(functions 0x010802)" ]; }
+    leave() {
+      echo "lab: leave"
+      until_ 60 no_drive && echo "lab: ok leave" || echo "lab: not ok leave a drive is present"
+    }
+    recovered() { [ "$(dmesg | grep -c 'device recovery successful')" -ge $1 ]; }
+    # recover COUNT: after each error, the driver recovers the network.
+    recover() {
+      number=0
+      while [ $number -lt $1 ]; do
+        number=$((number + 1))
+        echo "lab: recover $number"
+        until_ 60 recovered $number || { echo "lab: not ok recover $number no recovery"; return; }
+        until_ 30 grep -q 1 /sys/class/net/eth0/carrier || { echo "lab: not ok recover $number no carrier"; return; }
+        ping -c 2 -W 5 10.0.2.2 >/dev/null || { echo "lab: not ok recover $number no reply"; return; }
+      done
+      echo "lab: ok recover $1"
+    }
+    bus_reset() {
+      echo bus >$1/reset_method && reset $1
+    }
     usb() {
       load xhci
       until_ 60 opens sda || { echo "lab: not ok usb-sha256 /dev/sda cannot be opened"; return; }
@@ -126,12 +165,19 @@ enum GuestInit {
         nvme-rebind) load nvme; each_nvme rebind ;;
         nvme-reset) each_nvme reset ;;
         nvme-remove-rescan) each_nvme remove ;;
+        nvme-bus-reset) each_nvme bus_reset ;;
+        ports) port_facts ;;
+        leave) leave ;;
+        recover-*) recover ${step#recover-} ;;
+        slots-off) slots_off ;;
         kexec) kexec_ "$steps" ;;
         network) network ;;
+        ping) ping_ ;;
         usb-sha256) usb ;;
         load) both_load ;;
         random-read) random_reads ;;
         wait) sleep 2 ;;
+        wait-*) sleep ${step#wait-} ;;
         button) button ;;
         idle) echo "lab: idle"; sleep 1000 ;;
         disks-*) disks ${step#disks-} ;;

@@ -58,8 +58,8 @@ struct LinuxGuest {
       "the guest did not reach its end (status \(status)): \(child.lastLine); \(child.lastMessage)")
     try context.require(
       status == expected, "exit status \(status), expected \(expected); \(child.lastMessage)")
-    for address in devices {
-      try checkDrive(address, in: lines, context)
+    for device in devices {
+      try checkDrive(String(device.prefix { $0 != "," }), in: lines, context)
     }
     return lines
   }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The way in which QEMU emulates L1's processors.
+/// QEMU's emulation of L1's processors.
 enum Emulation: CaseIterable {
-  /// Two processors, each in a thread of its own. The measurements of `bench` need processors that run concurrently.
+  /// Two processors, each in its own thread. The measurements of `bench` need processors that run concurrently.
   case parallel
   /// Two processors, in turn in one thread.
   ///

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// Cases with devices behind root ports.
+enum PortCases {
+  static let all: [Case] = [
+    Case("port", "an NVMe drive behind a port is read, reset with its slot, and switched off", limit: 180) {
+      context in
+      try port(context)
+    },
+    Case("port-unbind", "the host unbinds a drive behind a port: the guest releases it", limit: 120) {
+      context in
+      try unbind(context, isObedient: true)
+    },
+    Case("port-unbind-surprise", "a guest without a driver for its ports loses the device at the deadline") {
+      context in
+      try unbind(context, isObedient: false)
+    },
+    Case("port-error", "errors of an e1000e behind a port (AER): the driver recovers each time", limit: 240) {
+      context in
+      try error(context, times: 3)
+    },
+  ]
+
+  private static func forSluice(_ context: CaseContext) throws {
+    guard context.vmm == "sluice" else { throw Skipped("only for Sluice") }
+  }
+
+  /// The host unbinds the drive while the guest uses it. An obedient guest removes the driver and switches the slot off.
+  private static func unbind(_ context: CaseContext, isObedient: Bool) throws -> String {
+    try forSluice(context)
+    let device = HostDevice(Address.bigDrive)
+    let guest = LinuxGuest(
+      devices: [device.address + ",port"], steps: ["nvme-sha256", isObedient ? "leave" : "wait-30"],
+      append: isObedient ? "" : "pcie_ports=compat")
+    let child = try context.start(guest.command(context), as: "guest")
+    try child.expect(isObedient ? "lab: leave" : "lab: ok nvme-sha256")
+    let start = ContinuousClock.now
+    let host = try context.start(
+      ["sh", "-c", "echo \(device.address) >/sys/bus/pci/drivers/vfio-pci/unbind"], as: "host")
+    let status = try host.wait(within: isObedient ? 15 : 12)
+    let seconds = (ContinuousClock.now - start) / .seconds(1)
+    try context.require(status == 0 && device.driver == nil, "unbind: status \(status); \(host.lastMessage)")
+    try device.bind(to: "vfio-pci")
+    let end = try child.wait()
+    let lines = GuestLines(child.output)
+    try context.require(
+      end == 0 && lines.ended && lines.faults.isEmpty,
+      "status \(end); \(lines.faults.joined(separator: "; ")); \(child.lastMessage)")
+    return "unbound after \(seconds.formatted(.number.precision(.fractionLength(1)))) s"
+  }
+
+  /// L1's kernel reports errors of the network interface. Between two errors, the guest's network works.
+  private static func error(_ context: CaseContext, times: Int) throws -> String {
+    try forSluice(context)
+    let device = HostDevice(Address.errorNetwork)
+    let guest = LinuxGuest(
+      kernel: .newFull, devices: [device.address + ",port"], steps: ["ping", "recover-\(times)"])
+    let child = try context.start(guest.command(context), as: "guest")
+    for number in 1...times {
+      try child.expect("lab: recover \(number)")
+      try ErrorInjection.inject(device.address, context)
+    }
+    let status = try child.wait()
+    let lines = GuestLines(child.output)
+    try context.require(
+      status == 0 && lines.ended && lines.faults.isEmpty,
+      "status \(status); \(lines.faults.joined(separator: "; ")); \(child.lastMessage)")
+    try device.requireReleased()
+    return "\(times) errors"
+  }
+
+  private static func port(_ context: CaseContext) throws -> String {
+    try forSluice(context)
+    let guest = LinuxGuest(
+      devices: [Address.bigDrive + ",port"],
+      steps: ["nvme-sha256", "ports", "nvme-bus-reset", "nvme-sha256", "slots-off"],
+      options: ["--ports", "1"])
+    let lines = try guest.run(context)
+    let slots = lines.values(of: "slots-off")
+    try context.require(slots.count == 1, "the guest did not switch the slot off: \(lines.faults)")
+    try HostDevice(Address.bigDrive).requireReleased()
+    return lines.lines.filter { $0.hasPrefix("slot ") || $0.hasPrefix("osc ") }.joined(separator: "; ")
+  }
+}
