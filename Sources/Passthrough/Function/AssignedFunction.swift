@@ -89,6 +89,8 @@ public final class AssignedFunction<B: Backend>: Sendable {
     self.isLeaving = isLeaving
   }
 
+  deinit { context.decoder.release(decoderIndex, bars.count) }
+
   /// Places the function on the guest's bus, before the guest starts.
   ///
   /// - Parameters:

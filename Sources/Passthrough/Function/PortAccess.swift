@@ -55,6 +55,9 @@ extension AssignedFunction {
     do throws(OperationError) { try handBack() } catch { throw failure(error) }
   }
 
+  /// True until the device is closed.
+  public var isOpen: Bool { device.isOpen }
+
   /// The link of the device as the host's configuration space reports it, or the slowest link if the device has no
   /// PCI Express capability.
   public func link() throws(FunctionError) -> RootPort.Link { try locked { state in state.config.link } }

@@ -18,6 +18,8 @@ public final class AddressDecoder: Sendable {
     var size: UInt64 = 0
     var isPort = false
     var isEnabled = false
+    /// True if no function has the entry.
+    var isFree = true
   }
 
   /// Owner: all assigned functions. vCPU threads take the lock for a look-up. A change takes it inside the
@@ -31,12 +33,29 @@ public final class AddressDecoder: Sendable {
   /// The number of changes of BARs.
   public var changes: UInt64 { counter.load(ordering: .acquiring) }
 
-  /// Reserves entries for the BARs of a function, before the guest starts. Returns the index of the first
-  /// entry.
+  /// Reserves entries for the BARs of a function. Returns the index of the first entry.
   func reserve(_ count: Int) -> Int {
     entries.withLock { entries in
-      defer { entries.append(contentsOf: repeatElement(Entry(), count: count)) }
-      return entries.count
+      // The entries of a function that has left the VM are free.
+      var start = entries.count
+      while start > 0, entries[start - 1].isFree { start -= 1 }
+      for first in 0..<max(0, start - count + 1) where entries[first..<first + count].allSatisfy(\.isFree) {
+        start = first
+        break
+      }
+      let end = start + count
+      if end > entries.count {
+        entries.append(contentsOf: repeatElement(Entry(), count: end - entries.count))
+      }
+      for index in start..<end { entries[index] = Entry(isFree: false) }
+      return start
+    }
+  }
+
+  /// Frees the entries of a function that has left the VM.
+  func release(_ start: Int, _ count: Int) {
+    entries.withLock { entries in
+      for index in start..<start + count { entries[index] = Entry() }
     }
   }
 
@@ -54,7 +73,7 @@ public final class AddressDecoder: Sendable {
         let bar = config.bars[index]
         let now = Entry(
           function: function, bar: bar.index, base: config.base(of: bar), size: bar.size,
-          isPort: bar.kind == .io, isEnabled: isAnswering && config.isEnabled(bar))
+          isPort: bar.kind == .io, isEnabled: isAnswering && config.isEnabled(bar), isFree: false)
         if entries[start + index] != now { hasChanged = true }
         entries[start + index] = now
       }

@@ -29,7 +29,10 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
     }
   }
 
-  private let spaces: [Member]
+  /// The I/O address spaces. Any thread reads them, and the control thread adds the first one or removes all. Innermost in
+  /// the lock order.
+  private let members: Mutex<[Member]>
+  private var spaces: [Member] { members.withLock { $0 } }
   private let memory: GuestMemory
   private let done: EventFD
   /// The cause if guest RAM could not be pinned, or nil. The last pinning thread sets it before `done`.
@@ -41,17 +44,17 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
   /// The size of the pieces in which guest RAM is pinned, in bytes. Each piece is one mapping.
   public let pieceSize: UInt64
   /// The number of mappings for windows in each I/O address space.
-  public let windowMappings: [Int]
+  public var windowMappings: [Int] { spaces.map { max(0, $0.limits.mappings - pieces) } }
+  private let pieces: Int
 
   /// Creates a mapper. Nothing is mapped yet.
   public init(_ spaces: [Member], memory: GuestMemory) throws(OperationError) {
-    self.spaces = spaces
+    members = Mutex(spaces)
     self.memory = memory
     let least = spaces.map(\.limits.mappings).min() ?? 0
     let size = max(DMARange.pieceSize(memory: memory.size, mappings: least), memory.pageSize)
-    let pieces = memory.pieces(of: size).count
+    pieces = memory.pieces(of: size).count
     pieceSize = size
-    windowMappings = spaces.map { max(0, $0.limits.mappings - pieces) }
     do throws(KernelError) { done = try EventFD() } catch { throw OperationError(error) }
   }
 
@@ -67,6 +70,45 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
       !spaces.allSatisfy { $0.isTranslatable(region.base.rawValue, region.size) }
     }
   }
+
+  /// Adds the first I/O address space while the VM runs, and maps and pins all guest RAM in it. No function exists.
+  ///
+  /// - Parameters:
+  ///   - space: The space.
+  ///   - mapped: Called for each mapping with its IOVA, bytes and microseconds.
+  /// - Throws: The cause if the IOMMU does not translate a region of RAM, or if RAM cannot be pinned. Nothing stays
+  ///   mapped.
+  public func add(_ space: Member, mapped: (UInt64, UInt64, Int64) -> Void) throws(OperationError) {
+    for region in memory.regions where !space.isTranslatable(region.base.rawValue, region.size) {
+      throw OperationError(
+        "the IOMMU does not translate guest RAM at \(DMARange.text(region.base.rawValue, region.base.rawValue + (region.size - 1)))"
+      )
+    }
+    do throws(OperationError) {
+      for piece in memory.pieces(of: pieceSize) {
+        let start = Clock.microseconds()
+        try space.space.map(
+          iova: piece.base.rawValue, size: piece.size, host: piece.hostAddress, sharedWith: nil)
+        mapped(piece.base.rawValue, piece.size, Clock.microseconds() - start)
+      }
+    } catch {
+      // The space has no other user, so that a mapping that stays does not matter.
+      for region in memory.regions {
+        do throws(OperationError) {
+          _ = try space.space.unmapAll(iova: region.base.rawValue, size: region.size)
+        } catch {}
+      }
+      throw error
+    }
+    members.withLock { $0 = [space] }
+  }
+
+  /// Forgets every I/O address space after the last device has left. The kernel has removed the mappings of a type1
+  /// container without a group.
+  public func removeSpaces() { members.withLock { $0 = [] } }
+
+  /// True if the VM has no I/O address space.
+  public var isEmpty: Bool { members.withLock { $0.isEmpty } }
 
   /// Maps and pins a piece of guest RAM in every I/O address space, while the guest starts. Several threads
   /// may pin different pieces concurrently.

@@ -21,6 +21,10 @@ final class Port<B: Backend>: Sendable {
     var interrupt: PortInterrupt<B.Machine>
     /// The time in microseconds at which the function leaves by surprise, or nil.
     var deadline: Int64?
+    /// The function to insert, its link and the time in microseconds, or nil.
+    var arrival: (function: AssignedFunction<B>, link: RootPort.Link, time: Int64)?
+    /// The time in microseconds before which the guest ignores an insertion.
+    var quietUntil: Int64 = 0
     /// The first interrupt that was lost, or nil.
     var lost: OperationError?
 
@@ -117,6 +121,7 @@ final class Port<B: Backend>: Sendable {
     state.withLock { state in
       state.function = nil
       state.deadline = nil
+      state.quietUntil = Clock.microseconds() + Self.quietTime
       state.port.empty()
       state.signal()
     }
@@ -125,23 +130,81 @@ final class Port<B: Backend>: Sendable {
 
   // MARK: Events of the host
 
-  /// Asks the guest to release the function: presses the attention button.
+  /// True if a function is in the slot, or is about to be inserted.
+  func has(_ function: AssignedFunction<B>) -> Bool {
+    state.withLock { $0.function === function || $0.arrival?.function === function }
+  }
+
+  /// Asks the guest to release the function: presses the attention button. A function that is about to be inserted
+  /// leaves at once.
   ///
   /// - Parameter time: The time in microseconds on the clock at which the function leaves by surprise.
-  func requestRemoval(by time: Int64) {
-    handling.withLock { _ in
-      state.withLock { state in
+  func requestRemoval(by time: Int64) throws(FunctionError) {
+    try handling.withLock { _ throws(FunctionError) in
+      let arriving = state.withLock { state in
+        defer { state.arrival = nil }
         // A second press would cancel the first one.
-        guard state.function != nil, state.deadline == nil else { return }
-        state.deadline = time
-        state.port.pressButton()
-        state.signal()
+        if state.function != nil, state.deadline == nil {
+          state.deadline = time
+          state.port.pressButton()
+          state.signal()
+        }
+        return state.arrival?.function
       }
+      guard let arriving else { return }
+      try arriving.leaveSlot()
+      departures.add(arriving)
     }
   }
 
-  /// The time in microseconds at which the function leaves by surprise, or nil.
-  var deadline: Int64? { state.withLock { $0.deadline } }
+  /// The time in microseconds after a power-off in which Linux's pciehp discards changes of the slot, which is one
+  /// second, and a reserve.
+  private static var quietTime: Int64 { 1_500_000 }
+
+  /// True if the slot is empty and no function is about to be inserted.
+  var isFree: Bool { state.withLock { $0.function == nil && $0.arrival == nil } }
+
+  /// The sizes of the port's windows as set by the guest.
+  var window: PortWindow {
+    state.withLock { state in
+      func size(_ range: Range<UInt64>) -> UInt64 { range.upperBound - range.lowerBound }
+      return PortWindow(memory32: size(state.port.memory32), memory64: size(state.port.memory64))
+    }
+  }
+
+  /// Puts a function into the empty slot, as soon as the guest notices it.
+  func insert(_ function: AssignedFunction<B>, _ link: RootPort.Link) throws(FunctionError) {
+    // The guest reaches the function only through the port.
+    try function.setConnected(false)
+    let time = state.withLock { state in
+      state.arrival = (function, link, state.quietUntil)
+      return state.quietUntil
+    }
+    let now = Clock.microseconds()
+    if time <= now { try act(at: now) }
+  }
+
+  /// The time in microseconds at which ``act(at:)`` is due, or nil.
+  var deadline: Int64? { state.withLock { [$0.deadline, $0.arrival?.time].compactMap(\.self).min() } }
+
+  /// Inserts or removes the function if it is time.
+  func act(at time: Int64) throws(FunctionError) {
+    let (isArriving, isLeaving) = state.withLock { state in
+      (state.arrival.map { $0.time <= time } ?? false, state.deadline.map { $0 <= time } ?? false)
+    }
+    if isLeaving { try removeBySurprise() }
+    guard isArriving else { return }
+    try handling.withLock { _ throws(FunctionError) in
+      state.withLock { state in
+        guard let arrival = state.arrival else { return }
+        state.arrival = nil
+        state.function = arrival.function
+        state.port.insert(arrival.link)
+        state.signal()
+      }
+      try openIfPossible()
+    }
+  }
 
   /// Takes the function from the guest without its consent.
   func removeBySurprise() throws(FunctionError) {

@@ -17,7 +17,7 @@ struct AssignedDevices<B: HostBackend>: Sendable {
   let context: PassthroughContext<B>?
   let dma: DMAMapper<B.Space>?
   /// The backend of the devices. It stays open as long as the devices.
-  private let backend: B?
+  let backend: B?
 
   /// The interface to the IOMMU, or nil if the VM has no device.
   var interface: IOMMUInterface? { backend?.choice.interface }
@@ -29,17 +29,19 @@ struct AssignedDevices<B: HostBackend>: Sendable {
   init(
     _ devices: [Configuration.AssignedDevice], ready: [ReadyDevice], machine: VirtualMachine,
     resources: MachineResources, memory: GuestMemory, iommu: IOMMUInterface?, files: HostFiles,
-    eventLog: EventLog
+    mayGrow: Bool, eventLog: EventLog
   ) throws(RunError) {
     guestSlots = GuestSlot.all(devices)
-    guard !devices.isEmpty else {
+    guard !devices.isEmpty || mayGrow else {
       (functions, context, dma, backend) = ([], nil, nil, nil)
       return
     }
     let plan = AddressSpacePlan(devices, groups: ready.map(\.group))
-    let backend = try B(plan, ready: ready, machine: machine, iommu: iommu, files: files)
+    let backend = try B(plan, ready: ready, machine: machine, iommu: iommu, files: files, mayGrow: mayGrow)
     eventLog.note(backend.choice)
     let dma = try Self.mapper(backend.spaces, memory: memory)
+    // There is nothing to pin.
+    if devices.isEmpty { dma.finishPinning(nil) }
     let context = PassthroughContext<B>(machine: resources, dma: dma)
     // All devices are open before the first bus reset, because a bus reset requires every device that it
     // reaches. The kernel resets each device that is opened. This takes time, so that the devices are opened

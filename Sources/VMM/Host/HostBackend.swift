@@ -24,9 +24,10 @@ protocol HostBackend: Backend where Machine == MachineResources {
   ///   - machine: The virtual machine.
   ///   - iommu: The interface that the user requests, or nil if the backend chooses.
   ///   - files: The files of the VM.
+  ///   - mayGrow: True if devices may be added while the VM runs.
   init(
     _ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine, iommu: IOMMUInterface?,
-    files: HostFiles
+    files: HostFiles, mayGrow: Bool
   ) throws(RunError)
 
   /// The interface to the IOMMU, and the reason for it.
@@ -40,6 +41,27 @@ protocol HostBackend: Backend where Machine == MachineResources {
 
   /// Opens a device. The kernel resets the device, which may take a second.
   func open(_ device: ReadyDevice) throws(RunError) -> Device
+
+  /// Opens a device while the VM runs. After an error, the VM is as before.
+  ///
+  /// - Parameters:
+  ///   - device: The device.
+  ///   - files: The device's descriptors.
+  /// - Returns: The device, and its I/O address space if it is new. The caller maps guest RAM in a new one.
+  func add(_ device: ReadyDevice, files: HostFiles) throws(RunError) -> AddedDevice<Self>
+
+  /// True if a device is the last one of the VM.
+  func isLast(_ address: String) -> Bool
+
+  /// Closes the files that only this device needed, after the device has been closed.
+  func remove(_ address: String)
+}
+
+/// A device that was added while the VM runs.
+struct AddedDevice<B: Backend> {
+  let device: B.Device
+  /// The I/O address space if it is new, or nil.
+  let space: DMAMapper<B.Space>.Member?
 }
 
 /// A host device that is ready for passthrough.

@@ -46,6 +46,16 @@ public enum HostProblem: Error, Equatable, CustomStringConvertible {
   case noCdev(String)
   /// A BAR does not fit in the address range for its kind.
   case noRoom(device: String, BAR, in: Range<UInt64>)
+  /// The VM has the device already.
+  case alreadyAdded(String)
+  /// A port is not empty or does not exist, or no port is empty.
+  case noEmptyPort(String, UInt8?)
+  /// The host reserves IOVAs of the device's group that are in guest RAM.
+  case reservedMemory(device: String, group: String, ClosedRange<UInt64>)
+  /// The windows of a port are smaller than the device's BARs.
+  case portTooSmall(device: String, slot: UInt8, needs: PortWindow, has: PortWindow)
+  /// A device cannot be added to a VM with several I/O address spaces.
+  case severalSpaces(String, Int)
   /// A window of a port does not fit. The size is in bytes, and the ranges are GPAs.
   case noWindowRoom(port: Int, size: UInt64, memory32: Range<UInt64>, memory64: Range<UInt64>)
 
@@ -78,6 +88,16 @@ public enum HostProblem: Error, Equatable, CustomStringConvertible {
       "guest RAM at \(base), \(size) bytes: the IOMMU does not translate these addresses"
     case .noRoom(let device, let bar, let window):
       "device \(device): \(Self.name(bar)) \(Self.noRoomCause(bar, window))"
+    case .alreadyAdded(let device): "device \(device): the VM has it already"
+    case .noEmptyPort(let device, let slot):
+      "device \(device): " + (slot.map { "port \($0) is not an empty port" } ?? "the VM has no empty port")
+    case .reservedMemory(let device, let group, let range):
+      "\(Self.reserved(device, group, range)), which are in guest RAM"
+    case .portTooSmall(let device, let slot, let needs, let has):
+      "device \(device): its BARs need windows of \(Self.text(needs)), and port \(slot) has \(Self.text(has))"
+    case .severalSpaces(let device, let count):
+      "device \(device): the policies of the VM's devices need \(count) I/O address spaces, and a device can only be "
+        + "added to one"
     case .noWindowRoom(let port, let size, let memory32, let memory64):
       "port \(port): its window of \(size >> 20) MiB does not fit in the guest-physical addresses "
         + "\(Self.text(memory32)) and \(Self.text(memory64))"
@@ -100,6 +120,10 @@ public enum HostProblem: Error, Equatable, CustomStringConvertible {
   private static func name(_ bar: BAR) -> String {
     let size = bar.size >= 1 << 20 ? "\(bar.size >> 20) MiB" : "\(bar.size) bytes"
     return "\(bar.kind == .rom ? "the ROM" : "BAR \(bar.index)") of \(size)"
+  }
+
+  private static func text(_ window: PortWindow) -> String {
+    "\(window.memory32 >> 20) MiB below 4 GiB and \(window.memory64 >> 20) MiB above"
   }
 
   private static func text(_ range: Range<UInt64>) -> String {

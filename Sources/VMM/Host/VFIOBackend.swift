@@ -17,7 +17,7 @@ struct VFIOBackend: HostBackend {
 
   let choice: IOMMUChoice
   let spaces: [DMAMapper<AddressSpace>.Member]
-  private let owned: Owned
+  private let owned: VFIOOwnership
   /// The KVM device that holds the groups or cdevs. KVM knows them as long as it is open.
   private let registration: VirtualMachine.KVMVFIODevice
 
@@ -60,19 +60,15 @@ struct VFIOBackend: HostBackend {
     return ready
   }
 
-  /// The objects by which this process owns the devices.
-  private enum Owned: Sendable {
-    case groups([Group])
-    case bound([BoundDevice])
-  }
-
   let peerObstacle: String?
 
   init(
     _ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine, iommu: IOMMUInterface?,
-    files: HostFiles
+    files: HostFiles, mayGrow: Bool
   ) throws(RunError) {
     var facts = try Self.facts(plan, ready, files)
+    // The policy of a device that is added is not known.
+    if mayGrow, facts.peerTarget == nil { facts.peerTarget = "a device in a port" }
     var choice = IOMMUChoice(iommu, facts)
     registration = try step(RunError.kernel) { () throws(KernelError) in try machine.makeVFIODevice() }
     if choice.interface == .iommufd {
@@ -82,7 +78,9 @@ struct VFIOBackend: HostBackend {
       facts.lacksDMABuffers = facts.peerTarget != nil && !bound.allSatisfy(\.exportsDMABuffers)
       choice = IOMMUChoice(iommu, facts)
       if choice.interface == .iommufd {
-        (owned, spaces) = (.bound(bound), try Self.attach(plan, bound, iommufd))
+        let ioas: [IOAS]
+        (ioas, spaces) = try Self.attach(plan, bound, iommufd)
+        owned = VFIOOwnership(registration, iommufd: iommufd, bound: bound, spaces: ioas)
       } else {
         for device in bound { Self.release(device, registration) }
         (owned, spaces) = try Self.attachGroups(plan, ready, files, registration)
@@ -119,11 +117,13 @@ struct VFIOBackend: HostBackend {
   private static func attachGroups(
     _ plan: AddressSpacePlan, _ ready: [ReadyDevice], _ files: HostFiles,
     _ registration: VirtualMachine.KVMVFIODevice
-  ) throws(RunError) -> (Owned, [DMAMapper<AddressSpace>.Member]) {
+  ) throws(RunError) -> (VFIOOwnership, [DMAMapper<AddressSpace>.Member]) {
     var groups: [Group] = []
+    var containers: [Container] = []
     var spaces: [DMAMapper<AddressSpace>.Member] = []
     for (space, (numbers, devices)) in zip(plan.spaces, plan.devices).enumerated() {
       let container = try step(RunError.vfio) { () throws(VFIOError) in try files.container(space) }
+      containers.append(container)
       for (index, number) in numbers.enumerated() {
         let device = ready.first { $0.group == number }?.address ?? ""
         groups.append(
@@ -139,7 +139,8 @@ struct VFIOBackend: HostBackend {
     try step(RunError.kernel) { () throws(KernelError) in
       for group in groups { try registration.add(file: group.descriptorNumber) }
     }
-    return (.groups(groups), spaces)
+    let members = ready.map { (address: $0.address, group: $0.group) }
+    return (VFIOOwnership(registration, groups: groups, containers: containers, members: members), spaces)
   }
 
   /// Opens the cdevs and binds them to an iommufd. The kernel resets each device. KVM knows the devices before that.
@@ -164,7 +165,8 @@ struct VFIOBackend: HostBackend {
   /// Attaches bound devices to the I/O address spaces of a plan.
   private static func attach(
     _ plan: AddressSpacePlan, _ bound: [BoundDevice], _ iommufd: IOMMUFD
-  ) throws(RunError) -> [DMAMapper<AddressSpace>.Member] {
+  ) throws(RunError) -> ([IOAS], [DMAMapper<AddressSpace>.Member]) {
+    var all: [IOAS] = []
     var spaces: [DMAMapper<AddressSpace>.Member] = []
     for devices in plan.devices {
       let space = try step(RunError.vfio) { () throws(VFIOError) in
@@ -172,32 +174,25 @@ struct VFIOBackend: HostBackend {
         for device in bound where devices.contains(device.address) { try device.attach(to: space) }
         return space
       }
+      all.append(space)
       // Each attached device may narrow the ranges.
       spaces.append(
         try step(RunError.operation) { () throws(OperationError) in
           try .init(AddressSpace(space), devices: devices)
         })
     }
-    return spaces
+    return (all, spaces)
   }
 
   func open(_ device: ReadyDevice) throws(RunError) -> VFIO.Device {
-    try step(RunError.vfio) { () throws(VFIOError) in
-      switch owned {
-      case .groups(let groups):
-        guard let group = groups.first(where: { $0.number == device.group }) else {
-          throw .noDevice(device.address)
-        }
-        return try VFIO.Device(address: device.address, group: group, groups: groups, token: device.token)
-      case .bound(let bound):
-        guard let one = bound.first(where: { $0.address == device.address }) else {
-          throw .noDevice(device.address)
-        }
-        return try VFIO.Device(one) { [registration] file in
-          // KVM refuses only a file that it does not have. The device is then released when the process ends.
-          do throws(KernelError) { try registration.remove(file: file) } catch {}
-        }
-      }
-    }
+    try step(RunError.vfio) { () throws(VFIOError) in try owned.open(device) }
   }
+
+  func add(_ device: ReadyDevice, files: HostFiles) throws(RunError) -> AddedDevice<VFIOBackend> {
+    try owned.add(device, files, choice.interface)
+  }
+
+  func isLast(_ address: String) -> Bool { owned.isLast(address) }
+
+  func remove(_ address: String) { owned.remove(address) }
 }

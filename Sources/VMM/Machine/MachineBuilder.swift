@@ -67,7 +67,7 @@ struct MachineBuilder<B: HostBackend> {
       machine, slots: slots, routes: InterruptRoutes(machine, limit: system.routeCount))
     devices = try AssignedDevices(
       configuration.devices, ready: ready, machine: machine, resources: resources, memory: memory,
-      iommu: configuration.iommu, files: files, eventLog: eventLog)
+      iommu: configuration.iommu, files: files, mayGrow: configuration.portCount > 0, eventLog: eventLog)
     departures = try step(RunError.kernel) { () throws(KernelError) in try Departures() }
     let window = Self.window64(
       devices, memory: memory, addressBits: features.addressBits, reserved: reserved)

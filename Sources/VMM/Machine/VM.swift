@@ -9,10 +9,11 @@ internal import Seams
 /// A virtual machine with its threads and devices. The guest runs from ``start()`` to ``stop()``. After that,
 /// ``release()`` must return the devices to the host.
 struct VM<B: HostBackend> {
-  private let builder: MachineBuilder<B>
+  let builder: MachineBuilder<B>
+  let population: Population<B>
   private let threads: VMThreads<B>
   private let shutdown: ShutdownRequest
-  private let eventLog: EventLog
+  let eventLog: EventLog
 
   /// The status of a VM.
   struct Status {
@@ -28,6 +29,7 @@ struct VM<B: HostBackend> {
     shutdown: ShutdownRequest
   ) throws(RunError) {
     self.builder = builder
+    population = Population(builder.devices.functions)
     self.eventLog = eventLog
     self.shutdown = shutdown
     threads = try VMThreads(builder, configuration, eventLog: eventLog, shutdown: shutdown)
@@ -37,7 +39,7 @@ struct VM<B: HostBackend> {
   var serial: Serial { builder.serial }
 
   /// The assigned functions.
-  var functions: [AssignedFunction<B>] { builder.devices.functions }
+  var functions: [AssignedFunction<B>] { population.functions }
 
   /// The current status.
   var status: Status {
@@ -51,14 +53,18 @@ struct VM<B: HostBackend> {
   var ports: [Port<B>] { builder.root.ports }
 
   /// Handles a notification from the host's kernel about a device. A failure ends the VM.
-  func handle(_ notification: DeviceNotification, of function: Int) {
-    let function = functions[function]
+  ///
+  /// - Parameters:
+  ///   - notification: The notification.
+  ///   - number: The number of the function in ``population``.
+  func handle(_ notification: DeviceNotification, of number: Int) {
+    guard let function = population.function(number) else { return }
     do throws(FunctionError) {
-      if let port = ports.first(where: { $0.function === function }) {
+      if let port = ports.first(where: { $0.has(function) }) {
         guard try function.take(notification) else { return }
         switch notification {
         case .error: try port.contain()
-        case .request: port.requestRemoval(by: Clock.microseconds() + Self.removalTime)
+        case .request: try port.requestRemoval(by: Clock.microseconds() + Self.removalTime)
         }
       } else {
         try function.handle(notification)
@@ -70,14 +76,14 @@ struct VM<B: HostBackend> {
   /// after a press of the attention button.
   private static var removalTime: Int64 { 10_000_000 }
 
-  /// The time in microseconds on the clock at which the VM must call ``removeExpired(at:)``, or nil.
+  /// The time in microseconds on the clock at which the VM must call ``act(at:)``, or nil.
   var deadline: Int64? { ports.compactMap(\.deadline).min() }
 
-  /// Removes the devices that the guest has not released in time. A failure ends the VM.
-  func removeExpired(at time: Int64) {
+  /// Inserts devices whose slot is quiet again, and removes devices that the guest has not released in time. A failure
+  /// ends the VM.
+  func act(at time: Int64) {
     for port in ports {
-      guard let deadline = port.deadline, deadline <= time else { continue }
-      do throws(FunctionError) { try port.removeBySurprise() } catch {
+      do throws(FunctionError) { try port.act(at: time) } catch {
         shutdown.end(.failure(.function(error)))
       }
     }
@@ -92,7 +98,21 @@ struct VM<B: HostBackend> {
       do throws(FunctionError) { try function.release() } catch {
         shutdown.end(.failure(.function(error)))
       }
+      forget(function)
     }
+  }
+
+  /// Closes the files of a device that has been released, and unmaps guest RAM after the last device.
+  func forget(_ function: AssignedFunction<B>) {
+    population.remove(function, keepingFirst: builder.devices.functions.count)
+    guard let backend = builder.devices.backend else { return }
+    if backend.isLast(function.address), let dma = builder.devices.dma {
+      do throws(OperationError) { try dma.unpinMemory(unmapped: eventLog.unpinned) } catch {
+        eventLog.log.warning("guest RAM stays pinned: \(error)")
+      }
+      dma.removeSpaces()
+    }
+    backend.remove(function.address)
   }
 
   /// Removes a device from the guest and returns it to the host. A failure ends the VM.
@@ -126,7 +146,8 @@ struct VM<B: HostBackend> {
     for function in functions {
       do throws(FunctionError) { try function.quiesce() } catch { failures.append(error) }
     }
-    return failures + threads.releaseDevices(during: freeMemory)
+    let added = functions.dropFirst(builder.devices.functions.count)
+    return failures + threads.releaseDevices(Array(added), during: freeMemory)
   }
 
   /// Unpins and frees guest RAM. The devices are no longer bus masters. If a device's gate could not be

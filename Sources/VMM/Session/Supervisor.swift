@@ -65,7 +65,7 @@ struct Supervisor<B: HostBackend>: ~Copyable {
       guard let token = try loop.next(within: timeout) else {
         let now = Clock.microseconds()
         if let deadline, now >= deadline { shutdown.end(.signal(SignalFD.terminate)) }
-        vm.removeExpired(at: now)
+        vm.act(at: now)
         if console.isInBackground { console.takeTerminal() }
         try console.watch(loop)
         continue

@@ -67,7 +67,8 @@ struct VMThreads<B: HostBackend> {
     let processors = try step(RunError.kernel) { () throws(KernelError) in try Thread.processorCount() }
     guard
       let preparer = MemoryPreparer(
-        builder.memory, dma: builder.devices.dma, isPreallocated: configuration.isPreallocated,
+        builder.memory, dma: builder.devices.functions.isEmpty ? nil : builder.devices.dma,
+        isPreallocated: configuration.isPreallocated,
         processors: processors)
     else { return }
     // The filter of a pin thread does not allow these calls.
@@ -134,9 +135,13 @@ struct VMThreads<B: HostBackend> {
   /// No thread pins guest RAM during the call of `during`. iommufd refuses to unmap a piece that is being mapped
   /// (EBUSY). A thread that pins a piece ends after that piece.
   ///
+  /// - Parameters:
+  ///   - added: The devices that were added while the VM ran. They have no thread.
+  ///   - during: The concurrent work.
   /// - Returns: The errors of devices that could not be returned.
-  func releaseDevices(during: () -> Void) -> [FunctionError] {
+  func releaseDevices(_ added: [AssignedFunction<B>], during: () -> Void) -> [FunctionError] {
     lifecycle.releaseAll()
+    for function in added { lifecycle.release(function) }
     for thread in pins { thread.join() }
     during()
     for thread in devices { thread.join() }

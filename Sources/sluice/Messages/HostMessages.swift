@@ -73,6 +73,11 @@ extension HostProblem: AdvisedError {
     case .reservedStart:
       "turn the device's legacy support off in the firmware, or use another device"
     case .reservedPage: "give smaller pages (--memory SIZE,hugepages=2M)"
+    case .alreadyAdded: "give another device"
+    case .noEmptyPort: "start the VM with more --ports, or remove a device first"
+    case .reservedMemory: "start the VM with the device, or use another device"
+    case .portTooSmall: "start the VM with a larger --port-window"
+    case .severalSpaces: "start the VM with the same peer-dma= for all devices"
     case .noWindowRoom: "give a smaller --port-window, fewer --ports or a smaller --memory"
     case .noRoom(_, let bar, _):
       bar.kind == .memory64 ? "give fewer devices or a smaller --memory" : "give fewer devices"

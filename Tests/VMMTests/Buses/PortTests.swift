@@ -5,11 +5,11 @@ import Fakes
 import Gate
 import GuestMemory
 import PCI
-import Passthrough
 import Seams
 import Synchronization
 import Testing
 
+@testable import Passthrough
 @testable import VMM
 
 /// A function behind a port, in PCI slot 3 of the root bus.
@@ -21,6 +21,7 @@ import Testing
   private let root: RootBus<FakeBackend>
   private let departures: Departures<FakeBackend>
   private let memory: GuestMemory
+  private let context: PassthroughContext<FakeBackend>
   private static let base: UInt64 = 0xC000_0000
   private static let slot: UInt8 = 3
   private static let bus: UInt64 = 1 << 20
@@ -29,21 +30,13 @@ import Testing
   private static let bridgeControl: UInt64 = 0x3E
 
   init() throws {
-    var config = [UInt8](repeating: 0, count: 4096)
-    (config[0], config[1]) = (0x22, 0x11)
-    var shape = FakeDevice.Shape(config: config, bars: [0x2000, 0, 0, 0, 0, 0])
-    shape.address = "0000:01:00.0"
-    shape.hasReset = true
-    device = try FakeDevice(shape, in: world)
     memory = try GuestMemory(size: 1 << 20)
     let dma = try DMAMapper<FakeSpace>([], memory: memory)
     dma.finishPinning(nil)
     let machine = FakeMachine(world)
-    let context = PassthroughContext<FakeBackend>(machine: machine, dma: dma)
-    let configuration = FunctionConfiguration(
-      policies: DevicePolicies(), peers: [], reset: .function,
-      budget: WindowBudget([], slots: 1000, mappings: []), isBehindPort: true)
-    function = try AssignedFunction(device, context: context, configuration: configuration) { _, _ in }
+    context = PassthroughContext<FakeBackend>(machine: machine, dma: dma)
+    function = try Self.function(0x1122, "0000:01:00.0", in: world, context)
+    device = function.device
     let place = GuestSlot(slot: Self.slot, function: 0, isShared: false, port: 0)
     try function.attach([Self.base], function: place.index, isMultifunction: false, gsi: 16)
     departures = try Departures()
@@ -55,6 +48,23 @@ import Testing
       index: 0, slot: Self.slot, RootPort(layout, link: RootPort.Link(speed: 1, width: 1)), function,
       PortInterrupt(machine, gsi: 19), departures: departures)
     root = RootBus(functions: [function], guestSlots: [place], ports: [port], decoder: context.decoder)
+  }
+
+  /// Creates a function with a BAR of 8 KiB.
+  private static func function(
+    _ vendor: UInt32, _ address: String, in world: FakeWorld, _ context: PassthroughContext<FakeBackend>
+  ) throws -> AssignedFunction<FakeBackend> {
+    var config = [UInt8](repeating: 0, count: 4096)
+    config.set(vendor, at: 0, width: 2)
+    var shape = FakeDevice.Shape(config: config, bars: [0x2000, 0, 0, 0, 0, 0])
+    shape.address = address
+    shape.hasReset = true
+    let configuration = FunctionConfiguration(
+      policies: DevicePolicies(), peers: [], reset: .function,
+      budget: WindowBudget([], slots: 1000, mappings: []), isBehindPort: true)
+    return try AssignedFunction(
+      FakeDevice(shape, in: world), context: context, configuration: configuration
+    ) { _, _ in }
   }
 
   private func command(_ address: UInt64, _ value: UInt64) throws {
@@ -145,15 +155,53 @@ import Testing
     #expect(try departures.take().isEmpty)
   }
 
+  @Test("a function that is inserted after an eject waits until the guest notices it, and then answers")
+  func insert() throws {
+    try open()
+    try power(false)
+    let gone = try #require(try departures.take().first)
+    try gone.release()
+    #expect(port.isFree && port.deadline == nil)
+    let next = try Self.function(0x2233, "0000:02:00.0", in: world, context)
+    try next.attach([0], function: 256 | Int(Self.slot), isMultifunction: false, gsi: 16)
+    try port.insert(next, RootPort.Link(speed: 1, width: 1))
+    let time = try #require(port.deadline)
+    #expect(!port.isFree && port.function == nil)
+    try port.act(at: time - 1)
+    #expect(port.function == nil)
+    try port.act(at: time)
+    #expect(port.function === next && port.deadline == nil)
+    let status = Self.port | (try capability(0x10) + 0x1A)
+    #expect(try root.readConfig(status, width: 2) & 0x148 == 0x148, "present, and link changed")
+    #expect(try root.readConfig(Self.bus, width: 4) & 0xFFFF_FFFF == 0xFFFF_FFFF, "the power is off")
+    try power(true)
+    #expect(try root.readConfig(Self.bus, width: 2) == 0x2233)
+    try root.writeConfig(Self.bus | 0x10, width: 4, Self.base)
+    try command(Self.bus, 2)
+    #expect(try root.readMemory(Self.base, width: 4) == 0)
+  }
+
+  @Test("the host requests a function that waits for its insertion: it leaves at once")
+  func withdraw() throws {
+    try power(false)
+    _ = try departures.take()
+    let next = try Self.function(0x2233, "0000:02:00.0", in: world, context)
+    try port.insert(next, RootPort.Link(speed: 1, width: 1))
+    #expect(port.has(next))
+    try port.requestRemoval(by: 100)
+    #expect(port.isFree && port.deadline == nil && !port.has(next))
+    #expect(try departures.take().count == 1)
+  }
+
   @Test("a request of the host presses the button once, and at the deadline the function leaves by surprise")
   func request() throws {
     try open()
     let status = Self.port | (try capability(0x10) + 0x1A)
-    port.requestRemoval(by: 100)
+    try port.requestRemoval(by: 100)
     #expect(port.deadline == 100)
     #expect(try root.readConfig(status, width: 2) & 1 == 1)
     try root.writeConfig(status, width: 2, 1)
-    port.requestRemoval(by: 200)
+    try port.requestRemoval(by: 200)
     #expect(try port.deadline == 100 && root.readConfig(status, width: 2) & 1 == 0)
     try port.removeBySurprise()
     #expect(slots == [] && port.deadline == nil && port.function == nil)
@@ -191,7 +239,7 @@ import Testing
     try root.writeConfig(Self.port | (msi + 2), width: 2, 1)
     try root.writeConfig(Self.port | (capability(0x10) + 0x18), width: 2, 0x21)
     #expect(world.state.withLock { $0.routes.isEmpty })
-    port.requestRemoval(by: 100)
+    try port.requestRemoval(by: 100)
     let (routes, connected) = world.state.withLock { ($0.routes, $0.connected) }
     #expect(routes.filter { $0.value == 0x41 }.count == 1)
     #expect(Set(connected.values).isSuperset(of: routes.keys))

@@ -30,6 +30,13 @@ struct FakeHost: HostBackend {
   static let devices = Mutex<[String: (device: FakeDevice, world: FakeWorld)]>([:])
 
   let spaces: [DMAMapper<FakeSpace>.Member]
+  /// The devices that the VM has. Taken for a short time. No lock is taken inside it.
+  private let members: Members
+
+  private final class Members: Sendable {
+    let addresses: Mutex<[String]>
+    init(_ addresses: [String]) { self.addresses = Mutex(addresses) }
+  }
 
   static func check(
     _ devices: [Configuration.AssignedDevice], files: HostFiles
@@ -42,8 +49,9 @@ struct FakeHost: HostBackend {
 
   init(
     _ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine, iommu: IOMMUInterface?,
-    files: HostFiles
+    files: HostFiles, mayGrow: Bool
   ) throws(RunError) {
+    members = Members(ready.map(\.address))
     var spaces: [DMAMapper<FakeSpace>.Member] = []
     for devices in plan.devices {
       guard let world = Self.devices.withLock({ all in devices.first.flatMap { all[$0]?.world } }) else {
@@ -56,6 +64,25 @@ struct FakeHost: HostBackend {
     }
     self.spaces = spaces
   }
+
+  func add(_ device: ReadyDevice, files: HostFiles) throws(RunError) -> AddedDevice<FakeHost> {
+    let open = try open(device)
+    guard let world = Self.devices.withLock({ $0[device.address]?.world }) else {
+      throw .operation(OperationError("fake device \(device.address): not found"))
+    }
+    let isFirst = members.addresses.withLock { $0.isEmpty }
+    let space = try step(RunError.operation) { () throws(OperationError) in
+      try isFirst ? DMAMapper<FakeSpace>.Member(FakeSpace(world), devices: [device.address]) : nil
+    }
+    members.addresses.withLock { $0.append(device.address) }
+    return AddedDevice(device: open, space: space)
+  }
+
+  func isLast(_ address: String) -> Bool {
+    members.addresses.withLock { $0.allSatisfy { $0 == address } }
+  }
+
+  func remove(_ address: String) { members.addresses.withLock { $0.removeAll { $0 == address } } }
 
   func open(_ device: ReadyDevice) throws(RunError) -> FakeDevice {
     guard let fake = Self.devices.withLock({ $0[device.address]?.device }) else {
