@@ -86,6 +86,11 @@ package final class FakeDevice: PCIDevice {
     UInt32(truncatingIfNeeded: memory[bar]?.load(offset, 4) ?? 0)
   }
 
+  /// Writes 4 bytes of a BAR.
+  package func poke(bar: Int, _ offset: UInt64, _ value: UInt32) {
+    memory[bar]?.store(offset, 4, UInt64(value))
+  }
+
   private func memoryRanges() -> [Range<UInt64>] { memory.compactMap { $0?.range } }
 
   /// The COMMAND register.

@@ -37,6 +37,7 @@ enum GateFault: String, CaseIterable {
   case ignoresMissingSlot = "a window without a slot has the state open"
   case ignoresPower = "D3hot closes no window"
   case ignoresReset = "a reset closes no window"
+  case ignoresPort = "a port that forwards nothing closes no window"
   case losesWrite = "a write that clears does not reach the device"
   case neverArms = "windows are not armed again"
   case opensAtOnce = "windows open before the setting write"
@@ -115,7 +116,8 @@ struct FaultyGate: GateMachine {
       gate.take(event) { $0 == .readBack ? answer : perform($0) }
     case (.movesWrongBar, .move(let bar)):
       gate.take(.move(bar: bars.first { $0 != bar } ?? bar), perform)
-    case (.ignoresPower, .set(.fullPower, false)), (.ignoresReset, .set(.outOfReset, false)):
+    case (.ignoresPower, .set(.fullPower, false)), (.ignoresReset, .set(.outOfReset, false)),
+      (.ignoresPort, .set(.connected, false)):
       _ = perform(.apply)
     case (.losesWrite, .set(_, false)): gate.take(event) { $0 == .apply || perform($0) }
     case (.neverArms, .set(_, true)):

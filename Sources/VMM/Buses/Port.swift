@@ -130,6 +130,9 @@ final class Port<B: Backend>: Sendable {
 
   // MARK: Events of the host
 
+  /// True if memory requests reach the function.
+  var isForwarding: Bool { state.withLock { $0.port.isForwarding } }
+
   /// True if a function is in the slot, or is about to be inserted.
   func has(_ function: AssignedFunction<B>) -> Bool {
     state.withLock { $0.function === function || $0.arrival?.function === function }
