@@ -83,7 +83,7 @@ enum DeviceCases {
 
   /// Checks that the guest read each disk behind a SATA, USB or SCSI controller as the lab wrote it. The
   /// guest's PCI slots follow the order of `devices`, starting with slot 1.
-  private static func checkDisks(_ lines: GuestLines, _ devices: [String], _ context: CaseContext) throws {
+  static func checkDisks(_ lines: GuestLines, _ devices: [String], _ context: CaseContext) throws {
     let seen = lines.values(of: "disk").sorted { $0.first ?? "" < $1.first ?? "" }
     let expected = devices.enumerated().compactMap { index, address in
       [Address.disk, Address.usb, Address.messageUSB, Address.scsi].contains(address)
@@ -93,7 +93,7 @@ enum DeviceCases {
   }
 
   /// Checks that each driver had interrupts, and that all interrupts are of the given kind.
-  private static func checkInterrupts(
+  static func checkInterrupts(
     _ lines: GuestLines, kind: String, of drivers: [String], _ context: CaseContext
   ) throws {
     let seen = lines.values(of: "interrupts")

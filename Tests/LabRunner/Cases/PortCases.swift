@@ -9,6 +9,9 @@ enum PortCases {
       context in
       try port(context)
     },
+    Case("port-eight", "eight devices behind eight ports work", limit: 240) { context in
+      try eight(context)
+    },
     Case("port-unbind", "the host unbinds a drive behind a port: the guest releases it", limit: 120) {
       context in
       try unbind(context, isObedient: true)
@@ -25,6 +28,24 @@ enum PortCases {
 
   private static func forSluice(_ context: CaseContext) throws {
     guard context.vmm == "sluice" else { throw Skipped("only for Sluice") }
+  }
+
+  private static func eight(_ context: CaseContext) throws -> String {
+    try forSluice(context)
+    let devices = [
+      Address.bigDrive, Address.smallDrive, Address.network, Address.usb, Address.messageUSB, Address.disk,
+      Address.edu, Address.sharedMemory,
+    ]
+    let guest = LinuxGuest(
+      kernel: .newFull, devices: devices.map { $0 + ",port" },
+      steps: ["nvme-sha256", "network", "disks-3", "interrupts", "drivers"])
+    let lines = try guest.run(context)
+    try LinuxCases.checkNetwork(lines, context)
+    try DeviceCases.checkDisks(lines, devices, context)
+    try DeviceCases.checkInterrupts(lines, kind: "PCI-MSI", of: ["nvme", "eth0", "xhci", "ahci"], context)
+    let ports = lines.values(of: "drivers").filter { $0.last == "pcieport" }.count
+    try context.require(ports == devices.count, "\(ports) ports have a driver")
+    return "\(ports) ports"
   }
 
   /// The host unbinds the drive while the guest uses it. An obedient guest removes the driver and switches the slot off.
