@@ -44,6 +44,7 @@ extension Rule {
           isContingent: true),
         Request(
           "KVM_SET_GSI_ROUTING", IOC_KVM_SET_GSI_ROUTING, "route the message of a port", isContingent: true),
+        removesFile(isContingent: true),
         Request("VFIO_DEVICE_SET_IRQS", IOC_VFIO_DEVICE_SET_IRQS, "disable interrupts at shutdown"),
         Request(
           "VFIO_DEVICE_RESET", IOC_VFIO_DEVICE_RESET, "reset a device that the host requests",
@@ -118,10 +119,9 @@ extension Rule {
     Rule(
       "ioctl", [.device], "release a device", .requests([removesFile(isContingent: false)])),
     Rule(
-      "ioctl", [.control], "release devices and unmap memory at shutdown",
+      "ioctl", [.control], "unmap memory at shutdown",
       .requests([
-        removesFile(isContingent: true),
-        Request("IOMMU_IOAS_UNMAP", IOC_IOMMU_IOAS_UNMAP, "unmap guest RAM at shutdown"),
+        Request("IOMMU_IOAS_UNMAP", IOC_IOMMU_IOAS_UNMAP, "unmap guest RAM at shutdown")
       ])),
     Rule(
       "ioctl", [.pin], "pin guest RAM",
@@ -136,7 +136,7 @@ extension Rule {
   /// - Parameter isContingent: True if a run may never make the call.
   private static func removesFile(isContingent: Bool) -> Request {
     Request(
-      "KVM_SET_DEVICE_ATTR", IOC_KVM_SET_DEVICE_ATTR, "remove a device that is released from KVM",
+      "KVM_SET_DEVICE_ATTR", IOC_KVM_SET_DEVICE_ATTR, "remove a group or a device that is released from KVM",
       isContingent: isContingent)
   }
 

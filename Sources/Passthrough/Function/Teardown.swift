@@ -80,6 +80,8 @@ extension AssignedFunction {
   /// Resets and closes the device, which the guest no longer has.
   func handBack() throws(OperationError) {
     try handling.withLock { _ throws(OperationError) in
+      // The kernel repeats its request until the device is closed.
+      guard device.isOpen else { return }
       do throws(OperationError) {
         // A bus reset that affects other devices of the VM is skipped: their windows may be open.
         if configuration.reset.isSafeWhileRunning {

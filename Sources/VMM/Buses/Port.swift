@@ -25,12 +25,15 @@ final class Port<B: Backend>: Sendable {
     var arrival: (function: AssignedFunction<B>, link: RootPort.Link, time: Int64)?
     /// The time in microseconds before which the guest ignores an insertion.
     var quietUntil: Int64 = 0
-    /// The first interrupt that was lost, or nil.
-    var lost: OperationError?
+    /// True after the first interrupt that was lost.
+    var hasLost = false
 
-    /// Sends the port's interrupt.
-    mutating func signal() {
-      do throws(OperationError) { try interrupt.update(&port) } catch { lost = lost ?? error }
+    /// Sends the port's interrupt. Logs the first failure.
+    mutating func signal(_ warn: (String) -> Void) {
+      do throws(OperationError) { try interrupt.update(&port) } catch {
+        if !hasLost { warn("an interrupt of the port is lost: \(error)") }
+        hasLost = true
+      }
     }
   }
 
@@ -44,6 +47,8 @@ final class Port<B: Backend>: Sendable {
   /// without a lock.
   private let reachableBus = Atomic<Int>(256)
   private let departures: Departures<B>
+  /// Logs a warning.
+  private let warn: @Sendable (String) -> Void
 
   /// Creates a port.
   ///
@@ -54,11 +59,13 @@ final class Port<B: Backend>: Sendable {
   ///   - function: The function in the slot, or nil if the slot is empty.
   ///   - interrupt: The interrupt of the port.
   ///   - departures: The receiver of functions that leave the slot.
+  ///   - warn: Logs a warning.
   init(
     index: Int, slot: UInt8, _ port: RootPort, _ function: AssignedFunction<B>?,
-    _ interrupt: PortInterrupt<B.Machine>, departures: Departures<B>
+    _ interrupt: PortInterrupt<B.Machine>, departures: Departures<B>,
+    warn: @escaping @Sendable (String) -> Void
   ) throws(FunctionError) {
-    (self.index, self.slot, self.departures) = (index, slot, departures)
+    (self.index, self.slot, self.departures, self.warn) = (index, slot, departures, warn)
     state = Mutex(State(port: port, function: function, interrupt: interrupt))
     try closeIfNeeded(function)
   }
@@ -79,7 +86,7 @@ final class Port<B: Backend>: Sendable {
     try handling.withLock { _ throws(FunctionError) in
       let (effects, function) = state.withLock { state in
         let effects = state.port.write(offset: offset, width: width, value)
-        state.signal()
+        state.signal(warn)
         return (effects, state.function)
       }
       try closeIfNeeded(function)
@@ -123,7 +130,7 @@ final class Port<B: Backend>: Sendable {
       state.deadline = nil
       state.quietUntil = Clock.microseconds() + Self.quietTime
       state.port.empty()
-      state.signal()
+      state.signal(warn)
     }
     departures.add(function)
   }
@@ -150,7 +157,7 @@ final class Port<B: Backend>: Sendable {
         if state.function != nil, state.deadline == nil {
           state.deadline = time
           state.port.pressButton()
-          state.signal()
+          state.signal(warn)
         }
         return state.arrival?.function
       }
@@ -203,7 +210,7 @@ final class Port<B: Backend>: Sendable {
         state.arrival = nil
         state.function = arrival.function
         state.port.insert(arrival.link)
-        state.signal()
+        state.signal(warn)
       }
       try openIfPossible()
     }
@@ -218,7 +225,7 @@ final class Port<B: Backend>: Sendable {
         state.function = nil
         state.deadline = nil
         state.port.removeBySurprise()
-        state.signal()
+        state.signal(warn)
         reachableBus.store(256, ordering: .relaxed)
       }
       departures.add(function)
@@ -232,7 +239,7 @@ final class Port<B: Backend>: Sendable {
       state.withLock { state in
         state.port.report(.fatal, source: UInt16(slot) << 3, isOwn: true)
         reachableBus.store(256, ordering: .relaxed)
-        state.signal()
+        state.signal(warn)
       }
     }
   }
@@ -243,10 +250,9 @@ final class Port<B: Backend>: Sendable {
   /// Raises the pin again if it is still asserted.
   func endOfInterrupt() {
     state.withLock { state in
-      do throws(OperationError) { _ = try state.interrupt.resample.take() } catch {
-        state.lost = state.lost ?? error
-      }
-      state.signal()
+      // If the eventfd is empty already, the level is still right.
+      do throws(OperationError) { _ = try state.interrupt.resample.take() } catch {}
+      state.signal(warn)
     }
   }
 }

@@ -3,6 +3,7 @@
 internal import Boot
 internal import GuestMemory
 internal import KVM
+internal import Logging
 internal import PCI
 internal import Passthrough
 internal import Seams
@@ -77,7 +78,7 @@ extension MachineBuilder {
   /// Creates the ports: a port for each device that has its own, then the empty ports.
   static func ports(
     _ devices: AssignedDevices<B>, _ configuration: Configuration, _ placement: BARPlacement,
-    resources: MachineResources, departures: Departures<B>
+    resources: MachineResources, departures: Departures<B>, eventLog: EventLog
   ) throws(RunError) -> [Port<B>] {
     let slots = GuestSlot.ports(devices.guestSlots, empty: configuration.emptyPorts)
     var ports: [Port<B>] = []
@@ -100,7 +101,7 @@ extension MachineBuilder {
         try step(RunError.function) { () throws(FunctionError) in
           try Port(
             index: index, slot: slot, RootPort(layout, link: link), function, interrupt,
-            departures: departures)
+            departures: departures, warn: { eventLog.log.warning("port \(slot): \($0)") })
         })
     }
     return ports

@@ -73,7 +73,7 @@ struct MachineBuilder<B: HostBackend> {
       devices, memory: memory, addressBits: features.addressBits, reserved: reserved)
     let placement = try Self.place(devices, configuration, window)
     let ports = try Self.ports(
-      devices, configuration, placement, resources: resources, departures: departures)
+      devices, configuration, placement, resources: resources, departures: departures, eventLog: eventLog)
     root = RootBus(
       functions: devices.functions, guestSlots: devices.guestSlots, ports: ports,
       decoder: devices.context?.decoder)

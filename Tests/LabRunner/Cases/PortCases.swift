@@ -16,9 +16,20 @@ enum PortCases {
       context in
       try unbind(context, isObedient: true)
     },
+    Case("port-intx", "devices behind ports use INTx, under pci=nomsi", limit: 150) { context in
+      try forSluice(context)
+      let devices = [Address.smallDrive, Address.network].map { $0 + ",port" }
+      let guest = LinuxGuest(
+        kernel: .newFull, devices: devices, steps: ["nvme-sha256", "network", "interrupts"],
+        append: "pci=nomsi")
+      let lines = try guest.run(context)
+      try LinuxCases.checkNetwork(lines, context)
+      try DeviceCases.checkInterrupts(lines, kind: "IO-APIC", of: ["nvme", "eth0"], context)
+      return try LinuxCases.describe(lines, context)
+    },
     Case("port-unbind-surprise", "a guest without a driver for its ports loses the device at the deadline") {
       context in
-      try unbind(context, isObedient: false)
+      try unbind(context, isObedient: false, append: "pcie_ports=compat")
     },
     Case("port-error", "errors of an e1000e behind a port (AER): the driver recovers each time", limit: 240) {
       context in
@@ -49,12 +60,20 @@ enum PortCases {
   }
 
   /// The host unbinds the drive while the guest uses it. An obedient guest removes the driver and switches the slot off.
-  private static func unbind(_ context: CaseContext, isObedient: Bool) throws -> String {
+  ///
+  /// - Parameters:
+  ///   - context: The environment of the case.
+  ///   - isObedient: True if the guest drives its ports.
+  ///   - append: Further words of the guest's command line.
+  /// - Returns: The time until the host has the drive.
+  private static func unbind(
+    _ context: CaseContext, isObedient: Bool, append: String = ""
+  ) throws -> String {
     try forSluice(context)
     let device = HostDevice(Address.bigDrive)
     let guest = LinuxGuest(
       devices: [device.address + ",port"], steps: ["nvme-sha256", isObedient ? "leave" : "wait-30"],
-      append: isObedient ? "" : "pcie_ports=compat")
+      append: append)
     let child = try context.start(guest.command(context), as: "guest")
     try child.expect(isObedient ? "lab: leave" : "lab: ok nvme-sha256")
     let start = ContinuousClock.now

@@ -46,7 +46,7 @@ class PortRig {
       memory64: 0..<0, interruptLine: 19)
     port = try Port(
       index: 0, slot: Self.slot, RootPort(layout, link: RootPort.Link(speed: 1, width: 1)), function,
-      PortInterrupt(machine, gsi: 19), departures: departures)
+      PortInterrupt(machine, gsi: 19), departures: departures, warn: { _ in })
     root = RootBus(functions: [function], guestSlots: [place], ports: [port], decoder: context.decoder)
   }
 
