@@ -122,6 +122,10 @@ extension KernelError {
   public static let invalid: Int32 = EINVAL
   /// No such device.
   public static let noDevice: Int32 = ENODEV
+  /// The address of a socket exists.
+  public static let addressInUse: Int32 = EADDRINUSE
+  /// No process listens on a socket.
+  public static let connectionRefused: Int32 = ECONNREFUSED
   /// The device does not respond.
   public static let io: Int32 = EIO
 }

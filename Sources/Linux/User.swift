@@ -44,6 +44,17 @@ public struct User: Equatable, Sendable {
     }
   }
 
+  /// The effective user of this process.
+  public static var currentID: UInt32 { cl_user_id() }
+
+  /// The ID that the kernel shows for a user who has none in a user namespace (fs.overflowuid).
+  public static var overflowID: UInt32 {
+    // A kernel without the file has the default.
+    do throws(KernelError) {
+      return UInt32(try Sysfs.read("/proc/sys/kernel/overflowuid")) ?? 65534
+    } catch { return 65534 }
+  }
+
   /// Makes this process a process of the user, and empties the bounding set of capabilities. The saved user stays root until the next exec, so that
   /// ``restoreRoot()`` works. The exec replaces the saved user by the effective user (Linux security/commoncap.c).
   public func become() throws(KernelError) {

@@ -17,5 +17,6 @@
 #include "process.h"
 #include "run.h"
 #include "sandbox.h"
+#include "sockets.h"
 #include "threads.h"
 #include "vfio.h"

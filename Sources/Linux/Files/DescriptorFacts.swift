@@ -52,6 +52,11 @@ public struct DescriptorFacts: Sendable {
   public var isIOMMUFD: Bool { cl_is_iommufd(number) }
   /// True if this is a VFIO group (VFIO_GROUP_GET_STATUS).
   public var isGroup: Bool { cl_is_vfio_group(number) }
+  /// True if this is a listening Unix stream socket whose file only root and the owner may use. The owner is root or this
+  /// process's user.
+  public var isPrivateListener: Bool {
+    cl_is_unix_listener(number) && cl_is_private_socket(number, cl_user_id())
+  }
   /// True if this is the cdev of a device that is not bound to an iommufd. The kernel refuses each request with EINVAL
   /// (Linux drivers/vfio/vfio_main.c, vfio_device_fops_unl_ioctl).
   public var isUnboundDevice: Bool { cl_is_unbound_device(number) }
