@@ -5,6 +5,8 @@
 ///
 /// Foundation's decoder would take up a third of the program.
 public struct FlatObject {
+  /// The names of all fields, in the order of the text. A name that is there twice has its last value.
+  public private(set) var names: [String] = []
   /// The values that are strings.
   public private(set) var strings: [String: String] = [:]
   /// The numbers as text, because a double cannot hold every 64-bit integer.
@@ -24,6 +26,7 @@ public struct FlatObject {
   }
 
   private mutating func read(_ name: String, _ reader: inout Reader) -> Bool {
+    names.append(name)
     if let text = reader.string() {
       strings[name] = text
       return true

@@ -12,6 +12,8 @@ import Testing
     let object = try #require(FlatObject(text[...]))
     #expect(object.strings == ["a": "x", "": ""])
     #expect(object.numbers == ["b": "-1.5e3", "f": "0"])
+    #expect(object.names == ["a", "b", "c", "d", "e", "f", ""])
+    #expect(FlatObject(#"{"a":null,"b":1,"a":2}"#)?.names == ["a", "b", "a"])
     #expect(FlatObject("{}")?.strings.isEmpty == true)
   }
 
