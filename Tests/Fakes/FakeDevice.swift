@@ -243,6 +243,7 @@ package final class FakeDevice: PCIDevice {
 
   package func reset() throws(OperationError) {
     let (ranges, address) = (memoryRanges(), address)
+    world.state.withLock { $0.resetting }()
     try world.perform(.reset) { state in state.requireUnmapped(ranges, "\(address): the device is reset") }
     resetRegisters()
   }

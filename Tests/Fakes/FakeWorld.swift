@@ -124,6 +124,7 @@ package final class FakeWorld: Sendable {
     /// The sizes of the mappings that are being made, by the index of the I/O address space and the IOVA.
     var mapsInProgress: [Int: [UInt64: UInt64]] = [:]
     var mapping: @Sendable (UInt64) -> Void = { _ in }
+    var resetting: @Sendable () -> Void = {}
   }
 
   /// Taken by each call. No lock is taken inside it.
@@ -151,6 +152,11 @@ package final class FakeWorld: Sendable {
   /// Calls a closure with the IOVA of each mapping while that mapping is in progress, without a lock.
   package func whileMapping(_ body: @escaping @Sendable (UInt64) -> Void) {
     state.withLock { $0.mapping = body }
+  }
+
+  /// Calls a closure at the start of each reset of a device alone, without a lock.
+  package func whileResetting(_ body: @escaping @Sendable () -> Void) {
+    state.withLock { $0.resetting = body }
   }
 
   /// Returns the calls since the last call of this method.

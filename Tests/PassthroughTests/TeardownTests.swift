@@ -35,10 +35,24 @@ import Trace
     for _ in 0..<2 { try rig.function.handle(.error) }
     try rig.function.isolate(OperationError("late"))
     #expect(losses(rig) == [.isolated] && rig.seen.warnings.count == 1)
+    #expect(rig.function.presence == .isolated)
     _ = rig.world.takeCalls()
     try rig.function.handle(.request)
     #expect(rig.world.takeCalls() == [.reset, .close], "an isolated device is released to the host")
     #expect(losses(rig) == [.isolated] && !rig.device.isOpen)
+    #expect(rig.function.presence == .released)
+  }
+
+  @Test("a function that the user removes is leaving during its reset, and then released")
+  func presence() throws {
+    let rig = try FunctionRig()
+    #expect(rig.function.presence == .present)
+    let during = Mutex<FunctionPresence?>(nil)
+    let function = rig.function
+    rig.world.whileResetting { during.withLock { $0 = function.presence } }
+    try rig.function.remove()
+    #expect(during.withLock { $0 } == .leaving && rig.function.presence == .released)
+    #expect(rig.seen.warnings == ["removed from the guest: the user requests the device"])
   }
 
   @Test("clears COMMAND after the last mapping is removed, and then turns interrupts off")

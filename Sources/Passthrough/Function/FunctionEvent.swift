@@ -44,6 +44,18 @@ public enum FunctionEvent: Sendable {
 /// Receives each event of a function and its duration in microseconds, with the function's lock held.
 public typealias FunctionObserver = @Sendable (FunctionEvent, Int64) -> Void
 
+/// The presence of an assigned function in the guest.
+public enum FunctionPresence: String, CaseIterable, Sendable {
+  /// The guest can use it.
+  case present
+  /// It had an error, and the VM keeps it. The guest reads all-ones.
+  case isolated
+  /// It is being released to the host. The guest reads all-ones.
+  case leaving
+  /// It has been released to the host. The guest reads all-ones.
+  case released
+}
+
 /// Counters of an assigned function over the life of a VM.
 public struct FunctionStatistics: Sendable {
   /// The number of windows.

@@ -26,6 +26,8 @@ struct FunctionState<B: Backend>: ~Copyable {
   var windows: [Window]
   /// True after all vCPUs have stopped. From then on a memory slot that KVM fails to remove is harmless.
   var hasStopped = false
+  /// The cause if the guest has lost the function, or nil.
+  var loss: TraceEvent.DeviceState?
   /// The request that vCPUs pause between two instructions, so that due windows open.
   let opening: OpeningRequest
   /// The reason for which windows are due, for the trace.

@@ -27,7 +27,7 @@ extension AssignedFunction {
         try detach(.isolated, .error, Self.errorReported)
       case .request:
         _ = try notifications.request.take()
-        try returnToHost()
+        try returnToHost("removed from the guest: the host requests the device")
       }
     } catch { throw failure(error) }
   }
@@ -60,6 +60,7 @@ extension AssignedFunction {
       }
       // An unplugged device may reject this. KVM removes its irqfds even then.
       state.turnInterruptsOff()
+      state.loss = loss
       update(state)
       if let text { observe(.warning(FunctionWarning(text)), 0) }
       observe(.lost(loss), Clock.microseconds() - start)
@@ -68,12 +69,14 @@ extension AssignedFunction {
 
   /// Releases the device while the VM runs. The guest then reads all-ones from the function.
   public func remove() throws(FunctionError) {
-    do throws(OperationError) { try returnToHost() } catch { throw failure(error) }
+    do throws(OperationError) {
+      try returnToHost("removed from the guest: the user requests the device")
+    } catch { throw failure(error) }
   }
 
   /// Releases the device while the VM runs. The kernel may wait for the release.
-  private func returnToHost() throws(OperationError) {
-    try detach(.released, .release, "removed from the guest: the host requests the device")
+  private func returnToHost(_ text: String) throws(OperationError) {
+    try detach(.released, .release, text)
     try handBack()
   }
 
@@ -126,6 +129,14 @@ extension AssignedFunction {
         cause: OperationError("released without a reset: \(error)", errno: error.errno),
         isReleasedWithoutReset: true)
     }
+  }
+
+  /// The function's presence in the guest.
+  public var presence: FunctionPresence {
+    let (isAlive, loss) = state.withLock { state in (state.gate.conditions.contains(.alive), state.loss) }
+    if isAlive { return .present }
+    if !device.isOpen { return .released }
+    return loss == .isolated ? .isolated : .leaving
   }
 
   /// True if the function can be reset concurrently with the other functions of the VM.
