@@ -13,6 +13,9 @@ public enum ThreadKind: String, CaseIterable, Sendable {
   case device
   /// The thread that writes the trace. It may block until a reader reads.
   case trace
+  /// The thread of the control socket. It receives requests, and sends replies and events. Other threads perform the
+  /// operations.
+  case socket
 }
 
 /// A system call that some kinds of threads may make, with the reason. A call that no rule allows kills the

@@ -6,7 +6,7 @@ extension Rule {
   private static let allKinds = Set(ThreadKind.allCases)
 
   /// The rules that every machine needs. A device on the port bus declares the rules that only it needs.
-  public static let core: [Rule] = requests + device + runtime
+  public static let core: [Rule] = requests + device + socket + runtime
 
   /// Calls for the guest's CPUs and devices.
   private static let device: [Rule] = [
@@ -39,8 +39,41 @@ extension Rule {
       "tgkill", [.vcpu, .control], "kick vCPUs out of KVM_RUN to open a window or to stop; part of abort()",
       .arguments([[ownProcess, kick], [ownProcess, abort]])),
     Rule(
-      "tgkill", [.pin, .device, .trace], "part of abort()", .arguments([[ownProcess, abort]]),
+      "tgkill", [.pin, .device, .trace, .socket], "part of abort()", .arguments([[ownProcess, abort]]),
       isContingent: true),
+  ]
+
+  /// Calls for the clients of the control socket.
+  private static let socket: [Rule] = [
+    Rule(
+      "accept4", [.socket], "accept a client",
+      .arguments([
+        [
+          Argument(1, mask: .max, .number(0), "no address"),
+          Argument(3, .number(UInt64(CL_ACCEPT_FLAGS)), "SOCK_CLOEXEC|SOCK_NONBLOCK"),
+        ]
+      ])),
+    Rule(
+      "getsockopt", [.socket], "read the user of a client",
+      .arguments([
+        [
+          Argument(1, .number(UInt64(SOL_SOCKET)), "SOL_SOCKET"),
+          Argument(2, .number(UInt64(SO_PEERCRED)), "SO_PEERCRED"),
+        ]
+      ])),
+    Rule("read", [.socket], "read requests and eventfd counters"),
+    Rule(
+      "sendto", [.socket], "send replies and events to a client",
+      .arguments([
+        [
+          Argument(3, .number(UInt64(CL_SEND_FLAGS)), "MSG_NOSIGNAL|MSG_DONTWAIT"),
+          Argument(4, mask: .max, .number(0), "no address"),
+        ]
+      ])),
+    Rule("poll", [.socket], "wait for the start"),
+    Rule("epoll_wait", [.socket], "wait for clients, replies and events"),
+    Rule("epoll_ctl", [.socket], "watch a client while it may send or receive"),
+    Rule("close", [.socket], "close a client"),
   ]
 
   private static let ownProcess = Argument(0, .ownProcess, "tgid = own process")
@@ -50,7 +83,7 @@ extension Rule {
   /// Calls of the C library and the Swift runtime.
   private static let runtime: [Rule] = [
     Rule("futex", [.vcpu, .control], "take and release locks; join threads", locks),
-    Rule("futex", [.pin, .device, .trace], "take and release locks", locks, isContingent: true),
+    Rule("futex", [.pin, .device, .trace, .socket], "take and release locks", locks, isContingent: true),
     Rule("getpid", allKinds, "part of abort()", isContingent: true),
     Rule("gettid", allKinds, "lock a Mutex of Swift, which is a priority-inheriting futex"),
     Rule(
@@ -66,13 +99,13 @@ extension Rule {
       ]), isContingent: true),
     Rule("munmap", [.control], "unmap the machine's memory at shutdown"),
     Rule("munmap", [.device], "unmap a device's memory when the device is released"),
-    Rule("munmap", [.vcpu, .pin, .trace], "free large blocks in malloc()", isContingent: true),
+    Rule("munmap", [.vcpu, .pin, .trace, .socket], "free large blocks in malloc()", isContingent: true),
     Rule(
       "mprotect", allKinds, "grow a heap of malloc() that brk did not allocate",
       .arguments([[Argument(2, .number(UInt64(PROT_READ | PROT_WRITE)), "PROT_READ|PROT_WRITE")]]),
       isContingent: true),
     Rule(
-      "madvise", [.vcpu, .device, .trace], "free the stack of a thread that exits",
+      "madvise", [.vcpu, .device, .trace, .socket], "free the stack of a thread that exits",
       .arguments([[dontNeed], [hugePage]])),
     Rule(
       "madvise", [.pin],
@@ -93,17 +126,17 @@ extension Rule {
     Rule("close", [.device], "close a device that is released"),
     Rule("rt_sigreturn", [.vcpu], "return from the kick, and from SIGBUS on disabled device memory"),
     Rule(
-      "rt_sigreturn", [.control, .pin, .device, .trace],
+      "rt_sigreturn", [.control, .pin, .device, .trace, .socket],
       "return from the handler of a fault signal that another process sent", isContingent: true),
     Rule(
       "restart_syscall", allKinds, "resume a wait after the process was stopped and continued",
       isContingent: true),
-    Rule("rt_sigprocmask", [.vcpu, .pin, .device, .trace], "part of pthread_exit()"),
+    Rule("rt_sigprocmask", [.vcpu, .pin, .device, .trace, .socket], "part of pthread_exit()"),
     Rule("rt_sigprocmask", [.control], "part of abort()", isContingent: true),
-    Rule("exit", [.vcpu, .pin, .device, .trace], "end the thread"),
+    Rule("exit", [.vcpu, .pin, .device, .trace, .socket], "end the thread"),
     Rule("exit_group", [.control], "end the process"),
     Rule(
-      "exit_group", [.vcpu, .pin, .device, .trace], "end the process from the C library",
+      "exit_group", [.vcpu, .pin, .device, .trace, .socket], "end the process from the C library",
       isContingent: true),
   ]
 

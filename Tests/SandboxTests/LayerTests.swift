@@ -16,10 +16,20 @@ enum WrongArguments: String, CaseIterable {
   case otherProcess, otherSignal, executableMap, fileMap, sharedMap, executableProtection, advice,
     lockOperation
   case eventFlags, terminalOfOther
+  case acceptFlags, acceptAddress, otherOption, sendFlags, sendAddress
 
   /// Maps a page for the calls.
   private static func page() -> UInt64 {
     UInt64(cl_mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))
+  }
+
+  /// Returns a listening socket with a waiting client, and the client's socket.
+  private static func sockets() -> (listener: Int32, client: Int32) {
+    // SAFETY: the path lives for the calls.
+    let path = "/tmp/sluice-layers-\(getpid())"
+    let listener = unsafe cl_listen_unix(path, 0o600, 1)
+    defer { _ = unsafe cl_remove_socket(path) }
+    return (listener, unsafe cl_connect_unix(path, true))
   }
 
   /// Prepares the call. The returned closure makes the call and returns true if it succeeds.
@@ -28,6 +38,7 @@ enum WrongArguments: String, CaseIterable {
     let (parent, process, thread) = (getppid(), cl_process_id(), cl_thread_id())
     // SAFETY: the path is a literal.
     let file = unsafe open("/proc/self/exe", O_RDONLY)
+    let (listener, client) = Self.sockets()
     func map(_ protection: Int32, _ flags: Int32, _ file: Int32) -> Bool {
       cl_mmap(0, 4096, protection, flags, file, 0) > 0
     }
@@ -43,6 +54,12 @@ enum WrongArguments: String, CaseIterable {
       case .advice: return cl_madvise(page, 4096, MADV_SEQUENTIAL) == 0
       case .lockOperation: return probe_requeue(page) == 0
       case .eventFlags: return probe_blocking_eventfd() >= 0
+      case .acceptFlags: return probe_accept(listener, Int32(SOCK_CLOEXEC.rawValue), false) >= 0
+      case .acceptAddress: return probe_accept(listener, Int32(CL_ACCEPT_FLAGS), true) >= 0
+      case .otherOption: return cl_socket_option(client, SO_TYPE) == Int32(SOCK_STREAM.rawValue)
+      case .sendFlags: return cl_send(client, nil, 0, true) == 0
+      // EISCONN comes from the kernel.
+      case .sendAddress: return probe_send_elsewhere(client) == -EISCONN
       // ENOTTY comes from the kernel: the descriptor is not a terminal.
       case .terminalOfOther: return cl_kvm_number(file, UInt(TCGETS), 0) == -ENOTTY
       }
@@ -50,7 +67,13 @@ enum WrongArguments: String, CaseIterable {
   }
 
   /// A kind of thread that may make the call with other arguments.
-  var kind: ThreadKind { self == .terminalOfOther ? .control : .vcpu }
+  var kind: ThreadKind {
+    switch self {
+    case .terminalOfOther: .control
+    case .acceptFlags, .acceptAddress, .otherOption, .sendFlags, .sendAddress: .socket
+    default: .vcpu
+    }
+  }
 }
 
 /// Each layer denies an action that succeeds without the layer. Each test runs in a separate process.
@@ -72,6 +95,28 @@ struct LayerTests {
     await #expect(processExitsWith: .exitCode(7)) { [call = call.rawValue as String] in
       guard let call = WrongArguments(rawValue: call) else { _exit(99) }
       _exit(call.prepare()() ? 7 : 1)
+    }
+  }
+
+  @Test("a thread of the control socket accepts a client, reads its user and its bytes, replies and closes")
+  func socket() async {
+    await #expect(processExitsWith: .exitCode(7)) {
+      let path = "/tmp/sluice-socket-\(getpid())"
+      let listener = try SocketListener.create(at: path)
+      let client = try StreamSocket.connect(to: path, waits: true)
+      try SocketListener.removeFile(path)
+      let loop = try Epoll()
+      let user = geteuid()
+      Confinement.enter("socket")
+      try loop.watch(listener.number, as: 1)
+      guard try loop.next() == 1, let socket = try SocketListener.accept(listener.number) else { _exit(1) }
+      guard try StreamSocket.peer(of: socket.number) == user else { _exit(2) }
+      guard try StreamSocket.send([1], to: client.number) == 1, try socket.read(upTo: 2) == [1] else {
+        _exit(3)
+      }
+      // An end of the scope would close it after the exit.
+      _ = consume socket
+      _exit(try client.read(upTo: 1).isEmpty ? 7 : 4)
     }
   }
 

@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -51,6 +52,37 @@ static inline int probe_blocking_eventfd(void)
 {
 	int fd = eventfd(0, 0);
 	return fd < 0 ? -errno : fd;
+}
+
+/* Calls accept4 with flags, and with the client's address. */
+static inline int probe_accept(int fd, int flags, bool has_address)
+{
+	struct sockaddr_storage address;
+	socklen_t size = sizeof address;
+	long result = syscall(SYS_accept4, fd, has_address ? &address : NULL, has_address ? &size : NULL, flags);
+	return result < 0 ? -errno : (int)result;
+}
+
+/* Sends a byte to another address than the peer of a connected socket, which the kernel refuses. */
+static inline int probe_send_elsewhere(int fd)
+{
+	struct sockaddr address = { .sa_family = AF_UNIX };
+	char byte = 0;
+	return sendto(fd, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT, &address, sizeof address) < 0 ? -errno : 0;
+}
+
+/* Sends a byte and a descriptor (SCM_RIGHTS). */
+static inline int probe_send_descriptor(int fd, char byte, int passed)
+{
+	struct iovec piece = { .iov_base = &byte, .iov_len = 1 };
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = { .header = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int)) } };
+	struct msghdr message = { .msg_iov = &piece, .msg_iovlen = 1, .msg_control = &control,
+				  .msg_controllen = sizeof control };
+	*(int *)CMSG_DATA(&control.header) = passed;
+	return sendmsg(fd, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
 /* Returns 1 if a capability is in the bounding set, 0 if not, or -errno. */
