@@ -104,7 +104,8 @@ let package = Package(
     tests(
       "VMM",
       [
-        "Boot", "Fakes", "Gate", "KVM", "Seams", "GuestMemory", "Linux", "PCI", "Passthrough", "Sandbox",
+        "Boot", "CProbes", "Fakes", "Gate", "KVM", "Seams", "GuestMemory", "Linux", "PCI", "Passthrough",
+        "Sandbox",
         "Trace",
         logging,
       ]),

@@ -94,11 +94,9 @@ struct CPUPinArgument: Equatable {
 
 /// `--stop-timeout`: a time in seconds.
 enum StopTimeoutArgument {
-  /// The longest time, a day.
-  private static let longest = 86_400
-
   /// Returns the number of seconds.
   static func seconds(_ argument: String) throws -> Int {
+    let longest = Configuration.maxStopTimeout
     guard let seconds = Int(decimal: argument[...]), 1...longest ~= seconds else {
       throw ValidationError("'\(argument)' is not a time in seconds; give 1 to \(longest)")
     }

@@ -75,7 +75,7 @@ struct RunCommand: ParsableCommand {
 
       DESCRIPTORS, in --fd, and in LISTEN_FDNAMES as 'sluice open' sets it:
         kvm, iommu, container, container.N, group.N, device.0000-01-00.0, devices,
-        kernel, initrd, trace, console, notify. With 'devices', the VM opens no device itself.
+        kernel, initrd, trace, console, notify, control. With 'devices', the VM opens no device itself.
 
       LAYERS, in --sandbox. Without an option, the VM starts without a layer that the
       kernel lacks, and --summary names the cause. 'no-LAYER' leaves a layer out for
@@ -168,6 +168,12 @@ struct RunCommand: ParsableCommand {
   var trace: String?
 
   @Option(
+    help: ArgumentHelp(
+      "Create a socket for requests to the running VM, with mode 0600 (default: none). 'sluice ctl' is its client. A socket "
+        + "on which no process listens is replaced.", valueName: "path"))
+  var control: String?
+
+  @Option(
     name: .customLong("fd"),
     help: ArgumentHelp(
       "Take a file that the parent process has opened as a descriptor. See DESCRIPTORS for the names. Repeat --fd for more "
@@ -230,6 +236,7 @@ struct RunCommand: ParsableCommand {
     configuration.portWindow = portWindow?.size
     configuration.iommu = iommu.interface
     configuration.trace = trace
+    configuration.control = control
     configuration.printsSummary = summary
     configuration.hasDebugExit = debugExit
     configuration.layers = sandbox.layers
@@ -259,9 +266,14 @@ struct RunCommand: ParsableCommand {
     let outcome: Outcome
     do throws(RunError) {
       let session = try VMSession(
-        configuration, files: files, log: log, start: start, remedy: { $0.remedy })
+        configuration, files: files, log: log, start: start, remedy: { $0.remedy }, advice: { $0.advice })
       outcome = try session.run { failure in log.error("\(failure.message)") }
-    } catch { throw failure(error.message) }
+    } catch {
+      if case .control(let problem) = error, problem.isUsage {
+        throw CommandFailure(problem.message, status: 2)
+      }
+      throw failure(error.message)
+    }
     if case .failure(let cause) = outcome { throw failure(cause.message) }
     endProcess(outcome.exitStatus(hasDebugExit: debugExit))
   }

@@ -61,6 +61,8 @@ public struct Configuration: Sendable {
   public var portWindow: PortWindow?
   /// The path of the trace, or nil for no trace.
   public var trace: String?
+  /// The path of the control socket, or nil for none.
+  public var control: String?
   /// True if a summary is printed at the end.
   public var printsSummary = false
   /// True if a write to port 0xf4 ends the VM.
@@ -77,6 +79,9 @@ public struct Configuration: Sendable {
 
   /// Creates a configuration with a kernel and the defaults.
   public init(kernel: String?) { self.kernel = kernel }
+
+  /// The maximum of ``stopTimeout``: a day.
+  public static let maxStopTimeout = 86_400
 
   /// The maximum number of devices and empty ports: all PCI slots of the root bus except the host bridge's.
   public static let maxDevices = 31

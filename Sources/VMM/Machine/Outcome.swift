@@ -15,7 +15,7 @@ public enum Outcome: Sendable, Equatable {
   case tripleFault
   /// The guest wrote to the debug exit port.
   case debugExit(UInt32)
-  /// The user typed Ctrl-A x.
+  /// The user typed Ctrl-A x, or a client of the control socket requested the end.
   case quit
   /// A signal requested the end.
   case signal(Int32)

@@ -25,6 +25,8 @@ public enum RunError: Error, Equatable, CustomStringConvertible {
   case function(FunctionError)
   /// A device cannot be returned to the host.
   case release(FunctionError)
+  /// The control socket cannot be created.
+  case control(ControlProblem)
   /// A thread cannot be confined.
   case sandbox(SandboxError)
   /// The host cannot meet a requirement of the VM.
@@ -52,6 +54,7 @@ public enum RunError: Error, Equatable, CustomStringConvertible {
     case .vfio(let error): error.description
     case .function(let error): error.description
     case .release(let error): "release: \(error)"
+    case .control(let problem): problem.description
     case .sandbox(let error): error.description
     case .host(let problem): problem.description
     case .vcpu(let cpu, let error), .placement(let cpu, let error): "vCPU \(cpu): \(error)"

@@ -26,13 +26,16 @@ struct VM<B: HostBackend> {
   /// Creates the threads of a machine. The guest waits for ``start()``.
   init(
     _ builder: MachineBuilder<B>, _ configuration: Configuration, eventLog: EventLog,
-    shutdown: ShutdownRequest
+    shutdown: ShutdownRequest, control: ControlServer? = nil
   ) throws(RunError) {
     self.builder = builder
     population = Population(builder.devices.functions)
     self.eventLog = eventLog
     self.shutdown = shutdown
-    threads = try VMThreads(builder, configuration, eventLog: eventLog, shutdown: shutdown)
+    let status = MachineStatus(
+      population: population, shutdown: shutdown, cpus: configuration.cpus, memory: configuration.memory)
+    threads = try VMThreads(
+      builder, configuration, eventLog: eventLog, shutdown: shutdown, server: control, status: status)
   }
 
   /// The serial port.
@@ -115,13 +118,26 @@ struct VM<B: HostBackend> {
     backend.remove(function.address)
   }
 
-  /// Removes a device from the guest and returns it to the host. A failure ends the VM.
+  /// Removes a device from the guest and returns it to the host. A device behind a port leaves when the guest has released
+  /// it, or after a time. A failure of the operation itself ends the VM.
   ///
-  /// - Returns: False if the VM does not have the device.
-  func remove(_ address: String) -> Bool {
-    guard let function = functions.first(where: { $0.address == address }) else { return false }
-    do throws(FunctionError) { try function.remove() } catch { shutdown.end(.failure(.function(error))) }
-    return true
+  /// - Returns: The function. The device has been returned when it is no longer open.
+  @discardableResult
+  func remove(_ address: String) throws(ControlError) -> AssignedFunction<B> {
+    let members = functions.filter { $0.address == address }
+    guard let function = members.last else { throw .noDevice(address, .remove) }
+    guard function.isOpen else { throw .released(device: address, .remove) }
+    do throws(FunctionError) {
+      if let port = ports.first(where: { $0.has(function) }) {
+        try port.requestRemoval(by: Clock.microseconds() + Self.removalTime)
+      } else {
+        try function.remove()
+      }
+    } catch {
+      shutdown.end(.failure(.function(error)))
+      throw .failed(error, .remove)
+    }
+    return function
   }
 
   /// Presses the guest's power button.
@@ -137,6 +153,9 @@ struct VM<B: HostBackend> {
     for function in functions { function.stopWaiting() }
     threads.stop()
   }
+
+  /// Sends the last events to the clients of the control socket and closes their connections.
+  func endControl() { threads.endControl() }
 
   /// Closes the gates, returns the devices to the host and frees guest RAM. No vCPU may run.
   ///
@@ -168,9 +187,11 @@ struct FunctionStatus {
   /// The device's address on the host.
   let address: String
   let statistics: FunctionStatistics
+  let presence: FunctionPresence
 
   init(_ function: AssignedFunction<some Backend>) {
     address = function.address
     statistics = function.statistics
+    presence = function.presence
   }
 }

@@ -20,11 +20,13 @@ enum EventSource: RawRepresentable, Equatable {
   case departures
   /// The guest has ended an interrupt of a port's pin. The number is the port's index.
   case portPin(Int)
+  /// A client of the control socket has requested an operation.
+  case control
   /// The host's kernel has sent a notification about a function. The number is the function's index.
   case notification(DeviceNotification, Int)
 
   private static let fixed: [EventSource] = [
-    .signals, .shutdown, .serialRoom, .serialBacklog, .input, .output, .departures,
+    .signals, .shutdown, .serialRoom, .serialBacklog, .input, .output, .departures, .control,
   ]
 
   init?(rawValue: UInt64) {
@@ -49,6 +51,7 @@ enum EventSource: RawRepresentable, Equatable {
     case .output: 5
     case .departures: 6
     case .portPin(let index): UInt64(index) << 8 | 0xFD
+    case .control: 7
     case .notification(.error, let index): UInt64(index) << 8 | 0xFE
     case .notification(.request, let index): UInt64(index) << 8 | 0xFF
     }

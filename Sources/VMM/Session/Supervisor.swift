@@ -3,7 +3,8 @@
 internal import Linux
 internal import Passthrough
 
-/// The main thread of a VM. It serves the console, signals and device notifications until the VM ends.
+/// The main thread of a VM. It serves the console, signals, device notifications and operations of the control socket until
+/// the VM ends.
 struct Supervisor<B: HostBackend>: ~Copyable {
   private let vm: VM<B>
   private let shutdown: ShutdownRequest
@@ -11,10 +12,9 @@ struct Supervisor<B: HostBackend>: ~Copyable {
   private let output: Output
   private let loop: Epoll
   private var console: Console
+  private var operations: VMOperations<B>
   /// The time in microseconds that the guest gets to power off after SIGTERM, or nil if SIGTERM ends the VM at once.
   private let stopTimeout: Int64?
-  /// The time on the clock at which the VM ends, after its power button has been pressed, or nil.
-  private var deadline: Int64?
 
   /// The interval in milliseconds at which a background console checks whether it is in the foreground. No
   /// signal reports this change.
@@ -30,13 +30,15 @@ struct Supervisor<B: HostBackend>: ~Copyable {
   ///   - output: The output of the console.
   ///   - isTerminal: True if `input` is the process's terminal.
   ///   - stopTimeout: The time in seconds that the guest gets to power off after SIGTERM, or nil.
+  ///   - exchange: The operations of the control socket, or nil.
   init(
     _ vm: VM<B>, shutdown: ShutdownRequest, signals: consuming SignalFD, input: Int32, output: Output,
-    isTerminal: Bool, stopTimeout: Int? = nil
+    isTerminal: Bool, stopTimeout: Int? = nil, exchange: ControlExchange? = nil
   ) throws(KernelError) {
     self.stopTimeout = stopTimeout.map { Int64($0) * 1_000_000 }
     self.vm = vm
     self.shutdown = shutdown
+    operations = VMOperations(vm, shutdown: shutdown, exchange: exchange)
     self.output = output
     console = Console(serial: vm.serial, isTerminal: isTerminal, input: input, output: output.number)
     let loop = try Epoll()
@@ -46,6 +48,7 @@ struct Supervisor<B: HostBackend>: ~Copyable {
       (shutdown.number, .shutdown), (vm.departureNumber, .departures),
     ]
     for port in vm.ports { sources.append((port.resample, .portPin(port.index))) }
+    if let exchange { sources.append((exchange.forMain.number, .control)) }
     for (index, function) in vm.functions.enumerated() {
       for notification in DeviceNotification.allCases {
         sources.append((function.number(of: notification), .notification(notification, index)))
@@ -62,10 +65,10 @@ struct Supervisor<B: HostBackend>: ~Copyable {
     if try console.refill() { shutdown.end(.quit) }
     try vm.start()
     while !shutdown.isOver {
-      guard let token = try loop.next(within: timeout) else {
-        let now = Clock.microseconds()
-        if let deadline, now >= deadline { shutdown.end(.signal(SignalFD.terminate)) }
-        vm.act(at: now)
+      let token = try loop.next(within: timeout)
+      // Events that never end delay no deadline.
+      if operations.timeLeft == 0 { operations.act() }
+      guard let token else {
         if console.isInBackground { console.takeTerminal() }
         try console.watch(loop)
         continue
@@ -77,22 +80,16 @@ struct Supervisor<B: HostBackend>: ~Copyable {
 
   /// The time in milliseconds until the loop has to act without an event, or -1.
   private var timeout: Int32 {
-    var timeout = console.isInBackground ? Self.backgroundInterval : -1
-    for deadline in [deadline, vm.deadline].compactMap(\.self) {
-      // Rounded up, so that the deadline is over after the wait.
-      let left = Int32(clamping: max(0, deadline - Clock.microseconds() + 999) / 1000)
-      timeout = timeout < 0 ? left : min(timeout, left)
-    }
-    return timeout
+    let timeouts = [console.isInBackground ? Self.backgroundInterval : nil, operations.timeLeft]
+    return timeouts.compactMap(\.self).min() ?? -1
   }
 
   /// Ends the VM for a signal. With a time for the guest, the first SIGTERM presses the power button instead.
   private mutating func stop(_ signal: Int32) {
-    guard signal == SignalFD.terminate, let stopTimeout, deadline == nil else {
+    guard signal == SignalFD.terminate, let stopTimeout, operations.deadline == nil else {
       return shutdown.end(.signal(signal))
     }
-    deadline = Clock.microseconds() + stopTimeout
-    vm.pressPowerButton(within: stopTimeout)
+    operations.pressPowerButton(stopTimeout, .signal(signal))
   }
 
   private mutating func serve(_ source: EventSource) throws(KernelError) {
@@ -113,9 +110,10 @@ struct Supervisor<B: HostBackend>: ~Copyable {
       try vm.serial.backlog.take()
       try console.send(loop)
     case .output: try console.send(loop)
-    case .departures: try vm.returnDeparted()
+    case .departures: try operations.returnDeparted()
     case .portPin(let port): vm.ports[port].endOfInterrupt()
     case .input: if try console.transfer() { shutdown.end(.quit) }
+    case .control: try operations.perform()
     case .notification(let notification, let function): vm.handle(notification, of: function)
     }
   }

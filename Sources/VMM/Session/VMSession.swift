@@ -11,8 +11,10 @@ public struct VMSession: Sendable {
   private let files: HostFiles
   private let eventLog: EventLog
   private let shutdown: ShutdownRequest
+  private let socket: ControlSocket?
+  private let advice: @Sendable (ControlError) -> String
 
-  /// Prepares a session. Opens only the trace file.
+  /// Prepares a session. Opens only the trace file and the control socket.
   ///
   /// - Parameters:
   ///   - configuration: The VM.
@@ -20,11 +22,14 @@ public struct VMSession: Sendable {
   ///   - log: The log for warnings.
   ///   - start: The start time of the program, in microseconds of the monotonic clock.
   ///   - remedy: Returns the advice for a warning's reason, or nil if there is none.
+  ///   - advice: Returns the remedy for an error of a request at the control socket.
   public init(
     _ configuration: Configuration, files: HostFiles = HostFiles(), log: Logger, start: Int64,
-    remedy: @escaping @Sendable (FunctionWarning.Reason) -> String?
+    remedy: @escaping @Sendable (FunctionWarning.Reason) -> String?,
+    advice: @escaping @Sendable (ControlError) -> String
   ) throws(RunError) {
     self.configuration = configuration
+    self.advice = advice
     self.files = files
     StandardError.stopWaiting()
     var sandbox: ThreadSandbox?
@@ -34,6 +39,7 @@ public struct VMSession: Sendable {
         try ThreadSandbox(.trace, rules: Rule.machine(nil))
       }
     }
+    let hasControl = configuration.control != nil || files.has(.control)
     do throws(KernelError) {
       // Opening a FIFO waits for its reader. Until then, signals end the process.
       try Thread.unblockSignals()
@@ -41,12 +47,17 @@ public struct VMSession: Sendable {
       let service = Self.serviceManager(files, log)
       eventLog = try EventLog(
         log: log, trace: configuration.trace, file: files.take(.trace), start: start, service: service,
-        remedy: remedy
+        feed: hasControl ? try EventFeed() : nil, remedy: remedy
       ) {
         [sandbox] () throws(KernelError) in try sandbox?.enter()
       }
       shutdown = try ShutdownRequest()
     } catch { throw .kernel(error) }
+    // Nothing fails after this, so that no socket's file remains.
+    socket = try step(RunError.control) { () throws(ControlProblem) in
+      if let passed = files.take(.control) { return try ControlSocket(passed) }
+      return try configuration.control.map { path throws(ControlProblem) in try ControlSocket(path: path) }
+    }
   }
 
   /// Returns the service manager: the socket that was passed, or the socket that the environment names.
@@ -65,6 +76,7 @@ public struct VMSession: Sendable {
   public func run(report: (RunError) -> Void) throws(RunError) -> Outcome {
     do throws(RunError) { return try execute(VFIOBackend.self, report) } catch {
       eventLog.trace?.finish()
+      socket?.removeFile()
       throw error
     }
   }
@@ -88,27 +100,46 @@ public struct VMSession: Sendable {
         failureStatus: Outcome.failureStatus(hasDebugExit: configuration.hasDebugExit))
       return signals
     }
-    try confine()
-    let vm = try VM(builder, configuration, eventLog: eventLog, shutdown: shutdown)
+    let overflow = User.overflowID
+    let states = try confine()
+    let control = try server(overflow: overflow, states)
+    let vm = try VM(builder, configuration, eventLog: eventLog, shutdown: shutdown, control: control)
     let terminal = Terminal()
     do throws(KernelError) {
       var supervisor = try Supervisor(
         vm, shutdown: shutdown, signals: signals, input: 0, output: output.stream,
         isTerminal: terminal != nil,
-        stopTimeout: configuration.stopTimeout)
+        stopTimeout: configuration.stopTimeout, exchange: control?.exchange)
       try supervisor.run()
     } catch { shutdown.end(.failure(.mainThread(error))) }
     return finish(vm, output, terminal, report)
   }
 
   /// Enters the layers of confinement. Everything is open, and the process has a single thread.
-  private func confine() throws(RunError) {
+  private func confine() throws(RunError) -> [LayerState] {
     let states = try step(RunError.sandbox) { () throws(SandboxError) in
       try ProcessSandbox.enter(configuration.layers)
     }
     eventLog.note(states)
     eventLog.phase("confined")
     try step(RunError.kernel) { () throws(KernelError) in try eventLog.startTrace() }
+    return states
+  }
+
+  /// Returns the server of the control socket, or nil if the VM has none.
+  ///
+  /// - Parameters:
+  ///   - overflow: The ID that the kernel shows for a user without an ID in the VM's user namespace.
+  ///   - states: The state of each layer of confinement.
+  private func server(overflow: UInt32, _ states: [LayerState]) throws(RunError) -> ControlServer? {
+    guard let socket, let feed = eventLog.feed else { return nil }
+    let peers = ControlPeers(
+      user: User.currentID, overflow: overflow,
+      isInOwnNamespace: states.contains { $0.layer == .namespaces && $0.obstacle == nil })
+    let log = eventLog.log
+    return try step(RunError.kernel) { () throws(KernelError) in
+      try ControlServer(socket, peers: peers, feed: feed, advice: advice) { log.warning("\($0)") }
+    }
   }
 
   /// Stops the VM, restores the terminal, returns the devices to the host, and completes the summary and the
@@ -124,6 +155,7 @@ public struct VMSession: Sendable {
     terminal?.restore()
     for failure in vm.release() { add(.release(failure), to: &outcome, report) }
     eventLog.phase("devices-handed-back")
+    vm.endControl()
     if configuration.printsSummary {
       StandardError.write(
         eventLog.summary(vm.status.functions, outcome: outcome),

@@ -7,14 +7,16 @@ internal import Passthrough
 internal import Sandbox
 internal import Seams
 
-/// The threads of a VM: one for each vCPU, one for each device that is reset alone, and the threads that
-/// populate and pin guest RAM. Each thread loads its seccomp filter. The guest starts after all threads are
+/// The threads of a VM: one for each vCPU, one for each device that is reset alone, one for the control socket, and the
+/// threads that populate and pin guest RAM. Each thread loads its seccomp filter. The guest starts after all threads are
 /// ready.
 struct VMThreads<B: HostBackend> {
   private let cpus: [VirtualCPU]
   private var vcpus: [Thread] = []
   private var devices: [Thread] = []
   private var pins: [Thread] = []
+  private var socket: Thread?
+  private let server: ControlServer?
   private let control: ThreadSandbox?
   private let barrier: StartBarrier
   private let shutdown: ShutdownRequest
@@ -25,7 +27,7 @@ struct VMThreads<B: HostBackend> {
   /// Creates the threads of a machine.
   init(
     _ builder: MachineBuilder<B>, _ configuration: Configuration, eventLog: EventLog,
-    shutdown: ShutdownRequest
+    shutdown: ShutdownRequest, server: ControlServer?, status: MachineStatus<B>
   ) throws(RunError) {
     let isSandboxed = configuration.layers.contains(.seccomp)
     if configuration.layers == .none {
@@ -40,11 +42,18 @@ struct VMThreads<B: HostBackend> {
     let barrier = try step(RunError.kernel) { () throws(KernelError) in try StartBarrier(shutdown) }
     self.barrier = barrier
     self.shutdown = shutdown
+    self.server = server
     cpus = builder.cpus
     lifecycle = try step(RunError.kernel) { () throws(KernelError) in try DeviceLifecycle() }
     busResetFunctions = builder.devices.functions.filter { !$0.isResetAlone }
     control = try sandbox(.control)
     try addDevices(builder.devices.functions.filter(\.isResetAlone), sandbox(.device))
+    if let server {
+      let socketSandbox = try sandbox(.socket)
+      socket = try Self.thread("socket") {
+        if barrier.enter(socketSandbox) { server.run { status.fields } }
+      }
+    }
     let ports = PortBus(
       serial: builder.serial, root: builder.root, shutdown: shutdown,
       hasDebugExit: configuration.hasDebugExit)
@@ -112,7 +121,7 @@ struct VMThreads<B: HostBackend> {
   /// Waits until all threads are ready, confines the calling thread and starts the guest. The guest executes
   /// no instruction before that.
   func start() throws(KernelError) {
-    var waiting = UInt64(vcpus.count + devices.count + pins.count)
+    var waiting = UInt64(vcpus.count + devices.count + pins.count + (socket == nil ? 0 : 1))
     while waiting > 0 {
       try barrier.ready.wait()
       waiting -= min(waiting, try barrier.ready.take())
@@ -127,6 +136,12 @@ struct VMThreads<B: HostBackend> {
     barrier.go.signal()
     for cpu in cpus { cpu.interrupt() }
     for thread in vcpus { thread.join() }
+  }
+
+  /// Ends the control socket's thread and waits for its end.
+  func endControl() {
+    server?.exchange.finish()
+    socket?.join()
   }
 
   /// Returns the devices, whose gates are closed, to the host and waits for the end of the threads.

@@ -11,6 +11,8 @@ internal import Trace
 final class EventLog: Sendable {
   let log: Logger
   let trace: TraceWriter?
+  /// The events for clients of the control socket, or nil if the VM has none.
+  let feed: EventFeed?
   private let start: Int64
   private let remedy: @Sendable (FunctionWarning.Reason) -> String?
   /// The layers of confinement. Set once. No lock is taken inside it.
@@ -32,11 +34,12 @@ final class EventLog: Sendable {
   ///   - file: The open trace file, or nil. Without a path and a file, there is no trace.
   ///   - start: The start time of the program, in microseconds of the monotonic clock.
   ///   - service: The service manager, or nil.
+  ///   - feed: Receives each event while it is wanted, or nil.
   ///   - remedy: Returns the advice for a warning's reason, or nil if there is none.
   ///   - confine: Called by the thread that writes the trace, before anything else.
   init(
     log: Logger, trace path: String?, file: consuming OwnedDescriptor? = nil, start: Int64,
-    service: ServiceManager? = nil,
+    service: ServiceManager? = nil, feed: EventFeed? = nil,
     remedy: @escaping @Sendable (FunctionWarning.Reason) -> String? = { _ in nil },
     confine: @escaping @Sendable () throws(KernelError) -> Void = {}
   ) throws(KernelError) {
@@ -44,6 +47,7 @@ final class EventLog: Sendable {
     self.remedy = remedy
     self.start = start
     self.service = service
+    self.feed = feed
     if let file {
       trace = try TraceWriter(file, path: "(descriptor 'trace')", start: start, confine: confine) {
         log.warning("\($0)")
@@ -60,11 +64,18 @@ final class EventLog: Sendable {
   /// Starts the thread that writes the trace. Until then, records wait in memory.
   func startTrace() throws(KernelError) { try trace?.begin() }
 
+  /// Adds an event to the trace and to the feed.
+  private func record(_ event: @autoclosure () -> TraceEvent, flush: Bool = false) {
+    trace?.record(event(), flush: flush)
+    guard let feed, feed.isWanted else { return }
+    feed.add(TraceRecord(time: Clock.microseconds() - start, event: event()).line)
+  }
+
   /// Records the layers of confinement.
   func note(_ layers: [LayerState]) {
     self.layers.withLock { $0 = layers }
     for state in layers {
-      trace?.record(
+      record(
         .layer(
           name: state.layer.rawValue, state.obstacle == nil ? .active : .off,
           text: state.obstacle ?? state.gap ?? ""))
@@ -74,14 +85,14 @@ final class EventLog: Sendable {
   /// Records the interface to the IOMMU.
   func note(_ choice: IOMMUChoice) {
     iommu.withLock { $0 = choice }
-    trace?.record(.iommu(choice.interface, text: choice.reason))
+    record(.iommu(choice.interface, text: choice.reason))
   }
 
   /// Records that a phase has been reached.
   func phase(_ name: String) {
     let time = Clock.microseconds() - start
     phases.withLock { $0.append((name, time)) }
-    trace?.record(.phase(name: name), flush: true)
+    record(.phase(name: name), flush: true)
   }
 
   /// Records that the guest is about to execute its first instruction.
@@ -110,7 +121,7 @@ final class EventLog: Sendable {
         let advice = warning.reason.flatMap(remedy).map { "; \($0)" } ?? ""
         log.warning("device \(device): \(warning)\(advice)")
       }
-      trace?.record(TraceEvent(device, event, microseconds: microseconds))
+      record(TraceEvent(device, event, microseconds: microseconds))
     }
   }
 
@@ -127,7 +138,7 @@ final class EventLog: Sendable {
   private func memory(
     _ operation: TraceEvent.MapOperation, iova: UInt64, size: UInt64, microseconds: Int64
   ) {
-    trace?.record(.memory(operation, iova: iova, size: size, microseconds: microseconds))
+    record(.memory(operation, iova: iova, size: size, microseconds: microseconds))
   }
 
   /// Returns the summary of a VM's execution.

@@ -29,7 +29,7 @@ import Trace
     "a name is parsed, and other names are unknown",
     arguments: [
       "kvm", "container", "iommu", "group.7", "device.0000-01-00.0", "devices", "kernel", "initrd", "trace",
-      "console", "notify", "container.1", "container.12",
+      "console", "notify", "control", "container.1", "container.12",
     ])
   func names(_ text: String) throws {
     #expect(try #require(DescriptorName(text)).description == text)
@@ -68,6 +68,7 @@ import Trace
     "a file of another kind is refused",
     arguments: [
       "kvm", "container", "iommu", "group.7", "device.0000-01-00.0", "devices", "kernel", "initrd", "notify",
+      "control",
     ])
   func wrong(_ name: String) async {
     // Other tests replace ioctl in their process.

@@ -9,7 +9,7 @@ import Testing
   @Test("each source has a unique token, from which it can be created again")
   func tokens() {
     var sources: [EventSource] = [
-      .signals, .shutdown, .serialRoom, .serialBacklog, .input, .output, .departures,
+      .signals, .shutdown, .serialRoom, .serialBacklog, .input, .output, .departures, .control,
     ]
     for index in [0, 1, 255] {
       sources.append(.portPin(index))
@@ -19,6 +19,6 @@ import Testing
     #expect(Set(sources.map(\.rawValue)).count == sources.count)
   }
 
-  @Test("an unknown token has no source", arguments: [7, 0xFC, 0x100, .max - 3] as [UInt64])
+  @Test("an unknown token has no source", arguments: [8, 0xFC, 0x100, .max - 3] as [UInt64])
   func none(_ token: UInt64) { #expect(EventSource(rawValue: token) == nil) }
 }

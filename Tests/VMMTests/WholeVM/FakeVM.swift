@@ -20,6 +20,11 @@ final class FakeVM {
   let worlds: [FakeWorld]
   let shutdown: ShutdownRequest
   let vm: VM<FakeHost>
+  let eventLog: EventLog
+  /// The control socket, or nil.
+  let control: ControlServer?
+  /// The path of the control socket.
+  let controlPath: String
   /// The receiver of the guest's serial output.
   let wire = Wire()
   private let directory = FileManager.default.temporaryDirectory.appending(path: "vm-\(UUID().uuidString)")
@@ -52,7 +57,8 @@ final class FakeVM {
 
   init(
     _ shapes: [FakeDevice.Shape], _ guest: GuestCode, cpus: Int = 1,
-    _ change: (inout Configuration) -> Void = { _ in }, prepare: (FakeWorld) -> Void = { _ in }
+    _ change: (inout Configuration) -> Void = { _ in }, hasControl: Bool = false,
+    prepare: (FakeWorld) -> Void = { _ in }
   ) throws {
     let worlds = shapes.map { _ in FakeWorld() }
     worlds.forEach(prepare)
@@ -73,12 +79,21 @@ final class FakeVM {
     change(&configuration)
     try Linux.Thread.installKick()
     shutdown = try ShutdownRequest()
-    let eventLog = try EventLog(
-      log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, trace: nil, start: 0)
+    eventLog = try EventLog(
+      log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, trace: nil, start: 0,
+      feed: hasControl ? EventFeed() : nil)
+    let path = directory.appending(path: "control").path
+    controlPath = path
+    control = try eventLog.feed.map { feed in
+      try ControlServer(
+        ControlSocket(path: path),
+        peers: ControlPeers(user: geteuid(), overflow: 65534, isInOwnNamespace: false), feed: feed,
+        advice: { _ in "advice" }, warn: { _ in })
+    }
     let wire = wire
     let builder = try MachineBuilder<FakeHost>(
       configuration, files: HostFiles(), eventLog: eventLog, output: { wire.take($0) })
-    vm = try VM(builder, configuration, eventLog: eventLog, shutdown: shutdown)
+    vm = try VM(builder, configuration, eventLog: eventLog, shutdown: shutdown, control: control)
     try vm.start()
   }
 
@@ -98,6 +113,8 @@ final class FakeVM {
     vm.stop()
     let outcome = vm.status.outcome
     let failures = vm.release()
+    eventLog.phase("devices-handed-back")
+    vm.endControl()
     try? FileManager.default.removeItem(at: directory)  // a temporary folder
     for device in devices { FakeHost.devices.withLock { $0[device.address] = nil } }
     return (outcome, failures)

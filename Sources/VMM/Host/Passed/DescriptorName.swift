@@ -27,9 +27,12 @@ public enum DescriptorName: Hashable, Sendable, CustomStringConvertible {
   case console
   /// The service manager's socket for notifications.
   case notify
+  /// The control socket.
+  case control
 
   private static let fixed: [DescriptorName] = [
     .kvm, .container(0), .iommu, .devices, .kernel, .initrd, .trace, .console, .notify,
+    .control,
   ]
 
   /// Parses a name. Returns nil for an unknown name.
@@ -72,6 +75,7 @@ public enum DescriptorName: Hashable, Sendable, CustomStringConvertible {
     case .trace: "trace"
     case .console: "console"
     case .notify: "notify"
+    case .control: "control"
     }
   }
 
@@ -88,6 +92,8 @@ public enum DescriptorName: Hashable, Sendable, CustomStringConvertible {
     case .trace: "a file that can be written"
     case .console: "a terminal, a pipe or a socket that can be read and written"
     case .notify: "a socket"
+    case .control:
+      "a listening Unix stream socket whose file has mode 0600 and belongs to root or to this user"
     }
   }
 
@@ -112,6 +118,7 @@ public enum DescriptorName: Hashable, Sendable, CustomStringConvertible {
     case .trace: facts.isWritable && facts.kind != .socket
     case .console: facts.isReadable && facts.isWritable && facts.kind != .regular
     case .notify: facts.kind == .socket
+    case .control: facts.isPrivateListener
     }
   }
 }

@@ -35,7 +35,7 @@ public final class HostFiles: Sendable {
   public convenience init(_ named: [(name: String, number: Int32)]) throws(DescriptorProblem) {
     var numbers: [DescriptorName: Int32] = [:]
     for (text, number) in named {
-      guard let name = DescriptorName(text) else { throw .unknown(Self.printable(text)) }
+      guard let name = DescriptorName(text) else { throw .unknown(text.printable) }
       if numbers[name] != nil { throw .doubled(name) }
       if let other = numbers.first(where: { $0.value == number })?.key {
         throw .shared(name, other, number: number)
@@ -56,14 +56,6 @@ public final class HostFiles: Sendable {
     guard text.count <= PassedDevice.maxSize else { throw .wrong(.devices, number: number) }
     self.init(numbers, devices: try PassedDevice.all(in: text))
     _ = take(.devices)
-  }
-
-  /// Returns the first characters of a text that was passed. Other characters than printable ASCII become `?`.
-  private static func printable(_ text: String) -> String {
-    let characters = text.unicodeScalars.prefix(32).map { scalar in
-      (0x20..<0x7F).contains(scalar.value) ? Character(scalar) : "?"
-    }
-    return String(characters) + (text.unicodeScalars.count > 32 ? "…" : "")
   }
 
   /// True if the descriptor was passed.
@@ -94,6 +86,7 @@ public final class HostFiles: Sendable {
   public func check(_ configuration: Configuration) throws(DescriptorProblem) {
     for (name, path) in [
       (.kernel, configuration.kernel), (.initrd, configuration.initrd), (.trace, configuration.trace),
+      (.control, configuration.control),
     ]
       as [(DescriptorName, String?)]
     where has(name) && path != nil { throw .path(name) }

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Passthrough
+internal import Seams
+
+/// An error of a request at the control socket.
+public enum ControlError: Error, Equatable, Sendable, CustomStringConvertible {
+  /// A line has more than ``ControlRequest/maxSize`` bytes.
+  case tooLong
+  /// A line is not a flat JSON object.
+  case notAnObject
+  /// The field `id` is missing or has an unsupported value.
+  case noID
+  /// The field `op` is missing or is not a string.
+  case noOperation
+  /// The field `op` has an unknown value.
+  case unknownOperation(String)
+  /// A field is there twice.
+  case doubledField(String)
+  /// The operation has no such field.
+  case unknownField(String, ControlRequest.Verb)
+  /// The value of a required or optional field is missing or invalid.
+  case invalidField(ControlRequest.Field, ControlRequest.Verb)
+  /// The socket has ``ControlServer/clientLimit`` clients.
+  case tooManyClients
+  /// The process that has connected belongs to another user.
+  case notPermitted
+  /// Another operation on the device has not ended.
+  case busy(device: String, ControlRequest.Verb)
+  /// The VM has no such device.
+  case noDevice(String, ControlRequest.Verb)
+  /// The device has been released to the host before.
+  case released(device: String, ControlRequest.Verb)
+  /// The operation has failed, and the VM ends.
+  case failed(FunctionError, ControlRequest.Verb)
+  /// The VM has ended before the operation.
+  case ending(ControlRequest.Verb)
+
+  /// The object of the operation.
+  public var subject: String {
+    switch self {
+    case .tooLong, .notAnObject, .noID, .noOperation, .unknownOperation, .doubledField, .unknownField,
+      .invalidField:
+      "request"
+    case .tooManyClients, .notPermitted: "control socket"
+    case .busy(let device, _), .noDevice(let device, _), .released(let device, _): "device \(device)"
+    case .failed(let error, _): "device \(error.device)"
+    case .ending: "VM"
+    }
+  }
+
+  /// The name of the operation.
+  public var operation: String {
+    switch self {
+    case .tooLong, .notAnObject, .noID, .noOperation, .unknownOperation, .doubledField: "read"
+    case .tooManyClients, .notPermitted: "connect"
+    case .unknownField(_, let verb), .invalidField(_, let verb), .busy(_, let verb), .noDevice(_, let verb),
+      .released(_, let verb), .failed(_, let verb), .ending(let verb):
+      verb.rawValue
+    }
+  }
+
+  /// The cause.
+  public var cause: String {
+    switch self {
+    case .tooLong: "longer than \(ControlRequest.maxSize) bytes"
+    case .notAnObject: "not a JSON object of strings and numbers"
+    case .noID: "'id' is neither a string of at most \(ControlID.maxSize) bytes nor a whole number"
+    case .noOperation: "'op' is not a string"
+    case .unknownOperation(let name): "'\(name.printable)' is not an operation"
+    case .doubledField(let name): "'\(name.printable)' is there twice"
+    case .unknownField(let name, _): "'\(name.printable)' is not a field of this operation"
+    case .invalidField(.timeout, _):
+      "'timeout' is not a number of seconds from 1 to \(Configuration.maxStopTimeout)"
+    case .invalidField(let field, _): "'\(field.rawValue)' is not a PCI address"
+    case .tooManyClients: "\(ControlServer.clientLimit) clients are connected"
+    case .notPermitted: "the client belongs to another user"
+    case .busy: "another operation on it has not ended"
+    case .noDevice: "the VM has no such device"
+    case .released: "already released to the host"
+    case .failed(let error, _): error.cause.description
+    case .ending: "it has ended"
+    }
+  }
+
+  /// The subject, the operation and the cause.
+  public var description: String { "\(subject): \(operation): \(cause)" }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Linux
+internal import Passthrough
+
+/// The operations on a running VM that signals and clients of the control socket request. The main thread performs them.
+struct VMOperations<B: HostBackend> {
+  private let vm: VM<B>
+  private let shutdown: ShutdownRequest
+  /// The operations of the control socket, or nil.
+  private let exchange: ControlExchange?
+  /// The outcome if the guest has not powered off at the deadline.
+  private var lateOutcome = Outcome.quit
+  /// The time on the clock at which the VM ends, after its power button has been pressed, or nil.
+  private(set) var deadline: Int64?
+  /// The removals that wait for the guest.
+  private var removals: [(request: ControlExchange.Request, function: AssignedFunction<B>)] = []
+
+  init(_ vm: VM<B>, shutdown: ShutdownRequest, exchange: ControlExchange?) {
+    (self.vm, self.shutdown, self.exchange) = (vm, shutdown, exchange)
+  }
+
+  /// Performs the operations that clients have requested, until one of them ends the VM.
+  mutating func perform() throws(KernelError) {
+    guard let exchange else { return }
+    try exchange.forMain.take()
+    while !shutdown.isOver, let request = exchange.next() {
+      do throws(ControlError) {
+        if let fields = try perform(request) { exchange.complete(request, .success(fields)) }
+      } catch { exchange.complete(request, .failure(error)) }
+    }
+  }
+
+  /// Performs an operation.
+  ///
+  /// - Returns: The fields of the reply, or nil if the operation has not ended.
+  private mutating func perform(_ request: ControlExchange.Request) throws(ControlError) -> ControlFields? {
+    switch request.operation {
+    case .remove(let device):
+      let function = try vm.remove(device)
+      guard !function.isOpen else {
+        removals.append((request, function))
+        return nil
+      }
+    case .stop(nil): shutdown.end(.quit)
+    case .stop(let seconds?): pressPowerButton(Int64(seconds) * 1_000_000, .quit)
+    }
+    return ControlFields()
+  }
+
+  /// Returns the devices that have left the guest to the host, and completes their removals.
+  mutating func returnDeparted() throws(KernelError) {
+    try vm.returnDeparted()
+    for removal in removals where !removal.function.isOpen {
+      exchange?.complete(removal.request, .success(ControlFields()))
+    }
+    removals.removeAll { !$0.function.isOpen }
+  }
+
+  /// Presses the guest's power button.
+  ///
+  /// - Parameters:
+  ///   - time: The time in microseconds that the guest gets to power off.
+  ///   - outcome: The outcome if the guest has not powered off within the time.
+  mutating func pressPowerButton(_ time: Int64, _ outcome: Outcome) {
+    (deadline, lateOutcome) = (Clock.microseconds() + time, outcome)
+    vm.pressPowerButton(within: time)
+  }
+
+  /// Ends the VM if the guest's time to power off is over, and lets the ports act that have a deadline.
+  func act() {
+    let now = Clock.microseconds()
+    if let deadline, now >= deadline { shutdown.end(lateOutcome) }
+    vm.act(at: now)
+  }
+
+  /// The time in milliseconds until ``act()`` is due, or nil.
+  var timeLeft: Int32? {
+    // Rounded up, so that the deadline is over after the wait.
+    [deadline, vm.deadline].compactMap(\.self).min().map {
+      Int32(clamping: max(0, $0 - Clock.microseconds() + 999) / 1000)
+    }
+  }
+}

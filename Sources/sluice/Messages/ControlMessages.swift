@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Linux
+import VMM
+
+extension ControlError: AdvisedError {
+  /// The next step for the client.
+  var remedy: String? { advice }
+
+  /// The next step for the client, which every reply with an error has.
+  var advice: String {
+    switch self {
+    case .tooLong, .notAnObject:
+      "send one JSON object of at most \(ControlRequest.maxSize) bytes per line"
+    case .noID: "give 'id' such a value"
+    case .noOperation, .unknownOperation:
+      "give 'op' one of \(ControlRequest.Verb.allCases.map(\.rawValue).joined(separator: ", "))"
+    case .doubledField: "give the field once"
+    case .unknownField: "leave the field out"
+    case .invalidField(.timeout, _): "give a number of seconds, or leave the field out"
+    case .invalidField: "give an address such as 0000:01:00.0"
+    case .tooManyClients: "close the connection of another client"
+    case .notPermitted: "connect as root or as the user of the VM"
+    case .busy: "try again after the reply to it"
+    case .noDevice, .released: "request the status for the devices of the VM"
+    case .failed: "read the messages of 'sluice run'"
+    case .ending: "start the VM again"
+    }
+  }
+}
+
+extension ControlProblem: AdvisedError {
+  /// The next step for the user.
+  var remedy: String? {
+    switch self {
+    case .inUse: "give another --control, or end that process"
+    case .notASocket: "give another --control, or remove the file"
+    case .notPrivate: "give --control a path on another file system, such as /run"
+    case .kernel(let error) where error.cause == .limit: "give --control a path of at most 107 bytes"
+    case .kernel: "check the path of --control and its permissions"
+    }
+  }
+}
