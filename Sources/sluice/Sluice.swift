@@ -21,7 +21,8 @@ struct Sluice: ParsableCommand {
         sudo sluice unbind 0000:01:00.0
 
       EXIT STATUS of 'sluice run', without and with --debug-exit:
-        0       0     the guest powered off, or Ctrl-A x was typed
+        0       0     the guest powered off, or the user ended the VM by Ctrl-A x or
+                  'sluice ctl'
         1       6     failure: a line on standard error has the cause
         2       2     wrong usage
         3       8     the guest requested a reset
@@ -35,7 +36,7 @@ struct Sluice: ParsableCommand {
     version: "0.1.0",
     subcommands: [
       RunCommand.self, OpenCommand.self, DevicesCommand.self, BindCommand.self, UnbindCommand.self,
-      TimelineCommand.self,
+      CtlCommand.self, TimelineCommand.self,
     ])
 
   /// Runs the command. The exit status is 2 for wrong usage and 1 for a failure.

@@ -41,3 +41,16 @@ extension ControlProblem: AdvisedError {
     }
   }
 }
+
+extension ControlFailure: AdvisedError {
+  /// The next step for the user.
+  var remedy: String? {
+    switch self {
+    case .connect(let error) where error.isPermission: "run the command with sudo, or as the user of the VM"
+    case .connect(let error) where error.errno == KernelError.connectionRefused:
+      "start the VM: no process listens on the socket"
+    case .connect, .malformed: "give the path of the VM's --control"
+    case .closed: "connect again, and read the events faster"
+    }
+  }
+}

@@ -104,4 +104,31 @@ import VMM
     ]
     for (error, message) in messages { #expect(error.message == message) }
   }
+
+  @Test("a failure of a client has the remedy")
+  func clients() {
+    let messages: [(ControlFailure, String)] = [
+      (
+        .connect(KernelError("connect /c", errno: KernelError.accessDenied)),
+        "control socket: connect /c: Permission denied; run the command with sudo, or as the user of the VM"
+      ),
+      (
+        .connect(KernelError("connect /c", errno: KernelError.connectionRefused)),
+        "control socket: connect /c: Connection refused; start the VM: no process listens on the socket"
+      ),
+      (
+        .connect(KernelError("connect /c", .limit)),
+        "control socket: connect /c: above a limit of Sluice; give the path of the VM's --control"
+      ),
+      (
+        .closed("/c"),
+        "control socket /c: read: the VM has closed the connection; connect again, and read the events faster"
+      ),
+      (
+        .malformed("/c"),
+        "control socket /c: read: not a line of Sluice; give the path of the VM's --control"
+      ),
+    ]
+    for (failure, message) in messages { #expect(failure.message == message) }
+  }
 }
