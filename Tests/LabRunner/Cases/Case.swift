@@ -51,7 +51,7 @@ struct Case: Sendable {
         "msix", "reset", "memory-enable", "peer-dma", "few-locked", "no-reset", "vf-token",
         "outside-group-held",
         "outside-memory-vfio", "service-257",
-      ] + (RemovalCases.all + LayerCases.all + OpenerCases.all).map(\.name)
+      ] + (RemovalCases.all + LayerCases.all + OpenerCases.all + ControlCases.all).map(\.name)
     return all.filter { !$0.isLong && ($0.needsIOMMUFD || names.contains($0.name)) }
   }
 
@@ -65,7 +65,7 @@ struct Case: Sendable {
     linuxGuests + BareMetalCases.all + InstructionCases.all + GateCases.all + PeerCases.all + TokenCases.all
     + ResourceCases.all + IOMMUFDCases.all + KernelCases.all + Torture.all + ToolCases.all + RecipeCases.all
     + OutsideCases.all + RemovalCases.all + BadInputCases.all + TerminalCases.all + SeccompCases.all
-    + LayerCases.all + OpenerCases.all + ServiceCases.all + PortCases.all
+    + LayerCases.all + OpenerCases.all + ControlCases.all + ServiceCases.all + PortCases.all
     + Injections.all + GuestFuzz.all + ImageFuzz.all + HereLabCases.all
 
   /// The cases of `Tests/lab test` that also run in an L1 with a 6.1 kernel. Their results depend on the

@@ -70,6 +70,8 @@ final class CaseContext {
     for child in children where child.isRunning { child.kill() }
     let target = URL(filePath: manifest.out).appending(path: name)
     try target.removeIfPresent()
+    // The shared directory accepts no sockets.
+    try Command.output(["find", directory.path, "-type", "s", "-delete"])
     // FileManager would keep the owner of each file. QEMU serves the directory and may run as an ordinary
     // user, who must not change owners.
     try Command.output(["cp", "-r", directory.path, target.path])

@@ -77,6 +77,19 @@ enum SeccompCases {
     Scenario(name: "vectors") { context in
       _ = try BareMetalGuest("msix", [Address.bigDrive], cpus: 2).check(context, as: "vectors")
     },
+    Scenario(name: "control socket") { context in
+      let path = context.file("control").path
+      var guest = BareMetalGuest("watch", [Address.plug])
+      guest.options = ["--control", path]
+      let child = try context.start(guest.command(context, as: "control"), as: "control")
+      try child.expect("\nwatching")
+      let program = context.manifest.sluice
+      for request in [["status"], ["remove", Address.plug], ["stop"]] {
+        try Command.output([program, "ctl", path] + request)
+      }
+      let status = try child.wait(within: 30)
+      try context.require(status == 0, "exit status \(status); \(child.lastMessage)")
+    },
     Scenario(name: "triple fault") { context in
       let guest = BareMetalGuest("hello", append: "end=triple-fault")
       _ = try context.start(guest.command(context, as: "fault"), as: "fault").wait(within: 30)
