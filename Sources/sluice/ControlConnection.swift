@@ -100,6 +100,7 @@ struct ControlConnection: ~Copyable {
       case .status: status
       case .events: "connected; the events of the VM follow"
       case .remove: "removed from the guest and released to the host"
+      case .inject: "the port has reported the error to the guest"
       case .stop: timeout.map { "the power button is pressed; the VM ends within \($0) s" } ?? "the VM ends"
       }
     }

@@ -11,12 +11,15 @@ struct CtlCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "ctl",
     abstract: "Send a request to a running VM through its control socket.",
-    usage: "sluice ctl [--json] <path> status|events|remove <address>|stop [--timeout <seconds>]",
+    usage:
+      "sluice ctl [--json] <path> status|events|remove <address>|inject <address> [--severity <severity>]|stop [--timeout <seconds>]",
     discussion: """
       OPERATIONS:
         status    print the state of the VM and of its devices
         events    print the events of the VM as they happen, until it ends
         remove    remove a device from the guest and return it to the host
+        inject    report an error of a device behind a port to the guest, as if the host
+                  had reported it, with the severity of --severity
         stop      end the VM: at once, or with --timeout by its power button
 
       EXAMPLES:
@@ -32,7 +35,8 @@ struct CtlCommand: ParsableCommand {
   var operation: String?
 
   @Argument(
-    help: ArgumentHelp("The device of 'remove', by its PCI address on the host.", valueName: "address"),
+    help: ArgumentHelp(
+      "The device of 'remove' and 'inject', by its PCI address on the host.", valueName: "address"),
     transform: DeviceArgument.init)
   var device: DeviceArgument?
 
@@ -43,8 +47,22 @@ struct CtlCommand: ParsableCommand {
     transform: StopTimeoutArgument.seconds)
   var timeout: Int?
 
+  @Option(
+    help: ArgumentHelp(
+      "The severity of the error of 'inject' (default: fatal).", valueName: "correctable|non-fatal|fatal"),
+    transform: Self.severity)
+  var severity = InjectedError.fatal
+
   @Flag(help: "Print the lines of the VM unchanged: one JSON object per line.")
   var json = false
+
+  private static func severity(_ argument: String) throws -> InjectedError {
+    guard let error = InjectedError(rawValue: argument) else {
+      let names = InjectedError.allCases.map(\.rawValue).joined(separator: ", ")
+      throw ValidationError("--severity: '\(argument)' is not a severity; give one of \(names)")
+    }
+    return error
+  }
 
   func run() throws {
     let path = try required(path, "path: none; give the path of the VM's --control")
@@ -66,9 +84,10 @@ struct CtlCommand: ParsableCommand {
       throw ValidationError("operation: '\(name)' is not an operation; give one of \(names)")
     }
     var line = "{\"id\":1,\"op\":\"\(verb.rawValue)\""
-    if verb == .remove {
+    if verb == .remove || verb == .inject {
       let device = try required(device, "device: no PCI address; give one such as 0000:01:00.0")
       line += ",\"device\":\(JSON.quote(device.address.description))"
+      if verb == .inject { line += ",\"severity\":\"\(severity.rawValue)\"" }
     } else if device != nil {
       throw ValidationError("address: '\(name)' has no device; leave the address out")
     }

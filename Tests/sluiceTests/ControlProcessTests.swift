@@ -201,8 +201,11 @@ struct ControlProcessTests {
     "wrong usage of ctl ends with status 2 and a remedy",
     arguments: [
       ([], "path: none; give the path of the VM's --control"),
-      (["s"], "operation: none; give one of status, events, remove, stop"),
-      (["s", "halt"], "operation: 'halt' is not an operation; give one of status, events, remove, stop"),
+      (["s"], "operation: none; give one of status, events, remove, inject, stop"),
+      (
+        ["s", "halt"],
+        "operation: 'halt' is not an operation; give one of status, events, remove, inject, stop"
+      ),
       (["s", "remove"], "device: no PCI address; give one such as 0000:01:00.0"),
       (["s", "remove", "x"], "'x' is not a PCI address"),
       (["s", "status", "01:00.0"], "address: 'status' has no device; leave the address out"),

@@ -12,6 +12,13 @@ import VMM
     arguments: [
       (["status"], #"{"id":1,"op":"status"}"#), (["events", "--json"], #"{"id":1,"op":"events"}"#),
       (["remove", "01:00.0"], #"{"id":1,"op":"remove","device":"0000:01:00.0"}"#),
+      (
+        ["inject", "01:00.0"], #"{"id":1,"op":"inject","device":"0000:01:00.0","severity":"fatal"}"#
+      ),
+      (
+        ["inject", "01:00.0", "--severity", "non-fatal"],
+        #"{"id":1,"op":"inject","device":"0000:01:00.0","severity":"non-fatal"}"#
+      ),
       (["stop"], #"{"id":1,"op":"stop"}"#),
       (["stop", "--timeout", "60"], #"{"id":1,"op":"stop","timeout":60}"#),
     ] as [([String], String)])

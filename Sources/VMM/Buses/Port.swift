@@ -236,11 +236,16 @@ final class Port<B: Backend>: Sendable {
   func contain() throws(FunctionError) {
     try handling.withLock { _ throws(FunctionError) in
       try function?.setConnected(false)
-      state.withLock { state in
-        state.port.report(.fatal, source: UInt16(slot) << 3, isOwn: true)
-        reachableBus.store(256, ordering: .relaxed)
-        state.signal(warn)
-      }
+      reachableBus.store(256, ordering: .relaxed)
+      report(.fatal)
+    }
+  }
+
+  /// Reports an error of the slot to the guest. A fatal error must be contained before.
+  func report(_ error: RootPort.ErrorSeverity) {
+    state.withLock { state in
+      state.port.report(error, source: UInt16(slot) << 3, isOwn: true)
+      state.signal(warn)
     }
   }
 

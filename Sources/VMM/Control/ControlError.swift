@@ -31,6 +31,8 @@ public enum ControlError: Error, Equatable, Sendable, CustomStringConvertible {
   case noDevice(String, ControlRequest.Verb)
   /// The device has been released to the host before.
   case released(device: String, ControlRequest.Verb)
+  /// The device is not behind a port.
+  case noPort(device: String, ControlRequest.Verb)
   /// The operation has failed, and the VM ends.
   case failed(FunctionError, ControlRequest.Verb)
   /// The VM has ended before the operation.
@@ -43,7 +45,9 @@ public enum ControlError: Error, Equatable, Sendable, CustomStringConvertible {
       .invalidField:
       "request"
     case .tooManyClients, .notPermitted: "control socket"
-    case .busy(let device, _), .noDevice(let device, _), .released(let device, _): "device \(device)"
+    case .busy(let device, _), .noDevice(let device, _), .released(let device, _),
+      .noPort(let device, _):
+      "device \(device)"
     case .failed(let error, _): "device \(error.device)"
     case .ending: "VM"
     }
@@ -55,7 +59,7 @@ public enum ControlError: Error, Equatable, Sendable, CustomStringConvertible {
     case .tooLong, .notAnObject, .noID, .noOperation, .unknownOperation, .doubledField: "read"
     case .tooManyClients, .notPermitted: "connect"
     case .unknownField(_, let verb), .invalidField(_, let verb), .busy(_, let verb), .noDevice(_, let verb),
-      .released(_, let verb), .failed(_, let verb), .ending(let verb):
+      .released(_, let verb), .noPort(_, let verb), .failed(_, let verb), .ending(let verb):
       verb.rawValue
     }
   }
@@ -72,12 +76,15 @@ public enum ControlError: Error, Equatable, Sendable, CustomStringConvertible {
     case .unknownField(let name, _): "'\(name.printable)' is not a field of this operation"
     case .invalidField(.timeout, _):
       "'timeout' is not a number of seconds from 1 to \(Configuration.maxStopTimeout)"
+    case .invalidField(.severity, _):
+      "'severity' is not one of \(InjectedError.allCases.map(\.rawValue).joined(separator: ", "))"
     case .invalidField(let field, _): "'\(field.rawValue)' is not a PCI address"
     case .tooManyClients: "\(ControlServer.clientLimit) clients are connected"
     case .notPermitted: "the client belongs to another user"
     case .busy: "another operation on it has not ended"
     case .noDevice: "the VM has no such device"
     case .released: "already released to the host"
+    case .noPort: "not behind a port"
     case .failed(let error, _): error.cause.description
     case .ending: "it has ended"
     }

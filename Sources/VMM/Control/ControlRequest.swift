@@ -38,6 +38,8 @@ public struct ControlID: Equatable, Sendable {
 public enum ControlOperation: Equatable, Sendable {
   /// Removes a device from the guest and returns it to the host.
   case remove(device: String)
+  /// Reports an error of a device behind a port to the guest, without an error of the host.
+  case inject(device: String, InjectedError)
   /// Ends the VM: at once, or after its power button has been pressed and the guest has not powered off within a number
   /// of seconds.
   case stop(timeout: Int?)
@@ -46,6 +48,7 @@ public enum ControlOperation: Equatable, Sendable {
   public var verb: ControlRequest.Verb {
     switch self {
     case .remove: .remove
+    case .inject: .inject
     case .stop: .stop
     }
   }
@@ -53,23 +56,34 @@ public enum ControlOperation: Equatable, Sendable {
   /// The device that the operation occupies, or nil. Two operations never occupy the same device.
   public var device: String? {
     switch self {
-    case .remove(let device): device
+    case .remove(let device), .inject(let device, _): device
     case .stop: nil
     }
   }
+}
+
+/// The severity of an injected error (PCIe 6.0 §6.2.2).
+public enum InjectedError: String, CaseIterable, Sendable {
+  /// Hardware corrected the error.
+  case correctable
+  /// A transaction failed, and the link is reliable.
+  case nonFatal = "non-fatal"
+  /// The link is unreliable. The guest must reset the slot.
+  case fatal
 }
 
 /// A request of a client of the control socket: one line, a flat JSON object.
 public struct ControlRequest: Equatable, Sendable {
   /// A value of the field `op`.
   public enum Verb: String, CaseIterable, Sendable {
-    case status, events, remove, stop
+    case status, events, remove, inject, stop
 
     /// The fields of the request.
     var fields: Set<Field> {
       switch self {
       case .status, .events: [.id, .op]
       case .remove: [.id, .op, .device]
+      case .inject: [.id, .op, .device, .severity]
       case .stop: [.id, .op, .timeout]
       }
     }
@@ -77,7 +91,7 @@ public struct ControlRequest: Equatable, Sendable {
 
   /// The name of a field.
   public enum Field: String, CaseIterable, Sendable {
-    case id, op, device, timeout
+    case id, op, device, severity, timeout
   }
 
   /// The effect of a request.
@@ -127,6 +141,8 @@ public struct ControlRequest: Equatable, Sendable {
     case .status: return .status
     case .events: return .events
     case .remove: return .operation(.remove(device: try device(object, verb)))
+    case .inject:
+      return .operation(.inject(device: try device(object, verb), try severity(object)))
     case .stop: return .operation(.stop(timeout: try timeout(object)))
     }
   }
@@ -136,6 +152,13 @@ public struct ControlRequest: Equatable, Sendable {
       throw .invalidField(.device, verb)
     }
     return address.description
+  }
+
+  private static func severity(_ object: FlatObject) throws(ControlError) -> InjectedError {
+    guard let error = object.strings[Field.severity.rawValue].flatMap(InjectedError.init(rawValue:)) else {
+      throw .invalidField(.severity, .inject)
+    }
+    return error
   }
 
   private static func timeout(_ object: FlatObject) throws(ControlError) -> Int? {

@@ -3,6 +3,7 @@
 internal import GuestMemory
 internal import Linux
 internal import Logging
+internal import PCI
 internal import Passthrough
 internal import Seams
 
@@ -138,6 +139,27 @@ struct VM<B: HostBackend> {
       throw .failed(error, .remove)
     }
     return function
+  }
+
+  /// Reports an error of a device behind a port to the guest. A failure of the operation itself ends the VM.
+  func inject(_ error: InjectedError, _ address: String) throws(ControlError) {
+    guard let function = functions.last(where: { $0.address == address }) else {
+      throw .noDevice(address, .inject)
+    }
+    guard function.isOpen else { throw .released(device: address, .inject) }
+    guard let port = ports.first(where: { $0.function === function }) else {
+      throw .noPort(device: address, .inject)
+    }
+    do throws(FunctionError) {
+      switch error {
+      case .correctable: port.report(.correctable)
+      case .nonFatal: port.report(.nonFatal)
+      case .fatal: try port.contain()
+      }
+    } catch {
+      shutdown.end(.failure(.function(error)))
+      throw .failed(error, .inject)
+    }
   }
 
   /// Presses the guest's power button.

@@ -42,6 +42,7 @@ struct VMOperations<B: HostBackend> {
         removals.append((request, function))
         return nil
       }
+    case .inject(let device, let error): try vm.inject(error, device)
     case .stop(nil): shutdown.end(.quit)
     case .stop(let seconds?): pressPowerButton(Int64(seconds) * 1_000_000, .quit)
     }

@@ -18,11 +18,13 @@ extension ControlError: AdvisedError {
     case .doubledField: "give the field once"
     case .unknownField: "leave the field out"
     case .invalidField(.timeout, _): "give a number of seconds, or leave the field out"
+    case .invalidField(.severity, _): "give one of them"
     case .invalidField: "give an address such as 0000:01:00.0"
     case .tooManyClients: "close the connection of another client"
     case .notPermitted: "connect as root or as the user of the VM"
     case .busy: "try again after the reply to it"
     case .noDevice, .released: "request the status for the devices of the VM"
+    case .noPort: "start the VM with --device ADDRESS,port"
     case .failed: "read the messages of 'sluice run'"
     case .ending: "start the VM again"
     }

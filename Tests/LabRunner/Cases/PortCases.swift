@@ -31,11 +31,45 @@ enum PortCases {
       context in
       try unbind(context, isObedient: false, append: "pcie_ports=compat")
     },
+    Case(
+      "port-inject", "injected errors of an NVMe drive, non-fatal and fatal: the driver recovers", limit: 240
+    ) {
+      context in
+      try inject(context, times: 20)
+    },
     Case("port-error", "errors of an e1000e behind a port (AER): the driver recovers each time", limit: 240) {
       context in
       try error(context, times: 3)
     },
   ]
+
+  /// Injects errors of an NVMe drive by the control socket. Between two errors, the guest reads the drive.
+  private static func inject(_ context: CaseContext, times: Int) throws -> String {
+    try forSluice(context)
+    let path = context.file("control").path
+    let device = Address.bigDrive
+    let guest = LinuxGuest(
+      devices: [device + ",port"], steps: ["nvme-sha256", "errors-\(times)", "nvme-sha256"],
+      options: ["--control", path])
+    let child = try context.start(guest.command(context), as: "guest")
+    let severities = ["non-fatal", "fatal"]
+    for number in 1...times {
+      try child.expect("lab: error \(number)")
+      try Command.output([
+        context.manifest.sluice, "ctl", path, "inject", device, "--severity", severities[number % 2],
+      ])
+    }
+    let status = try child.wait()
+    let lines = GuestLines(child.output)
+    try context.require(
+      status == 0 && lines.ended && lines.faults.isEmpty && lines.values(of: "nvme-sha256").count == 2,
+      "status \(status); \(lines.faults.joined(separator: "; ")); \(child.lastMessage)")
+    let trace = try Trace(file: context.file("trace.jsonl"))
+    let resets = trace.records.count { $0.event == "reset" && $0.why == "slot" }
+    try context.require(resets == times / 2, "\(resets) resets of the slot, expected \(times / 2)")
+    try HostDevice(device).requireReleased()
+    return "\(times) errors, \(resets) resets of the slot"
+  }
 
   private static func forSluice(_ context: CaseContext) throws {
     guard context.vmm == "sluice" else { throw Skipped("only for Sluice") }

@@ -142,6 +142,18 @@ enum GuestInit {
       done
       echo "lab: ok recover $1"
     }
+    # errors COUNT: after each error, the drive can be read.
+    errors() {
+      drive=$(drives); number=0
+      while [ $number -lt $1 ]; do
+        number=$((number + 1))
+        echo "lab: error $number"
+        until_ 60 recovered $number || { echo "lab: not ok errors $number no recovery"; return; }
+        until_ 30 dd if=/dev/${drive##*/} of=/dev/null bs=64k count=1 iflag=direct ||
+          { echo "lab: not ok errors $number the drive cannot be read"; return; }
+      done
+      echo "lab: ok errors $1"
+    }
     bus_reset() {
       echo bus >$1/reset_method && reset $1
     }
@@ -168,6 +180,7 @@ enum GuestInit {
         nvme-bus-reset) each_nvme bus_reset ;;
         ports) port_facts ;;
         leave) leave ;;
+        errors-*) errors ${step#errors-} ;;
         recover-*) recover ${step#recover-} ;;
         slots-off) slots_off ;;
         kexec) kexec_ "$steps" ;;

@@ -23,6 +23,9 @@ import Testing
     #expect(
       try request(#"{"id":1,"op":"remove","device":"1:0.0"}"#).action
         == .operation(.remove(device: "0000:01:00.0")))
+    #expect(
+      try request(#"{"id":1,"op":"inject","device":"1:0.0","severity":"non-fatal"}"#).action
+        == .operation(.inject(device: "0000:01:00.0", .nonFatal)))
     #expect(try request(#"{"id":1,"op":"stop"}"#).action == .operation(.stop(timeout: nil)))
     #expect(
       try request(#"{"timeout":86400,"id":1,"op":"stop"}"#).action == .operation(.stop(timeout: 86_400)))
@@ -64,6 +67,9 @@ import Testing
       (#"{"id":1,"op":"remove"}"#, .invalidField(.device, .remove)),
       (#"{"id":1,"op":"remove","device":1}"#, .invalidField(.device, .remove)),
       (#"{"id":1,"op":"remove","device":"x"}"#, .invalidField(.device, .remove)),
+      (#"{"id":1,"op":"inject","severity":"fatal"}"#, .invalidField(.device, .inject)),
+      (#"{"id":1,"op":"inject","device":"1:0.0"}"#, .invalidField(.severity, .inject)),
+      (#"{"id":1,"op":"inject","device":"1:0.0","severity":"x"}"#, .invalidField(.severity, .inject)),
       (#"{"id":1,"op":"stop","timeout":0}"#, .invalidField(.timeout, .stop)),
       (#"{"id":1,"op":"stop","timeout":86401}"#, .invalidField(.timeout, .stop)),
       (#"{"id":1,"op":"stop","timeout":1.5}"#, .invalidField(.timeout, .stop)),

@@ -93,7 +93,11 @@ struct AdditionTests {
     }
     #expect(throws: RunError.self) { try Self.add("0000:09:00.0", to: machine) }
     #expect(machine.vm.functions.isEmpty && machine.vm.ports[0].isFree)
+    #expect(throws: ControlError.noDevice("0000:01:00.0", .inject)) {
+      try machine.vm.inject(.fatal, "0000:01:00.0")
+    }
     _ = try Self.add("0000:01:00.0", to: machine)
+    try machine.vm.inject(.correctable, "0000:01:00.0")
     #expect(throws: RunError.host(.alreadyAdded("0000:01:00.0"))) {
       try Self.add("0000:01:00.0", to: machine)
     }

@@ -28,11 +28,11 @@ import VMM
       ),
       (
         .noOperation,
-        "request: read: 'op' is not a string; give 'op' one of status, events, remove, stop"
+        "request: read: 'op' is not a string; give 'op' one of status, events, remove, inject, stop"
       ),
       (
         .unknownOperation("halt"),
-        "request: read: 'halt' is not an operation; give 'op' one of status, events, remove, stop"
+        "request: read: 'halt' is not an operation; give 'op' one of status, events, remove, inject, stop"
       ),
       (.doubledField("op"), "request: read: 'op' is there twice; give the field once"),
       (
@@ -47,6 +47,14 @@ import VMM
       (
         .invalidField(.device, .remove),
         "request: remove: 'device' is not a PCI address; give an address such as 0000:01:00.0"
+      ),
+      (
+        .invalidField(.severity, .inject),
+        "request: inject: 'severity' is not one of correctable, non-fatal, fatal; give one of them"
+      ),
+      (
+        .noPort(device: Self.device, .inject),
+        "device 0000:01:00.0: inject: not behind a port; start the VM with --device ADDRESS,port"
       ),
       (
         .tooManyClients,
