@@ -9,18 +9,6 @@ import Trace
 
 /// Random lines at the control socket.
 @Suite struct ControlFuzzTests {
-  /// A generator of numbers that a seed determines (SplitMix64).
-  private struct Generator: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-      state &+= 0x9E37_79B9_7F4A_7C15
-      var word = state
-      word = (word ^ word >> 30) &* 0xBF58_476D_1CE4_E5B9
-      word = (word ^ word >> 27) &* 0x94D0_49BB_1331_11EB
-      return word ^ word >> 31
-    }
-  }
-
   private static let seeds = [
     #"{"id":1,"op":"status"}"#, #"{"id":"a","op":"remove","device":"0000:01:00.0"}"#,
     #"{"id":-3,"op":"stop","timeout":60}"#, #"{"id":4,"op":"events"}"#, "{}", "",
@@ -31,7 +19,7 @@ import Trace
   ].map { Array($0.utf8) }
 
   /// Returns a line without a newline.
-  private static func line(_ generator: inout Generator) -> [UInt8] {
+  private static func line(_ generator: inout SeededGenerator) -> [UInt8] {
     var line = seeds.randomElement(using: &generator) ?? []
     for _ in 0..<Int.random(in: 0...6, using: &generator) {
       let place = Int.random(in: 0...line.count, using: &generator)
@@ -50,7 +38,7 @@ import Trace
 
   @Test("each line has exactly one reply, or the connection is closed", arguments: [1, 2, 3, 4] as [UInt64])
   func lines(_ seed: UInt64) throws {
-    var generator = Generator(state: seed)
+    var generator = SeededGenerator(state: seed)
     let rig = try ControlRig()
     var client = try LineClient(rig.path)
     var (replies, errors, closed) = (0, 0, 0)
