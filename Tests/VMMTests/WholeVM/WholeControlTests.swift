@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Boot
 import Dispatch
 import Fakes
 import Linux
+import PCI
 import Passthrough
 import Seams
 import Synchronization
@@ -131,6 +133,51 @@ struct WholeControlTests {
     #expect(try ErrorReply(two.next()) == ErrorReply(.busy(device: "0000:00:15.0", .remove)))
     isOver.signal()
     #expect(one.next() == #"{"id":1,"ok":1}"#)
+    machine.shutdown.end(.quit)
+    main.join()
+    #expect(machine.stop().1.isEmpty)
+  }
+
+  @Test("a device behind a port is removed after the guest has switched its slot off, and is busy until then")
+  func port() throws {
+    let (port, address) = (UInt32(PlatformLayout.ecam.lowerBound) | 1 << 15, "0000:00:18.0")
+    var guest = GuestCode()
+    guest.use(port)
+    // Slot Status: a device is present, and then the attention button is pressed.
+    guest.wait(0x58, 0x40 << 16)
+    guest.store(0x58, 0)  // power on
+    guest.wait(0x58, 1 << 16)
+    // The guest waits for a word, so that the removal takes some time.
+    guest.use(0x20_0000)
+    guest.store(0, 0)
+    guest.store(4, 1)
+    guest.wait(0, 1)
+    guest.use(port)
+    guest.store(0x58, 0x400)  // power off
+    guest.halt()
+    let machine = try FakeVM([], guest, { $0.emptyPorts = 1 }, hasControl: true)
+    let world = FakeWorld()
+    let device = try FakeDevice(FakeVM.shape(address), in: world)
+    FakeHost.devices.withLock { $0[address] = (device, world) }
+    defer { FakeHost.devices.withLock { $0[address] = nil } }
+    let assigned = Configuration.AssignedDevice(address: try #require(Address(address)), hasPort: true)
+    _ = try machine.vm.add(assigned, to: nil, files: HostFiles())
+    let main = try main(machine)
+    let (one, two) = (try LineClient(machine.controlPath), try LineClient(machine.controlPath))
+    let remove = #"{"id":1,"op":"remove","device":"\#(address)"}"#
+    try one.send(remove)
+    #expect(machine.wait { world.load(iova: 0x20_0004) == 1 })
+    try two.send(remove)
+    #expect(try ErrorReply(two.next()) == ErrorReply(.busy(device: address, .remove)))
+    try two.send(#"{"id":2,"op":"status"}"#)
+    #expect(try object(two.next()).strings["device0.state"] == "present")
+    #expect(one.next(milliseconds: 20) == nil && device.isOpen)
+    world.store(iova: 0x20_0000, 1)
+    // Less than the time after which the device leaves by surprise.
+    #expect(one.next(milliseconds: 5000) == #"{"id":1,"ok":1}"#)
+    #expect(!device.isOpen && world.violations.isEmpty)
+    try two.send(remove)
+    #expect(try ErrorReply(two.next()) == ErrorReply(.noDevice(address, .remove)))
     machine.shutdown.end(.quit)
     main.join()
     #expect(machine.stop().1.isEmpty)
