@@ -19,9 +19,11 @@ enum ControlCases {
     guard context.vmm == "sluice" else { throw Skipped("only for Sluice") }
     // The VM's user creates the trace and the socket.
     try FileManager.default.setAttributes([.posixPermissions: 0o777], ofItemAtPath: context.directory.path)
-    let time = try remove(context)
+    let first = try remove(context)
+    // Root can write the trace of the user's VM, and the user cannot write a trace of root's VM.
     try stop(context)
-    return "removed within \(time.formatted(.number.precision(.fractionLength(2)))) s"
+    let times = [first, try leave(context)].map { $0.formatted(.number.precision(.fractionLength(2))) }
+    return "removed after \(times[0]) s, and behind a port after \(times[1]) s"
   }
 
   /// Runs `sluice ctl`. Returns its standard output.
@@ -66,6 +68,25 @@ enum ControlCases {
       released.map(\.device) == [Address.plug], "the trace has \(released.count) 'released' records")
     let faults = trace.violationsOfRemoval(of: Address.plug)
     try context.require(faults.isEmpty, faults.joined(separator: "; "))
+    return time
+  }
+
+  /// Removes a drive behind a port, which the guest releases. Returns the elapsed seconds.
+  private static func leave(_ context: CaseContext) throws -> Double {
+    let path = context.file("leave").path
+    let guest = LinuxGuest(
+      devices: [Address.bigDrive + ",port"], steps: ["nvme-sha256", "leave"], options: ["--control", path])
+    let child = try context.start(guest.command(context), as: "leave-guest")
+    try child.expect("lab: leave")
+    let start = ContinuousClock.now
+    _ = try ctl(context, path, ["remove", Address.bigDrive], says: "released to the host")
+    let time = (ContinuousClock.now - start) / .seconds(1)
+    try HostDevice(Address.bigDrive).requireReleased()
+    let status = try child.wait()
+    let lines = GuestLines(child.output)
+    try context.require(
+      status == 0 && lines.ended && lines.faults.isEmpty,
+      "status \(status); \(lines.faults.joined(separator: "; ")); \(child.lastMessage)")
     return time
   }
 
