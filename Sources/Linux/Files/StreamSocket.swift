@@ -39,8 +39,10 @@ public enum SocketListener {
 public enum StreamSocket {
   /// Connects to a path.
   ///
-  /// - Parameter waits: True if the calls with the socket wait. Otherwise, a listener whose queue is full is an error
-  ///   with ``KernelError/again``.
+  /// - Parameters:
+  ///   - path: The path of the listener's socket.
+  ///   - waits: True if the calls with the socket wait. Otherwise, a listener whose queue is full is an error with
+  ///     ``KernelError/again``.
   public static func connect(to path: String, waits: Bool) throws(KernelError) -> OwnedDescriptor {
     // SAFETY: the string lives for the call.
     OwnedDescriptor(owning: try check(unsafe cl_connect_unix(path, waits), "connect \(path)"))

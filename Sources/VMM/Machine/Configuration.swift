@@ -57,7 +57,7 @@ public struct Configuration: Sendable {
   public var devices: [AssignedDevice] = []
   /// The number of root ports without a device.
   public var emptyPorts = 0
-  /// The sizes of each port's windows, or nil for ``PortWindow/standard``, or less if that does not fit.
+  /// The sizes of each port's windows, or nil for `PortWindow.standard`, or less if that does not fit.
   public var portWindow: PortWindow?
   /// The path of the trace, or nil for no trace.
   public var trace: String?

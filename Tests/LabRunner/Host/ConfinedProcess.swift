@@ -59,7 +59,9 @@ struct ConfinedProcess {
 
   /// Finds a process of Sluice by its ID in a pid namespace. Returns nil if there is none.
   ///
-  /// - Parameter inner: The ID in the innermost namespace of the process.
+  /// - Parameters:
+  ///   - name: The name of the process.
+  ///   - inner: The ID in the innermost namespace of the process.
   init?(named name: String, inner: String) throws {
     for entry in try FileManager.default.contentsOfDirectory(atPath: "/proc") {
       // A process that has ended is not the process with the ID.
