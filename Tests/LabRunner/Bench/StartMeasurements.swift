@@ -6,7 +6,7 @@ import Foundation
 enum StartMeasurements {
   private static let qemus: [VMMName] = [.sluice, .qemu, .microvm]
 
-  static let all = [firstInstruction, layers, kernelStart, powerOff, drives, perDevice]
+  static let all = [firstInstruction, layers, port, kernelStart, powerOff, drives, perDevice]
 
   /// The time before the guest. For QEMU, the guest replaces the firmware and writes at once.
   private static let firstInstruction = Measurement(
@@ -42,11 +42,38 @@ enum StartMeasurements {
     let file = trial.context.file("\(trial.label)-\(sandbox).jsonl")
     guest.options = ["--sandbox", sandbox, "--trace", file.path]
     let start = try trial.time(of: guest, to: "!")
+    return (start, try time(from: "devices-ready", to: "confined", in: file))
+  }
+
+  /// Returns the milliseconds between two phases of a trace.
+  private static func time(from first: String, to last: String, in file: URL) throws -> Double {
     let phases = try Trace(file: file).records.filter { $0.event == "phase" }
-    guard let end = phases.firstIndex(where: { $0["name"] == "confined" }), end > 0,
-      let times = [Double(phases[end - 1].time), Double(phases[end].time)] as? [Double]
-    else { throw Failed("the trace has no phase confined") }
-    return (start, (times[1] - times[0]) / 1000)
+    func time(_ name: String) throws -> Double {
+      guard let time = phases.first(where: { $0["name"] == name }).flatMap({ Double($0.time) }) else {
+        throw Failed("the trace has no phase \(name)")
+      }
+      return time
+    }
+    return try (time(last) - time(first)) / 1000
+  }
+
+  /// The cost of an empty root port by the clock that counts L1's instructions.
+  private static let port = Measurement(
+    name: "port-start",
+    figures: [
+      Figure(
+        "port-start", "start with an empty root port, in addition, no device", "ms of instructions",
+        .atMost(5))
+    ], vmms: [.sluice], emulation: .instructionClock
+  ) { trial in
+    var guest = BenchGuest(image: .first)
+    func start(_ ports: Int) throws -> Double {
+      let file = trial.context.file("\(trial.label)-\(ports).jsonl")
+      guest.options = ["--ports", "\(ports)", "--trace", file.path]
+      _ = try trial.run(guest)
+      return try time(from: "program-started", to: "confined", in: file)
+    }
+    return ["port-start": try start(1) - start(0)]
   }
 
   /// The time before a kernel, which QEMU's firmware starts.
