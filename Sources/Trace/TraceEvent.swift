@@ -34,6 +34,8 @@ public enum TraceEvent: Equatable, Sendable {
   case reset(device: String, why: ResetReason, ResetMethod, microseconds: Int64)
   /// The guest has lost access to the device.
   case loss(device: String, DeviceState, microseconds: Int64)
+  /// The life of a device behind a port has reached a state.
+  case slot(device: String, SlotState)
   /// An operation failed and the VM continues without it.
   case warning(device: String, text: String)
   /// The last record. The trace file accepted no data until the timeout.
@@ -173,6 +175,22 @@ public enum TraceEvent: Equatable, Sendable {
     /// The device has been released to the host.
     case released
   }
+
+  /// The life of a device behind a port.
+  public enum SlotState: String, CaseIterable, Sendable {
+    /// The device is in the slot, and its power is off.
+    case present
+    /// The guest reaches the device.
+    case enabled
+    /// The device had an error. The guest does not reach it until it resets the slot.
+    case contained
+    /// The guest resets the slot.
+    case resetting
+    /// The host requests the device, and the guest has not released it.
+    case leaving
+    /// The device has left the slot.
+    case gone
+  }
 }
 
 extension TraceEvent {
@@ -182,7 +200,7 @@ extension TraceEvent {
     case .phase, .layer, .iommu, .memory, .truncated: nil
     case .gate(let window, _, _, _, _), .peer(_, let window, _, _, _): window.device
     case .command(let device, _, _, _), .interrupts(let device, _, _, _), .vector(let device, _, _, _),
-      .reset(let device, _, _, _), .loss(let device, _, _), .warning(let device, _):
+      .reset(let device, _, _, _), .loss(let device, _, _), .slot(let device, _), .warning(let device, _):
       device
     }
   }
@@ -190,7 +208,7 @@ extension TraceEvent {
   /// The duration in microseconds, or nil if the event has none.
   public var microseconds: Int64? {
     switch self {
-    case .phase, .layer, .iommu, .warning, .truncated: nil
+    case .phase, .layer, .iommu, .slot, .warning, .truncated: nil
     case .gate(_, _, _, _, let microseconds), .command(_, _, _, let microseconds),
       .memory(_, _, _, let microseconds), .peer(_, _, _, _, let microseconds),
       .interrupts(_, _, _, let microseconds), .vector(_, _, _, let microseconds),

@@ -3,7 +3,7 @@
 extension TraceEvent {
   /// The value of the field `event`.
   enum Name: String, CaseIterable {
-    case phase, layer, iommu, gate, command, dma, interrupts, vector, reset, device, warning, truncated
+    case phase, layer, iommu, gate, command, dma, interrupts, vector, reset, device, slot, warning, truncated
   }
 
   /// The value of the field `what`: the kind of memory in a `dma` event.
@@ -32,6 +32,7 @@ extension TraceEvent {
     case .vector: .vector
     case .reset: .reset
     case .loss: .device
+    case .slot: .slot
     case .warning: .warning
     case .truncated: .truncated
     }

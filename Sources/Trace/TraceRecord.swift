@@ -85,6 +85,9 @@ extension TraceEvent {
     case .loss(let device, let state, _):
       fields.put(.device, device)
       fields.put(.state, state)
+    case .slot(let device, let state):
+      fields.put(.device, device)
+      fields.put(.state, state)
     case .warning(let device, let text):
       fields.put(.device, device)
       fields.put(.text, text)
@@ -126,6 +129,7 @@ extension TraceEvent {
       self = .loss(
         device: try fields.text(.device), try fields.word(.state),
         microseconds: try fields.microseconds())
+    case .slot: self = .slot(device: try fields.text(.device), try fields.word(.state))
     case .warning: self = .warning(device: try fields.text(.device), text: try fields.text(.text))
     case .truncated: self = .truncated(path: try fields.text(.path))
     }

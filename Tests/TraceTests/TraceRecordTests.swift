@@ -64,6 +64,9 @@ struct Sample: Sendable, CustomTestStringConvertible {
     Sample(
       10, .warning(device: device, text: "a \"quoted\"\nline"),
       #"{"time":10,"event":"warning","device":"0000:01:00.0","text":"a \"quoted\"\u000aline"}"#),
+    Sample(
+      12, .slot(device: device, .contained),
+      #"{"time":12,"event":"slot","device":"0000:01:00.0","state":"contained"}"#),
     Sample(11, .truncated(path: #"/a\b"#), #"{"time":11,"event":"truncated","path":"/a\\b"}"#),
   ]
 }
@@ -116,6 +119,7 @@ struct Sample: Sendable, CustomTestStringConvertible {
       events += TraceEvent.ResetMethod.allCases.map { .reset(device: "d", why: reason, $0, microseconds: 0) }
     }
     events += TraceEvent.DeviceState.allCases.map { .loss(device: "d", $0, microseconds: 0) }
+    events += TraceEvent.SlotState.allCases.map { .slot(device: "d", $0) }
     for event in events {
       let record = TraceRecord(time: 1, event: event)
       #expect(TraceRecord(record.line[...]) == record)
@@ -187,7 +191,7 @@ struct Sample: Sendable, CustomTestStringConvertible {
     words += TraceEvent.VectorOperation.allCases.map(\.rawValue)
     words += TraceEvent.ResetReason.allCases.map(\.rawValue)
     words += TraceEvent.ResetMethod.allCases.map(\.rawValue)
-    words += TraceEvent.DeviceState.allCases.map(\.rawValue)
+    words += TraceEvent.DeviceState.allCases.map(\.rawValue) + TraceEvent.SlotState.allCases.map(\.rawValue)
     for word in words { #expect(article.contains("`\(word)`"), "\(word)") }
   }
 }

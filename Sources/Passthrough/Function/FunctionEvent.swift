@@ -37,6 +37,8 @@ public enum FunctionEvent: Sendable {
   case reset(TraceEvent.ResetReason, TraceEvent.ResetMethod)
   /// The guest has lost access to the device.
   case lost(TraceEvent.DeviceState)
+  /// The life of the function behind a port has reached a state.
+  case slot(TraceEvent.SlotState)
   /// A failure that does not end the VM.
   case warning(FunctionWarning)
 }

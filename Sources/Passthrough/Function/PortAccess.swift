@@ -4,7 +4,7 @@ internal import Gate
 public import PCI
 internal import Seams
 internal import Synchronization
-internal import Trace
+public import Trace
 
 /// A function behind a port. Its owner serializes these calls.
 extension AssignedFunction {
@@ -54,6 +54,9 @@ extension AssignedFunction {
   public func release() throws(FunctionError) {
     do throws(OperationError) { try handBack() } catch { throw failure(error) }
   }
+
+  /// Reports a state of the function's life behind its port.
+  public func note(_ state: TraceEvent.SlotState) { observe(.slot(state), 0) }
 
   /// True until the device is closed.
   public var isOpen: Bool { device.isOpen }

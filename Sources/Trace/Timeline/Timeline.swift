@@ -116,6 +116,8 @@ public struct Timeline {
       case .command: drawInterval(record, "command", "COMMAND written")
       case .loss(_, let state, _):
         svg.box(x(record.moment), y, 3, Self.lane, style: "lost", title: state.rawValue)
+      case .slot(_, let state):
+        svg.box(x(record.moment), y, 3, Self.lane, style: "slot", title: "slot: \(state.rawValue)")
       case .warning(_, let text): svg.box(x(record.moment), y, 3, Self.lane, style: "warning", title: text)
       default: break
       }
@@ -214,7 +216,8 @@ public struct Timeline {
     for (style, text) in [
       ("closed", "closed: reads all-ones"), ("armed", "armed: the first access opens it"),
       ("open", "open: mapped"),
-      ("reset", "reset"), ("command", "COMMAND"), ("ram", "DMA map"), ("lost", "device lost"),
+      ("reset", "reset"), ("command", "COMMAND"), ("ram", "DMA map"), ("slot", "slot"),
+      ("lost", "device lost"),
       ("warning", "warning"),
     ] {
       svg.box(at, y - 9, 14, 10, style: style)
@@ -244,7 +247,7 @@ public struct Timeline {
     .device{font:600 12px ui-monospace,monospace}.tick{font-size:10px;fill:#777}.inside{font-size:9px;fill:#fff}\
     .paper{fill:#fff}.rule{fill:#e4e4e4}.phase{stroke:#888;stroke-width:.6;stroke-dasharray:3 3}\
     .closed{fill:#d9d9d9}.armed{fill:#f2c14e}.open{fill:#4c9f70}.reset{fill:#b5382a}.command{fill:#555}\
-    .ram{fill:#3b82c4}.unmap{fill:#9bbbd8}.lost{fill:#000}.warning{fill:#d97706}\
+    .ram{fill:#3b82c4}.unmap{fill:#9bbbd8}.slot{fill:#7a4f9e}.lost{fill:#000}.warning{fill:#d97706}\
     .intx{fill:#8a6fb0}.msi{fill:#6f7fb0}.msix{fill:#4f6fa0}\
     line{stroke-width:1}.vector-allocate,.vector-unmask{stroke:#4c9f70}.vector-mask{stroke:#b5382a}.vector-route{stroke:#888}
     """

@@ -5,6 +5,7 @@ internal import PCI
 internal import Passthrough
 internal import Seams
 internal import Synchronization
+internal import Trace
 
 /// A root port on the guest's root bus, with the function in its slot.
 ///
@@ -25,8 +26,27 @@ final class Port<B: Backend>: Sendable {
     var arrival: (function: AssignedFunction<B>, link: RootPort.Link, time: Int64)?
     /// The time in microseconds before which the guest ignores an insertion.
     var quietUntil: Int64 = 0
+    /// The last reported state of the function's life, or nil.
+    var life: TraceEvent.SlotState?
     /// True after the first interrupt that was lost.
     var hasLost = false
+
+    /// Reports the present state of the function's life if it has changed.
+    mutating func noteLife() {
+      guard let function else { return life = nil }
+      let now: TraceEvent.SlotState =
+        if port.isResetting {
+          .resetting
+        } else if port.isContained {
+          .contained
+        } else if deadline != nil {
+          .leaving
+        } else {
+          port.isReachable ? .enabled : .present
+        }
+      if now != life { function.note(now) }
+      life = now
+    }
 
     /// Sends the port's interrupt. Logs the first failure.
     mutating func signal(_ warn: (String) -> Void) {
@@ -106,6 +126,7 @@ final class Port<B: Backend>: Sendable {
     let (isForwarding, bus) = state.withLock { ($0.port.isForwarding, Self.bus($0.port)) }
     reachableBus.store(bus, ordering: .relaxed)
     if !isForwarding { try function?.setConnected(false) }
+    state.withLock { $0.noteLife() }
   }
 
   private static func bus(_ port: RootPort) -> Int {
@@ -119,12 +140,14 @@ final class Port<B: Backend>: Sendable {
     }
     reachableBus.store(bus, ordering: .relaxed)
     if isForwarding { try function?.setConnected(true) }
+    state.withLock { $0.noteLife() }
   }
 
   /// Takes the function from the guest, which has switched its power off.
   private func eject(_ function: AssignedFunction<B>?) throws(FunctionError) {
     guard let function else { return }
     try function.leaveSlot()
+    function.note(.gone)
     state.withLock { state in
       state.function = nil
       state.deadline = nil
@@ -158,11 +181,13 @@ final class Port<B: Backend>: Sendable {
           state.deadline = time
           state.port.pressButton()
           state.signal(warn)
+          state.noteLife()
         }
         return state.arrival?.function
       }
       guard let arriving else { return }
       try arriving.leaveSlot()
+      arriving.note(.gone)
       departures.add(arriving)
     }
   }
@@ -221,6 +246,7 @@ final class Port<B: Backend>: Sendable {
     try handling.withLock { _ throws(FunctionError) in
       guard let function else { return }
       try function.leaveSlot()
+      function.note(.gone)
       state.withLock { state in
         state.function = nil
         state.deadline = nil
@@ -246,6 +272,7 @@ final class Port<B: Backend>: Sendable {
     state.withLock { state in
       state.port.report(error, source: UInt16(slot) << 3, isOwn: true)
       state.signal(warn)
+      state.noteLife()
     }
   }
 

@@ -27,6 +27,7 @@ extension TraceEvent {
       self = .reset(device: device, why: why, method, microseconds: microseconds)
     case .lost(let state):
       self = .loss(device: device, state, microseconds: microseconds)
+    case .slot(let state): self = .slot(device: device, state)
     case .warning(let warning): self = .warning(device: device, text: warning.description)
     }
   }

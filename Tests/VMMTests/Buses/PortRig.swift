@@ -8,12 +8,19 @@ import PCI
 import Seams
 import Synchronization
 import Testing
+import Trace
 
 @testable import Passthrough
 @testable import VMM
 
 /// A function behind a port, in PCI slot 3 of the root bus.
 class PortRig {
+  /// The reported states of a function's life.
+  final class Life: Sendable {
+    let states = Mutex<[TraceEvent.SlotState]>([])
+  }
+
+  let life = Life()
   let world = FakeWorld()
   let device: FakeDevice
   let function: AssignedFunction<FakeBackend>
@@ -35,7 +42,7 @@ class PortRig {
     dma.finishPinning(nil)
     let machine = FakeMachine(world)
     context = PassthroughContext<FakeBackend>(machine: machine, dma: dma)
-    function = try Self.function(0x1122, "0000:01:00.0", in: world, context)
+    function = try Self.function(0x1122, "0000:01:00.0", in: world, context, life)
     device = function.device
     let place = GuestSlot(slot: Self.slot, function: 0, isShared: false, port: 0)
     try function.attach([Self.base], function: place.index, isMultifunction: false, gsi: 16)
@@ -52,7 +59,8 @@ class PortRig {
 
   /// Creates a function with a BAR of 8 KiB.
   static func function(
-    _ vendor: UInt32, _ address: String, in world: FakeWorld, _ context: PassthroughContext<FakeBackend>
+    _ vendor: UInt32, _ address: String, in world: FakeWorld, _ context: PassthroughContext<FakeBackend>,
+    _ life: Life = Life()
   ) throws -> AssignedFunction<FakeBackend> {
     var config = [UInt8](repeating: 0, count: 4096)
     config.set(vendor, at: 0, width: 2)
@@ -64,7 +72,7 @@ class PortRig {
       budget: WindowBudget([], slots: 1000, mappings: []), isBehindPort: true)
     return try AssignedFunction(
       FakeDevice(shape, in: world), context: context, configuration: configuration
-    ) { _, _ in }
+    ) { event, _ in if case .slot(let state) = event { life.states.withLock { $0.append(state) } } }
   }
 
   func command(_ address: UInt64, _ value: UInt64) throws {

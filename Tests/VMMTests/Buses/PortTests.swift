@@ -4,6 +4,7 @@ import Fakes
 import PCI
 import Synchronization
 import Testing
+import Trace
 
 @testable import Passthrough
 @testable import VMM
@@ -139,6 +140,20 @@ import Testing
     #expect(try root.readConfig(Self.bus, width: 2) == 0x1122)
     try root.writeMemory(Self.base, width: 4, 0x77)
     #expect(device.peek(bar: 0, 0) == 0x77)
+  }
+
+  @Test("each state of a function's life is reported once, when it begins")
+  func states() throws {
+    try open()
+    try port.contain()
+    try root.writeConfig(Self.port | Self.bridgeControl, width: 2, 0x40)
+    try root.writeConfig(Self.port | Self.bridgeControl, width: 2, 0)
+    try command(Self.port, 4)
+    try command(Self.port, 6)
+    try port.requestRemoval(by: 100)
+    try power(false)
+    #expect(
+      life.states.withLock { $0 } == [.enabled, .contained, .resetting, .enabled, .leaving, .gone])
   }
 
   @Test("the port's message is routed and sent if the guest has enabled it")
