@@ -42,6 +42,8 @@ struct GuestFuzz {
   /// The maximum number of lines on standard error: one for each kind of warning of each function and vCPU,
   /// and the summary.
   private static let mostLines = 200
+  /// The size of guest RAM in MiB.
+  private static let memory = 128
   /// The maximum growth of the process after its start, in KiB.
   private static let mostGrowth = 16 << 10
 
@@ -51,7 +53,7 @@ struct GuestFuzz {
     let log = try KernelLog()
     var guest = BareMetalGuest("fuzz", Self.devices, append: "seed=\(seed)", cpus: 4)
     // Preallocate guest RAM. The measured growth is then growth of the process.
-    guest.memory = "128M,prealloc"
+    guest.memory = "\(Self.memory)M,prealloc"
     let trace = context.file("guest.jsonl").path
     // No check needs the trace, which would have hundreds of megabytes.
     let command = try guest.command(context, as: "guest").filter { $0 != "--trace" && $0 != trace }
@@ -81,10 +83,16 @@ struct GuestFuzz {
   private func drive(_ child: Child) throws -> Int {
     try child.expect("# seed", within: 60)
     let process = try child.sluice()
-    let end = ContinuousClock.now + .seconds(seconds)
-    // Guest RAM is populated in the background, so the measurement begins after half of the time.
-    while child.isRunning, ContinuousClock.now < end - .seconds(seconds / 2) { usleep(100_000) }
+    let half = Duration.seconds(seconds) / 2
+    let middle = ContinuousClock.now + half
+    // The measurement begins after half of the time, and after all of guest RAM is populated in the background.
+    while child.isRunning, try ContinuousClock.now < middle || Self.residentSize(process) < Self.memory << 10
+    {
+      guard ContinuousClock.now < middle + .seconds(60) else { throw Failed("guest RAM is not populated") }
+      usleep(100_000)
+    }
     let before = child.isRunning ? try Self.residentSize(process) : 0
+    let end = ContinuousClock.now + half
     while child.isRunning, ContinuousClock.now < end { usleep(100_000) }
     // A random read of the serial port may take a byte, so type several.
     let after = child.isRunning ? try Self.residentSize(process) : before
