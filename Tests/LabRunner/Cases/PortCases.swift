@@ -41,6 +41,11 @@ enum PortCases {
       context in
       try error(context, times: 3)
     },
+    Case(
+      "port-error-20", "20 errors of an e1000e behind a port (AER): the driver recovers each time",
+      limit: 600,
+      isLong: true
+    ) { context in try error(context, times: 20) },
   ]
 
   /// Injects errors of an NVMe drive by the control socket. Between two errors, the guest reads the drive.
@@ -133,7 +138,7 @@ enum PortCases {
       kernel: .newFull, devices: [device.address + ",port"], steps: ["ping", "recover-\(times)"])
     let child = try context.start(guest.command(context), as: "guest")
     for number in 1...times {
-      try child.expect("lab: recover \(number)")
+      try child.expect("lab: recover \(number)\r\n")
       try ErrorInjection.inject(device.address, context)
     }
     let status = try child.wait()
