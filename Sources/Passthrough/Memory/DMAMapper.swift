@@ -103,12 +103,16 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
     members.withLock { $0 = [space] }
   }
 
-  /// Forgets every I/O address space after the last device has left. The kernel has removed the mappings of a type1
-  /// container without a group.
-  public func removeSpaces() { members.withLock { $0 = [] } }
-
-  /// True if the VM has no I/O address space.
-  public var isEmpty: Bool { members.withLock { $0.isEmpty } }
+  /// Unmaps guest RAM and forgets every I/O address space, after the last device has been closed and before its group is.
+  ///
+  /// - Parameter unmapped: As in ``unpinMemory(unmapped:)``.
+  /// - Returns: False if threads still pin guest RAM. Nothing has changed then.
+  public func removeSpaces(unmapped: (UInt64, UInt64, Int64) -> Void) throws(OperationError) -> Bool {
+    guard isPinned.load(ordering: .acquiring) else { return false }
+    defer { members.withLock { $0 = [] } }
+    try unpinMemory(unmapped: unmapped)
+    return true
+  }
 
   /// Maps and pins a piece of guest RAM in every I/O address space, while the guest starts. Several threads
   /// may pin different pieces concurrently.

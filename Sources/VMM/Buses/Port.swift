@@ -57,7 +57,7 @@ final class Port<B: Backend>: Sendable {
     }
   }
 
-  /// Lock order: ``handling``, this lock, then the locks of the interrupt routes. vCPU threads take it for accesses to
+  /// Lock order: ``handling``, this lock, then the locks of the interrupt routes and of the trace. vCPU threads take it for accesses to
   /// configuration space, and the control thread for events of the host. No function's lock is taken inside it.
   private let state: Mutex<State>
   /// Held while a write or an event is handled, so that its effects on the function are in order. A reset may take a
@@ -285,33 +285,6 @@ final class Port<B: Backend>: Sendable {
       // If the eventfd is empty already, the level is still right.
       do throws(OperationError) { _ = try state.interrupt.resample.take() } catch {}
       state.signal(warn)
-    }
-  }
-}
-
-/// The functions that have left their slots and are not yet returned to the host.
-final class Departures<B: Backend>: Sendable {
-  /// vCPU threads and the control thread add functions, and the control thread takes them. Innermost in the lock order.
-  private let functions = Mutex<[AssignedFunction<B>]>([])
-  private let event: EventFD
-
-  init() throws(KernelError) { event = try EventFD() }
-
-  /// The descriptor that is readable while functions wait.
-  var number: Int32 { event.number }
-
-  /// Adds a function whose gate is closed permanently.
-  func add(_ function: AssignedFunction<B>) {
-    functions.withLock { $0.append(function) }
-    event.signal()
-  }
-
-  /// Returns the functions and forgets them.
-  func take() throws(KernelError) -> [AssignedFunction<B>] {
-    try event.take()
-    return functions.withLock { functions in
-      defer { functions = [] }
-      return functions
     }
   }
 }

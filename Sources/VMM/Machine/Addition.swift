@@ -46,7 +46,8 @@ extension VM {
       return (port.slot, population.add(function))
     } catch {
       added.device.close()
-      if added.space != nil { dma.removeSpaces() }
+      // The first space of a VM is added only after nothing is left to pin.
+      if added.space != nil { _ = removeSpaces() }
       backend.remove(address)
       throw error
     }

@@ -110,13 +110,19 @@ struct VM<B: HostBackend> {
   func forget(_ function: AssignedFunction<B>) {
     population.remove(function, keepingFirst: builder.devices.functions.count)
     guard let backend = builder.devices.backend else { return }
-    if backend.isLast(function.address), let dma = builder.devices.dma {
-      do throws(OperationError) { try dma.unpinMemory(unmapped: eventLog.unpinned) } catch {
-        eventLog.log.warning("guest RAM stays pinned: \(error)")
-      }
-      dma.removeSpaces()
-    }
+    // While threads pin guest RAM, the group or the cdev must stay. It then stays until the VM ends.
+    if backend.isLast(function.address), !removeSpaces() { return }
     backend.remove(function.address)
+  }
+
+  /// Unmaps guest RAM from the I/O address spaces, which have no device. Returns false if threads still pin it.
+  func removeSpaces() -> Bool {
+    do throws(OperationError) {
+      return try builder.devices.dma?.removeSpaces(unmapped: eventLog.unpinned) ?? true
+    } catch {
+      eventLog.log.warning("guest RAM stays pinned: \(error)")
+      return true
+    }
   }
 
   /// Removes a device from the guest and returns it to the host. A device behind a port leaves when the guest has released

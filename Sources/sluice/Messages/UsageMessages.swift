@@ -23,7 +23,7 @@ extension UsageProblem {
     case .cpuCount: "give a number from 1 to 255"
     case .pinnedCPU: "give one of these, or a larger --cpus"
     case .deviceCount: "give fewer devices"
-    case .portCount: "give fewer ports"
+    case .portCount(_, let devices): "give a number from 0 to \(Configuration.maxDevices - devices)"
     case .duplicate: "give it once"
     case .unknownPeer(let peer, _): "add --device \(peer), or leave peer-dma=POLICY@\(peer) out"
     }

@@ -27,7 +27,7 @@ struct ConfinedProcess {
     return count
   }
 
-  /// Checks that the root directory is empty, and that the namespaces are not those of this process.
+  /// Checks that the root directory is empty, and that no namespace is a namespace of this process.
   func requireOwnRoot() throws {
     let files = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(id)/root")
     guard files.isEmpty else { throw Failed("the root directory has \(files)") }

@@ -96,6 +96,13 @@ struct AdditionTests {
     #expect(throws: ControlError.noDevice("0000:01:00.0", .inject)) {
       try machine.vm.inject(.fatal, "0000:01:00.0")
     }
+    // The function cannot be created after guest RAM has been mapped.
+    world.fail("readAll")
+    #expect(throws: RunError.self) { try Self.add("0000:01:00.0", to: machine) }
+    #expect(world.state.withLock { $0.spaces.count == 1 && $0.spaces[0].isEmpty })
+    #expect(machine.vm.functions.isEmpty && machine.vm.ports[0].isFree && !device.isOpen)
+    world.fail { _, _ in nil }
+    let (again, next) = try Self.register("0000:01:00.0")
     _ = try Self.add("0000:01:00.0", to: machine)
     try machine.vm.inject(.correctable, "0000:01:00.0")
     #expect(throws: RunError.host(.alreadyAdded("0000:01:00.0"))) {
@@ -106,7 +113,7 @@ struct AdditionTests {
     }
     // The end of the VM returns the device.
     machine.shutdown.end(.quit)
-    #expect(machine.stop().1.isEmpty && !device.isOpen)
-    #expect(world.state.withLock { $0.violations.isEmpty && $0.slots.isEmpty })
+    #expect(machine.stop().1.isEmpty && !again.isOpen)
+    #expect(next.state.withLock { $0.violations.isEmpty && $0.slots.isEmpty })
   }
 }
