@@ -37,6 +37,19 @@ import Testing
     #expect(DMARange.isTranslatable(start, size, [0x10_0000...UInt64.max]) == expected)
   }
 
+  @Test("the spaces are forgotten only after guest RAM is pinned, and then have no mapping")
+  func removeSpaces() throws {
+    let world = FakeWorld()
+    let memory = try GuestMemory(size: 4 << 20)
+    let mapper = try DMAMapper([.init(FakeSpace(world), devices: ["d"])], memory: memory)
+    for piece in memory.pieces(of: mapper.pieceSize) { try mapper.pinMemory(piece) { _, _, _ in } }
+    #expect(try !mapper.removeSpaces { _, _, _ in })
+    #expect(world.state.withLock { !$0.spaces[0].isEmpty } && mapper.windowMappings.count == 1)
+    mapper.finishPinning(nil)
+    #expect(try mapper.removeSpaces { _, _, _ in })
+    #expect(world.state.withLock { $0.spaces[0].isEmpty } && mapper.windowMappings.isEmpty)
+  }
+
   @Test("translates every range that does not wrap if the IOMMU reports no ranges")
   func unlimited() {
     #expect(DMARange.isTranslatable(.max - 4095, 4096, []))

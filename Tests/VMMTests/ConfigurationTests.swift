@@ -47,6 +47,15 @@ import Testing
     #expect(try Self.configuration(devices: devices).usageProblem == .deviceCount(32))
   }
 
+  @Test("more empty ports than PCI slots beside the devices are rejected", arguments: [-1, 30])
+  func tooManyPorts(_ count: Int) throws {
+    var configuration = try Self.configuration(devices: ["01:00.0", "02:00.0"])
+    configuration.emptyPorts = 29
+    #expect(configuration.usageProblem == nil && configuration.portCount == 29)
+    configuration.emptyPorts = count
+    #expect(configuration.usageProblem == .portCount(count, devices: 2))
+  }
+
   @Test("a device that is named twice is rejected, in every spelling")
   func twice() throws {
     let configuration = try Self.configuration(devices: ["01:00.0", "02:00.0", "0000:01:00.0"])

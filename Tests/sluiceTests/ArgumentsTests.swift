@@ -158,6 +158,20 @@ import VMM
     expected.peers = ["0000:02:00.1": .mapped(.onEnable)]
     expected.memoryBit = .shadow
     #expect(device.policies == expected)
+    #expect(try !device.hasPort && DeviceArgument("01:00.0,port").assigned.hasPort)
+  }
+
+  @Test("the windows of a port are two powers of two")
+  func portWindow() throws {
+    #expect(try PortWindowArgument("16M,64G").size == PortWindow(memory32: 16 << 20, memory64: 64 << 30))
+    for (argument, text) in [
+      ("16M", "is not two sizes"), ("16M,64G,1M", "is not two sizes"),
+      ("3M,1G", "'3M' is not a power of two"),
+      ("1M,512K", "'512K' is not a power of two"), ("x,1G", "'x' is not a size"),
+    ] {
+      let error = #expect(throws: (any Error).self) { try PortWindowArgument(argument) }
+      #expect("\(error.map { "\($0)" } ?? "")".contains(text))
+    }
   }
 
   @Test(
@@ -168,7 +182,7 @@ import VMM
       ("vf-token=1234", "'1234' is not a UUID"), ("vf-token=", "is not a UUID"),
       ("vf-token=2ab74924-c335-45f4-9b16-8569e5b0825g", "is not a UUID"),
       ("vf-token=2ab74924c33545f49b168569e5b08258", "is not a UUID"), ("x-no=1", "bar-map=, peer-dma="),
-      ("", "is not a device option"),
+      ("", "is not a device option"), ("port=1", "'port=1' is not a device option"),
     ])
   func wrongPolicy(_ option: String, _ text: String) {
     let error = #expect(throws: (any Error).self) { try DeviceArgument("01:00.0,\(option)") }
