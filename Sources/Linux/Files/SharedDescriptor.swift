@@ -27,5 +27,9 @@ public final class SharedDescriptor: Sendable {
     if number >= 0 { _ = cl_close(number) }
   }
 
+  /// Gives up the ownership and returns the number, or -1 if the descriptor is already closed.
+  @discardableResult
+  public func release() -> Int32 { current.exchange(-1, ordering: .acquiringAndReleasing) }
+
   deinit { close() }
 }
