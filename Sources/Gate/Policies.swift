@@ -34,6 +34,14 @@ public enum PeerPolicy: Sendable, Hashable {
     }
   }
 
+  /// The text that ``init(_:)`` parses.
+  public var text: String {
+    switch self {
+    case .off: "off"
+    case .mapped(let policy): policy.rawValue
+    }
+  }
+
   /// Parses `on-fault`, `on-enable`, `eager` or `off`. Returns nil for any other text.
   public init?(_ text: String) {
     if text == "off" {

@@ -79,6 +79,7 @@ extension Rule {
 
   /// The rules for a type1 container.
   public static let type1: [Rule] = [
+    hotplugType1,
     Rule(
       "ioctl", [.vcpu], "map windows for peers",
       .requests([
@@ -101,6 +102,7 @@ extension Rule {
 
   /// The rules for an I/O address space of iommufd.
   public static let iommufd: [Rule] = [
+    hotplugIOMMUFD,
     Rule("close", [.vcpu], "close a dma-buf that is no longer kept", isContingent: true),
     Rule(
       "ioctl", [.vcpu], "map windows for peers, reset a bus for the guest",
@@ -140,6 +142,6 @@ extension Rule {
       isContingent: isContingent)
   }
 
-  private static let restoresTerminal = Request(
+  static let restoresTerminal = Request(
     "TCSETS", UInt(TCSETS), "restore the terminal when a fault ends the process", on: 0, isContingent: true)
 }

@@ -16,6 +16,8 @@ public enum ThreadKind: String, CaseIterable, Sendable {
   /// The thread of the control socket. It receives requests, and sends replies and events. Other threads perform the
   /// operations.
   case socket
+  /// The thread that opens devices which are added to ports, and returns devices that have left a port to the host.
+  case hotplug
 }
 
 /// A system call that some kinds of threads may make, with the reason. A call that no rule allows kills the

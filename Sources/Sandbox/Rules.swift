@@ -6,7 +6,7 @@ extension Rule {
   private static let allKinds = Set(ThreadKind.allCases)
 
   /// The rules that every machine needs. A device on the port bus declares the rules that only it needs.
-  public static let core: [Rule] = requests + device + socket + runtime
+  public static let core: [Rule] = requests + device + socket + hotplug + runtime
 
   /// Calls for the guest's CPUs and devices.
   private static let device: [Rule] = [
@@ -39,7 +39,8 @@ extension Rule {
       "tgkill", [.vcpu, .control], "kick vCPUs out of KVM_RUN to open a window or to stop; part of abort()",
       .arguments([[ownProcess, kick], [ownProcess, abort]])),
     Rule(
-      "tgkill", [.pin, .device, .trace, .socket], "part of abort()", .arguments([[ownProcess, abort]]),
+      "tgkill", [.pin, .device, .trace, .socket, .hotplug], "part of abort()",
+      .arguments([[ownProcess, abort]]),
       isContingent: true),
   ]
 
@@ -61,7 +62,10 @@ extension Rule {
           Argument(2, .number(UInt64(SO_PEERCRED)), "SO_PEERCRED"),
         ]
       ])),
-    Rule("read", [.socket], "read requests and eventfd counters"),
+    Rule("read", [.socket], "read eventfd counters"),
+    Rule(
+      "recvmsg", [.socket], "receive requests and the descriptors of a device",
+      .arguments([[Argument(2, .number(UInt64(CL_RECEIVE_FLAGS)), "MSG_CMSG_CLOEXEC|MSG_DONTWAIT")]])),
     Rule(
       "sendto", [.socket], "send replies and events to a client",
       .arguments([
@@ -83,29 +87,23 @@ extension Rule {
   /// Calls of the C library and the Swift runtime.
   private static let runtime: [Rule] = [
     Rule("futex", [.vcpu, .control], "take and release locks; join threads", locks),
-    Rule("futex", [.pin, .device, .trace, .socket], "take and release locks", locks, isContingent: true),
+    Rule(
+      "futex", [.pin, .device, .trace, .socket, .hotplug], "take and release locks", locks, isContingent: true
+    ),
     Rule("getpid", allKinds, "part of abort()", isContingent: true),
     Rule("gettid", allKinds, "lock a Mutex of Swift, which is a priority-inheriting futex"),
     Rule(
-      "mmap", allKinds, "allocate large blocks in malloc()",
-      .arguments([
-        [
-          Argument(2, mask: UInt64(PROT_EXEC), .number(0), "prot without PROT_EXEC"),
-          Argument(
-            3, mask: 0xFFFF_FFFF & ~(UInt64(MAP_NORESERVE) | hugeTable),
-            .number(UInt64(MAP_PRIVATE | MAP_ANONYMOUS)),
-            "MAP_PRIVATE|MAP_ANONYMOUS, with or without MAP_NORESERVE and MAP_HUGETLB"),
-        ]
-      ]), isContingent: true),
+      "mmap", allKinds.subtracting([.hotplug]), "allocate large blocks in malloc()", .arguments([allocation]),
+      isContingent: true),
     Rule("munmap", [.control], "unmap the machine's memory at shutdown"),
-    Rule("munmap", [.device], "unmap a device's memory when the device is released"),
+    Rule("munmap", [.device, .hotplug], "unmap a device's memory when the device is released"),
     Rule("munmap", [.vcpu, .pin, .trace, .socket], "free large blocks in malloc()", isContingent: true),
     Rule(
       "mprotect", allKinds, "grow a heap of malloc() that brk did not allocate",
       .arguments([[Argument(2, .number(UInt64(PROT_READ | PROT_WRITE)), "PROT_READ|PROT_WRITE")]]),
       isContingent: true),
     Rule(
-      "madvise", [.vcpu, .device, .trace, .socket], "free the stack of a thread that exits",
+      "madvise", [.vcpu, .device, .trace, .socket, .hotplug], "free the stack of a thread that exits",
       .arguments([[dontNeed], [hugePage]])),
     Rule(
       "madvise", [.pin],
@@ -123,22 +121,32 @@ extension Rule {
       "clock_gettime", allKinds, "read the time if the vDSO cannot read the host's clock source",
       isContingent: true),
     Rule("close", [.control], "close the machine's files at shutdown; close a device that the host requests"),
-    Rule("close", [.device], "close a device that is released"),
+    Rule("close", [.device, .hotplug], "close a device that is released"),
     Rule("rt_sigreturn", [.vcpu], "return from the kick, and from SIGBUS on disabled device memory"),
     Rule(
-      "rt_sigreturn", [.control, .pin, .device, .trace, .socket],
+      "rt_sigreturn", [.control, .pin, .device, .trace, .socket, .hotplug],
       "return from the handler of a fault signal that another process sent", isContingent: true),
     Rule(
       "restart_syscall", allKinds, "resume a wait after the process was stopped and continued",
       isContingent: true),
-    Rule("rt_sigprocmask", [.vcpu, .pin, .device, .trace, .socket], "part of pthread_exit()"),
+    Rule("rt_sigprocmask", [.vcpu, .pin, .device, .trace, .socket, .hotplug], "part of pthread_exit()"),
     Rule("rt_sigprocmask", [.control], "part of abort()", isContingent: true),
-    Rule("exit", [.vcpu, .pin, .device, .trace, .socket], "end the thread"),
+    Rule("exit", [.vcpu, .pin, .device, .trace, .socket, .hotplug], "end the thread"),
     Rule("exit_group", [.control], "end the process"),
     Rule(
-      "exit_group", [.vcpu, .pin, .device, .trace, .socket], "end the process from the C library",
+      "exit_group", [.vcpu, .pin, .device, .trace, .socket, .hotplug], "end the process from the C library",
       isContingent: true),
   ]
+
+  /// The arguments of mmap for memory of malloc().
+  static let allocation = [
+    notExecutable,
+    Argument(
+      3, mask: 0xFFFF_FFFF & ~(UInt64(MAP_NORESERVE) | hugeTable),
+      .number(UInt64(MAP_PRIVATE | MAP_ANONYMOUS)),
+      "MAP_PRIVATE|MAP_ANONYMOUS, with or without MAP_NORESERVE and MAP_HUGETLB"),
+  ]
+  static let notExecutable = Argument(2, mask: UInt64(PROT_EXEC), .number(0), "prot without PROT_EXEC")
 
   /// The flags of mmap for the host's pool of huge pages and for their size.
   private static let hugeTable = UInt64(MAP_HUGETLB) | UInt64(MAP_HUGE_MASK) << UInt64(MAP_HUGE_SHIFT)

@@ -4,8 +4,9 @@ import ArgumentParser
 import Gate
 import GuestMemory
 import PCI
-import VMM
 import Passthrough
+import VFIO
+import VMM
 
 /// `--memory`: the size of guest RAM and its options, such as `512M` or `64G,hugepages=1G,prealloc,node=1`.
 struct MemoryArgument: Equatable {
@@ -176,7 +177,7 @@ struct DeviceArgument: Equatable {
       }
       policies.memoryBit = policy
     case "vf-token":
-      guard Self.isUUID(value) else {
+      guard VFToken.bytes(value) != nil else {
         throw ValidationError(
           "vf-token: '\(value)' is not a UUID; give one such as 2ab74924-c335-45f4-9b16-8569e5b08258")
       }
@@ -186,15 +187,6 @@ struct DeviceArgument: Equatable {
       throw ValidationError(
         "'\(option)' is not a device option; give bar-map=, peer-dma=, memory-bit=, vf-token= or port")
     }
-  }
-
-  /// True for 8-4-4-4-12 hexadecimal digits (RFC 9562 §4).
-  private static func isUUID(_ text: String) -> Bool {
-    let parts = text.utf8.split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
-    return parts.map(\.count) == [8, 4, 4, 4, 12]
-      && parts.joined().allSatisfy { byte in
-        (0x30...0x39).contains(byte) || (0x41...0x46).contains(byte & ~0x20)
-      }
   }
 
   /// Reads `POLICY`, or `POLICY@ADDRESS` for one peer.

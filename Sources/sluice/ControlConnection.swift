@@ -40,10 +40,18 @@ struct ControlConnection: ~Copyable {
     }
   }
 
-  /// Sends a request.
-  func send(_ line: String) throws {
+  /// Sends a request with descriptors.
+  func send(_ line: String, passing descriptors: [Int32] = []) throws {
     // A VM that refuses the client has closed the connection. Its reply has the cause.
-    do throws(KernelError) { try StreamSocket.sendAll(Array(line.utf8), to: socket.number) } catch {}
+    do throws(KernelError) {
+      try StreamSocket.sendAll(Array(line.utf8), passing: descriptors, to: socket.number)
+    } catch {}
+  }
+
+  /// Sends a request and returns the reply.
+  mutating func reply(to line: String, passing descriptors: [Int32] = []) throws -> Reply {
+    try send(line, passing: descriptors)
+    return try reply()
   }
 
   /// Returns the next line without its newline, or nil at the end of the connection.
@@ -85,8 +93,21 @@ struct ControlConnection: ~Copyable {
       (self.line, self.object) = (line, object)
     }
 
+    /// The VM's interface to the IOMMU, or nil.
+    var interface: IOMMUInterface? { object.strings["iommu"].flatMap(IOMMUInterface.init(rawValue:)) }
+    /// The IOMMU groups that the VM has open.
+    var groups: Set<String> {
+      Set((object.strings["groups"] ?? "").split(separator: " ").map(String.init))
+    }
+    /// The device number of the port that an operation has used, or nil.
+    var port: UInt8? { object.numbers["port"].flatMap { UInt8($0) } }
+
     private func text(_ name: String) -> String { object.strings[name] ?? "?" }
     private func number(_ name: String) -> String { object.numbers[name] ?? "?" }
+    /// Returns a number of devices or ports.
+    private func count(_ name: String) -> Int {
+      min(Int(number(name)).map { max(0, $0) } ?? 0, Configuration.maxDevices)
+    }
 
     /// The error as a message, or nil if the request has succeeded.
     var error: String? {
@@ -99,7 +120,9 @@ struct ControlConnection: ~Copyable {
       switch verb {
       case .status: status
       case .events: "connected; the events of the VM follow"
+      case .add: "added to port \(number("port"))"
       case .remove: "removed from the guest and released to the host"
+      case .replace: "removed and released to the host; its replacement is in port \(number("port"))"
       case .inject: "the port has reported the error to the guest"
       case .stop: timeout.map { "the power button is pressed; the VM ends within \($0) s" } ?? "the VM ends"
       }
@@ -109,7 +132,11 @@ struct ControlConnection: ~Copyable {
       let memory = (UInt64(number("memory")) ?? 0) >> 20
       let outcome = object.strings["outcome"].map { " (\($0))" } ?? ""
       var lines = ["\(text("state"))\(outcome), \(number("vcpus")) vCPUs, \(memory) MiB of RAM"]
-      for index in 0..<min(Int(number("devices")).map { max(0, $0) } ?? 0, Configuration.maxDevices) {
+      for index in 0..<count("ports") {
+        let device = text("port\(index).device")
+        lines.append("port \(number("port\(index)"))  \(device.isEmpty ? "empty" : device)")
+      }
+      for index in 0..<count("devices") {
         let name = "device\(index)"
         lines.append(
           "\(text(name))  \(text("\(name).state")), windows opened \(number("\(name).opened")) of "

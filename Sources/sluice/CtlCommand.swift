@@ -12,18 +12,22 @@ struct CtlCommand: ParsableCommand {
     commandName: "ctl",
     abstract: "Send a request to a running VM through its control socket.",
     usage:
-      "sluice ctl [--json] <path> status|events|remove <address>|inject <address> [--severity <severity>]|stop [--timeout <seconds>]",
+      "sluice ctl [<options>] <path> status|events|add <address>|remove <address>|replace <address> [<address>]|inject <address>|stop",
     discussion: """
       OPERATIONS:
         status    print the state of the VM and of its devices
         events    print the events of the VM as they happen, until it ends
+        add       open a device and add it to an empty port, or to the port of --port
         remove    remove a device from the guest and return it to the host
+        replace   remove a device behind a port, and put the second device into the port; with
+                  one address, the same device is opened again
         inject    report an error of a device behind a port to the guest, as if the host
                   had reported it, with the severity of --severity
         stop      end the VM: at once, or with --timeout by its power button
 
       EXAMPLES:
         sluice ctl /run/web/control status
+        sudo sluice ctl --bind /run/web/control add 0000:01:00.0
         sluice ctl /run/web/control remove 0000:01:00.0
         sluice ctl /run/web/control stop --timeout 60
       """)
@@ -36,9 +40,25 @@ struct CtlCommand: ParsableCommand {
 
   @Argument(
     help: ArgumentHelp(
-      "The device of 'remove' and 'inject', by its PCI address on the host.", valueName: "address"),
+      "The device, by its PCI address on the host. 'add' accepts the options of --device of 'sluice run'.",
+      valueName: "address"),
     transform: DeviceArgument.init)
   var device: DeviceArgument?
+
+  @Argument(
+    help: ArgumentHelp(
+      "The device that replaces it, as for 'add' (default: the same device).", valueName: "replacement"),
+    transform: DeviceArgument.init)
+  var replacement: DeviceArgument?
+
+  @Option(
+    help: ArgumentHelp(
+      "The port for 'add', by its device number on the guest's root bus (default: the first empty port).",
+      valueName: "number"))
+  var port: UInt8?
+
+  @Flag(help: "Let 'add' and 'replace' bind the device to vfio-pci first, as 'sluice bind' does.")
+  var bind = false
 
   @Option(
     help: ArgumentHelp(
@@ -66,38 +86,24 @@ struct CtlCommand: ParsableCommand {
 
   func run() throws {
     let path = try required(path, "path: none; give the path of the VM's --control")
-    let (verb, line) = try request()
+    let verb = try verb()
+    let request = try CtlRequest(self, verb)
     var socket = try ControlConnection(path)
-    try socket.send(line)
-    let reply = try socket.reply()
+    let reply = try request.perform(&socket)
     if json { try Self.write(reply.line) }
     if let message = reply.error { throw CommandFailure(message) }
     if !json { try Self.write(reply.text(for: verb, timeout: timeout)) }
     if verb == .events { try printEvents(&socket) }
   }
 
-  /// Returns the operation and its request.
-  func request() throws -> (ControlRequest.Verb, String) {
+  /// Returns the operation.
+  func verb() throws -> ControlRequest.Verb {
     let names = ControlRequest.Verb.allCases.map(\.rawValue).joined(separator: ", ")
     let name = try required(operation, "operation: none; give one of \(names)")
     guard let verb = ControlRequest.Verb(rawValue: name) else {
       throw ValidationError("operation: '\(name)' is not an operation; give one of \(names)")
     }
-    var line = "{\"id\":1,\"op\":\"\(verb.rawValue)\""
-    if verb == .remove || verb == .inject {
-      let device = try required(device, "device: no PCI address; give one such as 0000:01:00.0")
-      line += ",\"device\":\(JSON.quote(device.address.description))"
-      if verb == .inject { line += ",\"severity\":\"\(severity.rawValue)\"" }
-    } else if device != nil {
-      throw ValidationError("address: '\(name)' has no device; leave the address out")
-    }
-    if let timeout {
-      guard verb == .stop else {
-        throw ValidationError("--timeout: '\(name)' has no timeout; leave --timeout out")
-      }
-      line += ",\"timeout\":\(timeout)"
-    }
-    return (verb, line + "}\n")
+    return verb
   }
 
   /// Prints events until the VM ends.

@@ -134,38 +134,14 @@ struct OpenCommand: ParsableCommand {
     throw OpenProblem.program(request.command[0], failure)
   }
 
-  private static func message(_ error: any Error) -> String {
+  /// Returns the message of an error of the opening of devices.
+  static func message(_ error: any Error) -> String {
     switch error {
     case let error as RunError: error.message
     case let error as VFIOError: error.message
     case let error as OpenProblem: error.message
     case let error as CommandFailure: error.message
     default: "\(error)"
-    }
-  }
-}
-
-/// The devices that this process has bound to vfio-pci.
-private struct BoundByUs {
-  private var devices: [HostDevice] = []
-
-  /// Binds a device. A device that is bound already stays bound.
-  mutating func bind(_ address: Address) throws {
-    let device = try hostDevice(address)
-    let wasBound: Bool
-    do throws(KernelError) { wasBound = try device.hasVFIODriver } catch {
-      throw VFIOError.binding(device.address, error)
-    }
-    if !wasBound { devices.append(device) }
-    try device.bind()
-  }
-
-  /// Unbinds the devices, the last one first. A device whose bind was refused has its driver, and keeps it.
-  func unbind() {
-    for device in devices.reversed() {
-      do throws(VFIOError) { try device.unbind() } catch {
-        writeStandardError("sluice: \(OpenProblem.left(device.address, cause: error.description).message)\n")
-      }
     }
   }
 }

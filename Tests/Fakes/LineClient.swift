@@ -25,8 +25,10 @@ package final class LineClient {
   /// Sends bytes.
   package func send(_ bytes: [UInt8]) throws { try StreamSocket.sendAll(bytes, to: socket.number) }
 
-  /// Sends a line.
-  package func send(_ line: String) throws { try send(Array("\(line)\n".utf8)) }
+  /// Sends a line with descriptors.
+  package func send(_ line: String, passing descriptors: [Int32] = []) throws {
+    try StreamSocket.sendAll(Array("\(line)\n".utf8), passing: descriptors, to: socket.number)
+  }
 
   /// Ends the client's direction of the connection.
   package func endSending() { _ = shutdown(socket.number, Int32(SHUT_WR)) }

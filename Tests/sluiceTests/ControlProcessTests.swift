@@ -36,7 +36,7 @@ struct ControlProcessTests {
     #expect(status.status == 0 && status.output == "running, 1 vCPUs, 16 MiB of RAM\n")
     #expect(
       try await ctl(["status", "--json"]).output
-        == #"{"id":1,"ok":1,"state":"running","vcpus":1,"memory":16777216,"devices":0}"# + "\n")
+        == #"{"id":1,"ok":1,"state":"running","vcpus":1,"memory":16777216,"ports":0,"devices":0}"# + "\n")
     async let events = ctl(["events"])
     async let lines = ctl(["events", "--json"])
     // The subscribers connect concurrently.
@@ -201,15 +201,15 @@ struct ControlProcessTests {
     "wrong usage of ctl ends with status 2 and a remedy",
     arguments: [
       ([], "path: none; give the path of the VM's --control"),
-      (["s"], "operation: none; give one of status, events, remove, inject, stop"),
+      (["s"], "operation: none; give one of status, events, add, remove, replace, inject, stop"),
       (
         ["s", "halt"],
-        "operation: 'halt' is not an operation; give one of status, events, remove, inject, stop"
+        "operation: 'halt' is not an operation; give one of status, events, add, remove, replace, inject, stop"
       ),
       (["s", "remove"], "device: no PCI address; give one such as 0000:01:00.0"),
       (["s", "remove", "x"], "'x' is not a PCI address"),
-      (["s", "status", "01:00.0"], "address: 'status' has no device; leave the address out"),
-      (["s", "status", "--timeout", "5"], "--timeout: 'status' has no timeout; leave --timeout out"),
+      (["s", "status", "01:00.0"], "address: 'status' has no device; leave it out"),
+      (["s", "status", "--timeout", "5"], "--timeout: 'status' has no timeout; leave it out"),
       (["s", "stop", "--timeout", "0"], "'0' is not a time in seconds; give 1 to 86400"),
       (["s", "stop", "--no-such"], "'--no-such'"), (["s", "stop", "01:00.0", "extra"], "extra"),
     ] as [([String], String)])

@@ -2,8 +2,8 @@
 
 import ArgumentParser
 import Testing
-import VMM
-
+import Trace
+@testable import VMM
 @testable import sluice
 
 @Suite struct CtlCommandTests {
@@ -23,20 +23,69 @@ import VMM
       (["stop", "--timeout", "60"], #"{"id":1,"op":"stop","timeout":60}"#),
     ] as [([String], String)])
   func requests(_ arguments: [String], _ line: String) throws {
-    #expect(try CtlCommand.parse(["path"] + arguments).request().1 == line + "\n")
+    let command = try CtlCommand.parse(["path"] + arguments)
+    #expect(try CtlRequest(command, command.verb()).simpleLine == line + "\n")
+  }
+
+  @Test("a request that adds a device has its options and the names of its files")
+  func addition() throws {
+    let token = "2ab74924-c335-45f4-9b16-8569e5b08258"
+    let added = try DeviceArgument(
+      "02:00.0,bar-map=eager,peer-dma=on-enable,memory-bit=shadow,vf-token=\(token)")
+    let options =
+      #""bar-map":"eager","peer-dma":"on-enable","memory-bit":"shadow","vf-token":"\#(token)""#
+    let add = try CtlCommand.parse(["path", "add", "02:00.0", "--port", "3"])
+    let first = try CtlRequest(add, .add).line(
+      .add, added, adding: added, to: 3, files: ["group.7", "devices"])
+    #expect(
+      first == #"{"id":1,"op":"add","device":"0000:02:00.0",\#(options),"port":3,"files":"group.7 devices"}"#
+        + "\n")
+    let replace = try CtlCommand.parse(["path", "replace", "01:00.0", "02:00.0"])
+    let second = try CtlRequest(replace, .replace).line(
+      .replace, DeviceArgument("01:00.0"), adding: added, to: nil, files: ["iommu", "devices"])
+    #expect(
+      second
+        == #"{"id":1,"op":"replace","device":"0000:01:00.0",\#(options),"with":"0000:02:00.0","#
+        + #""files":"iommu devices"}"# + "\n")
+    // The VM accepts both lines.
+    for line in [first, second] {
+      #expect(throws: Never.self) { try ControlRequest(line: Array(line.dropLast().utf8)) }
+    }
+  }
+
+  @Test(
+    "an argument that the operation does not have is a usage error",
+    arguments: [
+      (["status", "01:00.0"], "address: 'status' has no device; leave it out"),
+      (["add"], "device: no PCI address; give one such as 0000:01:00.0"),
+      (["remove", "01:00.0", "02:00.0"], "address: 'remove' has no second device; leave it out"),
+      (["remove", "01:00.0", "--port", "1"], "--port: 'remove' has no port; leave it out"),
+      (["remove", "01:00.0", "--bind"], "--bind: 'remove' has no device to bind; leave it out"),
+      (["inject", "01:00.0", "--timeout", "1"], "--timeout: 'inject' has no timeout; leave it out"),
+      (
+        ["add", "01:00.0,peer-dma=off@02:00.0"],
+        "peer-dma: 'add' has one policy for all devices; leave the address out"
+      ),
+    ])
+  func surplus(_ arguments: [String], _ message: String) throws {
+    let command = try CtlCommand.parse(["path"] + arguments)
+    let error = #expect(throws: ValidationError.self) { try CtlRequest(command, command.verb()) }
+    #expect(error?.message == message)
   }
 
   @Test("a reply is text, and an error is a message")
   func replies() throws {
     let line =
-      #"{"id":1,"ok":1,"state":"ending","outcome":"quit","vcpus":2,"memory":1073741824,"devices":1,"#
+      #"{"id":1,"ok":1,"state":"ending","outcome":"quit","vcpus":2,"memory":1073741824,"iommu":"type1","#
+      + #""groups":"7 9","ports":2,"port0":1,"port0.device":"0000:01:00.0","port1":2,"port1.device":"","devices":1,"#
       + #""device0":"0000:01:00.0","device0.state":"released","device0.windows":5,"device0.opened":3,"#
       + #""device0.vectors":9,"device0.used":2,"device0.later":"x","later":7}"#
     let reply = try #require(ControlConnection.Reply(line))
-    #expect(reply.error == nil)
+    #expect(
+      reply.error == nil && reply.interface == .type1 && reply.groups == ["7", "9"] && reply.port == nil)
     #expect(
       reply.text(for: .status, timeout: nil)
-        == "ending (quit), 2 vCPUs, 1024 MiB of RAM\n0000:01:00.0  released, windows opened 3 of 5, vectors used 2 of 9"
+        == "ending (quit), 2 vCPUs, 1024 MiB of RAM\nport 1  0000:01:00.0\nport 2  empty\n0000:01:00.0  released, windows opened 3 of 5, vectors used 2 of 9"
     )
     let error = try #require(
       ControlConnection.Reply(

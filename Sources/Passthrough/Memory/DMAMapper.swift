@@ -75,10 +75,13 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
   ///
   /// - Parameters:
   ///   - space: The space.
+  ///   - shouldStop: Called before each mapping. Returns true if the VM is ending.
   ///   - mapped: Called for each mapping with its IOVA, bytes and microseconds.
-  /// - Throws: The cause if the IOMMU does not translate a region of RAM, or if RAM cannot be pinned. Nothing stays
-  ///   mapped.
-  public func add(_ space: Member, mapped: (UInt64, UInt64, Int64) -> Void) throws(OperationError) {
+  /// - Throws: The cause if the IOMMU does not translate a region of RAM, if RAM cannot be pinned, or if the VM is ending.
+  ///   Nothing stays mapped.
+  public func add(
+    _ space: Member, shouldStop: () -> Bool, mapped: (UInt64, UInt64, Int64) -> Void
+  ) throws(OperationError) {
     for region in memory.regions where !space.isTranslatable(region.base.rawValue, region.size) {
       throw OperationError(
         "the IOMMU does not translate guest RAM at \(DMARange.text(region.base.rawValue, region.base.rawValue + (region.size - 1)))"
@@ -86,6 +89,7 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
     }
     do throws(OperationError) {
       for piece in memory.pieces(of: pieceSize) {
+        if shouldStop() { throw OperationError("the VM is ending") }
         let start = Clock.microseconds()
         try space.space.map(
           iova: piece.base.rawValue, size: piece.size, host: piece.hostAddress, sharedWith: nil)

@@ -66,7 +66,7 @@ final class Port<B: Backend>: Sendable {
   /// The number of the bus behind the port if configuration requests reach the slot, else 256. vCPU threads read it
   /// without a lock.
   private let reachableBus = Atomic<Int>(256)
-  private let departures: Departures<B>
+  private let hotplug: HotplugQueue<B>
   /// Logs a warning.
   private let warn: @Sendable (String) -> Void
 
@@ -78,14 +78,14 @@ final class Port<B: Backend>: Sendable {
   ///   - port: The registers.
   ///   - function: The function in the slot, or nil if the slot is empty.
   ///   - interrupt: The interrupt of the port.
-  ///   - departures: The receiver of functions that leave the slot.
+  ///   - hotplug: The receiver of functions that leave the slot.
   ///   - warn: Logs a warning.
   init(
     index: Int, slot: UInt8, _ port: RootPort, _ function: AssignedFunction<B>?,
-    _ interrupt: PortInterrupt<B.Machine>, departures: Departures<B>,
+    _ interrupt: PortInterrupt<B.Machine>, hotplug: HotplugQueue<B>,
     warn: @escaping @Sendable (String) -> Void
   ) throws(FunctionError) {
-    (self.index, self.slot, self.departures, self.warn) = (index, slot, departures, warn)
+    (self.index, self.slot, self.hotplug, self.warn) = (index, slot, hotplug, warn)
     state = Mutex(State(port: port, function: function, interrupt: interrupt))
     try closeIfNeeded(function)
   }
@@ -155,7 +155,7 @@ final class Port<B: Backend>: Sendable {
       state.port.empty()
       state.signal(warn)
     }
-    departures.add(function)
+    hotplug.add(.departure(function))
   }
 
   // MARK: Events of the host
@@ -172,7 +172,7 @@ final class Port<B: Backend>: Sendable {
   /// leaves at once.
   ///
   /// - Parameter time: The time in microseconds on the clock at which the function leaves by surprise.
-  func requestRemoval(by time: Int64) throws(FunctionError) {
+  func requestRemoval(by time: Int64 = Clock.microseconds() + removalTime) throws(FunctionError) {
     try handling.withLock { _ throws(FunctionError) in
       let arriving = state.withLock { state in
         defer { state.arrival = nil }
@@ -188,9 +188,16 @@ final class Port<B: Backend>: Sendable {
       guard let arriving else { return }
       try arriving.leaveSlot()
       arriving.note(.gone)
-      departures.add(arriving)
+      hotplug.add(.departure(arriving))
     }
   }
+
+  /// The time in microseconds that the guest gets to release a function. Linux waits five seconds after a press of the
+  /// attention button.
+  private static var removalTime: Int64 { 10_000_000 }
+
+  /// True if the guest has been asked to release the function.
+  var isLeaving: Bool { state.withLock { $0.deadline != nil } }
 
   /// The time in microseconds after a power-off in which Linux's pciehp discards changes of the slot, which is one
   /// second, and a reserve.
@@ -254,7 +261,7 @@ final class Port<B: Backend>: Sendable {
         state.signal(warn)
         reachableBus.store(256, ordering: .relaxed)
       }
-      departures.add(function)
+      hotplug.add(.departure(function))
     }
   }
 

@@ -35,6 +35,8 @@ final class ControlClient {
   var lines = RequestLines()
   /// The bytes that the kernel has not accepted yet.
   private(set) var backlog: [UInt8] = []
+  /// The descriptors that no request has taken yet.
+  private var descriptors: [SharedDescriptor] = []
   /// True if the client receives events.
   var isSubscribed = false
   /// True if the client has requested an operation that has not ended.
@@ -68,16 +70,22 @@ final class ControlClient {
     }
   }
 
-  /// Receives bytes if the client may have sent some. Returns false at the end of the connection.
+  /// Receives bytes and descriptors if the client may have sent some. Returns false at the end of the connection, or if the
+  /// client has sent more descriptors than one request may have.
   func receive() throws(KernelError) -> Bool {
     guard watched == .input else { return true }
-    let bytes: [UInt8]
-    do throws(KernelError) { bytes = try socket.read(upTo: ControlRequest.maxSize) } catch {
-      guard error.errno == KernelError.again || error.errno == KernelError.interrupted else { throw error }
+    guard let message = try StreamSocket.receive(from: socket.number, upTo: ControlRequest.maxSize) else {
       return true
     }
-    lines.add(bytes)
-    return !bytes.isEmpty
+    lines.add(message.bytes)
+    descriptors += message.descriptors
+    return !message.bytes.isEmpty && descriptors.count <= StreamSocket.maxDescriptors
+  }
+
+  /// Takes the descriptors of a request. Closes them after the request if it does not use them.
+  func takeDescriptors() -> [SharedDescriptor] {
+    defer { descriptors = [] }
+    return descriptors
   }
 
   /// Makes the event loop wait for the client's next action.

@@ -33,6 +33,18 @@ public enum ControlError: Error, Equatable, Sendable, CustomStringConvertible {
   case released(device: String, ControlRequest.Verb)
   /// The device is not behind a port.
   case noPort(device: String, ControlRequest.Verb)
+  /// The VM has no ports.
+  case noPorts(ControlRequest.Verb)
+  /// A port is not empty or does not exist, or no port is empty.
+  case noEmptyPort(device: String, UInt8?)
+  /// The guest has not yet released the device in a port.
+  case busyPort(UInt8)
+  /// The number of descriptors in the message is not the number of names in the field `files`.
+  case descriptorCount(names: Int, sent: Int, ControlRequest.Verb)
+  /// A device cannot be added. The VM is unchanged.
+  case refused(String, RunError, ControlRequest.Verb)
+  /// A device has left the VM, and its replacement cannot be added.
+  case halfReplaced(String, RunError, left: String)
   /// The operation has failed, and the VM ends.
   case failed(FunctionError, ControlRequest.Verb)
   /// The VM has ended before the operation.
@@ -44,12 +56,16 @@ public enum ControlError: Error, Equatable, Sendable, CustomStringConvertible {
     case .tooLong, .notAnObject, .noID, .noOperation, .unknownOperation, .doubledField, .unknownField,
       .invalidField:
       "request"
+    case .descriptorCount: "request"
+    case .busyPort(let slot): "port \(slot)"
+    case .noEmptyPort(let device, _), .refused(let device, _, _), .halfReplaced(let device, _, _):
+      "device \(device)"
     case .tooManyClients, .notPermitted: "control socket"
     case .busy(let device, _), .noDevice(let device, _), .released(let device, _),
       .noPort(let device, _):
       "device \(device)"
     case .failed(let error, _): "device \(error.device)"
-    case .ending: "VM"
+    case .ending, .noPorts: "VM"
     }
   }
 
@@ -59,8 +75,11 @@ public enum ControlError: Error, Equatable, Sendable, CustomStringConvertible {
     case .tooLong, .notAnObject, .noID, .noOperation, .unknownOperation, .doubledField: "read"
     case .tooManyClients, .notPermitted: "connect"
     case .unknownField(_, let verb), .invalidField(_, let verb), .busy(_, let verb), .noDevice(_, let verb),
-      .released(_, let verb), .noPort(_, let verb), .failed(_, let verb), .ending(let verb):
+      .released(_, let verb), .noPort(_, let verb), .failed(_, let verb), .ending(let verb),
+      .noPorts(let verb), .descriptorCount(_, _, let verb), .refused(_, _, let verb):
       verb.rawValue
+    case .noEmptyPort, .busyPort: ControlRequest.Verb.add.rawValue
+    case .halfReplaced: ControlRequest.Verb.replace.rawValue
     }
   }
 
@@ -78,6 +97,11 @@ public enum ControlError: Error, Equatable, Sendable, CustomStringConvertible {
       "'timeout' is not a number of seconds from 1 to \(Configuration.maxStopTimeout)"
     case .invalidField(.severity, _):
       "'severity' is not one of \(InjectedError.allCases.map(\.rawValue).joined(separator: ", "))"
+    case .invalidField(.port, _): "'port' is not a number from 1 to \(Configuration.maxDevices)"
+    case .invalidField(.files, _): "'files' is not a list of the names of a device's descriptors"
+    case .invalidField(.token, _): "'\(ControlRequest.Field.token.rawValue)' is not a UUID"
+    case .invalidField(let field, _) where ControlRequest.Field.options.contains(field):
+      "'\(field.rawValue)' is not a policy"
     case .invalidField(let field, _): "'\(field.rawValue)' is not a PCI address"
     case .tooManyClients: "\(ControlServer.clientLimit) clients are connected"
     case .notPermitted: "the client belongs to another user"
@@ -85,9 +109,24 @@ public enum ControlError: Error, Equatable, Sendable, CustomStringConvertible {
     case .noDevice: "the VM has no such device"
     case .released: "already released to the host"
     case .noPort: "not behind a port"
+    case .noPorts: "it has no ports"
+    case .noEmptyPort(_, let slot):
+      slot.map { "port \($0) is not an empty port" } ?? "the VM has no empty port"
+    case .busyPort: "the guest has not released its device"
+    case .descriptorCount(let names, let sent, _):
+      "'files' has \(names) names, and the message \(sent) descriptors"
+    case .refused(let device, let error, _): Self.cause(error, device)
+    case .halfReplaced(let device, let error, let left):
+      "\(Self.cause(error, device)); \(left) has already left the VM"
     case .failed(let error, _): error.cause.description
     case .ending: "it has ended"
     }
+  }
+
+  /// Returns the text of an error without the device that is its subject.
+  private static func cause(_ error: RunError, _ device: String) -> String {
+    let (text, subject) = (error.description, "device \(device): ")
+    return text.hasPrefix(subject) ? String(text.dropFirst(subject.count)) : text
   }
 
   /// The subject, the operation and the cause.

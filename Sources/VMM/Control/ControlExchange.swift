@@ -10,6 +10,8 @@ final class ControlExchange: Sendable {
     /// The number that the result has.
     let ticket: UInt64
     let operation: ControlOperation
+    /// The descriptors that the client has sent for the operation.
+    var descriptors: [SharedDescriptor] = []
   }
 
   /// The result of an operation.

@@ -150,14 +150,22 @@ struct ControlLoop: ~Copyable {
       server.feed.setWanted(true)
       try client.send(reply(request.id, .success(ControlFields())))
     case .operation(let operation):
-      if let device = operation.device, operations.values.contains(where: { $0.operation.device == device }) {
+      let descriptors = operation.files.isEmpty ? [] : client.takeDescriptors()
+      guard descriptors.count == operation.files.count else {
+        let error = ControlError.descriptorCount(
+          names: operation.files.count, sent: descriptors.count, operation.verb)
+        return try client.send(reply(request.id, .failure(error)))
+      }
+      let occupied = operations.values.flatMap(\.operation.devices)
+      if let device = operation.devices.first(where: { occupied.contains($0) }) {
         let error = ControlError.busy(device: device, operation.verb)
         return try client.send(reply(request.id, .failure(error)))
       }
       lastTicket += 1
       operations[lastTicket] = Pending(client: token, id: request.id, operation: operation)
       client.isWaiting = true
-      server.exchange.request(.init(ticket: lastTicket, operation: operation))
+      server.exchange.request(
+        .init(ticket: lastTicket, operation: operation, descriptors: descriptors))
     }
   }
 

@@ -34,34 +34,6 @@ public struct ControlID: Equatable, Sendable {
   }
 }
 
-/// An operation on a running VM. The main thread performs it, one at a time.
-public enum ControlOperation: Equatable, Sendable {
-  /// Removes a device from the guest and returns it to the host.
-  case remove(device: String)
-  /// Reports an error of a device behind a port to the guest, without an error of the host.
-  case inject(device: String, InjectedError)
-  /// Ends the VM: at once, or after its power button has been pressed and the guest has not powered off within a number
-  /// of seconds.
-  case stop(timeout: Int?)
-
-  /// The name of the operation.
-  public var verb: ControlRequest.Verb {
-    switch self {
-    case .remove: .remove
-    case .inject: .inject
-    case .stop: .stop
-    }
-  }
-
-  /// The device that the operation occupies, or nil. Two operations never occupy the same device.
-  public var device: String? {
-    switch self {
-    case .remove(let device), .inject(let device, _): device
-    case .stop: nil
-    }
-  }
-}
-
 /// The severity of an injected error (PCIe 6.0 §6.2.2).
 public enum InjectedError: String, CaseIterable, Sendable {
   /// Hardware corrected the error.
@@ -76,13 +48,15 @@ public enum InjectedError: String, CaseIterable, Sendable {
 public struct ControlRequest: Equatable, Sendable {
   /// A value of the field `op`.
   public enum Verb: String, CaseIterable, Sendable {
-    case status, events, remove, inject, stop
+    case status, events, add, remove, replace, inject, stop
 
     /// The fields of the request.
     var fields: Set<Field> {
       switch self {
       case .status, .events: [.id, .op]
+      case .add: Set([.id, .op, .device, .port, .files] + Field.options)
       case .remove: [.id, .op, .device]
+      case .replace: Set([.id, .op, .device, .with, .files] + Field.options)
       case .inject: [.id, .op, .device, .severity]
       case .stop: [.id, .op, .timeout]
       }
@@ -91,7 +65,14 @@ public struct ControlRequest: Equatable, Sendable {
 
   /// The name of a field.
   public enum Field: String, CaseIterable, Sendable {
-    case id, op, device, severity, timeout
+    case id, op, device, port, with, files, severity, timeout
+    case barMap = "bar-map"
+    case peerDMA = "peer-dma"
+    case memoryBit = "memory-bit"
+    case token = "vf-token"
+
+    /// The options of a device that is added, as in `--device`.
+    static let options: [Field] = [.barMap, .peerDMA, .memoryBit, .token]
   }
 
   /// The effect of a request.
@@ -140,7 +121,16 @@ public struct ControlRequest: Equatable, Sendable {
     switch verb {
     case .status: return .status
     case .events: return .events
+    case .add:
+      return .operation(
+        .add(
+          try assigned(object, .device, verb), port: try port(object), files: try files(object, verb)))
     case .remove: return .operation(.remove(device: try device(object, verb)))
+    case .replace:
+      return .operation(
+        .replace(
+          device: try device(object, verb), with: try assigned(object, .with, verb),
+          files: try files(object, verb)))
     case .inject:
       return .operation(.inject(device: try device(object, verb), try severity(object)))
     case .stop: return .operation(.stop(timeout: try timeout(object)))
@@ -148,10 +138,16 @@ public struct ControlRequest: Equatable, Sendable {
   }
 
   private static func device(_ object: FlatObject, _ verb: Verb) throws(ControlError) -> String {
-    guard let text = object.strings[Field.device.rawValue], let address = Address(text) else {
-      throw .invalidField(.device, verb)
+    try address(object, .device, verb).description
+  }
+
+  static func address(
+    _ object: FlatObject, _ field: Field, _ verb: Verb
+  ) throws(ControlError) -> Address {
+    guard let address = object.strings[field.rawValue].flatMap(Address.init) else {
+      throw .invalidField(field, verb)
     }
-    return address.description
+    return address
   }
 
   private static func severity(_ object: FlatObject) throws(ControlError) -> InjectedError {

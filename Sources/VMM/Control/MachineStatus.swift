@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import Passthrough
+internal import Trace
 
 /// The status of a VM for a client of the control socket. Any thread may read it.
 struct MachineStatus<B: HostBackend>: Sendable {
@@ -9,6 +10,9 @@ struct MachineStatus<B: HostBackend>: Sendable {
   let cpus: Int
   /// The size of guest RAM in bytes.
   let memory: UInt64
+  /// The backend of the devices, or nil if the VM can have no device.
+  let backend: B?
+  let ports: [Port<B>]
 
   /// The fields of the reply.
   var fields: ControlFields {
@@ -18,6 +22,15 @@ struct MachineStatus<B: HostBackend>: Sendable {
     if let outcome { fields.put("outcome", outcome.name) }
     fields.put("vcpus", cpus)
     fields.put("memory", memory)
+    if let backend {
+      fields.put("iommu", backend.choice.interface.rawValue)
+      fields.put("groups", backend.groups.joined(separator: " "))
+    }
+    fields.put("ports", ports.count)
+    for (index, port) in ports.enumerated() {
+      fields.put("port\(index)", port.slot)
+      fields.put("port\(index).device", port.function?.address ?? "")
+    }
     fields.put("devices", functions.count)
     for (index, function) in functions.enumerated() {
       let one = FunctionStatus(function)

@@ -50,6 +50,9 @@ protocol HostBackend: Backend where Machine == MachineResources {
   /// - Returns: The device, and its I/O address space if it is new. The caller maps guest RAM in a new one.
   func add(_ device: ReadyDevice, files: HostFiles) throws(RunError) -> AddedDevice<Self>
 
+  /// The IOMMU groups that the VM has open.
+  var groups: [String] { get }
+
   /// True if a device is the last one of the VM.
   func isLast(_ address: String) -> Bool
 

@@ -48,8 +48,6 @@ public enum HostProblem: Error, Equatable, CustomStringConvertible {
   case noRoom(device: String, BAR, in: Range<UInt64>)
   /// The VM has the device already.
   case alreadyAdded(String)
-  /// A port is not empty or does not exist, or no port is empty.
-  case noEmptyPort(String, UInt8?)
   /// The host reserves IOVAs of the device's group that are in guest RAM.
   case reservedMemory(device: String, group: String, ClosedRange<UInt64>)
   /// The windows of a port are smaller than the device's BARs.
@@ -89,8 +87,6 @@ public enum HostProblem: Error, Equatable, CustomStringConvertible {
     case .noRoom(let device, let bar, let window):
       "device \(device): \(Self.name(bar)) \(Self.noRoomCause(bar, window))"
     case .alreadyAdded(let device): "device \(device): the VM has it already"
-    case .noEmptyPort(let device, let slot):
-      "device \(device): " + (slot.map { "port \($0) is not an empty port" } ?? "the VM has no empty port")
     case .reservedMemory(let device, let group, let range):
       "\(Self.reserved(device, group, range)), which are in guest RAM"
     case .portTooSmall(let device, let slot, let needs, let has):

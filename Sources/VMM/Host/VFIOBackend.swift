@@ -192,6 +192,8 @@ struct VFIOBackend: HostBackend {
     try owned.add(device, files, choice.interface)
   }
 
+  var groups: [String] { owned.groups }
+
   func isLast(_ address: String) -> Bool { owned.isLast(address) }
 
   func remove(_ address: String) { owned.remove(address) }

@@ -2,6 +2,7 @@
 
 internal import KVM
 internal import Linux
+internal import PCI
 internal import Passthrough
 internal import Seams
 internal import Synchronization
@@ -78,10 +79,12 @@ final class VFIOOwnership: Sendable {
   ) throws(RunError) -> AddedDevice<VFIOBackend> {
     let isFirst = state.groups.isEmpty
     if state.containers.isEmpty {
+      try files.require(.container(0))
       state.containers = [try step(RunError.vfio) { () throws(VFIOError) in try files.container(0) }]
     }
     let container = state.containers[0]
     let known = state.groups.first { $0.number == device.group }
+    if known == nil { try files.require(.group(device.group)) }
     let group = try step(RunError.vfio) { () throws(VFIOError) in
       if let known { return known }
       return try files.group(device.group, device: device.address, container: container, isFirst: isFirst)
@@ -111,7 +114,10 @@ final class VFIOOwnership: Sendable {
   private func addBound(
     _ device: ReadyDevice, _ files: HostFiles, _ state: inout State
   ) throws(RunError) -> AddedDevice<VFIOBackend> {
-    guard let cdev = device.cdev else { throw .host(.noCdev(device.address)) }
+    guard let cdev = device.cdev, let address = Address(device.address) else {
+      throw .host(.noCdev(device.address))
+    }
+    try files.require(.device(address))
     let isFirst = state.bound.isEmpty
     let bound = try step(RunError.vfio) { () throws(VFIOError) in try files.cdev(cdev, of: device) }
     try step(RunError.kernel) { () throws(KernelError) in
@@ -149,6 +155,9 @@ final class VFIOOwnership: Sendable {
     // KVM refuses only a file that it does not have.
     do throws(KernelError) { try registration.remove(file: file) } catch {}
   }
+
+  /// The numbers of the groups that are open.
+  var groups: [String] { state.withLock { $0.groups.map(\.number) } }
 
   /// True if a device is the last one of the VM.
   func isLast(_ address: String) -> Bool {

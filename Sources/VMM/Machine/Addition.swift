@@ -7,26 +7,26 @@ internal import PCI
 internal import Passthrough
 internal import Seams
 
-/// The addition of a device while the VM runs.
-extension VM {
-  /// Opens a device by its descriptors and puts it into an empty port. After an error, the VM is as before.
+/// The addition of a device while the VM runs. After an error, the VM is as before.
+extension Hotplug {
+  /// Opens a device by its descriptors for a port.
   ///
   /// - Parameters:
   ///   - device: The device.
-  ///   - slot: The device number of the port, or nil for the first empty port.
+  ///   - port: The port.
+  ///   - replaced: The function that leaves the port before, or nil.
   ///   - files: The device's descriptors.
-  /// - Returns: The device number of the port, and the number of the function in ``population``.
-  func add(
-    _ device: Configuration.AssignedDevice, to slot: UInt8?, files: HostFiles
-  ) throws(RunError) -> (slot: UInt8, number: Int) {
+  func open(
+    _ device: Configuration.AssignedDevice, for port: Port<B>, replacing replaced: AssignedFunction<B>? = nil,
+    files: HostFiles
+  ) throws(RunError) -> Arrival {
     let address = device.address.description
-    guard !functions.contains(where: { $0.address == address && $0.isOpen }) else {
+    guard !population.functions.contains(where: { $0.address == address && $0.isOpen }) else {
       throw .host(.alreadyAdded(address))
     }
-    guard let port = ports.first(where: { slot == nil ? $0.isFree : $0.slot == slot }), port.isFree,
-      let backend = builder.devices.backend, let context = builder.devices.context,
+    guard let backend = builder.devices.backend, let context = builder.devices.context,
       let dma = builder.devices.dma
-    else { throw .host(.noEmptyPort(address, slot)) }
+    else { throw .host(.alreadyAdded(address)) }
     let ready = try B.check([device], files: files)[0]
     for hole in ready.reserved {
       for region in builder.memory.regions
@@ -38,31 +38,33 @@ extension VM {
     do throws(RunError) {
       if let space = added.space {
         try step(RunError.operation) { () throws(OperationError) in
-          try dma.add(space, mapped: eventLog.pinned)
+          try dma.add(space, shouldStop: { shutdown.isOver }, mapped: eventLog.pinned)
         }
       }
-      let function = try function(added.device, device, context)
-      try insert(function, into: port)
-      return (port.slot, population.add(function))
+      let function = try function(added.device, device, context, replacing: replaced)
+      let (need, window) = (PortWindow(for: function.bars), port.window)
+      guard need.memory32 <= window.memory32, need.memory64 <= window.memory64 else {
+        throw .host(.portTooSmall(device: address, slot: port.slot, needs: need, has: window))
+      }
+      return Arrival(device: added.device, function: function, port: port, isFirst: added.space != nil)
     } catch {
-      added.device.close()
-      // The first space of a VM is added only after nothing is left to pin.
-      if added.space != nil { _ = removeSpaces() }
-      backend.remove(address)
+      discard(added.device, isFirst: added.space != nil)
       throw error
     }
   }
 
   private func function(
-    _ open: B.Device, _ device: Configuration.AssignedDevice, _ context: PassthroughContext<B>
+    _ open: B.Device, _ device: Configuration.AssignedDevice, _ context: PassthroughContext<B>,
+    replacing replaced: AssignedFunction<B>?
   ) throws(RunError) -> AssignedFunction<B> {
-    let others = functions.filter(\.isOpen)
+    let others = population.functions.filter { $0.isOpen && $0 !== replaced }
     let isExpress = try step(RunError.operation) { () throws(OperationError) in try open.isExpress() }
     let isReached = builder.devices.backend?.peerObstacle == nil && !(others.isEmpty && isExpress)
     let peers = [isReached ? device.policies.peerDMA : .off]
+    let members = builder.root.ports.count + population.functions.count
     let budget = WindowBudget(
       [WindowBudget.Demand(open.mappableBARs, device.policies.barMap, peers: peers)],
-      slots: context.slotCapacity / (ports.count + functions.count), mappings: context.windowMappings)
+      slots: context.slotCapacity / members, mappings: context.windowMappings)
     let configuration = FunctionConfiguration(
       policies: device.policies, peers: peers,
       reset: ResetMethod(open, devices: others.map(\.address) + [open.address]), budget: budget,
@@ -73,12 +75,10 @@ extension VM {
     }
   }
 
-  private func insert(_ function: AssignedFunction<B>, into port: Port<B>) throws(RunError) {
-    let (need, window) = (PortWindow(for: function.bars), port.window)
-    guard need.memory32 <= window.memory32, need.memory64 <= window.memory64 else {
-      throw .host(.portTooSmall(device: function.address, slot: port.slot, needs: need, has: window))
-    }
-    try step(RunError.function) { () throws(FunctionError) in
+  /// Puts an open device into the slot of its port, which is empty.
+  func enter(_ arrival: Arrival) throws(RunError) {
+    let (function, port) = (arrival.function, arrival.port)
+    do throws(FunctionError) {
       // The guest assigns the addresses.
       let place = GuestSlot(slot: port.slot, function: 0, isShared: false, port: port.index)
       try function.attach(
@@ -86,6 +86,20 @@ extension VM {
         gsi: PlatformLayout.gsi(slot: port.slot, pin: function.interruptPin ?? 0))
       try function.resetAtStart(begun: {})
       try port.insert(function, try function.link())
+    } catch {
+      discard(arrival)
+      throw .function(error)
     }
+    population.add(function)
+  }
+
+  /// Returns a device to the host that the guest has not seen.
+  func discard(_ arrival: Arrival) { discard(arrival.device, isFirst: arrival.isFirst) }
+
+  private func discard(_ device: B.Device, isFirst: Bool) {
+    device.close()
+    // The first space of a VM is added only after nothing is left to pin.
+    if isFirst { _ = removeSpaces() }
+    builder.devices.backend?.remove(device.address)
   }
 }

@@ -78,7 +78,7 @@ extension MachineBuilder {
   /// Creates the ports: a port for each device that has its own, then the empty ports.
   static func ports(
     _ devices: AssignedDevices<B>, _ configuration: Configuration, _ placement: BARPlacement,
-    resources: MachineResources, departures: Departures<B>, eventLog: EventLog
+    resources: MachineResources, hotplug: HotplugQueue<B>, eventLog: EventLog
   ) throws(RunError) -> [Port<B>] {
     let slots = GuestSlot.ports(devices.guestSlots, empty: configuration.emptyPorts)
     var ports: [Port<B>] = []
@@ -101,7 +101,7 @@ extension MachineBuilder {
         try step(RunError.function) { () throws(FunctionError) in
           try Port(
             index: index, slot: slot, RootPort(layout, link: link), function, interrupt,
-            departures: departures, warn: { eventLog.log.warning("port \(slot): \($0)") })
+            hotplug: hotplug, warn: { eventLog.log.warning("port \(slot): \($0)") })
         })
     }
     return ports

@@ -17,8 +17,8 @@ struct MachineBuilder<B: HostBackend> {
   let serial: Serial
   let powerButton: PowerButton
   let root: RootBus<B>
-  /// The functions that have left their slots.
-  let departures: Departures<B>
+  /// The tasks of the hotplug thread.
+  let hotplugQueue: HotplugQueue<B>
 
   /// Builds a machine. The checks that access no device come first.
   init(
@@ -68,12 +68,12 @@ struct MachineBuilder<B: HostBackend> {
     devices = try AssignedDevices(
       configuration.devices, ready: ready, machine: machine, resources: resources, memory: memory,
       iommu: configuration.iommu, files: files, mayGrow: configuration.portCount > 0, eventLog: eventLog)
-    departures = try step(RunError.kernel) { () throws(KernelError) in try Departures() }
+    hotplugQueue = try step(RunError.kernel) { () throws(KernelError) in try HotplugQueue() }
     let window = Self.window64(
       devices, memory: memory, addressBits: features.addressBits, reserved: reserved)
     let placement = try Self.place(devices, configuration, window)
     let ports = try Self.ports(
-      devices, configuration, placement, resources: resources, departures: departures, eventLog: eventLog)
+      devices, configuration, placement, resources: resources, hotplug: hotplugQueue, eventLog: eventLog)
     root = RootBus(
       functions: devices.functions, guestSlots: devices.guestSlots, ports: ports,
       decoder: devices.context?.decoder)

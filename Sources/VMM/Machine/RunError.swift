@@ -27,6 +27,8 @@ public enum RunError: Error, Equatable, CustomStringConvertible {
   case release(FunctionError)
   /// The control socket cannot be created.
   case control(ControlProblem)
+  /// A descriptor that was passed cannot be used.
+  case descriptor(DescriptorProblem)
   /// A thread cannot be confined.
   case sandbox(SandboxError)
   /// The host cannot meet a requirement of the VM.
@@ -55,6 +57,7 @@ public enum RunError: Error, Equatable, CustomStringConvertible {
     case .function(let error): error.description
     case .release(let error): "release: \(error)"
     case .control(let problem): problem.description
+    case .descriptor(let problem): problem.description
     case .sandbox(let error): error.description
     case .host(let problem): problem.description
     case .vcpu(let cpu, let error), .placement(let cpu, let error): "vCPU \(cpu): \(error)"

@@ -12,6 +12,7 @@ internal import Seams
 struct VM<B: HostBackend> {
   let builder: MachineBuilder<B>
   let population: Population<B>
+  let hotplug: Hotplug<B>
   private let threads: VMThreads<B>
   private let shutdown: ShutdownRequest
   let eventLog: EventLog
@@ -30,13 +31,20 @@ struct VM<B: HostBackend> {
     shutdown: ShutdownRequest, control: ControlServer? = nil
   ) throws(RunError) {
     self.builder = builder
-    population = Population(builder.devices.functions)
+    population = try step(RunError.kernel) { () throws(KernelError) in
+      try Population(builder.devices.functions)
+    }
+    hotplug = Hotplug(
+      builder: builder, population: population, eventLog: eventLog, shutdown: shutdown,
+      exchange: control?.exchange)
     self.eventLog = eventLog
     self.shutdown = shutdown
     let status = MachineStatus(
-      population: population, shutdown: shutdown, cpus: configuration.cpus, memory: configuration.memory)
+      population: population, shutdown: shutdown, cpus: configuration.cpus, memory: configuration.memory,
+      backend: builder.devices.backend, ports: builder.root.ports)
     threads = try VMThreads(
-      builder, configuration, eventLog: eventLog, shutdown: shutdown, server: control, status: status)
+      builder, configuration, eventLog: eventLog, shutdown: shutdown, server: control, status: status,
+      hotplug: hotplug)
   }
 
   /// The serial port.
@@ -64,21 +72,17 @@ struct VM<B: HostBackend> {
   func handle(_ notification: DeviceNotification, of number: Int) {
     guard let function = population.function(number) else { return }
     do throws(FunctionError) {
-      if let port = ports.first(where: { $0.has(function) }) {
+      if let port = port(of: function) {
         guard try function.take(notification) else { return }
         switch notification {
         case .error: try port.contain()
-        case .request: try port.requestRemoval(by: Clock.microseconds() + Self.removalTime)
+        case .request: try port.requestRemoval()
         }
       } else {
         try function.handle(notification)
       }
     } catch { shutdown.end(.failure(.function(error))) }
   }
-
-  /// The time in microseconds that the guest gets to release a device that the host requests. Linux waits five seconds
-  /// after a press of the attention button.
-  private static var removalTime: Int64 { 10_000_000 }
 
   /// The time in microseconds on the clock at which the VM must call ``act(at:)``, or nil.
   var deadline: Int64? { ports.compactMap(\.deadline).min() }
@@ -93,66 +97,36 @@ struct VM<B: HostBackend> {
     }
   }
 
-  /// The descriptor that is readable while devices have left the guest and are not yet returned to the host.
-  var departureNumber: Int32 { builder.departures.number }
-
-  /// Returns the devices that have left the guest to the host. A failure ends the VM.
-  func returnDeparted() throws(KernelError) {
-    for function in try builder.departures.take() {
-      do throws(FunctionError) { try function.release() } catch {
-        shutdown.end(.failure(.function(error)))
-      }
-      forget(function)
-    }
-  }
-
-  /// Closes the files of a device that has been released, and unmaps guest RAM after the last device.
-  func forget(_ function: AssignedFunction<B>) {
-    population.remove(function, keepingFirst: builder.devices.functions.count)
-    guard let backend = builder.devices.backend else { return }
-    // While threads pin guest RAM, the group or the cdev must stay. It then stays until the VM ends.
-    if backend.isLast(function.address), !removeSpaces() { return }
-    backend.remove(function.address)
-  }
-
-  /// Unmaps guest RAM from the I/O address spaces, which have no device. Returns false if threads still pin it.
-  func removeSpaces() -> Bool {
-    do throws(OperationError) {
-      return try builder.devices.dma?.removeSpaces(unmapped: eventLog.unpinned) ?? true
-    } catch {
-      eventLog.log.warning("guest RAM stays pinned: \(error)")
-      return true
-    }
-  }
-
-  /// Removes a device from the guest and returns it to the host. A device behind a port leaves when the guest has released
-  /// it, or after a time. A failure of the operation itself ends the VM.
+  /// Returns the last function with an address, which the VM still has.
   ///
-  /// - Returns: The function. The device has been returned when it is no longer open.
-  @discardableResult
-  func remove(_ address: String) throws(ControlError) -> AssignedFunction<B> {
-    let members = functions.filter { $0.address == address }
-    guard let function = members.last else { throw .noDevice(address, .remove) }
-    guard function.isOpen else { throw .released(device: address, .remove) }
+  /// - Parameters:
+  ///   - address: The device's address on the host.
+  ///   - verb: The operation that needs it.
+  func member(_ address: String, _ verb: ControlRequest.Verb) throws(ControlError) -> AssignedFunction<B> {
+    guard let function = functions.last(where: { $0.address == address }) else {
+      throw .noDevice(address, verb)
+    }
+    guard function.isOpen else { throw .released(device: address, verb) }
+    return function
+  }
+
+  /// The port of a function, or nil if the function is on the root bus.
+  func port(of function: AssignedFunction<B>) -> Port<B>? { ports.first { $0.has(function) } }
+
+  /// Removes a function from the guest. A function on the root bus is returned to the host. A function behind a port leaves
+  /// when the guest has released it, or after a time. A failure of the operation itself ends the VM.
+  func remove(_ function: AssignedFunction<B>) throws(ControlError) {
     do throws(FunctionError) {
-      if let port = ports.first(where: { $0.has(function) }) {
-        try port.requestRemoval(by: Clock.microseconds() + Self.removalTime)
-      } else {
-        try function.remove()
-      }
+      if let port = port(of: function) { try port.requestRemoval() } else { try function.remove() }
     } catch {
       shutdown.end(.failure(.function(error)))
       throw .failed(error, .remove)
     }
-    return function
   }
 
   /// Reports an error of a device behind a port to the guest. A failure of the operation itself ends the VM.
   func inject(_ error: InjectedError, _ address: String) throws(ControlError) {
-    guard let function = functions.last(where: { $0.address == address }) else {
-      throw .noDevice(address, .inject)
-    }
-    guard function.isOpen else { throw .released(device: address, .inject) }
+    let function = try member(address, .inject)
     guard let port = ports.first(where: { $0.function === function }) else {
       throw .noPort(device: address, .inject)
     }

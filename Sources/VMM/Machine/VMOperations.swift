@@ -13,8 +13,8 @@ struct VMOperations<B: HostBackend> {
   private var lateOutcome = Outcome.quit
   /// The time on the clock at which the VM ends, after its power button has been pressed, or nil.
   private(set) var deadline: Int64?
-  /// The removals that wait for the guest.
-  private var removals: [(request: ControlExchange.Request, function: AssignedFunction<B>)] = []
+
+  private var queue: HotplugQueue<B> { vm.builder.hotplugQueue }
 
   init(_ vm: VM<B>, shutdown: ShutdownRequest, exchange: ControlExchange?) {
     (self.vm, self.shutdown, self.exchange) = (vm, shutdown, exchange)
@@ -37,25 +37,23 @@ struct VMOperations<B: HostBackend> {
   private mutating func perform(_ request: ControlExchange.Request) throws(ControlError) -> ControlFields? {
     switch request.operation {
     case .remove(let device):
-      let function = try vm.remove(device)
-      guard !function.isOpen else {
-        removals.append((request, function))
-        return nil
+      let function = try vm.member(device, .remove)
+      guard let port = vm.port(of: function) else {
+        try vm.remove(function)
+        break
       }
+      queue.add(.removal(request, function, slot: port.slot))
+      try vm.remove(function)
+      return nil
+    case .add, .replace:
+      guard !vm.ports.isEmpty else { throw .noPorts(request.operation.verb) }
+      queue.add(.addition(request))
+      return nil
     case .inject(let device, let error): try vm.inject(error, device)
     case .stop(nil): shutdown.end(.quit)
     case .stop(let seconds?): pressPowerButton(Int64(seconds) * 1_000_000, .quit)
     }
     return ControlFields()
-  }
-
-  /// Returns the devices that have left the guest to the host, and completes their removals.
-  mutating func returnDeparted() throws(KernelError) {
-    try vm.returnDeparted()
-    for removal in removals where !removal.function.isOpen {
-      exchange?.complete(removal.request, .success(ControlFields()))
-    }
-    removals.removeAll { !$0.function.isOpen }
   }
 
   /// Presses the guest's power button.

@@ -16,8 +16,8 @@ enum EventSource: RawRepresentable, Equatable {
   case input
   /// Console output is writable.
   case output
-  /// Devices have left the guest.
-  case departures
+  /// Devices have been added to the VM.
+  case arrivals
   /// The guest has ended an interrupt of a port's pin. The number is the port's index.
   case portPin(Int)
   /// A client of the control socket has requested an operation.
@@ -26,7 +26,7 @@ enum EventSource: RawRepresentable, Equatable {
   case notification(DeviceNotification, Int)
 
   private static let fixed: [EventSource] = [
-    .signals, .shutdown, .serialRoom, .serialBacklog, .input, .output, .departures, .control,
+    .signals, .shutdown, .serialRoom, .serialBacklog, .input, .output, .arrivals, .control,
   ]
 
   init?(rawValue: UInt64) {
@@ -49,7 +49,7 @@ enum EventSource: RawRepresentable, Equatable {
     case .serialBacklog: 3
     case .input: 4
     case .output: 5
-    case .departures: 6
+    case .arrivals: 6
     case .portPin(let index): UInt64(index) << 8 | 0xFD
     case .control: 7
     case .notification(.error, let index): UInt64(index) << 8 | 0xFE

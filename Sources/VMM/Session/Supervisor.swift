@@ -45,18 +45,21 @@ struct Supervisor<B: HostBackend>: ~Copyable {
     try signals.watch(loop, as: EventSource.signals.rawValue)
     var sources: [(number: Int32, EventSource)] = [
       (vm.serial.room.number, .serialRoom), (vm.serial.backlog.number, .serialBacklog),
-      (shutdown.number, .shutdown), (vm.departureNumber, .departures),
+      (shutdown.number, .shutdown), (vm.population.arrival.number, .arrivals),
     ]
     for port in vm.ports { sources.append((port.resample, .portPin(port.index))) }
     if let exchange { sources.append((exchange.forMain.number, .control)) }
-    for (index, function) in vm.functions.enumerated() {
-      for notification in DeviceNotification.allCases {
-        sources.append((function.number(of: notification), .notification(notification, index)))
-      }
-    }
+    for (index, function) in vm.functions.enumerated() { sources += Self.notifications(index, function) }
     for (number, source) in sources { try loop.watch(number, as: source.rawValue) }
     self.signals = signals
     self.loop = loop
+  }
+
+  /// Returns the sources of a function with a number.
+  private static func notifications(
+    _ number: Int, _ function: AssignedFunction<B>
+  ) -> [(number: Int32, EventSource)] {
+    DeviceNotification.allCases.map { (function.number(of: $0), .notification($0, number)) }
   }
 
   /// Starts the guest and serves the event loop until the VM ends.
@@ -110,7 +113,12 @@ struct Supervisor<B: HostBackend>: ~Copyable {
       try vm.serial.backlog.take()
       try console.send(loop)
     case .output: try console.send(loop)
-    case .departures: try operations.returnDeparted()
+    case .arrivals:
+      for (number, function) in try vm.population.takeArrivals() {
+        for (file, source) in Self.notifications(number, function) {
+          try loop.watch(file, as: source.rawValue)
+        }
+      }
     case .portPin(let port): vm.ports[port].endOfInterrupt()
     case .input: if try console.transfer() { shutdown.end(.quit) }
     case .control: try operations.perform()

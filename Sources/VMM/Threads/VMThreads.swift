@@ -7,7 +7,7 @@ internal import Passthrough
 internal import Sandbox
 internal import Seams
 
-/// The threads of a VM: one for each vCPU, one for each device that is reset alone, one for the control socket, and the
+/// The threads of a VM: one for each vCPU, one for each device that is reset alone, one for the control socket, one for hotplug, and the
 /// threads that populate and pin guest RAM. Each thread loads its seccomp filter. The guest starts after all threads are
 /// ready.
 struct VMThreads<B: HostBackend> {
@@ -16,6 +16,8 @@ struct VMThreads<B: HostBackend> {
   private var devices: [Thread] = []
   private var pins: [Thread] = []
   private var socket: Thread?
+  private var hotplug: Thread?
+  private let hotplugQueue: HotplugQueue<B>
   private let server: ControlServer?
   private let control: ThreadSandbox?
   private let barrier: StartBarrier
@@ -27,7 +29,8 @@ struct VMThreads<B: HostBackend> {
   /// Creates the threads of a machine.
   init(
     _ builder: MachineBuilder<B>, _ configuration: Configuration, eventLog: EventLog,
-    shutdown: ShutdownRequest, server: ControlServer?, status: MachineStatus<B>
+    shutdown: ShutdownRequest, server: ControlServer?, status: MachineStatus<B>,
+    hotplug: Hotplug<B>
   ) throws(RunError) {
     let isSandboxed = configuration.layers.contains(.seccomp)
     if configuration.layers == .none {
@@ -44,6 +47,7 @@ struct VMThreads<B: HostBackend> {
     self.shutdown = shutdown
     self.server = server
     cpus = builder.cpus
+    hotplugQueue = builder.hotplugQueue
     lifecycle = try step(RunError.kernel) { () throws(KernelError) in try DeviceLifecycle() }
     busResetFunctions = builder.devices.functions.filter { !$0.isResetAlone }
     control = try sandbox(.control)
@@ -53,6 +57,10 @@ struct VMThreads<B: HostBackend> {
       socket = try Self.thread("socket") {
         if barrier.enter(socketSandbox) { server.run { status.fields } }
       }
+    }
+    if !builder.root.ports.isEmpty {
+      let hotplugSandbox = try sandbox(.hotplug)
+      self.hotplug = try Self.thread("hotplug") { if barrier.enter(hotplugSandbox) { hotplug.run() } }
     }
     let ports = PortBus(
       serial: builder.serial, root: builder.root, shutdown: shutdown,
@@ -121,7 +129,8 @@ struct VMThreads<B: HostBackend> {
   /// Waits until all threads are ready, confines the calling thread and starts the guest. The guest executes
   /// no instruction before that.
   func start() throws(KernelError) {
-    var waiting = UInt64(vcpus.count + devices.count + pins.count + (socket == nil ? 0 : 1))
+    var waiting = UInt64(
+      vcpus.count + devices.count + pins.count + (socket == nil ? 0 : 1) + (hotplug == nil ? 0 : 1))
     while waiting > 0 {
       try barrier.ready.wait()
       waiting -= min(waiting, try barrier.ready.take())
@@ -130,12 +139,14 @@ struct VMThreads<B: HostBackend> {
     barrier.go.signal()
   }
 
-  /// Stops all vCPUs permanently and waits for the end of their threads. Threads that still wait for the
+  /// Stops all vCPUs and hotplug permanently, and waits for the end of their threads. Threads that still wait for the
   /// start also end.
   func stop() {
     barrier.go.signal()
     for cpu in cpus { cpu.interrupt() }
+    hotplugQueue.finish()
     for thread in vcpus { thread.join() }
+    hotplug?.join()
   }
 
   /// Ends the control socket's thread and waits for its end.

@@ -74,7 +74,6 @@ extension HostProblem: AdvisedError {
       "turn the device's legacy support off in the firmware, or use another device"
     case .reservedPage: "give smaller pages (--memory SIZE,hugepages=2M)"
     case .alreadyAdded: "give another device"
-    case .noEmptyPort: "start the VM with more --ports, or remove a device first"
     case .reservedMemory: "start the VM with the device, or use another device"
     case .portTooSmall: "start the VM with a larger --port-window"
     case .severalSpaces: "start the VM with the same peer-dma= for all devices"

@@ -15,6 +15,7 @@ extension RunError: AdvisedError {
     case .vfio(let error): error.remedy
     case .host(let problem): problem.remedy
     case .control(let problem): problem.remedy
+    case .descriptor(let problem): problem.remedy
     case .placement: "give another processor with --cpu-pin"
     case .trace: "free space on the file system, or give another file with --trace"
     case .release(let error) where error.isReleasedWithoutReset:

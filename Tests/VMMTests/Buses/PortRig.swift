@@ -26,7 +26,7 @@ class PortRig {
   let function: AssignedFunction<FakeBackend>
   let port: Port<FakeBackend>
   let root: RootBus<FakeBackend>
-  let departures: Departures<FakeBackend>
+  let hotplug: HotplugQueue<FakeBackend>
   let memory: GuestMemory
   let context: PassthroughContext<FakeBackend>
   static let base: UInt64 = 0xC000_0000
@@ -46,14 +46,14 @@ class PortRig {
     device = function.device
     let place = GuestSlot(slot: Self.slot, function: 0, isShared: false, port: 0)
     try function.attach([Self.base], function: place.index, isMultifunction: false, gsi: 16)
-    departures = try Departures()
+    hotplug = try HotplugQueue()
     let layout = RootPort.Layout(
       slot: UInt16(Self.slot), secondaryBus: 1, subordinateBus: 1,
       memory32: Self.base..<Self.base + 0x10_0000,
       memory64: 0..<0, interruptLine: 19)
     port = try Port(
       index: 0, slot: Self.slot, RootPort(layout, link: RootPort.Link(speed: 1, width: 1)), function,
-      PortInterrupt(machine, gsi: 19), departures: departures, warn: { _ in })
+      PortInterrupt(machine, gsi: 19), hotplug: hotplug, warn: { _ in })
     root = RootBus(functions: [function], guestSlots: [place], ports: [port], decoder: context.decoder)
   }
 
@@ -73,6 +73,11 @@ class PortRig {
     return try AssignedFunction(
       FakeDevice(shape, in: world), context: context, configuration: configuration
     ) { event, _ in if case .slot(let state) = event { life.states.withLock { $0.append(state) } } }
+  }
+
+  /// Takes the functions that have left the slot.
+  func departed() throws -> [AssignedFunction<FakeBackend>] {
+    try (hotplug.take() ?? []).compactMap { if case .departure(let function) = $0 { function } else { nil } }
   }
 
   func command(_ address: UInt64, _ value: UInt64) throws {

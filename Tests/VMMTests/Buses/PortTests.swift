@@ -58,20 +58,20 @@ import Trace
     #expect(slots == [] && port.function == nil && device.isOpen)
     #expect(try root.readConfig(Self.bus, width: 4) & 0xFFFF_FFFF == 0xFFFF_FFFF)
     #expect(try root.readMemory(Self.base, width: 4) & 0xFFFF_FFFF == 0xFFFF_FFFF)
-    let gone = try departures.take()
+    let gone = try departed()
     #expect(gone.count == 1)
     for function in gone { try function.release() }
     #expect(!device.isOpen)
     try power(true)
     #expect(try root.readConfig(Self.bus, width: 4) & 0xFFFF_FFFF == 0xFFFF_FFFF)
-    #expect(try departures.take().isEmpty)
+    #expect(try departed().isEmpty)
   }
 
   @Test("a function that is inserted after an eject waits until the guest notices it, and then answers")
   func insert() throws {
     try open()
     try power(false)
-    let gone = try #require(try departures.take().first)
+    let gone = try #require(try departed().first)
     try gone.release()
     #expect(port.isFree && port.deadline == nil)
     let next = try Self.function(0x2233, "0000:02:00.0", in: world, context)
@@ -96,13 +96,13 @@ import Trace
   @Test("the host requests a function that waits for its insertion: it leaves at once")
   func withdraw() throws {
     try power(false)
-    _ = try departures.take()
+    _ = try departed()
     let next = try Self.function(0x2233, "0000:02:00.0", in: world, context)
     try port.insert(next, RootPort.Link(speed: 1, width: 1))
     #expect(port.has(next))
     try port.requestRemoval(by: 100)
     #expect(port.isFree && port.deadline == nil && !port.has(next))
-    #expect(try departures.take().count == 1)
+    #expect(try departed().count == 1)
   }
 
   @Test("a request of the host presses the button once, and at the deadline the function leaves by surprise")
@@ -118,9 +118,9 @@ import Trace
     try port.removeBySurprise()
     #expect(slots == [] && port.deadline == nil && port.function == nil)
     #expect(try root.readConfig(status, width: 2) & 0x48 == 8, "presence changed, and is off")
-    #expect(try departures.take().count == 1)
+    #expect(try departed().count == 1)
     try port.removeBySurprise()
-    #expect(try departures.take().isEmpty)
+    #expect(try departed().isEmpty)
   }
 
   @Test("an error closes the gate until the guest has reset the slot")

@@ -97,7 +97,7 @@ import Testing
       let value = try root.readMemory(address | 0x10, width: 4) & 0xFFFF_FFFF
       #expect(value == 0xFFFF_FFFF || isForwarding && value == Self.mark, "step \(step): \(value)")
     }
-    let gone = try departures.take()
+    let gone = try departed()
     for function in gone {
       try function.release()
       #expect(!function.device.isOpen && function !== port.function)

@@ -11,7 +11,8 @@ import Trace
 @Suite struct ControlFuzzTests {
   private static let seeds = [
     #"{"id":1,"op":"status"}"#, #"{"id":"a","op":"remove","device":"0000:01:00.0"}"#,
-    #"{"id":-3,"op":"stop","timeout":60}"#, #"{"id":4,"op":"events"}"#, "{}", "",
+    #"{"id":-3,"op":"stop","timeout":60}"#, #"{"id":5,"op":"add","device":"1:0.0","files":"devices"}"#,
+    #"{"id":4,"op":"events"}"#, "{}", "",
   ].map { Array($0.utf8) }
   private static let pieces = [
     "\"", "\\", "{", "}", ":", ",", "\\u0000", "\\uD800", "null", "true", "1e999", "\u{0}", "[", "id", "op",
@@ -51,7 +52,8 @@ import Trace
         try client.send(Array(line[cut...]) + [10])
       } catch { #expect(line.count > 4096, "line \(number) of seed \(seed): \(error)") }
       if line.count <= ControlRequest.maxSize,
-        case .operation(let operation) = (try? ControlRequest(line: line))?.action  // else an error
+        case .operation(let operation) = (try? ControlRequest(line: line))?.action,  // else an error
+        operation.files.isEmpty  // else the descriptors are missing
       {
         let request = try rig.next()
         #expect(request.operation == operation)

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Gate
+import PCI
 import Testing
 
 @testable import VMM
@@ -26,6 +28,22 @@ import Testing
     #expect(
       try request(#"{"id":1,"op":"inject","device":"1:0.0","severity":"non-fatal"}"#).action
         == .operation(.inject(device: "0000:01:00.0", .nonFatal)))
+    var device = Configuration.AssignedDevice(address: try #require(Address("0000:02:00.0")), hasPort: true)
+    #expect(
+      try request(#"{"id":1,"op":"add","device":"2:0.0","files":"group.7 devices"}"#).action
+        == .operation(.add(device, port: nil, files: [.group("7"), .devices])))
+    #expect(
+      try request(#"{"id":1,"op":"replace","device":"1:0.0","with":"2:0.0","files":"devices"}"#).action
+        == .operation(.replace(device: "0000:01:00.0", with: device, files: [.devices])))
+    device.policies = DevicePolicies()
+    (device.policies.barMap, device.policies.peerDMA) = (.eager, .off)
+    device.policies.memoryBit = .shadow
+    device.token = "2ab74924-c335-45f4-9b16-8569e5b08258"
+    #expect(
+      try request(
+        #"{"id":1,"op":"add","device":"2:0.0","files":"devices","port":31,"bar-map":"eager","peer-dma":"off","#
+          + #""memory-bit":"shadow","vf-token":"2ab74924-c335-45f4-9b16-8569e5b08258"}"#
+      ).action == .operation(.add(device, port: 31, files: [.devices])))
     #expect(try request(#"{"id":1,"op":"stop"}"#).action == .operation(.stop(timeout: nil)))
     #expect(
       try request(#"{"timeout":86400,"id":1,"op":"stop"}"#).action == .operation(.stop(timeout: 86_400)))
@@ -70,6 +88,25 @@ import Testing
       (#"{"id":1,"op":"inject","severity":"fatal"}"#, .invalidField(.device, .inject)),
       (#"{"id":1,"op":"inject","device":"1:0.0"}"#, .invalidField(.severity, .inject)),
       (#"{"id":1,"op":"inject","device":"1:0.0","severity":"x"}"#, .invalidField(.severity, .inject)),
+      (#"{"id":1,"op":"add","device":"1:0.0"}"#, .invalidField(.files, .add)),
+      (#"{"id":1,"op":"add","device":"1:0.0","files":""}"#, .invalidField(.files, .add)),
+      (#"{"id":1,"op":"add","device":"1:0.0","files":"kvm devices"}"#, .invalidField(.files, .add)),
+      (#"{"id":1,"op":"add","device":"1:0.0","files":"devices devices"}"#, .invalidField(.files, .add)),
+      (#"{"id":1,"op":"add","device":"1:0.0","files":"devices x"}"#, .invalidField(.files, .add)),
+      (#"{"id":1,"op":"add","device":"1:0.0","files":"devices","port":0}"#, .invalidField(.port, .add)),
+      (#"{"id":1,"op":"add","device":"1:0.0","files":"devices","port":32}"#, .invalidField(.port, .add)),
+      (#"{"id":1,"op":"add","device":"1:0.0","files":"devices","port":"1"}"#, .invalidField(.port, .add)),
+      (
+        #"{"id":1,"op":"add","device":"1:0.0","files":"devices","bar-map":"x"}"#, .invalidField(.barMap, .add)
+      ),
+      (
+        #"{"id":1,"op":"add","device":"1:0.0","files":"devices","peer-dma":1}"#, .invalidField(.peerDMA, .add)
+      ),
+      (
+        #"{"id":1,"op":"add","device":"1:0.0","files":"devices","vf-token":"x"}"#, .invalidField(.token, .add)
+      ),
+      (#"{"id":1,"op":"add","with":"1:0.0","files":"devices"}"#, .unknownField("with", .add)),
+      (#"{"id":1,"op":"replace","device":"1:0.0","files":"devices"}"#, .invalidField(.with, .replace)),
       (#"{"id":1,"op":"stop","timeout":0}"#, .invalidField(.timeout, .stop)),
       (#"{"id":1,"op":"stop","timeout":86401}"#, .invalidField(.timeout, .stop)),
       (#"{"id":1,"op":"stop","timeout":1.5}"#, .invalidField(.timeout, .stop)),

@@ -215,22 +215,54 @@ import Trace
     }
   }
 
-  @Test("a descriptor that a client sends does not enter the process")
+  /// Returns the numbers by which this process has a file open, also a removed file.
+  private static func numbers(of file: String) throws -> [String] {
+    // A descriptor may be closed during the listing.
+    try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").filter {
+      (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)"))?.hasPrefix(file)
+        ?? false
+    }
+  }
+
+  @Test("the descriptors of a request reach the main thread in order, and are closed with it")
   func descriptors() throws {
+    let rig = try ControlRig()
+    let client = try LineClient(rig.path)
+    let files = try ["a", "b"].map { SharedDescriptor(try OwnedDescriptor(opening: rig.path + $0, .replace)) }
+    let line = #"{"id":1,"op":"add","device":"\#(Self.device)","files":"group.7 devices"}"#
+    try client.send(line, passing: files.map(\.number))
+    let request = try rig.next()
+    let open = try request.descriptors.map {
+      try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0.number)")
+    }
+    #expect(open == [rig.path + "a", rig.path + "b"])
+    for descriptor in request.descriptors { descriptor.close() }
+    rig.server.exchange.complete(request, .success(ControlFields()))
+    #expect(client.next() == #"{"id":1,"ok":1}"#)
+    // Too few and too many.
+    for count in [0, 1] {
+      try client.send(line, passing: files[..<count].map(\.number))
+      #expect(try ErrorReply(client.next()) == ErrorReply(.descriptorCount(names: 2, sent: count, .add)))
+    }
+    try client.send(line, passing: files.map(\.number) + [0])
+    #expect(try ErrorReply(client.next()) == ErrorReply(.descriptorCount(names: 2, sent: 3, .add)))
+    rig.finish()
+    #expect(try Self.numbers(of: rig.path + "a") == ["\(files[0].number)"])
+  }
+
+  @Test(
+    "a client that sends more descriptors than a request can have loses its connection, and they are closed")
+  func tooManyDescriptors() throws {
     let rig = try ControlRig()
     let client = try LineClient(rig.path)
     let file = rig.path + ".file"
     let passed = try OwnedDescriptor(opening: file, .replace)
-    for byte in Array((Self.status + "\n").utf8) {
-      #expect(probe_send_descriptor(client.number, CChar(byte), passed.number) == 0)
-    }
+    try client.send(Self.status, passing: [Int32](repeating: passed.number, count: 8))
     #expect(client.next() == #"{"id":1,"ok":1}"#)
-    // A descriptor may be closed during the listing.
-    let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").filter {
-      (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)")) == file
-    }
-    #expect(open == ["\(passed.number)"])
+    try client.send(Self.status, passing: [passed.number])
+    #expect(client.waitForEnd())
     rig.finish()
+    #expect(try Self.numbers(of: file) == ["\(passed.number)"])
   }
 
   @Test("at the end of the VM, waiting clients receive a reply and subscribers the last events")

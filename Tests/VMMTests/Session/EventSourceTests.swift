@@ -9,7 +9,7 @@ import Testing
   @Test("each source has a unique token, from which it can be created again")
   func tokens() {
     var sources: [EventSource] = [
-      .signals, .shutdown, .serialRoom, .serialBacklog, .input, .output, .departures, .control,
+      .signals, .shutdown, .serialRoom, .serialBacklog, .input, .output, .arrivals, .control,
     ]
     for index in [0, 1, 255] {
       sources.append(.portPin(index))

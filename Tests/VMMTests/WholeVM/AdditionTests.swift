@@ -22,13 +22,6 @@ struct AdditionTests {
   private static let powerOff: UInt32 = 0x400
   private static let present: UInt32 = 0x40 << 16
 
-  private static func add(
-    _ address: String, to machine: FakeVM, slot: UInt8? = nil
-  ) throws -> (slot: UInt8, number: Int) {
-    let device = Configuration.AssignedDevice(address: try #require(Address(address)), hasPort: true)
-    return try machine.vm.add(device, to: slot, files: HostFiles())
-  }
-
   private static func register(_ address: String) throws -> (device: FakeDevice, world: FakeWorld) {
     let world = FakeWorld()
     let device = try FakeDevice(FakeVM.shape(address), in: world)
@@ -62,17 +55,19 @@ struct AdditionTests {
       let address = "0000:0\(index + 1):00.0"
       let (device, world) = try Self.register(address)
       defer { FakeHost.devices.withLock { $0[address] = nil } }
-      let (slot, number) = try Self.add(address, to: machine)
-      #expect(slot == 1 && number == index && machine.vm.functions.count == 1)
+      #expect(try machine.add(address) == 1)
+      let arrivals = try machine.vm.population.takeArrivals()
+      #expect(arrivals.map(\.number) == [index] && machine.vm.functions.count == 1)
       #expect(world.state.withLock { $0.spaces.contains { !$0.isEmpty } }, "guest RAM is mapped")
       #expect(
         machine.wait {
           machine.vm.act(at: .max)
           return machine.vm.ports[0].isFree
         }, "\(String(describing: machine.vm.status.outcome))")
-      #expect(device.peek(bar: 0, 0x10) == 0xAABB_CCDD && device.isOpen)
-      try machine.vm.returnDeparted()
-      #expect(!device.isOpen && machine.vm.functions.isEmpty)
+      #expect(device.peek(bar: 0, 0x10) == 0xAABB_CCDD)
+      // The hotplug thread returns the device.
+      #expect(machine.wait { !device.isOpen && machine.vm.functions.isEmpty })
+      #expect(machine.wait { world.state.withLock { $0.spaces.allSatisfy(\.isEmpty) } })
       #expect(world.state.withLock { $0.slots.isEmpty && $0.spaces.allSatisfy(\.isEmpty) })
       #expect(world.state.withLock { $0.connected.isEmpty && $0.violations.isEmpty })
     }
@@ -88,28 +83,23 @@ struct AdditionTests {
     let machine = try FakeVM([], guest) { $0.emptyPorts = 1 }
     let (device, world) = try Self.register("0000:01:00.0")
     defer { FakeHost.devices.withLock { $0["0000:01:00.0"] = nil } }
-    #expect(throws: RunError.host(.noEmptyPort("0000:01:00.0", 2))) {
-      try Self.add("0000:01:00.0", to: machine, slot: 2)
-    }
-    #expect(throws: RunError.self) { try Self.add("0000:09:00.0", to: machine) }
+    #expect(throws: RunError.self) { try machine.add("0000:09:00.0") }
     #expect(machine.vm.functions.isEmpty && machine.vm.ports[0].isFree)
     #expect(throws: ControlError.noDevice("0000:01:00.0", .inject)) {
       try machine.vm.inject(.fatal, "0000:01:00.0")
     }
     // The function cannot be created after guest RAM has been mapped.
     world.fail("readAll")
-    #expect(throws: RunError.self) { try Self.add("0000:01:00.0", to: machine) }
+    #expect(throws: RunError.self) { try machine.add("0000:01:00.0") }
     #expect(world.state.withLock { $0.spaces.count == 1 && $0.spaces[0].isEmpty })
     #expect(machine.vm.functions.isEmpty && machine.vm.ports[0].isFree && !device.isOpen)
     world.fail { _, _ in nil }
     let (again, next) = try Self.register("0000:01:00.0")
-    _ = try Self.add("0000:01:00.0", to: machine)
+    try machine.add("0000:01:00.0")
     try machine.vm.inject(.correctable, "0000:01:00.0")
+    let device0 = Configuration.AssignedDevice(address: try #require(Address("0000:01:00.0")), hasPort: true)
     #expect(throws: RunError.host(.alreadyAdded("0000:01:00.0"))) {
-      try Self.add("0000:01:00.0", to: machine)
-    }
-    #expect(throws: RunError.host(.noEmptyPort("0000:02:00.0", nil))) {
-      try Self.add("0000:02:00.0", to: machine)
+      try machine.vm.hotplug.open(device0, for: machine.vm.ports[0], files: HostFiles())
     }
     // The end of the VM returns the device.
     machine.shutdown.end(.quit)

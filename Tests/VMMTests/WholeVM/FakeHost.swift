@@ -46,6 +46,7 @@ struct FakeHost: HostBackend {
 
   let choice = IOMMUChoice(.type1, IOMMUChoice.Facts(withoutCdev: []))
   let peerObstacle: String? = nil
+  let groups: [String] = []
 
   init(
     _ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine, iommu: IOMMUInterface?,

@@ -108,6 +108,16 @@ final class FakeVM {
     return false
   }
 
+  /// Adds a device to a port as the hotplug thread does. Returns the device number of the port.
+  @discardableResult
+  func add(_ address: String) throws -> UInt8 {
+    let device = Configuration.AssignedDevice(address: try #require(Address(address)), hasPort: true)
+    let port = try #require(vm.ports.first { $0.isFree })
+    let arrival = try vm.hotplug.open(device, for: port, files: HostFiles())
+    try vm.hotplug.enter(arrival)
+    return port.slot
+  }
+
   /// Stops the guest and returns the devices to the host. Returns the outcome and the failures.
   func stop() -> (Outcome?, [FunctionError]) {
     vm.stop()

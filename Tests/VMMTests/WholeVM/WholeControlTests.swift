@@ -41,7 +41,6 @@ struct WholeControlTests {
       do throws(KernelError) {
         while !shutdown.isOver {
           operations.act()
-          try operations.returnDeparted()
           if try exchange.forMain.wait(milliseconds: 10) { try operations.perform() }
         }
       } catch { shutdown.end(.failure(.mainThread(error))) }
@@ -160,8 +159,7 @@ struct WholeControlTests {
     let device = try FakeDevice(FakeVM.shape(address), in: world)
     FakeHost.devices.withLock { $0[address] = (device, world) }
     defer { FakeHost.devices.withLock { $0[address] = nil } }
-    let assigned = Configuration.AssignedDevice(address: try #require(Address(address)), hasPort: true)
-    _ = try machine.vm.add(assigned, to: nil, files: HostFiles())
+    try machine.add(address)
     let main = try main(machine)
     let (one, two) = (try LineClient(machine.controlPath), try LineClient(machine.controlPath))
     let remove = #"{"id":1,"op":"remove","device":"\#(address)"}"#
@@ -174,7 +172,7 @@ struct WholeControlTests {
     #expect(one.next(milliseconds: 20) == nil && device.isOpen)
     world.store(iova: 0x20_0000, 1)
     // Less than the time after which the device leaves by surprise.
-    #expect(one.next(milliseconds: 5000) == #"{"id":1,"ok":1}"#)
+    #expect(one.next(milliseconds: 5000) == #"{"id":1,"ok":1,"port":1}"#)
     #expect(!device.isOpen && world.violations.isEmpty)
     try two.send(remove)
     #expect(try ErrorReply(two.next()) == ErrorReply(.noDevice(address, .remove)))

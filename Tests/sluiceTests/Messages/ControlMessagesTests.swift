@@ -28,11 +28,11 @@ import VMM
       ),
       (
         .noOperation,
-        "request: read: 'op' is not a string; give 'op' one of status, events, remove, inject, stop"
+        "request: read: 'op' is not a string; give 'op' one of status, events, add, remove, replace, inject, stop"
       ),
       (
         .unknownOperation("halt"),
-        "request: read: 'halt' is not an operation; give 'op' one of status, events, remove, inject, stop"
+        "request: read: 'halt' is not an operation; give 'op' one of status, events, add, remove, replace, inject, stop"
       ),
       (.doubledField("op"), "request: read: 'op' is there twice; give the field once"),
       (
@@ -79,6 +79,35 @@ import VMM
       (
         .failed(FunctionError(device: Self.device, cause: OperationError("unmap: I/O error")), .remove),
         "device 0000:01:00.0: remove: unmap: I/O error; read the messages of 'sluice run'"
+      ),
+      (.noPorts(.add), "VM: add: it has no ports; start the VM with --ports"),
+      (
+        .noEmptyPort(device: Self.device, nil),
+        "device 0000:01:00.0: add: the VM has no empty port; start the VM with more --ports, or remove a device first"
+      ),
+      (
+        .busyPort(2),
+        "port 2: add: the guest has not released its device; try again after the reply to the removal"
+      ),
+      (
+        .descriptorCount(names: 2, sent: 1, .add),
+        "request: add: 'files' has 2 names, and the message 1 descriptors; send the line and its descriptors in one message"
+      ),
+      (
+        .refused(Self.device, .host(.alreadyAdded(Self.device)), .add),
+        "device 0000:01:00.0: add: the VM has it already; give another device"
+      ),
+      (
+        .halfReplaced(
+          Self.device, .function(FunctionError(device: Self.device, cause: OperationError("reset: failed"))),
+          left: "0000:02:00.0"),
+        "device 0000:01:00.0: replace: reset: failed; 0000:02:00.0 has already left the VM; read the messages of "
+          + "'sluice run'"
+      ),
+      (
+        .invalidField(.files, .add),
+        "request: add: 'files' is not a list of the names of a device's descriptors; use 'sluice ctl', or give names "
+          + "such as 'group.7 devices'"
       ),
       (.ending(.stop), "VM: stop: it has ended; start the VM again"),
     ]

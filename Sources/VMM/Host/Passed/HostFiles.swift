@@ -58,6 +58,38 @@ public final class HostFiles: Sendable {
     _ = take(.devices)
   }
 
+  /// Takes the descriptors of a device that is added while the VM runs. Checks each file, and the facts about the device.
+  ///
+  /// - Parameters:
+  ///   - names: The names: the files of a device and `devices`.
+  ///   - descriptors: The descriptors, in the order of the names.
+  ///   - device: The device.
+  convenience init(
+    _ names: [DescriptorName], _ descriptors: [SharedDescriptor], for device: Configuration.AssignedDevice
+  ) throws(DescriptorProblem) {
+    try self.init(zip(names, descriptors).map { ($0.description, $1.number) })
+    for descriptor in descriptors { descriptor.release() }
+    guard let devices else { throw .missing(.devices, cause: "an added device needs it") }
+    if let index = devices.firstIndex(where: { $0.address != device.address }) {
+      throw .foreign(devices[index].address, line: index + 1)
+    }
+    guard let facts = devices.first else { throw .noFacts(device.address) }
+    for name in names {
+      switch name {
+      case .group(let number) where number != facts.group:
+        throw .unused(name, cause: "the device is in group \(facts.group)")
+      case .device(let address) where address != device.address:
+        throw .unused(name, cause: "the device is \(device.address)")
+      default: break
+      }
+    }
+  }
+
+  /// Throws an error if a descriptor was not passed that only this VM's opener can open.
+  func require(_ name: DescriptorName) throws(RunError) {
+    if devices != nil, !has(name) { throw .descriptor(.missing(name, cause: "the added device needs it")) }
+  }
+
   /// True if the descriptor was passed.
   public func has(_ name: DescriptorName) -> Bool { names.contains(name) }
 

@@ -32,17 +32,31 @@ public struct OpenedDevices: Sendable {
       case .type1: files += try Self.groups(ready, containers: plan.spaces.count)
       }
     }
-    let lines = try zip(devices, ready).map { device, ready throws(RunError) in
-      try Self.facts(device.address, ready).line + "\n"
-    }
-    files.append(
-      try File(
-        .devices,
-        step(RunError.kernel) { () throws(KernelError) in
-          try SealedMemory.make("devices", [UInt8](lines.joined().utf8))
-        }))
+    files.append(try Self.facts(devices, ready))
     self.files = files
   }
+
+  /// Opens the files of a device that is added to a running VM.
+  ///
+  /// - Parameters:
+  ///   - device: The device, with the policies and the token of the VM.
+  ///   - interface: The VM's interface to the IOMMU.
+  ///   - groups: The numbers of the groups that the VM has open. They cannot be opened again.
+  public init(
+    adding device: Configuration.AssignedDevice, iommu interface: IOMMUInterface, groups: Set<String>
+  ) throws(RunError) {
+    let ready = try VFIOBackend.check([device], files: HostFiles())
+    var files: [File] =
+      switch interface {
+      case .iommufd: try Self.cdevs([device], ready)
+      case .type1: try Self.groups(ready.filter { !groups.contains($0.group) }, containers: 1)
+      }
+    files.append(try Self.facts([device], ready))
+    self.files = files
+  }
+
+  /// The numbers of the files, in the order of ``names``.
+  public var numbers: [Int32] { files.map(\.descriptor.number) }
 
   /// An open file.
   private struct File: Sendable {
@@ -82,6 +96,20 @@ public struct OpenedDevices: Sendable {
     }
   }
 
+  /// Writes the facts about devices into sealed memory.
+  private static func facts(
+    _ devices: [Configuration.AssignedDevice], _ ready: [ReadyDevice]
+  ) throws(RunError) -> File {
+    let lines = try zip(devices, ready).map { device, ready throws(RunError) in
+      try facts(device.address, ready).line + "\n"
+    }
+    return try File(
+      .devices,
+      step(RunError.kernel) { () throws(KernelError) in
+        try SealedMemory.make("devices", [UInt8](lines.joined().utf8))
+      })
+  }
+
   private static func facts(_ address: Address, _ device: ReadyDevice) throws(RunError) -> PassedDevice {
     let methods = try step(RunError.kernel) { () throws(KernelError) in
       try HostDevice(address: device.address)?.resetMethods ?? []
@@ -110,9 +138,12 @@ public struct OpenedDevices: Sendable {
     try ListenVariables.set(names)
   }
 
+  /// Closes the files.
+  public func closeFiles() { for file in files { file.descriptor.close() } }
+
   /// Closes the files. The numbers from 3 on, if ``pass()`` has set them, are closed too.
   public func close() {
-    for file in files { file.descriptor.close() }
+    closeFiles()
     // The numbers are closed before a device is unbound, which waits for its last file.
     do throws(KernelError) { try InheritedDescriptors.close() } catch {}
   }

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Linux
+internal import Passthrough
+internal import Seams
+internal import Synchronization
+
+/// The tasks of the hotplug thread, in the order in which other threads add them.
+final class HotplugQueue<B: Backend>: Sendable {
+  /// A task of the hotplug thread.
+  enum Task: Sendable {
+    /// Returns a function to the host. It has left its slot, and its gate is closed permanently.
+    case departure(AssignedFunction<B>)
+    /// Completes a request when a function has been returned to the host. The number is the slot of its port.
+    case removal(ControlExchange.Request, AssignedFunction<B>, slot: UInt8)
+    /// Adds or replaces a device, and completes the request.
+    case addition(ControlExchange.Request)
+  }
+
+  private struct State {
+    var tasks: [Task] = []
+    var isOver = false
+  }
+
+  /// vCPU threads and the main thread add tasks, and the hotplug thread takes them. Innermost in the lock order.
+  private let state = Mutex(State())
+  private let event: EventFD
+
+  init() throws(KernelError) { event = try EventFD() }
+
+  /// Adds a task.
+  func add(_ task: Task) {
+    state.withLock { $0.tasks.append(task) }
+    event.signal()
+  }
+
+  /// Ends the hotplug thread. It performs no later task.
+  func finish() {
+    state.withLock { $0.isOver = true }
+    event.signal()
+  }
+
+  /// Waits for tasks and takes them. Returns nil at the end.
+  func next() throws(KernelError) -> [Task]? {
+    try event.wait()
+    return try take()
+  }
+
+  /// Takes the tasks. Returns nil at the end.
+  func take() throws(KernelError) -> [Task]? {
+    try event.take()
+    return state.withLock { state in
+      defer { state.tasks = [] }
+      return state.isOver ? nil : state.tasks
+    }
+  }
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Linux
+internal import Logging
+internal import PCI
+internal import Passthrough
+internal import Seams
+
+/// The hotplug thread of a VM with ports. It opens devices that are added, and returns devices that have left their slots
+/// to the host. One thread does both, so that guest RAM stays mapped while a device is being added.
+struct Hotplug<B: HostBackend>: Sendable {
+  let builder: MachineBuilder<B>
+  let population: Population<B>
+  let eventLog: EventLog
+  let shutdown: ShutdownRequest
+  /// The exchange of the control socket, or nil.
+  let exchange: ControlExchange?
+
+  /// A request that ends when a function has been returned to the host.
+  private struct Departure {
+    let request: ControlExchange.Request
+    let function: AssignedFunction<B>
+    let slot: UInt8
+    /// The device that then enters the slot, or nil.
+    let successor: Arrival?
+  }
+
+  /// A device that is open and has not entered its slot.
+  struct Arrival {
+    let device: B.Device
+    let function: AssignedFunction<B>
+    let port: Port<B>
+    /// True if guest RAM was mapped for this device.
+    let isFirst: Bool
+  }
+
+  /// Performs tasks until ``HotplugQueue/finish()``. This is the body of the thread.
+  func run() {
+    var departures: [Departure] = []
+    do throws(KernelError) {
+      while let tasks = try builder.hotplugQueue.next() {
+        for task in tasks { perform(task, &departures) }
+      }
+    } catch { shutdown.end(.failure(.kernel(error))) }
+    for departure in departures { if let arrival = departure.successor { discard(arrival) } }
+  }
+
+  private func perform(_ task: HotplugQueue<B>.Task, _ departures: inout [Departure]) {
+    switch task {
+    case .departure(let function): release(function)
+    case .removal(let request, let function, let slot):
+      departures.append(Departure(request: request, function: function, slot: slot, successor: nil))
+    case .addition(let request):
+      do throws(ControlError) {
+        if let departure = try start(request) { departures.append(departure) }
+      } catch { exchange?.complete(request, .failure(error)) }
+    }
+    for departure in departures where !departure.function.isOpen { complete(departure) }
+    departures.removeAll { !$0.function.isOpen }
+  }
+
+  /// Adds a device, or requests the removal of a device that another one replaces. The VM is unchanged after an error.
+  private func start(_ request: ControlExchange.Request) throws(ControlError) -> Departure? {
+    switch request.operation {
+    case .add(let device, let slot, let names):
+      let port = try emptyPort(slot, for: device)
+      let files = try files(request, names, for: device)
+      do throws(RunError) { try enter(open(device, for: port, files: files)) } catch {
+        throw .refused(device.address.description, error, .add)
+      }
+      exchange?.complete(request, .success(Self.fields(port.slot)))
+    case .replace(let address, let device, let names):
+      guard let old = population.functions.last(where: { $0.address == address }) else {
+        throw .noDevice(address, .replace)
+      }
+      guard old.isOpen else { throw .released(device: address, .replace) }
+      guard let port = builder.root.ports.first(where: { $0.function === old }) else {
+        throw .noPort(device: address, .replace)
+      }
+      let files = try files(request, names, for: device)
+      let arrival: Arrival
+      do throws(RunError) { arrival = try open(device, for: port, replacing: old, files: files) } catch {
+        throw .refused(device.address.description, error, .replace)
+      }
+      do throws(FunctionError) { try port.requestRemoval() } catch {
+        shutdown.end(.failure(.function(error)))
+        discard(arrival)
+        throw .failed(error, .replace)
+      }
+      return Departure(request: request, function: old, slot: port.slot, successor: arrival)
+    case .remove, .inject, .stop: break
+    }
+    return nil
+  }
+
+  /// Replies to a request whose function has been returned to the host. Its successor enters the slot first.
+  private func complete(_ departure: Departure) {
+    if let arrival = departure.successor {
+      do throws(RunError) { try enter(arrival) } catch {
+        let error = ControlError.halfReplaced(arrival.device.address, error, left: departure.function.address)
+        exchange?.complete(departure.request, .failure(error))
+        return
+      }
+    }
+    exchange?.complete(departure.request, .success(Self.fields(departure.slot)))
+  }
+
+  /// The fields of a reply about a port.
+  private static func fields(_ slot: UInt8) -> ControlFields {
+    var fields = ControlFields()
+    fields.put("port", slot)
+    return fields
+  }
+
+  /// Returns a port that can receive a device.
+  ///
+  /// - Parameters:
+  ///   - slot: The device number of the port, or nil for the first empty port.
+  ///   - device: The device.
+  private func emptyPort(
+    _ slot: UInt8?, for device: Configuration.AssignedDevice
+  ) throws(ControlError) -> Port<B> {
+    let ports = builder.root.ports
+    guard let port = ports.first(where: { slot == nil ? $0.isFree : $0.slot == slot }) else {
+      throw .noEmptyPort(device: device.address.description, slot)
+    }
+    guard port.isFree else {
+      throw port.isLeaving ? .busyPort(port.slot) : .noEmptyPort(device: device.address.description, slot)
+    }
+    return port
+  }
+
+  private func files(
+    _ request: ControlExchange.Request, _ names: [DescriptorName], for device: Configuration.AssignedDevice
+  ) throws(ControlError) -> HostFiles {
+    do throws(DescriptorProblem) { return try HostFiles(names, request.descriptors, for: device) } catch {
+      throw .refused(device.address.description, .descriptor(error), request.operation.verb)
+    }
+  }
+
+  /// Returns a device that has left the guest to the host. A failure ends the VM.
+  private func release(_ function: AssignedFunction<B>) {
+    do throws(FunctionError) { try function.release() } catch {
+      shutdown.end(.failure(.function(error)))
+    }
+    population.remove(function, keepingFirst: builder.devices.functions.count)
+    guard let backend = builder.devices.backend else { return }
+    // While threads pin guest RAM, the group or the cdev must stay. It then stays until the VM ends.
+    if backend.isLast(function.address), !removeSpaces() { return }
+    backend.remove(function.address)
+  }
+
+  /// Unmaps guest RAM from the I/O address spaces, which have no device. Returns false if threads still pin it.
+  func removeSpaces() -> Bool {
+    do throws(OperationError) {
+      return try builder.devices.dma?.removeSpaces(unmapped: eventLog.unpinned) ?? true
+    } catch {
+      eventLog.log.warning("guest RAM stays pinned: \(error)")
+      return true
+    }
+  }
+}
