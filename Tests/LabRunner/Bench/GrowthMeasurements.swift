@@ -52,7 +52,7 @@ enum GrowthMeasurements {
     ], vmms: [.sluice, .qemu]
   ) { trial in
     var values: [String: Double] = [:]
-    for (name, device) in [("1M", MachineDevices.benchSmallBAR), ("16G", MachineDevices.benchLargeBAR)] {
+    for (name, device) in [("1M", MachineDevices.benchSmallBAR), ("16G", Address.largeMemory)] {
       try HostDevice(device).bind(to: "vfio-pci")
       let guest = BenchGuest(image: .small("Bench"), devices: [device], append: "part=5 bar=2")
       values["bar-\(name)"] = try trial.time(of: guest, to: "ok - ready")
@@ -68,7 +68,7 @@ enum GrowthMeasurements {
         "peer-\(accesses)", "exec to \(accesses) accessed addresses of a 16 GiB BAR, with peer DMA", "ms")
     }, vmms: [.sluice, .qemu]
   ) { trial in
-    let devices = [MachineDevices.benchLargeBAR, Address.edu]
+    let devices = [Address.largeMemory, Address.edu]
     for device in devices { try HostDevice(device).bind(to: "vfio-pci") }
     var values: [String: Double] = [:]
     for accesses in [1, 16, 64] {
@@ -79,7 +79,7 @@ enum GrowthMeasurements {
     return values
   }
 
-  private static let linuxBARs = [MachineDevices.benchSmallBAR, MachineDevices.benchLargeBAR]
+  private static let linuxBARs = [MachineDevices.benchSmallBAR, Address.largeMemory]
 
   /// Returns the growth of a number in percent, between starts of Linux with the small and the large BAR.
   private static func growth(_ number: (BenchGuest) throws -> Double) throws -> Double {

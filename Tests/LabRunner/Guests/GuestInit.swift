@@ -164,7 +164,7 @@ enum GuestInit {
     }
 
 
-    """ + GuestLoad.script + GuestLook.script + GuestFacts.script + """
+    """ + GuestLoad.script + GuestLook.script + GuestFacts.script + GuestHotplug.script + """
 
       steps=$(parameter steps)
       # The README's recipe has no lab.steps.
@@ -180,6 +180,8 @@ enum GuestInit {
         nvme-bus-reset) each_nvme bus_reset ;;
         ports) port_facts ;;
         leave) leave ;;
+        arrivals-*) arrivals ${step#arrivals-} ;;
+        large-bar) large_bar ;;
         errors-*) errors ${step#errors-} ;;
         recover-*) recover ${step#recover-} ;;
         slots-off) slots_off ;;

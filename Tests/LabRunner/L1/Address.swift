@@ -21,6 +21,8 @@ enum Address {
   /// A conventional SCSI controller (lsi53c895a) with a disk. It fetches its program from the RAM in BAR 2.
   /// Its BAR 1 is smaller than a page.
   static let scsi = "0000:06:00.0"
+  /// A memory device whose BAR 2 has 16 GiB. It is not bound to a driver.
+  static let largeMemory = "0000:00:1d.0"
 
   /// An edu device, alone behind a root port. Its name in QEMU's monitor is `plug`.
   static let plug = "0000:01:00.0"

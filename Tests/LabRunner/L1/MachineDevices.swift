@@ -48,7 +48,7 @@ struct MachineDevices {
       "-device", "scsi-hd,bus=l0.0,drive=d1",
     ] + drive("n3", .scratchDrive) + [
       "-device", "nvme,drive=n3,serial=lab-scratch,addr=\(slot(Address.scratchDrive))",
-    ]
+    ] + memory("large", "16G", Address.largeMemory)
   }
 
   private var behindBridge: [String] {
@@ -84,9 +84,8 @@ struct MachineDevices {
   static let benchEdus = (0x14...0x1B).flatMap { slot in
     (0...1).map { "0000:00:\(String(slot, radix: 16)).\($0)" }
   }
-  /// The functions with a small and a large BAR, which only `bench` has.
+  /// The function with a small BAR, which only `bench` has.
   static let benchSmallBAR = "0000:00:1c.0"
-  static let benchLargeBAR = "0000:00:1d.0"
   /// A drive whose MSI-X table has a separate BAR. kvmtool replaces the whole BAR that holds the table.
   static let benchDrive = "0000:00:1e.0"
 
@@ -107,15 +106,17 @@ struct MachineDevices {
   /// Intel's 82576, which only `selftests` has.
   static let igb = "0000:07:00.0"
 
+  /// A device with a BAR of a size, which costs only addresses.
+  private func memory(_ name: String, _ size: String, _ address: String) -> [String] {
+    [
+      "-object", "memory-backend-memfd,id=\(name),size=\(size),share=on",
+      "-device", "ivshmem-plain,memdev=\(name),addr=\(slot(address))",
+    ]
+  }
+
   private var benchDevices: [String] {
-    let bars = [("small", "1M", Self.benchSmallBAR), ("large", "16G", Self.benchLargeBAR)]
-    return Self.benchEdus.flatMap { ["-device", "edu,addr=\(slot($0)),multifunction=on"] }
-      + bars.flatMap { name, size, address in
-        [
-          "-object", "memory-backend-memfd,id=\(name),size=\(size),share=on",
-          "-device", "ivshmem-plain,memdev=\(name),addr=\(slot(address))",
-        ]
-      } + drive("n4", .benchDrive) + [
+    Self.benchEdus.flatMap { ["-device", "edu,addr=\(slot($0)),multifunction=on"] }
+      + memory("small", "1M", Self.benchSmallBAR) + drive("n4", .benchDrive) + [
         "-device", "nvme,drive=n4,serial=lab-bench,msix-exclusive-bar=on,addr=\(slot(Self.benchDrive))",
       ]
   }
