@@ -27,10 +27,15 @@ extension Rule {
         ]
       ])),
     Rule(
-      "mmap", [.hotplug], "map the memory of an added device; allocate large blocks in malloc()",
+      "mmap", [.hotplug], "map the memory of a device that is opened; allocate large blocks in malloc()",
       .arguments([
         [notExecutable, Argument(3, .number(UInt64(MAP_SHARED | MAP_FIXED)), "MAP_SHARED|MAP_FIXED")],
-        allocation,
+        [
+          notExecutable,
+          Argument(
+            3, .number(UInt64(MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED)),
+            "MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE|MAP_FIXED"),
+        ], allocation,
       ])),
     Rule(
       "ioctl", [.hotplug], "open an added device, and return a device that has left its port",

@@ -72,6 +72,10 @@ public protocol PCIDevice: Sendable {
   /// Resets all functions of ``busResetScope``.
   func resetBus() throws(OperationError)
 
+  /// Closes the device and opens it again, so that its registers have the values of the first open. The mappings keep their
+  /// addresses. Every interrupt and every notification is off. The device stays closed after an error.
+  func reopen() throws(OperationError)
+
   /// Unmaps the device and releases it to its owner.
   func close()
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CLinux
-internal import Linux
+public import Linux
 public import Seams
 internal import Synchronization
 
@@ -18,6 +18,10 @@ public final class Device: PCIDevice {
   let descriptor: SharedDescriptor
   /// Called with the descriptor before it is closed. It removes other references to the file.
   private let willClose: @Sendable (Int32) -> Void
+  /// The device as it is bound to an iommufd, or nil.
+  private let bound: BoundDevice?
+  /// Puts a new open file of the device into ``descriptor``, after the close of the last one.
+  private let opener: @Sendable () throws(VFIOError) -> Void
   /// The proof that this process owns the functions of ``busResetScope``.
   enum ResetOwnership: Sendable {
     /// The VM's groups that have a function in the scope.
@@ -74,19 +78,29 @@ public final class Device: PCIDevice {
     } catch  where error.errno == KernelError.invalid && token != nil {
       throw .needlessToken(device: address, error)
     } catch { throw .device(address, error) }
-    try self.init(address: address, descriptor, groups: groups)
+    try self.init(address: address, descriptor, groups: groups) { () throws(VFIOError) in
+      do throws(KernelError) { descriptor.replace(with: try group.device(address, token: token)) } catch {
+        throw .device(address, error)
+      }
+    }
   }
 
   /// Reads the regions of a device that is bound to an iommufd and attached.
   ///
   /// - Parameters:
   ///   - device: The device.
+  ///   - willOpen: Called with a descriptor before the device is bound by it. It must add the descriptor to KVM.
   ///   - willClose: Called with the descriptor before ``close()`` closes it. It must remove the descriptor from KVM,
   ///     whose reference to the file would otherwise keep the device open.
   public convenience init(
-    _ device: BoundDevice, willClose: @escaping @Sendable (Int32) -> Void
+    _ device: BoundDevice, willOpen: @escaping @Sendable (Int32) throws(KernelError) -> Void,
+    willClose: @escaping @Sendable (Int32) -> Void
   ) throws(VFIOError) {
-    try self.init(address: device.address, device.descriptor, groups: nil, willClose: willClose)
+    try self.init(
+      address: device.address, device.descriptor, groups: nil, bound: device, willClose: willClose
+    ) {
+      () throws(VFIOError) in try device.bindSpare(willOpen)
+    }
   }
 
   /// Reads the regions of an open device.
@@ -95,11 +109,15 @@ public final class Device: PCIDevice {
   ///   - address: The device's address on the host.
   ///   - descriptor: The open descriptor.
   ///   - groups: All groups of the VM, or nil if the device is bound to an iommufd.
+  ///   - bound: The device as it is bound to an iommufd, or nil.
   ///   - willClose: Called with the descriptor before it is closed.
+  ///   - opener: Puts a new open file of the device into the descriptor.
   private init(
-    address: String, _ descriptor: SharedDescriptor, groups: [Group]?,
-    willClose: @escaping @Sendable (Int32) -> Void = { _ in }
+    address: String, _ descriptor: SharedDescriptor, groups: [Group]?, bound: BoundDevice? = nil,
+    willClose: @escaping @Sendable (Int32) -> Void = { _ in },
+    opener: @escaping @Sendable () throws(VFIOError) -> Void
   ) throws(VFIOError) {
+    (self.bound, self.opener) = (bound, opener)
     self.address = address
     self.descriptor = descriptor
     self.willClose = willClose
@@ -150,6 +168,8 @@ public final class Device: PCIDevice {
     (busResetScope, resetOwnership) = (nil, .groups([]))
     self.descriptor = SharedDescriptor(descriptor)
     willClose = { _ in }
+    bound = nil
+    opener = { () throws(VFIOError) in throw .noSpare(address) }
   }
 
   /// Returns a region (VFIO_DEVICE_GET_REGION_INFO), or nil if the device does not have it.
@@ -285,6 +305,25 @@ public final class Device: PCIDevice {
     return one.mapping.address
   }
 
+  /// Closes the device and opens it again, so that the kernel restores the registers that it saved at the first open. The
+  /// mappings keep their addresses, and every interrupt is off.
+  public func reopen() throws(OperationError) {
+    let areas = mappings.withLock { $0 }
+    do throws(KernelError) { for area in areas { try area.mapping.detach() } } catch {
+      throw OperationError(error)
+    }
+    buffers.close()
+    if isOpen { willClose(descriptor.number) }
+    descriptor.close()
+    do throws(VFIOError) { try opener() } catch { throw OperationError(error.description) }
+    do throws(KernelError) {
+      for area in areas {
+        let start = regions[area.region]?.offset ?? 0
+        try area.mapping.attach(descriptor: descriptor.number, offset: start + area.area.lowerBound)
+      }
+    } catch { throw OperationError(error) }
+  }
+
   /// Unmaps the device and returns it to the kernel. Every later call fails with EBADF.
   public func close() {
     // The kernel can assign the device to another owner only after its mappings are unmapped.
@@ -292,6 +331,7 @@ public final class Device: PCIDevice {
     buffers.close()
     if isOpen { willClose(descriptor.number) }
     descriptor.close()
+    bound?.close()
   }
 
   /// False after ``close()``.

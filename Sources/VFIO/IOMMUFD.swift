@@ -2,6 +2,7 @@
 
 internal import CLinux
 public import Linux
+internal import Synchronization
 public import Seams
 
 /// An open /dev/iommu. It holds the I/O address spaces and the devices of a VM (Linux
@@ -193,6 +194,20 @@ public final class BoundDevice: Sendable {
   private let cdev: String
   private let group: String
   let descriptor: SharedDescriptor
+  /// Other open files of the cdev. The kernel binds a file only once.
+  private let spares: Mutex<[SharedDescriptor]>
+  /// The maximum number of other open files of a cdev. Each serves one error of the host after which the kernel has lost the
+  /// device's registers.
+  public static let spareLimit = 4
+
+  /// The arguments of the last bind and attach. Taken for a short time. No lock is taken inside it.
+  private let binding = Mutex<Binding>(Binding())
+
+  private struct Binding {
+    var iommufd: IOMMUFD?
+    var token: [UInt8]?
+    var space: IOAS?
+  }
 
   /// The descriptor, for KVM's VFIO device.
   public var descriptorNumber: Int32 { descriptor.number }
@@ -203,8 +218,12 @@ public final class BoundDevice: Sendable {
   ///   - address: The device's address on the host, such as `0000:01:00.0`.
   ///   - cdev: The name of the device's cdev, such as `vfio0`.
   ///   - group: The number of the device's IOMMU group, for error messages.
-  public convenience init(address: String, cdev: String, group: String) throws(VFIOError) {
-    self.init(address: address, cdev: cdev, group: group, try Self.open(cdev, of: address))
+  ///   - spareCount: The number of times that the device can be opened again after an error of the host.
+  public convenience init(address: String, cdev: String, group: String, spareCount: Int) throws(VFIOError) {
+    let first = SharedDescriptor(try Self.open(cdev, of: address))
+    var spares: [SharedDescriptor] = []
+    for _ in 0..<spareCount { spares.append(SharedDescriptor(try Self.open(cdev, of: address))) }
+    self.init(address: address, cdev: cdev, group: group, first, spares: spares)
   }
 
   /// Opens a cdev.
@@ -225,11 +244,29 @@ public final class BoundDevice: Sendable {
   ///   - cdev: The name of the cdev, for error messages.
   ///   - group: The number of the IOMMU group, for error messages.
   ///   - descriptor: The open cdev.
-  public init(address: String, cdev: String, group: String, _ descriptor: consuming OwnedDescriptor) {
+  ///   - spares: Other open files of the cdev.
+  public init(
+    address: String, cdev: String, group: String, _ descriptor: SharedDescriptor, spares: [SharedDescriptor]
+  ) {
     self.address = address
     self.cdev = cdev
     self.group = group
-    self.descriptor = SharedDescriptor(descriptor)
+    self.descriptor = descriptor
+    self.spares = Mutex(spares)
+  }
+
+  /// Binds a spare file as the first one was bound, which has been closed, and attaches the device to the same I/O address
+  /// space.
+  ///
+  /// - Parameter willOpen: Called with the file before the bind.
+  func bindSpare(_ willOpen: (Int32) throws(KernelError) -> Void) throws(VFIOError) {
+    let file = spares.withLock { $0.popLast() }
+    let binding = binding.withLock { $0 }
+    guard let file, let iommufd = binding.iommufd, let space = binding.space else { throw .noSpare(address) }
+    descriptor.replace(with: OwnedDescriptor(owning: file.release()))
+    do throws(KernelError) { try willOpen(descriptor.number) } catch { throw .device(address, error) }
+    try bind(to: iommufd, token: binding.token)
+    try attach(to: space)
   }
 
   /// Binds the device to an iommufd (VFIO_DEVICE_BIND_IOMMUFD). The kernel opens and resets the device. KVM's VFIO
@@ -250,6 +287,7 @@ public final class BoundDevice: Sendable {
         result = cl_vfio_bind_iommufd(descriptor.number, iommufd.descriptor.number, nil)
       }
       try check(result, "VFIO_DEVICE_BIND_IOMMUFD")
+      binding.withLock { ($0.iommufd, $0.token) = (iommufd, token) }
     } catch {
       switch error.errno {
       case KernelError.accessDenied: throw .token(device: address, isGiven: token != nil, error)
@@ -279,12 +317,16 @@ public final class BoundDevice: Sendable {
   public var exportsDMABuffers: Bool { cl_vfio_probe_dma_buf(descriptor.number) == 0 }
 
   /// Closes the device. The kernel releases it if no other file or mapping refers to it.
-  public func close() { descriptor.close() }
+  public func close() {
+    descriptor.close()
+    spares.withLock { $0 = [] }
+  }
 
   /// Attaches the device to an I/O address space (VFIO_DEVICE_ATTACH_IOMMUFD_PT).
   public func attach(to space: IOAS) throws(VFIOError) {
     do throws(KernelError) {
       try check(cl_vfio_attach_ioas(descriptor.number, space.id), "VFIO_DEVICE_ATTACH_IOMMUFD_PT")
+      binding.withLock { $0.space = space }
     } catch { throw .device(address, error) }
   }
 }

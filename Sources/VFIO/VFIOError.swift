@@ -34,6 +34,8 @@ public enum VFIOError: Error, Equatable, CustomStringConvertible {
   case token(device: String, isGiven: Bool, KernelError)
   /// A VF token was given, but VFIO does not own a physical function of the device.
   case needlessToken(device: String, KernelError)
+  /// The device cannot be opened again: no second open file of its cdev is left.
+  case noSpare(String)
   /// The kernel does not know VF tokens in VFIO_DEVICE_BIND_IOMMUFD.
   case unknownToken(device: String, KernelError)
   /// The kernel refused VFIO_DEVICE_BIND_IOMMUFD: another process has the device open, by its cdev or by its group.
@@ -71,6 +73,7 @@ public enum VFIOError: Error, Equatable, CustomStringConvertible {
         + (isGiven
           ? "the VF token is not the token of the process that owns the physical function through VFIO"
           : "its physical function has a VF token, set by the process that owns it through VFIO")
+    case .noSpare(let device): "device \(device): open again: no open file of its cdev is left"
     case .needlessToken(let device, let error):
       "device \(device): \(error): VFIO owns no physical function of the device, so there is no VF token"
     case .unknownToken(let device, let error):

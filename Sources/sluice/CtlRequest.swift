@@ -72,7 +72,9 @@ struct CtlRequest {
     var bound = BoundByUs()
     do {
       if binds { try bound.bind(added.address) }
-      let files = try OpenedDevices(adding: added.assigned, iommu: interface, groups: status.groups)
+      var assigned = added.assigned
+      assigned.hasPort = true
+      let files = try OpenedDevices(adding: assigned, iommu: interface, groups: status.groups)
       defer { files.closeFiles() }
       let reply = try socket.reply(
         to: line(verb, device, adding: added, to: port, files: files.names), passing: files.numbers)

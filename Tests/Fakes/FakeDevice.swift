@@ -254,6 +254,18 @@ package final class FakeDevice: PCIDevice {
     resetRegisters()
   }
 
+  package func reopen() throws(OperationError) {
+    let (ranges, address) = (memoryRanges(), address)
+    state.withLock { $0.isOpen = false }
+    try world.perform(.reopen) { state in state.requireUnmapped(ranges, "\(address): the device is closed") }
+    state.withLock { state in
+      state.isOpen = true
+      state.config = shape.config
+      (state.on, state.triggers, state.unmask, state.notifications) = (nil, [:], nil, [:])
+    }
+    reportMemory()
+  }
+
   /// Clears or sets the memory bit outside the VM, as another program of the host can.
   package func setMemoryOutside(_ isEnabled: Bool) {
     state.withLock { state in

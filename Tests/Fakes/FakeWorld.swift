@@ -18,6 +18,7 @@ package final class FakeWorld: Sendable {
     case unmask
     case reset
     case resetBus
+    case reopen
     case close
     case addSlot(UInt64, UInt64)
     case removeSlot(UInt32)
@@ -50,6 +51,7 @@ package final class FakeWorld: Sendable {
       case .unmask: "unmask"
       case .reset: "reset"
       case .resetBus: "resetBus"
+      case .reopen: "reopen"
       case .close: "close"
       case .addSlot(let base, let size): "addSlot(\(base), \(size))"
       case .removeSlot(let slot): "removeSlot(\(slot))"

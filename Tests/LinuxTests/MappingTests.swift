@@ -32,6 +32,35 @@ import Testing
     #expect(mapping.address % 0x40_0000 == 0x20_3000)
   }
 
+  @Test("a detached mapping keeps its addresses without access, until a file is attached again")
+  func detach() throws {
+    let directory = try Temporary()
+    let file = try Self.file(directory)
+    let mapping = try Mapping(descriptor: file.number, offset: 0, size: 0x2000)
+    let range = "\(String(mapping.address, radix: 16))-\(String(mapping.address + 0x2000, radix: 16))"
+    func access() throws -> String? {
+      try Self.maps().first { $0.hasPrefix(range) }?.split(separator: " ").dropFirst().first.map(String.init)
+    }
+    #expect(try access() == "rw-s")
+    try mapping.detach()
+    #expect(try access() == "---p")
+    try mapping.attach(descriptor: file.number, offset: 0)
+    #expect(try access() == "rw-s")
+    #expect(throws: KernelError("mmap 8192 bytes", errno: 9)) {
+      try mapping.attach(descriptor: -1, offset: 0)
+    }
+  }
+
+  /// The lines of /proc/self/maps.
+  private static func maps() throws -> [String] {
+    let maps = try OwnedDescriptor(opening: "/proc/self/maps", .read)
+    var text = ""
+    while case let bytes = try maps.read(upTo: 1 << 16), !bytes.isEmpty {
+      text += String(decoding: bytes, as: UTF8.self)
+    }
+    return text.split(separator: "\n").map(String.init)
+  }
+
   @Test("an error of mmap has the size, and frees the reserved address space")
   func refused() throws {
     #expect(throws: KernelError("mmap 4096 bytes", errno: 9)) {
@@ -49,14 +78,7 @@ import Testing
     let directory = try Temporary()
     let path = try directory.file("mapped")
     let file = try OwnedDescriptor(opening: path, .readWrite)
-    func lines() throws -> [String] {
-      let maps = try OwnedDescriptor(opening: "/proc/self/maps", .read)
-      var text = ""
-      while case let bytes = try maps.read(upTo: 1 << 16), !bytes.isEmpty {
-        text += String(decoding: bytes, as: UTF8.self)
-      }
-      return text.split(separator: "\n").filter { $0.hasSuffix(path) }.map(String.init)
-    }
+    func lines() throws -> [String] { try Self.maps().filter { $0.hasSuffix(path) } }
     do {
       let mapping = try Mapping(descriptor: file.number, offset: 0, size: 0x20_0000)
       let end = String(mapping.address + 0x20_0000, radix: 16)

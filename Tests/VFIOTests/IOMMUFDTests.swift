@@ -21,7 +21,8 @@ import Testing
 
   private func bound() throws -> BoundDevice {
     BoundDevice(
-      address: FakeVFIO.address, cdev: "vfio3", group: "7", try kernel.open(.device))
+      address: FakeVFIO.address, cdev: "vfio3", group: "7", SharedDescriptor(try kernel.open(.device)),
+      spares: [])
   }
 
   @Test("maps RAM at a fixed IOVA, readable and writable, and unmaps every mapping of a range")
@@ -132,7 +133,7 @@ import Testing
     let closed = Mutex<[Int32]>([])
     let bound = try bound()
     let number = bound.descriptorNumber
-    let device = try Device(bound) { file in
+    let device = try Device(bound, willOpen: { _ in }) { file in
       // The descriptor is still open, so that KVM can find its file.
       closed.withLock { $0.append(fcntl(file, F_GETFD) < 0 ? -1 : file) }
     }
@@ -144,6 +145,50 @@ import Testing
     device.close()
     #expect(
       closed.withLock { $0 } == [number], "KVM loses its reference once, before the descriptor is closed")
+  }
+
+  @Test("a device is opened again by its spare cdev, once, and its mappings keep their addresses")
+  func reopen() throws {
+    kernel.state.withLock { $0.regions[0] = (UInt32(VFIO_REGION_INFO_FLAG_MMAP), 0x4000, 0, []) }
+    let (first, second) = (
+      SharedDescriptor(try kernel.open(.device)), SharedDescriptor(try kernel.open(.device))
+    )
+    let number = second.number
+    let bound = BoundDevice(address: FakeVFIO.address, cdev: "vfio3", group: "7", first, spares: [second])
+    try bound.bind(to: iommufd, token: nil)
+    try bound.attach(to: try iommufd.makeSpace())
+    let files = Mutex<[String]>([])
+    let device = try Device(
+      bound, willOpen: { file in files.withLock { $0.append("open \(file)") } }
+    ) { file in files.withLock { $0.append("close \(file)") } }
+    let address = try device.map(0, 0..<0x1000)
+    try device.write(0, offset: 0, width: 8, 0x1122)
+    _ = kernel.takeCalls()
+    let closed = first.number
+    try device.reopen()
+    #expect(files.withLock { $0 } == ["close \(closed)", "open \(number)"])
+    #expect(kernel.takeCalls() == ["bind", "attach 5"] && first.number == number && second.number == -1)
+    #expect(fcntl(closed, F_GETFD) < 0 && device.isOpen)
+    // The mapping is of the new file.
+    try device.write(0, offset: 8, width: 8, 0x3344)
+    #expect(
+      try FaultTolerantAccess.load(address) == 0x1122 && FaultTolerantAccess.load(address + 8) == 0x3344)
+    let error = #expect(throws: OperationError.self) { try device.reopen() }
+    #expect(error?.description == VFIOError.noSpare(FakeVFIO.address).description && !device.isOpen)
+    device.close()
+  }
+
+  @Test("the spare cdev is closed with the device, whose removal waits for it")
+  func spare() throws {
+    let file = try kernel.open(.device)
+    let number = file.number
+    let bound = BoundDevice(
+      address: FakeVFIO.address, cdev: "vfio3", group: "7", SharedDescriptor(try kernel.open(.device)),
+      spares: [SharedDescriptor(file)])
+    let device = try Device(bound, willOpen: { _ in }, willClose: { _ in })
+    #expect(fcntl(number, F_GETFD) >= 0)
+    device.close()
+    #expect(fcntl(number, F_GETFD) < 0 && !device.isOpen)
   }
 
   @Test("shares the pins of RAM with a space that has the same mapping")
@@ -163,7 +208,7 @@ import Testing
   func dmaBuffer() throws {
     let bound = try bound()
     #expect(bound.exportsDMABuffers)
-    let device = try Device(bound) { _ in }
+    let device = try Device(bound, willOpen: { _ in }, willClose: { _ in })
     let space = AddressSpace(try iommufd.makeSpace())
     let container = AddressSpace(try kernel.container())
     #expect(space.needsDMABuffers && !container.needsDMABuffers)
@@ -185,7 +230,7 @@ import Testing
 
   @Test("keeps a bounded number of dma-bufs and names a refused export")
   func manyBuffers() throws {
-    let device = try Device(try bound()) { _ in }
+    let device = try Device(try bound(), willOpen: { _ in }, willClose: { _ in })
     let first = try device.dmaBuffer(0, 0..<0x1000)
     for index in 1...DMABuffers.capacity {
       let start = UInt64(index) << 12

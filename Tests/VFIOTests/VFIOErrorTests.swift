@@ -15,7 +15,7 @@ import Testing
     .noDriver(address), .notBound(address, driver: nil), .binding(address, kernel(5)),
     .device(address, kernel(5)), .group(device: address, group: "5", kernel(5)),
     .noIsolation(device: address, group: "5", kernel(5)), .token(device: address, isGiven: true, kernel(5)),
-    .needlessToken(device: address, kernel(5)), .unknownToken(device: address, kernel(5)),
+    .noSpare(address), .needlessToken(device: address, kernel(5)), .unknownToken(device: address, kernel(5)),
     .held(device: address, cdev: "vfio3", group: "5", kernel(5)),
   ]
 

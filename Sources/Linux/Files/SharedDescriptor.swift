@@ -31,5 +31,11 @@ public final class SharedDescriptor: Sendable {
   @discardableResult
   public func release() -> Int32 { current.exchange(-1, ordering: .acquiringAndReleasing) }
 
+  /// Takes ownership of another descriptor, after ``close()``.
+  public func replace(with descriptor: consuming OwnedDescriptor) {
+    close()
+    current.store(descriptor.release(), ordering: .releasing)
+  }
+
   deinit { close() }
 }

@@ -64,6 +64,26 @@ public struct Mapping: ~Copyable, Sendable {
     return start
   }
 
+  /// Unmaps the file and keeps the addresses, until ``attach(descriptor:offset:)``. An access faults.
+  public func detach() throws(KernelError) {
+    try check(
+      cl_mmap(
+        address, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0),
+      "mmap \(size) bytes of address space")
+  }
+
+  /// Maps a file at the addresses of a mapping that was detached.
+  ///
+  /// - Parameters:
+  ///   - descriptor: The descriptor of the file or device.
+  ///   - offset: The offset in the file, in bytes; a multiple of the page size.
+  public func attach(descriptor: Int32, offset: UInt64) throws(KernelError) {
+    try check(
+      cl_mmap(
+        address, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, descriptor, Int64(offset)),
+      "mmap \(size) bytes")
+  }
+
   /// Requests transparent huge pages (madvise, MADV_HUGEPAGE).
   public func adviseHugePages() throws(KernelError) {
     try check(cl_madvise(address, size, MADV_HUGEPAGE), "madvise MADV_HUGEPAGE \(size) bytes")

@@ -148,6 +148,14 @@ struct FunctionState<B: Backend>: ~Copyable {
     }
   }
 
+  /// True if the device's command register has the bits that were written to it. False if there are none to compare.
+  var keepsCommand: Bool {
+    mutating get {
+      let written = deviceCommand.intersection([.ioSpace, .memorySpace, .busMaster])
+      return !written.isEmpty && readCommand()?.isSuperset(of: written) ?? false
+    }
+  }
+
   /// True if the memory bit of the device's own command register is set.
   var isMemoryBitSet: Bool { mutating get { readCommand()?.contains(.memorySpace) ?? false } }
 

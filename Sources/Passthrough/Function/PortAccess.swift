@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import Gate
+internal import Linux
 public import PCI
 internal import Seams
 internal import Synchronization
@@ -14,7 +15,8 @@ extension AssignedFunction {
     try served(otherwise: ()) { state throws(OperationError) in
       guard state.gate.conditions.contains(.connected) != isConnected else { return }
       try state.apply(.set(.connected, isConnected), .port) { owner in
-        if isConnected, owner.gate.conditions.contains(.alive) { owner.writeCommand() }
+        // The end of a reset writes the register.
+        if isConnected, owner.gate.conditions.isSuperset(of: [.alive, .outOfReset]) { owner.writeCommand() }
       }
       update(state)
     }
@@ -32,6 +34,74 @@ extension AssignedFunction {
       }
       if isAlive { try reset(.slot) }
     } catch { try isolate(error) }
+  }
+
+  /// Begins the reset of the function after an error that the host's kernel has reported. The guest reads all-ones from the
+  /// function until ``recover(within:)``. Returns false if the guest no longer has the function.
+  public func beginRecovery() throws(FunctionError) -> Bool {
+    do throws(OperationError) {
+      return try state.withLock { state throws(OperationError) in
+        guard state.gate.conditions.contains(.alive) else { return false }
+        try state.beginReset()
+        update(state)
+        return true
+      }
+    } catch {
+      try isolate(error)
+      return false
+    }
+  }
+
+  /// Resets the function after an error that the host's kernel has reported, and opens the device again if the kernel has
+  /// lost its registers: vfio-pci does not restore them after it has reset the link (Linux
+  /// drivers/vfio/pci/vfio_pci_core.c, vfio_pci_core_err_handlers).
+  ///
+  /// - Parameter limit: The time in microseconds for which a reset is repeated that the kernel refuses, because it still
+  ///   handles the error (EAGAIN).
+  /// - Returns: False if the device cannot be used, or if the guest no longer has the function.
+  public func recover(within limit: Int64) throws(FunctionError) -> Bool {
+    do throws(OperationError) {
+      return try handling.withLock { _ throws(OperationError) in
+        do throws(OperationError) {
+          guard try repeatReset(within: limit) else { return false }
+          if state.withLock({ state in !state.keepsCommand }) {
+            try device.reopen()
+            try notifications.register(with: device)
+          }
+        } catch {
+          observe(.warning("not recovered after an error: \(error)"), 0)
+          return false
+        }
+        return try state.withLock { state throws(OperationError) in
+          guard state.gate.conditions.contains(.alive) else { return false }
+          try state.finishReset(isInD0: true)
+          update(state)
+          return true
+        }
+      }
+    } catch {
+      try isolate(error)
+      return false
+    }
+  }
+
+  /// The time in milliseconds between two attempts of a reset.
+  private static var resetPause: Int32 { 20 }
+
+  /// Resets the function, repeatedly while the kernel refuses it. Returns false if the function leaves before the reset.
+  private func repeatReset(within limit: Int64) throws(OperationError) -> Bool {
+    // The end of the recovery opens a device again that has no safe reset.
+    guard configuration.reset.isSafeWhileRunning else { return true }
+    let end = Clock.microseconds() + limit
+    while true {
+      do throws(OperationError) {
+        try configuration.reset.perform(on: device, .slot, observe)
+        return true
+      } catch { guard error.errno == KernelError.again, Clock.microseconds() < end else { throw error } }
+      do throws(KernelError) { if try isLeaving.wait(milliseconds: Self.resetPause) { return false } } catch {
+        throw OperationError(error)
+      }
+    }
   }
 
   /// Takes a notification of the host. Returns false if there was none.

@@ -12,6 +12,11 @@ struct DeviceNotifications<B: Backend>: Sendable {
   init(_ device: B.Device, _ machine: B.Machine) throws(OperationError) {
     error = try machine.makeEventFD()
     request = try machine.makeEventFD()
+    try register(with: device)
+  }
+
+  /// Registers the eventfds with the kernel again, after the device has been opened again.
+  func register(with device: B.Device) throws(OperationError) {
     for (kind, number) in [(InterruptKind.error, error.number), (.request, request.number)] {
       guard device.interruptInfo(kind).count > 0 else { continue }
       try device.setTrigger(kind, vector: 0, event: number)

@@ -11,6 +11,8 @@ final class HotplugQueue<B: Backend>: Sendable {
   enum Task: Sendable {
     /// Returns a function to the host. It has left its slot, and its gate is closed permanently.
     case departure(AssignedFunction<B>)
+    /// Resets a function after an error that the host's kernel has reported. Its gate is closed.
+    case recovery(AssignedFunction<B>, Port<B>)
     /// Completes a request when a function has been returned to the host. The number is the slot of its port.
     case removal(ControlExchange.Request, AssignedFunction<B>, slot: UInt8)
     /// Adds or replaces a device, and completes the request.

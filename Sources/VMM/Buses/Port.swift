@@ -28,6 +28,10 @@ final class Port<B: Backend>: Sendable {
     var quietUntil: Int64 = 0
     /// The last reported state of the function's life, or nil.
     var life: TraceEvent.SlotState?
+    /// True after an error that the host's kernel has reported, until the guest resets the slot.
+    var hasHostError = false
+    /// True while the hotplug thread resets the function after such an error.
+    var isRecovering = false
     /// True after the first interrupt that was lost.
     var hasLost = false
 
@@ -35,7 +39,7 @@ final class Port<B: Backend>: Sendable {
     mutating func noteLife() {
       guard let function else { return life = nil }
       let now: TraceEvent.SlotState =
-        if port.isResetting {
+        if port.isResetting || isRecovering {
           .resetting
         } else if port.isContained {
           .contained
@@ -112,13 +116,41 @@ final class Port<B: Backend>: Sendable {
       try closeIfNeeded(function)
       for effect in effects {
         switch effect {
-        case .reset(true), .power(true): try function?.resetInSlot()
+        case .reset(true), .power(true): try reset(function)
         case .eject: try eject(function)
         case .reset(false), .power(false), .buses, .forwarding, .interrupt: break
         }
       }
       try openIfPossible()
     }
+  }
+
+  /// Resets the function. After an error of the host, the hotplug thread resets it, because the kernel may refuse the
+  /// reset for seconds, and only that thread can open a device.
+  private func reset(_ function: AssignedFunction<B>?) throws(FunctionError) {
+    guard let function else { return }
+    let isAfterError = state.withLock { state in
+      defer { state.hasHostError = false }
+      return state.hasHostError
+    }
+    guard isAfterError else { return try function.resetInSlot() }
+    guard try function.beginRecovery() else { return }
+    state.withLock { $0.isRecovering = true }
+    hotplug.add(.recovery(function, self))
+  }
+
+  /// Ends the recovery of a function. A function that could not be recovered leaves by surprise.
+  func endRecovery(_ function: AssignedFunction<B>, isRecovered: Bool) throws(FunctionError) {
+    let isPresent = try handling.withLock { _ throws(FunctionError) in
+      // The kernel signals an error once more if its own recovery fails.
+      _ = try function.take(.error)
+      return state.withLock { state in
+        state.isRecovering = false
+        state.noteLife()
+        return state.function === function
+      }
+    }
+    if isPresent, !isRecovered { try removeBySurprise() }
   }
 
   /// Closes the function's gate if the port forwards nothing.
@@ -151,6 +183,7 @@ final class Port<B: Backend>: Sendable {
     state.withLock { state in
       state.function = nil
       state.deadline = nil
+      state.hasHostError = false
       state.quietUntil = Clock.microseconds() + Self.quietTime
       state.port.empty()
       state.signal(warn)
@@ -257,6 +290,7 @@ final class Port<B: Backend>: Sendable {
       state.withLock { state in
         state.function = nil
         state.deadline = nil
+        state.hasHostError = false
         state.port.removeBySurprise()
         state.signal(warn)
         reachableBus.store(256, ordering: .relaxed)
@@ -265,13 +299,27 @@ final class Port<B: Backend>: Sendable {
     }
   }
 
-  /// Contains an error of the function that the host has reported, and reports it to the guest. The gate closes first.
-  func contain() throws(FunctionError) {
+  /// Contains an error that the host's kernel has reported. An error is one until the function has recovered, even if the
+  /// kernel signals it again.
+  func handleError(of function: AssignedFunction<B>) throws(FunctionError) {
     try handling.withLock { _ throws(FunctionError) in
-      try function?.setConnected(false)
-      reachableBus.store(256, ordering: .relaxed)
-      report(.fatal)
+      let isKnown = state.withLock { $0.hasHostError || $0.isRecovering || $0.function !== function }
+      guard try function.take(.error), !isKnown else { return }
+      state.withLock { $0.hasHostError = true }
+      try closeAndReport()
     }
+  }
+
+  /// Contains an injected error and reports it to the guest.
+  func contain() throws(FunctionError) {
+    try handling.withLock { _ throws(FunctionError) in try closeAndReport() }
+  }
+
+  /// Closes the gate, and then reports a fatal error.
+  private func closeAndReport() throws(FunctionError) {
+    try function?.setConnected(false)
+    reachableBus.store(256, ordering: .relaxed)
+    report(.fatal)
   }
 
   /// Reports an error of the slot to the guest. A fatal error must be contained before.

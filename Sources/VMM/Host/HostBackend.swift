@@ -81,4 +81,6 @@ struct ReadyDevice: Sendable {
   var iommu: String?
   /// True if the device has a PCI Express capability.
   var isExpress = true
+  /// True if the device is behind a port.
+  var hasPort = false
 }

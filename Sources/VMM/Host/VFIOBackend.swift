@@ -32,7 +32,8 @@ struct VFIOBackend: HostBackend {
       let cdev = facts.cdev ?? (files.has(.device(facts.address)) ? "(unknown)" : nil)
       return ReadyDevice(
         address: facts.address.description, group: facts.group, token: device.token, reserved: facts.reserved,
-        cdev: cdev, iommu: facts.iommu, isExpress: facts.isExpress)
+        cdev: cdev, iommu: facts.iommu, isExpress: facts.isExpress,
+        hasPort: device.hasPort)
     }
   }
 
@@ -55,7 +56,7 @@ struct VFIOBackend: HostBackend {
       ready.append(
         ReadyDevice(
           address: address, group: group, token: device.token, reserved: found.reserved, cdev: found.cdev,
-          iommu: found.iommu, isExpress: found.isExpress))
+          iommu: found.iommu, isExpress: found.isExpress, hasPort: device.hasPort))
     }
     return ready
   }

@@ -55,7 +55,9 @@ final class VFIOOwnership: Sendable {
   }
 
   private func open(_ bound: BoundDevice) throws(VFIOError) -> VFIO.Device {
-    try VFIO.Device(bound) { [registration] file in
+    try VFIO.Device(
+      bound, willOpen: { [registration] file throws(KernelError) in try registration.add(file: file) }
+    ) { [registration] file in
       // KVM refuses only a file that it does not have. The device is then released when the process ends.
       do throws(KernelError) { try registration.remove(file: file) } catch {}
     }

@@ -48,6 +48,7 @@ struct Hotplug<B: HostBackend>: Sendable {
   private func perform(_ task: HotplugQueue<B>.Task, _ departures: inout [Departure]) {
     switch task {
     case .departure(let function): release(function)
+    case .recovery(let function, let port): recover(function, in: port)
     case .removal(let request, let function, let slot):
       departures.append(Departure(request: request, function: function, slot: slot, successor: nil))
     case .addition(let request):
@@ -137,6 +138,17 @@ struct Hotplug<B: HostBackend>: Sendable {
       throw .refused(device.address.description, .descriptor(error), request.operation.verb)
     }
   }
+
+  /// Resets a device after an error that the host's kernel has reported. A failure of the operation itself ends the VM.
+  private func recover(_ function: AssignedFunction<B>, in port: Port<B>) {
+    do throws(FunctionError) {
+      let isRecovered = try function.recover(within: Self.recoveryTime)
+      if !shutdown.isOver { try port.endRecovery(function, isRecovered: isRecovered) }
+    } catch { shutdown.end(.failure(.function(error))) }
+  }
+
+  /// The time in microseconds that the host's kernel gets to handle an error.
+  private static var recoveryTime: Int64 { 10_000_000 }
 
   /// Returns a device that has left the guest to the host. A failure ends the VM.
   private func release(_ function: AssignedFunction<B>) {

@@ -73,10 +73,9 @@ struct VM<B: HostBackend> {
     guard let function = population.function(number) else { return }
     do throws(FunctionError) {
       if let port = port(of: function) {
-        guard try function.take(notification) else { return }
         switch notification {
-        case .error: try port.contain()
-        case .request: try port.requestRemoval()
+        case .error: try port.handleError(of: function)
+        case .request: if try function.take(.request) { try port.requestRemoval() }
         }
       } else {
         try function.handle(notification)

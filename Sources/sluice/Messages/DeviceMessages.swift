@@ -30,6 +30,7 @@ extension VFIOError: AdvisedError {
     case .token(let device, _, _):
       "give '\(device),vf-token=UUID' with the UUID that the other process has set (QEMU: vf-token=UUID of "
         + "that device; DPDK: --vfio-vf-token; else: VFIO_DEVICE_FEATURE_PCI_VF_TOKEN)"
+    case .noSpare: "remove the device and add it again"
     case .needlessToken: "leave vf-token= out"
     case .unknownToken: "give --iommu type1"
     case .held(_, let cdev, let group, _):

@@ -139,7 +139,7 @@ enum PortCases {
     let child = try context.start(guest.command(context), as: "guest")
     for number in 1...times {
       try child.expect("lab: recover \(number)\r\n")
-      try ErrorInjection.inject(device.address, context)
+      try ErrorInjection.inject(number % 2 == 0 ? .nonFatal : .fatal, device.address, context)
     }
     let status = try child.wait()
     let lines = GuestLines(child.output)

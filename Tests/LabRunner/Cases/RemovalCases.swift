@@ -136,7 +136,7 @@ enum RemovalCases {
   private static func isolate(_ context: CaseContext) throws -> String {
     let device = HostDevice(Address.errorNetwork)
     let watch = try WatchGuest(context, [device.address, Address.edu])
-    try ErrorInjection.inject(device.address, context)
+    try ErrorInjection.inject(.nonFatal, device.address, context)
     try watch.requireRemoved()
     try watch.child.type("M")
     try watch.requireRemoved()

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Fakes
+import Linux
 import PCI
+import Seams
 import Synchronization
 import Testing
 import Trace
@@ -140,6 +142,92 @@ import Trace
     #expect(try root.readConfig(Self.bus, width: 2) == 0x1122)
     try root.writeMemory(Self.base, width: 4, 0x77)
     #expect(device.peek(bar: 0, 0) == 0x77)
+  }
+
+  /// Takes the recovery that waits for the hotplug thread.
+  private func recovering() throws -> AssignedFunction<FakeBackend>? {
+    try (hotplug.take() ?? []).compactMap { task -> AssignedFunction<FakeBackend>? in
+      if case .recovery(let function, _) = task { function } else { nil }
+    }.first
+  }
+
+  /// Adds one to the eventfd of errors, as the host's kernel does.
+  private func signalError() throws {
+    let number = try #require(device.state.withLock { $0.notifications[.error] })
+    try OwnedDescriptor(duplicating: number).write([1, 0, 0, 0, 0, 0, 0, 0])
+  }
+
+  /// The host's kernel reports an error of the function.
+  private func hostError() throws {
+    try signalError()
+    try port.handleError(of: function)
+  }
+
+  private func resetSlot() throws {
+    for value in [0x40, 0] as [UInt64] {
+      try root.writeConfig(Self.port | Self.bridgeControl, width: 2, value)
+    }
+  }
+
+  @Test(
+    "after an error of the host, the guest reads all-ones until the device is reset, and opened again if it lost its registers",
+    arguments: [true, false])
+  func recover(keepsRegisters: Bool) throws {
+    try open()
+    // A reset does not clear the command register, as the kernel restores it.
+    if keepsRegisters { device.state.withLock { $0.stuckCommand = 2 } }
+    let refusals = Atomic<Int>(0)
+    world.fail { _, call in
+      call == .reset && refusals.add(1, ordering: .relaxed).newValue <= 3 ? KernelError.again : nil
+    }
+    try hostError()
+    #expect(slots == [])
+    try resetSlot()
+    // The kernel signals the error again, before and during the recovery.
+    try hostError()
+    #expect(try recovering() === function && resets == 0)
+    #expect(try root.readConfig(Self.bus, width: 4) & 0xFFFF_FFFF == 0xFFFF_FFFF)
+    #expect(try root.readMemory(Self.base, width: 4) & 0xFFFF_FFFF == 0xFFFF_FFFF)
+    #expect(try function.recover(within: 10_000_000))
+    try signalError()
+    try port.endRecovery(function, isRecovered: true)
+    try port.handleError(of: function)
+    #expect(refusals.load(ordering: .relaxed) == 4)
+    #expect(world.state.withLock { $0.calls.contains(.reopen) } == !keepsRegisters)
+    #expect(device.state.withLock { Set($0.notifications.keys) } == [.error, .request])
+    #expect(try root.readConfig(Self.bus, width: 2) == 0x1122 && device.command & 2 == 2)
+    try root.writeMemory(Self.base, width: 4, 0x77)
+    #expect(device.peek(bar: 0, 0) == 0x77)
+    #expect(life.states.withLock { $0 } == [.enabled, .contained, .resetting, .enabled])
+    // The next reset of the slot is of the guest alone.
+    try resetSlot()
+    #expect(try recovering() == nil)
+  }
+
+  @Test("a device that cannot be reset or opened again leaves by surprise", arguments: ["reset", "reopen"])
+  func lost(_ call: String) throws {
+    try open()
+    world.fail(call)
+    try hostError()
+    try resetSlot()
+    #expect(try recovering() === function)
+    #expect(try !function.recover(within: 0))
+    try port.endRecovery(function, isRecovered: false)
+    #expect(port.function == nil && slots == [])
+    #expect(try departed().map { $0 === function } == [true])
+    try function.release()
+    #expect(!device.isOpen && world.violations.isEmpty)
+  }
+
+  @Test("a function that leaves during its recovery is not used again")
+  func leaveDuringRecovery() throws {
+    try open()
+    try hostError()
+    try resetSlot()
+    try port.removeBySurprise()
+    #expect(try !function.recover(within: 10_000_000))
+    try port.endRecovery(function, isRecovered: false)
+    #expect(port.function == nil && slots == [])
   }
 
   @Test("each state of a function's life is reported once, when it begins")

@@ -28,7 +28,9 @@ import Trace
   @Test(
     "a name is parsed, and other names are unknown",
     arguments: [
-      "kvm", "container", "iommu", "group.7", "device.0000-01-00.0", "devices", "kernel", "initrd", "trace",
+      "kvm", "container", "iommu", "group.7", "device.0000-01-00.0", "spare.0000-01-00.0",
+      "spare.0000-01-00.0.3",
+      "devices", "kernel", "initrd", "trace",
       "console", "notify", "control", "container.1", "container.12",
     ])
   func names(_ text: String) throws {
@@ -42,7 +44,9 @@ import Trace
       ("container.01", "container.01"), ("group.x", "group.x"),
       ("group.01234567890", "group.01234567890"),
       ("device.01-00.0", "device.01-00.0"), ("device.0000:01:00.0", "device.0000:01:00.0"),
-      ("device.0000-01-00-0", "device.0000-01-00-0"), ("a\u{1B}[b", "a?[b"),
+      ("device.0000-01-00-0", "device.0000-01-00-0"), ("spare.0000-01-00.0.0", "spare.0000-01-00.0.0"),
+      ("spare.0000-01-00.0.4", "spare.0000-01-00.0.4"), ("spare.0000-01-00.", "spare.0000-01-00."),
+      ("device.0000-01-00.0.1", "device.0000-01-00.0.1"), ("a\u{1B}[b", "a?[b"),
       (String(repeating: "x", count: 40), String(repeating: "x", count: 32) + "…"),
     ])
   func unknown(_ text: String, _ shown: String) {

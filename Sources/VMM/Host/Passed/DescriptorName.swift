@@ -2,6 +2,7 @@
 
 internal import Linux
 public import PCI
+internal import VFIO
 
 /// The name of a descriptor that another process passes to a VM.
 public enum DescriptorName: Hashable, Sendable, CustomStringConvertible {
@@ -15,6 +16,9 @@ public enum DescriptorName: Hashable, Sendable, CustomStringConvertible {
   case group(String)
   /// An open cdev of a device.
   case device(Address)
+  /// Another open file of the cdev, by which a device behind a port is opened again after an error. The value is its
+  /// index.
+  case spare(Address, Int)
   /// The facts about the devices: sealed memory with one JSON object per line.
   case devices
   /// The kernel image.
@@ -45,14 +49,28 @@ public enum DescriptorName: Hashable, Sendable, CustomStringConvertible {
       DescriptorName.container(index).description == text
     {
       self = .container(index)
-    } else if text.hasPrefix("device."), text.utf8.count == 19,
-      let address = Address(text.dropFirst(7).split(separator: "-").joined(separator: ":")),
-      DescriptorName.device(address).description == text
-    {
+    } else if text.hasPrefix("device."), let address = Self.address(text.dropFirst(7)) {
       self = .device(address)
+    } else if text.hasPrefix("spare."), let address = Self.address(text.dropFirst(6).prefix(12)),
+      let index = (0..<BoundDevice.spareLimit).first(where: { Self.spare(address, $0).description == text })
+    {
+      self = .spare(address, index)
     } else {
       return nil
     }
+  }
+
+  /// Parses an address with hyphens in place of colons.
+  private static func address(_ text: Substring) -> Address? {
+    guard text.utf8.count == 12, let address = Address(text.split(separator: "-").joined(separator: ":")),
+      self.text(address) == text
+    else { return nil }
+    return address
+  }
+
+  /// A colon separates names in LISTEN_FDNAMES, so that an address has hyphens in place of colons.
+  private static func text(_ address: Address) -> String {
+    address.description.split(separator: ":").joined(separator: "-")
   }
 
   /// True for the decimal number of a group.
@@ -60,15 +78,15 @@ public enum DescriptorName: Hashable, Sendable, CustomStringConvertible {
     (1...10).contains(text.utf8.count) && text.utf8.allSatisfy { (0x30...0x39).contains($0) }
   }
 
-  /// The name. A colon separates names in LISTEN_FDNAMES, so that an address has hyphens in place of colons.
+  /// The name.
   public var description: String {
     switch self {
     case .kvm: "kvm"
     case .container(let index): index == 0 ? "container" : "container.\(index)"
     case .iommu: "iommu"
     case .group(let number): "group.\(number)"
-    case .device(let address):
-      "device.\(address.description.split(separator: ":").joined(separator: "-"))"
+    case .device(let address): "device.\(Self.text(address))"
+    case .spare(let address, let index): "spare.\(Self.text(address))\(index == 0 ? "" : ".\(index)")"
     case .devices: "devices"
     case .kernel: "kernel"
     case .initrd: "initrd"
@@ -86,7 +104,7 @@ public enum DescriptorName: Hashable, Sendable, CustomStringConvertible {
     case .container: "an open /dev/vfio/vfio"
     case .iommu: "an open /dev/iommu"
     case .group(let number): "an open /dev/vfio/\(number)"
-    case .device(let address): "an open cdev of \(address) that is not bound"
+    case .device(let address), .spare(let address, _): "an open cdev of \(address) that is not bound"
     case .devices: "sealed memory of at most \(PassedDevice.maxSize >> 10) KiB"
     case .kernel, .initrd: "a regular file that can be read"
     case .trace: "a file that can be written"
@@ -100,7 +118,7 @@ public enum DescriptorName: Hashable, Sendable, CustomStringConvertible {
   /// True for the descriptors by which a VM owns its devices.
   var isOfDevices: Bool {
     switch self {
-    case .container, .iommu, .group, .device: true
+    case .container, .iommu, .group, .device, .spare: true
     default: false
     }
   }
@@ -112,7 +130,7 @@ public enum DescriptorName: Hashable, Sendable, CustomStringConvertible {
     case .container: facts.isContainer
     case .iommu: facts.isIOMMUFD
     case .group: facts.isGroup
-    case .device: facts.isUnboundDevice
+    case .device, .spare: facts.isUnboundDevice
     case .devices: facts.isSealed && facts.isReadable
     case .kernel, .initrd: facts.kind == .regular && facts.isReadable
     case .trace: facts.isWritable && facts.kind != .socket

@@ -78,7 +78,8 @@ public final class HostFiles: Sendable {
       switch name {
       case .group(let number) where number != facts.group:
         throw .unused(name, cause: "the device is in group \(facts.group)")
-      case .device(let address) where address != device.address:
+      case .device(let address) where address != device.address,
+        .spare(let address, _) where address != device.address:
         throw .unused(name, cause: "the device is \(device.address)")
       default: break
       }
@@ -163,6 +164,7 @@ public final class HostFiles: Sendable {
     }
     for name in names.sorted(by: { $0.description < $1.description })
     where name.isOfDevices && !needed.contains(name) {
+      if case .spare(let address, _) = name, needed.contains(.device(address)) { continue }
       throw .unused(name, cause: "no device of the VM needs it")
     }
   }

@@ -3,6 +3,7 @@
 internal import Boot
 internal import GuestMemory
 internal import KVM
+internal import Linux
 internal import PCI
 internal import VFIO
 
@@ -47,9 +48,17 @@ extension HostFiles {
   /// Returns a device by its cdev. It is not bound to an iommufd.
   func cdev(_ name: String, of device: ReadyDevice) throws(VFIOError) -> BoundDevice {
     if let address = Address(device.address), let descriptor = take(.device(address)) {
-      return BoundDevice(address: device.address, cdev: name, group: device.group, descriptor)
+      var spares: [SharedDescriptor] = []
+      for index in 0..<BoundDevice.spareLimit {
+        if let file = take(.spare(address, index)) { spares.append(SharedDescriptor(file)) }
+      }
+      return BoundDevice(
+        address: device.address, cdev: name, group: device.group, SharedDescriptor(descriptor), spares: spares
+      )
     }
-    return try BoundDevice(address: device.address, cdev: name, group: device.group)
+    return try BoundDevice(
+      address: device.address, cdev: name, group: device.group,
+      spareCount: device.hasPort ? BoundDevice.spareLimit : 0)
   }
 
   /// Loads the kernel and the initrd of a configuration.

@@ -79,6 +79,12 @@ public struct OpenedDevices: Sendable {
         try File(
           .device(device.address),
           step(RunError.vfio) { () throws(VFIOError) in try BoundDevice.open(cdev, of: ready.address) }))
+      for index in 0..<(device.hasPort ? BoundDevice.spareLimit : 0) {
+        files.append(
+          try File(
+            .spare(device.address, index),
+            step(RunError.vfio) { () throws(VFIOError) in try BoundDevice.open(cdev, of: ready.address) }))
+      }
     }
     return files
   }
