@@ -13,6 +13,7 @@
 #include "iommufd.h"
 #include "kvm.h"
 #include "memory.h"
+#include "messages.h"
 #include "passed.h"
 #include "process.h"
 #include "run.h"
