@@ -56,6 +56,7 @@ let package = Package(
     module("GuestMemory", ["CLinux", "Linux", "Seams"]),
     module("KVM", ["CLinux", "Linux", "GuestMemory", "Seams"]),
     module("VFIO", ["CLinux", "Linux", "GuestMemory", "PCI", "Seams"]),
+    module("VFIOUser", ["CLinux", "Linux", "Seams", "Trace"]),
     module("PCI"),
     module("Gate"),
     specialized("Passthrough", ["Linux", "GuestMemory", "PCI", "Gate", "Seams", "Trace"]),
@@ -81,6 +82,7 @@ let package = Package(
     tests("GuestMemory", ["Linux"]),
     tests("KVM", ["CLinux", "Linux", "GuestMemory", "Seams"]),
     tests("VFIO", ["CLinux", "CProbes", "Linux", "Seams"]),
+    tests("VFIOUser", ["Fakes", "Linux"]),
     tests("PCI"),
     tests("Gate"),
     // The fake implementations of the protocols of Seams.
