@@ -37,6 +37,14 @@ static inline long cl_pread(int fd, void *buffer, size_t count, int64_t offset)
 	return CL_RESULT(pread(fd, buffer, count, offset));
 }
 
+static inline long cl_pwrite(int fd, const void *buffer, size_t count, int64_t offset)
+{
+	return CL_RESULT(pwrite(fd, buffer, count, offset));
+}
+
+/* Writes the data of a file to its device (fdatasync). */
+static inline int cl_sync_data(int fd) { return (int)CL_RESULT(fdatasync(fd)); }
+
 /*
  * Returns the size of a regular file in bytes, -errno, or CL_KIND for another kind of file. A directory is
  * read, so that the error number is the kernel's.

@@ -38,6 +38,9 @@ enum { CL_SEALS = 0xf, CL_ADD_SEALS = 1033, CL_GET_SEALS = 1034 };
 
 static inline int cl_seal(int fd) { return (int)CL_RESULT(fcntl(fd, CL_ADD_SEALS, CL_SEALS)); }
 
+/* Makes the size of memory constant: SEAL, SHRINK, GROW. */
+static inline int cl_seal_size(int fd) { return (int)CL_RESULT(fcntl(fd, CL_ADD_SEALS, 0x7)); }
+
 static inline bool cl_is_sealed(int fd)
 {
 	int seals = fcntl(fd, CL_GET_SEALS);

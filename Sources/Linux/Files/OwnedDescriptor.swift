@@ -83,6 +83,11 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
     try readBytes(number, count, at: offset)
   }
 
+  /// Writes the data of the file to its device (fdatasync).
+  public borrowing func synchronizeData() throws(KernelError) {
+    try check(cl_sync_data(number), "fdatasync")
+  }
+
   /// True if this is a regular file. A write then does not wait for a reader.
   public var isRegular: Bool { cl_is_regular(number) }
 
@@ -134,4 +139,18 @@ public func readBytes(_ number: Int32, upTo capacity: Int) throws(KernelError) -
   }
   try check(count, "read")
   return bytes
+}
+
+/// Writes all of `bytes` to a file at `offset`.
+public func writeBytes(_ number: Int32, _ bytes: ArraySlice<UInt8>, at offset: UInt64) throws(KernelError) {
+  var done = 0
+  while done < bytes.count {
+    // SAFETY: the range stays within the array, which lives for the call.
+    let put = unsafe bytes.withUnsafeBytes { buffer in
+      unsafe cl_pwrite(
+        number, buffer.baseAddress?.advanced(by: done), bytes.count - done, Int64(offset) + Int64(done))
+    }
+    if put == -Int(EINTR) { continue }
+    done += try check(put, "pwrite")
+  }
 }

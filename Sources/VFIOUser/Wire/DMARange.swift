@@ -29,7 +29,7 @@ public struct IOVARange: Hashable, Sendable {
   public init(address: UInt64, size: UInt64) { (self.address, self.size) = (address, size) }
 
   /// True if the range has a byte and ends below 2^64.
-  var isValid: Bool { size > 0 && !address.addingReportingOverflow(size - 1).overflow }
+  public var isValid: Bool { size > 0 && !address.addingReportingOverflow(size - 1).overflow }
 
   /// True if the range contains all bytes of another valid range.
   public func contains(_ other: IOVARange) -> Bool {
