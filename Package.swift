@@ -82,7 +82,22 @@ let package = Package(
     tests("GuestMemory", ["Linux"]),
     tests("KVM", ["CLinux", "Linux", "GuestMemory", "Seams"]),
     tests("VFIO", ["CLinux", "CProbes", "Linux", "Seams"]),
-    tests("VFIOUser", ["Fakes", "Linux"]),
+    .target(
+      name: "VFIOUserServer",
+      dependencies: ["CLinux", "Fakes", "Linux", "Sandbox", "VFIOUser", argumentParser],
+      path: "Tests/VFIOUserServer",
+      swiftSettings: settings),
+    .executableTarget(
+      name: "VFIOUserEdu", dependencies: ["VFIOUser", "VFIOUserServer", argumentParser],
+      path: "Tests/VFIOUserEdu",
+      swiftSettings: settings),
+    .executableTarget(
+      name: "VFIOUserNVMe", dependencies: ["Linux", "VFIOUser", "VFIOUserServer", argumentParser],
+      path: "Tests/VFIOUserNVMe",
+      swiftSettings: settings),
+    tests(
+      "VFIOUser",
+      ["CLinux", "CProbes", "Fakes", "Linux", "Sandbox", "VFIOUserEdu", "VFIOUserNVMe", "VFIOUserServer"]),
     tests("PCI"),
     tests("Gate"),
     // The fake implementations of the protocols of Seams.

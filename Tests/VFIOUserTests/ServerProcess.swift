@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Linux
+import VFIOUser
+
+/// The programs of the test servers.
+enum ServerProgram: String {
+  case edu = "VFIOUserEdu"
+  case nvme = "VFIOUserNVMe"
+}
+
+/// A process of a test server. It is killed at the end of its owner's life.
+final class ServerProcess {
+  let path: String
+  private let process = Process()
+  private let directory: String
+
+  /// Starts a server.
+  ///
+  /// - Parameters:
+  ///   - program: The program.
+  ///   - arguments: More arguments than the socket.
+  ///   - faults: The text of a fault plan, or nil.
+  ///   - path: The path of the socket, or nil for a new one.
+  init(_ program: ServerProgram, _ arguments: [String] = [], faults: String? = nil, path: String? = nil)
+    throws
+  {
+    directory = FileManager.default.temporaryDirectory.appending(path: "vfio-user-\(UUID().uuidString)").path
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    self.path = path ?? directory + "/socket"
+    let tests = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+    process.executableURL = URL(filePath: tests).deletingLastPathComponent().appending(path: program.rawValue)
+    var all = ["--socket", self.path] + arguments
+    if let faults {
+      try Data(faults.utf8).write(to: URL(filePath: directory + "/faults"))
+      all += ["--faults", directory + "/faults"]
+    }
+    process.arguments = all
+    try process.run()
+  }
+
+  deinit {
+    if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+    process.waitUntilExit()
+    try? FileManager.default.removeItem(atPath: directory)  // a failure only leaves files behind
+  }
+
+  /// True if the process has not ended.
+  var isRunning: Bool { process.isRunning }
+
+  /// Sends a signal.
+  func send(_ signal: Int32) { kill(process.processIdentifier, signal) }
+
+  /// Waits for the end and returns the exit status, or 128 and the signal.
+  func wait() -> Int32 {
+    process.waitUntilExit()
+    return process.terminationReason == .exit ? process.terminationStatus : 128 + process.terminationStatus
+  }
+
+  /// Connects. Waits until the server listens.
+  func connect() throws -> OwnedDescriptor {
+    let end = Clock.microseconds() + 10_000_000
+    while true {
+      do throws(KernelError) { return try StreamSocket.connect(to: path, waits: true) } catch {
+        guard Clock.microseconds() < end else { throw error }
+        usleep(1000)
+      }
+    }
+  }
+}
+
+/// A connection with a thread that receives its messages.
+final class Client: Sendable {
+  let connection: Connection
+  let memory: TestMemory
+  private let reader: Linux.Thread
+
+  /// Negotiates with a server and maps the memory.
+  ///
+  /// - Parameter maps: Changes the descriptor for DMA_MAP; nil for messages.
+  init(
+    _ socket: consuming OwnedDescriptor, _ configuration: Connection.Configuration = .init(),
+    hasDescriptor: Bool = true
+  ) throws {
+    let memory = try TestMemory()
+    let connection = try Connection(
+      socket, name: "test", configuration: configuration, memory: memory.handler)
+    (self.connection, self.memory) = (connection, memory)
+    reader = try Linux.Thread(name: "reader") { connection.serve() }
+    do { try connection.map(memory.range, descriptor: hasDescriptor ? memory.number : nil) } catch {
+      connection.close()
+      reader.join()
+      throw error
+    }
+  }
+
+  /// Sets Memory Space Enable and Bus Master Enable.
+  func enable() throws { try connection.write(7, offset: 4, width: 2, 6) }
+
+  deinit {
+    connection.close()
+    reader.join()
+  }
+}
+
+extension EventFD {
+  /// Waits for a count and takes it; 0 after a second.
+  borrowing func next(milliseconds: Int32 = 1000) throws -> UInt64 {
+    _ = try wait(milliseconds: milliseconds)
+    return try take()
+  }
+}
