@@ -156,12 +156,19 @@ package final class Session<Logic: DeviceLogic> {
     return reply
   }
 
-  /// Performs work of the device that belongs to no message. Returns true if there was work.
+  /// Performs work of the device that belongs to no message, and handles the commands that arrive during the work.
+  /// Returns true if there was work.
   package func work() throws(ConnectionFault) -> Bool {
-    guard client != nil, !injector.isHung else { return false }
-    let port = SessionPort(self)
-    let hasWorked = function.logic.work(port)
-    if let fault = port.fault { throw fault }
+    guard client != nil else { return false }
+    var hasWorked = false
+    while !injector.isHung {
+      let port = SessionPort(self)
+      if function.logic.work(port) { hasWorked = true }
+      if let fault = port.fault { throw fault }
+      // The socket has no input for commands that have already been received.
+      if waiting.isEmpty { break }
+      try receive()
+    }
     return hasWorked
   }
 

@@ -7,8 +7,8 @@ internal import Synchronization
 ///
 /// Any thread may send a request and waits for its reply. One thread calls ``serve()`` and receives all messages: it
 /// gives a reply to the thread that waits for it, and serves the server's DMA_READ and DMA_WRITE, also while replies
-/// are owed. Until ``serve()`` is called, a thread that waits for a reply does this work. A process without other
-/// threads can thus read the properties of a device.
+/// are owed. Until ``prepareToServe()`` or ``serve()`` is called, a thread that waits for a reply does this work. A
+/// process without other threads can thus read the properties of a device.
 ///
 /// A malformed, unexpected or late reply ends the connection. Every request, now and later, then has the same error.
 ///
@@ -62,9 +62,8 @@ public final class Connection: Sendable {
   private let incoming: Mutex<Incoming>
   /// The slot at which the next request begins its search.
   private let nextSlot = Atomic<Int>(0)
-  /// True if ``serve()`` was called. A request then does not receive messages.
+  /// True if a thread calls ``serve()``, or will call it. A request then does not receive messages.
   private let isServed = Atomic<Bool>(false)
-  private let ended: EventFD
 
   private struct Incoming: ~Copyable {
     var main: MessageStream
@@ -91,10 +90,9 @@ public final class Connection: Sendable {
     } catch { throw ConnectionError(name, error) }
     (server, twin) = (handshake.server, handshake.twin)
     let count = configuration.requests ?? (twin == nil ? 1 : Configuration.mostRequests)
-    do throws(KernelError) {
-      requests = try ReplySlots(count: max(1, count))
-      ended = try EventFD()
-    } catch { throw ConnectionError(name, .kernel(error)) }
+    do throws(KernelError) { requests = try ReplySlots(count: max(1, count)) } catch {
+      throw ConnectionError(name, .kernel(error))
+    }
     let limit = Self.messageLimit(configuration)
     incoming = Mutex(Incoming(main: MessageStream(limit: limit), twin: MessageStream(limit: limit)))
   }
@@ -107,7 +105,7 @@ public final class Connection: Sendable {
 
   /// The number of an eventfd that is signalled when the connection has ended, and stays signalled. Another thread can
   /// wait for it with poll or epoll.
-  public var endEvent: Int32 { ended.number }
+  public var endEvent: Int32 { requests.ended.number }
 
   /// The error that has ended the connection, or nil.
   public var failure: ConnectionError? { requests.fault.map { ConnectionError(name, $0) } }
@@ -116,10 +114,14 @@ public final class Connection: Sendable {
   /// access.
   public var refusedTransfers: UInt64 { refusals.load(ordering: .relaxed) }
 
+  /// Leaves the receipt of messages to ``serve()``, also before a thread has called it. A thread whose filter does not
+  /// permit recvmsg may then send requests.
+  public func prepareToServe() { isServed.store(true, ordering: .releasing) }
+
   /// Receives all messages until the connection ends. One thread of the process calls this.
   public func serve() {
-    isServed.store(true, ordering: .releasing)
-    while requests.fault == nil { receive(milliseconds: -1, orUntil: ended.number) }
+    prepareToServe()
+    while requests.fault == nil { receive(milliseconds: -1, orUntil: endEvent) }
     endChannels()
   }
 
@@ -130,10 +132,7 @@ public final class Connection: Sendable {
   @discardableResult
   func end(_ fault: ConnectionFault) -> ConnectionError {
     let (first, isFirst) = requests.end(fault)
-    if isFirst {
-      ended.signal()
-      if !isServed.load(ordering: .acquiring) { endChannels() }
-    }
+    if isFirst, !isServed.load(ordering: .acquiring) { endChannels() }
     return ConnectionError(name, first)
   }
 

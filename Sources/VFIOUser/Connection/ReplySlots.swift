@@ -30,6 +30,8 @@ final class ReplySlots: Sendable {
   }
 
   let slots: [Slot]
+  /// Signalled when the connection has ended. It stays signalled.
+  let ended: EventFD
   /// Taken by any thread for a short time. No lock is taken inside it.
   private let state: Mutex<State>
 
@@ -38,6 +40,7 @@ final class ReplySlots: Sendable {
     var slots: [Slot] = []
     for _ in 0..<count { slots.append(try Slot()) }
     self.slots = slots
+    ended = try EventFD()
     state = Mutex(State(requests: slots.map { _ in .none }))
   }
 
@@ -92,6 +95,8 @@ final class ReplySlots: Sendable {
     let (first, isFirst) = state.withLock { state in
       if let fault = state.fault { return (fault, false) }
       state.fault = fault
+      // A thread that sees the fault finds the eventfd signalled.
+      ended.signal()
       return (fault, true)
     }
     if isFirst { for slot in slots { slot.arrived.signal() } }
