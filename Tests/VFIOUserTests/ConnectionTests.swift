@@ -64,9 +64,9 @@ import Testing
       answer: { .reply(to: $0, []) },
       fault: .malformed(MessageError("region access", .size(0, expected: 8...Int.max)))),
     Case(
-      testDescription: "an error with a body",
-      answer: { .reply(to: $0, [1], errno: 5) },
-      fault: .malformed(MessageError("REGION_READ error", .size(1, expected: 0...0)))),
+      testDescription: "an error with a descriptor",
+      answer: { .reply(to: $0, [], errno: 5, descriptors: [2]) },
+      fault: .malformed(MessageError("REGION_READ", .descriptors(1, expected: 0)))),
     Case(
       testDescription: "a message that is too large",
       answer: { header in
@@ -122,7 +122,8 @@ import Testing
   func refused() throws {
     let server = try ScriptedServer { message in
       message.header.command == Command.deviceReset.rawValue
-        ? .reply(to: message.header, []) : .reply(to: message.header, [], errno: 22)
+        // libvfio-user's server sends a body with some errors.
+        ? .reply(to: message.header, []) : .reply(to: message.header, message.body, errno: 22)
     }
     let connection = try Self.connect(server)
     #expect(throws: ConnectionError("test", .refused(.regionRead, errno: 22))) {

@@ -100,7 +100,7 @@ public final class Connection: Sendable {
   /// The maximum size of a message to the client, in bytes: the largest transfer, or a region with its capabilities.
   private static func messageLimit(_ configuration: Configuration) -> Int {
     let transfer = Int(clamping: min(configuration.capabilities.transferSize, 1 << 30))
-    return Header.size + max(DMATransfer.size + transfer, RegionInfo.size + 16 + 16 * RegionInfo.mostAreas)
+    return Header.size + max(DMATransfer.size + transfer, RegionInfo.mostBytes)
   }
 
   /// The number of an eventfd that is signalled when the connection has ended, and stays signalled. Another thread can

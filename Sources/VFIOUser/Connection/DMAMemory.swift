@@ -5,7 +5,8 @@ internal import Synchronization
 /// The memory that the server reads and writes by DMA_READ and DMA_WRITE. The connection calls it only for IOVAs that
 /// are mapped with the access.
 ///
-/// The thread that receives the server's commands calls it, with no lock of the caller held.
+/// The thread that receives the server's commands calls it with a lock of the connection held. It must not use the
+/// connection.
 public struct DMAMemory: Sendable {
   /// Returns bytes at an IOVA, or nil if some of them are not memory.
   let read: @Sendable (_ range: IOVARange) -> [UInt8]?

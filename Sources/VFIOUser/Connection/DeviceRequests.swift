@@ -39,8 +39,7 @@ extension Connection {
       let message = try request(.regionInfo, body)
       do throws(MessageError) {
         let needed = try RegionInfo.neededSize(message.body[...])
-        let most = RegionInfo.size + 16 + 16 * RegionInfo.mostAreas
-        guard needed <= most else {
+        guard needed <= RegionInfo.mostBytes else {
           throw MessageError("\(Command.regionInfo)", .value("argsz", UInt64(needed)))
         }
         if needed > size {

@@ -25,8 +25,9 @@ extension Connection {
       } catch { throw end(error) }
     }
     guard message.header.isError else { return message }
-    guard message.body.isEmpty, message.descriptors == nil else {
-      throw end(.malformed(MessageError("\(command) error", .size(message.body.count, expected: 0...0))))
+    // libvfio-user's server can send a body, such as the request's; the protocol has none.
+    do throws(MessageError) { try requireNoDescriptors(message, command) } catch {
+      throw end(.malformed(error))
     }
     throw ConnectionError(name, .refused(command, errno: message.header.errno))
   }

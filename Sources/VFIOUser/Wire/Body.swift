@@ -2,7 +2,8 @@
 
 /// The body of a message. Parsing is total: any bytes give a value or a ``MessageError``.
 public protocol Body: Equatable, Sendable {
-  /// Parses all bytes of a body. A surplus byte is an error.
+  /// Parses all bytes of a body. A surplus byte is an error, except in
+  /// ``RegionInfoRequest``.
   init(parsing bytes: ArraySlice<UInt8>) throws(MessageError)
 
   /// The bytes on the wire.

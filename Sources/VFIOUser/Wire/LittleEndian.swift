@@ -8,7 +8,9 @@ struct FieldReader {
 
   /// Creates a reader of a message's part.
   ///
-  /// - Parameter subject: The name of the part in errors.
+  /// - Parameters:
+  ///   - bytes: The part.
+  ///   - subject: The name of the part in errors.
   init(_ bytes: ArraySlice<UInt8>, _ subject: String) {
     rest = bytes
     self.subject = subject

@@ -12,10 +12,13 @@ public struct RegionInfoRequest: Body {
     (self.argumentSize, self.index) = (argumentSize, index)
   }
 
-  /// Parses a body. The fields of the reply are ignored.
+  /// Parses a body. The fields of the reply are ignored, and bytes after them: libvfio-user's client sends room for
+  /// the capabilities.
   public init(parsing bytes: ArraySlice<UInt8>) throws(MessageError) {
     let name = Command.regionInfo.description
-    try bytes.requireSize(RegionInfo.size, name)
+    guard RegionInfo.size...RegionInfo.mostBytes ~= bytes.count else {
+      throw MessageError(name, .size(bytes.count, expected: RegionInfo.size...RegionInfo.mostBytes))
+    }
     var reader = FieldReader(bytes, name)
     argumentSize = try reader.takeArgumentSize(atLeast: RegionInfo.size, name)
     try reader.skip(4)
@@ -37,6 +40,8 @@ public struct RegionInfo: Body {
   public static let size = 32
   /// The maximum number of areas that a message may have.
   public static let mostAreas = 256
+  /// The maximum size with a sparse-mmap capability, in bytes.
+  static let mostBytes = size + 16 + 16 * mostAreas
   private static let sparseID: UInt16 = 1
   private static let capabilityFlag: UInt32 = 8
 
