@@ -10,7 +10,8 @@ import Testing
 @Suite struct ConnectionTests {
   typealias Answer = ScriptedServer.Answer
 
-  private static func configuration(_ deadline: Int32 = 100) -> Connection.Configuration {
+  /// The default is longer than a busy machine needs.
+  private static func configuration(_ deadline: Int32 = 5000) -> Connection.Configuration {
     var configuration = Connection.Configuration()
     configuration.deadline = deadline
     return configuration
@@ -33,6 +34,9 @@ import Testing
     let testDescription: String
     let answer: @Sendable (Header) -> Answer
     let fault: ConnectionFault
+
+    /// The deadline in milliseconds.
+    var deadline: Int32 { if case .late(_, let milliseconds) = fault { milliseconds } else { 5000 } }
   }
 
   static let cases: [Case] = [
@@ -106,7 +110,7 @@ import Testing
     "a reply that breaks the protocol ends the connection with one error", arguments: cases, [false, true])
   func faults(_ one: Case, _ hasReader: Bool) throws {
     let server = try ScriptedServer { one.answer($0.header) }
-    let connection = try Self.connect(server)
+    let connection = try Self.connect(server, Self.configuration(one.deadline))
     let reader = try hasReader ? Linux.Thread(name: "reader") { connection.serve() } : nil
     defer { reader?.join() }
     let error = ConnectionError("test", one.fault)
@@ -197,7 +201,8 @@ import Testing
     ]
     for (answer, fault) in answers {
       let server = try ScriptedServer(version: answer) { _ in .silence }
-      #expect(throws: ConnectionError("test", fault)) { _ = try Self.connect(server) }
+      let configuration = Self.configuration(fault == .late(.version, milliseconds: 100) ? 100 : 5000)
+      #expect(throws: ConnectionError("test", fault)) { _ = try Self.connect(server, configuration) }
     }
   }
 

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Fakes
+import Linux
+import Synchronization
+import Testing
+
+@testable import VFIOUser
+
+/// Random messages to the client. The seed makes a failure reproducible.
+@Suite struct ClientFuzzTests {
+  /// Returns the valid reply to a command.
+  private static func reply(_ message: Message) -> [UInt8] {
+    let body = message.body[...]
+    switch Command(rawValue: message.header.command) {
+    case .deviceInfo: return DeviceInfo(flags: [.pci], regions: 9, interrupts: 5).encoded
+    case .regionInfo:
+      let areas = (0..<4).map { RegionInfo.Area(offset: $0 * 8192, size: 4096) }
+      guard let request = try? RegionInfoRequest(parsing: body) else { return [] }
+      return RegionInfo(flags: [.mappable], index: request.index, regionSize: 1 << 20, areas: areas).encoded
+    case .irqInfo: return message.body
+    case .regionRead:
+      guard let access = try? RegionAccess(parsing: body) else { return [] }
+      let data = [UInt8](repeating: 7, count: Int(access.count))
+      return RegionAccess(region: access.region, offset: access.offset, data: data).encoded
+    case .regionWrite: return Array(message.body.prefix(16))
+    case .dmaUnmap: return message.body
+    default: return []
+    }
+  }
+
+  /// Returns the bytes that the server sends for a command: a reply that may be changed, and before it commands and
+  /// replies that belong to no request.
+  private static func answer(_ message: Message, _ generator: inout SeededGenerator) -> [UInt8] {
+    var bytes: [UInt8] = []
+    if generator.next() % 4 == 0 {
+      let transfer = generator.dmaTransfer().encoded
+      let command = generator.next() % 2 == 0 ? Command.dmaRead : .dmaWrite
+      bytes +=
+        Header(id: 1, command: command.rawValue, kind: .command, bodySize: transfer.count).encoded + transfer
+    }
+    if generator.next() % 16 == 0 { bytes += generator.header().encoded }
+    let body = reply(message)
+    bytes +=
+      Header(id: message.header.id, command: message.header.command, kind: .reply, bodySize: body.count)
+      .encoded
+      + body
+    for _ in 0..<generator.next() % 3 where generator.next() % 2 == 0 {
+      bytes[Int(generator.next() % UInt64(bytes.count))] = UInt8(truncatingIfNeeded: generator.next())
+    }
+    if generator.next() % 16 == 0 { bytes.removeLast(Int(generator.next() % UInt64(bytes.count))) }
+    return bytes
+  }
+
+  private static func request(_ connection: Connection, _ memory: TestMemory, _ kind: UInt64) throws {
+    switch kind {
+    case 0: _ = try connection.deviceInfo()
+    case 1: _ = try connection.regionInfo(2)
+    case 2: _ = try connection.irqInfo(2)
+    case 3: _ = try connection.read(7, offset: 64, count: 16)
+    case 4: try connection.write(0, offset: 8, width: 4, 9)
+    case 5: try connection.unmap(memory.range)
+    case 6: try connection.map(memory.range)
+    default: try connection.reset()
+    }
+  }
+
+  @Test("random replies and commands end requests by the deadline", arguments: [1, 2, 3] as [UInt64])
+  func fuzz(_ seed: UInt64) throws {
+    let shared = SharedGenerator(seed)
+    var generator = SeededGenerator(state: seed)
+    var longest: Int64 = 0
+    for _ in 0..<60 {
+      let server = try ScriptedServer { message in
+        ScriptedServer.Answer(bytes: shared.use { Self.answer(message, &$0) })
+      }
+      var configuration = Connection.Configuration()
+      (configuration.deadline, configuration.resetDeadline) = (20, 20)
+      let memory = try TestMemory()
+      guard
+        let connection = try? Connection(
+          server.takeSocket(), name: "test", configuration: configuration, memory: memory.handler)
+      else { continue }
+      // The errors are expected.
+      try? connection.map(memory.range)
+      while connection.failure == nil {
+        let start = Clock.microseconds()
+        try? Self.request(connection, memory, generator.next() % 8)
+        longest = max(longest, Clock.microseconds() - start)
+      }
+    }
+    // The deadline, and the time until this thread runs again.
+    #expect(longest < 2_000_000)
+  }
+
+  /// A generator for the threads of the servers.
+  private final class SharedGenerator: Sendable {
+    private let generator: Mutex<SeededGenerator>
+
+    init(_ seed: UInt64) { generator = Mutex(SeededGenerator(state: seed)) }
+
+    func use(_ body: (inout SeededGenerator) -> [UInt8]) -> [UInt8] { generator.withLock { body(&$0) } }
+  }
+}
