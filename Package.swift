@@ -97,7 +97,10 @@ let package = Package(
       swiftSettings: settings),
     tests(
       "VFIOUser",
-      ["CLinux", "CProbes", "Fakes", "Linux", "Sandbox", "VFIOUserEdu", "VFIOUserNVMe", "VFIOUserServer"]),
+      [
+        "CLinux", "CProbes", "Fakes", "Linux", "Sandbox", "Seams", "VFIOUserEdu", "VFIOUserNVMe",
+        "VFIOUserServer",
+      ]),
     tests("PCI"),
     tests("Gate"),
     // The fake implementations of the protocols of Seams.
