@@ -20,8 +20,10 @@ package final class Server<Logic: DeviceLogic> {
   private let settings: Session<Logic>.Settings
   private var injector: FaultInjector
   private var session: Session<Logic>?
-  /// The eventfd of INTx that the loop watches, or -1.
-  private var watchedUnmask: Int32 = -1
+  /// The client's eventfd that unmasks INTx, or nil. It stays open while the loop watches it: the client has the same
+  /// file, and a close would not remove it from the loop.
+  private var unmaskEvent: SharedDescriptor?
+  private var isUnmaskWatched = false
   /// True if the client can change mapped registers without a message.
   private let polls: Bool
   /// The time until which the server polls without a wait, in microseconds.
@@ -123,8 +125,6 @@ package final class Server<Logic: DeviceLogic> {
   /// Forgets a client. The device is reset; its storage keeps its data.
   private func leave(_ session: Session<Logic>) throws(KernelError) {
     injector = session.finalInjector
-    if watchedUnmask >= 0 { try loop.unwatch(watchedUnmask) }
-    watchedUnmask = -1
     // The close of its last descriptor removes the socket from the loop.
     self.session = nil
     function.reset()
@@ -134,11 +134,13 @@ package final class Server<Logic: DeviceLogic> {
 
   /// Watches the present eventfd that unmasks INTx.
   private func watchUnmask() throws(KernelError) {
-    let number = session?.unmaskNumber ?? -1
-    if number == watchedUnmask { return }
-    watchedUnmask = number
-    // The client can send a file that epoll refuses, such as a regular file.
-    if number >= 0 { try? loop.watch(number, as: Token.unmask) }
+    let event = session?.lines.unmaskEvent
+    if event === unmaskEvent { return }
+    if isUnmaskWatched, let old = unmaskEvent { try loop.unwatch(old.number) }
+    (unmaskEvent, isUnmaskWatched) = (event, false)
+    // The client can send a file that epoll refuses, such as a regular file. It then unmasks nothing.
+    guard let event, (try? loop.watch(event.number, as: Token.unmask)) != nil else { return }
+    isUnmaskWatched = true
   }
 
   private func finish() {

@@ -180,9 +180,6 @@ package final class Session<Logic: DeviceLogic> {
     lines.setMask(false, isDisabled: function.config.isInterruptDisabled)
   }
 
-  /// The eventfd that unmasks INTx, or -1.
-  package var unmaskNumber: Int32 { lines.unmaskEvent?.number ?? -1 }
-
   /// The fault injector after the messages of this session.
   package var finalInjector: FaultInjector { injector }
 }

@@ -134,7 +134,7 @@ import Testing
       _ = try connection.read(7, offset: 0, width: 4)
     }
     let error = ConnectionError("test", .refused(.regionRead, errno: 22))
-    #expect(error.description == "vfio-user test: REGION_READ: the server refuses: Invalid argument")
+    #expect(error.description == "vfio-user test: REGION_READ: refused: Invalid argument")
     #expect(error.cause.errno == 22 && !error.cause.endsConnection)
     try connection.reset()
     #expect(connection.failure == nil)

@@ -236,6 +236,37 @@ import Testing
     #expect(try ServerProcess(program, arguments, faults: faults).wait() == status)
   }
 
+  @Test("a client may replace the eventfd that unmasks INTx, also by a file that cannot be watched")
+  func unmaskFiles() throws {
+    let server = try ServerProcess(.edu)
+    let events = try (0..<3).map { _ in try SharedEventFD() }
+    let line = try EventFD()
+    for round in 0..<3 {
+      let client = try Client(try server.connect())
+      let connection = client.connection
+      try connection.setTriggers(0, start: 0, events: [line.number])
+      try connection.setUnmask(0, event: client.memory.number)
+      for event in events {
+        try connection.setUnmask(0, event: event.number)
+        // A signalled eventfd stays open here after the server has forgotten it.
+        event.signal()
+      }
+      try connection.write(0, offset: 0x60, width: 4, 1)
+      #expect(try line.next() == 1)
+      events[2].signal()
+      #expect(try line.next() == 1)
+      if round == 1 { try connection.setUnmask(0, event: client.memory.number) }
+    }
+  }
+
+  @Test("a server confines itself by a filter")
+  func filter() throws {
+    let server = try ServerProcess(.edu)
+    _ = try Client(try server.connect())
+    let status = try String(contentsOfFile: "/proc/\(server.identifier)/status", encoding: .utf8)
+    #expect(status.contains("\nSeccomp:\t2\n"))
+  }
+
   @Test("a server serves the next client after a client has left, with a device that was reset")
   func nextClient() throws {
     let server = try ServerProcess(.edu)

@@ -81,7 +81,7 @@ import Testing
     let client = try Client(try server.connect())
     let device = try Self.device(client)
     server.send(SIGKILL)
-    #expect(throws: OperationError("vfio-user test: the server has closed the connection")) {
+    #expect(throws: OperationError("vfio-user test: the other process has closed the connection")) {
       _ = try device.read(7, offset: 0, width: 4)
     }
     #expect(!device.isOpen)

@@ -49,6 +49,9 @@ final class ServerProcess {
   /// True if the process has not ended.
   var isRunning: Bool { process.isRunning }
 
+  /// The ID of the process.
+  var identifier: Int32 { process.processIdentifier }
+
   /// Sends a signal.
   func send(_ signal: Int32) { kill(process.processIdentifier, signal) }
 

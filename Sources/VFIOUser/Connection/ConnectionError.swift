@@ -61,17 +61,17 @@ public enum ConnectionFault: Error, Equatable, Sendable, CustomStringConvertible
   public var description: String {
     switch self {
     case .refused(let command, _):
-      "\(command): the server refuses: \(errno.map(KernelError.reason) ?? "no error number")"
+      "\(command): refused: \(errno.map(KernelError.reason) ?? "no error number")"
     case .kernel(let error): error.description
     case .malformed(let error): error.description
-    case .unknownReply(let id): "the server replies to no request: ID \(id)"
+    case .unknownReply(let id): "a reply to no request: ID \(id)"
     case .wrongCommand(let command, let expected):
-      "\(expected): the server replies to \(Command.name(command))"
-    case .unexpectedCommand(let command): "the server sends \(Command.name(command))"
+      "\(expected): the reply belongs to \(Command.name(command))"
+    case .unexpectedCommand(let command): "unexpected command: \(Command.name(command))"
     case .late(let command, let milliseconds): "\(command): no reply within \(milliseconds) ms"
-    case .stalled(let milliseconds): "the server accepts no message within \(milliseconds) ms"
-    case .version(let major): "VERSION: the server has major version \(major), Sluice needs \(Version.major)"
-    case .ended: "the server has closed the connection"
+    case .stalled(let milliseconds): "send: the other process accepts no message within \(milliseconds) ms"
+    case .version(let major): "VERSION: major version \(major) instead of \(Version.major)"
+    case .ended: "the other process has closed the connection"
     case .closed: "the connection is closed"
     }
   }
