@@ -98,7 +98,7 @@ let package = Package(
     tests(
       "VFIOUser",
       [
-        "CLinux", "CProbes", "Fakes", "Linux", "Sandbox", "Seams", "VFIOUserEdu", "VFIOUserNVMe",
+        "CLinux", "Fakes", "Linux", "Sandbox", "Seams", "VFIOUserEdu", "VFIOUserNVMe",
         "VFIOUserServer",
       ]),
     tests("PCI"),

@@ -118,7 +118,8 @@ public final class Connection: Sendable {
   /// permit recvmsg may then send requests.
   public func prepareToServe() { isServed.store(true, ordering: .releasing) }
 
-  /// Receives all messages until the connection ends. One thread of the process calls this.
+  /// Receives all messages until the connection ends: the server ends it, or the owner calls ``close()``. One thread of
+  /// the process calls this.
   public func serve() {
     prepareToServe()
     while requests.fault == nil { receive(milliseconds: -1, orUntil: endEvent) }
@@ -147,18 +148,21 @@ public final class Connection: Sendable {
   ///   - milliseconds: The timeout, or -1 for none.
   ///   - other: A descriptor whose input ends the wait.
   private func receive(milliseconds: Int32, orUntil other: Int32) {
+    let ready: Int32
     do throws(KernelError) {
       let numbers = [channel.number, twin?.number ?? -1, other]
-      let ready = try MessageSocket.waitForInput(numbers, milliseconds: milliseconds)
-      guard ready & 3 != 0 else { return }
+      ready = try MessageSocket.waitForInput(numbers, milliseconds: milliseconds)
     } catch {
       end(.kernel(error))
       return
     }
+    guard ready & 3 != 0 else { return }
     incoming.withLock { incoming in
       do throws(ConnectionFault) {
-        if let message = try incoming.main.next(from: channel.number) { try dispatch(message, from: channel) }
-        if let twin, let message = try incoming.twin.next(from: twin.number) {
+        if ready & 1 != 0, let message = try incoming.main.next(from: channel.number) {
+          try dispatch(message, from: channel)
+        }
+        if ready & 2 != 0, let twin, let message = try incoming.twin.next(from: twin.number) {
           try dispatch(message, from: twin)
         }
       } catch { end(error) }
