@@ -65,7 +65,7 @@ extension Rule {
     Rule("read", [.socket], "read eventfd counters"),
     Rule(
       "recvmsg", [.socket], "receive requests and the descriptors of a device",
-      .arguments([[Argument(2, .number(UInt64(CL_RECEIVE_FLAGS)), "MSG_CMSG_CLOEXEC|MSG_DONTWAIT")]])),
+      .arguments([[Argument(2, .number(UInt64(CL_MESSAGE_RECEIVE_FLAGS)), "MSG_CMSG_CLOEXEC|MSG_DONTWAIT")]])),
     Rule(
       "sendto", [.socket], "send replies and events to a client",
       .arguments([

@@ -13,15 +13,8 @@
 
 #include "calls.h"
 
-/* The only flags of accept4, sendto and recvmsg that filters allow. */
-enum {
-	CL_ACCEPT_FLAGS = SOCK_CLOEXEC | SOCK_NONBLOCK,
-	CL_SEND_FLAGS = MSG_NOSIGNAL | MSG_DONTWAIT,
-	CL_RECEIVE_FLAGS = MSG_CMSG_CLOEXEC | MSG_DONTWAIT
-};
-
-/* The maximum number of descriptors in a message. */
-enum { CL_MAX_PASSED = 8 };
+/* The only flags of accept4 and sendto that filters allow. */
+enum { CL_ACCEPT_FLAGS = SOCK_CLOEXEC | SOCK_NONBLOCK, CL_SEND_FLAGS = MSG_NOSIGNAL | MSG_DONTWAIT };
 
 /* SO_PEERCRED returns this struct, which the C library defines only with _GNU_SOURCE (linux/socket.h). */
 struct cl_peer {
@@ -147,52 +140,6 @@ static inline int64_t cl_peer_user(int fd)
 static inline long cl_send(int fd, const void *buffer, size_t count, bool waits)
 {
 	return CL_RESULT(send(fd, buffer, count, waits ? MSG_NOSIGNAL : CL_SEND_FLAGS));
-}
-
-/* The space for the descriptors of a message. */
-union cl_passed {
-	struct cmsghdr header;
-	char space[CMSG_SPACE(CL_MAX_PASSED * sizeof(int))];
-};
-
-/* Sends bytes with descriptors (SCM_RIGHTS), and waits. Returns the number of bytes that were accepted, or -errno. */
-static inline long cl_send_passing(int fd, const void *buffer, size_t count, const int *passed, size_t passed_count)
-{
-	struct iovec piece = { .iov_base = (void *)buffer, .iov_len = count };
-	union cl_passed control = { .header = { .cmsg_len = CMSG_LEN(passed_count * sizeof(int)),
-						.cmsg_level = SOL_SOCKET,
-						.cmsg_type = SCM_RIGHTS } };
-	struct msghdr message = { .msg_iov = &piece, .msg_iovlen = 1 };
-	if (passed_count > CL_MAX_PASSED)
-		return -EMFILE;
-	if (passed_count > 0) {
-		message.msg_control = &control;
-		message.msg_controllen = CMSG_SPACE(passed_count * sizeof(int));
-		memcpy(CMSG_DATA(&control.header), passed, passed_count * sizeof(int));
-	}
-	return CL_RESULT(sendmsg(fd, &message, MSG_NOSIGNAL));
-}
-
-/*
- * Receives bytes and descriptors without waiting. Stores at most CL_MAX_PASSED descriptors, which an exec closes. The kernel
- * closes the others. Returns the number of bytes, or -errno.
- */
-static inline long cl_receive(int fd, void *buffer, size_t count, int *passed, size_t *passed_count)
-{
-	struct iovec piece = { .iov_base = buffer, .iov_len = count };
-	union cl_passed control;
-	struct msghdr message = { .msg_iov = &piece,
-				  .msg_iovlen = 1,
-				  .msg_control = &control,
-				  .msg_controllen = sizeof control };
-	long result = CL_RESULT(recvmsg(fd, &message, CL_RECEIVE_FLAGS));
-	struct cmsghdr *header = result < 0 ? NULL : CMSG_FIRSTHDR(&message);
-	*passed_count = 0;
-	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
-		*passed_count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		memcpy(passed, CMSG_DATA(header), *passed_count * sizeof(int));
-	}
-	return result;
 }
 
 _Static_assert(sizeof(struct cl_peer) == 12, "struct ucred");

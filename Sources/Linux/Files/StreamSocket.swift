@@ -62,61 +62,20 @@ public enum StreamSocket {
     return try check(sent, "sendto")
   }
 
-  /// The maximum number of descriptors in a message.
-  public static let maxDescriptors = Int(CL_MAX_PASSED)
-
-  /// Bytes and descriptors that the peer has sent.
-  public struct Message: Sendable {
-    /// The bytes. None are the end of the connection.
-    public let bytes: [UInt8]
-    /// The descriptors, in their order. An exec closes them.
-    public let descriptors: [SharedDescriptor]
-  }
-
-  /// Receives bytes and descriptors (SCM_RIGHTS) without waiting. Returns nil if the peer has sent nothing. The bytes of
-  /// later messages than one with descriptors are left for the next call.
-  ///
-  /// - Parameters:
-  ///   - socket: The socket.
-  ///   - capacity: The maximum number of bytes.
-  public static func receive(from socket: Int32, upTo capacity: Int) throws(KernelError) -> Message? {
-    var numbers = [Int32](repeating: -1, count: maxDescriptors)
-    var passed = 0
-    var received = 0
-    // SAFETY: both buffers live for the call, and the numbers have room for CL_MAX_PASSED descriptors.
-    let bytes = unsafe [UInt8](unsafeUninitializedCapacity: capacity) { buffer, count in
-      unsafe numbers.withUnsafeMutableBufferPointer { numbers in
-        received = unsafe cl_receive(socket, buffer.baseAddress, capacity, numbers.baseAddress, &passed)
-      }
-      count = max(0, received)
-    }
-    if received == -Int(EAGAIN) || received == -Int(EINTR) { return nil }
-    _ = try check(received, "recvmsg")
-    return Message(
-      bytes: bytes, descriptors: numbers[..<passed].map { SharedDescriptor(OwnedDescriptor(owning: $0)) })
-  }
-
   /// Sends all bytes, and waits for the peer.
   ///
   /// - Parameters:
   ///   - bytes: The bytes.
-  ///   - descriptors: Up to ``maxDescriptors`` numbers of open files, which the peer receives with the first byte.
+  ///   - descriptors: Up to ``MessageSocket/mostDescriptors`` numbers of open files, which the peer receives with the first
+  ///     byte.
   ///   - socket: The socket.
   public static func sendAll(
     _ bytes: [UInt8], passing descriptors: [Int32] = [], to socket: Int32
   ) throws(KernelError) {
     var rest = bytes[...]
-    while !descriptors.isEmpty {
-      // SAFETY: both buffers live for the call.
-      let sent = unsafe rest.withUnsafeBytes { bytes in
-        unsafe descriptors.withUnsafeBufferPointer { descriptors in
-          unsafe cl_send_passing(
-            socket, bytes.baseAddress, bytes.count, descriptors.baseAddress, descriptors.count)
-        }
-      }
-      if sent == -Int(EINTR) { continue }
-      rest = rest.dropFirst(try check(sent, "sendmsg"))
-      break
+    while !descriptors.isEmpty, rest.count == bytes.count {
+      rest = rest.dropFirst(try MessageSocket.send(rest, descriptors: descriptors, to: socket))
+      if rest.count == bytes.count { _ = try MessageSocket.waitForRoom(socket, milliseconds: -1) }
     }
     while !rest.isEmpty {
       // SAFETY: the buffer lives for the call.

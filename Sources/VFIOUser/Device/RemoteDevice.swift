@@ -173,6 +173,13 @@ public final class RemoteDevice: PCIDevice {
     throw OperationError("reset bus: a device of vfio-user has no bus")
   }
 
+  /// Turns every interrupt off and resets the device. The server has no earlier registers that it could restore, and the
+  /// connection and the mappings stay.
+  public func reopen() throws(OperationError) {
+    for kind in InterruptKind.allCases where interruptInfo(kind).count > 0 { try disableInterrupts(kind) }
+    try reset()
+  }
+
   /// Unmaps the device and ends the connection.
   public func close() {
     isClosed.store(true, ordering: .releasing)

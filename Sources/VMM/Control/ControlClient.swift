@@ -46,6 +46,9 @@ final class ControlClient {
   /// The condition that the event loop waits for, or nil.
   private var watched: Epoll.Readiness?
 
+  /// The maximum number of descriptors of a request.
+  static let descriptorLimit = 8
+
   /// The maximum size of the backlog of a client that receives events, in bytes.
   static let backlogLimit = 64 << 10
 
@@ -74,12 +77,17 @@ final class ControlClient {
   /// client has sent more descriptors than one request may have.
   func receive() throws(KernelError) -> Bool {
     guard watched == .input else { return true }
-    guard let message = try StreamSocket.receive(from: socket.number, upTo: ControlRequest.maxSize) else {
-      return true
+    switch try MessageSocket.receive(upTo: ControlRequest.maxSize, from: socket.number) {
+    case .nothing: return true
+    case .end: return false
+    case .bytes(let bytes, let passed):
+      lines.add(bytes)
+      guard let passed else { return true }
+      for index in 0..<passed.remaining.count {
+        if let descriptor = passed.take(index) { descriptors.append(SharedDescriptor(descriptor)) }
+      }
+      return descriptors.count <= Self.descriptorLimit
     }
-    lines.add(message.bytes)
-    descriptors += message.descriptors
-    return !message.bytes.isEmpty && descriptors.count <= StreamSocket.maxDescriptors
   }
 
   /// Takes the descriptors of a request. Closes them after the request if it does not use them.
