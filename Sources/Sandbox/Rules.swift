@@ -11,6 +11,7 @@ extension Rule {
   /// Calls for the guest's CPUs and devices.
   private static let device: [Rule] = [
     Rule("pread64", [.vcpu], "serve trapped reads of device registers and configuration space"),
+    Rule("pread64", [.control], "test if a device that the host requests still answers", isContingent: true),
     Rule(
       "pwrite64", [.vcpu, .control],
       "serve trapped writes to device registers and configuration space; disable memory and bus mastering at "

@@ -114,6 +114,19 @@ extension AssignedFunction {
     } catch { throw failure(error) }
   }
 
+  /// True if the device answers requests for its configuration space. A device that was unplugged does not. A device in a
+  /// reset does not either, so this waits for the end of a reset.
+  public var isAnswering: Bool {
+    handling.withLock { _ in
+      // The kernel keeps copies of some registers. It reads the class code from the device.
+      do throws(OperationError) {
+        let value = try device.read(
+          RegionIndex.config, offset: UInt64(ConfigOffset.classRevision), width: 4)
+        return UInt32(truncatingIfNeeded: value) != .max
+      } catch { return false }
+    }
+  }
+
   /// Takes the function from the guest, which has switched its slot off, or whose slot is empty from now on. The
   /// device stays open until ``release()``.
   public func leaveSlot() throws(FunctionError) {

@@ -202,10 +202,12 @@ final class Port<B: Backend>: Sendable {
   }
 
   /// Asks the guest to release the function: presses the attention button. A function that is about to be inserted
-  /// leaves at once.
+  /// leaves at once. A function whose device no longer answers leaves by surprise: the guest's driver would wait for it.
   ///
   /// - Parameter time: The time in microseconds on the clock at which the function leaves by surprise.
   func requestRemoval(by time: Int64 = Clock.microseconds() + removalTime) throws(FunctionError) {
+    // The function's lock may be held for a reset, and is thus taken before the locks of the port.
+    if let function, !function.isAnswering { return try removeBySurprise() }
     try handling.withLock { _ throws(FunctionError) in
       let arriving = state.withLock { state in
         defer { state.arrival = nil }

@@ -125,6 +125,17 @@ import Trace
     #expect(try departed().isEmpty)
   }
 
+  @Test("the host requests a device that was unplugged: it leaves by surprise at once")
+  func unplugged() throws {
+    try open()
+    device.state.withLock { $0.config = [UInt8](repeating: 0xFF, count: 4096) }
+    let status = Self.port | (try capability(0x10) + 0x1A)
+    try port.requestRemoval(by: 100)
+    #expect(slots == [] && port.deadline == nil && port.function == nil)
+    #expect(try root.readConfig(status, width: 2) & 0x49 == 8, "presence changed, is off, and no button")
+    #expect(try departed().count == 1)
+  }
+
   @Test("an error closes the gate until the guest has reset the slot")
   func contain() throws {
     try open()
