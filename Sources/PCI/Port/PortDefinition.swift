@@ -31,7 +31,7 @@ extension RootPort {
     defineWindows()
     define(ConfigOffset.capabilities, 1, UInt32(PortOffset.express))
     define(ConfigOffset.interruptLine, 1, UInt32(layout.interruptLine), writable: 0xFF)
-    define(ConfigOffset.interruptPin, 1, 1)
+    define(ConfigOffset.interruptPin, 1, UInt32(Self.interruptPin) + 1)
     // Parity Error Response, SERR# Enable and Secondary Bus Reset.
     define(PortOffset.bridgeControl, 2, 0, writable: 0x43)
   }

@@ -1,8 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The port's interrupt: one MSI vector, or INTA.
+/// The port's interrupt: one MSI vector, or INTD.
 extension RootPort {
-  /// The level of the port's INTA (PCIe 6.0 §6.7.3.4, §6.2.4.1.2).
+  /// The port's pin: 0 for INTA# to 3 for INTD#.
+  ///
+  /// The function behind the port uses INTA# of the port's slot, and must not share it. pciehp removes the function's
+  /// driver in the thread of the port's interrupt. The driver waits for all threads of the function's interrupt
+  /// (`disable_irq`, `free_irq`). With a shared interrupt, the thread would wait for itself.
+  ///
+  /// PCIe 6.0 §7.5.1.1.13 reserves INTB# to INTD# for devices of several functions. Linux does not need that.
+  public static var interruptPin: UInt8 { 3 }
+
+  /// The level of the port's INTD (PCIe 6.0 §6.7.3.4, §6.2.4.1.2).
   public var isINTxAsserted: Bool {
     !isMessageEnabled && !command.contains(.interruptDisable) && !interruptCauses.isEmpty
   }

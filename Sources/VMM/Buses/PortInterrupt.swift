@@ -4,7 +4,7 @@ internal import Linux
 internal import PCI
 internal import Seams
 
-/// The interrupt of a root port: an MSI if the guest has enabled it, else its pin INTA#.
+/// The interrupt of a root port: an MSI if the guest has enabled it, else its pin INTD#.
 struct PortInterrupt<M: Hypervisor> {
   private let machine: M
   /// The input of the guest's I/O APIC that the pin is wired to.

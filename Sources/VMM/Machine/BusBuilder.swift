@@ -87,8 +87,7 @@ extension MachineBuilder {
       let link = try function.map { function throws(RunError) in
         try step(RunError.function) { () throws(FunctionError) in try function.link() }
       }
-      // INTA# of the port.
-      let gsi = PlatformLayout.gsi(slot: slot, pin: 0)
+      let gsi = PlatformLayout.gsi(slot: slot, pin: RootPort.interruptPin)
       let windows = placement.windows[index]
       let bus = UInt8(index + 1)
       let layout = RootPort.Layout(

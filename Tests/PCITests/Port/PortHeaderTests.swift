@@ -8,12 +8,12 @@ import Testing
 @Suite struct PortHeaderTests {
   private var port = RootPort(RootPort.layout, link: RootPort.link)
 
-  @Test("the port is a PCI bridge of type 1 with one function and INTA")
+  @Test("the port is a PCI bridge of type 1 with one function, and does not use the INTA of its slot")
   func identity() {
     #expect(port.read(ConfigOffset.vendor, 4) == 0x000C_1B36)
     #expect(port.read(ConfigOffset.classRevision, 4) == 0x0604_0000)
     #expect(port.read(ConfigOffset.headerType, 1) == 1)
-    #expect(port.read(ConfigOffset.interruptLine) == 0x010B)
+    #expect(port.read(ConfigOffset.interruptLine) == 0x040B)
     #expect(port.read(ConfigOffset.status) == 0x0010)
     #expect(port.read(ConfigOffset.capabilities, 1) == 0x40)
   }

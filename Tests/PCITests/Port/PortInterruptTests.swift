@@ -4,7 +4,7 @@ import Testing
 
 @testable import PCI
 
-/// The rules for MSI and INTA (PCIe 6.0 §6.7.3.4, §6.2.4.1.2).
+/// The rules for MSI and INTD (PCIe 6.0 §6.7.3.4, §6.2.4.1.2).
 @Suite struct PortInterruptTests {
   private var port = RootPort.probed()
 
@@ -110,7 +110,7 @@ import Testing
     #expect(port.takeMessage() == nil)
   }
 
-  @Test("INTA is the level of the same condition")
+  @Test("INTD is the level of the same condition")
   func level() {
     var port = RootPort.probed(isMessage: false)
     #expect(!port.isINTxAsserted)
@@ -126,7 +126,7 @@ import Testing
     #expect(port.read(ConfigOffset.status) & 8 == 0)
   }
 
-  @Test("Interrupt Disable lowers INTA and keeps Interrupt Status")
+  @Test("Interrupt Disable lowers INTD and keeps Interrupt Status")
   func interruptDisable() {
     var port = RootPort.probed(isMessage: false)
     port.pressButton()
@@ -136,7 +136,7 @@ import Testing
     #expect(port.effects(ConfigOffset.command, 2, 0x006) == [.interrupt])
     #expect(port.isINTxAsserted)
     #expect(port.effects(PortOffset.messageControl, 2, 1) == [.interrupt])
-    #expect(!port.isINTxAsserted, "MSI replaces INTA")
+    #expect(!port.isINTxAsserted, "MSI replaces INTD")
     #expect(port.read(ConfigOffset.status) & 8 == 0)
   }
 }
