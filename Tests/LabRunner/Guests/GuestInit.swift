@@ -14,6 +14,8 @@ enum GuestInit {
     "scsi": ["sym53c8xx", "sd_mod"],
     "pvpanic": ["pvpanic-mmio"],
     "button": ["button", "evdev"],
+    // ext4 finds the checksum by its name in the kernel.
+    "ext4": ["crc32c_generic", "ext4"],
   ]
 
   static let script = """
@@ -109,54 +111,6 @@ enum GuestInit {
       echo "lab: button ready"
       dd of=/dev/null bs=24 count=1 <&3 2>/dev/null && echo "lab: ok button"
     }
-    # The slots with a function. A slot has the number of its port's device.
-    occupied() { for slot in /sys/bus/pci/slots/*; do [ "$(cat $slot/adapter)" = 1 ] && echo $slot; done; }
-    port_facts() {
-      for slot in /sys/bus/pci/slots/*; do
-        echo "lab: slot ${slot##*/} $(cat $slot/address) power $(cat $slot/power) adapter $(cat $slot/adapter)"
-      done
-      dmesg | sed -n 's/.*_OSC: OS now controls \\(.*\\)/lab: osc \\1/p'
-    }
-    slots_off() {
-      for slot in $(occupied); do
-        echo 0 >$slot/power
-        [ "$(cat $slot/power)" = 0 ] && echo "lab: ok slot-off ${slot##*/}" || echo "lab: not ok slot-off ${slot##*/}"
-      done
-      [ -z "$(functions 0x010802)" ] && echo "lab: ok slots-off" || echo "lab: not ok slots-off a drive is present"
-    }
-    no_drive() { [ -z "$(functions 0x010802)" ]; }
-    leave() {
-      echo "lab: leave"
-      until_ 60 no_drive && echo "lab: ok leave" || echo "lab: not ok leave a drive is present"
-    }
-    recovered() { [ "$(dmesg | grep -c 'device recovery successful')" -ge $1 ]; }
-    # recover COUNT: after each error, the driver recovers the network.
-    recover() {
-      number=0
-      while [ $number -lt $1 ]; do
-        number=$((number + 1))
-        echo "lab: recover $number"
-        until_ 60 recovered $number || { echo "lab: not ok recover $number no recovery"; return; }
-        until_ 30 grep -q 1 /sys/class/net/eth0/carrier || { echo "lab: not ok recover $number no carrier"; return; }
-        ping -c 2 -W 5 10.0.2.2 >/dev/null || { echo "lab: not ok recover $number no reply"; return; }
-      done
-      echo "lab: ok recover $1"
-    }
-    # errors COUNT: after each error, the drive can be read.
-    errors() {
-      drive=$(drives); number=0
-      while [ $number -lt $1 ]; do
-        number=$((number + 1))
-        echo "lab: error $number"
-        until_ 60 recovered $number || { echo "lab: not ok errors $number no recovery"; return; }
-        until_ 30 dd if=/dev/${drive##*/} of=/dev/null bs=64k count=1 iflag=direct ||
-          { echo "lab: not ok errors $number the drive cannot be read"; return; }
-      done
-      echo "lab: ok errors $1"
-    }
-    bus_reset() {
-      echo bus >$1/reset_method && reset $1
-    }
     usb() {
       load xhci
       until_ 60 opens sda || { echo "lab: not ok usb-sha256 /dev/sda cannot be opened"; return; }
@@ -164,7 +118,8 @@ enum GuestInit {
     }
 
 
-    """ + GuestLoad.script + GuestLook.script + GuestFacts.script + GuestHotplug.script + """
+    """ + GuestLoad.script + GuestPorts.script + GuestLook.script + GuestFacts.script + GuestHotplug.script
+      + """
 
       steps=$(parameter steps)
       # The README's recipe has no lab.steps.
@@ -185,6 +140,8 @@ enum GuestInit {
         errors-*) errors ${step#errors-} ;;
         recover-*) recover ${step#recover-} ;;
         slots-off) slots_off ;;
+        ext4-*) ext4 ${step#ext4-} ;;
+        surprise) surprise ;;
         kexec) kexec_ "$steps" ;;
         network) network ;;
         ping) ping_ ;;

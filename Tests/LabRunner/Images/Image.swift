@@ -17,6 +17,7 @@ struct Image {
   static let virtualDrive = Image(name: "nvme2.img", bytes: 16 << 20, seed: 0x56)
   static let messageStick = Image(name: "stick1.img", bytes: 8 << 20, seed: 0x57)
   static let scratchDrive = Image(name: "nvme3.img", bytes: 16 << 20, seed: 0x58)
+  static let hotDrive = Image(name: "nvme5.img", bytes: 32 << 20, seed: 0x5B)
   static let benchDrive = Image(name: "nvme4.img", bytes: 64 << 20, seed: 0x59)
 
   /// Returns the SHA-256 of the first bytes of the file.

@@ -35,13 +35,18 @@ enum Address {
   /// The virtual function of the same drive.
   static let virtualFunction = "0000:04:00.1"
 
-  /// The root ports.
+  /// An NVMe drive that cases write to and unplug, alone behind a root port. Its name in QEMU's monitor is `hot`.
+  static let hotDrive = "0000:07:00.0"
+  /// The root port of ``hotDrive``.
+  static let hotPort = "0000:00:03.0"
+
+  /// The root ports of the first buses.
   static let ports = ["0000:00:10.0", "0000:00:11.0", "0000:00:12.0", "0000:00:13.0"]
 
   /// The functions that cases pass through.
   static let assignable =
     [
       edu, bigDrive, network, testDevice, sharedMemory, smallDrive, usb, messageUSB, disk, scratchDrive, plug,
-      errorNetwork, scsi,
+      errorNetwork, scsi, hotDrive,
     ] + pair
 }

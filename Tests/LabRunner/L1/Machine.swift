@@ -41,6 +41,8 @@ struct Machine {
       "-serial", console, "-serial", reports,
       "-kernel", kernel.image.path, "-initrd", initramfs.path,
       "-append", "console=ttyS0 quiet panic=1 intel_iommu=on iommu=pt clearcpuid=cx16",
+      // Linux in L1 then drives the slots itself (pciehp), and a slot's power can be switched off.
+      "-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
       "-device", "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on",
       "-virtfs", "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap",
       "-virtfs", "local,path=\(workspace.out.path),mount_tag=out,security_model=none,multidevs=remap",

@@ -74,6 +74,8 @@ struct MachineDevices {
       "-device", "ivshmem-plain,memdev=m1,bus=p1,addr=0.1",
       "-netdev", "user,id=u2,restrict=on", "-device", "e1000e,id=e2,netdev=u2,bus=p2",
       "-device", Self.plug,
+      // The bus of the first slot gets the last number, so that the other buses keep theirs.
+      "-device", "pcie-root-port,id=p5,chassis=6,addr=\(slot(Address.hotPort))",
     ]
   }
 
@@ -92,19 +94,25 @@ struct MachineDevices {
   /// Returns the arguments for devices that only some commands need.
   func arguments(_ extra: ExtraDevices) -> [String] {
     switch extra {
-    case .none: []
-    case .bench: benchDevices
-    case .igb:
-      // The bus of the first slot gets the last number, so that the other buses keep theirs.
-      [
-        "-device", "pcie-root-port,id=p5,chassis=6,addr=03", "-netdev", "user,id=u3,restrict=on",
-        "-device", "igb,netdev=u3,bus=p5",
-      ]
+    case .none: hotDevices
+    case .bench: hotDevices + benchDevices
+    case .igb: ["-netdev", "user,id=u3,restrict=on", "-device", "igb,netdev=u3,bus=p5"]
     }
   }
 
-  /// Intel's 82576, which only `selftests` has.
-  static let igb = "0000:07:00.0"
+  /// Intel's 82576, which only `selftests` has. It has the place of the drive that can be unplugged.
+  static let igb = Address.hotDrive
+
+  /// The drive that can be unplugged and plugged in again. QEMU keeps the image.
+  static let hotDrive = "nvme,id=hot,drive=n5,serial=\(hotSerial),bus=p5"
+  static let hotSerial = "lab-hot"
+
+  private var hotDevices: [String] {
+    let file = images.appending(path: Image.hotDrive.name).path
+    return [
+      "-blockdev", "driver=raw,node-name=n5,file.driver=file,file.filename=\(file)", "-device", Self.hotDrive,
+    ]
+  }
 
   /// A device with a BAR of a size, which costs only addresses.
   private func memory(_ name: String, _ size: String, _ address: String) -> [String] {

@@ -54,6 +54,7 @@ struct Preparation {
       manifest.sums[address] = try image.make(in: workspace.images)
     }
     _ = try Image.scratchDrive.make(in: workspace.images)
+    _ = try Image.hotDrive.make(in: workspace.images)
     _ = try Image.benchDrive.make(in: workspace.images)
     manifest.sums[Address.scratchDrive] = try Image.scratchDrive.sum(
       ofFirst: Image.scratchDrive.bytes / 2, in: workspace.images)
