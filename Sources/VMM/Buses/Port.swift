@@ -165,14 +165,15 @@ final class Port<B: Backend>: Sendable {
     port.isReachable && !port.isContained ? Int(port.secondaryBus) : 256
   }
 
-  /// Arms the function's gate if the port forwards.
+  /// Arms the function's gate if the port forwards. The state is reported before that, so that a trace has every window
+  /// that opens after the state that allows it.
   private func openIfPossible() throws(FunctionError) {
-    let (isForwarding, bus, function) = state.withLock {
-      ($0.port.isForwarding, Self.bus($0.port), $0.function)
+    let (isForwarding, bus, function) = state.withLock { state in
+      state.noteLife()
+      return (state.port.isForwarding, Self.bus(state.port), state.function)
     }
     reachableBus.store(bus, ordering: .relaxed)
     if isForwarding { try function?.setConnected(true) }
-    state.withLock { $0.noteLife() }
   }
 
   /// Takes the function from the guest, which has switched its power off.
