@@ -2,12 +2,14 @@
 
 import Hardware
 
-/// A PCI function on bus 0, accessed through configuration mechanism #1 (PCI 3.0 §3.2.2.3.2).
+/// A PCI function on bus 0 or behind a root port, accessed through configuration mechanism #1 (PCI 3.0 §3.2.2.3.2).
 struct PCIFunction {
   /// The device number, 0 to 31.
   let slot: UInt8
   /// The function number, 0 to 7.
   let function: UInt8
+  /// The bus number.
+  var bus: UInt8 = 0
 
   /// Offsets in the configuration header (PCIe 6.0 §7.5.1).
   enum Register {
@@ -43,7 +45,7 @@ struct PCIFunction {
   private func select(_ offset: UInt16) {
     port_store32(
       Self.addressPort,
-      1 << 31 | UInt32(slot) << 11 | UInt32(function) << 8 | UInt32(offset & 0xFC))
+      1 << 31 | UInt32(bus) << 16 | UInt32(slot) << 11 | UInt32(function) << 8 | UInt32(offset & 0xFC))
   }
 
   @inline(never)
@@ -83,7 +85,9 @@ struct PCIFunction {
   }
 
   /// Returns the GPA of the function's configuration space in an ECAM at `base`.
-  func ecamAddress(_ base: UInt64) -> UInt64 { base + UInt64(slot) << 15 + UInt64(function) << 12 }
+  func ecamAddress(_ base: UInt64) -> UInt64 {
+    base + UInt64(bus) << 20 + UInt64(slot) << 15 + UInt64(function) << 12
+  }
 
   var vendor: UInt16 { load16(Register.identity) }
   var device: UInt16 { load16(Register.identity + 2) }
@@ -139,14 +143,15 @@ struct PCIFunction {
   }
 }
 
-/// Bus 0.
+/// Bus 0, and the functions behind its root ports.
 enum PCIBus {
-  /// Calls `body` with each function on the bus.
+  /// Calls `body` with each function on the bus. A function behind a root port follows its port.
   static func forEachFunction(_ body: (PCIFunction) -> Void) {
     for slot in UInt8(0)..<32 {
       let first = PCIFunction(slot: slot, function: 0)
       guard first.isPresent else { continue }
       body(first)
+      if let behind = RootPort(first)?.occupant { body(behind) }
       guard first.isMultifunction else { continue }
       for number in UInt8(1)..<8 {
         let function = PCIFunction(slot: slot, function: number)
