@@ -2,6 +2,14 @@
 
 import Hardware
 
+/// The requests to the host.
+enum Request: UInt64 {
+  /// A reset through sysfs, a reset through Sluice's descriptor, and a change of the memory bit: without notice to Sluice.
+  case reset, deviceReset, memory
+  /// Operations of the control socket, for a device behind a port.
+  case nonFatalError, fatalError, removal
+}
+
 extension Schedule {
   /// Checks that the register reads all-ones right after an event that closes it.
   private mutating func judgeClosed(_ device: Int) {
@@ -55,6 +63,38 @@ extension Schedule {
     targets[device].endChange()
   }
 
+  /// Resets the slot of a device behind a port, and restores the device like an operating system.
+  mutating func resetSlot(_ device: Int) {
+    targets[device].beginChange()
+    resetChangingSlot(device)
+    targets[device].endChange()
+  }
+
+  private mutating func resetChangingSlot(_ device: Int) {
+    guard let port = targets[device].port else { return }
+    slotResets += 1
+    port.setReset(true)
+    judgeClosed(device)
+    judgement.check(!targets[device].function.isPresent, "a device in reset answers", device, done)
+    port.setReset(false)
+    judgement.check(targets[device].function.isPresent, "no device after the reset of its slot", device, done)
+    recover(device)
+    _ = port.takeEvents()
+  }
+
+  /// Releases a device that the host requests with the button of its slot.
+  mutating func release(_ device: Int) {
+    guard let port = targets[device].port else { return }
+    targets[device].beginChange()
+    ask(.removal, device)
+    let isPressed = Time.wait(milliseconds: 20_000) { port.takeEvents() & 1 != 0 }
+    judgement.check(isPressed, "the host did not press the button", device, done)
+    judgeOpen(device)
+    port.setPower(false)
+    judgeClosed(device)
+    judgement.check(port.occupant == nil, "a device without power answers", device, done)
+  }
+
   /// Enters D3hot and returns to D0. Optionally turns memory off and on in D3hot.
   mutating func sleep(_ device: Int, _ number: UInt64) {
     guard let power = PowerManagement(targets[device].function) else { return }
@@ -90,25 +130,43 @@ extension Schedule {
     judgement.check(targets[device].isConfigured, "configuration space differs", device, done)
   }
 
-  /// Requests a change of the device by the host, without notice to Sluice. Waits until the host reports the
-  /// end.
-  mutating func requestHostChange(_ device: Int, _ number: UInt64) {
-    // Kinds 0 and 1 are resets through sysfs and VFIO, for devices that support a reset. Kind 2 is the memory
-    // bit.
-    let hasReset = device == Int(Device.drive) || device == Int(Device.network)
-    let kind = hasReset ? number % 3 : 2
-    shared_store(Shared.isChangedByHost(UInt32(device)), 1)
+  /// Requests an error of a device behind a port, which the host injects. After a fatal error, the device does not answer
+  /// until the guest has reset its slot.
+  mutating func requestError(_ device: Int, isFatal: Bool) {
     targets[device].beginChange()
-    Console.print("outside \(kind) \(UInt64(device))")
-    // All processors use the device concurrently.
+    errors += 1
+    ask(isFatal ? .fatalError : .nonFatalError, device)
+    if isFatal {
+      judgeClosed(device)
+      resetChangingSlot(device)
+    } else {
+      judgeOpen(device)
+    }
+    targets[device].endChange()
+  }
+
+  /// Prints a request for the host, and waits until the host reports the end. All processors use the device concurrently.
+  private mutating func ask(_ kind: Request, _ device: Int) {
+    Console.print("outside \(kind.rawValue) \(UInt64(device))")
     let isDone = Time.wait(milliseconds: 20_000) {
       LocalAPIC.interruptOthers(Vector.wake)
       readOnce(0, UInt32(device))
       return Console.read() == 0x6F
     }
     judgement.check(isDone, "no answer from the host", device, done)
+  }
+
+  /// Requests a change of the device by the host, without notice to Sluice. Waits until the host reports the
+  /// end.
+  mutating func requestHostChange(_ device: Int, _ number: UInt64) {
+    // Only some devices support a reset.
+    let hasReset = device == Int(Device.drive) || device == Int(Device.network)
+    let kind = hasReset ? Request(rawValue: number % 3) ?? .memory : .memory
+    shared_store(Shared.isChangedByHost(UInt32(device)), 1)
+    targets[device].beginChange()
+    ask(kind, device)
     _ = targets[device].setMemory(false, throughMemory: false)
-    if kind < 2 {
+    if kind != .memory {
       recover(device)
     } else {
       _ = targets[device].setMemory(true, throughMemory: false)
@@ -121,6 +179,8 @@ extension Schedule {
   /// Reports the counts, and the checks that are possible only at the end.
   mutating func finish(_ report: inout Report) {
     for event in Event.allCases { report.note("event \(event.name) \(counts[event.rawValue])") }
+    report.note("event slot-reset \(slotResets)")
+    report.note("event inject \(errors)")
     report.note("event switch \(causes.switches)")
     report.note("event mask-change \(drive.changes)")
     report.note("invariant closed-at-once \(judgement.closed)")

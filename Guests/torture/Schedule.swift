@@ -67,6 +67,9 @@ struct Schedule: ~Copyable {
   let hasOutside: Bool
   let isEmulated: Bool
   var counts = InlineArray<13, UInt64>(repeating: 0)
+  /// The resets of the drive's slot, and the errors that the host injected into the drive.
+  var slotResets: UInt64 = 0
+  var errors: UInt64 = 0
   private(set) var done: UInt64 = 0
   var judgement = Judgement()
 
@@ -92,7 +95,13 @@ struct Schedule: ~Copyable {
     case .toggle: change(device, number) { _ in }
     case .moveOn: move(device)
     case .moveOff: change(device, number) { $0.move() }
-    case .functionReset: reset(Int(Device.drive), number)
+    case .functionReset:
+      // Behind a port, every second reset is a reset of the slot.
+      if number & 1 != 0, targets[Int(Device.drive)].port != nil {
+        resetSlot(Int(Device.drive))
+      } else {
+        reset(Int(Device.drive), number)
+      }
     case .power: sleep(number % 2 == 0 ? Int(Device.drive) : Int(Device.network), number)
     case .drive: drive.identify(masks: number % 4)
     case .storm: drive.identify(masks: 50)
@@ -103,7 +112,13 @@ struct Schedule: ~Copyable {
       causes.raiseNetwork(targets[Int(Device.network)], to: mode, raisingBefore: number & 8 != 0)
     case .transfer: transfers.step(targets[Int(Device.edu)], targets[Int(Device.memory)], number)
     case .config: checkConfig(device)
-    case .outside: if hasOutside { requestHostChange(device, number) }
+    case .outside where hasOutside:
+      if number & 0x30 != 0, targets[device].port != nil {
+        requestError(device, isFatal: number & 0x10 != 0)
+      } else {
+        requestHostChange(device, number)
+      }
+    case .outside: break
     }
     readOnce(0, UInt32(device))
     words.writeOnce(device)

@@ -6,6 +6,8 @@ import Hardware
 struct Target {
   let index: UInt32
   let function: PCIFunction
+  /// The port above the device, or nil on the root bus.
+  let port: RootPort?
   /// The GPA of the device's configuration space in the ECAM, or 0 if there is no ECAM.
   let ecam: UInt64
   /// The offset of the register that the processors read.
@@ -16,7 +18,10 @@ struct Target {
   private(set) var bar: BAR
 
   init?(_ index: UInt32, _ function: PCIFunction?, ecam: UInt64?) {
-    guard let function, let probe = Probe.of(function) else { return nil }
+    guard let function else { return nil }
+    port = RootPort.above(function)
+    port?.forward()
+    guard let probe = Probe.of(function) else { return nil }
     self.index = index
     self.function = function
     self.ecam = ecam.map { function.ecamAddress($0) } ?? 0
@@ -24,9 +29,14 @@ struct Target {
     constant = probe.constant == E1000e.Register.receiveAddress ? probe.constant + 4 : probe.constant
     home = probe.bar
     bar = probe.bar
-    away =
-      probe.bar.is64Bit
-      ? UInt64(0x48 + index) << 32 | probe.bar.address & 0xFFFF_FFFF : 0xD800_0000 + UInt64(index) << 24
+    if port != nil {
+      // A port forwards only the addresses of its window.
+      away = probe.bar.address + 1 << 20
+    } else if probe.bar.is64Bit {
+      away = UInt64(0x48 + index) << 32 | probe.bar.address & 0xFFFF_FFFF
+    } else {
+      away = 0xD800_0000 + UInt64(index) << 24
+    }
     guard PageMap.map(away, size: probe.bar.size) else { return nil }
     function.setCommand(PCIFunction.Command.memory | PCIFunction.Command.busMaster, true)
     if probe.isMemory { mmio_store32(bar.address + constant, 0x5EA1_ED00) }

@@ -7,14 +7,15 @@
 //
 // Command line: `seed=N` (1) determines the schedule; `events=N` is the number of events, and without it the
 // guest runs until it receives a `q` on the serial port; `outside=1` if a host process performs the requests
-// of the lines `outside KIND DEVICE` and answers each with an `o`; `emulated=1` directly under QEMU.
+// of the lines `outside KIND DEVICE` and answers each with an `o`. If the drive is behind a root port, its slot is reset
+// too, the host injects errors, and at the end the host requests the drive; `emulated=1` directly under QEMU.
 
 import Hardware
 
 func guest(_ machine: Machine, _ report: inout Report) {
   let seed = machine.commandLine.number("seed") ?? 1
   let ecam = machine.tables.ecam?.base
-  if let ecam, !PageMap.map(ecam, size: 1 << 20) { report.check(false, "ECAM is mapped") }
+  if let ecam, !PageMap.map(ecam, size: 2 << 20) { report.check(false, "ECAM is mapped") }
   shared_store(Shared.seed, seed)
   let drive = Target(Device.drive, PCIBus.first { $0.classCode == 0x01_0802 }, ecam: ecam)
   let network = Target(Device.network, PCIBus.find(vendor: 0x8086, device: 0x10D3), ecam: ecam)
@@ -49,6 +50,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
   let events = machine.commandLine.number("events") ?? .max
   report.note("seed \(seed)")
   while schedule.done < events, Console.read() != 0x71 { schedule.step() }
+  if schedule.hasOutside { schedule.release(Int(Device.drive)) }
   shared_store(Shared.stop, 1)
   LocalAPIC.interruptOthers(Vector.wake)
   let stopped = Time.wait(milliseconds: 10_000) { Tally.stopped.sum == UInt64(Shared.processors) - 1 }

@@ -158,7 +158,7 @@ struct TortureCommand: ParsableCommand {
 
   func run() throws {
     var lab = try Lab()
-    try lab.run([Torture(seconds: seconds, seed: seed).asCase], l1: host.kernel())
+    try lab.run([Torture(.seconds(seconds), seed: seed).asCase], l1: host.kernel())
     throw ExitCode(lab.report.finish())
   }
 }

@@ -5,33 +5,63 @@ import Foundation
 /// A run of the guest `torture`. The runner is the host process that resets devices and clears their memory
 /// bits without notice to Sluice.
 struct Torture {
-  let seconds: Int
-  let seed: Int
+  /// The end of a run.
+  enum Length: Equatable {
+    case seconds(Int)
+    case events(Int)
+  }
 
-  /// The short run, which is part of `Tests/lab test`.
+  let length: Length
+  let seed: Int
+  /// True if the drive is behind a root port. Its slot is then reset too, the host injects errors into the drive, and
+  /// removes the drive at the end.
+  var hasPort = false
+
+  /// The short runs, which are part of `Tests/lab test`, and a long run.
   static let all = [
     Case(
       "torture", "small guest: 10 s of concurrent random operations (longer: `Tests/lab torture`)",
       limit: 150
-    ) { context in try Torture(seconds: 10, seed: 1).run(context) }
+    ) { context in try Torture(.seconds(10), seed: 1).run(context) },
+    Case(
+      "torture-ports",
+      "small guest: 1000 random operations, with a drive behind a port that fails and leaves",
+      limit: 300
+    ) { context in try Torture(.events(1000), seed: 2, hasPort: true).run(context) },
+    Case(
+      "torture-ports-100000", "100000 random operations, with a drive behind a port that fails and leaves",
+      limit: 7200, isLong: true
+    ) { context in try Torture(.events(100_000), seed: 3, hasPort: true).run(context) },
   ]
 
-  init(seconds: Int, seed: Int) { (self.seconds, self.seed) = (seconds, seed) }
+  init(_ length: Length, seed: Int, hasPort: Bool = false) {
+    (self.length, self.seed, self.hasPort) = (length, seed, hasPort)
+  }
 
   /// Creates the run from the name of its case (see ``asCase``), or returns nil for another name. The runner
   /// in L1 finds the case by this name.
   init?(named name: String) {
     let words = name.split(separator: "-")
-    guard words.count == 3, words[0] == "torture", let seconds = Int(words[1]), let seed = Int(words[2])
-    else {
-      return nil
-    }
-    self.init(seconds: seconds, seed: seed)
+    guard words.first == "torture", words.count == 3 || words.count == 4 && words[1] == "ports",
+      let length = Int(words[words.count - 2]), let seed = Int(words[words.count - 1])
+    else { return nil }
+    let hasPort = words.count == 4
+    self.init(hasPort ? .events(length) : .seconds(length), seed: seed, hasPort: hasPort)
   }
 
   var asCase: Case {
-    Case("torture-\(seconds)-\(seed)", "", limit: seconds * 2 + 150) { try run($0) }
+    switch length {
+    case .seconds(let number): Case("torture-\(number)-\(seed)", "", limit: number * 2 + 150) { try run($0) }
+    case .events(let number):
+      Case("torture-ports-\(number)-\(seed)", "", limit: number / 10 + 150) { try run($0) }
+    }
   }
+
+  /// The number of events, or nil if the time ends the run.
+  var events: Int? { if case .events(let number) = length { number } else { nil } }
+
+  /// The number of seconds, or nil if the number of events ends the run.
+  var seconds: Int? { if case .seconds(let number) = length { number } else { nil } }
 
   /// The devices in the order of the guest's numbers, each with the first register of its configuration
   /// space.
@@ -42,12 +72,16 @@ struct Torture {
 
   func run(_ context: CaseContext) throws -> String {
     guard context.vmm == "sluice" else { throw Skipped("only for Sluice") }
-    context.note("to repeat: Tests/lab torture --seconds \(seconds) --seed \(seed)")
+    let repetition = seconds.map { "torture --seconds \($0) --seed \(seed)" } ?? "run \(asCase.name)"
+    context.note("to repeat: Tests/lab \(repetition)")
     let log = try KernelLog()
-    let guest = BareMetalGuest(
-      "torture", Self.devices.map(\.address), append: "seed=\(seed) outside=1", cpus: 4)
+    var guest = BareMetalGuest(
+      "torture", Self.devices.enumerated().map { hasPort && $0 == 0 ? $1.address + ",port" : $1.address },
+      append: "seed=\(seed) outside=1" + (events.map { " events=\($0)" } ?? ""), cpus: 4)
+    let control = context.file("control").path
+    if hasPort { guest.options = ["--control", control] }
     let child = try context.start(guest.command(context, as: "guest"), as: "guest")
-    try drive(child)
+    try drive(child, context, control)
     let status = try child.wait()
     let report = BareMetalReport(child.output)
     for kind in ["event", "invariant"] { context.note("\(kind)s: \(Self.numbers(kind, child.output))") }
@@ -59,6 +93,7 @@ struct Torture {
     }
     try context.require(status == 1, "seed \(seed): status \(status), expected 1; \(child.lastMessage)")
     try context.require(scan.faults.isEmpty, "seed \(seed): \(scan.faults.prefix(3).joined(separator: "; "))")
+    if hasPort { try requireRemoved(scan, context) }
     let faults = try log.faults()
     try context.require(faults.isEmpty, "seed \(seed): L1's log has \(faults.prefix(3))")
     // The trace has hundreds of megabytes and no faults.
@@ -66,18 +101,31 @@ struct Torture {
     return "\(report.remark); \(scan.gates) gate events"
   }
 
+  /// Checks that the drive had errors and resets in its slot, and that it left.
+  private func requireRemoved(_ scan: TraceScan, _ context: CaseContext) throws {
+    for state in ["contained", "resetting", "leaving", "gone"] {
+      try context.require(scan.lives[state] ?? 0 > 0, "the trace has no slot that was \(state)")
+    }
+    try HostDevice(Self.devices[0].address).requireReleased()
+  }
+
   /// Performs the operations that the guest requests, and ends the guest after its time.
-  private func drive(_ child: Child) throws {
+  private func drive(_ child: Child, _ context: CaseContext, _ control: String) throws {
     try child.expect("# seed", within: 60)
     let sluice = try child.sluice()
-    let end = ContinuousClock.now + .seconds(seconds)
+    // Without a time, the deadline of the case ends the run.
+    let end = seconds.map { ContinuousClock.now + .seconds($0) } ?? context.deadline
     var answered = 0
     var isEnding = false
     while child.isRunning {
       let asked = child.output.split(whereSeparator: \.isNewline).filter { $0.hasPrefix("outside ") }
       // The last line may be incomplete.
       if asked.count > answered, let words = Self.request(asked[answered]) {
-        try suffer(kind: words.kind, device: words.device, sluice)
+        if let operation = Operation(rawValue: words.kind) {
+          try operation.request(Self.devices[words.device].address, control, context)
+        } else {
+          try suffer(kind: words.kind, device: words.device, sluice)
+        }
         answered += 1
         try child.type(isEnding ? "oq" : "o")
       } else if !isEnding, ContinuousClock.now > end {
@@ -85,7 +133,7 @@ struct Torture {
         try child.type("q")
       }
       usleep(2_000)
-      if ContinuousClock.now > end + .seconds(seconds + 60) { return }
+      if let seconds, ContinuousClock.now > end + .seconds(seconds + 60) { return }
     }
   }
 
@@ -108,6 +156,22 @@ struct Torture {
     try foreign.setMemory(false)
     usleep(5_000)
     try foreign.setMemory(true)
+  }
+
+  /// The guest's requests that the control socket performs. A device that is added or replaced would be one more.
+  private enum Operation: Int {
+    case nonFatalError = 3
+    case fatalError, removal
+
+    /// Performs the operation. A removal ends after the guest has released the device, so the runner does not wait for it.
+    func request(_ device: String, _ control: String, _ context: CaseContext) throws {
+      let client = [context.manifest.sluice, "ctl", control]
+      switch self {
+      case .nonFatalError: try Command.output(client + ["inject", device, "--severity", "non-fatal"])
+      case .fatalError: try Command.output(client + ["inject", device, "--severity", "fatal"])
+      case .removal: _ = try context.start(client + ["remove", device], as: "remove")
+      }
+    }
   }
 
   /// Returns `toggle 12, flr 1` from lines such as `# event toggle 12`.

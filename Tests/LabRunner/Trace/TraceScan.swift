@@ -17,6 +17,13 @@ struct TraceScan {
   private var mapped: [TraceRecord.Window: Int] = [:]
   /// The devices whose memory bit is clear.
   private var off: Set<String> = []
+  /// The state in its slot of each device behind a port.
+  private var slots: [String: String] = [:]
+  /// The number of times that a device became each state.
+  private(set) var lives: [String: Int] = [:]
+
+  /// The states in which a port forwards nothing to its function. A device that leaves still works.
+  private static let closedSlots: Set<String> = ["present", "contained", "resetting", "gone"]
 
   /// The numbers of records by kind.
   var summary: String {
@@ -24,7 +31,8 @@ struct TraceScan {
       counts.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
     }
     let reported = warnings.isEmpty ? "" : "; warnings: \(list(warnings))"
-    return "\(records) records, \(gates) gate events (\(list(reasons))), resets: \(list(resets))\(reported)"
+    return "\(records) records, \(gates) gate events (\(list(reasons))), resets: \(list(resets))"
+      + (lives.isEmpty ? "" : ", slots: \(list(lives))") + reported
   }
 
   mutating func read(_ file: URL) throws {
@@ -55,6 +63,7 @@ struct TraceScan {
       let why = record.why ?? "?"
       resets[why, default: 0] += 1
       if let device = record.device { requireClosed(device, "its device was reset (\(why))", record) }
+    case "slot": slot(record)
     case "warning": warnings[record.text ?? "?", default: 0] += 1
     default: break
     }
@@ -65,6 +74,9 @@ struct TraceScan {
     reasons[record.why ?? "?", default: 0] += 1
     guard let window = record.namedWindow else {
       return fault("a gate event names no window, at \(record.time)")
+    }
+    if record.to != "closed", let slot = slots[window.device], Self.closedSlots.contains(slot) {
+      fault("\(window) became \(record.to ?? "?") while its slot was \(slot), at \(record.time)")
     }
     if record.to == "open" {
       if off.contains(window.device) {
@@ -86,6 +98,19 @@ struct TraceScan {
       if mapped[window] == 0 { mapped[window] = nil }
       window.index += 1
     }
+  }
+
+  /// Follows the life of a device behind a port. The windows are closed before a state that forbids them is reported.
+  private mutating func slot(_ record: TraceRecord) {
+    guard let device = record.device, let state = record.state else {
+      return fault("a slot event has no device or state, at \(record.time)")
+    }
+    lives[state, default: 0] += 1
+    if slots[device] == "gone", state != "present", state != "enabled" {
+      fault("\(device) became \(state) in its slot after it was gone, at \(record.time)")
+    }
+    slots[device] = state
+    if Self.closedSlots.contains(state) { requireClosed(device, "its slot became \(state)", record) }
   }
 
   private mutating func command(_ record: TraceRecord) {

@@ -51,6 +51,38 @@ import Testing
     #expect(try faults(Self.on, Self.off, open) == 1)
   }
 
+  private static func slot(_ state: String) -> String {
+    #"{"time":50,"event":"slot",\#(device),"state":"\#(state)"}"#
+  }
+
+  @Test("accepts windows of a device that its port reaches, also while the device leaves")
+  func slots() throws {
+    let (open, close) = (Self.gate("armed", "open"), Self.gate("open", "closed"))
+    let arm = Self.gate("closed", "armed")
+    #expect(
+      try faults(
+        Self.slot("enabled"), Self.on, arm, open, close, Self.slot("contained"), Self.slot("resetting"),
+        Self.slot("enabled"), arm, open, Self.slot("leaving"), close, arm, open, close, Self.slot("gone"),
+        Self.slot("present"), Self.slot("enabled"), arm, open) == 0)
+  }
+
+  @Test(
+    "finds a window of a device that its port does not reach",
+    arguments: ["present", "contained", "resetting", "gone"])
+  func closedSlots(_ state: String) throws {
+    let (open, arm) = (Self.gate("armed", "open"), Self.gate("closed", "armed"))
+    #expect(try faults(Self.slot("enabled"), Self.on, Self.slot(state), arm) == 1)
+    #expect(try faults(Self.slot("enabled"), Self.on, Self.slot(state), open) == 1)
+    #expect(try faults(Self.slot("enabled"), Self.on, open, Self.slot(state)) == 1)
+    #expect(try faults(Self.slot("enabled"), Self.on, open, Self.dma("map"), Self.slot(state)) == 2)
+  }
+
+  @Test("finds a device that lives on after it was gone")
+  func gone() throws {
+    #expect(try faults(Self.slot("gone"), Self.slot("contained")) == 1)
+    #expect(try faults(#"{"time":50,"event":"slot","state":"enabled"}"#) == 1)
+  }
+
   @Test("finds a record without its window or its device")
   func incomplete() throws {
     #expect(try faults(#"{"time":1,"event":"gate","device":"d","bar":0,"why":"access"}"#) == 1)
@@ -89,6 +121,8 @@ import Testing
     #expect(Torture(named: "torture-60-7")?.seed == 7)
     #expect(Torture(named: "torture-60-7")?.asCase.name == "torture-60-7")
     #expect(Torture(named: "torture") == nil)
+    #expect(Torture(named: "torture-ports-500-3")?.asCase.name == "torture-ports-500-3")
+    #expect(Torture(named: "torture-ports-500-3")?.events == 500)
     #expect(Torture(named: "memory-enable-ivshmem") == nil)
   }
 }
