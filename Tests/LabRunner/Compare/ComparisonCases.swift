@@ -118,7 +118,22 @@ enum ComparisonCases {
     }
   }
 
-  static let all = probes + linux + [instructions]
+  /// The case that compares a root port in the words of lspci: Sluice's and QEMU's pcie-root-port, each above the same
+  /// device.
+  static let port = Case("compare-port", "the registers of a root port with a drive", limit: 240) { context in
+    try collect(context) { vmm, context in
+      let guest = LinuxGuest(devices: [Address.bigDrive + ",port"], steps: ["nvme-sha256", "port-lspci"])
+      let child = try context.start(guest.command(context), as: vmm)
+      let status = try child.wait()
+      let lines = GuestLines(child.output)
+      try context.require(
+        lines.ended && lines.faults.isEmpty,
+        "under \(vmm): status \(status); \(lines.faults.joined(separator: "; ")); \(child.lastLine)")
+      return LinuxObservations(lines).facts
+    }
+  }
+
+  static let all = probes + linux + [instructions, port]
 
   /// Returns the cases that a peer can run.
   ///

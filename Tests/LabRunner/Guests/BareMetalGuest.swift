@@ -73,9 +73,18 @@ struct BareMetalGuest {
   }
 }
 
-/// Returns QEMU's arguments for passed-through devices, which get the same PCI slots as under Sluice.
-func vfioDevices(_ addresses: [String]) -> [String] {
-  addresses.enumerated().flatMap { index, address in
-    ["-device", "vfio-pci,host=\(address),addr=\(String(index + 1, radix: 16)).0"]
-  }
+/// Returns QEMU's arguments for passed-through devices, which get the same PCI slots as under Sluice. A device with
+/// `,port` is behind a root port, whose slot the guest drives itself as under Sluice.
+func vfioDevices(_ devices: [String]) -> [String] {
+  let ports = devices.contains { $0.hasSuffix(",port") }
+  let native = ports ? ["-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"] : []
+  return native
+    + devices.enumerated().flatMap { index, device in
+      let slot = "addr=\(String(index + 1, radix: 16)).0"
+      guard device.hasSuffix(",port") else { return ["-device", "vfio-pci,host=\(device),\(slot)"] }
+      return [
+        "-device", "pcie-root-port,id=port\(index),chassis=\(index + 1),slot=\(index + 1),\(slot)",
+        "-device", "vfio-pci,host=\(device.dropLast(",port".count)),bus=port\(index)",
+      ]
+    }
 }

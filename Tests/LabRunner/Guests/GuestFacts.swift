@@ -17,6 +17,8 @@ enum GuestFacts {
       raw ioports grep -A9 PCI /proc/ioports
       raw interrupts grep -E 'PCI|IO-APIC' /proc/interrupts
     }
+    # The first root port.
+    port_lspci() { raw lspci sh -c '/usr/bin/lspci -s 00:01.0 -vvv 2>/dev/null'; }
     facts_after() {
       raw interrupts-after grep -E 'PCI|IO-APIC' /proc/interrupts
       raw driver sh -c 'basename "$(readlink /sys/bus/pci/devices/'$slot'/driver)"'

@@ -156,6 +156,7 @@ enum GuestInit {
         interrupts) interrupts ;;
         facts) facts ;;
         facts-after) facts_after ;;
+        port-lspci) port_lspci ;;
         functions) list ;;
         drivers) drivers ;;
         nvme-read) nvme_read ;;
