@@ -113,11 +113,11 @@ enum HotplugCases {
     let child = try context.start(
       [context.manifest.sluice, "open", "--user", user] + context.manifest.iommuOption + [Address.edu, "--"]
         + guest.command(context), as: "guest")
-    var resources: [String] = []
+    var resources: [ProcessResources] = []
     for number in 1...(count * devices.count) {
       let device = devices[number % devices.count]
       try child.expect("lab: arrival \(number)\r\n")
-      if number % devices.count == 0 { resources.append(try Self.resources(of: child.sluice())) }
+      if number % devices.count == 0 { resources.append(try ProcessResources(of: child.sluice())) }
       try ctl(context, ["add", device])
       try child.expect("lab: used \(number)\r\n")
       try ctl(context, ["remove", device])
@@ -135,17 +135,16 @@ enum HotplugCases {
         "\(step): \(sums), expected \(count) times \(values)")
     }
     // The first cycle has loaded code and grown the heap.
-    try context.require(Set(resources.dropFirst()).count <= 1, "the resources grow: \(resources)")
-    return "\(count) cycles; \(resources.last ?? "")"
-  }
-
-  /// The descriptors, threads and mappings of files of a process.
-  private static func resources(of process: Int32) throws -> String {
-    let directory = "/proc/\(process)"
-    let descriptors = try FileManager.default.contentsOfDirectory(atPath: directory + "/fd").count
-    let threads = try FileManager.default.contentsOfDirectory(atPath: directory + "/task").count
-    let maps = try String(contentsOfFile: directory + "/maps", encoding: .utf8).split(separator: "\n")
-    return "\(descriptors) descriptors, \(threads) threads, "
-      + "\(maps.count { $0.contains("vfio") }) mappings of devices"
+    if let first = resources.dropFirst().first, let last = resources.last {
+      let changes = first.differences(from: last)
+      try context.require(changes.isEmpty, "the resources change: \(changes.joined(separator: "; "))")
+    }
+    // The trace has each window that was opened or mapped for DMA.
+    var scan = TraceScan()
+    try scan.read(context.file("trace.jsonl"))
+    try context.require(
+      scan.faults.isEmpty && scan.remaining == 0,
+      "\(scan.remaining) windows remain; \(scan.faults.prefix(3).joined(separator: "; "))")
+    return "\(count) cycles; \(resources.last?.description ?? "")"
   }
 }

@@ -25,6 +25,9 @@ struct TraceScan {
   /// The states in which a port forwards nothing to its function. A device that leaves still works.
   private static let closedSlots: Set<String> = ["present", "contained", "resetting", "gone"]
 
+  /// The number of windows that are open or have an IOVA.
+  var remaining: Int { open.union(mapped.keys).count }
+
   /// The numbers of records by kind.
   var summary: String {
     func list(_ counts: [String: Int]) -> String {
