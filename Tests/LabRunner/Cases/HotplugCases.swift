@@ -108,20 +108,25 @@ enum HotplugCases {
     try FileManager.default.setAttributes([.posixPermissions: 0o777], ofItemAtPath: context.directory.path)
     let path = context.file("control").path
     let guest = LinuxGuest(
-      kernel: .newFull, devices: [Address.edu + ",port"], steps: ["arrivals-\(count * devices.count)"],
-      options: ["--control", path, "--ports", "1"])
+      kernel: .newFull, devices: [Address.edu + ",port"], steps: ["cycles-\(count)"],
+      options: ["--control", path, "--ports", "\(devices.count)"])
     let child = try context.start(
       [context.manifest.sluice, "open", "--user", user] + context.manifest.iommuOption + [Address.edu, "--"]
         + guest.command(context), as: "guest")
     var resources: [ProcessResources] = []
-    for number in 1...(count * devices.count) {
-      let device = devices[number % devices.count]
-      try child.expect("lab: arrival \(number)\r\n")
-      if number % devices.count == 0 { resources.append(try ProcessResources(of: child.sluice())) }
-      try ctl(context, ["add", device])
+    for number in 1...count {
+      try child.expect("lab: cycle \(number)\r\n")
+      resources.append(try ProcessResources(of: child.sluice()))
+      for device in devices { try ctl(context, ["add", device]) }
       try child.expect("lab: used \(number)\r\n")
-      try ctl(context, ["remove", device])
-      try HostDevice(device).requireReleased()
+      // The guest takes five seconds for each removal.
+      let removals = try devices.map { device in
+        try context.start([context.manifest.sluice, "ctl", path, "remove", device], as: "remove-\(device)")
+      }
+      for removal in removals {
+        try context.require(try removal.wait() == 0, "remove: \(removal.lastMessage)")
+      }
+      for device in devices { try HostDevice(device).requireReleased() }
     }
     let lines = try finish(child, context)
     let (manifest, drive) = (context.manifest, context.manifest.drives[Address.smallDrive])

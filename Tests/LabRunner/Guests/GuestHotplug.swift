@@ -26,6 +26,21 @@ enum GuestHotplug {
         done
         echo "lab: ok arrivals $1"
       }
+      are_there() { [ -n "$(functions 0x010802)" ] && [ -n "$(functions 0x0200)" ] && [ -n "$(functions 0x0c0330)" ]; }
+      # cycles COUNT: uses a drive, a network and a USB controller that arrive together, and waits until they have left.
+      cycles() {
+        for driver in nvme e1000e xhci; do load $driver; done
+        number=0
+        while [ $number -lt $1 ]; do
+          number=$((number + 1))
+          echo "lab: cycle $number"
+          until_ 120 are_there || { echo "lab: not ok cycles $number no devices"; return; }
+          nvme_sha256; network; usb
+          echo "lab: used $number"
+          until_ 60 is_gone || { echo "lab: not ok cycles $number a device stays"; return; }
+        done
+        echo "lab: ok cycles $1"
+      }
       # Prints the size of BAR 2 of a memory controller, and a word that was written to its last page.
       is_memory() { [ -n "$(functions 0x050000)" ]; }
       large_bar() {

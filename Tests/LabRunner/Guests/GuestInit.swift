@@ -135,6 +135,7 @@ enum GuestInit {
         nvme-bus-reset) each_nvme bus_reset ;;
         ports) port_facts ;;
         leave) leave ;;
+        cycles-*) cycles ${step#cycles-} ;;
         arrivals-*) arrivals ${step#arrivals-} ;;
         large-bar) large_bar ;;
         errors-*) errors ${step#errors-} ;;
