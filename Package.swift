@@ -142,7 +142,7 @@ let package = Package(
         "Seams",
       ],
       path: "Tests/LabRunner",
-      exclude: ["Compare/differences", "Compare/differences.kvmtool", "Cases/Program/injections"],
+      exclude: ["Bench/baseline", "Compare/differences", "Compare/differences.kvmtool", "Cases/Program/injections"],
       swiftSettings: settings),
     tests("LabRunner"),
   ]

@@ -7,7 +7,7 @@ enum ExitMeasurements {
   static let all = [device, dispatch, openAccesses, interrupts, allocations]
 
   /// Returns the minimum and the median of an access, from the guest's line `bench.KEY = MINIMUM MEDIAN P99`.
-  private static func ticks(_ launch: Launch, _ key: String) throws -> (least: Double, median: Double) {
+  static func ticks(_ launch: Launch, _ key: String) throws -> (least: Double, median: Double) {
     var facts = Observations()
     facts.add(probe: launch.output)
     let words = facts.values["bench.\(key)"]?.split(separator: " ") ?? []

@@ -15,6 +15,16 @@ struct Machine {
   let workspace: Workspace
   /// QEMU's program and its first arguments.
   let emulator: [String]
+
+  /// The version of QEMU, such as `7.2.22`.
+  func emulatorVersion() throws -> String {
+    let text = try Command.output(emulator + ["--version"])
+    return text.split(separator: " ").first { $0.first?.isNumber ?? false }.map {
+      String($0.prefix { !$0.isWhitespace })
+    }
+      ?? "unknown"
+  }
+
   let kernel: KernelPackage
   let initramfs: URL
   var emulation = Emulation.parallel

@@ -50,6 +50,8 @@ struct Manifest: Codable {
   var systemdRoots: [String: String] = [:]
   /// The path of the Debian package, or empty without it.
   var package = ""
+  /// The version of the QEMU that emulates L1, such as `7.2.22`.
+  var emulatorVersion = ""
   /// The path of the file `injections`.
   var injections = ""
   /// The interface to the IOMMU that Sluice must use, or nil if Sluice chooses.

@@ -65,6 +65,7 @@ struct Session {
     machine.extra = extra
     var manifest = manifest
     manifest.modules = machine.kernel.root.path
+    manifest.emulatorVersion = try machine.emulatorVersion()
     try manifest.write(to: workspace.manifest)
     let console = try freshLog()
     let emulator = try Emulator(machine.arguments(console: "file:\(console.path)", reports: "stdio"))
