@@ -24,6 +24,9 @@ struct Filter: Sendable {
     // thread.
     try Self.check(
       unsafe seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS), "seccomp_attr_set")
+    // The filter tests the calls in this order. A vCPU's thread calls ioctl at every exit of the guest.
+    let frequent = unsafe seccomp_syscall_resolve_name("ioctl")
+    try Self.check(unsafe seccomp_syscall_priority(context, frequent, .max), "seccomp_syscall_priority")
     for rule in rules where rule.threads.contains(kind) {
       // SAFETY: the name lives for the call.
       let number = unsafe seccomp_syscall_resolve_name(rule.call)

@@ -40,7 +40,7 @@ struct BenchCommand: ParsableCommand {
   func run() throws {
     let chosen = try chosen()
     let outcome = try here ? measureHere(chosen) : measureInL1(chosen)
-    let table = BenchTable(chosen.flatMap(\.figures), outcome.samples)
+    let table = BenchTable(chosen.flatMap(\.clockedFigures), outcome.samples)
     for line in table.lines { printLine(line) }
     let date = Date.now.formatted(.iso8601.year().month().day())
     printLine("lab: \(outcome.conditions), \(date), \(pairs) pairs")

@@ -34,7 +34,7 @@ enum ExitMeasurements {
       figure("memory-bit", "memory bit off and on, with an open window", .atMost(0.30, times: .qemu)),
       figure("memory-bit-touch", "memory bit off and on, and the next access"),
       figure("mask", "MSI-X mask and unmask", .atMost(0.5, times: .qemu)),
-    ], vmms: [.sluice, .qemu, .program]
+    ], vmms: [.sluice, .qemu, .program], emulation: .instructionClock
   ) { trial in
     let isLoop = trial.vmm == .program
     let guest = BenchGuest(
@@ -54,7 +54,7 @@ enum ExitMeasurements {
       figure("dispatch-port", "port read, no device", .atMost(1.10, times: .program)),
       figure("dispatch-config", "config read of an empty PCI slot", .atMost(1.10, times: .program)),
       figure("dispatch-memory", "unclaimed MMIO read", .atMost(1.10, times: .program)),
-    ], vmms: [.sluice, .qemu, .program], worksHere: true
+    ], vmms: [.sluice, .qemu, .program], emulation: .instructionClock, worksHere: true
   ) { trial in
     let guest = BenchGuest(image: .small("Bench"), append: "device=9 table=0xdf000000", memory: "128M")
     let launch = try trial.run(guest, marks: ["ok - all times"])

@@ -16,6 +16,16 @@ struct Measurement: Sendable {
   /// Returns the numbers of one VMM in one round, by the names of figures.
   let sample: @Sendable (Trial) throws -> [String: Double]
 
+  /// The figures with their clock.
+  var clockedFigures: [Figure] {
+    figures.map { figure in
+      var figure = figure
+      let isTime = !isCounted && ["ms", "s", "ticks", "per s"].contains(figure.unit)
+      if isTime { figure.clock = emulation == .instructionClock ? .instructions : .wall }
+      return figure
+    }
+  }
+
   static let all: [Measurement] =
     StartMeasurements.all + ExitMeasurements.all + GrowthMeasurements.all + LinuxMeasurements.all
     + ProgramMeasurements.all

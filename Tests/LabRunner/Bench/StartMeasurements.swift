@@ -15,7 +15,7 @@ enum StartMeasurements {
       Figure(
         "first-instruction", "exec to first guest instruction, one NVMe, 512 MiB", "ms",
         .atMost(0.10, times: .qemu))
-    ], vmms: qemus
+    ], vmms: qemus, emulation: .instructionClock
   ) { trial in
     let guest = BenchGuest(image: .first, devices: [Address.bigDrive])
     return ["first-instruction": try trial.time(of: guest, to: "!")]
@@ -25,10 +25,10 @@ enum StartMeasurements {
   private static let layers = Measurement(
     name: "layers",
     figures: [
-      Figure("counted-start", "exec to first guest instruction, one NVMe, 512 MiB", "ms of instructions"),
+      Figure("counted-start", "exec to first guest instruction, one NVMe, 512 MiB", "ms"),
       Figure(
         "layers", "layers of confinement at the start, without the filters of the threads",
-        "ms of instructions", .atMost(5)),
+        "ms", .atMost(5)),
     ], vmms: [.sluice], emulation: .instructionClock
   ) { trial in
     let (with, without) = (try confinement(trial, "on"), try confinement(trial, "off"))
@@ -62,7 +62,7 @@ enum StartMeasurements {
     name: "port-start",
     figures: [
       Figure(
-        "port-start", "start with an empty root port, in addition, no device", "ms of instructions",
+        "port-start", "start with an empty root port, in addition, no device", "ms",
         .atMost(5))
     ], vmms: [.sluice], emulation: .instructionClock
   ) { trial in
@@ -82,7 +82,7 @@ enum StartMeasurements {
   private static let kernelStart = Measurement(
     name: "kernel-start",
     figures: [Figure("kernel-start", "exec to first line of a small kernel, one NVMe, 512 MiB", "ms")],
-    vmms: [.sluice, .qemu]
+    vmms: [.sluice, .qemu], emulation: .instructionClock
   ) { trial in
     let guest = BenchGuest(image: .small("hello"), devices: [Address.bigDrive])
     return ["kernel-start": try trial.time(of: guest, to: "ok - PVH")]
@@ -92,8 +92,8 @@ enum StartMeasurements {
   private static let powerOff = Measurement(
     name: "power-off",
     figures: [
-      Figure("power-off", "guest power-off to process exit, one NVMe", "ms", .atMost(0.30, times: .qemu))
-    ], vmms: [.sluice, .qemu]
+      Figure("power-off", "guest power-off to process exit, one NVMe", "ms", .atMost(0.50, times: .qemu))
+    ], vmms: [.sluice, .qemu], emulation: .instructionClock
   ) { trial in
     let guest = BenchGuest(image: .small("Bench"), devices: [Address.bigDrive], append: "part=4")
     let launch = try trial.run(guest, marks: ["ok - ready"])
@@ -126,7 +126,7 @@ enum StartMeasurements {
         "per-device-own", "start per additional device, 1 to 16, outside of system calls", "ms",
         .atMost(2)),
       Figure("per-device", "start per additional device, 1 to 16, in total", "ms"),
-    ], vmms: qemus, emulation: .inTurns
+    ], vmms: qemus, emulation: .instructionClock
   ) { trial in
     for device in [Address.edu] + MachineDevices.benchEdus { try HostDevice(device).bind(to: "vfio-pci") }
     let devices = [Address.edu] + MachineDevices.benchEdus.dropLast()

@@ -28,7 +28,7 @@ struct BenchTable {
 
   private static func rows(_ figure: Figure, _ values: [String: [Double]]) -> [Row] {
     var rows: [Row] = []
-    let label = figure.unit.isEmpty ? figure.title : "\(figure.title), \(figure.unit)"
+    let label = figure.label
     let own = values[VMMName.sluice.rawValue] ?? []
     for vmm in VMMName.allCases {
       guard let series = Series(values[vmm.rawValue] ?? []) else { continue }

@@ -6,6 +6,22 @@ struct Figure: Sendable {
   let title: String
   let unit: String
   var aims: [Aim] = []
+  /// The clock, or nil if the figure is not a time.
+  var clock: Clock?
+
+  /// The clock of a figure.
+  enum Clock: String, Sendable {
+    /// The clock that counts L1's instructions.
+    case instructions = "by instructions"
+    /// The clock of this machine.
+    case wall = "by the wall clock"
+  }
+
+  /// The title with the unit and the clock.
+  var label: String {
+    let unit = [unit.isEmpty ? nil : unit, clock?.rawValue].compactMap(\.self).joined(separator: " ")
+    return unit.isEmpty ? title : "\(title), \(unit)"
+  }
 
   init(_ name: String, _ title: String, _ unit: String, _ aims: Aim...) {
     (self.name, self.title, self.unit, self.aims) = (name, title, unit, aims)
