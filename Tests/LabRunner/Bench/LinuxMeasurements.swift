@@ -41,17 +41,24 @@ enum LinuxMeasurements {
     name: "memory",
     figures: [
       Figure("own-memory", "memory of the VMM: peak without guest RAM, 512 MiB", "MiB", .atMost(4))
-    ], vmms: allKinds, isCounted: true
+    ]
+      + MemoryMaps.Owner.allCases.map { owner in
+        Figure("own-\(owner.rawValue)", "of it after the guest's start: \(owner.rawValue)", "MiB")
+      }, vmms: allKinds, isCounted: true
   ) { trial in
-    var guestRAM: [Int] = []
+    var maps: [MemoryMaps] = []
     let guest = try guest(trial, "nvme-sha256", "wait")
     let launch = try trial.run(guest, marks: ["lab: ok nvme-sha256"]) { process, _ in
-      guestRAM.append(MemoryMaps(smaps: try ProcFile.text("/proc/\(process)/smaps")).guestRAM)
+      maps.append(MemoryMaps(smaps: try ProcFile.text("/proc/\(process)/smaps")))
     }
-    guard let guestRAM = guestRAM.first, guestRAM > 0 else {
+    guard let maps = maps.first, maps.guestRAM > 0 else {
       throw Failed("/proc/PID/smaps: no mapping has the size of guest RAM")
     }
-    return ["own-memory": Double(launch.peak - guestRAM) / 1024]
+    var numbers = ["own-memory": Double(launch.peak - maps.guestRAM) / 1024]
+    for owner in MemoryMaps.Owner.allCases {
+      numbers["own-\(owner.rawValue)"] = Double(maps.owners[owner] ?? 0) / 1024
+    }
+    return numbers
   }
 
   /// The driver uses five vectors: one for the admin queue and one for each of four processors.

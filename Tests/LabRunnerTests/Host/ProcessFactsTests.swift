@@ -58,6 +58,23 @@ import Testing
     #expect((maps.guestRAM, maps.rest) == (524_000, 1512))
   }
 
+  @Test("each mapping has an owner, and zeroed variables follow a program's data")
+  func owners() {
+    let rows: [(String, MemoryMaps.Owner)] = [
+      ("200000-22f000 r--p 00000000 00:1f 7 /usr/bin/x", .code),
+      ("22f000-8a5000 r-xp 0002e000 00:1f 7 /usr/bin/x", .code),
+      ("8e8000-9bf000 rw-p 006e5000 00:1f 7 /usr/bin/x", .data),
+      ("9bf000-a23000 rw-p 00000000 00:00 0", .data),
+      ("a23000-a44000 rw-p 00000000 00:00 0 [heap]", .heap),
+      ("b00000-b21000 rw-p 00000000 00:00 0", .anonymous),
+      ("c00000-c01000 rw-s 00000000 00:0e 9 anon_inode:kvm-vcpu:0", .shared),
+    ]
+    for (index, row) in rows.enumerated() {
+      let text = rows.enumerated().map { "\($1.0)\nSize: 4 kB\nRss: \($0 == index ? 3 : 0) kB\n" }.joined()
+      #expect(MemoryMaps(smaps: text).owners.filter { $0.value > 0 } == [row.1: 3], "\(row.0)")
+    }
+  }
+
   @Test("reads a file of /proc to its end, to the line VmFlags of the last mapping")
   func procFile() throws {
     let text = try ProcFile.text("/proc/self/smaps")
