@@ -26,7 +26,7 @@ extension Hotplug {
     }
     guard let backend = builder.devices.backend, let context = builder.devices.context,
       let dma = builder.devices.dma
-    else { throw .host(.alreadyAdded(address)) }
+    else { throw .operation(OperationError("device \(address): a VM without ports has no backend")) }
     let ready = try B.check([device], files: files)[0]
     for hole in ready.reserved {
       for region in builder.memory.regions
