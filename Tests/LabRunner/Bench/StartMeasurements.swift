@@ -92,12 +92,28 @@ enum StartMeasurements {
   private static let powerOff = Measurement(
     name: "power-off",
     figures: [
-      Figure("power-off", "guest power-off to process exit, one NVMe", "ms", .atMost(0.50, times: .qemu))
+      Figure("power-off", "guest power-off to process exit, one NVMe", "ms", .atMost(0.50, times: .qemu)),
+      Figure("power-off-reset", "of it Sluice's reset of the drive, before the kernel's reset", "ms"),
     ], vmms: [.sluice, .qemu], emulation: .instructionClock
   ) { trial in
     let guest = BenchGuest(image: .small("Bench"), devices: [Address.bigDrive], append: "part=4")
     let launch = try trial.run(guest, marks: ["ok - ready"])
-    return ["power-off": (launch.end - launch.lastByte).milliseconds]
+    var numbers = ["power-off": (launch.end - launch.lastByte).milliseconds]
+    if trial.vmm == .sluice { numbers["power-off-reset"] = try reset(guest, trial) }
+    return numbers
+  }
+
+  /// Returns the milliseconds of the reset at the end of another run, which has a trace.
+  private static func reset(_ guest: BenchGuest, _ trial: Trial) throws -> Double {
+    var guest = guest
+    let file = trial.context.file("\(trial.label).jsonl")
+    guest.options = ["--trace", file.path]
+    _ = try trial.run(guest, marks: ["ok - ready"])
+    let resets = try Trace(file: file).records.filter { $0.event == "reset" && $0.why == "hand-back" }
+    guard let time = resets.first.flatMap({ Double($0["us"] ?? "") }) else {
+      throw Failed("the trace has no reset at the end")
+    }
+    return time / 1000
   }
 
   /// Each reset takes 100 ms.
