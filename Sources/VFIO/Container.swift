@@ -131,7 +131,7 @@ extension IOLimits {
 public final class Group: Sendable {
   /// The group's number, as in /dev/vfio/NUMBER.
   public let number: String
-  private let descriptor: OwnedDescriptor
+  private let descriptor: SharedDescriptor
 
   /// The open descriptor, for KVM's VFIO device.
   public var descriptorNumber: Int32 { descriptor.number }
@@ -175,7 +175,7 @@ public final class Group: Sendable {
     isFirst: Bool
   ) throws(VFIOError) {
     self.number = number
-    self.descriptor = descriptor
+    self.descriptor = SharedDescriptor(descriptor)
     let status: Int32
     do throws(KernelError) {
       status = try check(cl_vfio_group_status(self.descriptor.number), "VFIO_GROUP_GET_STATUS")
@@ -192,6 +192,10 @@ public final class Group: Sendable {
       throw .noIsolation(device: device, group: number, error)
     } catch { throw .device(device, error) }
   }
+
+  /// Closes the group after its devices have been closed. Another process can then open it. Every later call fails with
+  /// EBADF.
+  public func close() { descriptor.close() }
 
   /// Returns the descriptor of a device of this group (VFIO_GROUP_GET_DEVICE_FD).
   ///

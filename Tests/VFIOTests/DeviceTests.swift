@@ -48,6 +48,18 @@ import Testing
     #expect(kernel.takeCalls() == ["container"])
   }
 
+  @Test("closes a group to which a closed device still refers")
+  func groupClosed() throws {
+    let group = try kernel.group()
+    let device = try kernel.device([group])
+    let number = group.descriptorNumber
+    device.close()
+    #expect(DescriptorFacts(number) != nil)
+    group.close()
+    #expect(DescriptorFacts(number) == nil && group.descriptorNumber == -1)
+    #expect(throws: OperationError.self) { try device.reopen() }
+  }
+
   @Test("the error names the cause for a group that is not viable, not isolated or refused")
   func groupRefused() throws {
     kernel.state.withLock { $0.groupFlags = 0 }

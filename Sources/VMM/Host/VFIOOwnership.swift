@@ -175,7 +175,11 @@ final class VFIOOwnership: Sendable {
       if let group = state.members.first(where: { $0.address == address })?.group {
         state.members.removeAll { $0.address == address }
         if !state.members.contains(where: { $0.group == group }) {
-          for one in state.groups where one.number == group { forget(one.descriptorNumber) }
+          // A function that the VM had at its start refers to its group until the VM ends.
+          for one in state.groups where one.number == group {
+            forget(one.descriptorNumber)
+            one.close()
+          }
           state.groups.removeAll { $0.number == group }
         }
       }
