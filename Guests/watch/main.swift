@@ -8,10 +8,12 @@
 //   m  turn the first device's memory off           M  turn it on
 //   b  turn the first device's bus mastering on, which waits until guest RAM is pinned
 //   i  send an SMI to the own processor             q  end
+//   p  wait for the button of the first device's slot, and switch the slot's power off; needs a root port
+//   P  switch the power on
 //
 // Command line: `strange=N` is the number of reads that may return neither a device's value nor all-ones. If
 // the host turns a mapped device off, the value of a read depends on the platform: 0 in an L1 under QEMU. `any=1`
-// allows any device, and the guest then writes nothing to it.
+// allows any device, and the guest then writes nothing to it. With `empty=1`, a guest without a device waits for a `q`.
 
 import Hardware
 
@@ -36,6 +38,11 @@ func guest(_ machine: Machine, _ report: inout Report) {
     }
   }
   guard var first else {
+    if machine.commandLine.number("empty") == 1 {
+      Console.print("watching")
+      while Console.read() != 0x71 {}
+      return
+    }
     return Probe.reportAbsence(machine.commandLine, &report)
   }
   Console.print("watching")
@@ -55,6 +62,8 @@ func guest(_ machine: Machine, _ report: inout Report) {
     case 0x4D: first.probe.setMemory(true)  // M
     case 0x62: first.probe.function.setCommand(PCIFunction.Command.busMaster, true)  // b
     case 0x69: LocalAPIC.interruptManagement()  // i
+    case 0x70: release(first.probe.function)  // p
+    case 0x50: RootPort.above(first.probe.function)?.setPower(true)  // P
     case 0x71:  // q
       let strange = first.strange + (second?.strange ?? 0)
       let allowed = machine.commandLine.number("strange") ?? 0
@@ -70,6 +79,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
 private func watch(_ function: PCIFunction, _ commandLine: CommandLine) -> Watched? {
   let isAny = commandLine.number("any") == 1 && function.slot > 0
   guard let probe = isAny ? Probe.any(function, commandLine) : Probe.of(function) else { return nil }
+  RootPort.above(function)?.forward()
   probe.setMemory(true)
   if probe.isMemory { mmio_store32(probe.bar.address + probe.constant, 0x5EA1_ED00) }
   let value = probe.value
@@ -84,6 +94,13 @@ private func read(_ watched: inout Watched, _ number: UInt32) {
   guard value != watched.last else { return }
   watched.last = value
   Console.print("# device \(number) reads \(hex: value, digits: 8)")
+}
+
+/// Releases a device when the host presses the button of its slot.
+private func release(_ function: PCIFunction) {
+  guard let port = RootPort.above(function) else { return }
+  while port.takeEvents() & 1 == 0 {}
+  port.setPower(false)
 }
 
 /// Reports the present values of the device's register, COMMAND and identity.

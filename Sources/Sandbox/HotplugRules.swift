@@ -59,7 +59,9 @@ extension Rule {
           "VFIO_DEVICE_PCI_HOT_RESET", IOC_VFIO_DEVICE_PCI_HOT_RESET,
           "reset a device by its bus; VFIO_IOMMU_MAP_DMA, which pins guest RAM, has the same number",
           isContingent: true),
-        Request("VFIO_GET_API_VERSION", IOC_VFIO_GET_API_VERSION, "check a container that a client has sent"),
+        Request(
+          "VFIO_GET_API_VERSION", IOC_VFIO_GET_API_VERSION, "check a container that a client has sent",
+          isContingent: true),
         Request(
           "VFIO_GROUP_GET_STATUS", IOC_VFIO_GROUP_GET_STATUS, "check a group that a client has sent",
           isContingent: true),

@@ -44,7 +44,6 @@ extension Rule {
           isContingent: true),
         Request(
           "KVM_SET_GSI_ROUTING", IOC_KVM_SET_GSI_ROUTING, "route the message of a port", isContingent: true),
-        removesFile(isContingent: true),
         Request("VFIO_DEVICE_SET_IRQS", IOC_VFIO_DEVICE_SET_IRQS, "disable interrupts at shutdown"),
         Request(
           "VFIO_DEVICE_RESET", IOC_VFIO_DEVICE_RESET, "reset a device that the host requests",
@@ -119,11 +118,11 @@ extension Rule {
           isContingent: true),
       ])),
     Rule(
-      "ioctl", [.device], "release a device", .requests([removesFile(isContingent: false)])),
+      "ioctl", [.device], "release a device", .requests([removesFile])),
     Rule(
       "ioctl", [.control], "unmap memory at shutdown",
       .requests([
-        Request("IOMMU_IOAS_UNMAP", IOC_IOMMU_IOAS_UNMAP, "unmap guest RAM at shutdown")
+        Request("IOMMU_IOAS_UNMAP", IOC_IOMMU_IOAS_UNMAP, "unmap guest RAM at shutdown"), removesFile,
       ])),
     Rule(
       "ioctl", [.pin], "pin guest RAM",
@@ -135,12 +134,8 @@ extension Rule {
       ])),
   ]
 
-  /// - Parameter isContingent: True if a run may never make the call.
-  private static func removesFile(isContingent: Bool) -> Request {
-    Request(
-      "KVM_SET_DEVICE_ATTR", IOC_KVM_SET_DEVICE_ATTR, "remove a group or a device that is released from KVM",
-      isContingent: isContingent)
-  }
+  private static let removesFile = Request(
+    "KVM_SET_DEVICE_ATTR", IOC_KVM_SET_DEVICE_ATTR, "remove a device that is released from KVM")
 
   static let restoresTerminal = Request(
     "TCSETS", UInt(TCSETS), "restore the terminal when a fault ends the process", on: 0, isContingent: true)

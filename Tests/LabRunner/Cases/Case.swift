@@ -50,7 +50,7 @@ struct Case: Sendable {
       [
         "msix", "reset", "memory-enable", "peer-dma", "few-locked", "no-reset", "vf-token",
         "outside-group-held",
-        "outside-memory-vfio", "service-257", "port-unbind", "port-inject",
+        "outside-memory-vfio", "service-257", "port-unbind", "port-inject", "seccomp-rules",
       ] + (RemovalCases.all + LayerCases.all + OpenerCases.all + ControlCases.all).map(\.name)
     return all.filter { !$0.isLong && ($0.needsIOMMUFD || names.contains($0.name)) }
   }

@@ -90,9 +90,48 @@ enum SeccompCases {
       let status = try child.wait(within: 30)
       try context.require(status == 0, "exit status \(status); \(child.lastMessage)")
     },
+    Scenario(name: "hot plug") { context in
+      let path = context.file("ports").path
+      var guest = BareMetalGuest("watch", [Address.plug + ",port"])
+      guest.options = ["--control", path]
+      let child = try context.start(guest.command(context, as: "ports"), as: "ports")
+      try child.expect("\nwatching")
+      // Wait until guest RAM is pinned. Before that, the group stays open.
+      try child.type("b")
+      // The last device leaves, so that the next device is the first one of a new I/O address space.
+      let client = [context.manifest.sluice, "ctl", path]
+      try leave(Address.plug, client, child, context)
+      try child.type("P")
+      try Command.output(client + ["add", Address.edu])
+      try leave(Address.edu, client, child, context)
+      try Command.output(client + ["stop"])
+      let status = try child.wait(within: 30)
+      try context.require(status == 0, "exit status \(status); \(child.lastMessage)")
+    },
+    Scenario(name: "first device") { context in
+      let path = context.file("empty").path
+      var guest = BareMetalGuest("watch", append: "empty=1")
+      guest.options = ["--control", path, "--ports", "1"]
+      let child = try context.start(guest.command(context, as: "empty"), as: "empty")
+      try child.expect("watching", within: 30)
+      let client = [context.manifest.sluice, "ctl", path]
+      try Command.output(client + ["add", Address.plug])
+      try Command.output(client + ["stop"])
+      let status = try child.wait(within: 30)
+      try context.require(status == 0, "exit status \(status); \(child.lastMessage)")
+    },
     Scenario(name: "triple fault") { context in
       let guest = BareMetalGuest("hello", append: "end=triple-fault")
       _ = try context.start(guest.command(context, as: "fault"), as: "fault").wait(within: 30)
     },
   ]
+
+  /// Removes a device from its port. The guest agrees at once.
+  private static func leave(
+    _ device: String, _ client: [String], _ child: Child, _ context: CaseContext
+  ) throws {
+    try child.type("p")
+    try Command.output(client + ["remove", device])
+    try HostDevice(device).requireReleased()
+  }
 }
