@@ -7,7 +7,7 @@ enum Request: UInt64 {
   /// A reset through sysfs, a reset through Sluice's descriptor, and a change of the memory bit: without notice to Sluice.
   case reset, deviceReset, memory
   /// Operations of the control socket, for a device behind a port.
-  case nonFatalError, fatalError, removal
+  case nonFatalError, fatalError, removal, addition, replacement
 }
 
 extension Schedule {
@@ -82,11 +82,32 @@ extension Schedule {
     _ = port.takeEvents()
   }
 
-  /// Releases a device that the host requests with the button of its slot.
-  mutating func release(_ device: Int) {
+  /// Releases a device that the host requests with the button of its slot, and then uses the device that the host inserts.
+  mutating func exchange(_ device: Int, isReplacement: Bool) {
+    guard let port = targets[device].port else { return }
+    release(device, for: isReplacement ? .replacement : .removal)
+    if isReplacement {
+      replacements += 1
+    } else {
+      additions += 1
+      ask(.addition, device)
+    }
+    let isInserted = Time.wait(milliseconds: 20_000) { port.isOccupied }
+    judgement.check(isInserted, "the host inserted no device", device, done)
+    judgement.check(port.occupant == nil, "a device without power answers", device, done)
+    port.setPower(true)
+    judgement.check(port.occupant != nil, "no device after the power is on", device, done)
+    judgeClosed(device)
+    recover(device)
+    _ = port.takeEvents()
+    targets[device].endChange()
+  }
+
+  /// Releases a device that the host requests with the button of its slot. The change of the device has no end.
+  mutating func release(_ device: Int, for request: Request) {
     guard let port = targets[device].port else { return }
     targets[device].beginChange()
-    ask(.removal, device)
+    ask(request, device)
     let isPressed = Time.wait(milliseconds: 20_000) { port.takeEvents() & 1 != 0 }
     judgement.check(isPressed, "the host did not press the button", device, done)
     judgeOpen(device)
@@ -181,6 +202,8 @@ extension Schedule {
     for event in Event.allCases { report.note("event \(event.name) \(counts[event.rawValue])") }
     report.note("event slot-reset \(slotResets)")
     report.note("event inject \(errors)")
+    report.note("event remove-add \(additions)")
+    report.note("event replace \(replacements)")
     report.note("event switch \(causes.switches)")
     report.note("event mask-change \(drive.changes)")
     report.note("invariant closed-at-once \(judgement.closed)")

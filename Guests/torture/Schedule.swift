@@ -5,7 +5,7 @@ import Hardware
 /// The kinds of changes of the devices.
 enum Event: Int, CaseIterable {
   case toggle, moveOn, moveOff, functionReset, power, drive, storm, route, edu, network, transfer, config,
-    outside
+    outside, slot
 
   var name: StaticString {
     switch self {
@@ -22,11 +22,14 @@ enum Event: Int, CaseIterable {
     case .transfer: "dma"
     case .config: "config"
     case .outside: "outside"
+    case .slot: "slot"
     }
   }
 
   /// The weights of the events, with a sum of 256. Slow events are rare.
-  private static let weights: InlineArray<13, UInt64> = [96, 30, 20, 4, 5, 18, 3, 8, 16, 8, 24, 17, 7]
+  private static let weights: InlineArray<14, UInt64> = [
+    80, 30, 20, 4, 5, 18, 3, 8, 16, 8, 24, 17, 7, 16,
+  ]
 
   /// Returns the event for a number below 256.
   static func of(_ number: UInt64) -> Event {
@@ -65,19 +68,26 @@ struct Schedule: ~Copyable {
   var words = Words(0)
   var random: Random
   let hasOutside: Bool
+  /// One of this number of events of the slot fails, removes or replaces the device. The others are toggles, because an
+  /// insertion takes more than a second.
+  let slotInterval: UInt64
   let isEmulated: Bool
-  var counts = InlineArray<13, UInt64>(repeating: 0)
+  var counts = InlineArray<14, UInt64>(repeating: 0)
   /// The resets of the drive's slot, and the errors that the host injected into the drive.
   var slotResets: UInt64 = 0
   var errors: UInt64 = 0
+  /// The removals of the drive before an addition, and its replacements.
+  var additions: UInt64 = 0
+  var replacements: UInt64 = 0
   private(set) var done: UInt64 = 0
   var judgement = Judgement()
 
   init(
     targets: InlineArray<4, Target>, causes: Causes, drive: consuming Drive, seed: UInt64, hasOutside: Bool,
-    isEmulated: Bool
+    slotInterval: UInt64, isEmulated: Bool
   ) {
     (self.targets, self.causes, self.hasOutside, self.isEmulated) = (targets, causes, hasOutside, isEmulated)
+    self.slotInterval = slotInterval
     self.drive = drive
     random = Random(seed)
     words.prepare(targets[Int(Device.memory)].bar.address)
@@ -119,6 +129,16 @@ struct Schedule: ~Copyable {
         requestHostChange(device, number)
       }
     case .outside: break
+    case .slot:
+      if hasOutside, targets[Int(Device.drive)].port != nil, counts[event.rawValue] % slotInterval == 0 {
+        if number & 3 == 0 {
+          requestError(Int(Device.drive), isFatal: number & 4 != 0)
+        } else {
+          exchange(Int(Device.drive), isReplacement: number & 4 != 0)
+        }
+      } else {
+        change(device, number) { _ in }
+      }
     }
     readOnce(0, UInt32(device))
     words.writeOnce(device)

@@ -8,7 +8,8 @@
 // Command line: `seed=N` (1) determines the schedule; `events=N` is the number of events, and without it the
 // guest runs until it receives a `q` on the serial port; `outside=1` if a host process performs the requests
 // of the lines `outside KIND DEVICE` and answers each with an `o`. If the drive is behind a root port, its slot is reset
-// too, the host injects errors, and at the end the host requests the drive; `emulated=1` directly under QEMU.
+// too, the host injects errors, removes, adds and replaces the drive, and at the end requests the drive; `slots=N` (1) if
+// only one of N such changes is made; `emulated=1` directly under QEMU.
 
 import Hardware
 
@@ -46,11 +47,12 @@ func guest(_ machine: Machine, _ report: inout Report) {
   for device in 0..<Device.count where machine.isEmulated { shared_store(Shared.isChangedByHost(device), 1) }
   var schedule = Schedule(
     targets: [drive, network, edu, memory], causes: causes, drive: commands, seed: seed,
-    hasOutside: machine.commandLine.number("outside") == 1, isEmulated: machine.isEmulated)
+    hasOutside: machine.commandLine.number("outside") == 1,
+    slotInterval: max(1, machine.commandLine.number("slots") ?? 1), isEmulated: machine.isEmulated)
   let events = machine.commandLine.number("events") ?? .max
   report.note("seed \(seed)")
   while schedule.done < events, Console.read() != 0x71 { schedule.step() }
-  if schedule.hasOutside { schedule.release(Int(Device.drive)) }
+  if schedule.hasOutside { schedule.release(Int(Device.drive), for: .removal) }
   shared_store(Shared.stop, 1)
   LocalAPIC.interruptOthers(Vector.wake)
   let stopped = Time.wait(milliseconds: 10_000) { Tally.stopped.sum == UInt64(Shared.processors) - 1 }

@@ -9,7 +9,7 @@
 //   b  turn the first device's bus mastering on, which waits until guest RAM is pinned
 //   i  send an SMI to the own processor             q  end
 //   p  wait for the button of the first device's slot, and switch the slot's power off; needs a root port
-//   P  switch the power on
+//   P  wait for a device in the slot, and switch the power on
 //
 // Command line: `strange=N` is the number of reads that may return neither a device's value nor all-ones. If
 // the host turns a mapped device off, the value of a read depends on the platform: 0 in an L1 under QEMU. `any=1`
@@ -63,7 +63,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
     case 0x62: first.probe.function.setCommand(PCIFunction.Command.busMaster, true)  // b
     case 0x69: LocalAPIC.interruptManagement()  // i
     case 0x70: release(first.probe.function)  // p
-    case 0x50: RootPort.above(first.probe.function)?.setPower(true)  // P
+    case 0x50: accept(first.probe.function)  // P
     case 0x71:  // q
       let strange = first.strange + (second?.strange ?? 0)
       let allowed = machine.commandLine.number("strange") ?? 0
@@ -101,6 +101,13 @@ private func release(_ function: PCIFunction) {
   guard let port = RootPort.above(function) else { return }
   while port.takeEvents() & 1 == 0 {}
   port.setPower(false)
+}
+
+/// Switches the slot of a device on when the host has inserted another device.
+private func accept(_ function: PCIFunction) {
+  guard let port = RootPort.above(function) else { return }
+  while !port.isOccupied {}
+  port.setPower(true)
 }
 
 /// Reports the present values of the device's register, COMMAND and identity.

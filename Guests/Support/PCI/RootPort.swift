@@ -58,6 +58,9 @@ struct RootPort {
     return events
   }
 
+  /// True if a function is in the slot, also if the slot has no power (Presence Detect State).
+  var isOccupied: Bool { function.load16(express + Express.slotStatus) & 1 << 6 != 0 }
+
   /// Switches the slot's power off or on.
   func setPower(_ on: Bool) {
     let control = function.load16(express + Express.slotControl)

@@ -13,8 +13,8 @@ struct Torture {
 
   let length: Length
   let seed: Int
-  /// True if the drive is behind a root port. Its slot is then reset too, the host injects errors into the drive, and
-  /// removes the drive at the end.
+  /// True if the drive is behind a root port. Its slot is then reset too, and the host injects errors into the drive, removes
+  /// it, adds it and replaces it by another drive.
   var hasPort = false
 
   /// The short runs, which are part of `Tests/lab test`, and a long run.
@@ -25,12 +25,13 @@ struct Torture {
     ) { context in try Torture(.seconds(10), seed: 1).run(context) },
     Case(
       "torture-ports",
-      "small guest: 1000 random operations, with a drive behind a port that fails and leaves",
-      limit: 300
+      "small guest: 1000 random operations, with a drive behind a port that fails, leaves and returns",
+      limit: 420
     ) { context in try Torture(.events(1000), seed: 2, hasPort: true).run(context) },
     Case(
-      "torture-ports-100000", "100000 random operations, with a drive behind a port that fails and leaves",
-      limit: 7200, isLong: true
+      "torture-ports-100000",
+      "100000 random operations, with a drive behind a port that fails, leaves and returns",
+      limit: 9000, isLong: true
     ) { context in try Torture(.events(100_000), seed: 3, hasPort: true).run(context) },
   ]
 
@@ -53,7 +54,7 @@ struct Torture {
     switch length {
     case .seconds(let number): Case("torture-\(number)-\(seed)", "", limit: number * 2 + 150) { try run($0) }
     case .events(let number):
-      Case("torture-ports-\(number)-\(seed)", "", limit: number / 10 + 150) { try run($0) }
+      Case("torture-ports-\(number)-\(seed)", "", limit: number / 10 + 300) { try run($0) }
     }
   }
 
@@ -77,7 +78,8 @@ struct Torture {
     let log = try KernelLog()
     var guest = BareMetalGuest(
       "torture", Self.devices.enumerated().map { hasPort && $0 == 0 ? $1.address + ",port" : $1.address },
-      append: "seed=\(seed) outside=1" + (events.map { " events=\($0)" } ?? ""), cpus: 4)
+      append: "seed=\(seed) outside=1" + (events.map { " events=\($0) slots=\(max(1, $0 / 8000))" } ?? ""),
+      cpus: 4)
     let control = context.file("control").path
     if hasPort { guest.options = ["--control", control] }
     let child = try context.start(guest.command(context, as: "guest"), as: "guest")
@@ -106,13 +108,14 @@ struct Torture {
     for state in ["contained", "resetting", "leaving", "gone"] {
       try context.require(scan.lives[state] ?? 0 > 0, "the trace has no slot that was \(state)")
     }
-    try HostDevice(Self.devices[0].address).requireReleased()
+    for address in [Address.bigDrive, Address.smallDrive] { try HostDevice(address).requireReleased() }
   }
 
   /// Performs the operations that the guest requests, and ends the guest after its time.
   private func drive(_ child: Child, _ context: CaseContext, _ control: String) throws {
     try child.expect("# seed", within: 60)
     let sluice = try child.sluice()
+    var port = TorturedPort(context, control)
     // Without a time, the deadline of the case ends the run.
     let end = seconds.map { ContinuousClock.now + .seconds($0) } ?? context.deadline
     var answered = 0
@@ -121,10 +124,12 @@ struct Torture {
       let asked = child.output.split(whereSeparator: \.isNewline).filter { $0.hasPrefix("outside ") }
       // The last line may be incomplete.
       if asked.count > answered, let words = Self.request(asked[answered]) {
-        if let operation = Operation(rawValue: words.kind) {
-          try operation.request(Self.devices[words.device].address, control, context)
+        if let operation = TorturedPort.Operation(rawValue: words.kind) {
+          try port.perform(operation)
         } else {
-          try suffer(kind: words.kind, device: words.device, sluice)
+          let one = Self.devices[words.device]
+          try suffer(
+            kind: words.kind, hasPort && words.device == 0 ? port.device : one.address, one.identity, sluice)
         }
         answered += 1
         try child.type(isEnding ? "oq" : "o")
@@ -135,6 +140,7 @@ struct Torture {
       usleep(2_000)
       if let seconds, ContinuousClock.now > end + .seconds(seconds + 60) { return }
     }
+    try port.finish()
   }
 
   private static func request(_ line: Substring) -> (kind: Int, device: Int)? {
@@ -148,30 +154,13 @@ struct Torture {
 
   /// Resets the device through sysfs (kind 0) or through Sluice's descriptor (kind 1), or clears and sets the
   /// device's memory bit through that descriptor.
-  private func suffer(kind: Int, device: Int, _ sluice: Int32) throws {
-    let one = Self.devices[device]
-    if kind == 0 { return try HostDevice.write("1", to: "/sys/bus/pci/devices/\(one.address)/reset") }
-    let foreign = try ForeignDevice(of: sluice, identity: one.identity)
+  private func suffer(kind: Int, _ device: String, _ identity: UInt32, _ sluice: Int32) throws {
+    if kind == 0 { return try HostDevice.write("1", to: "/sys/bus/pci/devices/\(device)/reset") }
+    let foreign = try ForeignDevice(of: sluice, identity: identity)
     if kind == 1 { return try foreign.reset() }
     try foreign.setMemory(false)
     usleep(5_000)
     try foreign.setMemory(true)
-  }
-
-  /// The guest's requests that the control socket performs. A device that is added or replaced would be one more.
-  private enum Operation: Int {
-    case nonFatalError = 3
-    case fatalError, removal
-
-    /// Performs the operation. A removal ends after the guest has released the device, so the runner does not wait for it.
-    func request(_ device: String, _ control: String, _ context: CaseContext) throws {
-      let client = [context.manifest.sluice, "ctl", control]
-      switch self {
-      case .nonFatalError: try Command.output(client + ["inject", device, "--severity", "non-fatal"])
-      case .fatalError: try Command.output(client + ["inject", device, "--severity", "fatal"])
-      case .removal: _ = try context.start(client + ["remove", device], as: "remove")
-      }
-    }
   }
 
   /// Returns `toggle 12, flr 1` from lines such as `# event toggle 12`.
