@@ -15,8 +15,8 @@ enum PortRemovalCases {
     },
     Case(
       "port-surprise-dd",
-      "a drive vanishes from the host while the guest writes: the guest notices within 2 s",
-      limit: 150
+      "a drive vanishes from the host while the guest writes: the guest notices within 2 s, and uses another drive",
+      limit: 200
     ) { context in
       try surprise(context)
     },
@@ -113,7 +113,9 @@ enum PortRemovalCases {
   /// L1's port switches the drive off while the guest writes to it.
   private static func surprise(_ context: CaseContext) throws -> String {
     guard context.vmm == "sluice" else { throw Skipped("only for Sluice") }
-    let guest = LinuxGuest(devices: [device.address + ",port"], steps: ["surprise"])
+    let guest = LinuxGuest(
+      devices: [device.address + ",port"], steps: ["surprise", "arrivals-1"],
+      options: ["--control", context.file("control").path])
     let child = try context.start(guest.command(context), as: "guest")
     try child.expect("lab: surprise")
     // Slot Control (PCIe 6.0 §7.5.3.10). The first write switches the power and its indicator off, and QEMU removes the
@@ -128,11 +130,19 @@ enum PortRemovalCases {
   }
 
   private static func checkSurprise(_ child: Child, _ context: CaseContext) throws -> String {
+    let client = [context.manifest.sluice, "ctl", context.file("control").path]
+    try child.expect("lab: arrival 1\r\n")
+    try Command.output(client + ["add", Address.smallDrive])
+    try child.expect("lab: used 1\r\n")
+    try Command.output(client + ["remove", Address.smallDrive])
     let status = try child.wait()
     let lines = GuestLines(child.output)
     try context.require(
       status == 0 && lines.ended && lines.faults.isEmpty && lines.values(of: "surprise").count == 1,
       "status \(status); \(lines.faults.joined(separator: "; ")); \(child.lastMessage)")
+    let (other, reads) = (context.manifest.drives[Address.smallDrive], lines.values(of: "nvme-sha256"))
+    try context.require(
+      reads == [[other?.serial ?? "", other?.sha256 ?? ""]], "the guest read \(reads) from the other drive")
     let notice = lines.values(of: "notice").first?.first.flatMap { Int($0) } ?? .max
     try context.require(notice <= 200, "the guest noticed the removal after \(notice) hundredths of a second")
     let trace = try Trace(file: context.file("trace.jsonl"))
