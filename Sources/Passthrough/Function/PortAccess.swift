@@ -56,10 +56,12 @@ extension AssignedFunction {
   /// lost its registers: vfio-pci does not restore them after it has reset the link (Linux
   /// drivers/vfio/pci/vfio_pci_core.c, vfio_pci_core_err_handlers).
   ///
-  /// - Parameter limit: The time in microseconds for which a reset is repeated that the kernel refuses, because it still
-  ///   handles the error (EAGAIN).
+  /// - Parameters:
+  ///   - limit: The time in microseconds for which a reset is repeated that the kernel refuses, because it still handles the
+  ///     error (EAGAIN).
+  ///   - willArm: Called before the gate arms, with the lock of the function's operations held.
   /// - Returns: False if the device cannot be used, or if the guest no longer has the function.
-  public func recover(within limit: Int64) throws(FunctionError) -> Bool {
+  public func recover(within limit: Int64, willArm: () -> Void = {}) throws(FunctionError) -> Bool {
     do throws(OperationError) {
       return try handling.withLock { _ throws(OperationError) in
         do throws(OperationError) {
@@ -72,6 +74,7 @@ extension AssignedFunction {
           observe(.warning("not recovered after an error: \(error)"), 0)
           return false
         }
+        willArm()
         return try state.withLock { state throws(OperationError) in
           guard state.gate.conditions.contains(.alive) else { return false }
           try state.finishReset(isInD0: true)

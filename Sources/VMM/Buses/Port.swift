@@ -30,8 +30,10 @@ final class Port<B: Backend>: Sendable {
     var life: TraceEvent.SlotState?
     /// True after an error that the host's kernel has reported, until the guest resets the slot.
     var hasHostError = false
-    /// True while the hotplug thread resets the function after such an error.
+    /// True while the hotplug thread resets the function after such an error, and opens it again.
     var isRecovering = false
+    /// True from the start of the recovery until its gate may arm.
+    var isBeingReset = false
     /// True after the first interrupt that was lost.
     var hasLost = false
 
@@ -39,7 +41,7 @@ final class Port<B: Backend>: Sendable {
     mutating func noteLife() {
       guard let function else { return life = nil }
       let now: TraceEvent.SlotState =
-        if port.isResetting || isRecovering {
+        if port.isResetting || isBeingReset {
           .resetting
         } else if port.isContained {
           .contained
@@ -135,8 +137,20 @@ final class Port<B: Backend>: Sendable {
     }
     guard isAfterError else { return try function.resetInSlot() }
     guard try function.beginRecovery() else { return }
-    state.withLock { $0.isRecovering = true }
+    state.withLock { state in
+      state.isRecovering = true
+      state.isBeingReset = true
+    }
     hotplug.add(.recovery(function, self))
+  }
+
+  /// Reports the state of a function whose reset has ended, before its gate arms.
+  func noteReset(of function: AssignedFunction<B>) {
+    state.withLock { state in
+      guard state.function === function else { return }
+      state.isBeingReset = false
+      state.noteLife()
+    }
   }
 
   /// Ends the recovery of a function. A function that could not be recovered leaves by surprise.
@@ -146,6 +160,7 @@ final class Port<B: Backend>: Sendable {
       _ = try function.take(.error)
       return state.withLock { state in
         state.isRecovering = false
+        state.isBeingReset = false
         state.noteLife()
         return state.function === function
       }
@@ -180,8 +195,8 @@ final class Port<B: Backend>: Sendable {
   private func eject(_ function: AssignedFunction<B>?) throws(FunctionError) {
     guard let function else { return }
     try function.leaveSlot()
-    function.note(.gone)
     state.withLock { state in
+      function.note(.gone)
       state.function = nil
       state.deadline = nil
       state.hasHostError = false
@@ -289,8 +304,8 @@ final class Port<B: Backend>: Sendable {
     try handling.withLock { _ throws(FunctionError) in
       guard let function else { return }
       try function.leaveSlot()
-      function.note(.gone)
       state.withLock { state in
+        function.note(.gone)
         state.function = nil
         state.deadline = nil
         state.hasHostError = false

@@ -142,7 +142,7 @@ struct Hotplug<B: HostBackend>: Sendable {
   /// Resets a device after an error that the host's kernel has reported. A failure of the operation itself ends the VM.
   private func recover(_ function: AssignedFunction<B>, in port: Port<B>) {
     do throws(FunctionError) {
-      let isRecovered = try function.recover(within: Self.recoveryTime)
+      let isRecovered = try function.recover(within: Self.recoveryTime) { port.noteReset(of: function) }
       if !shutdown.isOver { try port.endRecovery(function, isRecovered: isRecovered) }
     } catch { shutdown.end(.failure(.function(error))) }
   }
