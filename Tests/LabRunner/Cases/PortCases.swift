@@ -69,11 +69,9 @@ enum PortCases {
     try context.require(
       status == 0 && lines.ended && lines.faults.isEmpty && lines.values(of: "nvme-sha256").count == 2,
       "status \(status); \(lines.faults.joined(separator: "; ")); \(child.lastMessage)")
-    let trace = try Trace(file: context.file("trace.jsonl"))
-    let resets = trace.records.count { $0.event == "reset" && $0.why == "slot" }
-    try context.require(resets == times / 2, "\(resets) resets of the slot, expected \(times / 2)")
+    try PortErrorCases.checkContainment(context, errors: times / 2)
     try HostDevice(device).requireReleased()
-    return "\(times) errors, \(resets) resets of the slot"
+    return "\(times) errors, \(times / 2) resets of the slot"
   }
 
   private static func forSluice(_ context: CaseContext) throws {
@@ -146,6 +144,8 @@ enum PortCases {
     try context.require(
       status == 0 && lines.ended && lines.faults.isEmpty,
       "status \(status); \(lines.faults.joined(separator: "; ")); \(child.lastMessage)")
+    // The host's kernel tells no severity, so that each error is contained.
+    try PortErrorCases.checkContainment(context, errors: times)
     try device.requireReleased()
     return "\(times) errors"
   }

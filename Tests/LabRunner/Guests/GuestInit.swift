@@ -139,6 +139,8 @@ enum GuestInit {
         arrivals-*) arrivals ${step#arrivals-} ;;
         large-bar) large_bar ;;
         errors-*) errors ${step#errors-} ;;
+        failures) failures ;;
+        leave-usb) leave_usb ;;
         recover-*) recover ${step#recover-} ;;
         slots-off) slots_off ;;
         ext4-*) ext4 ${step#ext4-} ;;

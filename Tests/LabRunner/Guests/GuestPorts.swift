@@ -48,6 +48,35 @@ enum GuestPorts {
       done
       echo "lab: ok errors $1"
     }
+    failed() { [ "$(dmesg | grep -c 'device recovery failed')" -ge $1 ]; }
+    # Prints if the stick can be read after an error of its controller.
+    stick_state() {
+      echo 3 >/proc/sys/vm/drop_caches
+      dd if=/dev/sda of=/dev/null bs=64k count=1 2>/dev/null & reader=$!
+      until_ 60 ended $reader || { echo "lab: not ok failure $1 a reader hangs"; return; }
+      wait $reader && echo "lab: ok failure $1 kept" || echo "lab: ok failure $1 lost"
+    }
+    ended() { ! kill -0 $1; }
+    # failures: errors of a USB controller, without a handler in its driver. After each, a drive is read.
+    failures() {
+      number=0
+      for severity in non-fatal fatal; do
+        number=$((number + 1))
+        echo "lab: failure $severity"
+        until_ 60 failed $number || { echo "lab: not ok failure $severity no report"; return; }
+        stick_state $severity
+        nvme_sha256
+      done
+    }
+    no_usb() { [ -z "$(functions 0x0c0330)" ]; }
+    a_usb() { ! no_usb; }
+    # leave-usb: the controller leaves and returns.
+    leave_usb() {
+      echo "lab: leave-usb"
+      until_ 60 no_usb || { echo "lab: not ok leave-usb a controller is present"; return; }
+      until_ 60 a_usb || { echo "lab: not ok leave-usb no controller"; return; }
+      usb
+    }
     bus_reset() {
       echo bus >$1/reset_method && reset $1
     }

@@ -21,6 +21,12 @@ struct TraceScan {
   private var slots: [String: String] = [:]
   /// The number of times that a device became each state.
   private(set) var lives: [String: Int] = [:]
+  /// The devices whose slot has not been reset since it was contained.
+  private var contained: Set<String> = []
+  /// The devices that have not been reset since their slot was contained. Some devices have no reset.
+  private var awaitingReset: Set<String> = []
+  /// The number of resets by the slot that ended a containment.
+  private(set) var containedResets = 0
 
   /// The states in which a port forwards nothing to its function. A device that leaves still works.
   private static let closedSlots: Set<String> = ["present", "contained", "resetting", "gone"]
@@ -65,7 +71,11 @@ struct TraceScan {
     case "reset":
       let why = record.why ?? "?"
       resets[why, default: 0] += 1
-      if let device = record.device { requireClosed(device, "its device was reset (\(why))", record) }
+      if let device = record.device {
+        requireClosed(device, "its device was reset (\(why))", record)
+        if why == "slot", awaitingReset.remove(device) != nil { containedResets += 1 }
+      }
+    case "interrupts", "vector": requireUncontained(record)
     case "slot": slot(record)
     case "warning": warnings[record.text ?? "?", default: 0] += 1
     default: break
@@ -109,6 +119,20 @@ struct TraceScan {
       return fault("a slot event has no device or state, at \(record.time)")
     }
     lives[state, default: 0] += 1
+    switch state {
+    case "contained":
+      contained.insert(device)
+      awaitingReset.insert(device)
+    case "resetting": contained.remove(device)
+    case "enabled":
+      if contained.contains(device) {
+        fault("\(device) was enabled before the reset of its slot, at \(record.time)")
+      }
+    case "gone":
+      contained.remove(device)
+      awaitingReset.remove(device)
+    default: break
+    }
     if slots[device] == "gone", state != "present", state != "enabled" {
       fault("\(device) became \(state) in its slot after it was gone, at \(record.time)")
     }
@@ -116,7 +140,14 @@ struct TraceScan {
     if Self.closedSlots.contains(state) { requireClosed(device, "its slot became \(state)", record) }
   }
 
+  /// Checks that no access of the guest to configuration space or to the MSI-X table reaches a contained device.
+  private mutating func requireUncontained(_ record: TraceRecord) {
+    guard let device = record.device, slots[device] == "contained" else { return }
+    fault("\(device) had the event '\(record.event)' while its slot was contained, at \(record.time)")
+  }
+
   private mutating func command(_ record: TraceRecord) {
+    requireUncontained(record)
     guard let device = record.device, let new = record.newCommand else {
       return fault("a command event has no device or value, at \(record.time)")
     }

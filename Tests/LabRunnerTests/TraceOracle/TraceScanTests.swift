@@ -83,6 +83,18 @@ import Testing
     #expect(try faults(#"{"time":50,"event":"slot","state":"enabled"}"#) == 1)
   }
 
+  @Test("finds an access to a contained device, and a slot that is enabled without a reset")
+  func contained() throws {
+    let reset = #"{"time":50,"event":"reset",\#(Self.device),"why":"slot","method":"function","us":1}"#
+    let vector = #"{"time":50,"event":"vector",\#(Self.device),"vector":0,"op":"mask"}"#
+    let command = #"{"time":50,"event":"command",\#(Self.device),"old":"0x0","new":"0x2"}"#
+    #expect(
+      try faults(Self.slot("contained"), Self.slot("resetting"), reset, Self.slot("enabled"), vector) == 0)
+    #expect(try faults(Self.slot("contained"), vector) == 1)
+    #expect(try faults(Self.slot("contained"), command) == 1)
+    #expect(try faults(Self.slot("contained"), Self.slot("enabled")) == 1)
+  }
+
   @Test("finds a record without its window or its device")
   func incomplete() throws {
     #expect(try faults(#"{"time":1,"event":"gate","device":"d","bar":0,"why":"access"}"#) == 1)
