@@ -10,7 +10,7 @@ struct Compare: ParsableCommand {
 
   @Argument(
     help:
-      "nvme, e1000e, edu, ivshmem, xhci, ahci, instructions, linux-nvme, linux-e1000e, linux-xhci, linux-ahci, port (default: all)."
+      "nvme, e1000e, edu, ivshmem, xhci, ahci, instructions, linux-nvme, linux-e1000e, linux-xhci, linux-ahci, port, error (default: all)."
   )
   var names: [String] = []
   @Option(

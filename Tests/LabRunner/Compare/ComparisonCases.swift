@@ -133,7 +133,13 @@ enum ComparisonCases {
     }
   }
 
-  static let all = probes + linux + [instructions, port]
+  /// The case that compares the effects of an error that the host's kernel reports.
+  static let error = Case(
+    ErrorComparison.name, "an error of a network card behind a root port, which the host reports (AER)",
+    limit: 360
+  ) { context in try collect(context, atLeast: 4, ErrorComparison.observe) }
+
+  static let all = probes + linux + [instructions, port, error]
 
   /// Returns the cases that a peer can run.
   ///
@@ -146,7 +152,7 @@ enum ComparisonCases {
 
   /// Runs a guest under Sluice and under the peer, and writes `sluice.facts` and `peer.facts`.
   private static func collect(
-    _ context: CaseContext, _ body: (String, CaseContext) throws -> Observations
+    _ context: CaseContext, atLeast count: Int = 21, _ body: (String, CaseContext) throws -> Observations
   ) throws -> String {
     // `--with` names the peer. The other VMM is always Sluice.
     let peer = context.vmm == "sluice" ? "qemu" : context.vmm
@@ -155,7 +161,7 @@ enum ComparisonCases {
       context.vmm = vmm
       let facts = try body(vmm, context)
       try context.require(
-        facts.keys.count > 20, "under \(vmm) the guest wrote only \(facts.keys.count) facts")
+        facts.keys.count >= count, "under \(vmm) the guest wrote only \(facts.keys.count) facts")
       try Data(facts.text.utf8).write(to: context.file("\(file).facts"))
       counts.append(facts.keys.count)
     }
