@@ -3,11 +3,11 @@
 import ArgumentParser
 import Foundation
 
-/// `fuzz guest|image`
+/// `fuzz guest|image|socket`
 struct Fuzz: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Run Sluice on random input from a seed. It must not crash.",
-    subcommands: [Guest.self, Image.self])
+    subcommands: [Guest.self, Image.self, Socket.self])
 
   /// `fuzz guest`
   struct Guest: ParsableCommand {
@@ -78,6 +78,32 @@ struct Fuzz: ParsableCommand {
         let files = try FileManager.default.contentsOfDirectory(atPath: boot.path)
         return files.filter { $0.hasPrefix("vmlinuz") }.map { boot.appending(path: $0).path }
       }
+    }
+  }
+
+  /// `fuzz socket`
+  struct Socket: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Run random clients of a VM's control socket, on this machine's /dev/kvm.")
+
+    @Option(help: "The processor time of the clients in seconds.") var seconds = 20
+    @Option(help: "The same seed gives the same lines.") var seed = 1
+
+    func validate() throws {
+      guard seconds > 0, seed > 0 else {
+        throw ValidationError("--seconds, --seed: value out of range; use numbers above 0")
+      }
+    }
+
+    func run() throws {
+      let workspace = Workspace.current
+      let directory = FileManager.default.temporaryDirectory.appending(path: "lab-fuzz-\(getpid())")
+      try directory.makeDirectory()
+      let result = try SocketFuzz(seconds: seconds, seed: seed).run(
+        workspace.sluice.path, workspace.guests.appending(path: "watch.elf").path, in: directory
+      ) { printLine("lab: \($0)") }
+      printLine("lab: \(result)")
+      try directory.removeIfPresent()
     }
   }
 }
