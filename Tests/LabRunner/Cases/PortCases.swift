@@ -144,7 +144,7 @@ enum PortCases {
     try context.require(
       status == 0 && lines.ended && lines.faults.isEmpty,
       "status \(status); \(lines.faults.joined(separator: "; ")); \(child.lastMessage)")
-    // The host's kernel tells no severity, so that each error is contained.
+    // The host's kernel reports no severity, so that each error is contained.
     try PortErrorCases.checkContainment(context, errors: times)
     try device.requireReleased()
     return "\(times) errors"
