@@ -66,8 +66,8 @@ let package = Package(
     module(
       "VMM",
       [
-        "Linux", "GuestMemory", "KVM", "VFIO", "PCI", "Gate", "Seams", "Passthrough", "Boot", "Sandbox",
-        "Trace",
+        "Linux", "GuestMemory", "KVM", "VFIO", "VFIOUser", "PCI", "Gate", "Seams", "Passthrough", "Boot",
+        "Sandbox", "Trace",
         logging,
       ]),
     .executableTarget(
@@ -98,9 +98,12 @@ let package = Package(
     tests(
       "VFIOUser",
       [
-        "CLinux", "Fakes", "Linux", "Sandbox", "Seams", "VFIOUserEdu", "VFIOUserNVMe",
+        "CLinux", "Fakes", "Linux", "Sandbox", "Seams", "TestTools", "VFIOUserEdu", "VFIOUserNVMe",
         "VFIOUserServer",
       ]),
+    // The processes of the test servers, and guests of a few instructions.
+    .target(
+      name: "TestTools", dependencies: ["Linux"], path: "Tests/TestTools", swiftSettings: settings),
     tests("PCI"),
     tests("Gate"),
     // The fake implementations of the protocols of Seams.
@@ -125,15 +128,14 @@ let package = Package(
       "VMM",
       [
         "Boot", "CProbes", "Fakes", "Gate", "KVM", "Seams", "GuestMemory", "Linux", "PCI", "Passthrough",
-        "Sandbox",
-        "Trace",
+        "Sandbox", "TestTools", "Trace", "VFIOUser", "VFIOUserEdu",
         logging,
       ]),
     tests(
       "sluice",
       [
         "VMM", "Fakes", "Gate", "Boot", "KVM", "VFIO", "Trace", "GuestMemory", "Linux", "PCI", "Passthrough",
-        "Sandbox", "Seams", argumentParser, subprocess, system,
+        "Sandbox", "Seams", "TestTools", "VFIOUserEdu", "VFIOUserNVMe", argumentParser, subprocess, system,
       ]),
     .executableTarget(
       name: "LabRunner",

@@ -2,6 +2,7 @@
 
 import Foundation
 import Linux
+import TestTools
 import Testing
 
 @testable import VFIOUser

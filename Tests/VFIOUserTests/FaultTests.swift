@@ -3,6 +3,7 @@
 import Fakes
 import Foundation
 import Linux
+import TestTools
 import Testing
 
 @testable import VFIOUser

@@ -3,6 +3,7 @@
 import Foundation
 import Linux
 import Sandbox
+import TestTools
 import Testing
 
 @testable import VFIOUser

@@ -4,6 +4,7 @@ import Fakes
 import Foundation
 import Linux
 import Synchronization
+import TestTools
 import Testing
 
 @testable import VFIOUser

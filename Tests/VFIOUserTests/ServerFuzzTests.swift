@@ -4,6 +4,7 @@ import CLinux
 import Fakes
 import Foundation
 import Linux
+import TestTools
 import Testing
 
 @testable import VFIOUser

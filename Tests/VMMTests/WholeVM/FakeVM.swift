@@ -9,6 +9,7 @@ import Passthrough
 import Sandbox
 import Seams
 import Synchronization
+import TestTools
 import Testing
 
 @testable import VMM

@@ -6,6 +6,7 @@ import Linux
 import PCI
 import Passthrough
 import Synchronization
+import TestTools
 import Testing
 import Trace
 

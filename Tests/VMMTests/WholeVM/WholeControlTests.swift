@@ -8,6 +8,7 @@ import PCI
 import Passthrough
 import Seams
 import Synchronization
+import TestTools
 import Testing
 import Trace
 

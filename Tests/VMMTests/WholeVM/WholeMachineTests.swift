@@ -9,6 +9,7 @@ import PCI
 import Passthrough
 import Seams
 import Synchronization
+import TestTools
 import Testing
 
 @testable import VMM

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
-import Linux
-import VFIOUser
+package import Linux
 
 /// The programs of the test servers.
-enum ServerProgram: String {
+package enum ServerProgram: String {
   case edu = "VFIOUserEdu"
   case nvme = "VFIOUserNVMe"
 }
 
 /// A process of a test server. It is killed at the end of its owner's life.
-final class ServerProcess {
-  let path: String
+package final class ServerProcess {
+  /// The path of the socket.
+  package let path: String
   private let process = Process()
   private let directory: String
 
@@ -23,7 +23,9 @@ final class ServerProcess {
   ///   - arguments: More arguments than the socket.
   ///   - faults: The text of a fault plan, or nil.
   ///   - path: The path of the socket, or nil for a new one.
-  init(_ program: ServerProgram, _ arguments: [String] = [], faults: String? = nil, path: String? = nil)
+  package init(
+    _ program: ServerProgram, _ arguments: [String] = [], faults: String? = nil, path: String? = nil
+  )
     throws
   {
     directory = FileManager.default.temporaryDirectory.appending(path: "vfio-user-\(UUID().uuidString)").path
@@ -47,22 +49,22 @@ final class ServerProcess {
   }
 
   /// True if the process has not ended.
-  var isRunning: Bool { process.isRunning }
+  package var isRunning: Bool { process.isRunning }
 
   /// The ID of the process.
-  var identifier: Int32 { process.processIdentifier }
+  package var identifier: Int32 { process.processIdentifier }
 
   /// Sends a signal.
-  func send(_ signal: Int32) { kill(process.processIdentifier, signal) }
+  package func send(_ signal: Int32) { kill(process.processIdentifier, signal) }
 
   /// Waits for the end and returns the exit status, or 128 and the signal.
-  func wait() -> Int32 {
+  package func wait() -> Int32 {
     process.waitUntilExit()
     return process.terminationReason == .exit ? process.terminationStatus : 128 + process.terminationStatus
   }
 
   /// Connects. Waits until the server listens.
-  func connect() throws -> OwnedDescriptor {
+  package func connect() throws -> OwnedDescriptor {
     let end = Clock.microseconds() + 10_000_000
     while true {
       do throws(KernelError) { return try StreamSocket.connect(to: path, waits: true) } catch {
@@ -70,47 +72,5 @@ final class ServerProcess {
         usleep(1000)
       }
     }
-  }
-}
-
-/// A connection with a thread that receives its messages.
-final class Client: Sendable {
-  let connection: Connection
-  let memory: TestMemory
-  private let reader: Linux.Thread
-
-  /// Negotiates with a server and maps the memory.
-  ///
-  /// - Parameter maps: Changes the descriptor for DMA_MAP; nil for messages.
-  init(
-    _ socket: consuming OwnedDescriptor, _ configuration: Connection.Configuration = .init(),
-    hasDescriptor: Bool = true
-  ) throws {
-    let memory = try TestMemory()
-    let connection = try Connection(
-      socket, name: "test", configuration: configuration, memory: memory.handler)
-    (self.connection, self.memory) = (connection, memory)
-    reader = try Linux.Thread(name: "reader") { connection.serve() }
-    do { try connection.map(memory.range, descriptor: hasDescriptor ? memory.number : nil) } catch {
-      connection.close()
-      reader.join()
-      throw error
-    }
-  }
-
-  /// Sets Memory Space Enable and Bus Master Enable.
-  func enable() throws { try connection.write(7, offset: 4, width: 2, 6) }
-
-  deinit {
-    connection.close()
-    reader.join()
-  }
-}
-
-extension EventFD {
-  /// Waits for a count and takes it; 0 after a second.
-  borrowing func next(milliseconds: Int32 = 1000) throws -> UInt64 {
-    _ = try wait(milliseconds: milliseconds)
-    return try take()
   }
 }
