@@ -30,8 +30,14 @@ extension GuestMemory {
 
 extension GuestMemory.Backing {
   /// Maps `size` bytes. No page is populated yet, but huge pages of the pool are reserved.
-  func map(_ size: UInt64) throws(GuestMemory.AllocationError) -> Mapping {
-    do throws(KernelError) { return try mapping(size) } catch {
+  ///
+  /// - Parameters:
+  ///   - size: Bytes.
+  ///   - file: Receives the file of shared memory, whose size nobody can change, or nil for private memory.
+  func map(
+    _ size: UInt64, file: inout SharedDescriptor?
+  ) throws(GuestMemory.AllocationError) -> Mapping {
+    do throws(KernelError) { return try mapping(size, file: &file) } catch {
       guard case .hugePages(let shift) = self else { throw .kernel(error) }
       let kibibytes: UInt64 = 1 << UInt64(shift - 10)
       switch error.errno {
@@ -43,7 +49,7 @@ extension GuestMemory.Backing {
     }
   }
 
-  private func mapping(_ size: UInt64) throws(KernelError) -> Mapping {
+  private func mapping(_ size: UInt64, file: inout SharedDescriptor?) throws(KernelError) -> Mapping {
     switch self {
     case .transparentHugePages:
       let mapping = try Mapping(anonymous: size)
@@ -56,21 +62,29 @@ extension GuestMemory.Backing {
         guard error.errno == KernelError.invalid else { throw error }
       }
       return mapping
-    case .memfd:
-      let file = try Self.file(size: size, flags: 0)
-      return try Mapping(descriptor: file.number, offset: 0, size: size)
+    case .memfd: return try Self.map(size, flags: 0, file: &file)
     case .hugePages(let shift):
-      let file = try Self.file(size: size, flags: UInt32(MFD_HUGETLB) | shift << 26)
-      return try Mapping(descriptor: file.number, offset: 0, size: size)
+      return try Self.map(size, flags: UInt32(MFD_HUGETLB) | shift << 26, file: &file)
     }
+  }
+
+  private static func map(
+    _ size: UInt64, flags: UInt32, file: inout SharedDescriptor?
+  ) throws(KernelError) -> Mapping {
+    let memory = SharedDescriptor(try Self.file(size: size, flags: flags))
+    file = memory
+    return try Mapping(descriptor: memory.number, offset: 0, size: size)
   }
 
   private static func file(size: UInt64, flags: UInt32) throws(KernelError) -> OwnedDescriptor {
     // SAFETY: the name is a literal that lives for the call.
-    let number = try check(unsafe cl_memfd("guest-ram", flags), "memfd_create")
+    let number = try check(
+      unsafe cl_memfd("guest-ram", UInt32(MFD_ALLOW_SEALING) | flags), "memfd_create")
     let file = OwnedDescriptor(owning: number)
     // From 2^63 bytes on, the length is negative and the kernel refuses it with EINVAL.
     try check(cl_truncate(number, Int64(bitPattern: size)), "ftruncate \(size) bytes of guest RAM")
+    // A process that receives the file cannot make accesses to guest RAM fault.
+    try check(cl_seal_size(number), "fcntl F_ADD_SEALS")
     return file
   }
 }

@@ -33,7 +33,12 @@ public final class GuestMemory: Sendable {
   public let size: UInt64
   /// The page size of the backing, in bytes.
   public let pageSize: UInt64
+  /// The file of shared memory, for another process that accesses guest RAM, or nil. Its first byte is the first byte of
+  /// ``hostAddresses``.
+  public let file: SharedDescriptor?
   private let mapping: Mapping
+  /// The host virtual addresses of the mapping.
+  public var hostAddresses: Range<UInt64> { mapping.address..<mapping.address + mapping.size }
 
   /// Creates and maps guest RAM. No page is populated yet.
   ///
@@ -43,10 +48,14 @@ public final class GuestMemory: Sendable {
   ///   - node: The NUMA node of the host that provides all pages, or nil for no policy.
   ///   - holes: The GPA ranges without RAM, in addition to the hole below 4 GiB: IOVAs that the IOMMU
   ///     reserves.
+  ///   - keepsFile: True if ``file`` stays open. Only shared memory has one.
   public init(
-    size: UInt64, backing: Backing = .memfd, node: Int? = nil, holes: [ClosedRange<UInt64>] = []
+    size: UInt64, backing: Backing = .memfd, node: Int? = nil, holes: [ClosedRange<UInt64>] = [],
+    keepsFile: Bool = false
   ) throws(AllocationError) {
-    mapping = try backing.map(size)
+    var file: SharedDescriptor?
+    mapping = try backing.map(size, file: &file)
+    self.file = keepsFile ? file : nil
     do throws(KernelError) { try mapping.excludeFromCoreDumps() } catch { throw .kernel(error) }
     if let node { try Self.bind(mapping, toNode: node) }
     self.size = size

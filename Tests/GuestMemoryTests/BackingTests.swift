@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
 import Linux
 import Testing
 
@@ -42,6 +43,19 @@ import Testing
     #expect(try Self.smaps(memory).bytes("Rss") == Self.size)
     try memory.discard()
     #expect(try Self.smaps(memory).bytes("Rss") == 0, "discarded pages are not resident")
+  }
+
+  @Test("another process can map the file of shared memory, and cannot change its size")
+  func file() throws {
+    let memory = try GuestMemory(size: Self.size, keepsFile: true)
+    let file = try #require(memory.file)
+    #expect(ftruncate(file.number, 4096) < 0 && ftruncate(file.number, off_t(Self.size) * 2) < 0)
+    try memory.store(0x1234 as UInt16, at: GuestAddress(0x5000))
+    #expect(try readBytes(file.number, 2, at: 0x5000) == [0x34, 0x12])
+    #expect(memory.hostAddresses.lowerBound == memory.regions[0].hostAddress)
+    #expect(UInt64(memory.hostAddresses.count) == Self.size)
+    #expect(try GuestMemory(size: Self.size).file == nil)
+    #expect(try GuestMemory(size: Self.size, backing: .transparentHugePages, keepsFile: true).file == nil)
   }
 
   @Test("pieces cover both regions, and no piece crosses the hole")
