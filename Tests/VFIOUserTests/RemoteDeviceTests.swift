@@ -3,6 +3,7 @@
 import Foundation
 import Linux
 import Seams
+import TestTools
 import Testing
 
 @testable import VFIOUser
@@ -50,7 +51,7 @@ import Testing
     }
     device.close()
     #expect(!device.isOpen)
-    #expect(throws: OperationError("vfio-user test: the connection is closed")) {
+    #expect(throws: OperationError("the connection is closed")) {
       _ = try device.read(2, offset: 0, width: 4)
     }
   }
@@ -81,7 +82,7 @@ import Testing
     let client = try Client(try server.connect())
     let device = try Self.device(client)
     server.send(SIGKILL)
-    #expect(throws: OperationError("vfio-user test: the other process has closed the connection")) {
+    #expect(throws: OperationError("the other process has closed the connection")) {
       _ = try device.read(7, offset: 0, width: 4)
     }
     #expect(!device.isOpen)

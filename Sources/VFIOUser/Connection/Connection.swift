@@ -129,6 +129,15 @@ public final class Connection: Sendable {
   /// Ends the connection. Every request, now and later, has the error ``ConnectionFault/closed``.
   public func close() { _ = end(.closed) }
 
+  /// Ends the connection, because the server has refused a request that must succeed.
+  ///
+  /// - Parameters:
+  ///   - command: The command of the request.
+  ///   - errno: The positive error number that the server has returned, or nil.
+  public func abandon(_ command: Command, errno: Int32?) {
+    end(.refused(command, errno: UInt32(clamping: errno ?? 0)))
+  }
+
   /// Ends the connection, unless it has ended. Returns the error that every request has.
   @discardableResult
   func end(_ fault: ConnectionFault) -> ConnectionError {

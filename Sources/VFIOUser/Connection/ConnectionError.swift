@@ -78,6 +78,7 @@ public enum ConnectionFault: Error, Equatable, Sendable, CustomStringConvertible
 }
 
 extension OperationError {
-  /// Creates an error from an error of a connection.
-  public init(_ error: ConnectionError) { self.init(error.description, errno: error.cause.errno) }
+  /// Creates an error from an error of a connection. The name of the device is left out, because every message about the
+  /// device contains it.
+  public init(_ error: ConnectionError) { self.init(error.cause.description, errno: error.cause.errno) }
 }
