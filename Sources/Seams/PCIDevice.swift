@@ -12,6 +12,8 @@ public protocol PCIDevice: Sendable {
   var busResetScope: [ResetDependent]? { get }
   /// False after ``close()``.
   var isOpen: Bool { get }
+  /// The cause if the process of the device has ended or has broken the protocol, or nil. The device no longer answers.
+  var loss: OperationError? { get }
 
   /// Returns a region, or nil if the device has no such region.
   ///
@@ -78,6 +80,11 @@ public protocol PCIDevice: Sendable {
 
   /// Unmaps the device and releases it to its owner.
   func close()
+}
+
+extension PCIDevice {
+  /// Nil: a device of the host's kernel has no process. The kernel reports its errors.
+  public var loss: OperationError? { nil }
 }
 
 /// The indices of regions (VFIO_PCI_*_REGION_INDEX). The indices 0 to 5 are the BARs.

@@ -89,6 +89,8 @@ public struct FunctionWarning: Equatable, Sendable, CustomStringConvertible, Exp
     case descriptorLimit
     /// A bus reset would also reset these devices, which do not belong to the VM.
     case foreignDevices([String])
+    /// The process of the device has ended or has broken the protocol.
+    case lostServer
   }
 
   /// The operation, its object, and the cause.

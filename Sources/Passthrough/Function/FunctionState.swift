@@ -130,7 +130,8 @@ struct FunctionState<B: Backend>: ~Copyable {
 
   /// Logs a failure that does not end the VM. Logs each kind once, because a guest can repeat the failure.
   mutating func warn(_ kind: Warning, _ text: @autoclosure () -> FunctionWarning) {
-    guard warned.isDisjoint(with: kind) else { return }
+    // The loss of a device is reported once, with its cause.
+    guard warned.isDisjoint(with: kind), device.loss == nil else { return }
     warned.formUnion(kind)
     observe(.warning(text()), 0)
   }

@@ -133,7 +133,7 @@ extension AssignedFunction {
   /// Takes the function from the guest, which has switched its slot off, or whose slot is empty from now on. The
   /// device stays open until ``release()``.
   public func leaveSlot() throws(FunctionError) {
-    do throws(OperationError) { try detach(.released, .release, nil) } catch { throw failure(error) }
+    do throws(OperationError) { try detach(.released, .release, lossWarning) } catch { throw failure(error) }
   }
 
   /// Resets the device and returns it to the host, after ``leaveSlot()``.

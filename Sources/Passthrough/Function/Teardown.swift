@@ -27,12 +27,22 @@ extension AssignedFunction {
         try detach(.isolated, .error, Self.errorReported)
       case .request:
         _ = try notifications.request.take()
-        try returnToHost("removed from the guest: the host requests the device")
+        if let lossWarning {
+          try detach(.isolated, .error, lossWarning)
+          try handBack()
+        } else {
+          try returnToHost("removed from the guest: the host requests the device")
+        }
       }
     } catch { throw failure(error) }
   }
 
-  private static var errorReported: String {
+  /// The warning if the process of the device has ended or has broken the protocol, or nil.
+  var lossWarning: FunctionWarning? {
+    device.loss.map { FunctionWarning("lost by the guest: \($0)", .lostServer) }
+  }
+
+  private static var errorReported: FunctionWarning {
     "isolated from the guest: the host's kernel reported an error of the device (AER)"
   }
 
@@ -41,14 +51,14 @@ extension AssignedFunction {
   /// - Throws: The cause if the mapping still exists. The VM must end then.
   func isolate(_ cause: OperationError) throws(FunctionError) {
     do throws(OperationError) {
-      try detach(.isolated, .error, "isolated from the guest: \(cause)")
+      try detach(.isolated, .error, FunctionWarning("isolated from the guest: \(cause)"))
     } catch { throw failure(error) }
   }
 
   /// Takes the function from the guest: closes the gate permanently. The guest then reads all-ones from the
   /// function, including its configuration space. Does nothing if the gate has already closed permanently.
   func detach(
-    _ loss: TraceEvent.DeviceState, _ reason: TraceEvent.WindowReason, _ text: String?
+    _ loss: TraceEvent.DeviceState, _ reason: TraceEvent.WindowReason, _ warning: FunctionWarning?
   ) throws(OperationError) {
     isLeaving.signal()
     let start = Clock.microseconds()
@@ -62,7 +72,7 @@ extension AssignedFunction {
       state.turnInterruptsOff()
       state.loss = loss
       update(state)
-      if let text { observe(.warning(FunctionWarning(text)), 0) }
+      if let warning { observe(.warning(warning), 0) }
       observe(.lost(loss), Clock.microseconds() - start)
     }
   }
@@ -75,8 +85,8 @@ extension AssignedFunction {
   }
 
   /// Releases the device while the VM runs. The kernel may wait for the release.
-  private func returnToHost(_ text: String) throws(OperationError) {
-    try detach(.released, .release, text)
+  private func returnToHost(_ warning: FunctionWarning) throws(OperationError) {
+    try detach(.released, .release, warning)
     try handBack()
   }
 
@@ -87,7 +97,7 @@ extension AssignedFunction {
       guard device.isOpen else { return }
       do throws(OperationError) {
         // A bus reset that affects other devices of the VM is skipped: their windows may be open.
-        if configuration.reset.isSafeWhileRunning {
+        if configuration.reset.isSafeWhileRunning, device.loss == nil {
           try configuration.reset.perform(on: device, .handBack, observe)
         }
       } catch {
@@ -121,6 +131,8 @@ extension AssignedFunction {
   public func resetAndRelease() throws(FunctionError) {
     guard device.isOpen, !state.withLock({ state in state.gate.isMapped }) else { return }
     defer { device.close() }
+    // The process of a lost device keeps no state for its next owner.
+    guard device.loss == nil else { return }
     do throws(OperationError) { try configuration.reset.perform(on: device, .handBack, observe) } catch {
       // The kernel holds the device for its removal. It resets the device on the release.
       if error.errno == KernelError.again { return }

@@ -58,6 +58,9 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
     do throws(KernelError) { done = try EventFD() } catch { throw OperationError(error) }
   }
 
+  /// True if there is no I/O address space. Nothing is pinned.
+  public var isEmpty: Bool { spaces.isEmpty }
+
   /// The first IOVA after the last range of an IOMMU, the lowest of all IOMMUs, or nil if no IOMMU reports its
   /// ranges.
   public var limit: UInt64? {

@@ -13,6 +13,7 @@ extension RunError: AdvisedError {
     case .memory(let error): error.remedy
     case .preparation(let error): error.remedy
     case .vfio(let error): error.remedy
+    case .server(let problem): problem.remedy
     case .host(let problem): problem.remedy
     case .control(let problem): problem.remedy
     case .descriptor(let problem): problem.remedy
@@ -31,6 +32,8 @@ extension FunctionWarning.Reason {
   var remedy: String {
     switch self {
     case .descriptorLimit: "raise the limit with 'ulimit -n' before the start"
+    case .lostServer:
+      "start the process again, then add the device to a port with 'sluice ctl', or start the VM again"
     case .foreignDevices(let addresses):
       "add \(addresses.map { "--device \($0)" }.joined(separator: " and ")) to give the VM the whole bus"
     }
