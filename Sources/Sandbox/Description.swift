@@ -10,7 +10,7 @@ extension Rule {
   public static func describe(_ rules: [Rule], _ choice: LayerChoice) -> String {
     var lines = choice.layers.map { "# \($0.rawValue): \($0.text)" }
     guard choice.contains(.seccomp) else { return lines.joined(separator: "\n") + "\n" }
-    for kind in ThreadKind.allCases {
+    for kind in kinds(rules) {
       lines.append("\(kind.rawValue):")
       for rule in rules where rule.threads.contains(kind) {
         switch rule.condition {
@@ -31,6 +31,11 @@ extension Rule {
       }
     }
     return lines.joined(separator: "\n") + "\n"
+  }
+
+  /// The kinds of threads of a machine with a table. Only a machine with devices in other processes has readers.
+  private static func kinds(_ rules: [Rule]) -> [ThreadKind] {
+    ThreadKind.allCases.filter { kind in kind != .reader || rules.contains { $0.threads == [.reader] } }
   }
 
   private static func mark(_ isContingent: Bool) -> String { isContingent ? " (contingent)" : "" }

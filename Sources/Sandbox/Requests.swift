@@ -59,7 +59,7 @@ extension Rule {
         Request("TIOCGPGRP", UInt(TIOCGPGRP), "check whether another process group has the terminal", on: 0),
       ])),
     Rule("ioctl", [.pin], "pin guest RAM", .requests([restoresTerminal])),
-    Rule("ioctl", [.trace, .socket], "restore the terminal", .requests([restoresTerminal])),
+    Rule("ioctl", [.trace, .socket, .reader], "restore the terminal", .requests([restoresTerminal])),
   ]
 
   /// Returns a table with more rules. Requests of ioctl are added to the rule of the same threads.

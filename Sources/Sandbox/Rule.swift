@@ -16,6 +16,8 @@ public enum ThreadKind: String, CaseIterable, Sendable {
   /// The thread of the control socket. It receives requests, and sends replies and events. Other threads perform the
   /// operations.
   case socket
+  /// The thread that receives the messages of a process with a device (vfio-user).
+  case reader
   /// The thread that opens devices which are added to ports, and returns devices that have left a port to the host.
   case hotplug
 }

@@ -40,7 +40,7 @@ extension Rule {
       "tgkill", [.vcpu, .control], "kick vCPUs out of KVM_RUN to open a window or to stop; part of abort()",
       .arguments([[ownProcess, kick], [ownProcess, abort]])),
     Rule(
-      "tgkill", [.pin, .device, .trace, .socket, .hotplug], "part of abort()",
+      "tgkill", [.pin, .device, .trace, .socket, .reader, .hotplug], "part of abort()",
       .arguments([[ownProcess, abort]]),
       isContingent: true),
   ]
@@ -89,7 +89,8 @@ extension Rule {
   private static let runtime: [Rule] = [
     Rule("futex", [.vcpu, .control], "take and release locks; join threads", locks),
     Rule(
-      "futex", [.pin, .device, .trace, .socket, .hotplug], "take and release locks", locks, isContingent: true
+      "futex", [.pin, .device, .trace, .socket, .reader, .hotplug], "take and release locks", locks,
+      isContingent: true
     ),
     Rule("getpid", allKinds, "part of abort()", isContingent: true),
     Rule("gettid", allKinds, "lock a Mutex of Swift, which is a priority-inheriting futex"),
@@ -98,13 +99,15 @@ extension Rule {
       isContingent: true),
     Rule("munmap", [.control], "unmap the machine's memory at shutdown"),
     Rule("munmap", [.device, .hotplug], "unmap a device's memory when the device is released"),
-    Rule("munmap", [.vcpu, .pin, .trace, .socket], "free large blocks in malloc()", isContingent: true),
+    Rule(
+      "munmap", [.vcpu, .pin, .trace, .socket, .reader], "free large blocks in malloc()", isContingent: true),
     Rule(
       "mprotect", allKinds, "grow a heap of malloc() that brk did not allocate",
       .arguments([[Argument(2, .number(UInt64(PROT_READ | PROT_WRITE)), "PROT_READ|PROT_WRITE")]]),
       isContingent: true),
     Rule(
-      "madvise", [.vcpu, .device, .trace, .socket, .hotplug], "free the stack of a thread that exits",
+      "madvise", [.vcpu, .device, .trace, .socket, .reader, .hotplug],
+      "free the stack of a thread that exits",
       .arguments([[dontNeed], [hugePage]])),
     Rule(
       "madvise", [.pin],
@@ -125,17 +128,19 @@ extension Rule {
     Rule("close", [.device, .hotplug], "close a device that is released"),
     Rule("rt_sigreturn", [.vcpu], "return from the kick, and from SIGBUS on disabled device memory"),
     Rule(
-      "rt_sigreturn", [.control, .pin, .device, .trace, .socket, .hotplug],
+      "rt_sigreturn", [.control, .pin, .device, .trace, .socket, .reader, .hotplug],
       "return from the handler of a fault signal that another process sent", isContingent: true),
     Rule(
       "restart_syscall", allKinds, "resume a wait after the process was stopped and continued",
       isContingent: true),
-    Rule("rt_sigprocmask", [.vcpu, .pin, .device, .trace, .socket, .hotplug], "part of pthread_exit()"),
+    Rule(
+      "rt_sigprocmask", [.vcpu, .pin, .device, .trace, .socket, .reader, .hotplug], "part of pthread_exit()"),
     Rule("rt_sigprocmask", [.control], "part of abort()", isContingent: true),
-    Rule("exit", [.vcpu, .pin, .device, .trace, .socket, .hotplug], "end the thread"),
+    Rule("exit", [.vcpu, .pin, .device, .trace, .socket, .reader, .hotplug], "end the thread"),
     Rule("exit_group", [.control], "end the process"),
     Rule(
-      "exit_group", [.vcpu, .pin, .device, .trace, .socket, .hotplug], "end the process from the C library",
+      "exit_group", [.vcpu, .pin, .device, .trace, .socket, .reader, .hotplug],
+      "end the process from the C library",
       isContingent: true),
   ]
 

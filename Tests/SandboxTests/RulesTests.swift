@@ -47,6 +47,22 @@ import VMM
     #expect(calls.count > 5)
   }
 
+  @Test(
+    "devices in other processes add calls, and a kind of thread still has one rule per call",
+    arguments: [nil, .type1, .iommufd] as [IOMMUInterface?])
+  func servers(_ interface: IOMMUInterface?) {
+    let rules = Rule.machine(interface, hasServers: true)
+    for kind in ThreadKind.allCases {
+      let calls = rules.filter { $0.threads.contains(kind) }.map(\.call)
+      #expect(Set(calls).count == calls.count, "\(kind)")
+      #expect(calls.contains("sendmsg") == [.vcpu, .control, .device, .hotplug, .reader].contains(kind))
+      #expect(calls.contains("recvmsg") == [.socket, .hotplug, .reader].contains(kind))
+      #expect(throws: Never.self) { try Filter(kind, rules: rules) }
+    }
+    let without = Rule.machine(interface).map(\.call)
+    #expect(!without.contains("sendmsg") && !without.contains("shutdown"))
+  }
+
   @Test("a kind of thread has one entry per request", arguments: ThreadKind.allCases)
   func uniqueRequests(_ kind: ThreadKind) {
     let requests = Self.requests(of: kind)
@@ -100,12 +116,13 @@ import VMM
 
   @Test("the description has a line for each call and each request of each kind of thread")
   func describe() {
-    let lines = Rule.describe(Rule.machine(.type1), LayerChoice()).split(
-      separator: "\n", omittingEmptySubsequences: false)
+    let all = Rule.machine(.type1, hasServers: true)
+    let lines = Rule.describe(all, LayerChoice()).split(separator: "\n", omittingEmptySubsequences: false)
+    #expect(!Rule.describe(Rule.machine(.type1), LayerChoice()).contains("reader:"))
     #expect(lines.last == "")
     for kind in ThreadKind.allCases {
       let section = lines.drop { $0 != "\(kind.rawValue):" }.dropFirst().prefix { $0.hasPrefix("  ") }
-      let rules = Rule.machine(.type1).filter { $0.threads.contains(kind) }
+      let rules = all.filter { $0.threads.contains(kind) }
       let expected = rules.map { max(1, Self.requests($0).count) }.reduce(0, +)
       #expect(section.count == expected)
       #expect(section.allSatisfy { $0.contains("  # ") })

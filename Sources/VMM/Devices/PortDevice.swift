@@ -69,13 +69,18 @@ enum PortOwner: UInt8, CaseIterable {
 extension Rule {
   /// Returns the table of a machine: the rules of every machine, of its devices and of the interface to the IOMMU.
   ///
-  /// - Parameter interface: The interface to the IOMMU, or nil if the machine has no passed-through device.
-  public static func machine(_ interface: IOMMUInterface?) -> [Rule] {
-    let rules = core + PortOwner.rules
-    return switch interface {
-    case .type1: adding(type1, to: rules)
-    case .iommufd: adding(iommufd, to: rules)
-    case nil: rules
+  /// - Parameters:
+  ///   - interface: The interface to the IOMMU, or nil if the machine has no device of the host.
+  ///   - hasServers: True if the machine can have devices in other processes.
+  public static func machine(_ interface: IOMMUInterface?, hasServers: Bool = false) -> [Rule] {
+    var rules = core + PortOwner.rules
+    switch interface {
+    case .type1: rules = adding(type1, to: rules)
+    case .iommufd: rules = adding(iommufd, to: rules)
+    case nil: break
     }
+    guard hasServers else { return rules }
+    // A thread has one rule for a call. The rules of iommufd let vCPUs close files.
+    return rules.filter { $0.call != "close" || $0.threads != [.vcpu] } + servers
   }
 }

@@ -53,7 +53,10 @@ struct Injections {
     let table = try InjectionTable(file: URL(filePath: context.manifest.injections))
     let text = try Command.output(
       [context.manifest.sluice, "run", "--print-seccomp"] + context.manifest.iommuOption)
-    let missing = table.missing(from: text)
+    let server = try Command.output(
+      [context.manifest.sluice, "run", "--print-seccomp", "--device", "vfio-user:none"]
+        + context.manifest.iommuOption)
+    let missing = table.missing(from: text) + table.missing(from: server)
     try context.require(
       missing.isEmpty, "'injections' lacks rows of the seccomp table: \(missing.joined(separator: ", "))")
     let calls = InjectionTable.calls(text)
