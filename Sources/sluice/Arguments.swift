@@ -132,9 +132,9 @@ struct PortWindowArgument: Equatable {
   }
 }
 
-/// A host device as an argument: its address, then options after commas.
+/// A device as an argument: its address or its socket, then options after commas.
 struct DeviceArgument: Equatable {
-  let address: Address
+  let address: DeviceName
   private(set) var policies = DevicePolicies()
   /// The VF token (a UUID as text), or nil.
   private(set) var token: String?
@@ -143,14 +143,33 @@ struct DeviceArgument: Equatable {
 
   /// The device of a VM's configuration.
   var assigned: Configuration.AssignedDevice {
-    .init(address: address, policies: policies, token: token, hasPort: hasPort)
+    .init(address, policies: policies, token: token, hasPort: hasPort)
   }
 
   /// Creates the value from the argument.
   init(_ argument: String) throws {
     let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
-    address = try Self.address(parts[0])
+    address = try Self.name(parts[0])
     for part in parts.dropFirst() { try parseOption(part) }
+  }
+
+  /// Returns the address of a device of the host.
+  static func hostAddress(_ argument: String) throws -> Address {
+    let device = try DeviceArgument(argument)
+    guard let address = device.address.address else {
+      throw ValidationError("'\(argument)' is not a device of the host; give an address such as 0000:01:00.0")
+    }
+    return address
+  }
+
+  private static func name(_ text: Substring) throws -> DeviceName {
+    guard text.hasPrefix(DeviceName.prefix) else { return .pci(try address(text)) }
+    guard let name = DeviceName(String(text)) else {
+      throw ValidationError(
+        "'\(text)' has no usable path; give the path of a socket, of at most \(DeviceName.maxPath) printable characters "
+          + "without spaces")
+    }
+    return name
   }
 
   private static func address(_ text: Substring) throws -> Address {
@@ -164,6 +183,9 @@ struct DeviceArgument: Equatable {
   private mutating func parseOption(_ option: Substring) throws {
     let pair = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
     let value = pair.count == 2 ? String(pair[1]) : ""
+    if address.path != nil, ["peer-dma", "vf-token"].contains(pair[0]) {
+      throw ValidationError("\(pair[0]): '\(address)' is in another process; leave the option out")
+    }
     switch pair[0] {
     case "bar-map":
       guard let policy = MappingPolicy(rawValue: value) else {

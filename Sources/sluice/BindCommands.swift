@@ -19,13 +19,13 @@ func hostDevice(_ address: Address) throws -> HostDevice {
 
 /// The device that a command acts on.
 struct DeviceOperand: ParsableArguments {
-  @Argument(help: "The device's PCI address, such as 0000:01:00.0.", transform: DeviceArgument.init)
-  var device: DeviceArgument?
+  @Argument(help: "The device's PCI address, such as 0000:01:00.0.", transform: DeviceArgument.hostAddress)
+  var device: Address?
 
   /// The address. A command's `run` checks that it is given, because the parser validates before it reports
   /// unknown options.
   var address: Address {
-    get throws { try required(device, "device: no PCI address; give one such as 0000:01:00.0").address }
+    get throws { try required(device, "device: no PCI address; give one such as 0000:01:00.0") }
   }
 }
 

@@ -9,8 +9,9 @@ import VMM
 struct BoundByUs {
   private var devices: [HostDevice] = []
 
-  /// Binds a device. A device that is bound already stays bound.
-  mutating func bind(_ address: Address) throws {
+  /// Binds a device of the host. A device that is bound already stays bound.
+  mutating func bind(_ name: DeviceName) throws {
+    guard let address = name.address else { return }
     let device = try hostDevice(address)
     let wasBound: Bool
     do throws(KernelError) { wasBound = try device.hasVFIODriver } catch {

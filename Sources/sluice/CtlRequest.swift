@@ -67,6 +67,7 @@ struct CtlRequest {
     _ added: DeviceArgument, _ verb: ControlRequest.Verb, _ device: DeviceArgument, _ port: UInt8?,
     _ socket: inout ControlConnection
   ) throws -> ControlConnection.Reply {
+    if added.address.path != nil { return try connect(added, verb, device, port, &socket) }
     let status = try socket.reply(to: line(.status, nil))
     guard let interface = status.interface else { throw CommandFailure(ControlError.noPorts(verb).message) }
     var bound = BoundByUs()
@@ -87,6 +88,19 @@ struct CtlRequest {
       bound.unbind()
       throw CommandFailure(OpenCommand.message(error))
     }
+  }
+
+  /// Connects to the process of a device, and sends the request with the socket.
+  private func connect(
+    _ added: DeviceArgument, _ verb: ControlRequest.Verb, _ device: DeviceArgument, _ port: UInt8?,
+    _ socket: inout ControlConnection
+  ) throws -> ControlConnection.Reply {
+    do {
+      let files = try OpenedDevices(adding: added.address)
+      defer { files.closeFiles() }
+      return try socket.reply(
+        to: line(verb, device, adding: added, to: port, files: files.names), passing: files.numbers)
+    } catch { throw CommandFailure(OpenCommand.message(error)) }
   }
 
   /// The request of an operation without files, as a line.

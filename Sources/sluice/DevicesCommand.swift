@@ -37,8 +37,8 @@ struct DevicesCommand: ParsableCommand {
     help: ArgumentHelp(
       "The devices to show in detail, by PCI address (default: all devices, one line each).",
       valueName: "address"),
-    transform: DeviceArgument.init)
-  var operands: [DeviceArgument] = []
+    transform: DeviceArgument.hostAddress)
+  var operands: [Address] = []
 
   @Flag(name: .shortAndLong, help: "Show details of every device.")
   var verbose = false
@@ -46,7 +46,7 @@ struct DevicesCommand: ParsableCommand {
   @Flag(help: "Print a JSON array with all details.")
   var json = false
 
-  private var addresses: [Address] { operands.map(\.address) }
+  private var addresses: [Address] { operands }
 
   func run() throws {
     let reports: [DeviceReport]

@@ -51,6 +51,7 @@ struct RunCommand: ParsableCommand {
         port             Put the device behind a separate PCI Express root port, so
                          that the guest can remove and reset it, and learns of its
                          errors (default: the device is on the root bus).
+        A device vfio-user:PATH has no peer-dma= and no vf-token=.
 
       MEMORY OPTIONS, after the size in --memory:
         hugepages=KIND   The pages of guest RAM. The default is thp, or 4 KiB
@@ -74,8 +75,9 @@ struct RunCommand: ParsableCommand {
                          vCPUs on that node with --cpu-pin.
 
       DESCRIPTORS, in --fd, and in LISTEN_FDNAMES as 'sluice open' sets it:
-        kvm, iommu, container, container.N, group.N, device.0000-01-00.0, devices,
-        kernel, initrd, trace, console, notify, control. With 'devices', the VM opens no device itself.
+        kvm, iommu, container, container.N, group.N, device.0000-01-00.0, vfio-user,
+        vfio-user.N, devices, kernel, initrd, trace, console, notify, control. With
+        'devices', the VM opens no device itself.
 
       LAYERS, in --sandbox. Without an option, the VM starts without a layer that the
       kernel lacks, and --summary names the cause. 'no-LAYER' leaves a layer out for
@@ -138,8 +140,9 @@ struct RunCommand: ParsableCommand {
   @Option(
     name: .customLong("device"),
     help: ArgumentHelp(
-      "Pass a host device through, by its PCI address. It must be bound to vfio-pci. See DEVICE OPTIONS for "
-        + "the options. Repeat --device for up to 31 devices (default: none).",
+      "Pass a host device through, by its PCI address, or a device of another process, by vfio-user: and the path of its "
+        + "socket. A host device must be bound to vfio-pci. See DEVICE OPTIONS for the options. Repeat --device for up to 31 "
+        + "devices (default: none).",
       valueName: "address[,option=value...]"),
     transform: DeviceArgument.init)
   var devices: [DeviceArgument] = []
@@ -250,7 +253,10 @@ struct RunCommand: ParsableCommand {
   mutating func run() throws {
     if printSeccomp {
       print(
-        Rule.describe(Rule.machine(iommu.interface ?? .type1), sandbox.layers), terminator: "")
+        Rule.describe(
+          Rule.machine(
+            iommu.interface ?? .type1, hasServers: devices.contains { $0.address.path != nil }),
+          sandbox.layers), terminator: "")
       return
     }
     let files = try HostFiles.passed(descriptors)

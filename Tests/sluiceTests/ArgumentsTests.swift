@@ -88,9 +88,43 @@ import VMM
     #expect(throws: ValidationError.self) { try CPUPinArgument(text) }
   }
 
+  @Test("a device in another process is a path, has no IOMMU options, and is no operand of 'bind'")
+  func server() throws {
+    let device = try DeviceArgument("vfio-user:/run/a.sock,port,bar-map=eager")
+    #expect(device.address == .server("/run/a.sock") && device.hasPort)
+    #expect(device.assigned.address.description == "vfio-user:/run/a.sock")
+    #expect(device.assigned.policies.barMap == .eager)
+    let long = String(repeating: "x", count: DeviceName.maxPath)
+    #expect(try DeviceArgument("vfio-user:" + long).address == .server(long))
+    for text in ["vfio-user:", "vfio-user:a b", "vfio-user:\u{e9}", "vfio-user:x" + long] {
+      let error = #expect(throws: ValidationError.self) { try DeviceArgument(text) }
+      #expect(error?.message.contains("has no usable path; give the path of a socket") == true)
+    }
+    for option in ["peer-dma=off", "vf-token=2ab74924-c335-45f4-9b16-8569e5b08258"] {
+      let error = #expect(throws: ValidationError.self) { try DeviceArgument("vfio-user:/a,\(option)") }
+      #expect(error?.message.hasSuffix("'vfio-user:/a' is in another process; leave the option out") == true)
+    }
+    #expect(throws: ValidationError.self) { try DeviceArgument.hostAddress("vfio-user:/a") }
+  }
+
+  @Test("private memory with a device in another process is wrong usage")
+  func privateMemory() throws {
+    func run(_ memory: String) throws -> Configuration {
+      let arguments = ["--kernel", "k", "--memory", memory, "--device", "vfio-user:/a"]
+      return try RunCommand.parse(arguments).configuration()
+    }
+    let error = #expect(throws: ValidationError.self) { try run("64M,hugepages=thp") }
+    #expect(
+      error?.message
+        == "--memory: transparent huge pages are private memory, which the process of vfio-user:/a cannot access; leave "
+        + "hugepages=thp out, or give hugepages=2M")
+    #expect(try run("64M").sharableBacking == .memfd)
+    #expect(try run("64M,hugepages=2M").sharableBacking == .hugePages(shift: 21))
+  }
+
   @Test("a device is an address, and unknown options after it are refused")
   func device() throws {
-    #expect(try DeviceArgument("01:00.0").address == Address("0000:01:00.0"))
+    #expect(try DeviceArgument("01:00.0").address.address == Address("0000:01:00.0"))
     let option = #expect(throws: ValidationError.self) {
       try DeviceArgument("0000:01:00.0,no-such-option=1")
     }

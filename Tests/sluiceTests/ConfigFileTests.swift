@@ -5,6 +5,7 @@ import Foundation
 import Gate
 import PCI
 import Testing
+import VMM
 
 @testable import sluice
 

@@ -103,6 +103,13 @@ static inline bool cl_is_unix_listener(int fd)
 	       cl_socket_option(fd, SO_ACCEPTCONN) == 1;
 }
 
+/* True for a Unix stream socket that does not listen. */
+static inline bool cl_is_connected_stream(int fd)
+{
+	return cl_socket_option(fd, SO_DOMAIN) == AF_UNIX && cl_socket_option(fd, SO_TYPE) == SOCK_STREAM &&
+	       cl_socket_option(fd, SO_ACCEPTCONN) == 0;
+}
+
 /* True if a socket has a file that belongs to `user` or to root, and that no other user may connect to. */
 static inline bool cl_is_private_socket(int fd, uint32_t user)
 {

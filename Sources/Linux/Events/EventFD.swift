@@ -21,6 +21,12 @@ public struct EventFD: ~Copyable, Sendable {
     _ = cl_eventfd_add(descriptor.number)
   }
 
+  /// Adds one to the count of an eventfd that another owner keeps open.
+  public static func signal(_ number: Int32) {
+    // As in signal().
+    _ = cl_eventfd_add(number)
+  }
+
   /// Returns the count and sets it to zero.
   @discardableResult
   public borrowing func take() throws(KernelError) -> UInt64 {

@@ -57,6 +57,8 @@ public struct DescriptorFacts: Sendable {
   public var isPrivateListener: Bool {
     cl_is_unix_listener(number) && cl_is_private_socket(number, cl_user_id())
   }
+  /// True if this is a connected Unix stream socket.
+  public var isConnectedStream: Bool { cl_is_connected_stream(number) }
   /// True if this is the cdev of a device that is not bound to an iommufd. The kernel refuses each request with EINVAL
   /// (Linux drivers/vfio/vfio_main.c, vfio_device_fops_unl_ioctl).
   public var isUnboundDevice: Bool { cl_is_unbound_device(number) }

@@ -27,7 +27,7 @@ struct GuestSlot: Equatable {
   /// Functions of one host device share a PCI slot if function 0 is among them. A guest finds no function in
   /// a PCI slot without function 0 (PCI 3.0 §3.2.2.3.4). A device behind a port shares none.
   static func all(_ devices: [Configuration.AssignedDevice]) -> [GuestSlot] {
-    let addresses = devices.filter { !$0.hasPort }.map(\.address)
+    let addresses = devices.filter { !$0.hasPort }.compactMap(\.address.address)
     var slots: [Address: UInt8] = [:]
     var next: UInt8 = 1
     var ports = 0
@@ -36,7 +36,10 @@ struct GuestSlot: Equatable {
         defer { (next, ports) = (next + 1, ports + 1) }
         return GuestSlot(slot: next, function: 0, isShared: false, port: ports)
       }
-      let address = device.address
+      guard let address = device.address.address else {
+        defer { next += 1 }
+        return GuestSlot(slot: next, function: 0, isShared: false)
+      }
       let siblings = addresses.filter { $0.isSameDevice(as: address) }
       let first = siblings.first { $0.function == 0 }
       let isShared = siblings.count > 1 && first != nil

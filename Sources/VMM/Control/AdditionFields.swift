@@ -12,7 +12,7 @@ extension ControlRequest {
   static func assigned(
     _ object: FlatObject, _ field: Field, _ verb: Verb
   ) throws(ControlError) -> Configuration.AssignedDevice {
-    var device = Configuration.AssignedDevice(address: try address(object, field, verb), hasPort: true)
+    var device = Configuration.AssignedDevice(try address(object, field, verb), hasPort: true)
     if let policy = try option(object, .barMap, verb, MappingPolicy.init(rawValue:)) {
       device.policies.barMap = policy
     }
@@ -43,12 +43,17 @@ extension ControlRequest {
     return number
   }
 
-  /// Returns the names of the descriptors. Only the descriptors of a device are valid.
-  static func files(_ object: FlatObject, _ verb: Verb) throws(ControlError) -> [DescriptorName] {
+  /// Returns the names of the descriptors. Only the descriptors of the device are valid: the filters of a VM may kill it
+  /// for the check of another descriptor.
+  static func files(
+    _ object: FlatObject, _ verb: Verb, for device: Configuration.AssignedDevice
+  ) throws(ControlError) -> [DescriptorName] {
     let words = object.strings[Field.files.rawValue]?.split(separator: " ") ?? []
     let names = words.compactMap { DescriptorName(String($0)) }
     guard !names.isEmpty, names.count == words.count, Set(names).count == names.count,
-      names.allSatisfy({ $0.isOfDevices || $0 == .devices })
+      names.allSatisfy({
+        device.address.path == nil ? $0.isOfDevices || $0 == .devices : $0 == .server(0)
+      })
     else { throw .invalidField(.files, verb) }
     return names
   }

@@ -102,7 +102,8 @@ public enum ControlError: Error, Equatable, Sendable, CustomStringConvertible {
     case .invalidField(.token, _): "'\(ControlRequest.Field.token.rawValue)' is not a UUID"
     case .invalidField(let field, _) where ControlRequest.Field.options.contains(field):
       "'\(field.rawValue)' is not a policy"
-    case .invalidField(let field, _): "'\(field.rawValue)' is not a PCI address"
+    case .invalidField(let field, _):
+      "'\(field.rawValue)' is neither a PCI address nor \(DeviceName.prefix)PATH"
     case .tooManyClients: "\(ControlServer.clientLimit) clients are connected"
     case .notPermitted: "the client belongs to another user"
     case .busy: "another operation on it has not ended"

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import PCI
 internal import Trace
 
 /// The `id` of a request, which its reply repeats.
@@ -122,15 +121,14 @@ public struct ControlRequest: Equatable, Sendable {
     case .status: return .status
     case .events: return .events
     case .add:
-      return .operation(
-        .add(
-          try assigned(object, .device, verb), port: try port(object), files: try files(object, verb)))
+      let device = try assigned(object, .device, verb)
+      return .operation(.add(device, port: try port(object), files: try files(object, verb, for: device)))
     case .remove: return .operation(.remove(device: try device(object, verb)))
     case .replace:
+      let successor = try assigned(object, .with, verb)
       return .operation(
         .replace(
-          device: try device(object, verb), with: try assigned(object, .with, verb),
-          files: try files(object, verb)))
+          device: try device(object, verb), with: successor, files: try files(object, verb, for: successor)))
     case .inject:
       return .operation(.inject(device: try device(object, verb), try severity(object)))
     case .stop: return .operation(.stop(timeout: try timeout(object)))
@@ -143,8 +141,8 @@ public struct ControlRequest: Equatable, Sendable {
 
   static func address(
     _ object: FlatObject, _ field: Field, _ verb: Verb
-  ) throws(ControlError) -> Address {
-    guard let address = object.strings[field.rawValue].flatMap(Address.init) else {
+  ) throws(ControlError) -> DeviceName {
+    guard let address = object.strings[field.rawValue].flatMap({ DeviceName($0) }) else {
       throw .invalidField(field, verb)
     }
     return address

@@ -23,7 +23,7 @@ struct MachineStatus<B: HostBackend>: Sendable {
     fields.put("vcpus", cpus)
     fields.put("memory", memory)
     if let backend {
-      fields.put("iommu", backend.choice.interface.rawValue)
+      if let choice = backend.choice { fields.put("iommu", choice.interface.rawValue) }
       fields.put("groups", backend.groups.joined(separator: " "))
     }
     fields.put("ports", ports.count)

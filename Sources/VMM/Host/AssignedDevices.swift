@@ -19,8 +19,8 @@ struct AssignedDevices<B: HostBackend>: Sendable {
   /// The backend of the devices. It stays open as long as the devices.
   let backend: B?
 
-  /// The interface to the IOMMU, or nil if the VM has no device.
-  var interface: IOMMUInterface? { backend?.choice.interface }
+  /// The interface to the IOMMU, or nil if the VM has no device of the host.
+  var interface: IOMMUInterface? { backend?.choice?.interface }
 
   /// The first IOVA that the IOMMU does not translate.
   var ioLimit: UInt64 { dma?.limit ?? .max }
@@ -29,19 +29,20 @@ struct AssignedDevices<B: HostBackend>: Sendable {
   init(
     _ devices: [Configuration.AssignedDevice], ready: [ReadyDevice], machine: VirtualMachine,
     resources: MachineResources, memory: GuestMemory, iommu: IOMMUInterface?, files: HostFiles,
-    mayGrow: Bool, eventLog: EventLog
+    ports: Int, eventLog: EventLog
   ) throws(RunError) {
     guestSlots = GuestSlot.all(devices)
-    guard !devices.isEmpty || mayGrow else {
+    guard !devices.isEmpty || ports > 0 else {
       (functions, context, dma, backend) = ([], nil, nil, nil)
       return
     }
-    let plan = AddressSpacePlan(devices, groups: ready.map(\.group))
-    let backend = try B(plan, ready: ready, machine: machine, iommu: iommu, files: files, mayGrow: mayGrow)
-    eventLog.note(backend.choice)
+    let plan = AddressSpacePlan(devices, ready)
+    let backend = try B(
+      plan, ready: ready, machine: machine, memory: memory, iommu: iommu, files: files, ports: ports)
+    if let choice = backend.choice { eventLog.note(choice) }
     let dma = try Self.mapper(backend.spaces, memory: memory)
     // There is nothing to pin.
-    if devices.isEmpty { dma.finishPinning(nil) }
+    if dma.isEmpty { dma.finishPinning(nil) }
     let context = PassthroughContext<B>(machine: resources, dma: dma)
     // All devices are open before the first bus reset, because a bus reset requires every device that it
     // reaches. The kernel resets each device that is opened. This takes time, so that the devices are opened
@@ -77,6 +78,10 @@ struct AssignedDevices<B: HostBackend>: Sendable {
         plan.policies(of: device.address, reachesItself: try !device.isExpress())
       }
     }
+    // No device of the host reaches the windows of a device in another process.
+    for index in peers.indices where devices[index].address.path != nil {
+      peers[index] = [PeerPolicy](repeating: .off, count: context.windowMappings.count)
+    }
     if let peerObstacle {
       eventLog.log.warning("peer DMA is off: \(peerObstacle)")
       peers = peers.map { $0.map { _ in .off } }
@@ -102,7 +107,13 @@ struct AssignedDevices<B: HostBackend>: Sendable {
 }
 
 extension AddressSpacePlan {
-  /// Creates a plan for assigned devices.
+  /// Creates a plan for assigned devices. Devices in other processes have no part in it.
+  init(_ devices: [Configuration.AssignedDevice], _ ready: [ReadyDevice]) {
+    let host = zip(devices, ready).filter { $1.server == nil }
+    self.init(host.map(\.0), groups: host.map(\.1.group))
+  }
+
+  /// Creates a plan for assigned devices of the host.
   ///
   /// - Parameters:
   ///   - devices: The devices.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import Gate
+internal import GuestMemory
 internal import KVM
 internal import Passthrough
 internal import Seams
@@ -22,16 +23,20 @@ protocol HostBackend: Backend where Machine == MachineResources {
   ///   - plan: The I/O address spaces.
   ///   - ready: The devices.
   ///   - machine: The virtual machine.
+  ///   - memory: Guest RAM.
   ///   - iommu: The interface that the user requests, or nil if the backend chooses.
   ///   - files: The files of the VM.
-  ///   - mayGrow: True if devices may be added while the VM runs.
+  ///   - ports: The number of ports, to which devices may be added while the VM runs.
   init(
-    _ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine, iommu: IOMMUInterface?,
-    files: HostFiles, mayGrow: Bool
+    _ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine, memory: GuestMemory,
+    iommu: IOMMUInterface?, files: HostFiles, ports: Int
   ) throws(RunError)
 
-  /// The interface to the IOMMU, and the reason for it.
-  var choice: IOMMUChoice { get }
+  /// The interface to the IOMMU, and the reason for it, or nil if the VM can have no device of the host.
+  var choice: IOMMUChoice? { get }
+
+  /// The threads that receive the messages of devices in other processes, or nil if the VM can have no such device.
+  var readers: ServerReaders? { get }
 
   /// The reason why the I/O address spaces cannot map windows that other devices may reach, or nil.
   var peerObstacle: String? { get }
@@ -67,7 +72,7 @@ struct AddedDevice<B: Backend> {
   let space: DMAMapper<B.Space>.Member?
 }
 
-/// A host device that is ready for passthrough.
+/// A device that is ready for passthrough.
 struct ReadyDevice: Sendable {
   let address: String
   let group: String
@@ -83,4 +88,6 @@ struct ReadyDevice: Sendable {
   var isExpress = true
   /// True if the device is behind a port.
   var hasPort = false
+  /// The index of its socket if it is in another process, or nil for a device of the host.
+  var server: Int?
 }

@@ -46,6 +46,8 @@ public enum HostProblem: Error, Equatable, CustomStringConvertible {
   case noCdev(String)
   /// A BAR does not fit in the address range for its kind.
   case noRoom(device: String, BAR, in: Range<UInt64>)
+  /// The VM was started only with devices in other processes.
+  case noHostDevices(String)
   /// The VM has the device already.
   case alreadyAdded(String)
   /// The host reserves IOVAs of the device's group that are in guest RAM.
@@ -86,6 +88,8 @@ public enum HostProblem: Error, Equatable, CustomStringConvertible {
       "guest RAM at \(base), \(size) bytes: the IOMMU does not translate these addresses"
     case .noRoom(let device, let bar, let window):
       "device \(device): \(Self.name(bar)) \(Self.noRoomCause(bar, window))"
+    case .noHostDevices(let device):
+      "device \(device): the VM was started only with devices of vfio-user, and uses no IOMMU"
     case .alreadyAdded(let device): "device \(device): the VM has it already"
     case .reservedMemory(let device, let group, let range):
       "\(Self.reserved(device, group, range)), which are in guest RAM"

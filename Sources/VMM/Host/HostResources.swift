@@ -12,7 +12,8 @@ struct HostResources {
   func check(_ configuration: Configuration) throws(RunError) {
     try checkPins(configuration.cpuPins)
     let residence: HostProblem.Residence =
-      !configuration.devices.isEmpty ? .pinned : configuration.isPreallocated ? .populated : .touched
+      configuration.devices.contains { $0.address.path == nil }
+      ? .pinned : configuration.isPreallocated ? .populated : .touched
     var shift: UInt32?
     switch configuration.backing {
     // The pool is not part of available memory. The kernel checks that the pool has enough pages.

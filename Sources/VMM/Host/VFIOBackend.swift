@@ -10,7 +10,7 @@ internal import Trace
 internal import VFIO
 
 /// The backend for devices of VFIO: groups in type1 containers, or cdevs bound to an iommufd.
-struct VFIOBackend: HostBackend {
+struct VFIOBackend: Backend {
   typealias Device = VFIO.Device
   typealias Space = AddressSpace
   typealias Machine = MachineResources
@@ -21,12 +21,13 @@ struct VFIOBackend: HostBackend {
   /// The KVM device that holds the groups or cdevs. KVM knows them as long as it is open.
   private let registration: VirtualMachine.KVMVFIODevice
 
+  /// Returns the facts about devices of the host. Throws an error if a device is not ready. Opens no device.
   static func check(
     _ devices: [Configuration.AssignedDevice], files: HostFiles
   ) throws(RunError) -> [ReadyDevice] {
     guard let passed = files.devices else { return try check(devices) }
     return try devices.map { device throws(RunError) in
-      guard let facts = passed.first(where: { $0.address == device.address }) else {
+      guard let facts = passed.first(where: { $0.address == device.address.address }) else {
         throw .vfio(.noDevice(device.address.description))
       }
       let cdev = facts.cdev ?? (files.has(.device(facts.address)) ? "(unknown)" : nil)
@@ -61,8 +62,10 @@ struct VFIOBackend: HostBackend {
     return ready
   }
 
+  /// See ``HostBackend/peerObstacle``.
   let peerObstacle: String?
 
+  /// Creates the I/O address spaces; see ``HostBackend``. The policy of a device that is added is not known.
   init(
     _ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine, iommu: IOMMUInterface?,
     files: HostFiles, mayGrow: Bool

@@ -57,10 +57,15 @@ extension Hotplug {
     _ open: B.Device, _ device: Configuration.AssignedDevice, _ context: PassthroughContext<B>,
     replacing replaced: AssignedFunction<B>?
   ) throws(RunError) -> AssignedFunction<B> {
-    let others = population.functions.filter { $0.isOpen && $0 !== replaced }
+    let others = population.functions.filter {
+      $0.isOpen && $0 !== replaced && DeviceName($0.address)?.path == nil
+    }
     let isExpress = try step(RunError.operation) { () throws(OperationError) in try open.isExpress() }
     let isReached = builder.devices.backend?.peerObstacle == nil && !(others.isEmpty && isExpress)
-    let peers = [isReached ? device.policies.peerDMA : .off]
+    let peers =
+      device.address.path == nil
+      ? [isReached ? device.policies.peerDMA : .off]
+      : [PeerPolicy](repeating: .off, count: context.windowMappings.count)
     let members = builder.root.ports.count + population.functions.count
     let budget = WindowBudget(
       [WindowBudget.Demand(open.mappableBARs, device.policies.barMap, peers: peers)],

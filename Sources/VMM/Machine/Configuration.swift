@@ -7,10 +7,10 @@ public import Sandbox
 
 /// The configuration of a VM.
 public struct Configuration: Sendable {
-  /// A host device to assign to the guest.
+  /// A device to assign to the guest.
   public struct AssignedDevice: Sendable, Equatable {
-    /// The device's address on the host.
-    public var address: Address
+    /// The device's name: its address on the host, or the socket of its process.
+    public var address: DeviceName
 
     /// The device's passthrough policies.
     public var policies: DevicePolicies
@@ -21,9 +21,17 @@ public struct Configuration: Sendable {
     /// True if the device is behind a root port.
     public var hasPort: Bool
 
-    /// Creates an assigned device.
+    /// Creates an assigned device of the host.
     public init(
       address: Address, policies: DevicePolicies = DevicePolicies(), token: String? = nil,
+      hasPort: Bool = false
+    ) {
+      self.init(.pci(address), policies: policies, token: token, hasPort: hasPort)
+    }
+
+    /// Creates an assigned device.
+    public init(
+      _ address: DeviceName, policies: DevicePolicies = DevicePolicies(), token: String? = nil,
       hasPort: Bool = false
     ) {
       self.address = address
@@ -86,6 +94,14 @@ public struct Configuration: Sendable {
   /// The maximum number of devices and empty ports: all PCI slots of the root bus except the host bridge's.
   public static let maxDevices = 31
 
+  /// True if a device is in another process. Guest RAM is then shared memory.
+  public var hasServers: Bool { devices.contains { $0.address.path != nil } }
+
+  /// The backing of guest RAM that the devices permit. Private memory cannot be shared with the process of a device.
+  public var sharableBacking: GuestMemory.Backing {
+    hasServers && backing == .transparentHugePagesIfAvailable ? .memfd : backing
+  }
+
   /// The number of root ports.
   public var portCount: Int { devices.count(where: \.hasPort) + emptyPorts }
 
@@ -102,9 +118,12 @@ public struct Configuration: Sendable {
     if emptyPorts < 0 || emptyPorts > Self.maxDevices - devices.count {
       return .portCount(emptyPorts, devices: devices.count)
     }
-    var seen: Set<Address> = []
+    var seen: Set<DeviceName> = []
     for device in devices where !seen.insert(device.address).inserted {
       return .duplicate(device.address)
+    }
+    if let device = devices.first(where: { $0.address.path != nil }), backing == .transparentHugePages {
+      return .privateMemory(for: device.address)
     }
     for device in devices {
       let others = Set(devices.map(\.address.description)).subtracting([device.address.description])

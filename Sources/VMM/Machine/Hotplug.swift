@@ -134,6 +134,11 @@ struct Hotplug<B: HostBackend>: Sendable {
   private func files(
     _ request: ControlExchange.Request, _ names: [DescriptorName], for device: Configuration.AssignedDevice
   ) throws(ControlError) -> HostFiles {
+    // The filters of a VM without such devices do not permit the check of a socket.
+    if device.address.path != nil, builder.devices.backend?.readers == nil {
+      throw .refused(
+        device.address.description, .server(.notShared(device.address)), request.operation.verb)
+    }
     do throws(DescriptorProblem) { return try HostFiles(names, request.descriptors, for: device) } catch {
       throw .refused(device.address.description, .descriptor(error), request.operation.verb)
     }

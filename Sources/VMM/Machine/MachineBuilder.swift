@@ -31,14 +31,14 @@ struct MachineBuilder<B: HostBackend> {
     }
     try HostResources().check(configuration)
     let ready = try B.check(configuration.devices, files: files)
-    if let problem = DeviceWindows.startProblem(ready, pageSize: configuration.backing.pageSize) {
+    if let problem = DeviceWindows.startProblem(ready, pageSize: configuration.sharableBacking.pageSize) {
       throw .host(problem)
     }
     let reserved = ready.flatMap(\.reserved)
     let memory = try step(RunError.memory) { () throws(GuestMemory.AllocationError) in
       try GuestMemory(
-        size: configuration.memory, backing: configuration.backing, node: configuration.memoryNode,
-        holes: reserved)
+        size: configuration.memory, backing: configuration.sharableBacking, node: configuration.memoryNode,
+        holes: reserved, keepsFile: configuration.hasServers)
     }
     self.memory = memory
     let features = try step(RunError.kernel) { () throws(KernelError) in
@@ -67,7 +67,7 @@ struct MachineBuilder<B: HostBackend> {
       machine, slots: slots, routes: InterruptRoutes(machine, limit: system.routeCount))
     devices = try AssignedDevices(
       configuration.devices, ready: ready, machine: machine, resources: resources, memory: memory,
-      iommu: configuration.iommu, files: files, mayGrow: configuration.portCount > 0, eventLog: eventLog)
+      iommu: configuration.iommu, files: files, ports: configuration.portCount, eventLog: eventLog)
     hotplugQueue = try step(RunError.kernel) { () throws(KernelError) in try HotplugQueue() }
     let window = Self.window64(
       devices, memory: memory, addressBits: features.addressBits, reserved: reserved)

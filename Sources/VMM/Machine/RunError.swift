@@ -21,6 +21,8 @@ public enum RunError: Error, Equatable, CustomStringConvertible {
   case preparation(MemoryPreparationError)
   /// A device cannot be opened.
   case vfio(VFIOError)
+  /// A device in another process cannot be opened.
+  case server(ServerProblem)
   /// A device cannot be used.
   case function(FunctionError)
   /// A device cannot be returned to the host.
@@ -54,6 +56,7 @@ public enum RunError: Error, Equatable, CustomStringConvertible {
     case .memory(let error): error.description
     case .preparation(let error): error.description
     case .vfio(let error): error.description
+    case .server(let problem): problem.description
     case .function(let error): error.description
     case .release(let error): "release: \(error)"
     case .control(let problem): problem.description

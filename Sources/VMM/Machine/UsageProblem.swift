@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import PCI
-
 /// A configuration that is invalid on every host.
 public enum UsageProblem: Error, Equatable, CustomStringConvertible {
   /// Guest RAM is smaller than ``Configuration/minMemory``. The size is in bytes.
@@ -17,9 +15,11 @@ public enum UsageProblem: Error, Equatable, CustomStringConvertible {
   /// There are more empty ports than PCI slots on the root bus that no device has.
   case portCount(Int, devices: Int)
   /// A device is named twice.
-  case duplicate(Address)
+  case duplicate(DeviceName)
   /// A device has a policy for a peer that is not another device of the VM.
-  case unknownPeer(String, of: Address)
+  case unknownPeer(String, of: DeviceName)
+  /// The explicit backing of guest RAM cannot be shared with the process of a device.
+  case privateMemory(for: DeviceName)
 
   /// The subject and the cause.
   public var description: String {
@@ -37,6 +37,8 @@ public enum UsageProblem: Error, Equatable, CustomStringConvertible {
     case .duplicate(let address): "\(address): named twice, but a device can be in only one PCI slot"
     case .unknownPeer(let peer, let address):
       "\(address): its peer \(peer) is not another device of this VM"
+    case .privateMemory(let address):
+      "transparent huge pages are private memory, which the process of \(address) cannot access"
     }
   }
 }

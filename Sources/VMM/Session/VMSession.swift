@@ -74,7 +74,7 @@ public struct VMSession: Sendable {
   /// - Parameter report: Called with each failure that is not the outcome.
   /// - Returns: The outcome. The trace is complete unless a failure reports otherwise.
   public func run(report: (RunError) -> Void) throws(RunError) -> Outcome {
-    do throws(RunError) { return try execute(VFIOBackend.self, report) } catch {
+    do throws(RunError) { return try execute(MixedBackend.self, report) } catch {
       eventLog.trace?.finish()
       socket?.removeFile()
       throw error

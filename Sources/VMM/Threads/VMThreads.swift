@@ -15,9 +15,11 @@ struct VMThreads<B: HostBackend> {
   private var vcpus: [Thread] = []
   private var devices: [Thread] = []
   private var pins: [Thread] = []
+  private var readers: [Thread] = []
   private var socket: Thread?
   private var hotplug: Thread?
   private let hotplugQueue: HotplugQueue<B>
+  private let serverReaders: ServerReaders?
   private let server: ControlServer?
   private let control: ThreadSandbox?
   private let barrier: StartBarrier
@@ -39,7 +41,8 @@ struct VMThreads<B: HostBackend> {
     func sandbox(_ kind: ThreadKind) throws(RunError) -> ThreadSandbox? {
       guard isSandboxed else { return nil }
       return try step(RunError.sandbox) { () throws(SandboxError) in
-        try ThreadSandbox(kind, rules: Rule.machine(builder.devices.interface))
+        try ThreadSandbox(
+          kind, rules: Rule.machine(builder.devices.interface, hasServers: configuration.hasServers))
       }
     }
     let barrier = try step(RunError.kernel) { () throws(KernelError) in try StartBarrier(shutdown) }
@@ -51,6 +54,8 @@ struct VMThreads<B: HostBackend> {
     lifecycle = try step(RunError.kernel) { () throws(KernelError) in try DeviceLifecycle() }
     busResetFunctions = builder.devices.functions.filter { !$0.isResetAlone }
     control = try sandbox(.control)
+    serverReaders = builder.devices.backend?.readers
+    try addReaders(sandbox)
     try addDevices(builder.devices.functions.filter(\.isResetAlone), sandbox(.device))
     if let server {
       let socketSandbox = try sandbox(.socket)
@@ -84,7 +89,7 @@ struct VMThreads<B: HostBackend> {
     let processors = try step(RunError.kernel) { () throws(KernelError) in try Thread.processorCount() }
     guard
       let preparer = MemoryPreparer(
-        builder.memory, dma: builder.devices.functions.isEmpty ? nil : builder.devices.dma,
+        builder.memory, dma: builder.devices.dma.flatMap { $0.isEmpty ? nil : $0 },
         isPreallocated: configuration.isPreallocated,
         processors: processors)
     else { return }
@@ -100,6 +105,24 @@ struct VMThreads<B: HostBackend> {
           preparer.work(
             shouldStop: { shutdown.isOver }, pinned: eventLog.pinned,
             failed: { shutdown.end(.failure(.preparation($0.adding(limit)))) })
+        })
+    }
+  }
+
+  /// Creates the threads that receive the messages of devices in other processes. They begin at once, because a device is
+  /// reset before the start.
+  private mutating func addReaders(_ sandbox: (ThreadKind) throws(RunError) -> ThreadSandbox?)
+    throws(RunError)
+  {
+    guard let serverReaders else { return }
+    serverReaders.prepare()
+    let (barrier, readerSandbox) = (barrier, try sandbox(.reader))
+    for place in serverReaders.places {
+      readers.append(
+        try Self.thread("reader") {
+          guard barrier.confine(readerSandbox) else { return }
+          barrier.ready.signal()
+          place.run()
         })
     }
   }
@@ -130,7 +153,8 @@ struct VMThreads<B: HostBackend> {
   /// no instruction before that.
   func start() throws(KernelError) {
     var waiting = UInt64(
-      vcpus.count + devices.count + pins.count + (socket == nil ? 0 : 1) + (hotplug == nil ? 0 : 1))
+      vcpus.count + devices.count + pins.count + readers.count + (socket == nil ? 0 : 1)
+        + (hotplug == nil ? 0 : 1))
     while waiting > 0 {
       try barrier.ready.wait()
       waiting -= min(waiting, try barrier.ready.take())
@@ -173,6 +197,8 @@ struct VMThreads<B: HostBackend> {
     for thread in devices { thread.join() }
     // A bus that several devices share is reset after all other devices.
     for function in busResetFunctions { lifecycle.release(function) }
+    serverReaders?.finish()
+    for thread in readers { thread.join() }
     return lifecycle.failed
   }
 }

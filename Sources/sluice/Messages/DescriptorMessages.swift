@@ -8,7 +8,7 @@ extension DescriptorProblem: AdvisedError {
     switch self {
     case .variable: "start with 'sluice open', or unset LISTEN_PID"
     case .unknown:
-      "give kvm, container, container.N, iommu, group.N, device.ADDRESS, spare.ADDRESS, devices, kernel, initrd, trace, console, notify or control"
+      "give kvm, container, container.N, iommu, group.N, device.ADDRESS, spare.ADDRESS, vfio-user, vfio-user.N, devices, kernel, initrd, trace, console, notify or control"
     case .doubled, .shared: "pass each descriptor once, by one name"
     case .closed: "open it in the parent process, with a number from 3 on and without close-on-exec"
     case .wrong: "pass a file of that kind"

@@ -73,6 +73,7 @@ extension HostProblem: AdvisedError {
     case .reservedStart:
       "turn the device's legacy support off in the firmware, or use another device"
     case .reservedPage: "give smaller pages (--memory SIZE,hugepages=2M)"
+    case .noHostDevices: "start the VM with a device of the host"
     case .alreadyAdded: "give another device"
     case .reservedMemory: "start the VM with the device, or use another device"
     case .portTooSmall: "start the VM with a larger --port-window"

@@ -8,7 +8,7 @@ extension UsageProblem {
 
   private var option: String {
     switch self {
-    case .memoryTooSmall, .memoryNotAligned: "--memory"
+    case .memoryTooSmall, .memoryNotAligned, .privateMemory: "--memory"
     case .cpuCount: "--cpus"
     case .pinnedCPU: "--cpu-pin"
     case .deviceCount, .duplicate, .unknownPeer: "--device"
@@ -25,6 +25,7 @@ extension UsageProblem {
     case .deviceCount: "give fewer devices"
     case .portCount(_, let devices): "give a number from 0 to \(Configuration.maxDevices - devices)"
     case .duplicate: "give it once"
+    case .privateMemory: "leave hugepages=thp out, or give hugepages=2M"
     case .unknownPeer(let peer, _): "add --device \(peer), or leave peer-dma=POLICY@\(peer) out"
     }
   }

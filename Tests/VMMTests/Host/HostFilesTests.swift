@@ -208,6 +208,27 @@ import Trace
     try expect(.path(.kernel), [.kernel], nil, Self.configuration([], kernel: "/k"))
   }
 
+  @Test("a device in another process needs its socket if the VM opens nothing itself")
+  func servers() throws {
+    var configuration = Configuration(kernel: nil)
+    configuration.devices = [.init(.server("/a")), .init(.server("/b"))]
+    #expect(throws: Never.self) { try Self.files([], nil).check(configuration) }
+    #expect(throws: Never.self) { try Self.files([.server(1)], nil).check(configuration) }
+    #expect(throws: Never.self) { try Self.files([.server(0), .server(1)], "").check(configuration) }
+    #expect(throws: DescriptorProblem.missing(.server(1), cause: "the VM's devices need it")) {
+      try Self.files([.server(0)], "").check(configuration)
+    }
+    #expect(throws: DescriptorProblem.unused(.server(2), cause: "the VM has 2 devices of vfio-user")) {
+      try Self.files([.server(2)], nil).check(configuration)
+    }
+    for (name, text) in [(DescriptorName.server(0), "vfio-user"), (.server(12), "vfio-user.12")] {
+      #expect(name.description == text && DescriptorName(text) == name)
+    }
+    for text in ["vfio-user.0", "vfio-user.01", "vfio-user.", "vfio-user.x"] {
+      #expect(DescriptorName(text) == nil)
+    }
+  }
+
   @Test("policies that need several I/O address spaces need as many containers")
   func containers() throws {
     let policies = try Self.configuration(["01:00.0", "02:00.0", "03:00.0"], peer: .off)

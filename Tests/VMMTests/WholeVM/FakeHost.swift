@@ -2,6 +2,7 @@
 
 import Fakes
 import Gate
+import GuestMemory
 import KVM
 import PCI
 import Passthrough
@@ -44,13 +45,14 @@ struct FakeHost: HostBackend {
     devices.map { ReadyDevice(address: $0.address.description, group: "7", token: nil, reserved: []) }
   }
 
-  let choice = IOMMUChoice(.type1, IOMMUChoice.Facts(withoutCdev: []))
+  let choice: IOMMUChoice? = IOMMUChoice(.type1, IOMMUChoice.Facts(withoutCdev: []))
   let peerObstacle: String? = nil
+  let readers: ServerReaders? = nil
   let groups: [String] = []
 
   init(
-    _ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine, iommu: IOMMUInterface?,
-    files: HostFiles, mayGrow: Bool
+    _ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine, memory: GuestMemory,
+    iommu: IOMMUInterface?, files: HostFiles, ports: Int
   ) throws(RunError) {
     members = Members(ready.map(\.address))
     var spaces: [DMAMapper<FakeSpace>.Member] = []

@@ -46,7 +46,7 @@ import VMM
       ),
       (
         .invalidField(.device, .remove),
-        "request: remove: 'device' is not a PCI address; give an address such as 0000:01:00.0"
+        "request: remove: 'device' is neither a PCI address nor vfio-user:PATH; give an address such as 0000:01:00.0"
       ),
       (
         .invalidField(.severity, .inject),

@@ -18,7 +18,8 @@ import VMM
       ),
       (
         .unknown("x"),
-        "descriptor 'x': unknown name; give kvm, container, container.N, iommu, group.N, device.ADDRESS, spare.ADDRESS, devices, "
+        "descriptor 'x': unknown name; give kvm, container, container.N, iommu, group.N, device.ADDRESS, spare.ADDRESS, vfio-user, "
+          + "vfio-user.N, devices, "
           + "kernel, initrd, trace, console, notify or control"
       ),
       (.doubled(.kvm), "descriptor 'kvm': passed twice; pass each descriptor once, by one name"),

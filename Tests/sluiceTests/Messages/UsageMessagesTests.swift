@@ -28,7 +28,7 @@ import VMM
 
   @Test("wrong usage of a device names the device")
   func device() throws {
-    let address = try #require(Address("01:00.0"))
+    let address = try #require(DeviceName("01:00.0"))
     #expect(
       UsageProblem.duplicate(address).message
         == "--device: 0000:01:00.0: named twice, but a device can be in only one PCI slot; give it once")

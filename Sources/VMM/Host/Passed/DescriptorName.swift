@@ -33,10 +33,12 @@ public enum DescriptorName: Hashable, Sendable, CustomStringConvertible {
   case notify
   /// The control socket.
   case control
+  /// A socket that is connected to the process of a device. The value is the index among the VM's devices of this kind.
+  case server(Int)
 
   private static let fixed: [DescriptorName] = [
     .kvm, .container(0), .iommu, .devices, .kernel, .initrd, .trace, .console, .notify,
-    .control,
+    .control, .server(0),
   ]
 
   /// Parses a name. Returns nil for an unknown name.
@@ -49,6 +51,10 @@ public enum DescriptorName: Hashable, Sendable, CustomStringConvertible {
       DescriptorName.container(index).description == text
     {
       self = .container(index)
+    } else if text.hasPrefix("vfio-user."), let index = Int(text.dropFirst(10)), index > 0,
+      DescriptorName.server(index).description == text
+    {
+      self = .server(index)
     } else if text.hasPrefix("device."), let address = Self.address(text.dropFirst(7)) {
       self = .device(address)
     } else if text.hasPrefix("spare."), let address = Self.address(text.dropFirst(6).prefix(12)),
@@ -94,6 +100,7 @@ public enum DescriptorName: Hashable, Sendable, CustomStringConvertible {
     case .console: "console"
     case .notify: "notify"
     case .control: "control"
+    case .server(let index): index == 0 ? "vfio-user" : "vfio-user.\(index)"
     }
   }
 
@@ -112,6 +119,7 @@ public enum DescriptorName: Hashable, Sendable, CustomStringConvertible {
     case .notify: "a socket"
     case .control:
       "a listening Unix stream socket whose file has mode 0600 and belongs to root or to this user"
+    case .server: "a connected Unix stream socket"
     }
   }
 
@@ -137,6 +145,7 @@ public enum DescriptorName: Hashable, Sendable, CustomStringConvertible {
     case .console: facts.isReadable && facts.isWritable && facts.kind != .regular
     case .notify: facts.kind == .socket
     case .control: facts.isPrivateListener
+    case .server: facts.isConnectedStream
     }
   }
 }

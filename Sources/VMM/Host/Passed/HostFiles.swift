@@ -69,18 +69,25 @@ public final class HostFiles: Sendable {
   ) throws(DescriptorProblem) {
     try self.init(zip(names, descriptors).map { ($0.description, $1.number) })
     for descriptor in descriptors { descriptor.release() }
+    guard let address = device.address.address else {
+      guard has(.server(0)) else { throw .missing(.server(0), cause: "an added device needs it") }
+      if let name = names.first(where: { $0 != .server(0) }) {
+        throw .unused(name, cause: "the device is \(device.address)")
+      }
+      return
+    }
     guard let devices else { throw .missing(.devices, cause: "an added device needs it") }
-    if let index = devices.firstIndex(where: { $0.address != device.address }) {
+    if let index = devices.firstIndex(where: { $0.address != address }) {
       throw .foreign(devices[index].address, line: index + 1)
     }
-    guard let facts = devices.first else { throw .noFacts(device.address) }
+    guard let facts = devices.first else { throw .noFacts(address) }
     for name in names {
       switch name {
       case .group(let number) where number != facts.group:
         throw .unused(name, cause: "the device is in group \(facts.group)")
-      case .device(let address) where address != device.address,
-        .spare(let address, _) where address != device.address:
-        throw .unused(name, cause: "the device is \(device.address)")
+      case .server: throw .unused(name, cause: "the device is \(address)")
+      case .device(let other) where other != address, .spare(let other, _) where other != address:
+        throw .unused(name, cause: "the device is \(address)")
       default: break
       }
     }
@@ -123,6 +130,7 @@ public final class HostFiles: Sendable {
     ]
       as [(DescriptorName, String?)]
     where has(name) && path != nil { throw .path(name) }
+    try checkServers(configuration.devices.count { $0.address.path != nil })
     guard let devices else {
       if let name = names.filter(\.isOfDevices).sorted(by: { $0.description < $1.description }).first {
         throw .missing(.devices, cause: "the descriptor '\(name)' is")
@@ -132,6 +140,19 @@ public final class HostFiles: Sendable {
     try check(configuration, devices)
   }
 
+  /// Checks the sockets of devices in other processes.
+  ///
+  /// - Parameter count: The number of these devices.
+  private func checkServers(_ count: Int) throws(DescriptorProblem) {
+    for name in names.sorted(by: { $0.description < $1.description }) {
+      if case .server(let index) = name, index >= count {
+        throw .unused(name, cause: "the VM has \(count) devices of vfio-user")
+      }
+    }
+    guard devices != nil, let missing = (0..<count).first(where: { !has(.server($0)) }) else { return }
+    throw .missing(.server(missing), cause: "the VM's devices need it")
+  }
+
   private func check(_ configuration: Configuration, _ devices: [PassedDevice]) throws(DescriptorProblem) {
     if has(.iommu), has(.container(0)) {
       throw .unused(.container(0), cause: "the descriptor 'iommu' is passed too")
@@ -139,23 +160,23 @@ public final class HostFiles: Sendable {
     if let interface, let requested = configuration.iommu, interface != requested {
       throw .interface(interface == .iommufd ? .iommu : .container(0), requested: requested)
     }
-    let addresses = Set(configuration.devices.map(\.address))
+    let assigned = configuration.devices.filter { $0.address.path == nil }
+    let addresses = Set(assigned.compactMap(\.address.address))
     for (index, device) in devices.enumerated() where !addresses.contains(device.address) {
       throw .foreign(device.address, line: index + 1)
     }
-    for device in configuration.devices where !devices.contains(where: { $0.address == device.address }) {
-      throw .noFacts(device.address)
-    }
+    for address in assigned.compactMap(\.address.address)
+    where !devices.contains(where: { $0.address == address }) { throw .noFacts(address) }
     var needed: Set<DescriptorName> = []
     if !devices.isEmpty {
       if has(.iommu) {
         needed = Set(devices.map { .device($0.address) }).union([.iommu])
       } else {
         needed = Set(devices.map { .group($0.group) })
-        let groups = configuration.devices.map { device in
-          devices.first { $0.address == device.address }?.group ?? ""
+        let groups = assigned.map { device in
+          devices.first { $0.address == device.address.address }?.group ?? ""
         }
-        let plan = AddressSpacePlan(configuration.devices, groups: groups)
+        let plan = AddressSpacePlan(assigned, groups: groups)
         needed.formUnion(plan.spaces.indices.map { .container($0) })
       }
     }

@@ -20,6 +20,8 @@ public struct OpenedDevices: Sendable {
   public init(
     _ devices: [Configuration.AssignedDevice], iommu requested: IOMMUInterface?
   ) throws(RunError) {
+    let others = devices.compactMap { $0.address.path == nil ? nil : $0.address }
+    let devices = devices.filter { $0.address.path == nil }
     let ready = try VFIOBackend.check(devices, files: HostFiles())
     var files = [
       try File(.kvm, step(RunError.system) { () throws(KVMError) in try KVMSystem.open() })
@@ -32,8 +34,18 @@ public struct OpenedDevices: Sendable {
       case .type1: files += try Self.groups(ready, containers: plan.spaces.count)
       }
     }
+    for (index, name) in others.enumerated() { files.append(try Self.server(name, index)) }
     files.append(try Self.facts(devices, ready))
     self.files = files
+  }
+
+  /// Connects to the process of a device that is added to a running VM.
+  public init(adding name: DeviceName) throws(RunError) { files = [try Self.server(name, 0)] }
+
+  private static func server(_ name: DeviceName, _ index: Int) throws(RunError) -> File {
+    do throws(KernelError) {
+      return File(.server(index), try StreamSocket.connect(to: name.path ?? "", waits: true))
+    } catch { throw .server(.connect(name, error)) }
   }
 
   /// Opens the files of a device that is added to a running VM.
@@ -74,15 +86,17 @@ public struct OpenedDevices: Sendable {
   ) throws(RunError) -> [File] {
     var files = [try File(.iommu, step(RunError.vfio) { () throws(VFIOError) in try IOMMUFD.openForUser() })]
     for (device, ready) in zip(devices, ready) {
-      guard let cdev = ready.cdev else { throw .host(.noCdev(ready.address)) }
+      guard let cdev = ready.cdev, let address = device.address.address else {
+        throw .host(.noCdev(ready.address))
+      }
       files.append(
         try File(
-          .device(device.address),
+          .device(address),
           step(RunError.vfio) { () throws(VFIOError) in try BoundDevice.open(cdev, of: ready.address) }))
       for index in 0..<(device.hasPort ? BoundDevice.spareLimit : 0) {
         files.append(
           try File(
-            .spare(device.address, index),
+            .spare(address, index),
             step(RunError.vfio) { () throws(VFIOError) in try BoundDevice.open(cdev, of: ready.address) }))
       }
     }
@@ -106,8 +120,9 @@ public struct OpenedDevices: Sendable {
   private static func facts(
     _ devices: [Configuration.AssignedDevice], _ ready: [ReadyDevice]
   ) throws(RunError) -> File {
-    let lines = try zip(devices, ready).map { device, ready throws(RunError) in
-      try facts(device.address, ready).line + "\n"
+    var lines: [String] = []
+    for (device, ready) in zip(devices, ready) {
+      if let address = device.address.address { lines.append(try facts(address, ready).line + "\n") }
     }
     return try File(
       .devices,

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import GuestMemory
+import Linux
+import Seams
+import TestTools
+import Testing
+
+@testable import VMM
+
+/// A device in a real process, and its access to guest RAM.
+@Suite struct ServerDeviceTests {
+  /// COMMAND, and its values with Memory Space Enable.
+  private static let command: UInt64 = 4
+  private static let memoryOnly: UInt64 = 2
+  private static let busMaster: UInt64 = 6
+
+  /// A device with the thread that receives its messages.
+  private final class Rig {
+    let process: ServerProcess
+    let memory: GuestMemory
+    let servers: Servers
+    let device: ServerDevice
+    private var threads: [Linux.Thread] = []
+
+    init(_ arguments: [String] = []) throws {
+      process = try ServerProcess(.edu, arguments)
+      _ = try process.connect()  // waits until the server listens
+      memory = try GuestMemory(size: 4 << 20, keepsFile: true)
+      servers = try Servers(memory, count: 1)
+      device = try servers.open(.server(process.path), 0, HostFiles())
+      #expect(servers.readers.give(device))
+      servers.readers.prepare()
+      threads = try servers.readers.places.map { place in try Linux.Thread(name: "reader") { place.run() } }
+    }
+
+    deinit {
+      servers.readers.finish()
+      for thread in threads { thread.join() }
+    }
+
+    func setCommand(_ value: UInt64) throws {
+      try device.write(RegionIndex.config, offset: command, width: 2, value)
+    }
+
+    /// True if the process has the file of guest RAM.
+    var hasMemory: Bool {
+      get throws {
+        let files = "/proc/\(process.identifier)/fd"
+        return try FileManager.default.contentsOfDirectory(atPath: files).contains { name in
+          // The process may close a file while it is listed.
+          let target = try? FileManager.default.destinationOfSymbolicLink(atPath: "\(files)/\(name)")
+          return target?.contains("guest-ram") ?? false
+        }
+      }
+    }
+
+    /// Lets the device copy 8 bytes of guest RAM to another place by its buffer.
+    func copy() throws {
+      let transfers: [[UInt64]] = [[0x1000, 0x40000, 8, 1], [0x40000, 0x2000, 8, 3]]
+      for transfer in transfers {
+        for (register, value) in zip([0x80, 0x88, 0x90, 0x98] as [UInt64], transfer) {
+          try device.write(0, offset: register, width: 8, value)
+        }
+      }
+    }
+  }
+
+  @Test("the process has guest RAM exactly while Bus Master Enable is set")
+  func busMasterEnable() throws {
+    let rig = try Rig()
+    #expect(try !rig.hasMemory)
+    try rig.setCommand(Self.memoryOnly)
+    #expect(try !rig.hasMemory)
+    for _ in 0..<3 {
+      try rig.setCommand(Self.busMaster)
+      try rig.setCommand(Self.busMaster)
+      #expect(try rig.hasMemory)
+      try rig.setCommand(Self.memoryOnly)
+      #expect(try !rig.hasMemory)
+    }
+    // A write of both COMMAND and STATUS, and one of the bit's byte alone.
+    try rig.device.write(RegionIndex.config, offset: 4, width: 4, Self.busMaster)
+    #expect(try rig.hasMemory)
+    try rig.device.write(RegionIndex.config, offset: 6, width: 2, 0)
+    #expect(try rig.hasMemory, "STATUS alone changes nothing")
+    try rig.device.write(RegionIndex.config, offset: 4, width: 1, 0)
+    #expect(try !rig.hasMemory)
+    try rig.setCommand(Self.busMaster)
+    try rig.device.reset()
+    #expect(try !rig.hasMemory, "a reset takes guest RAM back")
+    try rig.setCommand(Self.busMaster)
+    try rig.device.reopen()
+    #expect(try !rig.hasMemory)
+  }
+
+  @Test(
+    "DMA reaches guest RAM by descriptor and by message",
+    arguments: [[], ["--messages"], ["--messages", "--twin-socket"]])
+  func transfers(_ arguments: [String]) throws {
+    let rig = try Rig(arguments)
+    try rig.memory.store(0x0123_4567_89AB_CDEF as UInt64, at: GuestAddress(0x1000))
+    try rig.setCommand(Self.memoryOnly)
+    try rig.copy()
+    #expect(try rig.memory.load(UInt64.self, at: GuestAddress(0x2000)) == 0)
+    try rig.setCommand(Self.busMaster)
+    try rig.copy()
+    #expect(try rig.memory.load(UInt64.self, at: GuestAddress(0x2000)) == 0x0123_4567_89AB_CDEF)
+    #expect(rig.device.loss == nil)
+  }
+
+  @Test("the end of the process is a request for the device, now and for a later eventfd")
+  func loss() throws {
+    let rig = try Rig()
+    let first = try EventFD()
+    let second = try EventFD()
+    #expect(rig.device.interruptInfo(.request).count == 1)
+    try rig.device.setTrigger(.request, vector: 0, event: first.number)
+    #expect(try !first.isSignaled())
+    rig.process.send(SIGKILL)
+    #expect(try first.wait(milliseconds: 5000))
+    #expect(rig.device.loss != nil && rig.device.isOpen)
+    try rig.device.setTrigger(.request, vector: 0, event: second.number)
+    #expect(try second.isSignaled())
+    #expect(throws: OperationError.self) { try rig.device.read(RegionIndex.config, offset: 0, width: 4) }
+    rig.device.close()
+    #expect(!rig.device.isOpen)
+  }
+
+  @Test("an own close is no loss, and the thread takes the next device")
+  func close() throws {
+    let rig = try Rig()
+    let event = try EventFD()
+    try rig.device.setTrigger(.request, vector: 0, event: event.number)
+    let name = DeviceName.server(rig.process.path)
+    rig.device.close()
+    #expect(rig.device.loss == nil)
+    var next: ServerDevice?
+    for _ in 0..<1000 where next == nil {
+      do throws(RunError) { next = try rig.servers.add(name, HostFiles()) } catch {
+        #expect(error == .server(.noReader(name)))
+        usleep(1000)
+      }
+    }
+    let again = try #require(next)
+    #expect(try again.read(RegionIndex.config, offset: 0, width: 4) == 0x11E8_1234)
+    #expect(try !event.isSignaled())
+    #expect(throws: RunError.server(.noReader(name))) { try rig.servers.add(name, HostFiles()) }
+  }
+
+  @Test("RAM without a file cannot be shared")
+  func notShared() throws {
+    let servers = try Servers(GuestMemory(size: 2 << 20), count: 1)
+    #expect(throws: RunError.server(.notShared(.server("/a")))) {
+      try servers.open(.server("/a"), 0, HostFiles())
+    }
+  }
+}
