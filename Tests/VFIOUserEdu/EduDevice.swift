@@ -80,6 +80,9 @@ final class EduDevice: DeviceLogic {
     ]
     var rom = [UInt8](repeating: 0, count: 2048)
     (rom[0], rom[1], rom[2]) = (0x55, 0xAA, 4)
+    // The PCI data structure of the first image (PCI Firmware 3.0 §5.1.2).
+    rom[0x18] = 0x1C
+    rom.replaceSubrange(0x1C..<0x20, with: Array("PCIR".utf8))
     for index in 64..<rom.count { rom[index] = UInt8(truncatingIfNeeded: index &* 7) }
     self.rom = rom
   }

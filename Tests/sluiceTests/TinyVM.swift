@@ -17,21 +17,36 @@ final class TinyVM {
   let messages: Int32
   /// The test's end of the program's standard input.
   let input: Int32
-  private let kernel: String
+  /// The kernel's file, which is removed at the end, or nil.
+  private let kernel: String?
   private var said: [UInt8] = []
   private(set) var status: Int32?
 
   /// Starts the program with a guest.
-  ///
-  /// - Parameters:
-  ///   - wrapper: A command and its arguments that execute the program.
-  ///   - terminal: A terminal for standard input and output, or nil for pipes.
-  init(
+  convenience init(
     _ guest: TinyGuest, _ options: [String] = [], wrapper: [String] = [], terminal: Terminal? = nil,
     joinsErrors: Bool = false
   ) throws {
-    kernel = try guest.write()
-    let arguments = wrapper + [Program.file, "run", "--kernel", kernel, "--memory", "16M"] + options
+    try self.init(
+      kernel: guest.write(), isTemporary: true, options, wrapper: wrapper, terminal: terminal,
+      joinsErrors: joinsErrors)
+  }
+
+  /// Starts the program with a kernel.
+  ///
+  /// - Parameters:
+  ///   - kernel: The path of the kernel.
+  ///   - isTemporary: True if the file is removed at the end.
+  ///   - memory: The value of `--memory`.
+  ///   - options: More options.
+  ///   - wrapper: A command and its arguments that execute the program.
+  ///   - terminal: A terminal for standard input and output, or nil for pipes.
+  init(
+    kernel: String, isTemporary: Bool = false, memory: String = "16M", _ options: [String] = [],
+    wrapper: [String] = [], terminal: Terminal? = nil, joinsErrors: Bool = false
+  ) throws {
+    self.kernel = isTemporary ? kernel : nil
+    let arguments = wrapper + [Program.file, "run", "--kernel", kernel, "--memory", memory] + options
     func pipe() throws -> (read: Int32, write: Int32) {
       var ends: [Int32] = [0, 0]
       // SAFETY: the array has room for two numbers.
@@ -69,7 +84,7 @@ final class TinyVM {
       _ = waitpid(process, nil, 0)
     }
     for number in [input, messages] { close(number) }
-    try? FileManager.default.removeItem(atPath: kernel)  // a temporary file
+    if let kernel { try? FileManager.default.removeItem(atPath: kernel) }  // a temporary file
   }
 
   /// Reads the available bytes of a descriptor. Waits for the first byte until the timeout.
@@ -89,25 +104,31 @@ final class TinyVM {
     _ = unsafe bytes.withUnsafeBytes { unsafe Foundation.write(input, $0.baseAddress, $0.count) }
   }
 
-  /// Waits until the guest has sent a text. Returns false after 30 reads of up to 1 s each.
-  func hears(_ text: String) -> Bool {
-    for _ in 0..<30 {
-      if String(decoding: said, as: UTF8.self).contains(text) { return true }
-      said += Self.read(output)
+  /// The text that the guest has sent.
+  var text: String { String(decoding: said, as: UTF8.self) }
+
+  /// Waits until the guest has sent a text. Returns false after a time, or if the process has ended before.
+  func hears(_ text: String, seconds: Int = 30) -> Bool {
+    let end = ContinuousClock.now + .seconds(seconds)
+    while !self.text.contains(text) {
+      let more = Self.read(output, milliseconds: 100)
+      said += more
+      if more.isEmpty, status != nil || wait(seconds: 0) != nil || ContinuousClock.now > end {
+        return self.text.contains(text)
+      }
     }
-    return false
+    return true
   }
 
   /// Waits for the process. Returns its status as a shell reports it, or nil if the process does not end in
   /// time.
   func wait(seconds: Int = 20) -> Int32? {
     var code: Int32 = 0
-    for _ in 0..<seconds * 50 where status == nil {
+    for attempt in 0...seconds * 50 where status == nil {
+      if attempt > 0 { usleep(20_000) }
       // SAFETY: the call fills in the number.
       if unsafe waitpid(process, &code, WNOHANG) == process {
         status = code & 0x7F == 0 ? code >> 8 & 0xFF : 128 + code & 0x7F
-      } else {
-        usleep(20_000)
       }
     }
     return status

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Boot
+import Foundation
+import Linux
+import PCI
+import TestTools
+import Testing
+
+/// Devices whose process ends or breaks the protocol while a confined VM uses them.
+@Suite(.enabled(if: SmallGuests.obstacle == nil, "\(SmallGuests.reason)"), .serialized)
+struct ServerLossTests {
+  /// Starts the guest `watch`, which reads a register of the device continuously.
+  private func watch(_ server: ServerProcess, _ options: [String] = []) throws -> TinyVM {
+    let vm = try TinyVM(smallGuest: "watch", socket: server.path, options)
+    try #require(vm.hears("watching"), "\(vm.errors)\(vm.text)")
+    return vm
+  }
+
+  /// Ends the guest `watch`, which must have seen all-ones, and returns the program's messages.
+  private func finish(_ vm: TinyVM) -> String {
+    #expect(vm.hears("# device 1 reads ffffffff"))
+    // Memory reads all-ones before the main thread takes the device from the guest.
+    let isGone = (0..<20).contains { _ in
+      vm.type("s")
+      return vm.hears("# state 1 reads ffffffff command ffff identity ffffffff", seconds: 1)
+    }
+    #expect(isGone, "\(vm.text)")
+    vm.type("q")
+    #expect(vm.failures() == [])
+    return vm.errors
+  }
+
+  private static let remedy =
+    "start the process again, then add the device to a port with 'sluice ctl', or start the VM again\n"
+
+  @Test("after the end of the process the guest reads all-ones, and the VM continues", arguments: [0, 3])
+  func killed(_ seed: Int) throws {
+    let server = try ServerGuestTests.start(seed == 0 ? .edu : .nvme)
+    let vm = try watch(server)
+    server.send(SIGKILL)
+    let text = finish(vm)
+    #expect(
+      text
+        == "sluice: warning: device vfio-user:\(server.path): lost by the guest: the other process has closed the "
+        + "connection; \(Self.remedy)"
+        || text.contains("Connection reset by peer") || text.contains("Broken pipe"), "\(text)")
+    #expect(text.filter { $0 == "\n" }.count == 1)
+  }
+
+  @Test("a process that does not reply is lost after one second")
+  func hangs() throws {
+    let server = try ServerGuestTests.start(.edu, faults: "at 3000: hang\n")
+    let start = ContinuousClock.now
+    let vm = try watch(server)
+    let text = finish(vm)
+    #expect(
+      text
+        == "sluice: warning: device vfio-user:\(server.path): lost by the guest: REGION_READ: no reply within 1000 ms; "
+        + Self.remedy)
+    #expect(ContinuousClock.now - start < .seconds(60))
+    #expect(server.isRunning)
+  }
+
+  @Test("a process that breaks the protocol is lost", arguments: ["wrong-id", "short", "crash"])
+  func faults(_ fault: String) throws {
+    let server = try ServerGuestTests.start(.edu, faults: "at 3000: \(fault)\n")
+    let text = finish(try watch(server))
+    #expect(text.contains(": lost by the guest: ") && text.filter { $0 == "\n" }.count == 1, "\(text)")
+  }
+
+  @Test("a process that is not there, or is another program, prevents the start")
+  func absent() throws {
+    let path = FileManager.default.temporaryDirectory.appending(path: "none-\(UUID().uuidString)").path
+    let vm = try TinyVM(smallGuest: "watch", socket: path)
+    #expect(vm.wait() == 6)
+    #expect(
+      vm.errors
+        == "sluice: device vfio-user:\(path): connect \(path): No such file or directory; start the device's process, and "
+        + "give the path of its socket\n")
+    let listener = try SocketListener.create(at: path)
+    let silent = try TinyVM(smallGuest: "watch", socket: path)
+    #expect(silent.wait() == 6)
+    #expect(
+      silent.errors
+        == "sluice: device vfio-user:\(path): VERSION: no reply within 1000 ms; read the messages of the device's process\n"
+    )
+    try SocketListener.removeFile(path)
+    withExtendedLifetime(listener.number) {}
+  }
+
+  // MARK: Ports
+
+  private static let port = UInt32(PlatformLayout.ecam.lowerBound) | 1 << 15
+  private static let function = UInt32(PlatformLayout.ecam.lowerBound) | 1 << 20
+  private static let bar = UInt32(PlatformLayout.pciWindow32.lowerBound)
+  /// Slot Control and Slot Status.
+  private static let slot: UInt32 = 0x58
+  private static let powerOff: UInt32 = 0x400
+  private static let presenceChanged: UInt32 = 0x08 << 16
+  private static let changes: UInt32 = 0x108 << 16
+  private static let present: UInt32 = 0x40 << 16
+
+  /// Adds code that uses the edu behind the port.
+  private static func useDevice(_ guest: inout GuestCode) {
+    guest.use(port)
+    guest.store(slot, changes)
+    guest.store(4, 6)
+    guest.use(function)
+    guest.load(0)
+    guest.expect(0x11E8_1234)
+    guest.store(0x10, bar)
+    guest.store(4, 6)
+    guest.use(bar)
+    guest.load(0)
+    guest.expect(0x0100_00ED)
+    guest.store(4, 0x1234_5678)
+    guest.load(4)
+    guest.expect(~0x1234_5678)
+    // A window opens.
+    guest.store(0x1000, 1)
+    guest.load(0x1000)
+    guest.expect(1)
+  }
+
+  /// A guest whose device leaves by surprise and comes back.
+  private static func loses(_ count: Int) throws -> String {
+    var guest = GuestCode()
+    useDevice(&guest)
+    for _ in 0..<count {
+      guest.writePort(0x3F8, UInt8(ascii: "U"))
+      guest.use(port)
+      guest.wait(slot, presenceChanged)
+      guest.store(slot, changes | powerOff)
+      guest.writePort(0x3F8, UInt8(ascii: "L"))
+      guest.wait(slot, present)
+      useDevice(&guest)
+    }
+    guest.writePort(0x3F8, UInt8(ascii: "E"))
+    guest.end(0)
+    let path = FileManager.default.temporaryDirectory.appending(path: "loses-\(UUID().uuidString)").path
+    try guest.write(to: path)
+    return path
+  }
+
+  private func ctl(_ arguments: [String]) async throws -> Program.Result {
+    try await Program.tool([Program.file, "ctl"] + arguments)
+  }
+
+  @Test("a device behind a port leaves by surprise, and 'ctl add' brings it back, three times")
+  func returns() async throws {
+    let control = FileManager.default.temporaryDirectory.appending(path: "ctl-\(UUID().uuidString)").path
+    let path = FileManager.default.temporaryDirectory.appending(path: "edu-\(UUID().uuidString)").path
+    var server = try ServerProcess(.edu, path: path)
+    _ = try server.connect()  // waits until the server listens
+    let vm = try TinyVM(
+      kernel: Self.loses(3), isTemporary: true,
+      ["--debug-exit", "--control", control, "--device", "vfio-user:\(path),port"])
+    var heard = "U"
+    for _ in 0..<3 {
+      try #require(vm.hears(heard), "\(vm.errors)\(vm.text)")
+      server.send(SIGKILL)
+      _ = server.wait()
+      heard += "L"
+      try #require(vm.hears(heard), "\(vm.errors)\(vm.text)")
+      let refused = try await ctl([control, "add", "vfio-user:\(path)"])
+      #expect(refused.status == 1)
+      #expect(
+        refused.messages
+          == "sluice: device vfio-user:\(path): connect \(path): Connection refused; start the device's process, and give "
+          + "the path of its socket\n")
+      server = try ServerProcess(.edu, path: path)
+      _ = try server.connect()
+      let added = try await ctl([control, "add", "vfio-user:\(path)"])
+      #expect(added.status == 0 && added.output == "added to port 1\n", "\(added.messages)")
+      heard += "U"
+    }
+    heard.removeLast()
+    #expect(vm.hears(heard + "E"), "\(vm.text)")
+    #expect(vm.wait() == 1, "\(vm.errors)")
+    let lines = vm.errors.split(separator: "\n")
+    #expect(lines.count == 3 && lines.allSatisfy { $0.contains("vfio-user:\(path): lost by the guest: ") })
+  }
+
+  @Test("a device is removed by request, and a VM without such a device cannot get one")
+  func requests() async throws {
+    let control = FileManager.default.temporaryDirectory.appending(path: "ctl-\(UUID().uuidString)").path
+    let (first, second) = (try ServerGuestTests.start(.edu), try ServerGuestTests.start(.nvme))
+    let vm = try TinyVM(
+      TinyGuest().saying("up").idling(),
+      ["--control", control, "--ports", "1", "--device", "vfio-user:\(first.path)"])
+    try #require(vm.hears("up"), "\(vm.errors)")
+    let added = try await ctl([control, "add", "vfio-user:\(second.path)"])
+    #expect(added.output == "added to port 2\n", "\(added.messages)")
+    let twice = try await ctl([control, "add", "vfio-user:\(second.path)"])
+    #expect(twice.status == 1)
+    let status = try await ctl([control, "status"])
+    #expect(status.output.contains("port 2  vfio-user:\(second.path)\n"), "\(status.output)")
+    #expect(status.output.contains("vfio-user:\(first.path)  present"))
+    let removed = try await ctl([control, "remove", "vfio-user:\(first.path)"])
+    #expect(removed.status == 0, "\(removed.messages)")
+    // The server accepts the next client.
+    let again = try TinyVM(smallGuest: "config", socket: first.path)
+    #expect(again.failures() == [])
+    let other = try await ctl([control, "add", "0000:01:00.0"])
+    #expect(other.status == 1)
+    let stop = try await ctl([control, "stop"])
+    #expect(stop.status == 0 && vm.wait() == 0, "\(vm.errors)")
+    let plain = try TinyVM(TinyGuest().saying("up").idling(), ["--control", control, "--ports", "1"])
+    guard plain.hears("up") else { return }  // no VFIO here
+    let refused = try await ctl([control, "add", "vfio-user:\(second.path)"])
+    #expect(
+      refused.status == 1 && refused.messages.contains("its RAM is not shared; start the VM with"),
+      "\(refused.messages)")
+  }
+}
