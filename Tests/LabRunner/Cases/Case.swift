@@ -66,8 +66,8 @@ struct Case: Sendable {
     + ResourceCases.all + IOMMUFDCases.all + KernelCases.all + Torture.all + ToolCases.all + RecipeCases.all
     + OutsideCases.all + RemovalCases.all + BadInputCases.all + TerminalCases.all + SeccompCases.all
     + LayerCases.all + OpenerCases.all + ControlCases.all + ServiceCases.all + PortCases.all
-    + PortErrorCases.all + HotplugCases.all + PortRemovalCases.all
-    + Injections.all + GuestFuzz.all + ImageFuzz.all + SocketFuzz.all + HereLabCases.all + CostCheck.all
+    + PortErrorCases.all + HotplugCases.all + PortRemovalCases.all + CostCheck.all + ServerCases.all
+    + Injections.all + GuestFuzz.all + ImageFuzz.all + SocketFuzz.all + HereLabCases.all
 
   /// The cases of `Tests/lab test` that also run in an L1 with a 6.1 kernel. Their results depend on the
   /// kernel's VFIO and KVM. Linux 6.1 allocates all vectors at once, faults in a mapped BAR as a whole, and

@@ -150,6 +150,7 @@ enum GuestInit {
         ping) ping_ ;;
         usb-sha256) usb ;;
         load) both_load ;;
+        nvme-load) wanted=$(parameter resets); nvme_load ;;
         random-read) random_reads ;;
         wait) sleep 2 ;;
         wait-*) sleep ${step#wait-} ;;
