@@ -74,6 +74,25 @@ struct ServerGuestTests {
     #expect(isMapped ? trapped < 100 : trapped > 600, "\(trapped) trapped accesses")
   }
 
+  @Test("'sluice open' connects and passes the sockets, in the order of the devices")
+  func opened() throws {
+    let (edu, drive) = (try Self.start(.edu), try Self.start(.nvme))
+    let names = [edu, drive].map { "vfio-user:\($0.path)" }
+    let vm = try TinyVM(
+      kernel: SmallGuests.path("msix"), memory: "128M",
+      ["--debug-exit", "--append", "commands=50"] + names.flatMap { ["--device", $0] },
+      wrapper: [Program.file, "open"] + names + ["--"])
+    #expect(vm.failures() == [])
+    let needless = try TinyVM(
+      TinyGuest().saying("up").idling(), ["--device", names[0]],
+      wrapper: [Program.file, "open"] + names + ["--"])
+    #expect(needless.wait() == 2)
+    #expect(
+      needless.errors
+        == "sluice: descriptor 'vfio-user.1': passed, but the VM has 1 devices of vfio-user; pass only the descriptors that "
+        + "the VM needs\n")
+  }
+
   @Test("devices on the root bus and behind a port, with either server")
   func several() throws {
     let (edu, drive) = (try Self.start(.edu), try Self.start(.nvme))
