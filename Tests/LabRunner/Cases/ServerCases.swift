@@ -13,6 +13,13 @@ enum ServerCases {
       context in
       try mixed(context)
     },
+    Case("vfio-user-demo", "the demo of a machine with KVM and without an IOMMU", limit: 120) { context in
+      guard context.vmm == "sluice" else { throw Skipped("only for Sluice") }
+      let demo = DirectDemo(
+        Workspace(tree: URL(filePath: context.manifest.tree, directoryHint: .isDirectory)))
+      try context.require(try demo.run(), "the guest did not read the drive; see \(demo.directory.path)")
+      return "the guest has read the drive"
+    },
     Case("vfio-user-intx", "small guest: INTx of a device in another process") { context in
       guard context.vmm == "sluice" else { throw Skipped("only for Sluice") }
       let (_, edu) = try server("VFIOUserEdu", context)

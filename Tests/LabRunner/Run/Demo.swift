@@ -8,8 +8,18 @@ struct Demo: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "A guest reads its passed-through NVMe drive: trace, summary, checksum.")
 
+  @Flag(help: "Use the emulated machine, even if this machine can run the guest.") var emulated = false
+
   func run() throws {
-    printHostSupport()
+    let support = HostSupport.current
+    if support.hasKVM, support.groups == 0, !emulated {
+      printLine(
+        "lab: this machine has KVM and no IOMMU; the guest's drive is another process (vfio-user). --emulated shows a drive "
+          + "behind an IOMMU, in an emulated machine."
+      )
+      throw ExitCode(try DirectDemo(.current).run() ? 0 : 1)
+    }
+    print(support)
     guard let one = Case.all.first(where: { $0.name == "nvme-\(KernelName.newCloud.rawValue)" }),
       let fallback = Case.all.first(where: { $0.name == "nvme-\(KernelName.oldCloud.rawValue)" })
     else { throw LabError("demo: its case does not exist") }
@@ -18,30 +28,49 @@ struct Demo: ParsableCommand {
     let chosen = hasNew ? one : fallback
     try lab.run([chosen], l1: L1Kernel(hasNew ? .newFull : .oldFull))
     let directory = lab.workspace.out.appending(path: chosen.name)
-    show("trace", directory.appending(path: "trace.jsonl"))
-    show("guest", directory.appending(path: "guest.log"))
-    show("summary", directory.appending(path: "guest.err"))
+    Self.show("trace", directory.appending(path: "trace.jsonl"))
+    Self.show("guest", directory.appending(path: "guest.log"))
+    Self.show("summary", directory.appending(path: "guest.err"))
     lab.printChecksums(directory)
     throw ExitCode(lab.report.finish())
   }
 
-  private func show(_ title: String, _ file: URL) {
+  static func show(_ title: String, _ file: URL) {
     guard let data = try? Data(contentsOf: file) else { return }  // missing if the case failed
     printLine("--- \(title) (\(file.path))")
     FileHandle.standardOutput.write(data)
   }
 
-  private func printHostSupport() {
-    let cpu = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""  // no flags
-    let flags = cpu.split(separator: "\n").first { $0.hasPrefix("flags") }?.split(separator: " ") ?? []
-    let groups = (try? FileManager.default.contentsOfDirectory(atPath: "/sys/kernel/iommu_groups")) ?? []
-    let hasKVM =
-      FileManager.default.isWritableFile(atPath: "/dev/kvm")
-      && (flags.contains("svm") || flags.contains("vmx"))
-    if hasKVM, !groups.isEmpty {
+  /// Prints checksums of the drive: the checksum of its image, and the checksum that the guest computed.
+  static func printChecksums(image: String, guest: String, bytes: Int) {
+    printLine("--- SHA-256 of the drive (\(bytes >> 20) MiB)")
+    printLine("host's image  \(image)")
+    printLine("guest's read  \(guest)  \(guest == image ? "equal" : "DIFFERENT")")
+  }
+
+  /// The features of this machine that decide how the demo runs.
+  private struct HostSupport {
+    /// True if KVM can run Linux guests.
+    let hasKVM: Bool
+    /// The number of IOMMU groups.
+    let groups: Int
+
+    static var current: HostSupport {
+      let cpu = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""  // no flags
+      let flags = cpu.split(separator: "\n").first { $0.hasPrefix("flags") }?.split(separator: " ") ?? []
+      let groups = (try? FileManager.default.contentsOfDirectory(atPath: "/sys/kernel/iommu_groups")) ?? []
+      let hasKVM =
+        FileManager.default.isWritableFile(atPath: "/dev/kvm")
+        && (flags.contains("svm") || flags.contains("vmx"))
+      return HostSupport(hasKVM: hasKVM, groups: groups.count)
+    }
+  }
+
+  private func print(_ support: HostSupport) {
+    if support.hasKVM, support.groups > 0 {
       printLine(
         """
-        lab: this machine has KVM and an IOMMU (\(groups.count) groups); Sluice runs on it directly:
+        lab: this machine has KVM and an IOMMU (\(support.groups) groups); Sluice runs on it directly:
           sudo .build/ship/sluice devices
           sudo .build/ship/sluice bind ADDRESS
           sudo .build/ship/sluice run --kernel VMLINUZ --initrd INITRD --append console=ttyS0 \
@@ -50,7 +79,8 @@ struct Demo: ParsableCommand {
         """)
     } else {
       let lacks =
-        hasKVM ? "an IOMMU" : groups.isEmpty ? "KVM with VT-x or SVM, and an IOMMU" : "KVM with VT-x or SVM"
+        support.hasKVM
+        ? "an IOMMU" : support.groups == 0 ? "KVM with VT-x or SVM, and an IOMMU" : "KVM with VT-x or SVM"
       printLine(
         "lab: this machine lacks \(lacks). The demo runs in an emulated machine: only ratios of times have a meaning."
       )
@@ -68,8 +98,6 @@ extension Lab {
     else { return }
     let lines = GuestLines(String(decoding: data, as: UTF8.self))
     let read = lines.values(of: "nvme-sha256").first?.last ?? "nothing"
-    printLine("--- SHA-256 of the drive (\(drive.bytes >> 20) MiB)")
-    printLine("host's image  \(drive.sha256)")
-    printLine("guest's read  \(read)  \(read == drive.sha256 ? "equal" : "DIFFERENT")")
+    Demo.printChecksums(image: drive.sha256, guest: read, bytes: drive.bytes)
   }
 }
