@@ -144,7 +144,9 @@ let package = Package(
         "Seams",
       ],
       path: "Tests/LabRunner",
-      exclude: ["Bench/baseline", "Compare/differences", "Compare/differences.kvmtool", "Cases/Program/injections"],
+      exclude: [
+        "Bench/baseline", "Compare/differences", "Compare/differences.kvmtool", "Cases/Program/injections",
+      ],
       swiftSettings: settings),
     tests("LabRunner"),
   ]
