@@ -37,7 +37,7 @@ extension AssignedFunction {
   }
 
   /// Begins the reset of the function after an error that the host's kernel has reported. The guest reads all-ones from the
-  /// function until ``recover(within:)``. Returns false if the guest no longer has the function.
+  /// function until `recover`. Returns false if the guest no longer has the function.
   public func beginRecovery() throws(FunctionError) -> Bool {
     do throws(OperationError) {
       return try state.withLock { state throws(OperationError) in
