@@ -16,56 +16,9 @@ final class Port<B: Backend>: Sendable {
   let index: Int
   let slot: UInt8
 
-  private struct State: ~Copyable {
-    var port: RootPort
-    var function: AssignedFunction<B>?
-    var interrupt: PortInterrupt<B.Machine>
-    /// The time in microseconds at which the function leaves by surprise, or nil.
-    var deadline: Int64?
-    /// The function to insert, its link and the time in microseconds, or nil.
-    var arrival: (function: AssignedFunction<B>, link: RootPort.Link, time: Int64)?
-    /// The time in microseconds before which the guest ignores an insertion.
-    var quietUntil: Int64 = 0
-    /// The last reported state of the function's life, or nil.
-    var life: TraceEvent.SlotState?
-    /// True after an error that the host's kernel has reported, until the guest resets the slot.
-    var hasHostError = false
-    /// True while the hotplug thread resets the function after such an error, and opens it again.
-    var isRecovering = false
-    /// True from the start of the recovery until its gate may arm.
-    var isBeingReset = false
-    /// True after the first interrupt that was lost.
-    var hasLost = false
-
-    /// Reports the present state of the function's life if it has changed.
-    mutating func noteLife() {
-      guard let function else { return life = nil }
-      let now: TraceEvent.SlotState =
-        if port.isResetting || isBeingReset {
-          .resetting
-        } else if port.isContained {
-          .contained
-        } else if deadline != nil {
-          .leaving
-        } else {
-          port.isReachable ? .enabled : .present
-        }
-      if now != life { function.note(now) }
-      life = now
-    }
-
-    /// Sends the port's interrupt. Logs the first failure.
-    mutating func signal(_ warn: (String) -> Void) {
-      do throws(OperationError) { try interrupt.update(&port) } catch {
-        if !hasLost { warn("an interrupt of the port is lost: \(error)") }
-        hasLost = true
-      }
-    }
-  }
-
   /// Lock order: ``handling``, this lock, then the locks of the interrupt routes and of the trace. vCPU threads take it for accesses to
   /// configuration space, and the control thread for events of the host. No function's lock is taken inside it.
-  private let state: Mutex<State>
+  private let state: Mutex<PortState<B>>
   /// Held while a write or an event is handled, so that its effects on the function are in order. A reset may take a
   /// second. It is taken before ``state`` and before the locks of the function.
   private let handling = Mutex(())
@@ -92,7 +45,7 @@ final class Port<B: Backend>: Sendable {
     warn: @escaping @Sendable (String) -> Void
   ) throws(FunctionError) {
     (self.index, self.slot, self.hotplug, self.warn) = (index, slot, hotplug, warn)
-    state = Mutex(State(port: port, function: function, interrupt: interrupt))
+    state = Mutex(PortState(port: port, function: function, interrupt: interrupt))
     try closeIfNeeded(function)
   }
 
@@ -131,16 +84,10 @@ final class Port<B: Backend>: Sendable {
   /// reset for seconds, and only that thread can open a device.
   private func reset(_ function: AssignedFunction<B>?) throws(FunctionError) {
     guard let function else { return }
-    let isAfterError = state.withLock { state in
-      defer { state.hasHostError = false }
-      return state.hasHostError
-    }
-    guard isAfterError else { return try function.resetInSlot() }
-    guard try function.beginRecovery() else { return }
-    state.withLock { state in
-      state.isRecovering = true
-      state.isBeingReset = true
-    }
+    guard state.withLock({ $0.error == .reported }) else { return try function.resetInSlot() }
+    let isAlive = try function.beginRecovery()
+    state.withLock { $0.error = isAlive ? .resetting : nil }
+    guard isAlive else { return }
     hotplug.add(.recovery(function, self))
   }
 
@@ -148,7 +95,7 @@ final class Port<B: Backend>: Sendable {
   func noteReset(of function: AssignedFunction<B>) {
     state.withLock { state in
       guard state.function === function else { return }
-      state.isBeingReset = false
+      state.error = .arming
       state.noteLife()
     }
   }
@@ -159,10 +106,10 @@ final class Port<B: Backend>: Sendable {
       // The kernel signals an error once more if its own recovery fails.
       _ = try function.take(.error)
       return state.withLock { state in
-        state.isRecovering = false
-        state.isBeingReset = false
+        guard state.function === function else { return false }
+        state.error = nil
         state.noteLife()
-        return state.function === function
+        return true
       }
     }
     if isPresent, !isRecovered { try removeBySurprise() }
@@ -196,10 +143,7 @@ final class Port<B: Backend>: Sendable {
     guard let function else { return }
     try function.leaveSlot()
     state.withLock { state in
-      function.note(.gone)
-      state.function = nil
-      state.deadline = nil
-      state.hasHostError = false
+      state.forgetFunction()
       state.quietUntil = Clock.microseconds() + Self.quietTime
       state.port.empty()
       state.signal(warn)
@@ -222,11 +166,12 @@ final class Port<B: Backend>: Sendable {
   ///
   /// - Parameter time: The time in microseconds on the clock at which the function leaves by surprise.
   func requestRemoval(by time: Int64 = Clock.microseconds() + removalTime) throws(FunctionError) {
-    // The function's lock may be held for a reset, and is thus taken before the locks of the port.
-    if let function, !function.isAnswering { return try removeBySurprise() }
+    // The function's lock may be held for a reset, and is thus taken before the locks of the port. A recovery holds it for
+    // seconds, and ends with a removal if the device does not answer.
+    let (function, error) = state.withLock { ($0.function, $0.error) }
+    if let function, error == nil, !function.isAnswering { return try removeBySurprise() }
     try handling.withLock { _ throws(FunctionError) in
-      let arriving = state.withLock { state in
-        defer { state.arrival = nil }
+      state.withLock { state in
         // A second press would cancel the first one.
         if state.function != nil, state.deadline == nil {
           state.deadline = time
@@ -234,13 +179,21 @@ final class Port<B: Backend>: Sendable {
           state.signal(warn)
           state.noteLife()
         }
-        return state.arrival?.function
       }
-      guard let arriving else { return }
-      try arriving.leaveSlot()
-      arriving.note(.gone)
-      hotplug.add(.departure(arriving))
+      try withdraw()
     }
+  }
+
+  /// Returns a function that is about to be inserted. The guest has not seen it.
+  private func withdraw() throws(FunctionError) {
+    let arriving = state.withLock { state in
+      defer { state.arrival = nil }
+      return state.arrival?.function
+    }
+    guard let arriving else { return }
+    try arriving.leaveSlot()
+    arriving.note(.gone)
+    hotplug.add(.departure(arriving))
   }
 
   /// The time in microseconds that the guest gets to release a function. Linux waits five seconds after a press of the
@@ -305,10 +258,7 @@ final class Port<B: Backend>: Sendable {
       guard let function else { return }
       try function.leaveSlot()
       state.withLock { state in
-        function.note(.gone)
-        state.function = nil
-        state.deadline = nil
-        state.hasHostError = false
+        state.forgetFunction()
         state.port.removeBySurprise()
         state.signal(warn)
         reachableBus.store(256, ordering: .relaxed)
@@ -318,13 +268,17 @@ final class Port<B: Backend>: Sendable {
   }
 
   /// Contains an error that the host's kernel has reported. An error is one until the function has recovered, even if the
-  /// kernel signals it again.
+  /// kernel signals it again. A function that is about to be inserted leaves at once.
   func handleError(of function: AssignedFunction<B>) throws(FunctionError) {
     try handling.withLock { _ throws(FunctionError) in
-      let isKnown = state.withLock { $0.hasHostError || $0.isRecovering || $0.function !== function }
-      guard try function.take(.error), !isKnown else { return }
-      state.withLock { $0.hasHostError = true }
-      try closeAndReport()
+      guard try function.take(.error) else { return }
+      let isInSlot = state.withLock { $0.function === function }
+      guard isInSlot else { return try withdraw() }
+      let isNew = state.withLock { state in
+        defer { state.error = state.error ?? .reported }
+        return state.error == nil
+      }
+      if isNew { try closeAndReport() }
     }
   }
 

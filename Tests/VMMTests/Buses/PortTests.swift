@@ -197,6 +197,7 @@ import Trace
     // The kernel signals the error again, before and during the recovery.
     try hostError()
     #expect(try recovering() === function && resets == 0)
+    #expect(world.violations.isEmpty)
     #expect(try root.readConfig(Self.bus, width: 4) & 0xFFFF_FFFF == 0xFFFF_FFFF)
     #expect(try root.readMemory(Self.base, width: 4) & 0xFFFF_FFFF == 0xFFFF_FFFF)
     #expect(try function.recover(within: 10_000_000))
@@ -228,6 +229,30 @@ import Trace
     #expect(try departed().map { $0 === function } == [true])
     try function.release()
     #expect(!device.isOpen && world.violations.isEmpty)
+  }
+
+  @Test("a request of the host during a recovery does not wait for the device")
+  func requestDuringRecovery() throws {
+    try open()
+    try hostError()
+    try resetSlot()
+    let reads = world.state.withLock { $0.calls.count { $0 == .read(region: RegionIndex.config, offset: 8) } }
+    try port.requestRemoval(by: 100)
+    #expect(port.deadline == 100 && port.function === function)
+    #expect(
+      world.state.withLock { $0.calls.count { $0 == .read(region: RegionIndex.config, offset: 8) } } == reads)
+  }
+
+  @Test("an error of a function that waits for its insertion: it leaves at once")
+  func errorBeforeInsertion() throws {
+    try power(false)
+    _ = try departed()
+    let next = try Self.function(0x2233, "0000:02:00.0", in: world, context)
+    try port.insert(next, RootPort.Link(speed: 1, width: 1))
+    try OwnedDescriptor(duplicating: next.number(of: .error)).write([1, 0, 0, 0, 0, 0, 0, 0])
+    try port.handleError(of: next)
+    #expect(port.isFree && port.deadline == nil)
+    #expect(try departed().map { $0 === next } == [true])
   }
 
   @Test("a function that leaves during its recovery is not used again")

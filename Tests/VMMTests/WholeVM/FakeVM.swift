@@ -119,6 +119,20 @@ final class FakeVM {
     return port.slot
   }
 
+  /// Starts a thread that performs operations of clients until the VM ends, as the main thread does.
+  func performOperations() throws -> Linux.Thread {
+    let (vm, shutdown, exchange) = (vm, shutdown, try #require(control).exchange)
+    return try Linux.Thread(name: "main") {
+      var operations = VMOperations(vm, shutdown: shutdown, exchange: exchange)
+      do throws(KernelError) {
+        while !shutdown.isOver {
+          operations.act()
+          if try exchange.forMain.wait(milliseconds: 10) { try operations.perform() }
+        }
+      } catch { shutdown.end(.failure(.mainThread(error))) }
+    }
+  }
+
   /// Stops the guest and returns the devices to the host. Returns the outcome and the failures.
   func stop() -> (Outcome?, [FunctionError]) {
     vm.stop()

@@ -52,26 +52,12 @@ struct WholeAdditionTests {
     try client.send(line, passing: [memory.number])
   }
 
-  private static func main(_ machine: FakeVM) throws -> Linux.Thread {
-    let (vm, shutdown) = (machine.vm, machine.shutdown)
-    let exchange = try #require(machine.control).exchange
-    return try Linux.Thread(name: "main") {
-      var operations = VMOperations(vm, shutdown: shutdown, exchange: exchange)
-      do throws(KernelError) {
-        while !shutdown.isOver {
-          operations.act()
-          if try exchange.forMain.wait(milliseconds: 10) { try operations.perform() }
-        }
-      } catch { shutdown.end(.failure(.mainThread(error))) }
-    }
-  }
-
   @Test("a client adds a device, replaces it by another one, and removes that")
   func replace() throws {
     defer { Self.forget() }
     let (first, second) = (try Self.register(Self.one), try Self.register(Self.two))
     let machine = try FakeVM([], Self.obedient, { $0.emptyPorts = 1 }, hasControl: true)
-    let main = try Self.main(machine)
+    let main = try machine.performOperations()
     let client = try LineClient(machine.controlPath)
     try Self.send(
       client, #"{"id":1,"op":"add","device":"\#(Self.one)","files":"devices"}"#, facts: Self.one)
@@ -101,7 +87,7 @@ struct WholeAdditionTests {
     defer { Self.forget() }
     let (first, second) = (try Self.register(Self.one), try Self.register(Self.two))
     let machine = try FakeVM([], Self.obedient, { $0.emptyPorts = 1 }, hasControl: true)
-    let main = try Self.main(machine)
+    let main = try machine.performOperations()
     let client = try LineClient(machine.controlPath)
     func refuse(_ line: String, facts: String, _ error: ControlError) throws {
       try Self.send(client, line, facts: facts)

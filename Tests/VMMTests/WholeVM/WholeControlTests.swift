@@ -33,21 +33,6 @@ struct WholeControlTests {
     return guest
   }
 
-  /// Performs operations until the VM ends, as the main thread does.
-  private func main(_ machine: FakeVM) throws -> Linux.Thread {
-    let (vm, shutdown) = (machine.vm, machine.shutdown)
-    let exchange = try #require(machine.control).exchange
-    return try Linux.Thread(name: "main") {
-      var operations = VMOperations(vm, shutdown: shutdown, exchange: exchange)
-      do throws(KernelError) {
-        while !shutdown.isOver {
-          operations.act()
-          if try exchange.forMain.wait(milliseconds: 10) { try operations.perform() }
-        }
-      } catch { shutdown.end(.failure(.mainThread(error))) }
-    }
-  }
-
   private func machine(
     _ addresses: [String], _ guest: GuestCode = waiting, prepare: (FakeWorld) -> Void = { _ in }
   ) throws -> FakeVM {
@@ -62,7 +47,7 @@ struct WholeControlTests {
   @Test("status, events, remove and stop act on a running VM, and the events end with the VM")
   func all() throws {
     let machine = try machine(["0000:00:15.0", "0000:00:16.0"])
-    let main = try main(machine)
+    let main = try machine.performOperations()
     #expect(machine.wait { machine.device.peek(bar: 0, UInt64(Self.doorbell)) == 1 && machine.slots == 1 })
     let (client, events) = (try LineClient(machine.controlPath), try LineClient(machine.controlPath))
     try events.send(#"{"id":"e","op":"events"}"#)
@@ -121,7 +106,7 @@ struct WholeControlTests {
         isOver.wait()
       }
     }
-    let main = try main(machine)
+    let main = try machine.performOperations()
     #expect(machine.wait { machine.device.peek(bar: 0, UInt64(Self.doorbell)) == 1 })
     let (one, two) = (try LineClient(machine.controlPath), try LineClient(machine.controlPath))
     let remove = #"{"id":1,"op":"remove","device":"0000:00:15.0"}"#
@@ -161,7 +146,7 @@ struct WholeControlTests {
     FakeHost.devices.withLock { $0[address] = (device, world) }
     defer { FakeHost.devices.withLock { $0[address] = nil } }
     try machine.add(address)
-    let main = try main(machine)
+    let main = try machine.performOperations()
     let (one, two) = (try LineClient(machine.controlPath), try LineClient(machine.controlPath))
     let remove = #"{"id":1,"op":"remove","device":"\#(address)"}"#
     try one.send(remove)
@@ -187,7 +172,7 @@ struct WholeControlTests {
     var guest = GuestCode()
     guest.halt()
     let machine = try machine([], guest)
-    let main = try main(machine)
+    let main = try machine.performOperations()
     let client = try LineClient(machine.controlPath)
     let start = Clock.microseconds()
     try client.send(#"{"id":1,"op":"stop","timeout":1}"#)
@@ -203,7 +188,7 @@ struct WholeControlTests {
   @Test("a removal whose mapping cannot be removed ends the VM, and the reply has the cause")
   func failure() throws {
     let machine = try machine(["0000:00:15.0", "0000:00:16.0"])
-    let main = try main(machine)
+    let main = try machine.performOperations()
     #expect(machine.wait { machine.device.peek(bar: 0, UInt64(Self.doorbell)) == 1 && machine.slots == 1 })
     for world in machine.worlds { world.fail("unmap") }
     let client = try LineClient(machine.controlPath)
