@@ -84,6 +84,33 @@ import Testing
       }, memory: memory)
   }
 
+  @Test("an addition that fails or is stopped reports what it unmaps, and names RAM that stays mapped")
+  func addition() throws {
+    let mapper = try mapper([])
+    let space = try DMAMapper<FakeSpace>.Member(FakeSpace(world), devices: ["d"])
+    var (mapped, unmapped, calls): (UInt64, UInt64, Int) = (0, 0, 0)
+    func add(stoppingAfter count: Int) throws(OperationError) {
+      (mapped, unmapped, calls) = (0, 0, 0)
+      try mapper.add(
+        space,
+        shouldStop: {
+          calls += 1
+          return calls > count
+        }, mapped: { _, size, _ in mapped += size }, unmapped: { _, size, _ in unmapped += size })
+    }
+    #expect(throws: OperationError("the VM is ending")) { try add(stoppingAfter: 2) }
+    #expect(mapped == 256 << 20 && unmapped == mapped && mapper.windowMappings.isEmpty)
+    #expect(world.state.withLock { $0.spaces.allSatisfy(\.isEmpty) })
+    world.fail("unmap")
+    let error = #expect(throws: OperationError.self) { try add(stoppingAfter: 1) }
+    #expect(
+      error?.description.hasPrefix("the VM is ending; guest RAM stays mapped: ") == true && unmapped == 0)
+    world.succeed()
+    _ = try space.space.unmapAll(iova: 0, size: memory.size)
+    try add(stoppingAfter: 100)
+    #expect(mapped == memory.size && mapper.windowMappings.count == 1)
+  }
+
   @Test("maps, reports and unmaps each piece of RAM in every space")
   func pins() throws {
     let mapper = try mapper([([], nil), ([], nil)])

@@ -42,19 +42,23 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
   private let isPinned = Atomic<Bool>(false)
 
   /// The size of the pieces in which guest RAM is pinned, in bytes. Each piece is one mapping.
-  public let pieceSize: UInt64
+  public var pieceSize: UInt64 { Self.pieceSize(spaces, memory) }
   /// The number of mappings for windows in each I/O address space.
-  public var windowMappings: [Int] { spaces.map { max(0, $0.limits.mappings - pieces) } }
-  private let pieces: Int
+  public var windowMappings: [Int] {
+    let spaces = spaces
+    let pieces = memory.pieces(of: Self.pieceSize(spaces, memory)).count
+    return spaces.map { max(0, $0.limits.mappings - pieces) }
+  }
+
+  private static func pieceSize(_ spaces: [Member], _ memory: GuestMemory) -> UInt64 {
+    let least = spaces.map(\.limits.mappings).min() ?? 0
+    return max(DMARange.pieceSize(memory: memory.size, mappings: least), memory.pageSize)
+  }
 
   /// Creates a mapper. Nothing is mapped yet.
   public init(_ spaces: [Member], memory: GuestMemory) throws(OperationError) {
     members = Mutex(spaces)
     self.memory = memory
-    let least = spaces.map(\.limits.mappings).min() ?? 0
-    let size = max(DMARange.pieceSize(memory: memory.size, mappings: least), memory.pageSize)
-    pieces = memory.pieces(of: size).count
-    pieceSize = size
     do throws(KernelError) { done = try EventFD() } catch { throw OperationError(error) }
   }
 
@@ -80,10 +84,12 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
   ///   - space: The space.
   ///   - shouldStop: Called before each mapping. Returns true if the VM is ending.
   ///   - mapped: Called for each mapping with its IOVA, bytes and microseconds.
+  ///   - unmapped: After an error, as in ``unpinMemory(unmapped:)``.
   /// - Throws: The cause if the IOMMU does not translate a region of RAM, if RAM cannot be pinned, or if the VM is ending.
-  ///   Nothing stays mapped.
+  ///   Nothing stays mapped, unless the error says so.
   public func add(
-    _ space: Member, shouldStop: () -> Bool, mapped: (UInt64, UInt64, Int64) -> Void
+    _ space: Member, shouldStop: () -> Bool, mapped: (UInt64, UInt64, Int64) -> Void,
+    unmapped: (UInt64, UInt64, Int64) -> Void
   ) throws(OperationError) {
     for region in memory.regions where !space.isTranslatable(region.base.rawValue, region.size) {
       throw OperationError(
@@ -91,7 +97,7 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
       )
     }
     do throws(OperationError) {
-      for piece in memory.pieces(of: pieceSize) {
+      for piece in memory.pieces(of: Self.pieceSize([space], memory)) {
         if shouldStop() { throw OperationError("the VM is ending") }
         let start = Clock.microseconds()
         try space.space.map(
@@ -99,11 +105,8 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
         mapped(piece.base.rawValue, piece.size, Clock.microseconds() - start)
       }
     } catch {
-      // The space has no other user, so that a mapping that stays does not matter.
-      for region in memory.regions {
-        do throws(OperationError) {
-          _ = try space.space.unmapAll(iova: region.base.rawValue, size: region.size)
-        } catch {}
+      do throws(OperationError) { try unpin(space, unmapped: unmapped) } catch let second {
+        throw OperationError("\(error); guest RAM stays mapped: \(second)", errno: error.errno)
       }
       throw error
     }
@@ -171,12 +174,14 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
   /// - Parameter unmapped: Called for each region that had a mapping, with its IOVA, the bytes that were
   ///   mapped, and microseconds.
   public func unpinMemory(unmapped: (UInt64, UInt64, Int64) -> Void) throws(OperationError) {
-    for space in spaces {
-      for region in memory.regions {
-        let start = Clock.microseconds()
-        let size = try space.space.unmapAll(iova: region.base.rawValue, size: region.size)
-        if size > 0 { unmapped(region.base.rawValue, size, Clock.microseconds() - start) }
-      }
+    for space in spaces { try unpin(space, unmapped: unmapped) }
+  }
+
+  private func unpin(_ space: Member, unmapped: (UInt64, UInt64, Int64) -> Void) throws(OperationError) {
+    for region in memory.regions {
+      let start = Clock.microseconds()
+      let size = try space.space.unmapAll(iova: region.base.rawValue, size: region.size)
+      if size > 0 { unmapped(region.base.rawValue, size, Clock.microseconds() - start) }
     }
   }
 

@@ -38,7 +38,8 @@ extension Hotplug {
     do throws(RunError) {
       if let space = added.space {
         try step(RunError.operation) { () throws(OperationError) in
-          try dma.add(space, shouldStop: { shutdown.isOver }, mapped: eventLog.pinned)
+          try dma.add(
+            space, shouldStop: { shutdown.isOver }, mapped: eventLog.pinned, unmapped: eventLog.unpinned)
         }
       }
       let function = try function(added.device, device, context, replacing: replaced)
