@@ -95,6 +95,8 @@ struct ControlConnection: ~Copyable {
 
     /// The VM's interface to the IOMMU, or nil.
     var interface: IOMMUInterface? { object.strings["iommu"].flatMap(IOMMUInterface.init(rawValue:)) }
+    /// True if the VM has ports.
+    var hasPorts: Bool { count("ports") > 0 }
     /// The IOMMU groups that the VM has open.
     var groups: Set<String> {
       Set((object.strings["groups"] ?? "").split(separator: " ").map(String.init))

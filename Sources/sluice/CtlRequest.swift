@@ -69,7 +69,12 @@ struct CtlRequest {
   ) throws -> ControlConnection.Reply {
     if added.address.path != nil { return try connect(added, verb, device, port, &socket) }
     let status = try socket.reply(to: line(.status, nil))
-    guard let interface = status.interface else { throw CommandFailure(ControlError.noPorts(verb).message) }
+    if status.error != nil { return status }
+    guard let interface = status.interface else {
+      let address = added.address.description
+      throw CommandFailure(
+        status.hasPorts ? HostProblem.noHostDevices(address).message : ControlError.noPorts(verb).message)
+    }
     var bound = BoundByUs()
     do {
       if binds { try bound.bind(added.address) }

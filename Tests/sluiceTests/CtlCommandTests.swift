@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import Foundation
+import Linux
 import Testing
 import Trace
 @testable import VMM
@@ -71,6 +73,38 @@ import Trace
     let command = try CtlCommand.parse(["path"] + arguments)
     let error = #expect(throws: ValidationError.self) { try CtlRequest(command, command.verb()) }
     #expect(error?.message == message)
+  }
+
+  /// Adds a device to a VM that sends a line and ends the connection.
+  private static func add(to line: String) throws -> ControlConnection.Reply {
+    let path = FileManager.default.temporaryDirectory.appending(path: "ctl-\(UUID().uuidString)").path
+    let listener = SharedDescriptor(try SocketListener.create(at: path))
+    defer { unsafe unlink(path) }
+    let vm = try Linux.Thread(name: "vm") {
+      // Without a client, the test fails at its end.
+      do throws(KernelError) {
+        guard let client = try SocketListener.accept(listener.number) else { return }
+        try StreamSocket.sendAll(Array("\(line)\n".utf8), to: client.number)
+      } catch {}
+    }
+    defer { vm.join() }
+    var socket = try ControlConnection(path)
+    return try CtlRequest(CtlCommand.parse([path, "add", "01:00.0"]), .add).perform(&socket)
+  }
+
+  @Test("an addition to a VM that refuses the client, or can have no such device, has the cause")
+  func refused() throws {
+    let refusal =
+      #"{"id":null,"ok":0,"subject":"control socket","operation":"connect","cause":"c","remedy":"r"}"#
+    #expect(try Self.add(to: refusal).error == "control socket: connect: c; r")
+    for (ports, message) in [
+      (0, ControlError.noPorts(.add).message), (2, HostProblem.noHostDevices("0000:01:00.0").message),
+    ] {
+      let error = #expect(throws: CommandFailure.self) {
+        try Self.add(to: #"{"id":1,"ok":1,"state":"running","ports":\#(ports),"devices":0}"#)
+      }
+      #expect(error?.message == message)
+    }
   }
 
   @Test("a reply is text, and an error is a message")

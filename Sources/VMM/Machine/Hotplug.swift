@@ -75,7 +75,7 @@ struct Hotplug<B: HostBackend>: Sendable {
         throw .noDevice(address, .replace)
       }
       guard old.isOpen else { throw .released(device: address, .replace) }
-      guard let port = builder.root.ports.first(where: { $0.function === old }) else {
+      guard let port = builder.root.ports.first(where: { $0.has(old) }) else {
         throw .noPort(device: address, .replace)
       }
       let files = try files(request, names, for: device)

@@ -82,6 +82,33 @@ struct WholeAdditionTests {
     #expect(machine.stop().1.isEmpty)
   }
 
+  @Test("a device that waits for its insertion can be replaced")
+  func replaceArriving() throws {
+    defer { Self.forget() }
+    let (_, second) = (try Self.register(Self.one), try Self.register(Self.two))
+    let machine = try FakeVM([], Self.obedient, { $0.emptyPorts = 1 }, hasControl: true)
+    let main = try machine.performOperations()
+    let client = try LineClient(machine.controlPath)
+    func replace(_ old: String, with new: String) throws {
+      let line = #"{"id":2,"op":"replace","device":"\#(old)","with":"\#(new)","files":"devices"}"#
+      try Self.send(client, line, facts: new)
+      #expect(client.next() == #"{"id":2,"ok":1,"port":1}"#)
+    }
+    try Self.send(
+      client, #"{"id":1,"op":"add","device":"\#(Self.one)","files":"devices"}"#, facts: Self.one)
+    #expect(client.next() == #"{"id":1,"ok":1,"port":1}"#)
+    try replace(Self.one, with: Self.two)
+    // The port is quiet for a second and a half. On a busy machine, the guest has released the device already.
+    #expect(second.device.isOpen)
+    let again = try Self.register(Self.one)
+    try replace(Self.two, with: Self.one)
+    #expect(!second.device.isOpen && again.device.isOpen && machine.vm.functions.map(\.address) == [Self.one])
+    #expect(machine.wait { machine.vm.ports[0].function?.address == Self.one })
+    machine.shutdown.end(.quit)
+    main.join()
+    #expect(machine.stop().1.isEmpty && second.world.violations.isEmpty && again.world.violations.isEmpty)
+  }
+
   @Test("a device that cannot replace another one leaves the VM as before")
   func refused() throws {
     defer { Self.forget() }
