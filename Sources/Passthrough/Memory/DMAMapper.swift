@@ -57,9 +57,10 @@ public final class DMAMapper<Space: IOAddressSpace>: Sendable {
 
   /// Creates a mapper. Nothing is mapped yet.
   public init(_ spaces: [Member], memory: GuestMemory) throws(OperationError) {
+    // The throwing call is first: Swift 6.3.1's optimizer fails on the destruction of a Mutex in a partly initialized class.
+    do throws(KernelError) { done = try EventFD() } catch { throw OperationError(error) }
     members = Mutex(spaces)
     self.memory = memory
-    do throws(KernelError) { done = try EventFD() } catch { throw OperationError(error) }
   }
 
   /// True if there is no I/O address space. Nothing is pinned.
