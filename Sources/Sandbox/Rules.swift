@@ -111,7 +111,7 @@ extension Rule {
       .arguments([[dontNeed], [hugePage]])),
     Rule(
       "madvise", [.pin],
-      "populate guest RAM; drop the pages of start-up code; free the stack of a thread that exits",
+      "populate guest RAM; free the stack of a thread that exits",
       .arguments([
         [dontNeed], [hugePage],
         [Argument(2, .number(UInt64(MADV_POPULATE_WRITE)), "MADV_POPULATE_WRITE")],

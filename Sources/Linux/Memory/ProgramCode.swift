@@ -2,14 +2,13 @@
 
 internal import CLinux
 
-/// The program's own code in memory.
+/// The program's own code and constants in memory.
 public enum ProgramCode {
-  /// Drops the resident pages of the code (madvise, MADV_DONTNEED). Most of them were executed once, or were
-  /// mapped only because they adjoin executed pages. Pages that are executed again return from the page
-  /// cache.
+  /// Drops their resident pages (madvise, MADV_DONTNEED). Called when the start is complete: most pages were used once, or
+  /// were mapped only because they adjoin used pages. Pages that are used again return from the page cache.
   ///
   /// Breakpoints that a debugger has set before this call are lost.
-  public static func dropTextPages() {
+  public static func drop() {
     let code = cl_program_code()
     let start = (code.start + 4095) & ~4095
     let end = code.end & ~4095

@@ -84,9 +84,6 @@ final class MemoryPreparer<Space: IOAddressSpace>: Sendable {
         break
       }
       advance(pieces[index].size)
-      // The guest has started, so the start-up code is no longer needed. Its pages are dropped before most of
-      // guest RAM is populated.
-      if index == 0 { ProgramCode.dropTextPages() }
     }
     if let failure { failed(failure) }
     leave(failure)

@@ -159,6 +159,7 @@ struct VMThreads<B: HostBackend> {
       try barrier.ready.wait()
       waiting -= min(waiting, try barrier.ready.take())
     }
+    ProgramCode.drop()
     try control?.enter()
     barrier.go.signal()
   }
