@@ -50,9 +50,12 @@ struct Machine {
       "-bios", "qboot.rom", "-nographic", "-no-reboot", "-nodefaults",
       "-serial", console, "-serial", reports,
       "-kernel", kernel.image.path, "-initrd", initramfs.path,
-      // Two small BARs never share a page, of which VFIO maps neither.
       "-append",
-      "console=ttyS0 quiet panic=1 intel_iommu=on iommu=pt clearcpuid=cx16 pci=resource_alignment=12@pci:1af4:1110",
+      "console=ttyS0 quiet panic=1 intel_iommu=on iommu=pt clearcpuid=cx16"
+        // Two small BARs never share a page, of which VFIO maps neither.
+        + " pci=resource_alignment=12@pci:1af4:1110"
+        // The driver shpchp of the PCI bridge makes the group behind it non-viable.
+        + " initcall_blacklist=shpcd_init",
       // Linux in L1 then drives the slots itself (pciehp), and a slot's power can be switched off.
       "-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
       "-device", "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on",
