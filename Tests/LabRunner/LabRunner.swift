@@ -93,7 +93,12 @@ struct Long: ParsableCommand {
   static let configuration = CommandConfiguration(abstract: "Run the cases that are too long for 'test'.")
 
   func run() throws {
+    let counts = try [
+      UnitTests.run(only: "FaultTests/seeded", variables: ["FAULTY_REQUESTS=100000"]),
+      Fuzz.VFIOUser.tests(seconds: 3600, seed: 1),
+    ]
     var lab = try Lab()
+    for count in counts { lab.report.add(passed: count.passed, failed: count.failed, skipped: count.skipped) }
     try lab.run(Case.long, l1: L1Kernel(.newFull))
     try lab.run(Case.longOnIOMMUFD, l1: L1Kernel(.latestFull, iommufd: true), prefix: "l1-7.3/")
     try lab.run(Case.longOnOldKernel, l1: L1Kernel(.oldFull), prefix: "l1-6.1/")

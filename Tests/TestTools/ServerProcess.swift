@@ -48,6 +48,14 @@ package final class ServerProcess {
     try? FileManager.default.removeItem(atPath: directory)  // a failure only leaves files behind
   }
 
+  /// Returns the processor time that the process has used, in seconds.
+  package func processorSeconds() throws -> Double {
+    let text = try String(contentsOfFile: "/proc/\(process.processIdentifier)/stat", encoding: .utf8)
+    // The name of the program is in parentheses. The 12th and the 13th word after it count ticks of 10 ms.
+    let words = text.split(separator: ")").last?.split(separator: " ") ?? []
+    return words.count > 12 ? words[11...12].compactMap { Double($0) }.reduce(0, +) / 100 : 0
+  }
+
   /// True if the process has not ended.
   package var isRunning: Bool { process.isRunning }
 

@@ -67,15 +67,16 @@ import Testing
 
   @Test("random replies and commands end requests by the deadline", arguments: [1, 2, 3] as [UInt64])
   func fuzz(_ seed: UInt64) throws {
-    let shared = SharedGenerator(seed)
-    var generator = SeededGenerator(state: seed)
+    let shared = SharedGenerator(seed + FuzzLength.seed)
+    var generator = SeededGenerator(state: seed + FuzzLength.seed)
+    var loop = try FuzzLoop(parts: 3)
     var longest: Int64 = 0
-    for _ in 0..<60 {
+    while try loop.next() {
       let server = try ScriptedServer { message in
         ScriptedServer.Answer(bytes: shared.use { Self.answer(message, &$0) })
       }
       var configuration = Connection.Configuration()
-      (configuration.deadline, configuration.resetDeadline) = (20, 20)
+      (configuration.deadline, configuration.resetDeadline) = (2, 2)
       let memory = try TestMemory()
       guard
         let connection = try? Connection(

@@ -52,14 +52,15 @@ import Testing
     try Data(count: 1 << 16).write(to: URL(filePath: image))
     defer { try? FileManager.default.removeItem(atPath: image) }  // a failure only leaves a file behind
     let server = try ServerProcess(program, program == .nvme ? ["--image", image, "--mapped-doorbells"] : [])
-    var generator = SeededGenerator(state: seed)
+    var generator = SeededGenerator(state: seed + FuzzLength.seed)
+    var loop = try FuzzLoop(parts: 4, server: server)
     let memory = try TestMemory()
     let event = try EventFD()
     let descriptors = [
       memory.number, event.number, 2, try OwnedDescriptor(opening: "/dev/null", .read).release(),
     ]
     defer { _ = cl_close(descriptors[3]) }
-    for _ in 0..<60 {
+    while try loop.next() {
       let socket = try server.connect()
       let hello = Version().encoded
       var batch = Header(id: 0, command: 1, kind: .command, bodySize: hello.count).encoded + hello

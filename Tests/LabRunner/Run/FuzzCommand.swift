@@ -3,11 +3,11 @@
 import ArgumentParser
 import Foundation
 
-/// `fuzz guest|image|socket`
+/// `fuzz guest|image|socket|vfio-user`
 struct Fuzz: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Run Sluice on random input from a seed. It must not crash.",
-    subcommands: [Guest.self, Image.self, Socket.self])
+    subcommands: [Guest.self, Image.self, Socket.self, VFIOUser.self])
 
   /// `fuzz guest`
   struct Guest: ParsableCommand {
@@ -104,6 +104,32 @@ struct Fuzz: ParsableCommand {
       ) { printLine("lab: \($0)") }
       printLine("lab: \(result)")
       try directory.removeIfPresent()
+    }
+  }
+
+  /// `fuzz vfio-user`
+  struct VFIOUser: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "vfio-user",
+      abstract: "Send random messages to the client and to the test servers of vfio-user.")
+
+    @Option(help: "The processor time in seconds, for the client and for the servers.") var seconds = 20
+    @Option(help: "The same seed gives the same messages.") var seed = 1
+
+    func validate() throws {
+      guard seconds > 0, seed > 0 else {
+        throw ValidationError("--seconds, --seed: value out of range; use numbers above 0")
+      }
+    }
+
+    func run() throws {
+      let count = try Self.tests(seconds: seconds, seed: seed)
+      if count.failed > 0 { throw ExitCode(1) }
+    }
+
+    static func tests(seconds: Int, seed: Int) throws -> UnitTests.Count {
+      try UnitTests.run(
+        only: "(Client|Server)FuzzTests", variables: ["FUZZ_SECONDS=\(seconds)", "FUZZ_SEED=\(seed)"])
     }
   }
 }

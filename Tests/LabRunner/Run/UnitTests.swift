@@ -41,14 +41,20 @@ enum UnitTests {
     }
   }
 
-  static func run() throws -> Count {
+  /// Runs the unit tests.
+  ///
+  /// - Parameters:
+  ///   - only: A regular expression for the names of tests, or nil for all. The tests run one after the other then.
+  ///   - variables: More variables of the environment, as NAME=VALUE.
+  static func run(only: String? = nil, variables: [String] = []) throws -> Count {
     let directory = FileManager.default.temporaryDirectory.appending(path: "lab-unit-\(getpid())")
     try directory.makeDirectory()
     defer { try? FileManager.default.removeItem(at: directory) }  // a remaining directory is harmless
-    printLine("lab: unit tests")
+    printLine("lab: unit tests \((variables + [only ?? ""]).joined(separator: " "))")
     var filter = Filter()
     let status = try Command.follow(
-      ["swift", "test", "--xunit-output", directory.appending(path: "unit.xml").path]
+      ["env"] + variables + ["swift", "test", "--xunit-output", directory.appending(path: "unit.xml").path]
+        + (only.map { ["--no-parallel", "--filter", $0] } ?? [])
     ) { line in
       if filter.shows(line) { printLine(line) }
     }
