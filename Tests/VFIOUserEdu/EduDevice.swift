@@ -79,11 +79,15 @@ final class EduDevice: DeviceLogic {
       BARLayout(index: 4, size: 2 * Self.pageSize),
     ]
     var rom = [UInt8](repeating: 0, count: 2048)
-    (rom[0], rom[1], rom[2]) = (0x55, 0xAA, 4)
-    // The PCI data structure of the first image (PCI Firmware 3.0 §5.1.2).
+    // A firmware calls the fourth byte, a far return, if all bytes add up to 0.
+    (rom[0], rom[1], rom[2], rom[3]) = (0x55, 0xAA, 4, 0xCB)
+    // The PCI data structure of the first image (PCI Firmware 3.0 §5.1.2): vendor, device, length of the structure and of the
+    // image, last image.
     rom[0x18] = 0x1C
-    rom.replaceSubrange(0x1C..<0x20, with: Array("PCIR".utf8))
+    rom.replaceSubrange(0x1C..<0x24, with: Array("PCIR".utf8) + [0x34, 0x12, 0xE8, 0x11])
+    (rom[0x26], rom[0x2C], rom[0x31]) = (0x18, 4, 0x80)
     for index in 64..<rom.count { rom[index] = UInt8(truncatingIfNeeded: index &* 7) }
+    rom[rom.count - 1] &-= rom.reduce(0, &+)
     self.rom = rom
   }
 

@@ -59,7 +59,9 @@ extension Session {
       descriptors = [number]
     }
     client = version.capabilities
-    return .body(Version(capabilities: own).encoded, descriptors: descriptors)
+    // The reply has the lower of both minor versions. QEMU 11.1 has 0, and refuses a higher one.
+    let reply = Version(minor: min(version.minor, Version.minor), capabilities: own)
+    return .body(reply.encoded, descriptors: descriptors)
   }
 
   private func perform(

@@ -51,6 +51,23 @@ import Testing
     #expect(throws: ConnectionError(server.path, .closed)) { _ = try connection.deviceInfo() }
   }
 
+  @Test("the reply to VERSION has the lower of both minor versions", arguments: [0, 1, 7] as [UInt16])
+  func version(_ minor: UInt16) throws {
+    let server = try ServerProcess(.edu)
+    let socket = try server.connect()
+    let body = Version(minor: minor).encoded
+    let header = Header(id: 0, command: Command.version.rawValue, kind: .command, bodySize: body.count)
+    _ = try MessageSocket.send((header.encoded + body)[...], descriptors: [], to: socket.number)
+    _ = try MessageSocket.waitForInput([socket.number], milliseconds: 5000)
+    guard case .bytes(let reply, _) = try MessageSocket.receive(upTo: 4096, from: socket.number) else {
+      Issue.record("the server has closed the connection")
+      return
+    }
+    let version = try Version(parsing: reply.dropFirst(header.encoded.count))
+    #expect((version.major, version.minor) == (0, min(minor, 1)))
+    #expect(server.isRunning)
+  }
+
   @Test("regions are mappable by descriptor, or accessed by messages alone")
   func layouts() throws {
     for layout in ["mapped", "messages"] {
