@@ -64,7 +64,7 @@ struct Schedule: ~Copyable {
   var targets: InlineArray<4, Target>
   var causes: Causes
   var drive: Drive
-  var transfers = Transfers()
+  var transfers: Transfers
   var words = Words(0)
   var random: Random
   let hasOutside: Bool
@@ -83,11 +83,12 @@ struct Schedule: ~Copyable {
   var judgement = Judgement()
 
   init(
-    targets: InlineArray<4, Target>, causes: Causes, drive: consuming Drive, seed: UInt64, hasOutside: Bool,
-    slotInterval: UInt64, isEmulated: Bool
+    targets: InlineArray<4, Target>, causes: Causes, drive: consuming Drive, seed: UInt64, hasPeers: Bool,
+    hasOutside: Bool, slotInterval: UInt64, isEmulated: Bool
   ) {
     (self.targets, self.causes, self.hasOutside, self.isEmulated) = (targets, causes, hasOutside, isEmulated)
     self.slotInterval = slotInterval
+    transfers = Transfers(hasPeers: hasPeers)
     self.drive = drive
     random = Random(seed)
     words.prepare(targets[Int(Device.memory)].bar.address)

@@ -10,6 +10,8 @@ struct Transfers {
     case idle, filling, sending
   }
 
+  /// True if edu reaches shared memory. Otherwise each target is RAM.
+  private let hasPeers: Bool
   private var phase = Phase.idle
   private var toMemory = false
   /// True if edu's bus mastering was off during the transfer.
@@ -28,6 +30,8 @@ struct Transfers {
   /// The offset of the transfers' target in shared memory.
   private static let offset: UInt64 = 8 << 20
   private static let filler: UInt64 = 0xA5A5_5A5A_C3C3_3C3C
+
+  init(hasPeers: Bool) { self.hasPeers = hasPeers }
 
   private func word(_ index: UInt64) -> UInt64 { seed ^ index &* 0x0101_0101_0101_0101 }
 
@@ -54,7 +58,7 @@ struct Transfers {
 
   private mutating func begin(_ edu: Edu, _ random: UInt64) {
     seed = random &* 0x9E37_79B9_7F4A_7C15 | 1
-    toMemory = random % 2 == 0
+    toMemory = hasPeers && random % 2 == 0
     let source = dma_page(Self.sourcePage)
     for index in 0..<Self.size / 8 { mmio_store64(source + index * 8, word(index)) }
     edu.begin(from: source, to: Edu.memory, Self.size, .toDevice)

@@ -6,8 +6,8 @@
 // and by `Tests/lab torture`. Needs an NVMe drive, e1000e, edu, ivshmem and four processors.
 //
 // Command line: `seed=N` (1) determines the schedule; `events=N` is the number of events, and without it the
-// guest runs until it receives a `q` on the serial port; `outside=1` if a host process performs the requests
-// of the lines `outside KIND DEVICE` and answers each with an `o`. If the drive is behind a root port, its slot is reset
+// guest runs until it receives a `q` on the serial port; `peers=0` if devices cannot reach each other; `outside=1` if a host
+// process performs the requests of the lines `outside KIND DEVICE` and answers each with an `o`. If the drive is behind a root port, its slot is reset
 // too, the host injects errors, removes, adds and replaces the drive, and at the end requests the drive; `slots=N` (1) if
 // only one of N such changes is made; `emulated=1` directly under QEMU.
 
@@ -47,6 +47,7 @@ func guest(_ machine: Machine, _ report: inout Report) {
   for device in 0..<Device.count where machine.isEmulated { shared_store(Shared.isChangedByHost(device), 1) }
   var schedule = Schedule(
     targets: [drive, network, edu, memory], causes: causes, drive: commands, seed: seed,
+    hasPeers: machine.commandLine.number("peers") != 0,
     hasOutside: machine.commandLine.number("outside") == 1,
     slotInterval: max(1, machine.commandLine.number("slots") ?? 1), isEmulated: machine.isEmulated)
   let events = machine.commandLine.number("events") ?? .max

@@ -85,6 +85,11 @@ enum IOMMUFDCases {
   /// The first version of Linux in which iommufd maps BARs, as dma-bufs.
   static let dmaBuffers = KernelVersion(6, 19)
 
+  /// True if devices reach the BARs of other devices in the L1 of a case.
+  static func mapsBARs(_ context: CaseContext) -> Bool {
+    context.manifest.iommuOption.isEmpty || L1Runner.isAtLeast(dmaBuffers)
+  }
+
   /// Turns the memory of the peer off and on. Checks the data of each open phase and the fault of each closed phase, and
   /// compares the time of a reopening with the time of a VM without peer DMA.
   private static func toggles(_ count: Int, _ context: CaseContext) throws -> String {

@@ -78,7 +78,8 @@ struct Torture {
     let log = try KernelLog()
     var guest = BareMetalGuest(
       "torture", Self.devices.enumerated().map { hasPort && $0 == 0 ? $1.address + ",port" : $1.address },
-      append: "seed=\(seed) outside=1" + (events.map { " events=\($0) slots=\(max(1, $0 / 8000))" } ?? ""),
+      append: "seed=\(seed) outside=1" + (events.map { " events=\($0) slots=\(max(1, $0 / 8000))" } ?? "")
+        + (IOMMUFDCases.mapsBARs(context) ? "" : " peers=0"),
       cpus: 4)
     let control = context.file("control").path
     if hasPort { guest.options = ["--control", control] }
@@ -118,12 +119,11 @@ struct Torture {
     var port = TorturedPort(context, control)
     // Without a time, the deadline of the case ends the run.
     let end = seconds.map { ContinuousClock.now + .seconds($0) } ?? context.deadline
-    var answered = 0
+    var offset: UInt64 = 0
     var isEnding = false
     while child.isRunning {
-      let asked = child.output.split(whereSeparator: \.isNewline).filter { $0.hasPrefix("outside ") }
-      // The last line may be incomplete.
-      if asked.count > answered, let words = Self.request(asked[answered]) {
+      // The guest waits for the answer to each request.
+      if let words = try child.lines(from: &offset).compactMap(Self.request).first {
         if let operation = TorturedPort.Operation(rawValue: words.kind) {
           try port.perform(operation)
         } else {
@@ -131,7 +131,6 @@ struct Torture {
           try suffer(
             kind: words.kind, hasPort && words.device == 0 ? port.device : one.address, one.identity, sluice)
         }
-        answered += 1
         try child.type(isEnding ? "oq" : "o")
       } else if !isEnding, ContinuousClock.now > end {
         isEnding = true
@@ -145,7 +144,8 @@ struct Torture {
 
   private static func request(_ line: Substring) -> (kind: Int, device: Int)? {
     let words = line.split(separator: " ")
-    guard words.count == 3, let kind = Int(words[1]), let device = Int(words[2]), device < devices.count
+    guard words.count == 3, words[0] == "outside", let kind = Int(words[1]), let device = Int(words[2]),
+      device < devices.count
     else {
       return nil
     }

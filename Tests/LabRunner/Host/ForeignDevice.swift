@@ -18,7 +18,8 @@ final class ForeignDevice {
         Self.isDevice(target), let number = Int32(name)
       else { continue }
       let handle = try Self.copy(number, from: process)
-      let offset = try Self.configOffset(handle)
+      // A spare cdev is not bound to an iommufd, and is not the device in use.
+      guard let offset = try Self.configOffset(handle) else { continue }
       var found: UInt32 = 0
       guard unsafe pread(handle.fileDescriptor, &found, 4, off_t(offset)) == 4 else { continue }
       guard identity == nil || identity == found else { continue }
@@ -73,8 +74,9 @@ final class ForeignDevice {
     return FileHandle(fileDescriptor: result, closeOnDealloc: true)
   }
 
-  /// Returns the offset of the configuration space, region 7, from VFIO_DEVICE_GET_REGION_INFO.
-  private static func configOffset(_ device: FileHandle) throws -> UInt64 {
+  /// Returns the offset of the configuration space, region 7, from VFIO_DEVICE_GET_REGION_INFO, or nil for a cdev that is not
+  /// bound to an iommufd.
+  private static func configOffset(_ device: FileHandle) throws -> UInt64? {
     // argsz, flags, index, cap_offset, size, offset
     var info: [UInt32] = [32, 0, 7, 0, 0, 0, 0, 0]
     // SAFETY: the array has the 32 bytes of `struct vfio_region_info`.
@@ -82,6 +84,7 @@ final class ForeignDevice {
       guard let base = bytes.baseAddress else { return Int32(-1) }  // the array is not empty
       return unsafe ioctl(device.fileDescriptor, 0x3b6c, base)
     }
+    if result != 0, errno == EINVAL { return nil }
     guard result == 0 else { throw Failed("VFIO_DEVICE_GET_REGION_INFO: errno \(errno)") }
     return UInt64(info[7]) << 32 | UInt64(info[6])
   }

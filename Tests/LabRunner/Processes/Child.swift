@@ -111,6 +111,18 @@ final class Child {
     return lines.isEmpty ? "nothing on standard error" : lines.suffix(2).joined(separator: " / ")
   }
 
+  /// Returns the complete lines of standard output from an offset in bytes on, and advances the offset.
+  func lines(from offset: inout UInt64) throws -> [Substring] {
+    let file = try FileHandle(forReadingFrom: log)
+    defer { try? file.close() }  // nothing was written
+    try file.seek(toOffset: offset)
+    let data = try file.readToEnd() ?? Data()
+    guard let end = data.lastIndex(of: UInt8(ascii: "\n")) else { return [] }
+    let whole = data[...end]
+    offset += UInt64(whole.count)
+    return String(decoding: whole, as: UTF8.self).split(whereSeparator: \.isNewline)
+  }
+
   private func read(_ url: URL) -> String {
     guard let data = try? Data(contentsOf: url) else { return "" }  // exists since the start
     return String(decoding: data, as: UTF8.self)
