@@ -9,6 +9,11 @@ enum ServerCases {
       "vfio-user", "an ordinary user's Linux guest keeps the data of a drive whose process is killed twice",
       limit: 300
     ) { context in try drive(context) },
+    Case(
+      "vfio-user-fio",
+      "an ordinary user's Linux guest writes to a drive of another process and verifies, for a minute, by two ways of DMA",
+      limit: 600, isLong: true
+    ) { context in try fio(context) },
     Case("vfio-user-mixed", "small guests: a device of L1 and a device of another process in one VM") {
       context in
       try mixed(context)
@@ -97,6 +102,32 @@ enum ServerCases {
     try context.require(losses == 3, "\(losses) warnings about a lost device, expected 3")
     let load = lines.values(of: "nvme-load").first ?? []
     return "resets, reads and writes: \(load.prefix(3).joined(separator: ", ")); three processes, one content"
+  }
+
+  /// With `--messages --synchronous`, the server reads and writes guest RAM by messages before it replies to the writes of
+  /// four vCPUs.
+  private static func fio(_ context: CaseContext) throws -> String {
+    guard context.vmm == "sluice" else { throw Skipped("only for Sluice") }
+    let image = context.file("image").path
+    try Command.output(["sh", "-c", "truncate -s 64M \(image); chmod 666 \(image)"])
+    let ways = [(1, ["--mapped-doorbells"]), (4, ["--messages", "--synchronous"])]
+    return try ways.map { cpus, options in
+      let (process, socket) = try server(
+        "VFIOUserNVMe", context, ["--image", image] + options, as: "server-\(cpus)")
+      defer { process.kill() }
+      let device = "vfio-user:\(socket)"
+      let guest = LinuxGuest(devices: [device], cpus: cpus, steps: ["fio-verify-60"])
+      let child = try context.start(
+        [context.manifest.sluice, "open", "--user", user, device, "--"] + guest.command(context),
+        as: "guest-\(cpus)")
+      let status = try child.wait()
+      let lines = GuestLines(child.output)
+      let words = lines.values(of: "fio-verify").first ?? []
+      try context.require(
+        status == 0 && lines.ended && words.count == 2,
+        "status \(status); \(lines.faults.joined(separator: "; ")); \(child.lastMessage)")
+      return "\(cpus) vCPUs: \(words[0]) KiB read, \(words[1]) KiB written"
+    }.joined(separator: "; ")
   }
 
   private static func mixed(_ context: CaseContext) throws -> String {

@@ -100,6 +100,23 @@ enum GuestInit {
         esac
       done
     }
+    # One job writes for each processor. Each block is read again and compared.
+    verified_writes() {
+      load nvme
+      until_ 30 all_drives || { echo "lab: not ok fio-verify no drive"; return; }
+      drive=$(drives); drive=/dev/${drive##*/}
+      until_ 10 opens ${drive#/dev/}
+      jobs=$(nproc)
+      # The values 5, 6 and 47 of fio's terse output, version 3, are the error, and the KiB read and written.
+      numbers=$(fio --name=verify --filename=$drive --rw=randwrite --bsrange=4k-64k --direct=1 --ioengine=libaio \
+        --iodepth=8 --numjobs=$jobs --size=$((32 / jobs))m --offset_increment=$((32 / jobs))m --verify=crc32c \
+        --verify_backlog=64 --verify_fatal=1 --time_based --runtime=$1 --group_reporting --minimal --terse-version=3 \
+        | awk -F';' '$5 == 0 && $6 > 0 && $47 > 0 { print $6, $47 }')
+      case $numbers in
+      [1-9]*) echo "lab: ok fio-verify $numbers" ;;
+      *) echo "lab: not ok fio-verify" ;;
+      esac
+    }
     # The file with the events of the power button.
     button_() { for one in /sys/class/input/event*; do
       if grep -q "Power Button" $one/device/name 2>/dev/null; then echo /dev/input/${one##*/}; return; fi; done; return 1; }
@@ -152,6 +169,7 @@ enum GuestInit {
         load) both_load ;;
         nvme-load) wanted=$(parameter resets); nvme_load ;;
         random-read) random_reads ;;
+        fio-verify-*) verified_writes ${step#fio-verify-} ;;
         wait) sleep 2 ;;
         wait-*) sleep ${step#wait-} ;;
         button) button ;;

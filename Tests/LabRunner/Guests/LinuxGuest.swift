@@ -19,7 +19,7 @@ struct LinuxGuest {
   /// Returns the command that runs the guest under the case's VMM.
   func command(_ context: CaseContext) throws -> [String] {
     let kernel = try context.kernel(kernel)
-    let initramfs = usesKexec ? kernel.kexecInitramfs ?? kernel.initramfs : kernel.initramfs
+    let initramfs = try initramfs(kernel)
     // kvmtool has no ACPI, so its guest ends by a reset.
     let steps = context.vmm == "kvmtool" ? steps + ["reboot"] : steps
     let line = "console=ttyS0 quiet panic=-1 lab.steps=\(steps.joined(separator: ",")) \(append)"
@@ -44,6 +44,16 @@ struct LinuxGuest {
         "--memory", memory, "--cpus", "\(cpus)", "--summary", "--trace", context.file("trace.jsonl").path,
       ] + devices.flatMap { ["--device", $0] } + options
     }
+  }
+
+  private func initramfs(_ kernel: Manifest.GuestKernel) throws -> String {
+    guard steps.contains(where: { $0.hasPrefix("fio-") }) else {
+      return usesKexec ? kernel.kexecInitramfs ?? kernel.initramfs : kernel.initramfs
+    }
+    guard let initramfs = kernel.fioInitramfs else {
+      throw Failed("fio: not installed; install the package fio")
+    }
+    return initramfs
   }
 
   /// Runs the guest to its end and checks its end and its drives. Returns the guest's `lab:` lines.

@@ -10,7 +10,7 @@ struct Manifest: Codable {
     var initramfs: String
     /// The initramfs with kexec, this kernel and the plain initramfs added, or nil.
     var kexecInitramfs: String?
-    /// The initramfs with fio added, or nil if fio is not installed. Only `bench` installs it.
+    /// The initramfs with fio added, or nil if fio is not installed. Only `bench` and `long` install it.
     var fioInitramfs: String?
   }
 
