@@ -11,7 +11,7 @@ enum ServerCases {
     ) { context in try drive(context) },
     Case(
       "vfio-user-fio",
-      "an ordinary user's Linux guest writes to a drive of another process and verifies, for a minute, by two ways of DMA",
+      "an ordinary user's Linux guest writes blocks to a drive of another process and verifies them for a minute, with two methods of DMA",
       limit: 600, isLong: true
     ) { context in try fio(context) },
     Case("vfio-user-mixed", "small guests: a device of L1 and a device of another process in one VM") {
@@ -110,8 +110,8 @@ enum ServerCases {
     guard context.vmm == "sluice" else { throw Skipped("only for Sluice") }
     let image = context.file("image").path
     try Command.output(["sh", "-c", "truncate -s 64M \(image); chmod 666 \(image)"])
-    let ways = [(1, ["--mapped-doorbells"]), (4, ["--messages", "--synchronous"])]
-    return try ways.map { cpus, options in
+    let runs = [(1, ["--mapped-doorbells"]), (4, ["--messages", "--synchronous"])]
+    return try runs.map { cpus, options in
       let (process, socket) = try server(
         "VFIOUserNVMe", context, ["--image", image] + options, as: "server-\(cpus)")
       defer { process.kill() }
