@@ -155,8 +155,7 @@ enum PortRemovalCases {
   private static func restore() throws {
     let path = "/sys/bus/pci/devices/\(device.address)"
     try wait("the drive is still present") { !FileManager.default.fileExists(atPath: path) }
-    try Monitor.send("device_add \(MachineDevices.hotDrive)")
-    try wait("the drive did not reappear") { FileManager.default.fileExists(atPath: path) }
+    try Monitor.plug(MachineDevices.hotDrive, at: device.address)
     try device.bind(to: "vfio-pci")
   }
 

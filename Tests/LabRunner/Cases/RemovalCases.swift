@@ -35,7 +35,7 @@ enum RemovalCases {
       let watch = try WatchGuest(context, [Address.plug, Address.edu])
       try Monitor.send("device_del plug")
       let seconds = try wait(30, "the device is still present") { !URL(filePath: directory).exists }
-      try restore { try Monitor.send("device_add \(MachineDevices.plug)") }
+      try restore { try Monitor.plug(MachineDevices.plug, at: Address.plug) }
       return try check(watch, Address.plug, seconds: seconds)
     },
     Case("outside-error", "an error (AER) isolates one device: its reads give all-ones", limit: 90) {

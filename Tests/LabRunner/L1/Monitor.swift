@@ -20,4 +20,21 @@ enum Monitor {
     try Command.output(["stty", "-F", port, "-echo", "raw"])
     try handle.close()
   }
+
+  /// Plugs a device in, and waits until L1's kernel has it.
+  ///
+  /// QEMU refuses the ID of a device whose removal has not ended. The kernel's removal ends before that, so the command is
+  /// repeated.
+  static func plug(_ device: String, at address: String) throws {
+    let end = ContinuousClock.now + .seconds(40)
+    var next = ContinuousClock.now
+    while !URL(filePath: "/sys/bus/pci/devices/\(address)").exists {
+      guard ContinuousClock.now < end else { throw Failed("device \(address): did not reappear within 40 s") }
+      if ContinuousClock.now >= next {
+        try send("device_add \(device)")
+        next = .now + .seconds(5)
+      }
+      usleep(20_000)
+    }
+  }
 }
