@@ -146,7 +146,7 @@ struct List: ParsableCommand {
 }
 
 /// `torture`
-struct TortureCommand: ParsableCommand {
+struct TortureCommand: SeededCommand {
   static let configuration = CommandConfiguration(
     commandName: "torture",
     abstract: "Run random events of every kind against one guest, and check the results.")
@@ -154,12 +154,6 @@ struct TortureCommand: ParsableCommand {
   @Option(help: "The duration in seconds.") var seconds = 60
   @Option(help: "The same seed gives the same schedule.") var seed = 1
   @OptionGroup var host: L1Options
-
-  func validate() throws {
-    guard seconds > 0, seed > 0 else {
-      throw ValidationError("--seconds, --seed: value out of range; use numbers above 0")
-    }
-  }
 
   func run() throws {
     var lab = try Lab()

@@ -3,6 +3,20 @@
 import ArgumentParser
 import Foundation
 
+/// A command with a duration and a seed.
+protocol SeededCommand: ParsableCommand {
+  var seconds: Int { get }
+  var seed: Int { get }
+}
+
+extension SeededCommand {
+  func validate() throws {
+    guard seconds > 0, seed > 0 else {
+      throw ValidationError("--seconds, --seed: value out of range; use numbers above 0")
+    }
+  }
+}
+
 /// `fuzz guest|image|socket|vfio-user`
 struct Fuzz: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -10,19 +24,13 @@ struct Fuzz: ParsableCommand {
     subcommands: [Guest.self, Image.self, Socket.self, VFIOUser.self])
 
   /// `fuzz guest`
-  struct Guest: ParsableCommand {
+  struct Guest: SeededCommand {
     static let configuration = CommandConfiguration(
       abstract: "Run a guest that accesses ports, configuration space and BARs at random.")
 
     @Option(help: "The duration in seconds.") var seconds = 20
     @Option(help: "The same seed gives the same accesses of each vCPU.") var seed = 1
     @OptionGroup var host: L1Options
-
-    func validate() throws {
-      guard seconds > 0, seed > 0 else {
-        throw ValidationError("--seconds, --seed: value out of range; use numbers above 0")
-      }
-    }
 
     func run() throws {
       var lab = try Lab()
@@ -32,7 +40,7 @@ struct Fuzz: ParsableCommand {
   }
 
   /// `fuzz image`
-  struct Image: ParsableCommand {
+  struct Image: SeededCommand {
     static let configuration = CommandConfiguration(
       abstract: "Load mutated kernels, initrds and command lines in a child process.")
 
@@ -40,12 +48,6 @@ struct Fuzz: ParsableCommand {
     @Option(help: "The same seed gives the same files.") var seed = 1
     @Option(help: "The only iteration to run.") var iteration: UInt64?
     @Option(help: .hidden) var trap: UInt64?
-
-    func validate() throws {
-      guard seconds > 0, seed > 0 else {
-        throw ValidationError("--seconds, --seed: value out of range; use numbers above 0")
-      }
-    }
 
     func run() throws {
       let workspace = Workspace.current
@@ -82,18 +84,12 @@ struct Fuzz: ParsableCommand {
   }
 
   /// `fuzz socket`
-  struct Socket: ParsableCommand {
+  struct Socket: SeededCommand {
     static let configuration = CommandConfiguration(
       abstract: "Run random clients of a VM's control socket, on this machine's /dev/kvm.")
 
     @Option(help: "The processor time of the clients in seconds.") var seconds = 20
     @Option(help: "The same seed gives the same lines.") var seed = 1
-
-    func validate() throws {
-      guard seconds > 0, seed > 0 else {
-        throw ValidationError("--seconds, --seed: value out of range; use numbers above 0")
-      }
-    }
 
     func run() throws {
       let workspace = Workspace.current
@@ -108,19 +104,13 @@ struct Fuzz: ParsableCommand {
   }
 
   /// `fuzz vfio-user`
-  struct VFIOUser: ParsableCommand {
+  struct VFIOUser: SeededCommand {
     static let configuration = CommandConfiguration(
       commandName: "vfio-user",
       abstract: "Send random messages to the client and to the test servers of vfio-user.")
 
     @Option(help: "The processor time in seconds, for the client and for the servers.") var seconds = 20
     @Option(help: "The same seed gives the same messages.") var seed = 1
-
-    func validate() throws {
-      guard seconds > 0, seed > 0 else {
-        throw ValidationError("--seconds, --seed: value out of range; use numbers above 0")
-      }
-    }
 
     func run() throws {
       let count = try Self.tests(seconds: seconds, seed: seed)
