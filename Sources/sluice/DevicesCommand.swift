@@ -38,15 +38,13 @@ struct DevicesCommand: ParsableCommand {
       "The devices to show in detail, by PCI address (default: all devices, one line each).",
       valueName: "address"),
     transform: DeviceArgument.hostAddress)
-  var operands: [Address] = []
+  var addresses: [Address] = []
 
   @Flag(name: .shortAndLong, help: "Show details of every device.")
   var verbose = false
 
   @Flag(help: "Print a JSON array with all details.")
   var json = false
-
-  private var addresses: [Address] { operands }
 
   func run() throws {
     let reports: [DeviceReport]
