@@ -36,16 +36,6 @@ public final class Device: PCIDevice {
   private let mappings = Mutex<[MappedArea]>([])
   let buffers = DMABuffers()
 
-  /// A part of a device that is read and written through its descriptor.
-  struct Region: Sendable {
-    /// The offset of the region in the descriptor's file.
-    let offset: UInt64
-    /// Bytes.
-    let size: UInt64
-    /// The areas that can be mapped, as offsets in the region, in ascending order.
-    let mappable: [Range<UInt64>]
-  }
-
   /// An area of a BAR that is mapped into this process.
   private final class MappedArea: Sendable {
     let region: Int
@@ -129,7 +119,7 @@ public final class Device: PCIDevice {
       hasReset = info.flags & UInt32(VFIO_DEVICE_FLAGS_RESET) != 0
       var regions: [Region?] = []
       for index in 0..<min(Int(info.num_regions), RegionIndex.config + 1) {
-        regions.append(try Self.region(UInt32(index), of: descriptor.number))
+        regions.append(try Region(UInt32(index), of: descriptor.number))
       }
       self.regions = regions
       var interrupts: [InterruptInfo] = []
@@ -182,36 +172,6 @@ public final class Device: PCIDevice {
   public func interruptInfo(_ kind: InterruptKind) -> InterruptInfo {
     let index = Int(kind.index)
     return index < interrupts.count ? interrupts[index] : InterruptInfo(count: 0, isFixed: false)
-  }
-
-  private static func region(_ index: UInt32, of device: Int32) throws(KernelError) -> Region? {
-    let info = unsafe try InfoBuffer { buffer throws(KernelError) in
-      // SAFETY: the buffer begins with the struct and has `count` bytes.
-      let needed = unsafe cl_vfio_region_info(
-        device, index, buffer.baseAddress?.assumingMemoryBound(to: vfio_region_info.self),
-        UInt32(buffer.count))
-      // EINVAL: the device does not have the region, such as VGA.
-      if needed == -KernelError.invalid { return 0 }
-      return try check(needed, "VFIO_DEVICE_GET_REGION_INFO \(index)")
-    }
-    // struct vfio_region_info: argsz, flags, index, cap_offset, size, offset.
-    let flags = info.word(4)
-    let size = info.long(16)
-    guard size > 0 else { return nil }
-    var mappable: [Range<UInt64>] = []
-    if flags & UInt32(VFIO_REGION_INFO_FLAG_MMAP) != 0 {
-      mappable = [0..<size]
-      if flags & UInt32(VFIO_REGION_INFO_FLAG_CAPS) != 0,
-        let at = info.capability(UInt16(VFIO_REGION_INFO_CAP_SPARSE_MMAP), from: info.word(12))
-      {
-        mappable = (0..<Int(info.word(at + 8))).map { area in
-          let start = info.long(at + 16 + area * 16)
-          return start..<start + info.long(at + 24 + area * 16)
-        }
-        .filter { !$0.isEmpty && $0.upperBound <= size }.sorted { $0.lowerBound < $1.lowerBound }
-      }
-    }
-    return Region(offset: info.long(24), size: size, mappable: mappable)
   }
 
   /// Returns the offset of an access in the descriptor's file, or nil if it ends beyond the region.
