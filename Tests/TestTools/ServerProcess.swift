@@ -10,7 +10,7 @@ package enum ServerProgram: String {
 }
 
 /// A process of a test server. It is killed at the end of its owner's life.
-package final class ServerProcess {
+package final class ServerProcess: Sendable {
   /// The path of the socket.
   package let path: String
   private let process = Process()
@@ -23,11 +23,11 @@ package final class ServerProcess {
   ///   - arguments: More arguments than the socket.
   ///   - faults: The text of a fault plan, or nil.
   ///   - path: The path of the socket, or nil for a new one.
+  ///   - isQuiet: True if the messages of the server are discarded.
   package init(
-    _ program: ServerProgram, _ arguments: [String] = [], faults: String? = nil, path: String? = nil
-  )
-    throws
-  {
+    _ program: ServerProgram, _ arguments: [String] = [], faults: String? = nil, path: String? = nil,
+    isQuiet: Bool = false
+  ) throws {
     directory = FileManager.default.temporaryDirectory.appending(path: "vfio-user-\(UUID().uuidString)").path
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
     self.path = path ?? directory + "/socket"
@@ -39,6 +39,7 @@ package final class ServerProcess {
       all += ["--faults", directory + "/faults"]
     }
     process.arguments = all
+    if isQuiet { process.standardError = FileHandle.nullDevice }
     try process.run()
   }
 

@@ -51,9 +51,23 @@ import Testing
     let image = FileManager.default.temporaryDirectory.appending(path: "fuzz-\(UUID().uuidString)").path
     try Data(count: 1 << 16).write(to: URL(filePath: image))
     defer { try? FileManager.default.removeItem(atPath: image) }  // a failure only leaves a file behind
-    let server = try ServerProcess(program, program == .nvme ? ["--image", image, "--mapped-doorbells"] : [])
-    var generator = SeededGenerator(state: seed + FuzzLength.seed)
-    var loop = try FuzzLoop(parts: 4, server: server)
+    let servers = try (0..<FuzzLoop.threads).map { _ in
+      try ServerProcess(
+        program, program == .nvme ? ["--image", image, "--mapped-doorbells"] : [], isQuiet: true)
+    }
+    let loop = try FuzzLoop(parts: 4, servers: servers)
+    try loop.run { try Self.run(loop, servers[$0], FuzzLength.seed + seed + UInt64($0) << 32) }
+    for server in servers {
+      #expect(server.isRunning)
+      let client = try Client(try server.connect())
+      #expect(
+        try client.connection.read(7, offset: 0, width: 2) == (program == .edu ? 0x1234 : 0x1B36))
+    }
+  }
+
+  /// Runs rounds of messages to a server.
+  private static func run(_ loop: FuzzLoop, _ server: ServerProcess, _ seed: UInt64) throws {
+    var generator = SeededGenerator(state: seed)
     let memory = try TestMemory()
     let event = try EventFD()
     let descriptors = [
@@ -73,11 +87,8 @@ import Testing
         }
         // Discards the replies.
         _ = try? MessageSocket.receive(upTo: 1 << 16, from: socket.number)
-        batch = Self.message(&generator)
+        batch = message(&generator)
       }
     }
-    #expect(server.isRunning)
-    let client = try Client(try server.connect())
-    #expect(try client.connection.read(7, offset: 0, width: 2) == (program == .edu ? 0x1234 : 0x1B36))
   }
 }
