@@ -47,8 +47,8 @@ struct SocketFuzz {
     let path = directory.appending(path: "fuzzed").path
     let child = try Child(
       [
-        program, "run", "--kernel", kernel, "--append", "empty=1", "--memory", "64M", "--ports", "2",
-        "--control", path, "--debug-exit",
+        "setpriv", "--pdeathsig", "TERM", program, "run", "--kernel", kernel, "--append", "empty=1",
+        "--memory", "64M", "--ports", "2", "--control", path, "--debug-exit",
       ], log: directory.appending(path: "fuzzed.log"), messages: directory.appending(path: "fuzzed.err"),
       input: nil, deadline: .now + .seconds(3 * seconds + 120))
     defer { if child.isRunning { child.kill() } }
