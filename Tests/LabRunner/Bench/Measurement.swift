@@ -54,10 +54,7 @@ struct Measurement: Sendable {
     let present = vmms.filter { $0 != .kvmtool || context.manifest.kvmtool != nil }
     for round in (isCounted ? 1 : 0)...rounds(context) {
       for vmm in present {
-        let label = "\(round)-\(vmm.rawValue)"
-        let trial = Trial(context: context, vmm: vmm, label: label)
-        let numbers: [String: Double]
-        do { numbers = try sample(trial) } catch { throw Failed("\(label): \(error)") }
+        let numbers = try numbers(of: vmm, "\(round)-\(vmm.rawValue)", context)
         let text = numbers.sorted { $0.key < $1.key }.map { "\($0.key) \(Series.short($0.value))" }
         context.note(
           "\(round == 0 ? "warm-up" : "round \(round)") \(vmm.rawValue): \(text.joined(separator: ", "))")
@@ -65,5 +62,19 @@ struct Measurement: Sendable {
       }
     }
     return samples
+  }
+
+  /// Measures one VMM. A failed run of a peer is repeated once, with a note. A failed run of Sluice is a failure.
+  private func numbers(of vmm: VMMName, _ label: String, _ context: CaseContext) throws -> [String: Double] {
+    func run(_ label: String) throws -> [String: Double] {
+      do { return try sample(Trial(context: context, vmm: vmm, label: label)) } catch {
+        throw Failed("\(label): \(error)")
+      }
+    }
+    do { return try run(label) } catch {
+      guard vmm != .sluice else { throw error }
+      context.note("\(error); the run is repeated")
+      return try run("\(label)-again")
+    }
   }
 }

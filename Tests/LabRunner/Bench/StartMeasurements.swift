@@ -25,7 +25,7 @@ enum StartMeasurements {
   private static let layers = Measurement(
     name: "layers",
     figures: [
-      Figure("counted-start", "exec to first guest instruction, one NVMe, 512 MiB", "ms"),
+      Figure("counted-start", "exec to first guest instruction, with a trace, one NVMe, 512 MiB", "ms"),
       Figure(
         "layers", "layers of confinement at the start, without the filters of the threads",
         "ms", .atMost(5)),
