@@ -13,6 +13,7 @@ struct MemoryArgument: Equatable {
   var bytes: UInt64 = 512 << 20
   var backing = GuestMemory.Backing.transparentHugePagesIfAvailable
   var isPreallocated = false
+  var isShared = false
   var node: Int?
 
   /// Creates the value from the argument. A number without a unit is in MiB, as in QEMU.
@@ -38,6 +39,7 @@ struct MemoryArgument: Equatable {
       default: throw ValidationError("hugepages: unknown value '\(value)'; give 2M, 1G, thp or off")
       }
     case "prealloc" where pair.count == 1: isPreallocated = true
+    case "shared" where pair.count == 1: isShared = true
     case "node":
       guard let number = Int(decimal: value) else {
         throw ValidationError("node: '\(value)' is not a node number; give one such as node=0")
@@ -45,7 +47,7 @@ struct MemoryArgument: Equatable {
       node = number
     default:
       throw ValidationError(
-        "'\(option)' is not a memory option; give hugepages=, prealloc or node=")
+        "'\(option)' is not a memory option; give hugepages=, prealloc, shared or node=")
     }
   }
 

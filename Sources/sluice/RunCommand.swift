@@ -69,6 +69,9 @@ struct RunCommand: ParsableCommand {
                          threads (default: populate each page at its first use).
                          Choose it if the guest must not wait for memory later.
                          Guests with devices always have all pages populated.
+        shared           Allocate shared memory, so that 'sluice ctl PATH add' can
+                         add a device vfio-user:PATH (default: only a VM that is
+                         started with such a device has shared memory).
         node=N           Allocate guest RAM on NUMA node N of the host (default:
                          any node). Choose the device's node, which is in
                          /sys/bus/pci/devices/ADDRESS/numa_node, and keep the
@@ -231,6 +234,7 @@ struct RunCommand: ParsableCommand {
     configuration.memory = memory.bytes
     configuration.backing = memory.backing
     configuration.memoryNode = memory.node
+    configuration.sharesMemory = memory.isShared
     configuration.isPreallocated = memory.isPreallocated
     configuration.cpus = cpus
     configuration.cpuPins = cpuPin.pins
@@ -255,7 +259,8 @@ struct RunCommand: ParsableCommand {
       print(
         Rule.describe(
           Rule.machine(
-            iommu.interface ?? .type1, hasServers: devices.contains { $0.address.path != nil }),
+            iommu.interface ?? .type1,
+            hasServers: memory.isShared || devices.contains { $0.address.path != nil }),
           sandbox.layers), terminator: "")
       return
     }

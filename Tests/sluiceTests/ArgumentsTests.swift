@@ -118,6 +118,14 @@ import VMM
       error?.message
         == "--memory: transparent huge pages are private memory, which the process of vfio-user:/a cannot access; leave "
         + "hugepages=thp out, or give hugepages=2M")
+    let later = #expect(throws: ValidationError.self) {
+      try RunCommand.parse(["--kernel", "k", "--memory", "64M,shared,hugepages=thp"]).configuration()
+    }
+    #expect(
+      later?.message.contains("which the process of a device cannot access; leave hugepages=thp out") == true)
+    let shared = try RunCommand.parse(["--kernel", "k", "--memory", "64M,shared"]).configuration()
+    #expect(shared.sharableBacking == .memfd && shared.canHaveServers)
+    #expect(try !RunCommand.parse(["--kernel", "k", "--memory", "64M"]).configuration().canHaveServers)
     #expect(try run("64M").sharableBacking == .memfd)
     #expect(try run("64M,hugepages=2M").sharableBacking == .hugePages(shift: 21))
   }

@@ -53,8 +53,8 @@ struct MixedBackend: HostBackend {
       try host.isEmpty && !others.isEmpty
       ? nil
       : VFIOBackend(plan, ready: host, machine: machine, iommu: iommu, files: files, mayGrow: ports > 0)
-    servers =
-      try others.isEmpty ? nil : Servers(memory, count: others.count { !$0.hasPort } + ports)
+    let places = others.count { !$0.hasPort } + ports
+    servers = try memory.file == nil || places == 0 ? nil : Servers(memory, count: places)
   }
 
   var choice: IOMMUChoice? { vfio?.choice }

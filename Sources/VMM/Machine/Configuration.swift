@@ -51,6 +51,8 @@ public struct Configuration: Sendable {
   public var memory: UInt64 = 512 << 20
   /// The backing of guest RAM.
   public var backing = GuestMemory.Backing.transparentHugePagesIfAvailable
+  /// True if guest RAM is shared memory, so that devices in other processes can be added.
+  public var sharesMemory = false
   /// The host's NUMA node for guest RAM, or nil if the host chooses.
   public var memoryNode: Int?
   /// True if all pages of guest RAM are populated while the guest starts.
@@ -94,12 +96,12 @@ public struct Configuration: Sendable {
   /// The maximum number of devices and empty ports: all PCI slots of the root bus except the host bridge's.
   public static let maxDevices = 31
 
-  /// True if a device is in another process. Guest RAM is then shared memory.
-  public var hasServers: Bool { devices.contains { $0.address.path != nil } }
+  /// True if the VM can have devices in other processes. Guest RAM is then shared memory.
+  public var canHaveServers: Bool { sharesMemory || devices.contains { $0.address.path != nil } }
 
   /// The backing of guest RAM that the devices permit. Private memory cannot be shared with the process of a device.
   public var sharableBacking: GuestMemory.Backing {
-    hasServers && backing == .transparentHugePagesIfAvailable ? .memfd : backing
+    canHaveServers && backing == .transparentHugePagesIfAvailable ? .memfd : backing
   }
 
   /// The number of root ports.
@@ -122,8 +124,8 @@ public struct Configuration: Sendable {
     for device in devices where !seen.insert(device.address).inserted {
       return .duplicate(device.address)
     }
-    if let device = devices.first(where: { $0.address.path != nil }), backing == .transparentHugePages {
-      return .privateMemory(for: device.address)
+    if canHaveServers, backing == .transparentHugePages {
+      return .privateMemory(for: devices.first { $0.address.path != nil }?.address)
     }
     for device in devices {
       let others = Set(devices.map(\.address.description)).subtracting([device.address.description])

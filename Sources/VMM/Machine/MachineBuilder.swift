@@ -38,7 +38,7 @@ struct MachineBuilder<B: HostBackend> {
     let memory = try step(RunError.memory) { () throws(GuestMemory.AllocationError) in
       try GuestMemory(
         size: configuration.memory, backing: configuration.sharableBacking, node: configuration.memoryNode,
-        holes: reserved, keepsFile: configuration.hasServers)
+        holes: reserved, keepsFile: configuration.canHaveServers)
     }
     self.memory = memory
     let features = try step(RunError.kernel) { () throws(KernelError) in

@@ -18,8 +18,9 @@ public enum UsageProblem: Error, Equatable, CustomStringConvertible {
   case duplicate(DeviceName)
   /// A device has a policy for a peer that is not another device of the VM.
   case unknownPeer(String, of: DeviceName)
-  /// The explicit backing of guest RAM cannot be shared with the process of a device.
-  case privateMemory(for: DeviceName)
+  /// The explicit backing of guest RAM cannot be shared with the process of a device. The device is nil if it can be added
+  /// later.
+  case privateMemory(for: DeviceName?)
 
   /// The subject and the cause.
   public var description: String {
@@ -38,7 +39,7 @@ public enum UsageProblem: Error, Equatable, CustomStringConvertible {
     case .unknownPeer(let peer, let address):
       "\(address): its peer \(peer) is not another device of this VM"
     case .privateMemory(let address):
-      "transparent huge pages are private memory, which the process of \(address) cannot access"
+      "transparent huge pages are private memory, which the process of \(address?.description ?? "a device") cannot access"
     }
   }
 }

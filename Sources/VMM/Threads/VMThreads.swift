@@ -42,7 +42,7 @@ struct VMThreads<B: HostBackend> {
       guard isSandboxed else { return nil }
       return try step(RunError.sandbox) { () throws(SandboxError) in
         try ThreadSandbox(
-          kind, rules: Rule.machine(builder.devices.interface, hasServers: configuration.hasServers))
+          kind, rules: Rule.machine(builder.devices.interface, hasServers: configuration.canHaveServers))
       }
     }
     let barrier = try step(RunError.kernel) { () throws(KernelError) in try StartBarrier(shutdown) }

@@ -11,7 +11,7 @@ extension ServerProblem: AdvisedError {
       "run the command as a user who may write to the socket"
     case .connect: "start the device's process, and give the path of its socket"
     case .connection: "read the messages of the device's process"
-    case .notShared: "start the VM with a device of vfio-user"
+    case .notShared: "start the VM with --memory SIZE,shared"
     case .noReader: "remove another device of vfio-user first"
     }
   }

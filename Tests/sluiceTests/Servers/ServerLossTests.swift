@@ -182,7 +182,7 @@ struct ServerLossTests {
     #expect(lines.count == 3 && lines.allSatisfy { $0.contains("vfio-user:\(path): lost by the guest: ") })
   }
 
-  @Test("a device is removed by request, and a VM without such a device cannot get one")
+  @Test("a device is removed by request, and a VM whose RAM is private cannot get one")
   func requests() async throws {
     let control = FileManager.default.temporaryDirectory.appending(path: "ctl-\(UUID().uuidString)").path
     let (first, second) = (try ServerGuestTests.start(.edu), try ServerGuestTests.start(.nvme))
@@ -207,10 +207,32 @@ struct ServerLossTests {
     let stop = try await ctl([control, "stop"])
     #expect(stop.status == 0 && vm.wait() == 0, "\(vm.errors)")
     let plain = try TinyVM(TinyGuest().saying("up").idling(), ["--control", control, "--ports", "1"])
-    guard plain.hears("up") else { return }  // no VFIO here
+    try #require(plain.hears("up"), "\(plain.errors)")
     let refused = try await ctl([control, "add", "vfio-user:\(second.path)"])
     #expect(
-      refused.status == 1 && refused.messages.contains("its RAM is not shared; start the VM with"),
+      refused.status == 1
+        && refused.messages.contains("the RAM of the VM is not shared memory; start the VM with"),
       "\(refused.messages)")
+  }
+
+  @Test("a VM with shared RAM gets its first device while it runs")
+  func first() async throws {
+    let control = FileManager.default.temporaryDirectory.appending(path: "ctl-\(UUID().uuidString)").path
+    let server = try ServerGuestTests.start(.edu)
+    var guest = GuestCode()
+    guest.writePort(0x3F8, UInt8(ascii: "W"))
+    guest.use(Self.port)
+    guest.wait(Self.slot, Self.present)
+    Self.useDevice(&guest)
+    guest.end(0)
+    let path = FileManager.default.temporaryDirectory.appending(path: "first-\(UUID().uuidString)").path
+    try guest.write(to: path)
+    let vm = try TinyVM(
+      kernel: path, isTemporary: true, memory: "16M,shared",
+      ["--debug-exit", "--control", control, "--ports", "1"])
+    try #require(vm.hears("W"), "\(vm.errors)\(vm.text)")
+    let added = try await ctl([control, "add", "vfio-user:\(server.path)"])
+    #expect(added.output == "added to port 1\n", "\(added.messages)")
+    #expect(vm.wait() == 1, "\(vm.errors)\(vm.text)")
   }
 }

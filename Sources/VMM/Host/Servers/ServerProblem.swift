@@ -9,7 +9,7 @@ public enum ServerProblem: Error, Equatable, CustomStringConvertible {
   case connect(DeviceName, KernelError)
   /// A request to the process failed.
   case connection(DeviceName, ConnectionError)
-  /// The VM has started without such a device, so that its RAM cannot be shared.
+  /// The RAM of the VM is private memory, or the VM has no port.
   case notShared(DeviceName)
   /// Every thread that receives messages has a device.
   case noReader(DeviceName)
@@ -29,7 +29,7 @@ public enum ServerProblem: Error, Equatable, CustomStringConvertible {
     switch self {
     case .connect(_, let error): error.description
     case .connection(_, let error): error.cause.description
-    case .notShared: "the VM was started without a device of vfio-user, and its RAM is not shared"
+    case .notShared: "the RAM of the VM is not shared memory"
     case .noReader: "the VM has no free thread for its messages"
     }
   }
