@@ -45,8 +45,13 @@ final class ScriptedServer: Sendable {
   private let thread = Mutex<Linux.Thread?>(nil)
   /// The client's end, until it is taken.
   private let other: Mutex<Int32>
-  /// The replies of the client to commands of the server.
-  private let replies = Mutex<[Message]>([])
+  private let inbox = Inbox()
+
+  /// The replies of the client to commands of the server. The thread holds them and not the server. Otherwise the thread
+  /// could have the last reference to the server, whose end joins the thread.
+  private final class Inbox: Sendable {
+    let replies = Mutex<[Message]>([])
+  }
 
   /// Starts a server that accepts VERSION, and answers other messages by a script.
   ///
@@ -59,7 +64,7 @@ final class ScriptedServer: Sendable {
     let (own, other) = try MessageSocket.makePair()
     channel = Channel(OwnedDescriptor(owning: own))
     self.other = Mutex(other)
-    let (channel, replies) = (channel, self)
+    let (channel, inbox) = (channel, inbox)
     let started = try Linux.Thread(name: "scripted") {
       var stream = MessageStream(limit: 1 << 21)
       do {
@@ -69,7 +74,7 @@ final class ScriptedServer: Sendable {
             continue
           }
           if message.header.kind == .reply {
-            replies.replies.withLock { $0.append(message) }
+            inbox.replies.withLock { $0.append(message) }
             continue
           }
           let answer: Answer
@@ -106,10 +111,10 @@ final class ScriptedServer: Sendable {
   func replies(_ count: Int) -> [Message] {
     let end = Clock.microseconds() + 2_000_000
     while Clock.microseconds() < end {
-      let all = replies.withLock { $0 }
+      let all = inbox.replies.withLock { $0 }
       if all.count >= count { return all }
     }
-    return replies.withLock { $0 }
+    return inbox.replies.withLock { $0 }
   }
 
   deinit {
