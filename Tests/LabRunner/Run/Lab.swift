@@ -2,6 +2,7 @@
 
 import Foundation
 import Linux
+import SystemPackage
 
 /// The lab. It prepares all files once, and then starts one L1 after the other.
 struct Lab {
@@ -13,9 +14,22 @@ struct Lab {
   init() throws {
     workspace = .current
     preparation = Preparation(workspace)
+    try Self.lock(workspace.lab)
     try workspace.out.removeIfPresent()
     try workspace.out.makeDirectory()
     manifest = try preparation.manifest()
+  }
+
+  /// Locks the lab's directory until this process ends. A second run would write to the drives of the first.
+  private static func lock(_ directory: URL) throws {
+    try directory.makeDirectory()
+    let path = directory.appending(path: "lock").path
+    // The descriptor stays open.
+    let file = try FileDescriptor.open(
+      FilePath(path), .readWrite, options: [.create, .closeOnExec], permissions: .ownerReadWrite)
+    guard flock(file.rawValue, LOCK_EX | LOCK_NB) == 0 else {
+      throw LabError("\(path): another command of Tests/lab runs in this tree; wait for its end")
+    }
   }
 
   /// Runs the cases in an L1 with this kernel. Skips the cases that this L1 cannot run.
