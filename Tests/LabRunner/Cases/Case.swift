@@ -50,7 +50,7 @@ struct Case: Sendable {
       [
         "msix", "reset", "memory-enable", "peer-dma", "few-locked", "no-reset", "vf-token",
         "outside-group-held",
-        "outside-memory-vfio", "service-257", "port-unbind", "port-inject", "seccomp-rules",
+        "outside-memory-vfio", "seccomp-rules",
       ] + (RemovalCases.all + LayerCases.all + OpenerCases.all + ControlCases.all).map(\.name)
     return all.filter { !$0.isLong && ($0.needsIOMMUFD || names.contains($0.name)) }
   }
@@ -58,8 +58,12 @@ struct Case: Sendable {
   /// The cases of `Tests/lab long`.
   static var long: [Case] { all.filter { $0.isLong && !$0.needsIOMMUFD } }
 
-  /// The cases of `Tests/lab long` in an L1 with Linux 7.3 and iommufd.
-  static var longOnIOMMUFD: [Case] { all.filter { $0.isLong && $0.needsIOMMUFD } }
+  /// The cases of `Tests/lab long` in an L1 with Linux 7.3 and iommufd: the long cases for it, and cases with ports, which
+  /// `Tests/lab test` runs without iommufd.
+  static var longOnIOMMUFD: [Case] {
+    let names = ["port-unbind", "port-inject", "port-add", "port-replace"]
+    return all.filter { $0.isLong && $0.needsIOMMUFD || names.contains($0.name) }
+  }
 
   static let all: [Case] =
     linuxGuests + BareMetalCases.all + InstructionCases.all + GateCases.all + PeerCases.all + TokenCases.all
@@ -82,7 +86,7 @@ struct Case: Sendable {
   /// on the host's kernel.
   static var longOnOldKernel: [Case] {
     let short = Set(shortOnOldKernel.map(\.name))
-    let names = ["nvme-reset"]
+    let names = ["nvme-life"]
     let some =
       all.filter { names.contains($0.name) } + GateCases.all + PeerCases.all + Torture.all + DeviceCases.all
       + LoadCases.all

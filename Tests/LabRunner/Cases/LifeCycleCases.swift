@@ -7,13 +7,12 @@ import Foundation
 enum LifeCycleCases {
   static let all: [Case] = [
     drive(
-      "nvme-rebind", "the guest unbinds and rebinds the driver",
-      ["nvme-sha256", "nvme-rebind", "nvme-sha256"]),
-    drive(
-      "nvme-reset", "the guest resets the drive through sysfs", ["nvme-sha256", "nvme-reset", "nvme-sha256"]),
-    drive(
-      "nvme-remove-rescan", "the guest removes the function and rescans the bus",
-      ["nvme-sha256", "nvme-remove-rescan", "nvme-sha256"]),
+      "nvme-life",
+      "the guest rebinds the driver, resets the drive through sysfs, removes the function and rescans the bus",
+      [
+        "nvme-sha256", "nvme-rebind", "nvme-sha256", "nvme-reset", "nvme-sha256", "nvme-remove-rescan",
+        "nvme-sha256",
+      ]),
     drive(
       "nvme-kexec", "the guest starts a second kernel by kexec", ["nvme-sha256", "kexec", "nvme-sha256"],
       usesKexec: true),

@@ -20,20 +20,17 @@ enum LinuxCases {
 
   private static func others(_ kernel: KernelName) -> [Case] {
     [
+      // `four-devices` in `test` covers these two devices.
       Case(
-        "e1000e-\(kernel.rawValue)", "the guest pings and downloads through its network card",
-        isLong: kernel == .oldFull
+        "e1000e-\(kernel.rawValue)", "the guest pings and downloads through its network card", isLong: true
       ) { context in
         let lines = try LinuxGuest(kernel: kernel, devices: [Address.network], steps: ["network"]).run(
           context)
         try checkNetwork(lines, context)
         return try describe(lines, context)
       },
-      // With the old kernel, `four-devices` in `test` already covers these two devices.
-      Case(
-        "xhci-\(kernel.rawValue)", "the guest reads the USB stick on its controller",
-        isLong: kernel == .oldFull
-      ) { context in
+      Case("xhci-\(kernel.rawValue)", "the guest reads the USB stick on its controller", isLong: true) {
+        context in
         let lines = try LinuxGuest(kernel: kernel, devices: [Address.usb], steps: ["usb-sha256"]).run(context)
         try checkStick(lines, context)
         return try describe(lines, context)

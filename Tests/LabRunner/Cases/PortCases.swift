@@ -16,7 +16,8 @@ enum PortCases {
       context in
       try unbind(context, isObedient: true)
     },
-    Case("port-intx", "devices behind ports use INTx, under pci=nomsi", limit: 150) { context in
+    // `port-intx-remove` in `test` covers INTx of the drive and of the port.
+    Case("port-intx", "devices behind ports use INTx, under pci=nomsi", limit: 150, isLong: true) { context in
       try forSluice(context)
       let devices = [Address.smallDrive, Address.network].map { $0 + ",port" }
       let guest = LinuxGuest(
@@ -33,6 +34,13 @@ enum PortCases {
     },
     Case(
       "port-inject", "injected errors of an NVMe drive, non-fatal and fatal: the driver recovers", limit: 240
+    ) {
+      context in
+      try inject(context, times: 6)
+    },
+    Case(
+      "port-inject-20", "20 injected errors of an NVMe drive: the driver recovers each time", limit: 240,
+      isLong: true
     ) {
       context in
       try inject(context, times: 20)
@@ -109,7 +117,7 @@ enum PortCases {
     try forSluice(context)
     let device = HostDevice(Address.bigDrive)
     let guest = LinuxGuest(
-      devices: [device.address + ",port"], steps: ["nvme-sha256", isObedient ? "leave" : "wait-30"],
+      devices: [device.address + ",port"], steps: ["nvme-sha256", isObedient ? "leave" : "wait-16"],
       append: append)
     let child = try context.start(guest.command(context), as: "guest")
     try child.expect(isObedient ? "lab: leave" : "lab: ok nvme-sha256")

@@ -11,11 +11,11 @@ struct SocketFuzz {
 
   static let all = [
     Case(
-      "socket-fuzz", "20 s of random clients of the control socket; `Tests/lab fuzz socket` for longer",
+      "socket-fuzz", "8 s of random clients of the control socket; `Tests/lab fuzz socket` for longer",
       limit: 180
     ) {
       context in
-      try SocketFuzz(seconds: 20, seed: 1).run(context)
+      try SocketFuzz(seconds: 8, seed: 1).run(context)
     },
     Case("socket-fuzz-3600", "an hour of random clients of the control socket", limit: 9000, isLong: true) {
       context in

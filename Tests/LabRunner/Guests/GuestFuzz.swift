@@ -10,9 +10,9 @@ struct GuestFuzz {
 
   static let all = [
     Case(
-      "fuzz-guest", "small guest: 4 vCPUs make random accesses for 20 s (longer: `Tests/lab fuzz guest`)",
+      "fuzz-guest", "small guest: 4 vCPUs make random accesses for 8 s (longer: `Tests/lab fuzz guest`)",
       limit: 180
-    ) { context in try GuestFuzz(seconds: 20, seed: 1).run(context) },
+    ) { context in try GuestFuzz(seconds: 8, seed: 1).run(context) },
     Case(
       "fuzz-guest-long", "small guest: 4 vCPUs make random accesses for 10 minutes", limit: 900,
       isLong: true

@@ -78,7 +78,7 @@ struct Torture {
     let log = try KernelLog()
     var guest = BareMetalGuest(
       "torture", Self.devices.enumerated().map { hasPort && $0 == 0 ? $1.address + ",port" : $1.address },
-      append: "seed=\(seed) outside=1" + (events.map { " events=\($0) slots=\(max(1, $0 / 8000))" } ?? "")
+      append: "seed=\(seed) outside=1" + (events.map { " events=\($0) slots=\(max(2, $0 / 8000))" } ?? "")
         + (IOMMUFDCases.mapsBARs(context) ? "" : " peers=0"),
       cpus: 4)
     let control = context.file("control").path

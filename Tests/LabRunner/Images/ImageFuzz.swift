@@ -16,8 +16,8 @@ struct ImageFuzz {
 
   static let all = [
     Case(
-      "fuzz-image", "20 s of mutated kernels and initrds; `Tests/lab fuzz image` for longer", limit: 120
-    ) { context in try ImageFuzz(seconds: 20, seed: 1).run(context) },
+      "fuzz-image", "8 s of mutated kernels and initrds; `Tests/lab fuzz image` for longer", limit: 120
+    ) { context in try ImageFuzz(seconds: 8, seed: 1).run(context) },
     Case("fuzz-image-long", "10 minutes of mutated kernels and initrds", limit: 900, isLong: true) {
       context in
       try ImageFuzz(seconds: 600, seed: 2).run(context)

@@ -47,13 +47,14 @@ enum TerminalCases {
       }
       return ""
     },
-    signals("sigint", SIGINT, status: 130),
-    signals("sigterm", SIGTERM, status: 143),
+    signals("sigint", SIGINT, status: 130, after: [0.02, 0.3, 1, 4]),
+    signals("sigterm", SIGTERM, status: 143, after: [0.1, 0.6, 2, 8]),
   ]
 
-  private static func signals(_ name: String, _ number: Int32, status: Int32) -> Case {
+  private static func signals(
+    _ name: String, _ number: Int32, status: Int32, after delays: [Double]
+  ) -> Case {
     Case(name, "a signal at any time restores the terminal and releases the device", limit: 150) { context in
-      let delays = [0.02, 0.1, 0.3, 0.6, 1, 2, 4, 8]
       for delay in delays {
         let terminal = try Terminal()
         let before = try terminal.settings()
