@@ -5,7 +5,7 @@ internal import Synchronization
 
 /// A client's connection to a server of vfio-user (QEMU docs/interop/vfio-user.rst).
 ///
-/// Any thread may send a request and waits for its reply. One thread calls ``serve()`` and receives all messages: it
+/// Any thread may send a request and waits for its reply, except for a posted write. One thread calls ``serve()`` and receives all messages: it
 /// gives a reply to the thread that waits for it, and serves the server's DMA_READ and DMA_WRITE, also while replies
 /// are owed. Until ``prepareToServe()`` or ``serve()`` is called, a thread that waits for a reply does this work. A
 /// process without other threads can thus read the properties of a device.
@@ -54,6 +54,7 @@ public final class Connection: Sendable {
   let memory: DMAMemory
   let mapped = MappedRanges()
   let requests: ReplySlots
+  let posting: PostedWrites
   /// The number of the server's transfers that were refused.
   let refusals = Atomic<UInt64>(0)
 
@@ -89,6 +90,7 @@ public final class Connection: Sendable {
       handshake = try Handshake(channel, configuration.capabilities, within: configuration.deadline)
     } catch { throw ConnectionError(name, error) }
     (server, twin) = (handshake.server, handshake.twin)
+    posting = PostedWrites(hasTwinSocket: handshake.twin != nil)
     let count = configuration.requests ?? (twin == nil ? 1 : Configuration.mostRequests)
     do throws(KernelError) { requests = try ReplySlots(count: max(1, count)) } catch {
       throw ConnectionError(name, .kernel(error))

@@ -99,15 +99,30 @@ extension Connection {
     }
   }
 
+  /// Writes bytes of a region as a posted write on PCI: waits for the server's reply only if it must (``PostedWrites``). An
+  /// error of the server for a posted write is not reported.
+  func post(_ region: UInt32, offset: UInt64, _ bytes: [UInt8]) throws(ConnectionError) {
+    if posting.isNextPosted() {
+      try post(.regionWrite, RegionAccess(region: region, offset: offset, data: bytes).encoded)
+    } else {
+      try write(region, offset: offset, bytes)
+      if mapped.count > 0 { posting.countReply() }
+    }
+  }
+
   /// Reads 1, 2, 4 or 8 bytes of a region, little-endian.
   public func read(_ region: UInt32, offset: UInt64, width: Int) throws(ConnectionError) -> UInt64 {
     try read(region, offset: offset, count: width).reversed().reduce(0) { $0 << 8 | UInt64($1) }
   }
 
   /// Writes 1, 2, 4 or 8 bytes of a region, little-endian.
-  public func write(_ region: UInt32, offset: UInt64, width: Int, _ value: UInt64) throws(ConnectionError) {
+  ///
+  /// - Parameter isPosted: True if the write may be posted.
+  public func write(
+    _ region: UInt32, offset: UInt64, width: Int, _ value: UInt64, isPosted: Bool = false
+  ) throws(ConnectionError) {
     let bytes = (0..<width).map { UInt8(truncatingIfNeeded: value >> UInt64(8 * $0)) }
-    try write(region, offset: offset, bytes)
+    try isPosted ? post(region, offset: offset, bytes) : write(region, offset: offset, bytes)
   }
 
   /// The maximum number of data bytes of a read or a write.

@@ -27,6 +27,14 @@ final class ReplySlots: Sendable {
     var requests: [Request]
     /// The first cause of the end of the connection.
     var fault: ConnectionFault?
+
+    mutating func unusedID() throws(ConnectionFault) -> UInt16 {
+      if let fault { throw fault }
+      var id = nextID
+      while requests.contains(where: { if case .waiting(id, _) = $0 { true } else { false } }) { id &+= 1 }
+      nextID = id &+ 1
+      return id
+    }
   }
 
   let slots: [Slot]
@@ -50,15 +58,15 @@ final class ReplySlots: Sendable {
   /// Registers a request and returns its ID, which no other request has that waits.
   func begin(_ slot: Int, _ command: Command) throws(ConnectionFault) -> UInt16 {
     try state.withLock { state throws(ConnectionFault) in
-      if let fault = state.fault { throw fault }
-      var id = state.nextID
-      while state.requests.contains(where: { if case .waiting(id, _) = $0 { true } else { false } }) {
-        id &+= 1
-      }
-      state.nextID = id &+ 1
+      let id = try state.unusedID()
       state.requests[slot] = .waiting(id: id, command)
       return id
     }
+  }
+
+  /// Returns an ID for a command without a reply. No request that waits has it.
+  func unusedID() throws(ConnectionFault) -> UInt16 {
+    try state.withLock { state throws(ConnectionFault) in try state.unusedID() }
   }
 
   /// Takes the reply of a request, or returns nil if it has not arrived.

@@ -16,6 +16,7 @@ extension Connection {
     case .command:
       guard source === twin ?? channel, let command = Command(rawValue: header.command), command.isServers
       else { throw .unexpectedCommand(header.command) }
+      if twin == nil { posting.recordCommand() }
       let transfer: DMATransfer
       do throws(MessageError) { transfer = try Self.parse(message, command) } catch {
         throw .malformed(error)

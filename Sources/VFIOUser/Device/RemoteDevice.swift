@@ -16,6 +16,8 @@ public final class RemoteDevice: PCIDevice {
   public let connection: Connection
   /// The regions, indexed by ``RegionIndex``; nil if the device does not have the region.
   private let regions: [RegionReply?]
+  /// True if a store of a vCPU can reach a BAR without a message. It would pass a posted write.
+  private let hasMappableBAR: Bool
   /// The kinds of interrupts, indexed by VFIO_PCI_*_IRQ_INDEX.
   private let interrupts: [InterruptInfo]
   private let isClosed = Atomic<Bool>(false)
@@ -46,6 +48,7 @@ public final class RemoteDevice: PCIDevice {
       regions.append(reply.info.regionSize > 0 ? reply : nil)
     }
     self.regions = regions
+    hasMappableBAR = regions.prefix(RegionIndex.rom).contains { $0?.file != nil }
     var interrupts: [InterruptInfo] = []
     for index in 0..<min(info.interrupts, Self.mostKinds) {
       let info = try connection.irqInfo(index)
@@ -80,11 +83,14 @@ public final class RemoteDevice: PCIDevice {
     }
   }
 
-  /// Writes 1, 2, 4 or 8 bytes of a region by a message, little-endian. Waits for the server's reply.
+  /// Writes 1, 2, 4 or 8 bytes of a region by a message, little-endian. Waits for the server's reply, unless the region is
+  /// a BAR and the write can be posted (``PostedWrites``).
   public func write(_ region: Int, offset: UInt64, width: Int, _ value: UInt64) throws(OperationError) {
     try requireRange(region, offset, width)
     try perform { connection throws(ConnectionError) in
-      try connection.write(UInt32(region), offset: offset, width: width, value)
+      try connection.write(
+        UInt32(region), offset: offset, width: width, value,
+        isPosted: !hasMappableBAR && region < RegionIndex.rom)
     }
   }
 
