@@ -149,6 +149,36 @@ import Testing
     #expect(throws: RunError.server(.noReader(name))) { try rig.servers.add(name, HostFiles()) }
   }
 
+  @Test("the enable bits of MSI and MSI-X in the process follow the active kind")
+  func messageControl() throws {
+    let rig = try Rig()
+    func control(_ offset: UInt64) throws -> UInt64 {
+      try rig.device.read(RegionIndex.config, offset: offset, width: 2)
+    }
+    #expect(try control(0x52) == 0x80 && control(0xB2) == 3)
+    _ = try rig.device.enableInterrupts(.msi, count: 1)
+    #expect(try control(0x52) == 0x81 && control(0xB2) == 3)
+    try rig.device.disableInterrupts(.msi)
+    _ = try rig.device.enableInterrupts(.msix, count: 4)
+    #expect(try control(0x52) == 0x80 && control(0xB2) == 0x8003)
+    try rig.device.disableInterrupts(.msix)
+    #expect(try control(0xB2) == 3)
+    _ = try rig.device.enableInterrupts(.intx, count: 1)
+    #expect(try control(0x52) == 0x80 && control(0xB2) == 3)
+  }
+
+  @Test(
+    "Multiple Message Enable is the logarithm of the number of vectors, rounded up",
+    arguments: [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (32, 5)] as [(Int, UInt16)])
+  func messageCount(_ vectors: Int, _ exponent: UInt16) {
+    var config = [UInt8](repeating: 0, count: 256)
+    (config[6], config[0x34], config[0x40], config[0x42]) = (0x10, 0x40, 5, 0x8A)
+    #expect(MessageControl(.msi, vectors: vectors, in: config)?.value == 0x8B | exponent << 4)
+    config[0x42] = 0xDB
+    #expect(MessageControl(.msi, vectors: 0, in: config) == MessageControl(offset: 0x42, value: 0x8A))
+    #expect(MessageControl(.msix, vectors: 1, in: config) == nil)
+  }
+
   @Test("RAM without a file cannot be shared")
   func notShared() throws {
     let servers = try Servers(GuestMemory(size: 2 << 20), count: 1)

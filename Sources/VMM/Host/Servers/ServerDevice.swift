@@ -146,10 +146,22 @@ final class ServerDevice: PCIDevice {
   }
 
   func enableInterrupts(_ kind: InterruptKind, count: Int) throws(OperationError) -> Int {
-    try remote.enableInterrupts(kind, count: count)
+    let vectors = try remote.enableInterrupts(kind, count: count)
+    try setMessageControl(kind, vectors: vectors)
+    return vectors
   }
 
-  func disableInterrupts(_ kind: InterruptKind) throws(OperationError) { try remote.disableInterrupts(kind) }
+  func disableInterrupts(_ kind: InterruptKind) throws(OperationError) {
+    try remote.disableInterrupts(kind)
+    try setMessageControl(kind, vectors: 0)
+  }
+
+  private func setMessageControl(_ kind: InterruptKind, vectors: Int) throws(OperationError) {
+    guard kind == .msi || kind == .msix else { return }
+    let config = try remote.readAll(RegionIndex.config, count: 256)
+    guard let control = MessageControl(kind, vectors: vectors, in: config) else { return }
+    try remote.write(RegionIndex.config, offset: UInt64(control.offset), width: 2, UInt64(control.value))
+  }
 
   func setUnmask(event: Int32) throws(OperationError) { try remote.setUnmask(event: event) }
 
