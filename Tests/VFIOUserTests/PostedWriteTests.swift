@@ -60,7 +60,7 @@ import Testing
   private static let required = PostedWrites.requiredReplies
   private static let interval = PostedWrites.interval
 
-  @Test("writes are posted after enough replies without a command, and one of 32 waits")
+  @Test("writes are posted after enough replies without a command, and one of 128 waits")
   func quiet() throws {
     let (log, memory) = (Log(), try TestMemory())
     let server = try Self.server(log)
@@ -85,14 +85,14 @@ import Testing
     #expect(log.all(2 * Self.required).allSatisfy { !$0 })
   }
 
-  @Test("after a command of the server on the first socket, all writes wait", arguments: [1, 64, 96])
+  @Test("after a command of the server on the first socket, all writes wait", arguments: [1, 64, 192])
   func command(_ number: Int) throws {
     let (log, memory) = (Log(), try TestMemory())
     let server = try Self.server(log, commandAt: number)
     let connection = try Connection(server.takeSocket(), name: "test", memory: memory.handler)
     try connection.map(memory.range)
-    try Self.write(3 * Self.required, connection)
-    let writes = log.all(3 * Self.required)
+    try Self.write(5 * Self.required, connection)
+    let writes = log.all(5 * Self.required)
     #expect(writes.dropFirst(number).allSatisfy { !$0 })
     #expect(connection.failure == nil)
   }

@@ -16,7 +16,7 @@ struct Handshake {
     let end = Clock.microseconds() + Int64(milliseconds) * 1000
     let body = Version(capabilities: client).encoded
     let header = Header(id: Self.id, command: Command.version.rawValue, kind: .command, bodySize: body.count)
-    try channel.send(header.encoded + body, within: milliseconds)
+    try channel.send(header.message(body), within: milliseconds)
     let reply = try Self.reply(channel, until: end, milliseconds)
     let version: Version
     do throws(MessageError) { version = try Version(parsing: reply.body[...]) } catch {

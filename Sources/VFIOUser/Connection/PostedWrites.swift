@@ -12,7 +12,7 @@ final class PostedWrites: Sendable {
   /// The number of answered writes that show that the server uses descriptors.
   static let requiredReplies = 64
   /// One of this number of writes waits for its reply. The server's delay is thus bounded, and the deadline applies.
-  static let interval = 32
+  static let interval = 128
 
   private let hasTwinSocket: Bool
   private let hasCommands = Atomic<Bool>(false)

@@ -9,7 +9,7 @@ extension Connection {
       let header = Header(
         id: try requests.unusedID(), command: command.rawValue, kind: .command, bodySize: body.count,
         wantsNoReply: true)
-      try channel.send(header.encoded + body, within: configuration.deadline)
+      try channel.send(header.message(body), within: configuration.deadline)
     } catch { throw end(error) }
   }
 
@@ -30,7 +30,7 @@ extension Connection {
         do throws(KernelError) { try slot.arrived.take() } catch { throw .kernel(error) }
         let id = try requests.begin(index, command)
         let header = Header(id: id, command: command.rawValue, kind: .command, bodySize: body.count)
-        try channel.send(header.encoded + body, descriptors: descriptors, within: milliseconds)
+        try channel.send(header.message(body), descriptors: descriptors, within: milliseconds)
         return try reply(index, command, within: milliseconds, until: time)
       } catch { throw end(error) }
     }

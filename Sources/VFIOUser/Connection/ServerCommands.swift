@@ -70,6 +70,6 @@ extension Connection {
     let header = Header(
       id: command.id, command: command.command, kind: .reply, bodySize: body.count, isError: errno != 0,
       errno: UInt32(errno))
-    try channel.send(header.encoded + body, within: configuration.deadline)
+    try channel.send(header.message(body), within: configuration.deadline)
   }
 }

@@ -68,13 +68,18 @@ public struct Header: Equatable, Sendable {
   }
 
   /// The 16 bytes.
-  public var encoded: [UInt8] {
+  public var encoded: [UInt8] { message([]) }
+
+  /// Returns the 16 bytes and the body, in one allocation.
+  func message(_ body: [UInt8]) -> [UInt8] {
     var bytes: [UInt8] = []
+    bytes.reserveCapacity(Self.size + body.count)
     bytes.append(field: id)
     bytes.append(field: command)
     bytes.append(field: size)
     bytes.append(field: kind.rawValue | (wantsNoReply ? Self.noReply : 0) | (isError ? Self.error : 0))
     bytes.append(field: errno)
+    bytes += body
     return bytes
   }
 

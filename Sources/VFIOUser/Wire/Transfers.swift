@@ -44,7 +44,8 @@ public struct RegionAccess: Body {
     bytes.append(field: offset)
     bytes.append(field: region)
     bytes.append(field: count)
-    return bytes + data
+    bytes += data
+    return bytes
   }
 }
 
