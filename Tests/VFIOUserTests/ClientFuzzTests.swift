@@ -58,7 +58,7 @@ import Testing
     case 1: _ = try connection.regionInfo(2)
     case 2: _ = try connection.irqInfo(2)
     case 3: _ = try connection.read(7, offset: 64, count: 16)
-    case 4: try connection.write(0, offset: 8, width: 4, 9)
+    case 4: try connection.write(0, offset: 8, width: 4, 9, isPosted: true)
     case 5: try connection.unmap(memory.range)
     case 6: try connection.map(memory.range)
     default: try connection.reset()
