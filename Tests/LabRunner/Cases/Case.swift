@@ -51,7 +51,7 @@ struct Case: Sendable {
         "msix", "reset", "memory-enable", "peer-dma", "few-locked", "no-reset", "vf-token",
         "outside-group-held",
         "outside-memory-vfio", "seccomp-rules",
-      ] + (RemovalCases.all + LayerCases.all + OpenerCases.all + ControlCases.all).map(\.name)
+      ] + (RemovalCases.all + LayerCases.all + OpenerCases.all).map(\.name)
     return all.filter { !$0.isLong && ($0.needsIOMMUFD || names.contains($0.name)) }
   }
 
@@ -61,7 +61,7 @@ struct Case: Sendable {
   /// The cases of `Tests/lab long` in an L1 with Linux 7.3 and iommufd: the long cases for it, and cases with ports, which
   /// `Tests/lab test` runs without iommufd.
   static var longOnIOMMUFD: [Case] {
-    let names = ["port-unbind", "port-inject", "port-add", "port-replace"]
+    let names = ["control", "port-unbind", "port-inject", "port-add", "port-replace"]
     return all.filter { $0.isLong && $0.needsIOMMUFD || names.contains($0.name) }
   }
 

@@ -20,7 +20,7 @@ enum LinuxCases {
 
   private static func others(_ kernel: KernelName) -> [Case] {
     [
-      // `four-devices` in `test` covers these two devices.
+      // In `test`, `four-devices-6.1` covers these two devices, and `port-eight` with the new kernel.
       Case(
         "e1000e-\(kernel.rawValue)", "the guest pings and downloads through its network card", isLong: true
       ) { context in
@@ -37,7 +37,7 @@ enum LinuxCases {
       },
       Case(
         "four-devices-\(kernel.rawValue)", "two drives, network and USB work in one guest with 4 vCPUs",
-        limit: 180
+        limit: 180, isLong: kernel == .newFull
       ) {
         context in
         let lines = try LinuxGuest(
