@@ -43,6 +43,20 @@ import Testing
     #expect(rig.seen.warnings == [] && rig.world.violations == [])
   }
 
+  @Test("a fault with memory on demotes windows whose dma-bufs the kernel may have revoked")
+  func fault() throws {
+    let rig = try rig()
+    try rig.touch(Self.inFirst)
+    #expect(try !rig.function.demote(.memoryOff) && rig.function.isMapped)
+    #expect(try rig.function.demote(.revocable))
+    #expect(rig.slots == [] && rig.mapped(in: 0) == [])
+    try rig.touch(Self.inFirst)
+    #expect(reachable(rig) == [FunctionRig.base])
+    let unreachable = try self.rig([.off])
+    try unreachable.touch(Self.inFirst)
+    #expect(try !unreachable.function.demote(.revocable), "no device reaches its windows")
+  }
+
   @Test("each space maps a separate mapping of the window")
   func spaces() throws {
     let rig = try rig([.mapped(.onFault), .off, .mapped(.onEnable)])

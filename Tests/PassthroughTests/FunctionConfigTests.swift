@@ -261,7 +261,7 @@ import Trace
       state.config[ConfigOffset.command] = 0xFF
       state.config[ConfigOffset.command + 1] = 0xFF
     }
-    #expect(try rig.function.demote(all: false))
+    #expect(try rig.function.demote(.memoryOff))
     #expect(rig.slots == [])
   }
 }

@@ -33,7 +33,7 @@ import Testing
     try rig.touch(FunctionRig.inFirst)
     try rig.reset()
     try rig.touch(FunctionRig.inFirst)
-    _ = try rig.function.demote(all: true)
+    _ = try rig.function.demote(.repeatedFault)
     try rig.touch(FunctionRig.inFirst)
     try rig.setPower(3)
     try rig.setPower(0)

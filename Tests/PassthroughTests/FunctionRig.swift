@@ -231,7 +231,7 @@ extension FunctionRig {
       try touch(Self.inSecond)
       _ = try read(0x2000, width: 8)
       _ = try function.readConfig(Self.message + 20, width: 4)
-    case .fault: _ = try function.demote(all: true)
+    case .fault: _ = try function.demote(.repeatedFault)
     }
   }
 }

@@ -268,11 +268,12 @@ public final class AssignedFunction<B: Backend>: Sendable {
   }
 
   /// Demotes open windows after a bare -EFAULT of KVM_RUN. Returns false if no window was demoted.
-  ///
-  /// - Parameter all: True to demote the windows of a device whose memory bit reads as set, too.
-  public func demote(all: Bool) throws(FunctionError) -> Bool {
-    try served(otherwise: true) { state throws(OperationError) in try state.demote(all: all) }
+  public func demote(_ reason: DemotionReason) throws(FunctionError) -> Bool {
+    try served(otherwise: true) { state throws(OperationError) in try state.demote(reason) }
   }
+
+  /// True if a window has a slot or may have an IOVA.
+  public var isMapped: Bool { state.withLock { $0.gate.isMapped } }
 
   /// The function's statistics so far.
   public var statistics: FunctionStatistics {

@@ -145,11 +145,21 @@ extension FunctionState {
 
   /// Demotes the open windows after KVM has hit memory that the kernel removed. Returns false if no window
   /// was demoted.
-  ///
-  /// - Parameter all: True to demote the windows of a device whose memory bit reads as set, too.
-  mutating func demote(all: Bool) throws(OperationError) -> Bool {
-    guard gate.isMapped, all || !isMemoryBitSet else { return false }
+  mutating func demote(_ reason: DemotionReason) throws(OperationError) -> Bool {
+    guard gate.isMapped else { return false }
+    switch reason {
+    case .memoryOff: guard !isMemoryBitSet else { return false }
+    case .revocable: guard hasDMABuffers else { return false }
+    case .repeatedFault: break
+    }
     try apply(.demote, .fault)
     return true
+  }
+
+  /// True if windows can have IOVAs by dma-buf.
+  private var hasDMABuffers: Bool {
+    configuration.peers.indices.contains { space in
+      configuration.peers[space] != .off && context.dma.needsDMABuffers(in: space)
+    }
   }
 }

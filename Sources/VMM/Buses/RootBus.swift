@@ -209,17 +209,26 @@ final class RootBus<B: Backend>: Sendable {
     return best
   }
 
-  /// Demotes open windows after a bare -EFAULT of KVM_RUN. Demotes only the windows of devices whose memory
-  /// is off. If there are no such windows, demotes all open windows.
+  /// Handles a bare -EFAULT of KVM_RUN. Demotes the windows of devices whose memory is off. If there are no such
+  /// windows, memory is on again, and the access succeeds when it is repeated.
   ///
-  /// - Returns: True if a window was demoted.
-  func demote() throws(FunctionError) -> Bool {
-    for all in [false, true] {
-      var demoted = false
-      for index in occupied where try table[index].function?.demote(all: all) == true { demoted = true }
-      for port in ports where try port.function?.demote(all: all) == true { demoted = true }
-      if demoted { return true }
-    }
-    return false
+  /// The windows then keep their IOVAs: they stay reachable if their device has not changed, and the mappings of type1 work
+  /// again with the memory. Windows with dma-bufs are demoted, because the kernel may have revoked the dma-bufs.
+  ///
+  /// - Parameter isRepeated: True if the access was repeated without success. All open windows are then demoted.
+  /// - Returns: True if the access may be repeated: a window was demoted or, at first, is mapped.
+  func handleFault(isRepeated: Bool) throws(FunctionError) -> Bool {
+    if try demote(.memoryOff) { return true }
+    if try demote(isRepeated ? .repeatedFault : .revocable) { return true }
+    return !isRepeated
+      && (occupied.contains { table[$0].function?.isMapped == true }
+        || ports.contains { $0.function?.isMapped == true })
+  }
+
+  private func demote(_ reason: DemotionReason) throws(FunctionError) -> Bool {
+    var isDemoted = false
+    for index in occupied where try table[index].function?.demote(reason) == true { isDemoted = true }
+    for port in ports where try port.function?.demote(reason) == true { isDemoted = true }
+    return isDemoted
   }
 }

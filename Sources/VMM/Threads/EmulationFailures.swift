@@ -33,6 +33,9 @@ struct EmulationFailures {
     return repeated <= Self.limit
   }
 
+  /// True after more than ``limit`` consecutive failures.
+  var isAtLimit: Bool { repeated > Self.limit }
+
   /// Counts one more failure at the same location.
   mutating func count() { repeated += 1 }
 

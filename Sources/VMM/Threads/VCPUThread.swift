@@ -46,7 +46,7 @@ struct VCPUThread<B: Backend>: Sendable {
         case .shutdown: shutdown.end(.tripleFault)
         case .fault:
           failures.count()
-          try handleFault(before)
+          try handleFault(before, isRepeated: failures.isAtLimit)
         case .failed(let cause): fail(OperationError(cause))
         }
       }
@@ -97,13 +97,17 @@ struct VCPUThread<B: Backend>: Sendable {
   }
 
   /// Handles a bare -EFAULT: the kernel has removed the memory behind a memory slot. Demotes the affected
-  /// windows. The guest continues, and its access is trapped when it is retried.
+  /// windows. The guest continues, and its access is repeated.
   ///
-  /// - Parameter before: The gate generation at guest entry. If it has changed since, the memory slot of the
-  ///   access may already be removed. If no window could be demoted, the generation is compared again:
-  ///   another vCPU may have demoted the windows while this vCPU waited for the function's lock.
-  private func handleFault(_ before: UInt64?) throws(FunctionError) {
-    guard generation?.current == before, try !root.demote(), generation?.current == before else { return }
+  /// - Parameters:
+  ///   - before: The gate generation at guest entry. If it has changed since, the memory slot of the access
+  ///     may already be removed. If no window could be demoted, the generation is compared again: another
+  ///     vCPU may have demoted the windows while this vCPU waited for the function's lock.
+  ///   - isRepeated: True if the access has been repeated as often as permitted.
+  private func handleFault(_ before: UInt64?, isRepeated: Bool) throws(FunctionError) {
+    guard generation?.current == before, try !root.handleFault(isRepeated: isRepeated),
+      generation?.current == before
+    else { return }
     fail(
       OperationError(
         "KVM_RUN on vCPU \(cpu.index): no memory behind a guest address (EFAULT), and no window is open: "

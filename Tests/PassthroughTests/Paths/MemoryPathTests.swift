@@ -160,15 +160,16 @@ import Testing
   func fault() throws {
     let rig = try FunctionRig()
     try rig.command(2)
-    #expect(try !rig.function.demote(all: true), "nothing is mapped")
+    #expect(try !rig.function.demote(.repeatedFault), "nothing is mapped")
     try rig.touch(FunctionRig.inFirst)
-    #expect(try !rig.function.demote(all: false), "the device's memory bit is set")
+    #expect(try !rig.function.demote(.memoryOff), "the device's memory bit is set")
     rig.device.state.withLock { $0.config[ConfigOffset.command] = 0 }
-    #expect(try rig.function.demote(all: false))
+    #expect(try rig.function.demote(.memoryOff))
     #expect(rig.slots == [])
     rig.device.state.withLock { $0.config[ConfigOffset.command] = 2 }
     try rig.touch(FunctionRig.inFirst)
-    #expect(try rig.function.demote(all: true) && rig.slots == [])
+    #expect(try !rig.function.demote(.revocable) && rig.function.isMapped, "no dma-buf")
+    #expect(try rig.function.demote(.repeatedFault) && rig.slots == [] && !rig.function.isMapped)
   }
 
   @Test("an instruction that KVM cannot emulate makes its window due, or all armed windows")

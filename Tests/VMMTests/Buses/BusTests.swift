@@ -155,7 +155,7 @@ import Testing
       try root.writeMemory(PlatformLayout.pciWindow32.lowerBound, width: width, .max)
     }
     #expect(try ecam(slot: 0, offset: 4, width: 4) == 0)
-    #expect(try !root.demote())
+    #expect(try !root.handleFault(isRepeated: false))
   }
 
   @Test("memory and ports outside every BAR read all-ones", arguments: [1, 2, 4, 8])

@@ -152,16 +152,19 @@ import Testing
   }
 
   @Test(
-    "a fault demotes the windows of functions whose memory is off, or all windows if there are none")
+    "a fault demotes the windows of functions whose memory is off; without them it is repeated, and then demotes all"
+  )
   func demote() throws {
     let rig = try Rig(.eager)
     for slot in [1, 2] as [UInt64] { try rig.command(slot, 2) }
     try rig.root.openDueWindows()
     rig.devices[1].state.withLock { $0.config[ConfigOffset.command] = 0 }
-    #expect(try rig.root.demote())
+    #expect(try rig.root.handleFault(isRepeated: false))
     #expect(rig.slots == [Rig.bases[0]])
-    #expect(try rig.root.demote())
+    #expect(try rig.root.handleFault(isRepeated: false))
+    #expect(rig.slots == [Rig.bases[0]], "memory is on, so that the access is repeated")
+    #expect(try rig.root.handleFault(isRepeated: true))
     #expect(rig.slots == [])
-    #expect(try !rig.root.demote())
+    #expect(try !rig.root.handleFault(isRepeated: false) && !rig.root.handleFault(isRepeated: true))
   }
 }
