@@ -117,7 +117,12 @@ extension Connection {
 
   /// Writes 1, 2, 4 or 8 bytes of a region, little-endian.
   ///
-  /// - Parameter isPosted: True if the write may be posted.
+  /// - Parameters:
+  ///   - region: VFIO_PCI_*_REGION_INDEX.
+  ///   - offset: Bytes from the start of the region.
+  ///   - width: Bytes.
+  ///   - value: The value.
+  ///   - isPosted: True if the write may be posted.
   public func write(
     _ region: UInt32, offset: UInt64, width: Int, _ value: UInt64, isPosted: Bool = false
   ) throws(ConnectionError) {
