@@ -14,7 +14,11 @@ private func settled(at wanted: UInt64) -> UInt64 {
 }
 
 /// Checks the INTx of a device that shares its input with no other device.
-func checkEdu(_ edu: Edu, _ input: UInt32, _ count: UInt64, _ report: inout Report) {
+///
+/// - Parameter isExact: No interrupt arrives without a cause. Otherwise more interrupts than expected may arrive.
+func checkEdu(
+  _ edu: Edu, _ input: UInt32, _ count: UInt64, isExact: Bool, _ report: inout Report
+) {
   interrupt_handle(Vector.line, { _ in Causes.takeEdu() })
   IOAPIC.route(input, processor: 0, interrupt: Vector.line)
   let causes = Causes.edu
@@ -28,7 +32,7 @@ func checkEdu(_ edu: Edu, _ input: UInt32, _ count: UInt64, _ report: inout Repo
   Time.wait(milliseconds: 5)
   report.check(Causes.edu - causes == count, "\(Causes.edu - causes) of \(count) causes seen")
   report.check(
-    interrupts - before == count && Causes.none == 0,
+    isExact ? interrupts - before == count && Causes.none == 0 : interrupts - before >= count,
     "\(interrupts - before) interrupts, \(Causes.none) without a cause")
 
   let held = (causes: Causes.edu, interrupts: interrupts)
@@ -38,7 +42,8 @@ func checkEdu(_ edu: Edu, _ input: UInt32, _ count: UInt64, _ report: inout Repo
     settled(at: held.causes + 1), held.causes + 1, "unacknowledged five times: the handler sees the cause"
   )
   report.check(
-    interrupts - held.interrupts == 6, "the level stays: \(interrupts - held.interrupts) of 6 interrupts")
+    isExact ? interrupts - held.interrupts == 6 : interrupts - held.interrupts >= 6,
+    "the level stays: \(interrupts - held.interrupts) of 6 interrupts")
   checkDisable(edu, &report)
   checkMask(edu, input, &report)
 }
@@ -87,8 +92,8 @@ private func checkMask(_ edu: Edu, _ input: UInt32, _ report: inout Report) {
 }
 
 /// Switches edu between INTx and MSI and raises a cause in each mode. The interrupt arrives in the active
-/// mode.
-func checkEduSwitches(_ edu: Edu, _ report: inout Report) {
+/// mode. Without `isExact`, more interrupts of INTx than causes may arrive.
+func checkEduSwitches(_ edu: Edu, isExact: Bool, _ report: inout Report) {
   guard let msi = MSI(edu.function) else {
     report.skip("edu has no MSI")
     return
@@ -108,7 +113,8 @@ func checkEduSwitches(_ edu: Edu, _ report: inout Report) {
     good = good && settled(at: before + 2 * round + 2) == before + 2 * round + 2
   }
   report.check(good, "alternating INTx and MSI: \(Causes.edu - before) of 100 causes seen")
+  let (byLine, byMessage) = (interrupts - lines, interrupt_count(0, Vector.message) - messages)
   report.check(
-    interrupts - lines == 50 && interrupt_count(0, Vector.message) - messages == 50,
-    "\(interrupts - lines) by INTx and \(interrupt_count(0, Vector.message) - messages) by MSI")
+    (isExact ? byLine == 50 : byLine >= 50) && byMessage == 50,
+    "\(byLine) by INTx and \(byMessage) by MSI")
 }

@@ -9,6 +9,8 @@ enum EduLayout: String, CaseIterable {
   case messages
   /// BAR 0 except its first page, and BAR 2.
   case mapped
+  /// As `mapped`, but BAR 2 has 16 MiB, and the IDs are those of ivshmem-plain, for guests that need a BAR of memory.
+  case memory
 }
 
 /// A device with the registers of QEMU's edu (QEMU docs/specs/edu.rst), and more: memory, MSI-X, a ROM and
@@ -16,7 +18,8 @@ enum EduLayout: String, CaseIterable {
 ///
 /// - BAR 0: 1 MiB. The registers are in the first page, the DMA buffer of 4 KiB is at 0x40000. With the layout `mapped`,
 ///   the rest is memory that the client can map.
-/// - BAR 2: 64 KiB of memory, 64-bit, prefetchable. It is mappable with the layout `mapped`.
+/// - BAR 2: memory, 64-bit, prefetchable, of 64 KiB, or 16 MiB with the layout `memory`. It is not mappable with the layout
+///   `messages`.
 /// - BAR 4: the MSI-X table of four vectors.
 final class EduDevice: DeviceLogic {
   private static let identification: UInt32 = 0x0100_00ED
@@ -56,26 +59,29 @@ final class EduDevice: DeviceLogic {
     var command: UInt64 = 0
   }
 
-  let identity = FunctionIdentity(
-    vendor: 0x1234, device: 0x11E8, classCode: 0x00FF00, msiVectors: 1,
-    msix: MSIXLayout(bar: 4, offset: 0, vectors: 4))
+  let identity: FunctionIdentity
   let bars: [BARLayout]
   let rom: [UInt8]
   private var registers = Registers()
   private var buffer = [UInt8](repeating: 0, count: pageSize)
   /// Memory of BAR 2 while it is not mappable.
-  private var memory = [UInt8](repeating: 0, count: 1 << 16)
-  private let isMapped: Bool
+  private var memory: [UInt8]
 
   /// Creates the device after a reset.
   init(_ layout: EduLayout) {
-    isMapped = layout == .mapped
+    let isMapped = layout != .messages
+    let memorySize = layout == .memory ? 16 << 20 : 1 << 16
+    memory = isMapped ? [] : [UInt8](repeating: 0, count: memorySize)
+    let (vendor, device): (UInt16, UInt16) = layout == .memory ? (0x1AF4, 0x1110) : (0x1234, 0x11E8)
+    identity = FunctionIdentity(
+      vendor: vendor, device: device, classCode: 0x00FF00, msiVectors: 1,
+      msix: MSIXLayout(bar: 4, offset: 0, vectors: 4))
     bars = [
       BARLayout(
         index: Self.registerBAR, size: 1 << 20, mappable: isMapped ? [Self.pageSize..<1 << 20] : []),
       BARLayout(
-        index: Self.memoryBAR, size: 1 << 16, is64Bit: true, isPrefetchable: true,
-        mappable: isMapped ? [0..<1 << 16] : []),
+        index: Self.memoryBAR, size: memorySize, is64Bit: true, isPrefetchable: true,
+        mappable: isMapped ? [0..<memorySize] : []),
       BARLayout(index: 4, size: 2 * Self.pageSize),
     ]
     var rom = [UInt8](repeating: 0, count: 2048)

@@ -9,7 +9,8 @@ extension EduLayout: ExpressibleByArgument {}
 @main
 struct VFIOUserEdu: ParsableCommand {
   @OptionGroup var options: ServerOptions
-  @Option(help: "The parts that the client can map: messages (none) or mapped.")
+  @Option(
+    help: "The parts that the client can map: messages (none) or mapped; memory: a large BAR of memory.")
   var layout: EduLayout = .mapped
 
   func run() throws { try options.serve(EduDevice(layout)) }

@@ -15,11 +15,13 @@ struct ServerGuestTests {
     let server: ServerProgram
     var arguments: [String] = []
     var append = ""
+    var cpus = 2
     var testDescription: String { "\(guest) \(server.rawValue) \(arguments.joined(separator: " "))" }
   }
 
-  /// The guest `intx` is missing: this KVM can deliver a level-triggered interrupt once more after its end.
   private static let runs = [
+    Run(guest: "hello", server: .edu, append: "processors=4", cpus: 4),
+    Run(guest: "exceptions", server: .edu),
     Run(guest: "edu-dma", server: .edu),
     Run(guest: "edu-dma", server: .edu, arguments: ["--messages"]),
     Run(guest: "edu-dma", server: .edu, arguments: ["--messages", "--twin-socket"]),
@@ -27,7 +29,16 @@ struct ServerGuestTests {
     Run(guest: "bars", server: .edu),
     Run(guest: "config", server: .edu),
     Run(guest: "expansion-rom", server: .edu),
+    Run(guest: "fuzz", server: .edu, append: "events=1000", cpus: 4),
+    Run(guest: "fuzz", server: .nvme, arguments: ["--mapped-doorbells"], append: "events=1000", cpus: 4),
+    Run(guest: "instructions", server: .edu, arguments: ["--layout", "memory"], append: "part=0 memory=8"),
+    Run(guest: "instructions", server: .edu, arguments: ["--layout", "memory"], append: "part=1 memory=8"),
+    // An interpreting KVM can deliver a level-triggered interrupt again after its end.
+    Run(guest: "intx", server: .edu, append: "repeats=1"),
+    Run(guest: "intx", server: .edu, arguments: ["--layout", "messages"], append: "repeats=1"),
+    Run(guest: "many-processors", server: .nvme, append: "processors=8 rounds=10", cpus: 8),
     Run(guest: "memory-enable", server: .edu, append: "toggles=100"),
+    Run(guest: "memory-enable", server: .edu, arguments: ["--layout", "memory"], append: "toggles=100"),
     Run(guest: "msi", server: .edu),
     Run(guest: "pci-enumeration", server: .edu),
     Run(guest: "bar-lazy-open", server: .nvme, arguments: ["--mapped-doorbells"]),
@@ -54,7 +65,7 @@ struct ServerGuestTests {
   @Test("every check of a guest passes", arguments: runs)
   func checks(_ run: Run) throws {
     let server = try Self.start(run.server, run.arguments)
-    let vm = try TinyVM(smallGuest: run.guest, append: run.append, socket: server.path)
+    let vm = try TinyVM(smallGuest: run.guest, append: run.append, socket: server.path, cpus: run.cpus)
     #expect(vm.failures() == [])
   }
 

@@ -7,8 +7,9 @@ import Linux
 enum SmallGuests {
   /// The guests that tests run.
   static let names = [
-    "bar-lazy-open", "bars", "config", "edu-dma", "expansion-rom", "memory-enable", "msi", "msix",
-    "pci-enumeration", "reset", "watch",
+    "bar-lazy-open", "bars", "config", "edu-dma", "exceptions", "expansion-rom", "fuzz", "hello",
+    "instructions", "intx", "many-processors", "memory-enable", "msi", "msix", "pci-enumeration", "reset",
+    "watch",
   ]
 
   /// The reason why the guests cannot run, or nil.
@@ -42,13 +43,14 @@ extension TinyVM {
   ///   - name: The guest.
   ///   - append: The guest's command line.
   ///   - socket: The path of the device's socket.
+  ///   - cpus: The number of vCPUs.
   ///   - options: More options.
   convenience init(
-    smallGuest name: String, append: String = "", socket: String, _ options: [String] = []
+    smallGuest name: String, append: String = "", socket: String, cpus: Int = 2, _ options: [String] = []
   ) throws {
     try self.init(
       kernel: SmallGuests.path(name), memory: "128M",
-      ["--debug-exit", "--cpus", "2", "--append", append, "--device", "vfio-user:\(socket)"] + options)
+      ["--debug-exit", "--cpus", "\(cpus)", "--append", append, "--device", "vfio-user:\(socket)"] + options)
   }
 
   /// Waits for the end of a guest of `Guests/`. Returns its failed checks, or the reason why it has not ended well.
