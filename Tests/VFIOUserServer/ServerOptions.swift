@@ -37,13 +37,7 @@ package struct ServerOptions: ParsableArguments {
     settings.ignoresDescriptors = messages
     settings.messageDescriptors = descriptors
     let injector = FaultInjector(try plan(), seed: seed)
-    let server: Server<Logic>
-    do throws(KernelError) {
-      server = try Server(path: socket, ServedFunction(logic), settings, injector, polls: polls)
-    } catch {
-      writeStandardError("\(error)\n")
-      throw ExitCode(2)
-    }
+    let server = try Server(path: socket, ServedFunction(logic), settings, injector, polls: polls)
     if !unconfined { try ServerConfinement.enter() }
     try server.run()
   }

@@ -245,10 +245,10 @@ import Testing
   }
 
   @Test(
-    "an invalid fault plan, image and option are errors",
+    "an invalid fault plan or option is wrong usage, and an absent image is a failure",
     arguments: [
-      (ServerProgram.edu, ["--descriptors", "17"], nil as String?, 64 as Int32),
-      (.edu, [], "at 0: short", 64), (.nvme, ["--image", "/nonexistent"], nil, 2),
+      (ServerProgram.edu, ["--descriptors", "17"], nil as String?, 2 as Int32),
+      (.edu, [], "at 0: short", 2), (.nvme, ["--image", "/nonexistent"], nil, 1),
     ])
   func invalid(_ program: ServerProgram, _ arguments: [String], _ faults: String?, _ status: Int32) throws {
     #expect(try ServerProcess(program, arguments, faults: faults).wait() == status)
