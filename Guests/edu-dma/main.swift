@@ -28,8 +28,10 @@ func guest(_ machine: Machine, _ report: inout Report) {
   clear(target)
   let sent = edu.transfer(from: source, to: Edu.memory, size, .toDevice)
   report.check(sent, "the transfer to the device ends")
+  guard sent else { return }
   let received = edu.transfer(from: Edu.memory, to: target, size, .toMemory)
   report.check(received, "the transfer to memory ends")
+  guard received else { return }
   report.equal(differences(source, target, size), 0, "the received bytes equal the sent bytes")
   report.check(isClear(target, from: size), "no byte after them changed")
 

@@ -55,6 +55,26 @@ import Testing
     #expect(table.rows.count == 4 && table.failing(in: InjectionTable.calls(Self.seccomp)).count == 2)
   }
 
+  @Test("a call of a device in another process runs with such a device")
+  func servers() throws {
+    let table = try InjectionTable(
+      "reader poll EINTR none a\nvcpu sendmsg EPIPE warn b\nvcpu poll EINTR warn c")
+    #expect(table.rows.map(\.needsServer) == [true, true, false])
+    let traces = Injection.Traces(
+      status: 1, output: "",
+      errors: "sluice: device vfio-user:s: the other process has closed the connection\n")
+    #expect(
+      Injection(row: table.rows[1], isFirst: true).judge(traces)
+        == .ended("sluice: device vfio-user:s: the other process has closed the connection"))
+    let signal = Injection(row: table.rows[0], isFirst: true)
+    #expect(signal.judge(Injection.Traces(status: 1, output: Self.good, errors: "")) == .unharmed)
+    let warning = "sluice: warning: device vfio-user:s: poll: Interrupted system call\n"
+    guard case .wrong = signal.judge(Injection.Traces(status: 3, output: Self.bad, errors: warning)) else {
+      Issue.record("an effect was accepted")
+      return
+    }
+  }
+
   @Test("the parts contain each injection once, in the same order for the same seed")
   func parts() throws {
     let table = try InjectionTable(Self.table)

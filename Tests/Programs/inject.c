@@ -25,8 +25,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -44,7 +44,8 @@ static const struct {
 	{ "eventfd2", SYS_eventfd2 }, { "poll", SYS_poll },	      { "read", SYS_read },
 	{ "write", SYS_write },	      { "epoll_wait", SYS_epoll_wait }, { "epoll_ctl", SYS_epoll_ctl },
 	{ "futex", SYS_futex },	      { "munmap", SYS_munmap },	      { "madvise", SYS_madvise },
-	{ "close", SYS_close },	      { "tgkill", SYS_tgkill },
+	{ "close", SYS_close },	      { "tgkill", SYS_tgkill },	      { "sendmsg", SYS_sendmsg },
+	{ "recvmsg", SYS_recvmsg },
 };
 
 static void fail(const char *what)
@@ -79,35 +80,21 @@ static int listen_to(unsigned number, unsigned request)
 	return listener;
 }
 
-static void pass(int socket, int fd)
+/* Takes the listener that the child has installed. The child makes no call that could be the filtered one. */
+static int take(pid_t child, const _Atomic int *installed)
 {
-	char byte = 0, control[CMSG_SPACE(sizeof fd)] = { 0 };
-	struct iovec vector = { &byte, 1 };
-	struct msghdr message = { .msg_iov = &vector,
-				  .msg_iovlen = 1,
-				  .msg_control = control,
-				  .msg_controllen = sizeof control };
-	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-	header->cmsg_level = SOL_SOCKET;
-	header->cmsg_type = SCM_RIGHTS;
-	header->cmsg_len = CMSG_LEN(sizeof fd);
-	memcpy(CMSG_DATA(header), &fd, sizeof fd);
-	if (sendmsg(socket, &message, 0) < 0)
-		fail("sendmsg");
-}
-
-static int receive(int socket)
-{
-	int fd;
-	char byte, control[CMSG_SPACE(sizeof fd)];
-	struct iovec vector = { &byte, 1 };
-	struct msghdr message = { .msg_iov = &vector,
-				  .msg_iovlen = 1,
-				  .msg_control = control,
-				  .msg_controllen = sizeof control };
-	if (recvmsg(socket, &message, MSG_CMSG_CLOEXEC) <= 0 || !CMSG_FIRSTHDR(&message))
-		fail("recvmsg");
-	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
+	int process = (int)syscall(SYS_pidfd_open, child, 0);
+	if (process < 0)
+		fail("pidfd_open");
+	while (*installed < 0) {
+		if (waitpid(child, NULL, WNOHANG) != 0)
+			exit(125);
+		usleep(1000);
+	}
+	int fd = (int)syscall(SYS_pidfd_getfd, process, *installed, 0);
+	if (fd < 0)
+		fail("pidfd_getfd");
+	close(process);
 	return fd;
 }
 
@@ -172,22 +159,25 @@ int main(int count, char **arguments)
 	unsigned request = (unsigned)strtoul(arguments[3], NULL, 0);
 	int error = atoi(arguments[4]);
 	unsigned long when = strtoul(arguments[5], NULL, 0), seen = 0;
-	int sockets[2];
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
-		fail("socketpair");
+	/* The child's listener, then -2 after this process has taken it. */
+	_Atomic int *installed = mmap(NULL, sizeof *installed, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (installed == MAP_FAILED)
+		fail("mmap");
+	*installed = -1;
 	pid_t child = fork();
 	if (child < 0)
 		fail("fork");
 	if (child == 0) {
-		int listener = listen_to(number, request);
+		int own = listen_to(number, request);
 		/* The listener closes at exec. A close() here would already wait for the parent. */
-		fcntl(listener, F_SETFD, FD_CLOEXEC);
-		pass(sockets[1], listener);
+		fcntl(own, F_SETFD, FD_CLOEXEC);
+		*installed = own;
+		while (*installed >= 0) {}
 		execvp(arguments[6], arguments + 6);
 		fail(arguments[6]);
 	}
-	close(sockets[1]);
-	int listener = receive(sockets[0]);
+	int listener = take(child, installed);
+	*installed = -2;
 	struct seccomp_notif_sizes sizes;
 	if (syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) < 0)
 		fail("seccomp");

@@ -79,6 +79,12 @@ public enum MessageSocket {
   /// True if an error of a call reports that the peer has closed the connection.
   public static func isEnd(_ error: KernelError) -> Bool { error.errno == EPIPE || error.errno == ECONNRESET }
 
+  /// True if an error of ``send(_:descriptors:to:)`` reports that the host lacks memory, or has too many descriptors in
+  /// messages that were not received. A later call can succeed.
+  public static func isShortage(_ error: KernelError) -> Bool {
+    error.errno == ENOBUFS || error.errno == ENOMEM || error.errno == ETOOMANYREFS
+  }
+
   /// Waits until one of up to eight descriptors has input, an error or its end.
   ///
   /// - Parameters:

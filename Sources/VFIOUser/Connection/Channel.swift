@@ -18,7 +18,7 @@ package final class Channel: Sendable {
     self.socket = socket
   }
 
-  /// Sends a message. Waits for room in the socket until the deadline.
+  /// Sends a message. Waits for room in the socket, and for memory of the host, until the deadline.
   ///
   /// - Parameters:
   ///   - bytes: The header and the body.
@@ -45,7 +45,7 @@ package final class Channel: Sendable {
     var passed = descriptors
     var end: Int64?
     while true {
-      let sent = try MessageSocket.send(rest, descriptors: passed, to: number)
+      let (sent, shortage) = try attempt(rest, passed)
       rest = rest.dropFirst(sent)
       if rest.isEmpty { return true }
       if sent > 0 {
@@ -55,10 +55,32 @@ package final class Channel: Sendable {
       let limit = end ?? Clock.microseconds() + Int64(milliseconds) * 1000
       end = limit
       let left = Deadline.milliseconds(until: limit)
-      guard left > 0 else { return false }
-      _ = try MessageSocket.waitForRoom(number, milliseconds: left)
+      guard left > 0 else {
+        if let shortage { throw shortage }
+        return false
+      }
+      if shortage == nil {
+        _ = try MessageSocket.waitForRoom(number, milliseconds: left)
+      } else {
+        _ = try MessageSocket.waitForInput([], milliseconds: Self.shortageInterval)
+      }
     }
   }
+
+  /// Sends bytes. A shortage of the host is no error: no byte is sent.
+  private func attempt(
+    _ bytes: ArraySlice<UInt8>, _ descriptors: [Int32]
+  ) throws(KernelError) -> (sent: Int, shortage: KernelError?) {
+    do throws(KernelError) {
+      return (try MessageSocket.send(bytes, descriptors: descriptors, to: number), nil)
+    } catch {
+      guard MessageSocket.isShortage(error) else { throw error }
+      return (0, error)
+    }
+  }
+
+  /// The time between two attempts while the host lacks memory, in milliseconds.
+  private static var shortageInterval: Int32 { 2 }
 
   /// Ends both directions. Calls of the peer return.
   package func end() { MessageSocket.end(number) }

@@ -5,10 +5,10 @@ internal import Synchronization
 
 /// A client's connection to a server of vfio-user (QEMU docs/interop/vfio-user.rst).
 ///
-/// Any thread may send a request and waits for its reply, except for a posted write. One thread calls ``serve()`` and receives all messages: it
-/// gives a reply to the thread that waits for it, and serves the server's DMA_READ and DMA_WRITE, also while replies
-/// are owed. Until ``prepareToServe()`` or ``serve()`` is called, a thread that waits for a reply does this work. A
-/// process without other threads can thus read the properties of a device.
+/// Any thread may send a request and waits for its reply, except for a posted write. One thread calls ``serve()`` and
+/// receives all messages: it gives a reply to the thread that waits for it, and serves the server's DMA_READ and
+/// DMA_WRITE, also while replies are owed. Until ``prepareToServe()`` or ``serve()`` is called, a thread that waits for a
+/// reply does this work. A process without other threads can thus read the properties of a device.
 ///
 /// A malformed, unexpected or late reply ends the connection. Every request, now and later, then has the same error.
 ///
@@ -139,6 +139,9 @@ public final class Connection: Sendable {
   public func abandon(_ command: Command, errno: Int32?) {
     end(.refused(command, errno: UInt32(clamping: errno ?? 0)))
   }
+
+  /// Ends the connection, because the thread that receives its messages cannot continue.
+  public func abandon(_ error: KernelError) { end(.kernel(error)) }
 
   /// Ends the connection, unless it has ended. Returns the error that every request has.
   @discardableResult

@@ -35,7 +35,7 @@ enum ServerCases {
   private static let user = "nobody"
 
   /// Starts a server as an ordinary user. Returns its process and its socket.
-  private static func server(
+  static func server(
     _ name: String, _ context: CaseContext, _ options: [String] = [], as label: String = "server"
   ) throws -> (Child, String) {
     let program = "\(context.manifest.tree)/.build/release/\(name)"

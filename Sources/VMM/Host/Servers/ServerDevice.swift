@@ -53,6 +53,9 @@ final class ServerDevice: PCIDevice {
     }
   }
 
+  /// Ends the connection, because the thread of ``serve()`` cannot begin.
+  func abandon(_ error: KernelError) { remote.connection.abandon(error) }
+
   var loss: OperationError? {
     guard let failure = remote.connection.failure, failure.cause != .closed else { return nil }
     return OperationError(failure)

@@ -50,6 +50,7 @@ final class ServerReaders: Sendable {
           try change.take()
         } catch {
           // The thread takes no more devices.
+          state.withLock { $0.device }?.abandon(error)
           finish()
         }
         let (device, isOver) = state.withLock { ($0.device, $0.isOver) }

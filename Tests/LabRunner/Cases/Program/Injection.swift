@@ -40,7 +40,10 @@ struct Injection {
     var errors: String
   }
 
-  private static let devices = [Address.edu, Address.sharedMemory, Address.bigDrive]
+  private static let hostDevices = [Address.edu, Address.sharedMemory, Address.bigDrive]
+
+  /// The devices of L1 in the VM.
+  private var devices: [String] { row.needsServer ? [] : Self.hostDevices }
 
   /// Runs the guest and judges the result.
   ///
@@ -48,15 +51,17 @@ struct Injection {
   ///   - context: The case's environment in L1.
   ///   - number: The number of the ioctl's request.
   ///   - later: The later occurrence that fails. If a run makes fewer calls, the last call fails.
+  ///   - server: The name of the device in another process.
   ///   - known: The number of calls in a run, by the row's name, as far as it is known.
   func run(
-    _ context: CaseContext, request number: String, later: Int, made known: inout [String: Int]
+    _ context: CaseContext, request number: String, later: Int, server: String,
+    made known: inout [String: Int]
   ) throws -> Outcome {
     var when = isFirst ? 1 : min(later, known[row.name] ?? later)
     while true {
       if !isFirst, when < 2 { return .notReached(when) }
       let traces: Traces
-      do { traces = try attempt(context, number, when) } catch let error as Failed {
+      do { traces = try attempt(context, number, when, server) } catch let error as Failed {
         return .wrong("hang: \(error)")
       }
       let made = Self.count(traces.errors)
@@ -65,20 +70,25 @@ struct Injection {
         continue
       }
       let outcome = made < when ? .notReached(made) : judge(traces)
-      for device in Self.devices {
+      for device in devices {
         do { try HostDevice(device).requireReleased() } catch { return .wrong("\(error)") }
       }
       return outcome
     }
   }
 
-  private func attempt(_ context: CaseContext, _ request: String, _ when: Int) throws -> Traces {
+  private func attempt(
+    _ context: CaseContext, _ request: String, _ when: Int, _ server: String
+  ) throws -> Traces {
     let error = row.error.flatMap(InjectionTable.number) ?? 0
     // The control thread is the first thread, which has the program's name.
     let thread = row.thread == "control" ? "sluice" : row.thread
     let mapsBARs = context.manifest.iommu != "iommufd" || L1Runner.isAtLeast(IOMMUFDCases.dmaBuffers)
     let peers = mapsBARs ? "" : "peers=0"
-    let guest = BareMetalGuest("inject", Self.devices, append: "rounds=\(isFirst ? 1 : 2) \(peers)")
+    let guest =
+      row.needsServer
+      ? BareMetalGuest("edu-dma", [server])
+      : BareMetalGuest("inject", devices, append: "rounds=\(isFirst ? 1 : 2) \(peers)")
     let child = try context.start(
       ["\(context.manifest.programs)/inject", thread, row.call, request, "\(error)", "\(when)"]
         + guest.command(context, as: "guest"), as: "guest")
@@ -96,10 +106,22 @@ struct Injection {
 
   /// Judges a run in which the call failed.
   func judge(_ traces: Traces) -> Outcome {
+    let outcome = judgeEffect(traces)
+    guard row.rule == .none else { return outcome }
+    switch outcome {
+    case .degraded(let text), .ended(let text): return .wrong("the failure has an effect: \(text)")
+    case .notReached, .unharmed, .wrong: return outcome
+    }
+  }
+
+  private func judgeEffect(_ traces: Traces) -> Outcome {
     guard traces.status < 128 else { return .wrong("status \(traces.status), a signal") }
     let error = row.error.flatMap(InjectionTable.number) ?? 0
     // SAFETY: strerror returns a NUL-terminated string, which is copied at once.
-    let reason = unsafe String(cString: strerror(error))
+    var reason = unsafe String(cString: strerror(error))
+    if row.needsServer, error == EPIPE || error == ECONNRESET {
+      reason = "the other process has closed the connection"
+    }
     let lines = traces.errors.split(separator: "\n").map(String.init)
     let said = lines.filter { $0.hasPrefix("sluice: ") }
     if let line = said.last(where: { !$0.hasPrefix("sluice: warning: ") }) {
@@ -107,7 +129,8 @@ struct Injection {
         return .wrong("the last message lacks the cause: \(line)")
       }
       let isDevice = row.request.hasPrefix("VFIO_DEVICE") || row.call.hasPrefix("p")
-      guard !isDevice || row.call == "poll" || line.contains("device 0000:") else {
+      guard !isDevice || row.call == "poll" || devices.contains(where: { line.contains("device \($0)") })
+      else {
         return .wrong("the last message lacks the device: \(line)")
       }
       return .ended(line)

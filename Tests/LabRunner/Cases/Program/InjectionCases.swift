@@ -59,7 +59,10 @@ struct Injections {
     let missing = table.missing(from: text) + table.missing(from: server)
     try context.require(
       missing.isEmpty, "'injections' lacks rows of the seccomp table: \(missing.joined(separator: ", "))")
-    let calls = InjectionTable.calls(text)
+    let calls = InjectionTable.calls(text) + InjectionTable.calls(server).filter { $0.needsServer }
+    // The server accesses guest RAM by messages.
+    let (process, socket) = try ServerCases.server("VFIOUserEdu", context, ["--messages"])
+    defer { process.kill() }
     context.note("to repeat: Tests/lab inject --seed \(seed) --part \(part)/\(parts)")
     var generator = SplitMix(state: UInt64(seed))
     var counts = (lives: 0, ends: 0, notReached: 0)
@@ -68,9 +71,11 @@ struct Injections {
     for injection in chosen(table, calls: calls) {
       let row = injection.row
       let call = calls.first { $0.isCall(of: row) }
-      let later = Int.random(in: 2...6, using: &generator)
+      let later = Int.random(in: 2...(row.needsServer ? 60 : 6), using: &generator)
       let title = "\(row.name) \(row.error ?? "-") \(injection.isFirst ? "first" : "later")"
-      let outcome = try injection.run(context, request: call?.number ?? "0", later: later, made: &made)
+      let outcome = try injection.run(
+        context, request: call?.number ?? "0", later: later, server: "vfio-user:\(socket)", made: &made)
+      try context.require(process.isRunning, "\(title): the server has ended; \(process.lastMessage)")
       context.note("\(title): \(outcome)")
       switch outcome {
       case .unharmed, .degraded: counts.lives += 1

@@ -7,6 +7,8 @@ import Foundation
 struct InjectionTable {
   /// The permitted effect of a failure if the VM continues.
   enum Rule: String {
+    /// The VM continues, and the guest does not notice the failure.
+    case none
     /// If the guest notices the failure, a warning has the error's text.
     case warn
     /// The guest may notice the failure without a warning, as it notices an unclaimed access.
@@ -15,7 +17,7 @@ struct InjectionTable {
 
   /// One call of a kind of thread, with one error.
   struct Row: Equatable {
-    /// The kind of thread: `vcpu`, `pin`, `device`, `control` or `trace`, or `*` for all.
+    /// The kind of thread: `vcpu`, `pin`, `device`, `control`, `trace` or `reader`, or `*` for all.
     let thread: String
     let call: String
     /// The name of the ioctl's request, or empty for another call.
@@ -27,6 +29,9 @@ struct InjectionTable {
     let source: String
 
     var name: String { "\(thread) \(request.isEmpty ? call : request)" }
+
+    /// True if only a device in another process causes the call.
+    var needsServer: Bool { InjectionTable.needsServer(thread, call) }
   }
 
   let rows: [Row]
@@ -72,10 +77,17 @@ struct InjectionTable {
     let request: String
     let number: String
 
+    /// True if only a device in another process causes the call.
+    var needsServer: Bool { InjectionTable.needsServer(thread, call) }
+
     /// True if a row injects errors into this call.
     func isCall(of row: Row) -> Bool {
       row.thread == thread && row.call == call && row.request == request
     }
+  }
+
+  private static func needsServer(_ thread: String, _ call: String) -> Bool {
+    thread == "reader" || call == "sendmsg"
   }
 
   /// Returns the rows of the seccomp table. A line `KIND:` begins a kind of thread. The lines below it are
@@ -102,7 +114,8 @@ struct InjectionTable {
     let all: [String: Int32] = [
       "EINTR": EINTR, "EIO": EIO, "EBADF": EBADF, "EAGAIN": EAGAIN, "ENOMEM": ENOMEM, "EFAULT": EFAULT,
       "EBUSY": EBUSY, "EEXIST": EEXIST, "EINVAL": EINVAL, "ENFILE": ENFILE, "EMFILE": EMFILE,
-      "ENOENT": ENOENT, "ENOTTY": ENOTTY, "ENOSPC": ENOSPC, "EPIPE": EPIPE,
+      "ENOENT": ENOENT, "ENOTTY": ENOTTY, "ENOSPC": ENOSPC, "EPIPE": EPIPE, "ENOBUFS": ENOBUFS,
+      "ECONNRESET": ECONNRESET, "ETOOMANYREFS": ETOOMANYREFS,
     ]
     return all[name]
   }
