@@ -48,6 +48,9 @@ struct FieldReader {
 
   init(_ object: FlatObject) { self.object = object }
 
+  /// True if the record has a field of text.
+  func has(_ field: TraceEvent.Field) -> Bool { object.strings[field.rawValue] != nil }
+
   /// Reads a number.
   func number<Number: FixedWidthInteger>(_ field: TraceEvent.Field) throws(Mismatch) -> Number {
     guard let number = object.numbers[field.rawValue].flatMap({ Number($0) }) else { throw Mismatch() }

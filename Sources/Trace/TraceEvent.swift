@@ -16,8 +16,10 @@ public enum TraceEvent: Equatable, Sendable {
   case gate(Window, from: WindowState, to: WindowState, why: WindowReason, microseconds: Int64)
   /// The device's command register has been written.
   case command(device: String, old: UInt16, new: UInt16, microseconds: Int64)
-  /// A range of guest RAM was mapped for devices, or unmapped.
+  /// A range of guest RAM was mapped for all devices of the host, or unmapped.
   case memory(MapOperation, iova: UInt64, size: UInt64, microseconds: Int64)
+  /// A range of guest RAM was mapped for a device in another process, or unmapped.
+  case share(MapOperation, device: String, iova: UInt64, size: UInt64, microseconds: Int64)
   /// Windows were mapped for other devices, or unmapped.
   ///
   /// - Parameters:
@@ -200,7 +202,8 @@ extension TraceEvent {
     case .phase, .layer, .iommu, .memory, .truncated: nil
     case .gate(let window, _, _, _, _), .peer(_, let window, _, _, _): window.device
     case .command(let device, _, _, _), .interrupts(let device, _, _, _), .vector(let device, _, _, _),
-      .reset(let device, _, _, _), .loss(let device, _, _), .slot(let device, _), .warning(let device, _):
+      .reset(let device, _, _, _), .loss(let device, _, _), .slot(let device, _), .warning(let device, _),
+      .share(_, let device, _, _, _):
       device
     }
   }
@@ -210,7 +213,8 @@ extension TraceEvent {
     switch self {
     case .phase, .layer, .iommu, .slot, .warning, .truncated: nil
     case .gate(_, _, _, _, let microseconds), .command(_, _, _, let microseconds),
-      .memory(_, _, _, let microseconds), .peer(_, _, _, _, let microseconds),
+      .memory(_, _, _, let microseconds), .share(_, _, _, _, let microseconds),
+      .peer(_, _, _, _, let microseconds),
       .interrupts(_, _, _, let microseconds), .vector(_, _, _, let microseconds),
       .reset(_, _, _, let microseconds), .loss(_, _, let microseconds):
       microseconds

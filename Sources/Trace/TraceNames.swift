@@ -27,7 +27,7 @@ extension TraceEvent {
     case .iommu: .iommu
     case .gate: .gate
     case .command: .command
-    case .memory, .peer: .dma
+    case .memory, .share, .peer: .dma
     case .interrupts: .interrupts
     case .vector: .vector
     case .reset: .reset

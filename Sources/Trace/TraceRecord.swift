@@ -62,6 +62,12 @@ extension TraceEvent {
       fields.put(.what, Memory.ram)
       fields.put(.iova, hex: iova)
       fields.put(.size, size)
+    case .share(let operation, let device, let iova, let size, _):
+      fields.put(.op, operation)
+      fields.put(.what, Memory.ram)
+      fields.put(.device, device)
+      fields.put(.iova, hex: iova)
+      fields.put(.size, size)
     case .peer(let operation, let first, let windows, let container, _):
       fields.put(.op, operation)
       fields.put(.what, Memory.bar)
@@ -137,6 +143,10 @@ extension TraceEvent {
 
   private static func dma(_ fields: FieldReader) throws(FieldReader.Mismatch) -> TraceEvent {
     switch try fields.word(.what) as Memory {
+    case .ram where fields.has(.device):
+      .share(
+        try fields.word(.op), device: try fields.text(.device), iova: try fields.hex(.iova),
+        size: try fields.number(.size), microseconds: try fields.microseconds())
     case .ram:
       .memory(
         try fields.word(.op), iova: try fields.hex(.iova), size: try fields.number(.size),

@@ -50,6 +50,7 @@ import Testing
     let events: [TraceEvent] = [
       .phase(name: "p"), .command(device: "d", old: .max, new: 0, microseconds: duration),
       .memory(.map, iova: .max, size: .max, microseconds: duration),
+      .share(.map, device: "d", iova: .max, size: .max, microseconds: duration),
       .peer(.map, first: window, windows: .max, container: .min, microseconds: duration),
       .gate(window, from: .armed, to: .open, why: .access, microseconds: duration),
       .reset(device: "d", why: .flr, .bus, microseconds: duration),

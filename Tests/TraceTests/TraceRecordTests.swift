@@ -46,6 +46,10 @@ struct Sample: Sendable, CustomTestStringConvertible {
       #"{"time":9223372036854775807,"event":"dma","op":"map","what":"ram","iova":"0xffffffffffffffff","#
         + #""size":18446744073709551615,"us":9223372036854775807}"#),
     Sample(
+      5, .share(.map, device: "vfio-user:s", iova: 0, size: 4096, microseconds: 6),
+      #"{"time":5,"event":"dma","op":"map","what":"ram","device":"vfio-user:s","iova":"0x0","size":4096,"us":6}"#
+    ),
+    Sample(
       50000, .peer(.map, first: window, windows: 4, container: 1, microseconds: 7),
       #"{"time":50000,"event":"dma","op":"map","what":"bar","device":"0000:01:00.0","bar":2,"window":3,"#
         + #""windows":4,"iova":"0xc0004000","size":4096,"container":1,"us":7}"#),
@@ -109,6 +113,9 @@ struct Sample: Sendable, CustomTestStringConvertible {
       }
     }
     events += TraceEvent.MapOperation.allCases.map { .memory($0, iova: 0, size: 1, microseconds: 0) }
+    events += TraceEvent.MapOperation.allCases.map {
+      .share($0, device: "d", iova: 0, size: 1, microseconds: 0)
+    }
     events += TraceEvent.InterruptMode.allCases.map {
       .interrupts(device: "d", mode: $0, vectors: 1, microseconds: 0)
     }

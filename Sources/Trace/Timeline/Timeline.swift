@@ -91,14 +91,31 @@ public struct Timeline {
   }
 
   private mutating func drawMemory() {
+    drawMaps("guest RAM → IOMMU", records) { event in
+      guard case .memory(let operation, _, let size, _) = event else { return nil }
+      let text = Self.bytes(size)
+      return (operation, operation == .map ? "\(text) mapped and pinned" : "\(text) unmapped")
+    }
+  }
+
+  /// Draws a lane with maps and unmaps, if there are some.
+  ///
+  /// - Parameters:
+  ///   - title: The name of the lane.
+  ///   - records: The records of the lane, among others.
+  ///   - map: Returns the operation and the text of an event, or nil for an event that is not of the lane.
+  private mutating func drawMaps(
+    _ title: String, _ records: [TraceRecord],
+    _ map: (TraceEvent) -> (operation: TraceEvent.MapOperation, text: String)?
+  ) {
     var isNamed = false
     for record in records {
-      guard case .memory(let operation, _, let size, _) = record.event else { continue }
-      if !isNamed { name("guest RAM → IOMMU") }
+      guard let (operation, text) = map(record.event) else { continue }
+      if !isNamed { name(title) }
       isNamed = true
       switch operation {
-      case .map: drawInterval(record, "ram", "\(Self.bytes(size)) mapped and pinned")
-      case .unmap: drawInterval(record, "unmap", "\(Self.bytes(size)) unmapped")
+      case .map: drawInterval(record, "ram", text)
+      case .unmap: drawInterval(record, "unmap", text)
       }
     }
     if isNamed { y += Self.lane }
@@ -125,23 +142,14 @@ public struct Timeline {
     y += Self.lane
     drawWindows(own)
     drawInterrupts(own)
-    drawPeers(own)
-  }
-
-  private mutating func drawPeers(_ own: [TraceRecord]) {
-    var isNamed = false
-    for record in own {
-      guard case .peer(let operation, let first, _, _, _) = record.event else { continue }
-      if !isNamed { name("BARs → IOMMU") }
-      isNamed = true
-      let style =
-        switch operation {
-        case .map: "ram"
-        case .unmap: "unmap"
-        }
-      drawInterval(record, style, "BAR \(first.bar) \(operation.rawValue)")
+    drawMaps("guest RAM → process", own) { event in
+      guard case .share(let operation, _, _, let size, _) = event else { return nil }
+      return (operation, "\(Self.bytes(size)) \(operation == .map ? "mapped" : "unmapped")")
     }
-    if isNamed { y += Self.lane }
+    drawMaps("BARs → IOMMU", own) { event in
+      guard case .peer(let operation, let first, _, _, _) = event else { return nil }
+      return (operation, "BAR \(first.bar) \(operation.rawValue)")
+    }
   }
 
   private mutating func drawWindows(_ own: [TraceRecord]) {

@@ -38,7 +38,8 @@ struct AssignedDevices<B: HostBackend>: Sendable {
     }
     let plan = AddressSpacePlan(devices, ready)
     let backend = try B(
-      plan, ready: ready, machine: machine, memory: memory, iommu: iommu, files: files, ports: ports)
+      plan, ready: ready, machine: machine, memory: memory, iommu: iommu, files: files, ports: ports,
+      eventLog: eventLog)
     if let choice = backend.choice { eventLog.note(choice) }
     let dma = try Self.mapper(backend.spaces, memory: memory)
     // There is nothing to pin.

@@ -27,9 +27,10 @@ protocol HostBackend: Backend where Machine == MachineResources {
   ///   - iommu: The interface that the user requests, or nil if the backend chooses.
   ///   - files: The files of the VM.
   ///   - ports: The number of ports, to which devices may be added while the VM runs.
+  ///   - eventLog: The record of events that belong to no function.
   init(
     _ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine, memory: GuestMemory,
-    iommu: IOMMUInterface?, files: HostFiles, ports: Int
+    iommu: IOMMUInterface?, files: HostFiles, ports: Int, eventLog: EventLog
   ) throws(RunError)
 
   /// The interface to the IOMMU, and the reason for it, or nil if the VM can have no device of the host.

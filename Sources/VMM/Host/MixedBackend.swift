@@ -43,7 +43,7 @@ struct MixedBackend: HostBackend {
 
   init(
     _ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine, memory: GuestMemory,
-    iommu: IOMMUInterface?, files: HostFiles, ports: Int
+    iommu: IOMMUInterface?, files: HostFiles, ports: Int, eventLog: EventLog
   ) throws(RunError) {
     self.files = files
     let host = ready.filter { $0.server == nil }
@@ -54,7 +54,8 @@ struct MixedBackend: HostBackend {
       ? nil
       : VFIOBackend(plan, ready: host, machine: machine, iommu: iommu, files: files, mayGrow: ports > 0)
     let places = others.count { !$0.hasPort } + ports
-    servers = try memory.file == nil || places == 0 ? nil : Servers(memory, count: places)
+    servers =
+      try memory.file == nil || places == 0 ? nil : Servers(memory, count: places, shared: eventLog.shared)
   }
 
   var choice: IOMMUChoice? { vfio?.choice }

@@ -135,6 +135,13 @@ final class EventLog: Sendable {
     memory(.unmap, iova: iova, size: size, microseconds: microseconds)
   }
 
+  /// Records that a region of guest RAM has been mapped for a device in another process, or unmapped.
+  func shared(
+    _ operation: TraceEvent.MapOperation, device: String, iova: UInt64, size: UInt64, microseconds: Int64
+  ) {
+    record(.share(operation, device: device, iova: iova, size: size, microseconds: microseconds))
+  }
+
   private func memory(
     _ operation: TraceEvent.MapOperation, iova: UInt64, size: UInt64, microseconds: Int64
   ) {

@@ -4,6 +4,7 @@ import Foundation
 import GuestMemory
 import Linux
 import Seams
+import Synchronization
 import TestTools
 import Testing
 
@@ -16,19 +17,27 @@ import Testing
   private static let memoryOnly: UInt64 = 2
   private static let busMaster: UInt64 = 6
 
+  private final class Shares: Sendable {
+    let list = Mutex<[String]>([])
+  }
+
   /// A device with the thread that receives its messages.
   private final class Rig {
     let process: ServerProcess
     let memory: GuestMemory
     let servers: Servers
     let device: ServerDevice
+    /// The changes of the access to guest RAM. Never held together with another lock.
+    let shares = Shares()
     private var threads: [Linux.Thread] = []
 
     init(_ arguments: [String] = []) throws {
       process = try ServerProcess(.edu, arguments)
       _ = try process.connect()  // waits until the server listens
       memory = try GuestMemory(size: 4 << 20, keepsFile: true)
-      servers = try Servers(memory, count: 1)
+      servers = try Servers(memory, count: 1) { [shares] operation, _, iova, size, _ in
+        shares.list.withLock { $0.append("\(operation) \(iova) \(size)") }
+      }
       device = try servers.open(.server(process.path), 0, HostFiles())
       #expect(servers.readers.give(device))
       servers.readers.prepare()
@@ -80,6 +89,8 @@ import Testing
       try rig.setCommand(Self.memoryOnly)
       #expect(try !rig.hasMemory)
     }
+    let once = ["map 0 4194304", "unmap 0 4194304"]
+    #expect(rig.shares.list.withLock { $0 } == once + once + once)
     // A write of both COMMAND and STATUS, and one of the bit's byte alone.
     try rig.device.write(RegionIndex.config, offset: 4, width: 4, Self.busMaster)
     #expect(try rig.hasMemory)
@@ -181,7 +192,7 @@ import Testing
 
   @Test("RAM without a file cannot be shared")
   func notShared() throws {
-    let servers = try Servers(GuestMemory(size: 2 << 20), count: 1)
+    let servers = try Servers(GuestMemory(size: 2 << 20), count: 1) { _, _, _, _, _ in }
     #expect(throws: RunError.server(.notShared(.server("/a")))) {
       try servers.open(.server("/a"), 0, HostFiles())
     }

@@ -52,7 +52,7 @@ struct FakeHost: HostBackend {
 
   init(
     _ plan: AddressSpacePlan, ready: [ReadyDevice], machine: VirtualMachine, memory: GuestMemory,
-    iommu: IOMMUInterface?, files: HostFiles, ports: Int
+    iommu: IOMMUInterface?, files: HostFiles, ports: Int, eventLog: EventLog
   ) throws(RunError) {
     members = Members(ready.map(\.address))
     var spaces: [DMAMapper<FakeSpace>.Member] = []

@@ -4,6 +4,7 @@ internal import GuestMemory
 internal import Linux
 internal import Seams
 internal import Synchronization
+internal import Trace
 internal import VFIOUser
 
 /// A device in another process, with its access to guest RAM.
@@ -11,9 +12,15 @@ internal import VFIOUser
 /// A process ignores Bus Master Enable. This type therefore owns the access: guest RAM is mapped for the process before
 /// a write that sets the bit, and unmapped after a write that clears it and before a reset.
 final class ServerDevice: PCIDevice {
+  /// Called after a region of guest RAM was mapped for a device, or unmapped: the operation, the device, the IOVA, the size
+  /// in bytes and the duration in microseconds.
+  typealias Observer =
+    @Sendable (TraceEvent.MapOperation, _ device: String, _ iova: UInt64, _ size: UInt64, Int64) -> Void
+
   private let remote: RemoteDevice
   private let space: RemoteAddressSpace
   private let regions: [GuestMemory.Region]
+  private let shared: Observer
   /// True while guest RAM is mapped. Held by any thread for the requests of a change. The locks of the connection are
   /// taken inside it.
   private let isGranted = Mutex(false)
@@ -34,8 +41,11 @@ final class ServerDevice: PCIDevice {
   private static let busMaster: UInt64 = 1 << 2
 
   /// Creates a device from a connection. Its process cannot access guest RAM yet.
-  init(_ remote: RemoteDevice, _ space: RemoteAddressSpace, _ regions: [GuestMemory.Region]) {
-    (self.remote, self.space, self.regions) = (remote, space, regions)
+  init(
+    _ remote: RemoteDevice, _ space: RemoteAddressSpace, _ regions: [GuestMemory.Region],
+    shared: @escaping Observer
+  ) {
+    (self.remote, self.space, self.regions, self.shared) = (remote, space, regions, shared)
   }
 
   // MARK: The connection
@@ -84,8 +94,10 @@ final class ServerDevice: PCIDevice {
     isGranted = true
     do throws(OperationError) {
       for region in regions {
+        let start = Clock.microseconds()
         try space.map(
           iova: region.base.rawValue, size: region.size, host: region.hostAddress, sharedWith: nil)
+        report(.map, region, since: start)
       }
     } catch {
       revoke(&isGranted)
@@ -98,10 +110,17 @@ final class ServerDevice: PCIDevice {
     guard isGranted else { return }
     isGranted = false
     for region in regions {
+      let start = Clock.microseconds()
       do throws(OperationError) {
-        _ = try space.unmapAll(iova: region.base.rawValue, size: region.size)
+        guard try space.unmapAll(iova: region.base.rawValue, size: region.size) > 0 else { continue }
       } catch { return remote.connection.abandon(.dmaUnmap, errno: error.errno) }
+      report(.unmap, region, since: start)
     }
+  }
+
+  private func report(_ operation: TraceEvent.MapOperation, _ region: GuestMemory.Region, since start: Int64)
+  {
+    shared(operation, address, region.base.rawValue, region.size, Clock.microseconds() - start)
   }
 
   func write(_ region: Int, offset: UInt64, width: Int, _ value: UInt64) throws(OperationError) {

@@ -8,6 +8,7 @@ internal import VFIOUser
 /// The devices of a VM that are in other processes.
 struct Servers: Sendable {
   private let memory: GuestMemory
+  private let shared: ServerDevice.Observer
   /// The threads that receive their messages.
   let readers: ServerReaders
 
@@ -16,8 +17,11 @@ struct Servers: Sendable {
   /// - Parameters:
   ///   - memory: Guest RAM.
   ///   - count: The maximum number of devices at a time.
-  init(_ memory: GuestMemory, count: Int) throws(RunError) {
-    self.memory = memory
+  ///   - shared: Called after guest RAM was mapped for a device, or unmapped.
+  init(
+    _ memory: GuestMemory, count: Int, shared: @escaping ServerDevice.Observer
+  ) throws(RunError) {
+    (self.memory, self.shared) = (memory, shared)
     readers = try step(RunError.kernel) { () throws(KernelError) in try ServerReaders(count: count) }
   }
 
@@ -41,7 +45,7 @@ struct Servers: Sendable {
       let connection = try Connection(socket, name: name.path ?? "", memory: messages)
       let remote = try RemoteDevice(connection)
       let space = RemoteAddressSpace(connection, ram: [RAMFile(addresses: memory.hostAddresses, file: file)])
-      return ServerDevice(remote, space, memory.regions)
+      return ServerDevice(remote, space, memory.regions, shared: shared)
     } catch { throw .server(.connection(name, error)) }
   }
 
