@@ -293,19 +293,3 @@ struct RunCommand: ParsableCommand {
     CommandFailure(cause, status: Outcome.failureStatus(hasDebugExit: debugExit))
   }
 }
-
-/// Writes each message as one line to standard error. The line has no time, which would need a time zone and
-/// a locale.
-struct ErrorStreamHandler: LogHandler {
-  var logLevel: Logger.Level = .info
-  var metadata: Logger.Metadata = [:]
-
-  subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-    get { metadata[key] }
-    set { metadata[key] = newValue }
-  }
-
-  func log(event: LogEvent) {
-    writeStandardError("sluice: \(event.level): \(event.message)\n")
-  }
-}
