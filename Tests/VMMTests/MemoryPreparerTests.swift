@@ -62,13 +62,16 @@ import Testing
     #expect(preparer.threadCount == 2)
     #expect(try Self.resident(memory) == 0)
     let failures = Failures()
+    let ends = Atomic(0)
     let threads = try (0..<2).map { index in
       try Thread(name: "pin\(index)") {
-        preparer.work(shouldStop: { false }, pinned: { _, _, _ in }, failed: failures.add)
+        preparer.work(shouldStop: { false }, pinned: { _, _, _ in }, failed: failures.add) {
+          ends.add(1, ordering: .relaxed)
+        }
       }
     }
     for thread in threads { thread.join() }
-    #expect(failures.all.isEmpty)
+    #expect(failures.all.isEmpty && ends.load(ordering: .relaxed) == 1)
     #expect(try Self.resident(memory) == memory.size)
   }
 
@@ -78,7 +81,8 @@ import Testing
     let preparer = try #require(
       MemoryPreparer<FakeSpace>(memory, dma: nil, isPreallocated: true, processors: 1))
     preparer.work(
-      shouldStop: { true }, pinned: { _, _, _ in }, failed: { error in Issue.record("\(error)") })
+      shouldStop: { true }, pinned: { _, _, _ in }, failed: { error in Issue.record("\(error)") },
+      finished: {})
     #expect(try Self.resident(memory) == 0)
   }
 

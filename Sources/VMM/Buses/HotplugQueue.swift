@@ -36,6 +36,9 @@ final class HotplugQueue<B: Backend>: Sendable {
     event.signal()
   }
 
+  /// Wakes the hotplug thread, because an event has occurred for which a task can wait.
+  func wake() { event.signal() }
+
   /// Ends the hotplug thread. It performs no later task.
   func finish() {
     state.withLock { $0.isOver = true }

@@ -34,30 +34,57 @@ struct Hotplug<B: HostBackend>: Sendable {
     let isFirst: Bool
   }
 
-  /// Performs tasks until ``HotplugQueue/finish()``. This is the body of the thread.
-  func run() {
+  /// The work of the thread that waits for an event.
+  private struct Waiting {
     var departures: [Departure] = []
-    do throws(KernelError) {
-      while let tasks = try builder.hotplugQueue.next() {
-        for task in tasks { perform(task, &departures) }
+    /// The last device of the host in the VM. It has left while threads still pin guest RAM, and its group or cdev is open
+    /// until they have ended.
+    var last: String?
+    /// Requests for additions that wait for the release of ``last``.
+    var additions: [ControlExchange.Request] = []
+
+    /// Takes the departures whose function has been returned to the host.
+    mutating func takeOver() -> [Departure] {
+      let last = last
+      func isOver(_ departure: Departure) -> Bool {
+        !departure.function.isOpen && departure.function.address != last
       }
-    } catch { shutdown.end(.failure(.kernel(error))) }
-    for departure in departures { if let arrival = departure.successor { discard(arrival) } }
+      defer { departures.removeAll(where: isOver) }
+      return departures.filter(isOver)
+    }
   }
 
-  private func perform(_ task: HotplugQueue<B>.Task, _ departures: inout [Departure]) {
+  /// Performs tasks until ``HotplugQueue/finish()``. This is the body of the thread.
+  func run() {
+    var waiting = Waiting()
+    do throws(KernelError) {
+      while let tasks = try builder.hotplugQueue.next() {
+        for task in tasks { perform(task, &waiting) }
+        if let last = waiting.last, remove(last) { waiting.last = nil }
+        for departure in waiting.takeOver() { complete(departure) }
+        guard waiting.last == nil else { continue }
+        let additions = waiting.additions
+        waiting.additions = []
+        for request in additions { perform(.addition(request), &waiting) }
+      }
+    } catch { shutdown.end(.failure(.kernel(error))) }
+    for departure in waiting.departures { if let arrival = departure.successor { discard(arrival) } }
+  }
+
+  private func perform(_ task: HotplugQueue<B>.Task, _ waiting: inout Waiting) {
     switch task {
-    case .departure(let function): release(function)
+    case .departure(let function): if !release(function) { waiting.last = function.address }
     case .recovery(let function, let port): recover(function, in: port)
     case .removal(let request, let function, let slot):
-      departures.append(Departure(request: request, function: function, slot: slot, successor: nil))
+      waiting.departures.append(
+        Departure(request: request, function: function, slot: slot, successor: nil))
+    case .addition(let request) where waiting.last != nil: waiting.additions.append(request)
     case .addition(let request):
       do throws(ControlError) {
-        if let departure = try start(request) { departures.append(departure) }
+        if let departure = try start(request) { waiting.departures.append(departure) }
       } catch { exchange?.complete(request, .failure(error)) }
     }
-    for departure in departures where !departure.function.isOpen { complete(departure) }
-    departures.removeAll { !$0.function.isOpen }
+    for departure in waiting.takeOver() { complete(departure) }
   }
 
   /// Adds a device, or requests the removal of a device that another one replaces. The VM is unchanged after an error.
@@ -155,16 +182,22 @@ struct Hotplug<B: HostBackend>: Sendable {
   /// The time in microseconds that the host's kernel gets to handle an error.
   private static var recoveryTime: Int64 { 10_000_000 }
 
-  /// Returns a device that has left the guest to the host. A failure ends the VM.
-  private func release(_ function: AssignedFunction<B>) {
+  /// Returns a device that has left the guest to the host. A failure ends the VM. The result is that of ``remove(_:)``.
+  private func release(_ function: AssignedFunction<B>) -> Bool {
     do throws(FunctionError) { try function.release() } catch {
       shutdown.end(.failure(.function(error)))
     }
     population.remove(function, keepingFirst: builder.devices.functions.count)
-    guard let backend = builder.devices.backend else { return }
-    // While threads pin guest RAM, the group or the cdev must stay. It then stays until the VM ends.
-    if backend.isLast(function.address), !removeSpaces() { return }
-    backend.remove(function.address)
+    return remove(function.address)
+  }
+
+  /// Closes the files that only a device needed. Returns false if it is the last device and threads still pin guest RAM:
+  /// the group or the cdev must then stay.
+  private func remove(_ address: String) -> Bool {
+    guard let backend = builder.devices.backend else { return true }
+    if backend.isLast(address), !removeSpaces() { return false }
+    backend.remove(address)
+    return true
   }
 
   /// Unmaps guest RAM from the I/O address spaces, which have no device. Returns false if threads still pin it.

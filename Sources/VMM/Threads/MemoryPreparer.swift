@@ -71,8 +71,10 @@ final class MemoryPreparer<Space: IOAddressSpace>: Sendable {
   ///     microseconds.
   ///   - failed: Called with the cause if guest RAM cannot be prepared, before threads that wait for it
   ///     continue.
+  ///   - finished: Called once, by the last thread, after the wait for pinned RAM has ended.
   func work(
-    shouldStop: () -> Bool, pinned: (UInt64, UInt64, Int64) -> Void, failed: (MemoryPreparationError) -> Void
+    shouldStop: () -> Bool, pinned: (UInt64, UInt64, Int64) -> Void,
+    failed: (MemoryPreparationError) -> Void, finished: () -> Void
   ) {
     var failure: MemoryPreparationError?
     while !shouldStop() {
@@ -86,7 +88,7 @@ final class MemoryPreparer<Space: IOAddressSpace>: Sendable {
       advance(pieces[index].size)
     }
     if let failure { failed(failure) }
-    leave(failure)
+    leave(failure, finished)
   }
 
   private func prepare(
@@ -107,7 +109,7 @@ final class MemoryPreparer<Space: IOAddressSpace>: Sendable {
   }
 
   /// Records the end of a thread. The last thread wakes all threads that wait for pinned RAM.
-  private func leave(_ failure: MemoryPreparationError?) {
+  private func leave(_ failure: MemoryPreparationError?, _ finished: () -> Void) {
     let outcome: (isLast: Bool, failure: MemoryPreparationError?, isComplete: Bool) = state.withLock {
       state in
       state.working -= 1
@@ -117,6 +119,7 @@ final class MemoryPreparer<Space: IOAddressSpace>: Sendable {
     }
     if outcome.isLast {
       dma?.finishPinning(outcome.failure?.operation, isComplete: outcome.isComplete)
+      finished()
     }
   }
 }

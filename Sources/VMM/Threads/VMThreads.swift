@@ -97,14 +97,14 @@ struct VMThreads<B: HostBackend> {
     let interface = builder.devices.interface
     let limit = try step(RunError.kernel) { () throws(KernelError) in try PinningLimit.current(interface) }
     preparer.show(on: (Terminal.isTerminal(2), Terminal.isTerminal(1)))
-    let pinSandbox = try sandbox(.pin)
+    let (pinSandbox, queue) = (try sandbox(.pin), hotplugQueue)
     for index in 0..<preparer.threadCount {
       pins.append(
         try Self.thread("pin\(index)") {
           guard barrier.enter(pinSandbox) else { return }
           preparer.work(
             shouldStop: { shutdown.isOver }, pinned: eventLog.pinned,
-            failed: { shutdown.end(.failure(.preparation($0.adding(limit)))) })
+            failed: { shutdown.end(.failure(.preparation($0.adding(limit)))) }, finished: queue.wake)
         })
     }
   }

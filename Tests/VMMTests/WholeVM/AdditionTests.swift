@@ -77,6 +77,38 @@ struct AdditionTests {
     #expect(machine.stop().1.isEmpty)
   }
 
+  @Test("the last device leaves while guest RAM is being pinned: nothing of it stays after that")
+  func leavesEarly() throws {
+    var guest = GuestCode()
+    guest.use(Self.port)
+    guest.store(Self.slot, 0)
+    guest.store(Self.slot, Self.powerOff)
+    guest.halt()
+    let mayPin = DispatchSemaphore(value: 0)
+    let machine = try FakeVM(
+      [FakeVM.shape("0000:01:00.0")], guest, { $0.devices[0].hasPort = true },
+      prepare: { world in
+        world.whileMapping { _ in
+          mayPin.wait()
+          mayPin.signal()
+        }
+      })
+    #expect(
+      machine.wait {
+        machine.vm.act(at: .max)
+        return !machine.device.isOpen
+      })
+    let (address, backend) = (machine.device.address, try #require(machine.vm.builder.devices.backend))
+    // The hotplug thread keeps the group.
+    usleep(20_000)
+    #expect(backend.has(address))
+    mayPin.signal()
+    #expect(machine.wait { !backend.has(address) })
+    #expect(machine.world.state.withLock { $0.spaces.allSatisfy(\.isEmpty) })
+    machine.shutdown.end(.quit)
+    #expect(machine.stop().1.isEmpty)
+  }
+
   @Test("a device that cannot be added leaves the VM as before")
   func refused() throws {
     var guest = GuestCode()

@@ -85,6 +85,9 @@ struct FakeHost: HostBackend {
     members.addresses.withLock { $0.allSatisfy { $0 == address } }
   }
 
+  /// True if the VM has the files of a device.
+  func has(_ address: String) -> Bool { members.addresses.withLock { $0.contains(address) } }
+
   func remove(_ address: String) { members.addresses.withLock { $0.removeAll { $0 == address } } }
 
   func open(_ device: ReadyDevice) throws(RunError) -> FakeDevice {
