@@ -86,7 +86,7 @@ extension Rule {
   private static let abort = Argument(2, .number(UInt64(SIGABRT)), "SIGABRT")
 
   /// Calls of the C library and the Swift runtime.
-  private static let runtime: [Rule] = [
+  static let runtime: [Rule] = [
     Rule("futex", [.vcpu, .control], "take and release locks; join threads", locks),
     Rule(
       "futex", [.pin, .device, .trace, .socket, .reader, .hotplug], "take and release locks", locks,

@@ -142,10 +142,14 @@ struct DeviceArgument: Equatable {
   private(set) var token: String?
   /// True if the device is behind a root port.
   private(set) var hasPort = false
+  /// The time in seconds between attempts to connect to the device's process again, or nil.
+  private(set) var reconnect: Int?
 
   /// The device of a VM's configuration.
   var assigned: Configuration.AssignedDevice {
-    .init(address, policies: policies, token: token, hasPort: hasPort)
+    var device = Configuration.AssignedDevice(address, policies: policies, token: token, hasPort: hasPort)
+    device.reconnect = reconnect
+    return device
   }
 
   /// Creates the value from the argument.
@@ -207,9 +211,18 @@ struct DeviceArgument: Equatable {
       }
       token = value
     case "port" where pair.count == 1: hasPort = true
+    case "reconnect":
+      guard address.path != nil else {
+        throw ValidationError("reconnect: '\(address)' is a device of the host; leave the option out")
+      }
+      guard let seconds = Int(value), 1...3600 ~= seconds else {
+        throw ValidationError("reconnect: '\(value)' is not a time in seconds; give a number from 1 to 3600")
+      }
+      reconnect = seconds
     default:
       throw ValidationError(
-        "'\(option)' is not a device option; give bar-map=, peer-dma=, memory-bit=, vf-token= or port")
+        "'\(option)' is not a device option; give bar-map=, peer-dma=, memory-bit=, vf-token=, port or reconnect="
+      )
     }
   }
 

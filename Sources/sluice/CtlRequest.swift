@@ -39,6 +39,11 @@ struct CtlRequest {
       throw ValidationError(
         "peer-dma: '\(verb.rawValue)' has one policy for all devices; leave the address out")
     }
+    guard added?.reconnect == nil else {
+      throw ValidationError(
+        "reconnect: '\(verb.rawValue)' connects with the rights of its caller, which the VM does not have; leave the option "
+          + "out")
+    }
     var fields = ""
     if verb == .inject { fields += ",\"severity\":\"\(command.severity.rawValue)\"" }
     if let timeout = command.timeout { fields += ",\"timeout\":\(timeout)" }

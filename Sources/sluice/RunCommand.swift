@@ -51,6 +51,10 @@ struct RunCommand: ParsableCommand {
         port             Put the device behind a separate PCI Express root port, so
                          that the guest can remove and reset it, and learns of its
                          errors (default: the device is on the root bus).
+        reconnect=SECONDS
+                         Connect to the process of a device vfio-user:PATH again
+                         after its end, with this time between attempts, and put
+                         the device into its port (default: never). Needs 'port'.
         A device vfio-user:PATH has no peer-dma= and no vf-token=.
 
       MEMORY OPTIONS, after the size in --memory:
@@ -261,7 +265,7 @@ struct RunCommand: ParsableCommand {
           Rule.machine(
             iommu.interface ?? .type1,
             hasServers: memory.isShared || devices.contains { $0.address.path != nil }),
-          sandbox.layers), terminator: "")
+          sandbox.layers, hasConnector: devices.contains { $0.reconnect != nil }), terminator: "")
       return
     }
     let files = try HostFiles.passed(descriptors)

@@ -114,6 +114,18 @@ import VMM
     #expect(throws: Never.self) { try Filter(kind, rules: Rule.machine(.type1)) }
   }
 
+  @Test("the process that connects to devices again has one rule per call, and opens no file")
+  func connector() throws {
+    let calls = Rule.connector.map(\.call)
+    #expect(Set(calls).count == calls.count)
+    let forbidden = ["open", "openat", "execve", "ioctl", "read", "write", "bind", "ptrace"]
+    #expect(Set(calls).isDisjoint(with: forbidden))
+    _ = try Rule.connectorSandbox()
+    let text = Rule.describe([], LayerChoice(), hasConnector: true)
+    #expect(text.contains("\nconnector (a process):\n") && text.contains("\n  connect  # "))
+    #expect(!Rule.describe([], LayerChoice()).contains("connector"))
+  }
+
   @Test("the description has a line for each call and each request of each kind of thread")
   func describe() {
     let all = Rule.machine(.type1, hasServers: true)

@@ -224,11 +224,23 @@ import VMM
       ("vf-token=1234", "'1234' is not a UUID"), ("vf-token=", "is not a UUID"),
       ("vf-token=2ab74924-c335-45f4-9b16-8569e5b0825g", "is not a UUID"),
       ("vf-token=2ab74924c33545f49b168569e5b08258", "is not a UUID"), ("x-no=1", "bar-map=, peer-dma="),
-      ("", "is not a device option"), ("port=1", "'port=1' is not a device option"),
+      ("reconnect=1", "is a device of the host"), ("", "is not a device option"),
+      ("port=1", "'port=1' is not a device option"),
     ])
   func wrongPolicy(_ option: String, _ text: String) {
     let error = #expect(throws: (any Error).self) { try DeviceArgument("01:00.0,\(option)") }
     #expect("\(error.map { "\($0)" } ?? "")".contains(text))
+  }
+
+  @Test("reconnect= needs a port, and a time from 1 to 3600 s", arguments: ["0", "3601", "x", ""])
+  func reconnect(_ time: String) throws {
+    #expect(throws: (any Error).self) { try DeviceArgument("vfio-user:/s,port,reconnect=\(time)") }
+    let device = try DeviceArgument("vfio-user:/s,port,reconnect=3600")
+    #expect(device.assigned.reconnect == 3600 && device.assigned.hasPort)
+    let error = #expect(throws: (any Error).self) {
+      try RunCommand.parse(["--kernel", "k", "--device", "vfio-user:/s,reconnect=2"]).configuration()
+    }
+    #expect(error.map { RunCommand.fullMessage(for: $0) }?.contains("port,reconnect=SECONDS") == true)
   }
 
   @Test("a policy for a peer that is not in the VM is refused")

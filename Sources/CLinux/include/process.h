@@ -7,7 +7,10 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "calls.h"
 
@@ -198,3 +201,24 @@ static inline void cl_sleep_microseconds(unsigned time) { usleep(time); }
 static inline int cl_process_id(void) { return getpid(); }
 
 static inline int cl_thread_id(void) { return (int)syscall(SYS_gettid); }
+
+/* Creates a child process of a process with one thread. Returns 0 in the child. */
+static inline pid_t cl_fork(void) { return (pid_t)CL_RESULT(fork()); }
+
+/*
+ * Begins the life of a child: keeps the descriptor `fd` alone, as number 0, and blocks every signal that can be
+ * blocked, because the terminal sends signals to the parent's process group.
+ */
+static inline int cl_begin_child(int fd, const char *name)
+{
+	sigset_t all;
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	prctl(PR_SET_NAME, name);
+	if (fd != 0 && dup2(fd, 0) < 0)
+		return -errno;
+	return (int)CL_RESULT(syscall(SYS_close_range, 1, ~0U, 0));
+}
+
+/* Ends a child without the exit handlers of its parent. */
+static inline void cl_end_child(int status) { _exit(status); }

@@ -64,6 +64,9 @@ static inline int cl_listen_unix(const char *path, mode_t mode, int backlog)
 	return result < 0 ? result : fd;
 }
 
+/* The type of a socket that connects without a wait. */
+enum { CL_CONNECT_TYPE = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK };
+
 /* Returns a socket that is connected to a path. With `waits` false, a listener with a full queue is -EAGAIN. */
 static inline int cl_connect_unix(const char *path, bool waits)
 {

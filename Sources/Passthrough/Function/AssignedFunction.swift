@@ -272,6 +272,9 @@ public final class AssignedFunction<B: Backend>: Sendable {
     try served(otherwise: true) { state throws(OperationError) in try state.demote(reason) }
   }
 
+  /// True if the process of the device has ended or has broken the protocol.
+  public var isLost: Bool { state.withLock { $0.device.loss != nil } }
+
   /// True if a window has a slot or may have an IOVA.
   public var isMapped: Bool { state.withLock { $0.gate.isMapped } }
 

@@ -46,8 +46,10 @@ final class HotplugQueue<B: Backend>: Sendable {
   }
 
   /// Waits for tasks and takes them. Returns nil at the end.
-  func next() throws(KernelError) -> [Task]? {
-    try event.wait()
+  ///
+  /// - Parameter milliseconds: The timeout, or -1 for none.
+  func next(within milliseconds: Int32) throws(KernelError) -> [Task]? {
+    _ = try event.wait(milliseconds: milliseconds)
     return try take()
   }
 

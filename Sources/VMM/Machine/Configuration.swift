@@ -21,6 +21,9 @@ public struct Configuration: Sendable {
     /// True if the device is behind a root port.
     public var hasPort: Bool
 
+    /// The time in seconds between attempts to connect to the device's process again after its loss, or nil for no attempt.
+    public var reconnect: Int?
+
     /// Creates an assigned device of the host.
     public init(
       address: Address, policies: DevicePolicies = DevicePolicies(), token: String? = nil,
@@ -123,6 +126,9 @@ public struct Configuration: Sendable {
     var seen: Set<DeviceName> = []
     for device in devices where !seen.insert(device.address).inserted {
       return .duplicate(device.address)
+    }
+    for device in devices where device.reconnect != nil && !device.hasPort {
+      return .reconnectWithoutPort(device.address)
     }
     if canHaveServers, backing == .transparentHugePages {
       return .privateMemory(for: devices.first { $0.address.path != nil }?.address)

@@ -15,6 +15,10 @@ struct Hotplug<B: HostBackend>: Sendable {
   let shutdown: ShutdownRequest
   /// The exchange of the control socket, or nil.
   let exchange: ControlExchange?
+  /// The devices of the VM at its start.
+  let devices: [Configuration.AssignedDevice]
+  /// The process that connects to devices again, or nil.
+  let connector: Connector?
 
   /// A request that ends when a function has been returned to the host.
   private struct Departure {
@@ -42,6 +46,7 @@ struct Hotplug<B: HostBackend>: Sendable {
     var last: String?
     /// Requests for additions that wait for the release of ``last``.
     var additions: [ControlExchange.Request] = []
+    var lost: [LostDevice] = []
 
     /// Takes the departures whose function has been returned to the host.
     mutating func takeOver() -> [Departure] {
@@ -58,11 +63,12 @@ struct Hotplug<B: HostBackend>: Sendable {
   func run() {
     var waiting = Waiting()
     do throws(KernelError) {
-      while let tasks = try builder.hotplugQueue.next() {
+      while let tasks = try builder.hotplugQueue.next(within: Self.timeout(waiting.lost)) {
         for task in tasks { perform(task, &waiting) }
         if let last = waiting.last, remove(last) { waiting.last = nil }
         for departure in waiting.takeOver() { complete(departure) }
         guard waiting.last == nil else { continue }
+        reconnect(&waiting.lost)
         let additions = waiting.additions
         waiting.additions = []
         for request in additions { perform(.addition(request), &waiting) }
@@ -73,7 +79,9 @@ struct Hotplug<B: HostBackend>: Sendable {
 
   private func perform(_ task: HotplugQueue<B>.Task, _ waiting: inout Waiting) {
     switch task {
-    case .departure(let function): if !release(function) { waiting.last = function.address }
+    case .departure(let function):
+      if !release(function) { waiting.last = function.address }
+      if let lost = lostDevice(function) { waiting.lost.append(lost) }
     case .recovery(let function, let port): recover(function, in: port)
     case .removal(let request, let function, let slot):
       waiting.departures.append(

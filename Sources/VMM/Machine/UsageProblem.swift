@@ -18,6 +18,8 @@ public enum UsageProblem: Error, Equatable, CustomStringConvertible {
   case duplicate(DeviceName)
   /// A device has a policy for a peer that is not another device of the VM.
   case unknownPeer(String, of: DeviceName)
+  /// A device that is to be connected to again is on the root bus, where the guest cannot find it again.
+  case reconnectWithoutPort(DeviceName)
   /// The explicit backing of guest RAM cannot be shared with the process of a device. The device is nil if it can be added
   /// later.
   case privateMemory(for: DeviceName?)
@@ -38,6 +40,8 @@ public enum UsageProblem: Error, Equatable, CustomStringConvertible {
     case .duplicate(let address): "\(address): named twice, but a device can be in only one PCI slot"
     case .unknownPeer(let peer, let address):
       "\(address): its peer \(peer) is not another device of this VM"
+    case .reconnectWithoutPort(let address):
+      "\(address): reconnect= without a port, which the guest needs to find the device again"
     case .privateMemory(let address):
       "transparent huge pages are private memory, which the process of \(address?.description ?? "a device") cannot access"
     }

@@ -28,7 +28,7 @@ struct VM<B: HostBackend> {
   /// Creates the threads of a machine. The guest waits for ``start()``.
   init(
     _ builder: MachineBuilder<B>, _ configuration: Configuration, eventLog: EventLog,
-    shutdown: ShutdownRequest, control: ControlServer? = nil
+    shutdown: ShutdownRequest, control: ControlServer? = nil, connector: Connector? = nil
   ) throws(RunError) {
     self.builder = builder
     population = try step(RunError.kernel) { () throws(KernelError) in
@@ -36,7 +36,7 @@ struct VM<B: HostBackend> {
     }
     hotplug = Hotplug(
       builder: builder, population: population, eventLog: eventLog, shutdown: shutdown,
-      exchange: control?.exchange)
+      exchange: control?.exchange, devices: configuration.devices, connector: connector)
     self.eventLog = eventLog
     self.shutdown = shutdown
     let status = MachineStatus(

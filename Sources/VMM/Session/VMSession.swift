@@ -89,6 +89,7 @@ public struct VMSession: Sendable {
     // A refused limit may be enough for this VM.
     do throws(KernelError) { try DescriptorLimit.raise() } catch { eventLog.log.warning("\(error)") }
     do throws(KernelError) { try MemoryLockLimit.raise() } catch { eventLog.log.warning("\(error)") }
+    let connector = try connector()
     let output = StandardOutput()
     let builder = try MachineBuilder<B>(
       configuration, files: files, eventLog: eventLog, output: output.write)
@@ -103,7 +104,9 @@ public struct VMSession: Sendable {
     let overflow = User.overflowID
     let states = try confine()
     let control = try server(overflow: overflow, states)
-    let vm = try VM(builder, configuration, eventLog: eventLog, shutdown: shutdown, control: control)
+    let vm = try VM(
+      builder, configuration, eventLog: eventLog, shutdown: shutdown, control: control,
+      connector: connector)
     let terminal = Terminal()
     do throws(KernelError) {
       var supervisor = try Supervisor(
@@ -113,6 +116,14 @@ public struct VMSession: Sendable {
       try supervisor.run()
     } catch { shutdown.end(.failure(.mainThread(error))) }
     return finish(vm, output, terminal, report)
+  }
+
+  /// Returns the process that connects to devices again, or nil if no device needs it. The process shares no memory and no
+  /// file with the VM, because nothing is open yet.
+  private func connector() throws(RunError) -> Connector? {
+    let paths = configuration.devices.filter { $0.reconnect != nil }.compactMap(\.address.path)
+    return try paths.isEmpty
+      ? nil : Connector(paths, isConfined: configuration.layers.contains(.seccomp))
   }
 
   /// Enters the layers of confinement. Everything is open, and the process has a single thread.

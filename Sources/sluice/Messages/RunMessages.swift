@@ -33,7 +33,7 @@ extension FunctionWarning.Reason {
     switch self {
     case .descriptorLimit: "raise the limit with 'ulimit -n' before the start"
     case .lostServer:
-      "start the process again, then add the device to a port with 'sluice ctl', or start the VM again"
+      "start the process again; unless the device has reconnect=, add it to a port with 'sluice ctl', or start the VM again"
     case .foreignDevices(let addresses):
       "add \(addresses.map { "--device \($0)" }.joined(separator: " and ")) to give the VM the whole bus"
     }

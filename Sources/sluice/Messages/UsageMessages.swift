@@ -11,7 +11,7 @@ extension UsageProblem {
     case .memoryTooSmall, .memoryNotAligned, .privateMemory: "--memory"
     case .cpuCount: "--cpus"
     case .pinnedCPU: "--cpu-pin"
-    case .deviceCount, .duplicate, .unknownPeer: "--device"
+    case .deviceCount, .duplicate, .unknownPeer, .reconnectWithoutPort: "--device"
     case .portCount: "--ports"
     }
   }
@@ -26,6 +26,7 @@ extension UsageProblem {
     case .portCount(_, let devices): "give a number from 0 to \(Configuration.maxDevices - devices)"
     case .duplicate: "give it once"
     case .privateMemory: "leave hugepages=thp out, or give hugepages=2M"
+    case .reconnectWithoutPort(let address): "give --device \(address),port,reconnect=SECONDS"
     case .unknownPeer(let peer, _): "add --device \(peer), or leave peer-dma=POLICY@\(peer) out"
     }
   }

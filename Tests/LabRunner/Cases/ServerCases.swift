@@ -74,10 +74,10 @@ enum ServerCases {
     try Command.output(["sh", "-c", "head -c 33554432 /dev/urandom >\(image.path); chmod 666 \(image.path)"])
     let options = ["--image", image.path]
     var (process, socket) = try server("VFIOUserNVMe", context, options)
-    let (device, control) = ("vfio-user:\(socket)", context.file("control").path)
+    let device = "vfio-user:\(socket)"
     let guest = LinuxGuest(
-      kernel: .newFull, devices: ["\(device),port"], steps: ["nvme-load", "arrivals-3"],
-      options: ["--control", control], append: "lab.resets=3")
+      kernel: .newFull, devices: ["\(device),port,reconnect=1"], steps: ["nvme-load", "arrivals-3"],
+      append: "lab.resets=3")
     let child = try context.start(
       [context.manifest.sluice, "open", "--user", user, device, "--"] + guest.command(context), as: "guest")
     for number in 1...3 {
@@ -86,9 +86,6 @@ enum ServerCases {
       guard number < 3 else { break }
       try child.expect("lab: arrival \(number + 1)\r\n")
       (process, socket) = try server("VFIOUserNVMe", context, options, as: "server-\(number)")
-      let added = try Command.result([context.manifest.sluice, "ctl", control, "add", device])
-      try context.require(
-        added.status == 0 && added.output == "added to port 1\n", "ctl add: \(added.output)\(added.errors)")
     }
     let status = try child.wait()
     let lines = GuestLines(child.output)

@@ -36,5 +36,10 @@ import VMM
       UsageProblem.unknownPeer("0000:02:00.0", of: address).message
         == "--device: 0000:01:00.0: its peer 0000:02:00.0 is not another device of this VM; add --device "
         + "0000:02:00.0, or leave peer-dma=POLICY@0000:02:00.0 out")
+    let server = try #require(DeviceName("vfio-user:/s"))
+    #expect(
+      UsageProblem.reconnectWithoutPort(server).message
+        == "--device: vfio-user:/s: reconnect= without a port, which the guest needs to find the device again; give "
+        + "--device vfio-user:/s,port,reconnect=SECONDS")
   }
 }

@@ -32,7 +32,8 @@ struct ServerLossTests {
   }
 
   private static let remedy =
-    "start the process again, then add the device to a port with 'sluice ctl', or start the VM again\n"
+    "start the process again; unless the device has reconnect=, add it to a port with 'sluice ctl', or start the VM "
+    + "again\n"
 
   @Test("after the end of the process the guest reads all-ones, and the VM continues", arguments: [0, 3])
   func killed(_ seed: Int) throws {
@@ -180,6 +181,77 @@ struct ServerLossTests {
     #expect(vm.wait() == 1, "\(vm.errors)")
     let lines = vm.errors.split(separator: "\n")
     #expect(lines.count == 3 && lines.allSatisfy { $0.contains("vfio-user:\(path): lost by the guest: ") })
+  }
+
+  @Test("with reconnect= a device comes back when its process has started again, three times")
+  func reconnects() throws {
+    let path = FileManager.default.temporaryDirectory.appending(path: "edu-\(UUID().uuidString)").path
+    var server = try ServerProcess(.edu, path: path)
+    _ = try server.connect()  // waits until the server listens
+    let vm = try TinyVM(
+      kernel: Self.loses(3), isTemporary: true,
+      ["--debug-exit", "--device", "vfio-user:\(path),port,reconnect=1"])
+    var heard = "U"
+    for round in 0..<3 {
+      try #require(vm.hears(heard), "\(vm.errors)\(vm.text)")
+      if round == 0 { try Self.checkConnector(of: vm) }
+      server.send(SIGKILL)
+      _ = server.wait()
+      heard += "L"
+      try #require(vm.hears(heard), "\(vm.errors)\(vm.text)")
+      server = try ServerProcess(.edu, path: path)
+      heard += "U"
+    }
+    heard.removeLast()
+    #expect(vm.hears(heard + "E"), "\(vm.text)")
+    #expect(vm.wait() == 1, "\(vm.errors)")
+    let lines = vm.errors.split(separator: "\n")
+    #expect(lines.count == 3 && lines.allSatisfy { $0.contains("vfio-user:\(path): lost by the guest: ") })
+  }
+
+  /// Checks the process that connects again: it has a filter, and no file but its socket.
+  private static func checkConnector(of vm: TinyVM) throws {
+    let children = try String(
+      contentsOfFile: "/proc/\(vm.process)/task/\(vm.process)/children", encoding: .utf8)
+    let child = "/proc/" + (try #require(children.split(separator: " ").first))
+    let status = try String(contentsOfFile: "\(child)/status", encoding: .utf8)
+    for line in ["Name:\tconnector\n", "Seccomp:\t2\n", "NoNewPrivs:\t1\n", "Threads:\t1\n"] {
+      #expect(status.contains(line), "\(status)")
+    }
+    #expect(try FileManager.default.contentsOfDirectory(atPath: "\(child)/fd") == ["0"])
+    let maps = try String(contentsOfFile: "\(child)/maps", encoding: .utf8)
+    #expect(!maps.contains("guest-ram") && !maps.contains("/dev/"))
+  }
+
+  @Test("a process that cannot be used is tried again, with one warning, until it can be used")
+  func reconnectsLater() throws {
+    let path = FileManager.default.temporaryDirectory.appending(path: "edu-\(UUID().uuidString)").path
+    let server = try ServerProcess(.edu, path: path)
+    _ = try server.connect()  // waits until the server listens
+    let vm = try TinyVM(
+      kernel: Self.loses(1), isTemporary: true,
+      ["--debug-exit", "--device", "vfio-user:\(path),port,reconnect=1"])
+    try #require(vm.hears("U"), "\(vm.errors)\(vm.text)")
+    server.send(SIGKILL)
+    _ = server.wait()
+    try #require(vm.hears("UL"), "\(vm.errors)\(vm.text)")
+    let wrong = try ServerProcess(.edu, faults: "every 2: wrong-id", path: path)
+    let warning = "; Sluice tries again every 1 s\n"
+    let end = ContinuousClock.now + .seconds(20)
+    var errors = ""
+    while !errors.contains(warning), ContinuousClock.now < end {
+      usleep(20_000)
+      errors += vm.errors
+    }
+    // More attempts fail with the same error.
+    usleep(2_500_000)
+    errors += vm.errors
+    #expect(errors.components(separatedBy: warning).count == 2, "\(errors)")
+    wrong.send(SIGKILL)
+    _ = wrong.wait()
+    let right = try ServerProcess(.edu, path: path)
+    #expect(vm.hears("ULE"), "\(vm.errors)\(vm.text)")
+    #expect(vm.wait() == 1 && right.isRunning, "\(vm.errors)")
   }
 
   @Test("a device is removed by request, and a VM whose RAM is private cannot get one")
