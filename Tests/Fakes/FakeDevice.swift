@@ -48,6 +48,8 @@ package final class FakeDevice: PCIDevice {
     package var stuckCommand: UInt16 = 0
     /// False after ``FakeDevice/close()``.
     package var isOpen = true
+    /// The error that the end of the device's process has caused, or nil.
+    package var loss: OperationError?
     /// The kind of interrupt that is on, or nil.
     package var on: InterruptKind?
     /// The eventfds of the vectors that are on.
@@ -99,6 +101,7 @@ package final class FakeDevice: PCIDevice {
   }
 
   package var isOpen: Bool { state.withLock { $0.isOpen } }
+  package var loss: OperationError? { state.withLock { $0.loss } }
 
   package func region(_ index: Int) -> DeviceRegion? {
     switch index {

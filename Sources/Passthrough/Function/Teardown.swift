@@ -103,7 +103,7 @@ extension AssignedFunction {
       } catch {
         // The kernel holds the device for its removal (EAGAIN), or the device is already gone.
         if error.errno != KernelError.again {
-          observe(.warning("released without a reset: \(error)"), 0)
+          observe(.warning(lossWarning ?? "released without a reset: \(error)"), 0)
         }
       }
       device.close()
@@ -136,6 +136,8 @@ extension AssignedFunction {
     do throws(OperationError) { try configuration.reset.perform(on: device, .handBack, observe) } catch {
       // The kernel holds the device for its removal. It resets the device on the release.
       if error.errno == KernelError.again { return }
+      // The process has ended during the reset.
+      if let lossWarning { return observe(.warning(lossWarning), 0) }
       throw FunctionError(
         device: address,
         cause: OperationError("released without a reset: \(error)", errno: error.errno),

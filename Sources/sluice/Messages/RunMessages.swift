@@ -19,6 +19,9 @@ extension RunError: AdvisedError {
     case .descriptor(let problem): problem.remedy
     case .placement: "give another processor with --cpu-pin"
     case .trace: "free space on the file system, or give another file with --trace"
+    case .release(let error)
+    where error.isReleasedWithoutReset && error.device.hasPrefix(DeviceName.prefix):
+      "start its process again before another program uses the device"
     case .release(let error) where error.isReleasedWithoutReset:
       "type 'echo 1 | sudo tee /sys/bus/pci/devices/\(error.device)/reset' before another program uses the device"
     case .sandbox(.refused(let layer, _)): "leave '\(layer.rawValue)' out of --sandbox"

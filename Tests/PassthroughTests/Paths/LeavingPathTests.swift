@@ -122,4 +122,19 @@ import Trace
     #expect(error?.isReleasedWithoutReset == true)
     #expect(!rig.device.isOpen)
   }
+
+  @Test("a device whose process ends during its last reset is lost, which is no failure of the VM")
+  func lostAtRelease() throws {
+    let rig = try FunctionRig()
+    try rig.function.quiesce()
+    let device = rig.device
+    rig.world.fail { _, call in
+      guard call.name == "reset" else { return nil }
+      device.state.withLock { $0.loss = OperationError("the process has ended") }
+      return 5
+    }
+    try rig.function.resetAndRelease()
+    #expect(rig.seen.warnings == ["lost by the guest: the process has ended"])
+    #expect(!rig.device.isOpen)
+  }
 }

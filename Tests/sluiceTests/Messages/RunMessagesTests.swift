@@ -34,6 +34,11 @@ import VMM
         "release: device 0000:01:00.0: asked; type 'echo 1 | sudo tee /sys/bus/pci/devices/0000:01:00.0/reset' before "
           + "another program uses the device"
       ),
+      (
+        .release(
+          FunctionError(device: "vfio-user:/s", cause: OperationError("asked"), isReleasedWithoutReset: true)),
+        "release: device vfio-user:/s: asked; start its process again before another program uses the device"
+      ),
       (.sandbox(.library("seccomp_init", code: nil)), "seccomp_init: libseccomp failed"),
       (
         .sandbox(.refused(.landlock, kernel)),
