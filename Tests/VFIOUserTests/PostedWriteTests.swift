@@ -57,6 +57,34 @@ import Testing
     }
   }
 
+  @Test("a posted write has the bytes of a REGION_WRITE without a reply", arguments: [1, 2, 4, 8])
+  func encoding(_ width: Int) throws {
+    let (value, offset) = (0x8877_6655_4433_2211 as UInt64, 0x1234_5678_9ABC as UInt64)
+    let write = PostedWrite(id: 0xFEDC, region: 5, offset: offset, width: width, value)
+    let data = (0..<width).map { UInt8(truncatingIfNeeded: value >> UInt64(8 * $0)) }
+    let body = RegionAccess(region: 5, offset: offset, data: data).encoded
+    let header = Header(
+      id: 0xFEDC, command: Command.regionWrite.rawValue, kind: .command, bodySize: body.count,
+      wantsNoReply: true)
+    let expected = header.message(body)
+    #expect(write.size == expected.count && write.bytes(from: 0) == expected)
+    #expect(write.bytes(from: 19) == Array(expected[19...]))
+    let (reader, writer) = try MessageSocket.makePair()
+    let ends = [
+      SharedDescriptor(OwnedDescriptor(owning: reader)), SharedDescriptor(OwnedDescriptor(owning: writer)),
+    ]
+    try withExtendedLifetime(ends) {
+      #expect(
+        try write.withBytes { bytes throws(KernelError) in try MessageSocket.send(bytes, to: writer) }
+          == expected.count)
+      guard case .bytes(let received, nil) = try MessageSocket.receive(upTo: 64, from: reader) else {
+        Issue.record("no bytes")
+        return
+      }
+      #expect(received == expected)
+    }
+  }
+
   private static let required = PostedWrites.requiredReplies
   private static let interval = PostedWrites.interval
 

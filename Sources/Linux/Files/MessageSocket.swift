@@ -31,6 +31,19 @@ public enum MessageSocket {
           socket, buffer.baseAddress, buffer.count, passed.baseAddress, Int32(clamping: passed.count))
       }
     }
+    return try accepted(sent)
+  }
+
+  /// Sends bytes, as ``send(_:descriptors:to:)`` does.
+  public static func send(_ bytes: RawSpan, to socket: Int32) throws(KernelError) -> Int {
+    // SAFETY: the buffer lives for the call.
+    try accepted(
+      unsafe bytes.withUnsafeBytes { buffer in
+        unsafe cl_send_message(socket, buffer.baseAddress, buffer.count, nil, 0)
+      })
+  }
+
+  private static func accepted(_ sent: Int) throws(KernelError) -> Int {
     if sent == -Int(EAGAIN) || sent == -Int(EINTR) { return 0 }
     return try check(sent, "sendmsg")
   }

@@ -28,20 +28,40 @@ package final class Channel: Sendable {
   package func send(
     _ bytes: [UInt8], descriptors: [Int32] = [], within milliseconds: Int32
   ) throws(ConnectionFault) {
+    try withLock(within: milliseconds) { () throws(KernelError) in
+      try transmit(bytes[...], descriptors, within: milliseconds)
+    }
+  }
+
+  /// Sends a posted write, as ``send(_:descriptors:within:)`` does.
+  func send(_ write: PostedWrite, within milliseconds: Int32) throws(ConnectionFault) {
+    try withLock(within: milliseconds) { () throws(KernelError) in
+      var sent = 0
+      do throws(KernelError) {
+        sent = try write.withBytes { bytes throws(KernelError) in
+          try MessageSocket.send(bytes, to: number)
+        }
+      } catch { guard MessageSocket.isShortage(error) else { throw error } }
+      if sent == write.size { return true }
+      return try transmit(write.bytes(from: sent)[...], [], within: milliseconds)
+    }
+  }
+
+  /// Sends a message as a whole. The closure returns false after the deadline.
+  private func withLock(
+    within milliseconds: Int32, _ body: () throws(KernelError) -> Bool
+  ) throws(ConnectionFault) {
     do throws(KernelError) {
-      let isSent = try sending.withLock { _ throws(KernelError) in
-        try transmit(bytes, descriptors, within: milliseconds)
-      }
-      if isSent { return }
+      if try sending.withLock({ _ throws(KernelError) in try body() }) { return }
     } catch { throw MessageSocket.isEnd(error) ? .ended : .kernel(error) }
     throw .stalled(milliseconds: milliseconds)
   }
 
   /// Sends all bytes. Returns false after the deadline.
   private func transmit(
-    _ bytes: [UInt8], _ descriptors: [Int32], within milliseconds: Int32
+    _ bytes: ArraySlice<UInt8>, _ descriptors: [Int32], within milliseconds: Int32
   ) throws(KernelError) -> Bool {
-    var rest = bytes[...]
+    var rest = bytes
     var passed = descriptors
     var end: Int64?
     while true {

@@ -99,23 +99,15 @@ extension Connection {
     }
   }
 
-  /// Writes bytes of a region as a posted write on PCI: waits for the server's reply only if it must (``PostedWrites``). An
-  /// error of the server for a posted write is not reported.
-  func post(_ region: UInt32, offset: UInt64, _ bytes: [UInt8]) throws(ConnectionError) {
-    if posting.isNextPosted() {
-      try post(.regionWrite, RegionAccess(region: region, offset: offset, data: bytes).encoded)
-    } else {
-      try write(region, offset: offset, bytes)
-      if mapped.count > 0 { posting.countReply() }
-    }
-  }
-
   /// Reads 1, 2, 4 or 8 bytes of a region, little-endian.
   public func read(_ region: UInt32, offset: UInt64, width: Int) throws(ConnectionError) -> UInt64 {
     try read(region, offset: offset, count: width).reversed().reduce(0) { $0 << 8 | UInt64($1) }
   }
 
   /// Writes 1, 2, 4 or 8 bytes of a region, little-endian.
+  ///
+  /// A write that may be posted waits for the server's reply only if it must (``PostedWrites``). An error of the server for a
+  /// posted write is not reported.
   ///
   /// - Parameters:
   ///   - region: VFIO_PCI_*_REGION_INDEX.
@@ -126,8 +118,17 @@ extension Connection {
   public func write(
     _ region: UInt32, offset: UInt64, width: Int, _ value: UInt64, isPosted: Bool = false
   ) throws(ConnectionError) {
-    let bytes = (0..<width).map { UInt8(truncatingIfNeeded: value >> UInt64(8 * $0)) }
-    try isPosted ? post(region, offset: offset, bytes) : write(region, offset: offset, bytes)
+    if isPosted, posting.isNextPosted() {
+      do throws(ConnectionFault) {
+        let id = try requests.unusedID()
+        try channel.send(
+          PostedWrite(id: id, region: region, offset: offset, width: width, value),
+          within: configuration.deadline)
+      } catch { throw end(error) }
+      return
+    }
+    try write(region, offset: offset, (0..<width).map { UInt8(truncatingIfNeeded: value >> UInt64(8 * $0)) })
+    if isPosted, mapped.count > 0 { posting.countReply() }
   }
 
   /// The maximum number of data bytes of a read or a write.

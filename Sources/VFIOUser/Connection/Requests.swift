@@ -3,16 +3,6 @@
 internal import Linux
 
 extension Connection {
-  /// Sends a command without a reply.
-  func post(_ command: Command, _ body: [UInt8]) throws(ConnectionError) {
-    do throws(ConnectionFault) {
-      let header = Header(
-        id: try requests.unusedID(), command: command.rawValue, kind: .command, bodySize: body.count,
-        wantsNoReply: true)
-      try channel.send(header.message(body), within: configuration.deadline)
-    } catch { throw end(error) }
-  }
-
   /// Sends a command and returns the reply, which is not an error.
   ///
   /// - Parameters:

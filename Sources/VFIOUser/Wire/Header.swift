@@ -29,7 +29,7 @@ public struct Header: Equatable, Sendable {
   public var errno: UInt32
 
   private static let typeMask: UInt32 = 0xF
-  private static let noReply: UInt32 = 0x10
+  static let noReply: UInt32 = 0x10
   private static let error: UInt32 = 0x20
 
   /// Creates a header for a body of `bodySize` bytes.
