@@ -242,6 +242,19 @@ import Trace
     #expect(try rig.function.readConfig(ConfigOffset.interruptLine, width: 1) == 0xFF)
   }
 
+  @Test("a refused optional bit of COMMAND is reserved, and a device that cannot be read is an error")
+  func refusedOptional() throws {
+    let world = FakeWorld()
+    let optional = UInt64(Command.optional.rawValue)
+    world.fail { _, call in call == .write(region: RegionIndex.config, offset: 4, optional) ? 22 : nil }
+    let rig = try FunctionRig(FunctionRig.Options(), world: world)
+    try rig.function.writeConfig(ConfigOffset.command, width: 2, UInt32(optional))
+    #expect(try rig.function.readConfig(ConfigOffset.command, width: 2) & UInt32(optional) == 0)
+    let lost = FakeWorld()
+    lost.fail { _, call in call.name == "write" || call.name == "read" ? 5 : nil }
+    #expect(throws: FunctionError.self) { try FunctionRig(FunctionRig.Options(), world: lost) }
+  }
+
   @Test("reads the ROM while the device's memory is on, and then turns memory off")
   func romOrder() throws {
     let rig = try FunctionRig { $0.shape.rom = [UInt8](repeating: 0x55, count: 2048) }

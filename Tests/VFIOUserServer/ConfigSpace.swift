@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import VFIOUser
+
 /// The configuration space of a served function (PCIe 6.0 §7.5, §7.7).
 package struct ConfigSpace {
   /// Bytes.
@@ -89,6 +91,14 @@ package struct ConfigSpace {
       if at == Self.deviceControl + 1, value & 0x80 != 0 { isReset = true }
     }
     return isReset
+  }
+
+  /// True if libvfio-user's server refuses a write of COMMAND or STATUS: a part of the register, or Parity Error Response.
+  static func isRefused(_ access: RegionAccess) -> Bool {
+    let start = Int(access.offset)
+    guard start < status + 2, start + access.data.count > command else { return false }
+    guard start == command || start == status, access.data.count == 2 else { return true }
+    return start == command && access.data[0] & 0x40 != 0
   }
 
   /// Bus Master Enable of COMMAND.

@@ -113,6 +113,12 @@ package final class ServedFunction<Logic: DeviceLogic> {
     return offset - msix.offset
   }
 
+  /// True if an access begins in the pending bits of MSI-X.
+  func isPending(_ access: RegionAccess) -> Bool {
+    guard let msix = logic.identity.msix, msix.bar == Int(access.region) else { return false }
+    return access.offset >= UInt64(msix.pendingOffset)
+  }
+
   /// Sets Interrupt Status of STATUS.
   func setInterruptStatus(_ isAsserted: Bool) { config.hasInterruptStatus = isAsserted }
 

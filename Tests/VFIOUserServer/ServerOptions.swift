@@ -14,6 +14,9 @@ package struct ServerOptions: ParsableArguments {
   @Flag(help: "Offer a second socket for the server's commands.") package var twinSocket = false
   @Flag(help: "Access the client's memory by messages, even if it sends a descriptor.")
   package var messages = false
+  @Flag(
+    help: "Refuse what libvfio-user refuses: parts of COMMAND and STATUS, Parity Error Response, the PBA.")
+  package var strict = false
   @Option(help: "The maximum number of descriptors of a message to the server, 1 to 16.")
   package var descriptors = 8
   @Flag(help: "Load no seccomp filter.") package var unconfined = false
@@ -35,6 +38,7 @@ package struct ServerOptions: ParsableArguments {
     var settings = Session<Logic>.Settings()
     settings.offersTwinSocket = twinSocket
     settings.ignoresDescriptors = messages
+    settings.isStrict = strict
     settings.messageDescriptors = descriptors
     let injector = FaultInjector(try plan(), seed: seed)
     let server = try Server(path: socket, ServedFunction(logic), settings, injector, polls: polls)

@@ -12,6 +12,8 @@ package final class Session<Logic: DeviceLogic> {
     var offersTwinSocket = false
     /// The server ignores the descriptors of DMA_MAP.
     var ignoresDescriptors = false
+    /// The server refuses the accesses that libvfio-user's server refuses.
+    var isStrict = false
     /// The maximum number of descriptors of a message to the server.
     var messageDescriptors = 8
 

@@ -132,6 +132,7 @@ extension Session {
       access.count <= Self.transferSize
     else { return .errno(EINVAL) }
     if injector.isDead(access.region) { return .silence }
+    if settings.isStrict, function.isPending(access) { return .errno(EINVAL) }
     var bytes = function.read(Int(access.region), Int(access.offset), Int(access.count))
     if injector.isAllOnes, access.region == 7 { bytes = [UInt8](repeating: .max, count: bytes.count) }
     return .body(RegionAccess(region: access.region, offset: access.offset, data: bytes).encoded)
@@ -150,6 +151,8 @@ extension Session {
       // The write can have changed Interrupt Disable.
       lines.update(isDisabled: function.config.isInterruptDisabled)
     }
+    // libvfio-user's server keeps the bits that it implements, and then refuses the write.
+    if settings.isStrict, access.region == 7, ConfigSpace.isRefused(access) { return .errno(EINVAL) }
     return .body(RegionAccess(region: access.region, offset: access.offset, count: access.count).encoded)
   }
 

@@ -85,7 +85,7 @@ import Testing
         ScriptedServer.Answer(bytes: shared.use { answer(message, &$0) })
       }
       var configuration = Connection.Configuration()
-      (configuration.deadline, configuration.resetDeadline) = (2, 2)
+      (configuration.deadline, configuration.quietDeadline) = (2, 2)
       let memory = try TestMemory()
       guard
         let connection = try? Connection(

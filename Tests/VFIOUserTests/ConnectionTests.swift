@@ -154,10 +154,10 @@ import Testing
   }
 
   @Test("a reset has its own deadline")
-  func resetDeadline() throws {
+  func quietDeadline() throws {
     let server = try ScriptedServer { _ in .silence }
     var configuration = Self.configuration(10_000)
-    configuration.resetDeadline = 20
+    configuration.quietDeadline = 20
     let connection = try Self.connect(server, configuration)
     #expect(throws: ConnectionError("test", .late(.deviceReset, milliseconds: 20))) { try connection.reset() }
   }

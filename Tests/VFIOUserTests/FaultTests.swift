@@ -13,7 +13,7 @@ import Testing
   private static func configuration(_ deadline: Int32) -> Connection.Configuration {
     var configuration = Connection.Configuration()
     configuration.deadline = deadline
-    configuration.resetDeadline = deadline
+    configuration.quietDeadline = deadline
     return configuration
   }
 

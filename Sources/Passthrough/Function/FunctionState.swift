@@ -47,7 +47,7 @@ struct FunctionState<B: Backend>: ~Copyable {
     observe: @escaping FunctionObserver
   ) throws(OperationError) {
     let rom = Self.readROM(of: device, observe)
-    let optional = try Self.setCommand(of: device, to: .optional).intersection(.optional)
+    let optional = try Self.optionalCommand(of: device)
     _ = try Self.setCommand(of: device, to: Self.deviceCommand([], configuration.policies))
     let bytes = try device.readAll(RegionIndex.config, count: 4096)
     guard bytes.count >= 64, bytes.prefix(4) != [0xFF, 0xFF, 0xFF, 0xFF] else {
@@ -87,13 +87,27 @@ struct FunctionState<B: Backend>: ~Copyable {
     statistics.vectors = (msi?.count ?? 0) + (msix?.count ?? 0)
   }
 
+  /// Returns the optional bits of the command register that the device keeps.
+  ///
+  /// libvfio-user's server refuses a write that sets Parity Error Response, but keeps the other bits of it. The value that
+  /// the device then has decides. A lost device fails the read.
+  private static func optionalCommand(of device: B.Device) throws(OperationError) -> Command {
+    do throws(OperationError) {
+      return try setCommand(of: device, to: .optional).intersection(.optional)
+    } catch { return try command(of: device).intersection(.optional) }
+  }
+
   /// Writes the command register and returns the value that the device keeps.
   private static func setCommand(
     of device: B.Device, to command: Command
   ) throws(OperationError) -> Command {
     let register = UInt64(ConfigOffset.command)
     try device.write(RegionIndex.config, offset: register, width: 2, UInt64(command.rawValue))
-    let value = try device.read(RegionIndex.config, offset: register, width: 2)
+    return try Self.command(of: device)
+  }
+
+  private static func command(of device: B.Device) throws(OperationError) -> Command {
+    let value = try device.read(RegionIndex.config, offset: UInt64(ConfigOffset.command), width: 2)
     return Command(rawValue: UInt16(truncatingIfNeeded: value))
   }
 

@@ -20,8 +20,9 @@ public final class Connection: Sendable {
   public struct Configuration: Sendable {
     /// The time for a reply, in milliseconds.
     public var deadline: Int32 = 1000
-    /// The time for the reply to a reset, in milliseconds. The protocol has no limit.
-    public var resetDeadline: Int32 = 10_000
+    /// The time for the reply to a request before which a server can complete the transfers of its device, in milliseconds: a
+    /// reset, DMA_MAP, DMA_UNMAP and a write to configuration space. libvfio-user's server waits without a limit.
+    public var quietDeadline: Int32 = 10_000
     /// The number of requests that wait for a reply at a time, or nil for 1 without a twin socket and
     /// ``mostRequests`` with it. libvfio-user's server fails a DMA transfer if a command arrives on the socket
     /// on which it waits for the reply.

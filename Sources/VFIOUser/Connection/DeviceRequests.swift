@@ -83,6 +83,9 @@ extension Connection {
     return reply.data
   }
 
+  /// VFIO_PCI_CONFIG_REGION_INDEX.
+  private static let configRegion: UInt32 = 7
+
   /// Writes bytes of a region (REGION_WRITE), and waits for the server's reply.
   ///
   /// - Parameters:
@@ -91,7 +94,8 @@ extension Connection {
   ///   - bytes: At most ``transferLimit`` bytes.
   public func write(_ region: UInt32, offset: UInt64, _ bytes: [UInt8]) throws(ConnectionError) {
     let access = RegionAccess(region: region, offset: offset, data: bytes)
-    let reply = try request(.regionWrite, access.encoded, as: RegionAccess.self)
+    let deadline = region == Self.configRegion ? configuration.quietDeadline : configuration.deadline
+    let reply = try request(.regionWrite, access.encoded, within: deadline, as: RegionAccess.self)
     try requireSame(reply, access, .regionWrite)
     guard reply.data.isEmpty else {
       let fault = MessageError("\(Command.regionWrite)", .size(reply.data.count, expected: 0...0))
@@ -136,9 +140,9 @@ extension Connection {
     Int(clamping: min(server.transferSize, configuration.capabilities.transferSize))
   }
 
-  /// Resets the device (DEVICE_RESET). The deadline is ``Configuration/resetDeadline``.
+  /// Resets the device (DEVICE_RESET). The deadline is ``Configuration/quietDeadline``.
   public func reset() throws(ConnectionError) {
-    try requestWithoutBody(.deviceReset, [], within: configuration.resetDeadline)
+    try requestWithoutBody(.deviceReset, [], within: configuration.quietDeadline)
   }
 
   /// Throws an error unless a reply has the region, the offset and the count of its request.

@@ -20,7 +20,8 @@ extension Connection {
     }
     let body = DMAMap(access: access, offset: offset, range: range).encoded
     do throws(ConnectionError) {
-      try requestWithoutBody(.dmaMap, body, descriptors: descriptor.map { [$0] } ?? [])
+      try requestWithoutBody(
+        .dmaMap, body, descriptors: descriptor.map { [$0] } ?? [], within: configuration.quietDeadline)
     } catch {
       mapped.remove(range)
       throw error
@@ -34,7 +35,8 @@ extension Connection {
   public func unmap(_ range: IOVARange?) throws(ConnectionError) {
     let body = DMAUnmap(range)
     defer { mapped.remove(range) }
-    let reply = try request(.dmaUnmap, body.encoded, as: DMAUnmap.self)
+    let reply = try request(
+      .dmaUnmap, body.encoded, within: configuration.quietDeadline, as: DMAUnmap.self)
     guard reply == body else {
       throw end(malformed(.dmaUnmap, "address", reply.range?.address ?? 0))
     }

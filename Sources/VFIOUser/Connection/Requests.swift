@@ -34,9 +34,9 @@ extension Connection {
 
   /// Sends a command and parses the reply, which has no descriptor. A malformed reply ends the connection.
   func request<Reply: Body>(
-    _ command: Command, _ body: [UInt8], descriptors: [Int32] = [], as type: Reply.Type
+    _ command: Command, _ body: [UInt8], within milliseconds: Int32? = nil, as type: Reply.Type
   ) throws(ConnectionError) -> Reply {
-    let message = try request(command, body, descriptors: descriptors)
+    let message = try request(command, body, within: milliseconds)
     do throws(MessageError) {
       try requireNoDescriptors(message, command)
       return try Reply(parsing: message.body[...])

@@ -169,7 +169,7 @@ public final class RemoteDevice: PCIDevice {
     }
   }
 
-  /// Resets the device. The deadline is ``Connection/Configuration/resetDeadline``.
+  /// Resets the device. The deadline is ``Connection/Configuration/quietDeadline``.
   public func reset() throws(OperationError) {
     try perform { connection throws(ConnectionError) in try connection.reset() }
   }
