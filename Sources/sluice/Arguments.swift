@@ -97,11 +97,16 @@ struct CPUPinArgument: Equatable {
 
 /// `--stop-timeout`: a time in seconds.
 enum StopTimeoutArgument {
-  /// Returns the number of seconds.
-  static func seconds(_ argument: String) throws -> Int {
+  /// Returns the number of seconds, at least 1.
+  static func seconds(_ argument: String) throws -> Int { try seconds(argument, least: 1) }
+
+  /// Returns the number of seconds, which may be 0.
+  static func orZero(_ argument: String) throws -> Int { try seconds(argument, least: 0) }
+
+  private static func seconds(_ argument: String, least: Int) throws -> Int {
     let longest = Configuration.maxStopTimeout
-    guard let seconds = Int(decimal: argument[...]), 1...longest ~= seconds else {
-      throw ValidationError("'\(argument)' is not a time in seconds; give 1 to \(longest)")
+    guard let seconds = Int(decimal: argument[...]), least...longest ~= seconds else {
+      throw ValidationError("'\(argument)' is not a time in seconds; give \(least) to \(longest)")
     }
     return seconds
   }

@@ -18,7 +18,8 @@ struct CtlCommand: ParsableCommand {
         status    print the state of the VM and of its devices
         events    print the events of the VM as they happen, until it ends
         add       open a device and add it to an empty port, or to the port of --port
-        remove    remove a device from the guest and return it to the host
+        remove    remove a device from the guest and return it to the host; with --timeout 0 a
+                  device behind a port leaves by surprise
         replace   remove a device behind a port, and put the second device into the port; with
                   one address, the same device is opened again
         inject    report an error of a device behind a port to the guest, as if the host
@@ -62,9 +63,10 @@ struct CtlCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Let 'stop' press the guest's power button, and end the VM only if the guest has not powered off within this time "
-        + "(default: the VM ends at once).", valueName: "seconds"),
-    transform: StopTimeoutArgument.seconds)
+      "The time for the guest: 'stop' presses the power button, and ends the VM only if the guest has not powered off "
+        + "within this time (default: the VM ends at once). 'remove' takes a device behind a port without the guest's consent "
+        + "after this time, with 0 at once (default: 10).", valueName: "seconds"),
+    transform: StopTimeoutArgument.orZero)
   var timeout: Int?
 
   @Option(

@@ -32,7 +32,10 @@ struct CtlRequest {
     }
     if command.replacement != nil, verb != .replace { throw Self.surplus("address", verb, "second device") }
     if command.port != nil, verb != .add { throw Self.surplus("--port", verb, "port") }
-    if command.timeout != nil, verb != .stop { throw Self.surplus("--timeout", verb, "timeout") }
+    if command.timeout != nil, verb != .stop, verb != .remove {
+      throw Self.surplus("--timeout", verb, "timeout")
+    }
+    if verb == .stop, let timeout = command.timeout { _ = try StopTimeoutArgument.seconds("\(timeout)") }
     if binds, verb != .add, verb != .replace { throw Self.surplus("--bind", verb, "device to bind") }
     added = verb == .add ? device : verb == .replace ? command.replacement ?? device : nil
     guard added?.policies.peers.isEmpty ?? true else {

@@ -23,6 +23,10 @@ import Trace
       ),
       (["stop"], #"{"id":1,"op":"stop"}"#),
       (["stop", "--timeout", "60"], #"{"id":1,"op":"stop","timeout":60}"#),
+      (
+        ["remove", "01:00.0", "--timeout", "0"],
+        #"{"id":1,"op":"remove","device":"0000:01:00.0","timeout":0}"#
+      ),
     ] as [([String], String)])
   func requests(_ arguments: [String], _ line: String) throws {
     let command = try CtlCommand.parse(["path"] + arguments)
@@ -63,6 +67,7 @@ import Trace
       (["remove", "01:00.0", "02:00.0"], "address: 'remove' has no second device; leave it out"),
       (["remove", "01:00.0", "--port", "1"], "--port: 'remove' has no port; leave it out"),
       (["remove", "01:00.0", "--bind"], "--bind: 'remove' has no device to bind; leave it out"),
+      (["stop", "--timeout", "0"], "'0' is not a time in seconds; give 1 to 86400"),
       (["inject", "01:00.0", "--timeout", "1"], "--timeout: 'inject' has no timeout; leave it out"),
       (
         ["add", "01:00.0,peer-dma=off@02:00.0"],

@@ -161,6 +161,16 @@ final class Port<B: Backend>: Sendable {
     state.withLock { $0.function === function || $0.arrival?.function === function }
   }
 
+  /// Asks the guest to release the function, as ``requestRemoval(by:)``.
+  ///
+  /// - Parameter seconds: The time for the guest, or nil for the default. With 0 the function leaves by surprise.
+  func requestRemoval(within seconds: Int?) throws(FunctionError) {
+    let time = seconds.map { Int64($0) * 1_000_000 } ?? Self.removalTime
+    // A recovery ends first: it can hold the function's lock for seconds.
+    if time == 0, state.withLock({ $0.function != nil && $0.error == nil }) { return try removeBySurprise() }
+    try requestRemoval(by: Clock.microseconds() + time)
+  }
+
   /// Asks the guest to release the function: presses the attention button. A function that is about to be inserted
   /// leaves at once. A function whose device no longer answers leaves by surprise: the guest's driver would wait for it.
   ///

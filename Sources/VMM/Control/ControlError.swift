@@ -93,8 +93,8 @@ public enum ControlError: Error, Equatable, Sendable, CustomStringConvertible {
     case .unknownOperation(let name): "'\(name.printable)' is not an operation"
     case .doubledField(let name): "'\(name.printable)' is there twice"
     case .unknownField(let name, _): "'\(name.printable)' is not a field of this operation"
-    case .invalidField(.timeout, _):
-      "'timeout' is not a number of seconds from 1 to \(Configuration.maxStopTimeout)"
+    case .invalidField(.timeout, let verb):
+      "'timeout' is not a number of seconds from \(verb == .stop ? 1 : 0) to \(Configuration.maxStopTimeout)"
     case .invalidField(.severity, _):
       "'severity' is not one of \(InjectedError.allCases.map(\.rawValue).joined(separator: ", "))"
     case .invalidField(.port, _): "'port' is not a number from 1 to \(Configuration.maxDevices)"

@@ -6,10 +6,11 @@ internal import PCI
 public enum ControlOperation: Equatable, Sendable {
   /// Adds a device to an empty port: the port with a device number on the root bus, or the first one if the number is nil.
   case add(Configuration.AssignedDevice, port: UInt8?, files: [DescriptorName])
-  /// Removes a device behind a port as ``remove(device:)`` does, and puts another one into the port.
+  /// Removes a device behind a port as ``remove(device:timeout:)`` does, and puts another one into the port.
   case replace(device: String, with: Configuration.AssignedDevice, files: [DescriptorName])
-  /// Removes a device from the guest and returns it to the host.
-  case remove(device: String)
+  /// Removes a device from the guest and returns it to the host. A device behind a port leaves without the guest's consent after
+  /// a number of seconds, at once if it is 0.
+  case remove(device: String, timeout: Int?)
   /// Reports an error of a device behind a port to the guest, without an error of the host.
   case inject(device: String, InjectedError)
   /// Ends the VM: at once, or after its power button has been pressed and the guest has not powered off within a number
@@ -32,7 +33,7 @@ public enum ControlOperation: Equatable, Sendable {
     switch self {
     case .add(let device, _, _): [device.address.description]
     case .replace(let old, let device, _): [old, device.address.description]
-    case .remove(let device), .inject(let device, _): [device]
+    case .remove(let device, _), .inject(let device, _): [device]
     case .stop: []
     }
   }

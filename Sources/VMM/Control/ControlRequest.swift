@@ -54,7 +54,7 @@ public struct ControlRequest: Equatable, Sendable {
       switch self {
       case .status, .events: [.id, .op]
       case .add: Set([.id, .op, .device, .port, .files] + Field.options)
-      case .remove: [.id, .op, .device]
+      case .remove: [.id, .op, .device, .timeout]
       case .replace: Set([.id, .op, .device, .with, .files] + Field.options)
       case .inject: [.id, .op, .device, .severity]
       case .stop: [.id, .op, .timeout]
@@ -123,7 +123,8 @@ public struct ControlRequest: Equatable, Sendable {
     case .add:
       let device = try assigned(object, .device, verb)
       return .operation(.add(device, port: try port(object), files: try files(object, verb, for: device)))
-    case .remove: return .operation(.remove(device: try device(object, verb)))
+    case .remove:
+      return .operation(.remove(device: try device(object, verb), timeout: try timeout(object, verb)))
     case .replace:
       let successor = try assigned(object, .with, verb)
       return .operation(
@@ -131,7 +132,7 @@ public struct ControlRequest: Equatable, Sendable {
           device: try device(object, verb), with: successor, files: try files(object, verb, for: successor)))
     case .inject:
       return .operation(.inject(device: try device(object, verb), try severity(object)))
-    case .stop: return .operation(.stop(timeout: try timeout(object)))
+    case .stop: return .operation(.stop(timeout: try timeout(object, verb)))
     }
   }
 
@@ -155,12 +156,13 @@ public struct ControlRequest: Equatable, Sendable {
     return error
   }
 
-  private static func timeout(_ object: FlatObject) throws(ControlError) -> Int? {
+  /// Returns the time in seconds that the guest gets, or nil. A device can leave without time, but the guest cannot power off.
+  private static func timeout(_ object: FlatObject, _ verb: Verb) throws(ControlError) -> Int? {
     let name = Field.timeout.rawValue
     guard object.names.contains(name) else { return nil }
     guard let seconds = object.numbers[name].flatMap({ Int($0) }),
-      1...Configuration.maxStopTimeout ~= seconds
-    else { throw .invalidField(.timeout, .stop) }
+      (verb == .stop ? 1 : 0)...Configuration.maxStopTimeout ~= seconds
+    else { throw .invalidField(.timeout, verb) }
     return seconds
   }
 }

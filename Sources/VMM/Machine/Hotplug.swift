@@ -48,6 +48,9 @@ struct Hotplug<B: HostBackend>: Sendable {
     var additions: [ControlExchange.Request] = []
     var lost: [LostDevice] = []
 
+    /// The milliseconds until the next attempt to connect to a lost device, or -1 if the thread waits for an event.
+    var timeout: Int32 { last == nil ? Hotplug.timeout(lost) : -1 }
+
     /// Takes the departures whose function has been returned to the host.
     mutating func takeOver() -> [Departure] {
       let last = last
@@ -63,7 +66,7 @@ struct Hotplug<B: HostBackend>: Sendable {
   func run() {
     var waiting = Waiting()
     do throws(KernelError) {
-      while let tasks = try builder.hotplugQueue.next(within: Self.timeout(waiting.lost)) {
+      while let tasks = try builder.hotplugQueue.next(within: waiting.timeout) {
         for task in tasks { perform(task, &waiting) }
         if let last = waiting.last, remove(last) { waiting.last = nil }
         for departure in waiting.takeOver() { complete(departure) }

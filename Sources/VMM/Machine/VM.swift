@@ -114,9 +114,13 @@ struct VM<B: HostBackend> {
 
   /// Removes a function from the guest. A function on the root bus is returned to the host. A function behind a port leaves
   /// when the guest has released it, or after a time. A failure of the operation itself ends the VM.
-  func remove(_ function: AssignedFunction<B>) throws(ControlError) {
+  func remove(_ function: AssignedFunction<B>, within seconds: Int?) throws(ControlError) {
     do throws(FunctionError) {
-      if let port = port(of: function) { try port.requestRemoval() } else { try function.remove() }
+      if let port = port(of: function) {
+        try port.requestRemoval(within: seconds)
+      } else {
+        try function.remove()
+      }
     } catch {
       shutdown.end(.failure(.function(error)))
       throw .failed(error, .remove)

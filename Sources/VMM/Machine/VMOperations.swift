@@ -36,14 +36,14 @@ struct VMOperations<B: HostBackend> {
   /// - Returns: The fields of the reply, or nil if the operation has not ended.
   private mutating func perform(_ request: ControlExchange.Request) throws(ControlError) -> ControlFields? {
     switch request.operation {
-    case .remove(let device):
+    case .remove(let device, let seconds):
       let function = try vm.member(device, .remove)
       guard let port = vm.port(of: function) else {
-        try vm.remove(function)
+        try vm.remove(function, within: seconds)
         break
       }
       queue.add(.removal(request, function, slot: port.slot))
-      try vm.remove(function)
+      try vm.remove(function, within: seconds)
       return nil
     case .add, .replace:
       guard !vm.ports.isEmpty else { throw .noPorts(request.operation.verb) }

@@ -24,7 +24,10 @@ import Testing
     #expect(try request(" { \"op\" : \"events\" , \"id\" : 1 } \r").action == .events)
     #expect(
       try request(#"{"id":1,"op":"remove","device":"1:0.0"}"#).action
-        == .operation(.remove(device: "0000:01:00.0")))
+        == .operation(.remove(device: "0000:01:00.0", timeout: nil)))
+    #expect(
+      try request(#"{"id":1,"op":"remove","device":"01:00.0","timeout":0}"#).action
+        == .operation(.remove(device: "0000:01:00.0", timeout: 0)))
     #expect(
       try request(#"{"id":1,"op":"inject","device":"1:0.0","severity":"non-fatal"}"#).action
         == .operation(.inject(device: "0000:01:00.0", .nonFatal)))
@@ -108,6 +111,7 @@ import Testing
       (#"{"id":1,"op":"add","with":"1:0.0","files":"devices"}"#, .unknownField("with", .add)),
       (#"{"id":1,"op":"replace","device":"1:0.0","files":"devices"}"#, .invalidField(.with, .replace)),
       (#"{"id":1,"op":"stop","timeout":0}"#, .invalidField(.timeout, .stop)),
+      (#"{"id":1,"op":"remove","device":"01:00.0","timeout":-1}"#, .invalidField(.timeout, .remove)),
       (#"{"id":1,"op":"stop","timeout":86401}"#, .invalidField(.timeout, .stop)),
       (#"{"id":1,"op":"stop","timeout":1.5}"#, .invalidField(.timeout, .stop)),
       (#"{"id":1,"op":"stop","timeout":"5"}"#, .invalidField(.timeout, .stop)),

@@ -44,7 +44,7 @@ import Trace
     try one.send(Self.remove(7))
     try one.send(Self.status)
     let request = try rig.next()
-    #expect(request.operation == .remove(device: Self.device))
+    #expect(request.operation == .remove(device: Self.device, timeout: nil))
     try two.send(Self.status)
     #expect(two.next() == #"{"id":1,"ok":1}"#)
     #expect(one.next(milliseconds: 50) == nil, "a client has one request at a time")

@@ -167,6 +167,37 @@ struct WholeControlTests {
     #expect(machine.stop().1.isEmpty)
   }
 
+  @Test(
+    "a device behind a port leaves without the guest's consent after the timeout of its removal",
+    arguments: [0, 1])
+  func surprise(_ seconds: Int) throws {
+    let (port, address) = (UInt32(PlatformLayout.ecam.lowerBound) | 1 << 15, "0000:00:19.0")
+    var guest = GuestCode()
+    guest.use(port)
+    guest.wait(0x58, 0x40 << 16)
+    guest.store(0x58, 0)  // power on
+    // Slot Status: the attention button was pressed. With 0 seconds the guest waits for ever.
+    guest.wait(0x58, 1 << 16)
+    guest.use(0x20_0000)
+    guest.store(4, 1)
+    guest.halt()
+    let machine = try FakeVM([], guest, { $0.emptyPorts = 1 }, hasControl: true)
+    let world = FakeWorld()
+    let device = try FakeDevice(FakeVM.shape(address), in: world)
+    FakeHost.devices.withLock { $0[address] = (device, world) }
+    defer { FakeHost.devices.withLock { $0[address] = nil } }
+    try machine.add(address)
+    let main = try machine.performOperations()
+    let client = try LineClient(machine.controlPath)
+    #expect(machine.wait { machine.vm.ports[0].reaches(bus: 1) })
+    try client.send(#"{"id":1,"op":"remove","device":"\#(address)","timeout":\#(seconds)}"#)
+    #expect(client.next(milliseconds: 5000) == #"{"id":1,"ok":1,"port":1}"#)
+    #expect(!device.isOpen && world.violations.isEmpty)
+    machine.shutdown.end(.quit)
+    main.join()
+    #expect(machine.stop().1.isEmpty)
+  }
+
   @Test("stop with a timeout presses the power button, and the VM ends at the deadline")
   func powerButton() throws {
     var guest = GuestCode()

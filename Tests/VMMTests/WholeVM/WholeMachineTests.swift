@@ -198,7 +198,7 @@ struct WholeMachineTests {
       ["0000:00:0c.0", "0000:00:0d.0"].map { FakeVM.shape($0) }, guest)
     machine.vm.handle(.request, of: 1)
     #expect(machine.devices.map(\.isOpen) == [true, false])
-    try machine.vm.remove(machine.vm.member("0000:00:0c.0", .remove))
+    try machine.vm.remove(machine.vm.member("0000:00:0c.0", .remove), within: nil)
     #expect(!machine.device.isOpen)
     machine.shutdown.end(.quit)
     let (outcome, failures) = machine.stop()

@@ -106,11 +106,11 @@ struct WholeVMTests {
     let machine = try FakeVM("0000:00:06.0", guest, cpus: 2)
     #expect(machine.wait { machine.device.peek(bar: 0, Self.doorbell) == 1 })
     #expect(throws: ControlError.noDevice("0000:00:07.0", .remove)) {
-      try machine.vm.remove(machine.vm.member("0000:00:07.0", .remove))
+      try machine.vm.remove(machine.vm.member("0000:00:07.0", .remove), within: nil)
     }
-    try machine.vm.remove(machine.vm.member("0000:00:06.0", .remove))
+    try machine.vm.remove(machine.vm.member("0000:00:06.0", .remove), within: nil)
     #expect(throws: ControlError.released(device: "0000:00:06.0", .remove)) {
-      try machine.vm.remove(machine.vm.member("0000:00:06.0", .remove))
+      try machine.vm.remove(machine.vm.member("0000:00:06.0", .remove), within: nil)
     }
     #expect(machine.wait { machine.shutdown.isOver })
     let (outcome, failures) = machine.stop()

@@ -12,11 +12,11 @@ struct Injections {
 
   static let all = [
     Case(
-      "inject", "a tenth of the failed system calls, a different one each day (all: `inject-all`)",
+      "inject", "a twentieth of the failed system calls, a different one each day (all: `inject-all`)",
       limit: 120
     ) { context in
       let day = Int(Date.now.timeIntervalSince1970 / 86400)
-      return try Injections(seed: 1, part: day % 10 + 1, parts: 10).run(context)
+      return try Injections(seed: 1, part: day % 20 + 1, parts: 20).run(context)
     },
     Case(
       "inject-all", "after each failed system call the VM continues, or ends with the cause", limit: 600,
