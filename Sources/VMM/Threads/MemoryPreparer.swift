@@ -16,7 +16,7 @@ final class MemoryPreparer<Space: IOAddressSpace>: Sendable {
   private let dma: DMAMapper<Space>?
   private let populates: Bool
   private let pieces: [GuestMemory.Region]
-  /// The number of threads that must call ``work(shouldStop:pinned:failed:)``.
+  /// The number of threads that must call ``work(shouldStop:pinned:failed:finished:)``.
   let threadCount: Int
   /// The index of the next piece. Each thread that takes a piece increments it. It orders no other memory
   /// access.
