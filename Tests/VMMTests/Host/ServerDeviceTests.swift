@@ -106,6 +106,14 @@ import Testing
     #expect(try !rig.hasMemory)
   }
 
+  @Test("the error bits of STATUS are written with the whole register, which libvfio-user requires")
+  func status() throws {
+    let rig = try Rig(["--strict"])
+    try rig.device.write(RegionIndex.config, offset: 7, width: 1, 0xF9)
+    #expect(throws: OperationError.self) { try rig.device.write(RegionIndex.config, offset: 5, width: 1, 1) }
+    #expect(rig.device.loss == nil)
+  }
+
   @Test(
     "DMA reaches guest RAM by descriptor and by message",
     arguments: [[], ["--messages"], ["--messages", "--twin-socket"]])

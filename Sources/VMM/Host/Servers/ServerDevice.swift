@@ -82,6 +82,9 @@ final class ServerDevice: PCIDevice {
 
   // MARK: Guest RAM
 
+  /// The upper byte of STATUS, whose error bits a write clears (PCI 3.0 §6.2.3).
+  private static let upperStatus: UInt64 = 7
+
   /// The value of Bus Master Enable in a write to configuration space, or nil if the write does not change COMMAND.
   private static func busMaster(_ offset: UInt64, _ width: Int, _ value: UInt64) -> Bool? {
     guard offset <= command, command - offset < UInt64(width) else { return nil }
@@ -124,6 +127,10 @@ final class ServerDevice: PCIDevice {
   }
 
   func write(_ region: Int, offset: UInt64, width: Int, _ value: UInt64) throws(OperationError) {
+    // libvfio-user's server refuses a part of STATUS. A write of zeros does not change the lower byte.
+    if region == RegionIndex.config, offset == Self.upperStatus, width == 1 {
+      return try remote.write(region, offset: offset - 1, width: 2, value << 8)
+    }
     guard region == RegionIndex.config, let isMaster = Self.busMaster(offset, width, value) else {
       return try remote.write(region, offset: offset, width: width, value)
     }
