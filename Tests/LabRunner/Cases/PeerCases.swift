@@ -31,7 +31,7 @@ enum PeerCases {
     ) { context in
       try forSluice(context)
       let devices = [Address.edu, Address.sharedMemory, Address.network, Address.bigDrive]
-      var guest = BareMetalGuest("bars", devices.map { "\($0),peer-dma=eager" })
+      var guest = BareMetalGuest("bars", devices.map { "\($0),peer-dma=eager" }, append: "moves=4")
       guest.memory = "2G"
       guest.options = chooses
       let remark = try guest.check(context)
