@@ -2,8 +2,8 @@
 
 internal import CLinux
 
-/// The rules for the process that connects to the sockets of devices again. The process has one thread, and is no part of
-/// the VM's process.
+/// The rules for the process that connects to the sockets of devices again. The process has one thread. It does not share the
+/// memory of the VM's process.
 extension Rule {
   /// Compiles the filter for the process.
   public static func connectorSandbox() throws(SandboxError) -> ThreadSandbox {

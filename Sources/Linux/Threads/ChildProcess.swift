@@ -7,7 +7,7 @@ public enum ChildProcess {
   /// Creates a child. This process must have one thread.
   ///
   /// The child inherits no descriptor but one end of a connected Unix stream socket, whose calls do not wait. It receives
-  /// no signal of the terminal. It shares no memory that this process maps later.
+  /// no signal of the terminal. Memory that this process maps later is not in the child.
   ///
   /// - Parameters:
   ///   - name: The name of the child in /proc/PID/comm, of at most 15 characters.
