@@ -9,7 +9,7 @@ enum EduLayout: String, CaseIterable {
   case messages
   /// BAR 0 except its first page, and BAR 2.
   case mapped
-  /// As `mapped`, but BAR 2 has 16 MiB, and the IDs are those of ivshmem-plain, for guests that need a BAR of memory.
+  /// As `mapped`, with 16 MiB in BAR 2 and the IDs of ivshmem-plain. Some guests need a large BAR of memory.
   case memory
 }
 

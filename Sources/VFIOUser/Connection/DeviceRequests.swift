@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Linux
+internal import Seams
 
 /// A region of the device, and its file.
 public struct RegionReply: Sendable {
@@ -83,9 +84,6 @@ extension Connection {
     return reply.data
   }
 
-  /// VFIO_PCI_CONFIG_REGION_INDEX.
-  private static let configRegion: UInt32 = 7
-
   /// Writes bytes of a region (REGION_WRITE), and waits for the server's reply.
   ///
   /// - Parameters:
@@ -94,7 +92,7 @@ extension Connection {
   ///   - bytes: At most ``transferLimit`` bytes.
   public func write(_ region: UInt32, offset: UInt64, _ bytes: [UInt8]) throws(ConnectionError) {
     let access = RegionAccess(region: region, offset: offset, data: bytes)
-    let deadline = region == Self.configRegion ? configuration.quietDeadline : configuration.deadline
+    let deadline = region == UInt32(RegionIndex.config) ? configuration.quietDeadline : configuration.deadline
     let reply = try request(.regionWrite, access.encoded, within: deadline, as: RegionAccess.self)
     try requireSame(reply, access, .regionWrite)
     guard reply.data.isEmpty else {

@@ -193,7 +193,8 @@ struct Hotplug<B: HostBackend>: Sendable {
   /// The time in microseconds that the host's kernel gets to handle an error.
   private static var recoveryTime: Int64 { 10_000_000 }
 
-  /// Returns a device that has left the guest to the host. A failure ends the VM. The result is that of ``remove(_:)``.
+  /// Returns a device that has left the guest to the host. A failure ends the VM. Returns false if files of the device must stay
+  /// open, as ``remove(_:)`` does.
   private func release(_ function: AssignedFunction<B>) -> Bool {
     do throws(FunctionError) { try function.release() } catch {
       shutdown.end(.failure(.function(error)))

@@ -123,15 +123,33 @@ struct WholeControlTests {
     #expect(machine.stop().1.isEmpty)
   }
 
-  @Test("a device behind a port is removed after the guest has switched its slot off, and is busy until then")
-  func port() throws {
-    let (port, address) = (UInt32(PlatformLayout.ecam.lowerBound) | 1 << 15, "0000:00:18.0")
+  /// Returns a VM with a control socket, and a device that has been added to its port.
+  private static func machine(
+    _ guest: GuestCode, _ address: String
+  ) throws -> (FakeVM, FakeDevice, FakeWorld) {
+    let machine = try FakeVM([], guest, { $0.emptyPorts = 1 }, hasControl: true)
+    let world = FakeWorld()
+    let device = try FakeDevice(FakeVM.shape(address), in: world)
+    FakeHost.devices.withLock { $0[address] = (device, world) }
+    try machine.add(address)
+    return (machine, device, world)
+  }
+
+  /// Returns a guest that waits for a device in its port, switches the slot on, and waits for the attention button.
+  private static func askedGuest() -> GuestCode {
     var guest = GuestCode()
-    guest.use(port)
+    guest.use(UInt32(PlatformLayout.ecam.lowerBound) | 1 << 15)
     // Slot Status: a device is present, and then the attention button is pressed.
     guest.wait(0x58, 0x40 << 16)
     guest.store(0x58, 0)  // power on
     guest.wait(0x58, 1 << 16)
+    return guest
+  }
+
+  @Test("a device behind a port is removed after the guest has switched its slot off, and is busy until then")
+  func port() throws {
+    let (port, address) = (UInt32(PlatformLayout.ecam.lowerBound) | 1 << 15, "0000:00:18.0")
+    var guest = Self.askedGuest()
     // The guest waits for a word, so that the removal takes some time.
     guest.use(0x20_0000)
     guest.store(0, 0)
@@ -140,12 +158,8 @@ struct WholeControlTests {
     guest.use(port)
     guest.store(0x58, 0x400)  // power off
     guest.halt()
-    let machine = try FakeVM([], guest, { $0.emptyPorts = 1 }, hasControl: true)
-    let world = FakeWorld()
-    let device = try FakeDevice(FakeVM.shape(address), in: world)
-    FakeHost.devices.withLock { $0[address] = (device, world) }
+    let (machine, device, world) = try Self.machine(guest, address)
     defer { FakeHost.devices.withLock { $0[address] = nil } }
-    try machine.add(address)
     let main = try machine.performOperations()
     let (one, two) = (try LineClient(machine.controlPath), try LineClient(machine.controlPath))
     let remove = #"{"id":1,"op":"remove","device":"\#(address)"}"#
@@ -171,22 +185,12 @@ struct WholeControlTests {
     "a device behind a port leaves without the guest's consent after the timeout of its removal",
     arguments: [0, 1])
   func surprise(_ seconds: Int) throws {
-    let (port, address) = (UInt32(PlatformLayout.ecam.lowerBound) | 1 << 15, "0000:00:19.0")
-    var guest = GuestCode()
-    guest.use(port)
-    guest.wait(0x58, 0x40 << 16)
-    guest.store(0x58, 0)  // power on
-    // Slot Status: the attention button was pressed. With 0 seconds the guest waits for ever.
-    guest.wait(0x58, 1 << 16)
-    guest.use(0x20_0000)
-    guest.store(4, 1)
+    let address = "0000:00:19.0"
+    // With 0 seconds, the button is not pressed, and the guest waits for ever.
+    var guest = Self.askedGuest()
     guest.halt()
-    let machine = try FakeVM([], guest, { $0.emptyPorts = 1 }, hasControl: true)
-    let world = FakeWorld()
-    let device = try FakeDevice(FakeVM.shape(address), in: world)
-    FakeHost.devices.withLock { $0[address] = (device, world) }
+    let (machine, device, world) = try Self.machine(guest, address)
     defer { FakeHost.devices.withLock { $0[address] = nil } }
-    try machine.add(address)
     let main = try machine.performOperations()
     let client = try LineClient(machine.controlPath)
     #expect(machine.wait { machine.vm.ports[0].reaches(bus: 1) })
